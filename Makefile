@@ -1,0 +1,44 @@
+# make run   sets everything up and runs the main job: a binary net beside its float baseline
+# make test  sets everything up and runs lint, types, import contracts, tests, docstring examples
+# Both need only Python 3.11, make and git; everything goes into .venv/.
+
+PYTHON ?= python3.11
+ARGS ?= --technique=xnor
+BIN := .venv/bin
+UV := $(BIN)/uv pip
+
+.PHONY: setup run test lint slow constraints clean
+
+setup: .venv/ready
+
+# One stamp file: the environment is made again only when a pin or a dependency changes.
+.venv/ready: constraints.txt setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "error: $(PYTHON) isn't Python 3.11 or newer; say which to use: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(UV) install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+run: setup
+	$(BIN)/python -m tfcompress.run $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test: lint
+	$(BIN)/python -m pytest
+
+slow: setup
+	$(BIN)/python -m pytest -m slow
+
+# Pins every version from setup.cfg; run it after changing a dependency there.
+constraints:
+	$(UV) compile setup.cfg --extra test --extra dev --python-version 3.11 --no-emit-index-url \
+	    --no-annotate --no-header --quiet --output-file constraints.txt --upgrade
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
