@@ -15,7 +15,7 @@ from typing import Any
 
 BENCHMARK_BACKENDS = ("cpu", "cpu-noxnn")
 OPTIMIZERS = ("adam", "sgd")
-SCHEDULES = ("cosine", "constant")
+SCHEDULES = ("cosine", "constant", "step")
 AUGMENTATIONS = ("none", "flip", "flip+shift", "shift")
 NORMALIZATIONS = ("auto", "standardize", "none", "unit", "symmetric")
 
@@ -136,7 +136,8 @@ class Training:
         learning_rate: the rate at the start.
         optimizer: `adam` or `sgd`.
         momentum: of `sgd`.
-        schedule: `cosine` (to zero over all epochs) or `constant`.
+        schedule: `cosine` (to zero over all epochs), `constant`, or `step` (a tenth after half of
+            the epochs).
         weight_decay: L2 penalty's factor, decoupled (`AdamW`, `SGDW`); 0 for none.
         distillation_weight: the share of the teacher's soft targets in the loss, 0 to 1.
         distillation_temperature: the softmax temperature of those targets.

@@ -1,1 +1,5 @@
-"""."""
+"""Model builders, one a file: `build("vgg16", input_shape=(32, 32, 3), num_classes=10)`."""
+
+from tfcompress.models.builders import build, get, names
+
+__all__ = ["build", "get", "names"]

@@ -1,0 +1,75 @@
+import sys
+
+import pytest
+
+from tfcompress.benchmark import process
+from tfcompress.benchmark.process import BenchmarkError, ask
+
+LOADING = 'import sys; print(\'{"stage": "load", "file": "/a/m.tflite"}\', flush=True); '
+
+
+@pytest.fixture
+def child(monkeypatch):
+    """Puts a line of Python in the place of the measuring process."""
+
+    def put(code):
+        monkeypatch.setattr(process, "command", lambda: [sys.executable, "-c", code])
+
+    return put
+
+
+def test_answer(child):
+    child("import json, sys; print(json.dumps({'answer': json.load(sys.stdin)}))")
+    request = {"task": "memory", "paths": ["/a/m.tflite"]}
+    assert ask(request, timeout_s=30) == request
+
+
+def test_crash_names_file_signal_and_last_words(child):
+    child(
+        LOADING + "import os; print('INFO: x', file=sys.stderr); "
+        "print('broken tensor', file=sys.stderr, flush=True); "
+        "print('INFO: y', file=sys.stderr, flush=True); os.abort()"
+    )
+    with pytest.raises(BenchmarkError) as caught:
+        ask({"paths": ["/a/m.tflite", "/b.tflite"]}, timeout_s=30)
+    assert str(caught.value) == (
+        "/a/m.tflite (at load): the measuring process was killed by SIGABRT: broken tensor"
+    )
+
+
+def test_kill_suggests_memory(child):
+    child(LOADING + "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(BenchmarkError, match=r"killed by SIGKILL \(out of memory\?\)"):
+        ask({"paths": ["/a/m.tflite"]}, timeout_s=30)
+
+
+def test_exit_without_an_answer(child):
+    child("import sys; sys.exit(3)")
+    with pytest.raises(BenchmarkError, match=r"m\.tflite .*exit status 3 and without an answer"):
+        ask({"paths": ["/a/m.tflite"]}, timeout_s=30)
+
+
+def test_silent_success_is_no_answer(child):
+    child("pass")
+    with pytest.raises(BenchmarkError, match="exit status 0 and without an answer"):
+        ask({"paths": []}, timeout_s=30)
+
+
+def test_reported_error(child):
+    child(
+        'import sys; print(\'{"stage": "first run", "file": "/a/m.tflite", "error": "no op X"}\'); '
+        "sys.exit(1)"
+    )
+    with pytest.raises(BenchmarkError, match=r"/a/m\.tflite \(at first run\): no op X"):
+        ask({"paths": ["/a/m.tflite"]}, timeout_s=30)
+
+
+def test_timeout_names_file_and_remedy(child):
+    child(LOADING + "import time; time.sleep(60)")
+    with pytest.raises(BenchmarkError, match=r"m\.tflite .*: not done after 1 s; raise timeout_s"):
+        ask({"paths": ["/a/m.tflite"]}, timeout_s=1)
+
+
+def test_other_output_is_not_the_protocol(child):
+    child("print('hello'); print('[1]'); print('{\"answer\": {\"x\": 1}}'); print('{broken')")
+    assert ask({"paths": []}, timeout_s=30) == {"x": 1}

@@ -1,0 +1,191 @@
+import numpy as np
+import pytest
+
+from tfcompress.config import InputError
+from tfcompress.data.dataset import (
+    ArrayImages,
+    Dataset,
+    Normalization,
+    SelectedImages,
+    Split,
+    stratified_split,
+)
+
+
+def random_images(count, seed=0, side=6):
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def dataset(train_labels, test_labels=(0, 1), **changes):
+    train = Split(ArrayImages(random_images(len(train_labels))), np.array(train_labels))
+    test = Split(ArrayImages(random_images(len(test_labels), seed=1)), np.array(test_labels))
+    return Dataset(
+        **{
+            "name": "toy",
+            "class_names": ("a", "b"),
+            "licence": "none",
+            "source": "a test",
+            "train": train,
+            "test": test,
+            "normalization": Normalization.of(train.images),
+            "augmentation": "none",
+            "split": "As given.",
+        }
+        | changes
+    )
+
+
+def test_normalization_is_numpys_mean_and_std():
+    pixels = random_images(700)
+    measured = Normalization.of(ArrayImages(pixels))
+    np.testing.assert_allclose(measured.mean, pixels.mean(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(measured.std, pixels.std(axis=(0, 1, 2)), rtol=1e-12)
+    out = measured(pixels)
+    assert out.dtype == np.float32
+    np.testing.assert_allclose(out.mean(axis=(0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(out.std(axis=(0, 1, 2)), 1, atol=1e-5)
+
+
+def test_a_constant_channel_is_only_centred():
+    pixels = random_images(10)
+    pixels[..., 1] = 9
+    measured = Normalization.of(ArrayImages(pixels))
+    assert (measured.mean[1], measured.std[1]) == (9.0, 1.0)
+    assert (measured(pixels)[..., 1] == 0).all()
+
+
+def test_more_than_ten_thousand_images_are_sampled_the_same_way_each_time():
+    pixels = random_images(10_500, side=2)
+    images = ArrayImages(pixels)
+    measured = Normalization.of(images)
+    assert measured == Normalization.of(images)
+    assert measured.mean != tuple(pixels.mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(measured.mean, pixels.mean(axis=(0, 1, 2)), rtol=0.01)
+
+
+def test_fixed_normalizations():
+    ends = np.array([[[[0, 255, 0]]]], np.uint8)
+    np.testing.assert_array_equal(Normalization.identity()(ends).ravel(), [0, 255, 0])
+    np.testing.assert_array_equal(Normalization.unit()(ends).ravel(), [0, 1, 0])
+    np.testing.assert_array_equal(Normalization.symmetric()(ends).ravel(), [-1, 1, -1])
+    with pytest.raises(InputError, match="three positive deviations"):
+        Normalization((0, 0, 0), (1, 0, 1))
+
+
+def test_batches_are_all_images_in_order():
+    data = dataset([0, 1] * 5 + [1])
+    batches = list(data.batches("train", 4))
+    assert [len(labels) for _, labels in batches] == [4, 4, 3]
+    assert all(x.dtype == np.float32 and y.dtype == np.int32 for x, y in batches)
+    np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), data.train.labels)
+    expected = (random_images(11) - np.array(data.normalization.mean)) / data.normalization.std
+    np.testing.assert_allclose(np.concatenate([x for x, _ in batches]), expected, atol=1e-5)
+    (x, y), *_ = data.batches(data.test, 10)
+    assert len(x) == len(y) == 2
+
+
+def test_batches_check_their_arguments_at_the_call():
+    data = dataset([0, 1])
+    with pytest.raises(InputError, match="split must be one of train, test; got 'val'"):
+        data.batches("val", 4)
+    with pytest.raises(InputError, match="batch size must be 1 or more; got 0"):
+        data.batches("train", 0)
+
+
+def test_with_normalization():
+    data = dataset([0, 1]).with_normalization(Normalization.unit())
+    (x, _), *_ = data.batches("train", 2)
+    np.testing.assert_allclose(x, random_images(2) / 255.0, atol=1e-6)
+
+
+def matching_rows(chosen, images):
+    """For each chosen image, its position among the images; fails where it isn't there."""
+    rows = {image.tobytes(): row for row, image in enumerate(images)}
+    return [rows[image.tobytes()] for image in chosen.astype(np.uint8)]
+
+
+def test_representative_is_stratified_and_from_the_training_images():
+    labels = np.array([0] * 90 + [1] * 10)
+    data = dataset(labels, normalization=Normalization.identity())
+    rows = matching_rows(data.representative(16), random_images(100))
+    assert len(set(rows)) == 16
+    assert np.bincount(labels[rows]).tolist() == [8, 8]
+    # Class 1 has only 10: class 0 makes up for the rest.
+    rows = matching_rows(data.representative(40), random_images(100))
+    assert np.bincount(labels[rows]).tolist() == [30, 10]
+
+
+def test_representative_is_deterministic_and_seeded():
+    data = dataset([0, 1] * 50)
+    np.testing.assert_array_equal(data.representative(10), data.representative(10))
+    assert not np.array_equal(data.representative(10), data.representative(10, seed=1))
+
+
+def test_representative_bounds():
+    data = dataset([0, 1, 1])
+    assert data.representative(1000).shape == (3, 6, 6, 3)
+    with pytest.raises(InputError, match="1 image or more; got 0"):
+        data.representative(0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"train_labels": [0, 0]}, "no training image of class 'b'"),
+        ({"train_labels": [0, 2, 1]}, r"training label 2: labels must be in 0\.\.1"),
+        ({"train_labels": [0, 1], "test_labels": [-1]}, r"test label -1"),
+        ({"train_labels": []}, "toy has no training images"),
+        ({"train_labels": [0, 1], "test_labels": []}, "toy has no test images"),
+        ({"train_labels": [0, 0], "class_names": ("a",)}, "1 classes.*2 or more"),
+        ({"train_labels": [0, 1], "augmentation": "spin"}, "augmentation must be one of"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_unusable_data_is_refused(arguments, message):
+    arguments = {"normalization": Normalization.unit()} | arguments
+    with pytest.raises(InputError, match=message) as caught:
+        dataset(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_splits_of_two_sizes_are_refused():
+    test = Split(ArrayImages(random_images(2, side=5)), np.array([0, 1]))
+    with pytest.raises(InputError, match="must be of one shape"):
+        dataset([0, 1], test=test)
+
+
+def test_split_and_array_images_check_shapes():
+    with pytest.raises(InputError, match="one label an image"):
+        Split(ArrayImages(random_images(3)), np.array([0, 1]))
+    with pytest.raises(InputError, match=r"uint8 of shape \(N, H, W, 3\); got float32"):
+        ArrayImages(np.zeros((2, 4, 4, 3), np.float32))
+    with pytest.raises(InputError, match=r"got uint8 of \(2, 4, 4\)"):
+        ArrayImages(np.zeros((2, 4, 4), np.uint8))
+
+
+def test_selected_images():
+    pixels = random_images(10)
+    chosen = SelectedImages(ArrayImages(pixels), np.array([7, 2, 5]))
+    assert (len(chosen), chosen.shape) == (3, (6, 6, 3))
+    np.testing.assert_array_equal(chosen.batch(np.array([0, 2])), pixels[[7, 5]])
+
+
+def test_stratified_split():
+    labels = np.array([0] * 50 + [1] * 10 + [2] * 2)
+    train, test = stratified_split(labels, 0.2, 0, "abc")
+    assert sorted([*train, *test]) == list(range(62))
+    assert np.bincount(labels[test]).tolist() == [10, 2, 1]
+    again = stratified_split(labels, 0.2, 0, "abc")
+    np.testing.assert_array_equal(test, again[1])
+    assert not np.array_equal(test, stratified_split(labels, 0.2, 1, "abc")[1])
+    # Even a large fraction leaves an image of each class to train on.
+    train, _ = stratified_split(labels, 0.99, 0, "abc")
+    assert set(labels[train]) == {0, 1, 2}
+
+
+def test_stratified_split_errors():
+    with pytest.raises(InputError, match="class 'b' has 1 image: .* needs 2 or more"):
+        stratified_split(np.array([0, 0, 1]), 0.2, 0, "ab")
+    with pytest.raises(InputError, match=r"test_fraction must be in \(0, 1\); got 1"):
+        stratified_split(np.array([0, 0, 1, 1]), 1, 0, "ab")

@@ -1,0 +1,91 @@
+"""A made-up run whose numbers tests can change one by one."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from tfcompress.report.result import FileResult, RunResult
+
+
+def rows(start):
+    return [
+        {
+            "epoch": epoch,
+            "loss": start / epoch,
+            "train_error": start / epoch,
+            "test_error": start / epoch + 0.02,
+            "step_ms": 12.5,
+            "seconds": 3.0,
+        }
+        for epoch in (1, 2, 3)
+    ]
+
+
+BASELINE = FileResult(
+    path="baseline.tflite",
+    accuracy=0.9145,
+    accuracy_keras=0.9145,
+    parameters=1000,
+    macs=2_000_000,
+    size_bytes=36_000,
+    gzip_bytes=30_000,
+    latency_ms_p50=1.0,
+    latency_ms_p90=1.2,
+    latency_runs=200,
+    peak_memory_bytes=60 << 20,
+    train_step_ms=10.0,
+    parity={"max_abs_diff": 1e-6, "ties": 0},
+)
+COMPRESSED = dataclasses.replace(
+    BASELINE,
+    path="compressed.tflite",
+    accuracy=0.9085,
+    accuracy_keras=0.909,
+    size_bytes=10_000,
+    gzip_bytes=6_000,
+    latency_ms_p50=0.5,
+    latency_ms_p90=0.6,
+    macs=1_000_000,
+    storage="int8",
+    parity={"max_abs_diff": 2e-6, "ties": 1},
+)
+RUN = RunResult(
+    technique="xnor",
+    reference="Rastegari et al. 2016, arXiv:1603.05279",
+    model="vgg_small",
+    dataset="fashion_mnist_small",
+    dataset_split="8,000 train, 2,000 test",
+    test_images=2000,
+    seed=3,
+    command="python -m tfcompress.run --technique=xnor --seed=3",
+    versions={"keras": "3.15.1"},
+    machine={"cpu": "Some CPU", "cores": 2, "memory_bytes": 8 << 30},
+    config={"epochs": 3},
+    baseline=BASELINE,
+    compressed=COMPRESSED,
+    latency_ratio=0.48,
+    latency_ratio_p10=0.46,
+    latency_ratio_p90=0.51,
+    layers=[
+        {"name": "conv_1", "kind": "Conv2D", "action": "kept", "reason": "it reads the image"},
+        {"name": "conv_2", "kind": "Conv2D", "action": "binarized", "reason": "3x3, 64 channels"},
+    ],
+    histories={"baseline": rows(0.3), "compressed": rows(0.4)},
+    notes=["One image is 0.05 points."],
+    created="2025-11-20T10:00:00+00:00",
+)
+
+
+@pytest.fixture
+def run() -> Callable[..., RunResult]:
+    """Makes the run with changed fields; those of the compressed file begin with `file_`."""
+
+    def make(**changes):
+        of_file = {k.removeprefix("file_"): v for k, v in changes.items() if k.startswith("file_")}
+        of_run = {k: v for k, v in changes.items() if not k.startswith("file_")}
+        return dataclasses.replace(
+            RUN, compressed=dataclasses.replace(COMPRESSED, **of_file), **of_run
+        )
+
+    return make

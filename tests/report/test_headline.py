@@ -1,0 +1,63 @@
+import pytest
+
+from tfcompress.report.headline import headline
+
+UNKNOWN_SPREAD = {"latency_ratio_p10": None, "latency_ratio_p90": None}
+
+
+def test_the_whole_sentence(run):
+    assert headline(run()) == (
+        "The xnor file is 3.6 times smaller and 2.1 times faster than the baseline, and lost 0.6 "
+        "points of accuracy (0.9145 -> 0.9085 on 2,000 test images)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "latency", "words"),
+    [
+        (10_000, 2.0, "is 3.6 times smaller but 2.0 times slower than the baseline,"),
+        (72_000, 0.5, "is 2.0 times larger but 2.0 times faster than the baseline,"),
+        (72_000, 1.1, "is 2.0 times larger and 1.10 times slower than the baseline,"),
+        (36_100, 0.5, "is as large as the baseline and 2.0 times faster,"),
+        (36_100, 3.0, "is as large as the baseline and 3.0 times slower,"),
+        (36_000, 1.0, "is as large and as fast as the baseline,"),
+        (10_000, 0.99, "is 3.6 times smaller than the baseline and as fast,"),
+        (1_000, 0.01, "is 36 times smaller and 100 times faster than the baseline,"),
+    ],
+)
+def test_size_and_speed(run, size_bytes, latency, words):
+    result = run(file_size_bytes=size_bytes, latency_ratio=latency, **UNKNOWN_SPREAD)
+    assert words in headline(result)
+
+
+def test_rounds_that_disagree_are_no_difference(run):
+    result = run(latency_ratio=0.9, latency_ratio_p10=0.7, latency_ratio_p90=1.05)
+    assert "smaller than the baseline and as fast," in headline(result)
+
+
+def test_unmeasured_speed_is_said(run):
+    text = headline(run(latency_ratio=None, **UNKNOWN_SPREAD))
+    assert text == (
+        "The xnor file is 3.6 times smaller than the baseline, and lost 0.6 points of accuracy "
+        "(0.9145 -> 0.9085 on 2,000 test images); its speed was not measured."
+    )
+    same = headline(run(latency_ratio=None, file_size_bytes=36_000, **UNKNOWN_SPREAD))
+    assert "is as large as the baseline, and lost" in same
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "words"),
+    [
+        (0.9085, "and lost 0.6 points of accuracy (0.9145 -> 0.9085 on 2,000 test images)"),
+        (0.9245, "and gained 1.0 points of accuracy (0.9145 -> 0.9245"),
+        (0.9145, "and kept its accuracy (0.9145 -> 0.9145"),
+        (0.9140, "and lost 0.05 points of accuracy (0.9145 -> 0.9140"),
+        (0.1, "and lost 81.5 points of accuracy"),
+    ],
+)
+def test_accuracy(run, accuracy, words):
+    assert words in headline(run(file_accuracy=accuracy))
+
+
+def test_unknown_number_of_images_is_left_out(run):
+    assert headline(run(test_images=None)).endswith("(0.9145 -> 0.9085).")

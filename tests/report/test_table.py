@@ -1,0 +1,40 @@
+from tfcompress.report.table import console_table, rows
+
+
+def test_rows(run):
+    found = {row.label: (row.baseline, row.compressed, row.change) for row in rows(run())}
+    assert found == {
+        "accuracy of the file": ("0.9145", "0.9085", "-0.60 points"),
+        "accuracy in Keras": ("0.9145", "0.9090", "-0.55 points"),
+        "file size, KiB": ("35.2", "9.8", "0.28x"),
+        "after gzip, KiB": ("29.3", "5.9", "0.20x"),
+        "latency median, ms": ("1.00", "0.500", "0.48x (0.46 to 0.51)"),
+        "latency 90th percentile, ms": ("1.20", "0.600", "0.50x"),
+        "peak memory, MiB": ("60.0", "60.0", "1.00x"),
+        "parameters": ("1,000", "1,000", "1.00x"),
+        "MACs, million": ("2.00", "1.00", "0.50x"),
+        "training step, ms": ("10.0", "10.0", "1.00x"),
+    }
+
+
+def test_gaps(run):
+    result = run(
+        latency_ratio=None,
+        latency_ratio_p10=None,
+        latency_ratio_p90=None,
+        file_latency_ms_p50=None,
+        file_macs=None,
+        file_accuracy_keras=None,
+    )
+    found = {row.label: (row.compressed, row.change) for row in rows(result)}
+    for label in ("latency median, ms", "MACs, million", "accuracy in Keras"):
+        assert found[label] == ("-", "-")
+    assert "- not measured" in console_table(result)
+
+
+def test_console(run):
+    text = console_table(run())
+    assert "ratio: xnor divided by baseline" in text
+    assert "not measured" not in text
+    assert "MACs, million" in text
+    assert max(map(len, text.splitlines())) <= 100

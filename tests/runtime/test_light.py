@@ -1,0 +1,27 @@
+import subprocess
+import sys
+
+
+def test_starts_without_keras_and_tensorflow():
+    heavy = "['keras', 'tensorflow', 'tf_keras', 'matplotlib', 'jax']"
+    code = (
+        "import sys, tfcompress.runtime, tfcompress.benchmark, tfcompress.benchmark.__main__\n"
+        "import tfcompress.report\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_reading_and_running_a_file_needs_neither(tiny):
+    code = (
+        "import sys, numpy as np\n"
+        "from tfcompress.runtime import LiteModel, read\n"
+        "assert read(sys.argv[1]).macs > 0\n"
+        "LiteModel(sys.argv[1]).predict(np.zeros((1, 8, 8, 3), np.float32))\n"
+        "print([name for name in ('keras', 'tensorflow') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny.path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,205 @@
+"""Arrays and tf.data pipelines that a user already holds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfcompress.config import require
+from tfcompress.data.dataset import (
+    ArrayImages,
+    Dataset,
+    Images,
+    Normalization,
+    SelectedImages,
+    Split,
+    stratified_split,
+)
+
+_TEST_FRACTION = 0.2
+_SPLIT_SEED = 0
+
+# What tf.data's `cardinality()` answers for a pipeline that repeats for ever.
+_INFINITE = -1
+
+
+def from_arrays(
+    train: Any,
+    test: Any = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    name: str = "arrays",
+    augmentation: str = "none",
+) -> Dataset:
+    """A data set of images and labels that are in memory already.
+
+    Images keep their height and width, whatever these are; grey is repeated in three channels.
+    Floating-point images are rounded to 8 bits; where none of them exceeds 1, they are taken to
+    be in 0..1 and multiplied by 255 (the data set's `source` then says so).
+
+    Args:
+        train: `(x, y)`, or a tf.data pipeline of such pairs, batched or not. x is uint8, or other
+            numbers in 0..255, or floats in 0..1, of shape (N, H, W), (N, H, W, 1) or
+            (N, H, W, 3). y is the label of each image, a whole number: (N,) or (N, 1); or one-hot
+            (N, classes). A pipeline must end; its images are all held in memory.
+        test: likewise; None splits off a fifth of the training images of each class at random.
+        class_names: the classes; None calls them "0", "1", ... up to the highest label.
+        name: of the data set, for reports.
+        augmentation: what may be done to the images in training, one of `config.AUGMENTATIONS`.
+
+    Returns:
+        The data set, normalised to the training images' mean and deviation.
+
+    Raises:
+        InputError: says which shape, type, length or label is wrong.
+
+    >>> import numpy as np
+    >>> x = np.zeros((20, 8, 8), np.uint8)
+    >>> data = from_arrays((x, np.arange(20) % 2))
+    >>> data.image_shape, len(data.train), len(data.test)
+    ((8, 8, 3), 16, 4)
+    """
+    parts = [_pair(train, "train")]
+    if test is not None:
+        parts.append(_pair(test, "test"))
+    # Judged together: the images of one split may all be dark.
+    scaled = all(x.dtype.kind == "f" and x.max() <= 1 for x, _ in parts)
+    checked = [
+        (_bytes(x, title, scaled), _labels(y, len(x), title))
+        for (x, y), title in zip(parts, ("train", "test"), strict=False)
+    ]
+    highest = max(int(labels.max()) for _, labels in checked)
+    names = (
+        tuple(str(label) for label in range(highest + 1))
+        if class_names is None
+        else tuple(class_names)
+    )
+    images: Images = ArrayImages(checked[0][0])
+    labels = checked[0][1]
+    if test is not None:
+        train_split, test_split = (
+            Split(images, labels),
+            Split(ArrayImages(checked[1][0]), checked[1][1]),
+        )
+        split = "As given."
+    else:
+        require(
+            highest < len(names),
+            f"train: label {highest} has no class name; there are {len(names)}",
+        )
+        train_at, test_at = stratified_split(labels, _TEST_FRACTION, _SPLIT_SEED, names)
+        train_split = Split(SelectedImages(images, train_at), labels[train_at])
+        test_split = Split(SelectedImages(images, test_at), labels[test_at])
+        split = (
+            f"At random within each class, {_TEST_FRACTION:.0%} for testing, seed {_SPLIT_SEED}."
+        )
+    return Dataset(
+        name=name,
+        class_names=names,
+        licence="not stated: data of the user's own",
+        source="arrays, floats in 0..1 multiplied by 255" if scaled else "arrays",
+        train=train_split,
+        test=test_split,
+        normalization=Normalization.of(train_split.images),
+        augmentation=augmentation,
+        split=split,
+    )
+
+
+def _pair(data: Any, title: str) -> tuple[np.ndarray, np.ndarray]:
+    """The images (N, H, W, 1 or 3) and labels of arrays or a pipeline, their types unchanged."""
+    if hasattr(data, "as_numpy_iterator"):
+        x, y = _collected(data, title)
+    else:
+        require(
+            isinstance(data, tuple | list) and len(data) == 2,
+            f"{title} must be a pair (images, labels) of arrays or a tf.data pipeline of such "
+            f"pairs; got {_described(data)}",
+        )
+        x, y = (np.asarray(part) for part in data)
+    if x.ndim == 3:
+        x = x[..., None]
+    require(
+        x.ndim == 4 and x.shape[3] in (1, 3) and x.size > 0,
+        f"{title}: images must be of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3) with none of "
+        f"them 0; got {x.shape}",
+    )
+    return x, y
+
+
+def _described(data: Any) -> str:
+    """What was given instead of a pair, in a word or two."""
+    if isinstance(data, tuple | list):
+        return f"{type(data).__name__} of {len(data)}"
+    return type(data).__name__
+
+
+def _collected(pipeline: Any, title: str) -> tuple[np.ndarray, np.ndarray]:
+    """All images and labels of a pipeline, one after the other."""
+    cardinality = getattr(pipeline, "cardinality", None)
+    require(
+        cardinality is None or int(cardinality()) != _INFINITE,
+        f"{title}: the pipeline repeats for ever: leave out repeat(), or add take()",
+    )
+    images: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    for element in pipeline.as_numpy_iterator():
+        require(
+            isinstance(element, tuple | list) and len(element) == 2,
+            f"{title}: the pipeline must yield pairs (images, labels); got {_described(element)}",
+        )
+        x, y = (np.asarray(part) for part in element)
+        # (H, W, 1 or 3) is one image, anything else of three axes a batch of grey ones.
+        batched = x.ndim == 4 or (x.ndim == 3 and x.shape[2] not in (1, 3))
+        images.append(x if batched else x[None])
+        labels.append(y if batched else y[None])
+    require(bool(images), f"{title}: the pipeline yields nothing")
+    for what, found in (("images", images), ("labels", labels)):
+        shapes = {part.shape[1:] for part in found}
+        require(
+            len(shapes) == 1,
+            f"{title}: the pipeline yields {what} of several shapes, "
+            f"{' and '.join(str(shape) for shape in itertools.islice(sorted(shapes), 2))}: bring "
+            "them to one",
+        )
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def _bytes(x: np.ndarray, title: str, scaled: bool) -> np.ndarray:
+    """Images of any numeric type as uint8, (N, H, W, 3)."""
+    require(x.dtype.kind in "uif", f"{title}: images must be numbers; got type {x.dtype}")
+    if x.dtype != np.uint8:
+        low, high = x.min(), x.max()
+        # Written so that NaN fails as well.
+        require(
+            bool(low >= 0 and high <= 255),
+            f"{title}: images must be in 0..255 or 0..1, not normalised; got {low}..{high}",
+        )
+        x = np.rint(x * 255 if scaled else x).astype(np.uint8)
+    return x if x.shape[3] == 3 else np.repeat(x, 3, axis=3)
+
+
+def _labels(y: np.ndarray, count: int, title: str) -> np.ndarray:
+    """Labels in any of the accepted forms as int32, (N,)."""
+    if y.ndim == 2 and y.shape[1] > 1:
+        require(
+            bool(np.all((y == 0) | (y == 1)) and np.all(y.sum(axis=1) == 1)),
+            f"{title}: labels of shape {y.shape} must be one-hot: a single 1 in each row",
+        )
+        y = y.argmax(axis=1)
+    elif y.ndim == 2:
+        y = y[:, 0]
+    require(
+        y.ndim == 1 and y.dtype.kind in "uif" and bool(np.all(y == np.rint(y))),
+        f"{title}: labels must be whole numbers, one an image; got type {y.dtype} and shape "
+        f"{y.shape}",
+    )
+    require(
+        len(y) == count,
+        f"{title}: there must be one label an image; got {len(y)} labels for {count} images",
+    )
+    require(bool(y.min() >= 0), f"{title}: labels must be 0 or more; got {y.min()}")
+    return y.astype(np.int32)

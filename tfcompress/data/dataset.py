@@ -1,0 +1,376 @@
+"""What every source of images is turned into: a `Dataset` with its splits and normalisation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from tfcompress.config import AUGMENTATIONS, InputError, one_of, require
+from tfcompress.data.images import Standard, decode_all
+
+# Mean and deviation are measured on at most this many images, and as many at a time.
+_MEASURED_IMAGES = 10_000
+_MEASURED_AT_ONCE = 256
+
+
+class Images(Protocol):
+    """Random access to 8-bit RGB images of one size, in memory or streamed.
+
+    Attributes:
+        shape: (height, width, 3) of one image.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, 3) of one image."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """The images at these positions: uint8, (n, height, width, 3)."""
+        ...
+
+
+class ArrayImages:
+    """Images in one array, in memory or mapped from a file.
+
+    Args:
+        array: uint8, (N, H, W, 3).
+
+    Raises:
+        InputError: another type or shape.
+    """
+
+    def __init__(self, array: np.ndarray):
+        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+            raise InputError(
+                f"images must be uint8 of shape (N, H, W, 3); got {array.dtype} of {array.shape}"
+            )
+        self.array = array
+        self.shape = (int(array.shape[1]), int(array.shape[2]), 3)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """The images at these positions: uint8, (n, H, W, 3), a copy."""
+        return np.asarray(self.array[indices])
+
+
+class FileImages:
+    """Image files, decoded when asked for; nothing is kept, so memory stays bounded.
+
+    Args:
+        paths: the files.
+        standard: what each image is brought to.
+    """
+
+    def __init__(self, paths: Sequence[Path], standard: Standard):
+        self.paths = list(paths)
+        self.standard = standard
+        self.shape = (standard.size, standard.size, 3)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """The images at these positions: uint8, (n, size, size, 3).
+
+        Raises:
+            InputError: names a file that can't be decoded.
+        """
+        wanted = [self.paths[index] for index in indices]
+        out = np.empty((len(wanted), *self.shape), np.uint8)
+        for row, image in enumerate(decode_all(wanted, self.standard)):
+            out[row] = image
+        return out
+
+
+class SelectedImages:
+    """Some of other images, without a copy.
+
+    Args:
+        images: the images to choose from.
+        positions: int, (n,): which of them, in which order.
+    """
+
+    def __init__(self, images: Images, positions: np.ndarray):
+        self.images = images
+        self.positions = np.asarray(positions)
+        self.shape = images.shape
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """The images at these positions of the selection: uint8, (n, H, W, 3)."""
+        return self.images.batch(self.positions[indices])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Images with their labels.
+
+    Attributes:
+        images: N images.
+        labels: int32, (N,): an index into the data set's class names.
+
+    Raises:
+        InputError: as many labels as images there must be.
+    """
+
+    images: Images
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Refuses labels that can't belong to the images."""
+        labels = np.asarray(self.labels, dtype=np.int32)
+        require(
+            labels.shape == (len(self.images),),
+            f"there must be one label an image; got labels of shape {labels.shape} "
+            f"for {len(self.images)} images",
+        )
+        object.__setattr__(self, "labels", labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalization:
+    """What a model sees of an 8-bit image x: `(x - mean) / std`, for each channel.
+
+    Attributes:
+        mean: of red, green and blue, on the scale 0..255.
+        std: likewise, positive.
+
+    >>> Normalization.symmetric()(np.uint8([[[[0, 255, 51]]]]))
+    array([[[[-1. ,  1. , -0.6]]]], dtype=float32)
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        """Refuses what can't be divided by."""
+        require(
+            len(self.mean) == len(self.std) == 3 and min(self.std) > 0,
+            f"a normalization needs three means and three positive deviations; got mean "
+            f"{self.mean}, std {self.std}",
+        )
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8, (..., 3) -> float32 of the same shape."""
+        normalized: np.ndarray = images - np.asarray(self.mean, np.float32)
+        normalized /= np.asarray(self.std, np.float32)
+        return normalized
+
+    @classmethod
+    def identity(cls) -> Normalization:
+        """Leaves pixels in 0..255."""
+        return cls((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+    @classmethod
+    def unit(cls) -> Normalization:
+        """Brings pixels to 0..1."""
+        return cls((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
+
+    @classmethod
+    def symmetric(cls) -> Normalization:
+        """Brings pixels to -1..1."""
+        return cls((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+
+    @classmethod
+    def of(cls, images: Images) -> Normalization:
+        """Brings these images to mean 0 and standard deviation 1 in each channel.
+
+        Measured exactly on all images, or on a seeded sample of 10,000 where there are more.
+        A channel that never changes is only centred (std 1).
+        """
+        positions = np.arange(len(images))
+        if len(positions) > _MEASURED_IMAGES:
+            generator = np.random.default_rng(0)
+            positions = np.sort(generator.choice(positions, _MEASURED_IMAGES, replace=False))
+        # Counting values instead of summing pixels: exact, in one pass over a few images a time.
+        counts = np.zeros((3, 256), np.int64)
+        for start in range(0, len(positions), _MEASURED_AT_ONCE):
+            pixels = images.batch(positions[start : start + _MEASURED_AT_ONCE])
+            for channel in range(3):
+                counts[channel] += np.bincount(pixels[..., channel].ravel(), minlength=256)
+        values = np.arange(256)
+        total = counts.sum(axis=1)
+        mean = counts @ values / total
+        variance = (counts * (values - mean[:, None]) ** 2).sum(axis=1) / total
+        std = np.sqrt(np.where(variance > 0, variance, 1.0))
+        red, green, blue = (float(value) for value in mean)
+        red_std, green_std, blue_std = (float(value) for value in std)
+        return cls((red, green, blue), (red_std, green_std, blue_std))
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Dataset:
+    """An image classification data set, ready to train and test on.
+
+    Attributes:
+        name: as it was asked for.
+        class_names: the classes; a label is an index into them.
+        licence: of the images, or that none is stated.
+        source: where they come from.
+        train: the images to learn from.
+        test: the images to judge by; none of them is used in training.
+        normalization: what models are given; by default mean and deviation of each channel of
+            the training images, measured on a seeded sample of 10,000 where there are more.
+        augmentation: what may be done to these images in training, one of
+            `config.AUGMENTATIONS`: `flip` where a mirror image keeps its label, `none` for
+            digits and letters.
+        split: a sentence that says how training and test images were told apart.
+
+    Raises:
+        InputError: fewer than two classes, a class without a training image, no test images, a
+            label out of range, splits of different image sizes, or an unknown augmentation.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    licence: str
+    source: str
+    train: Split
+    test: Split
+    normalization: Normalization
+    augmentation: str
+    split: str
+
+    def __post_init__(self) -> None:
+        """Refuses data that no model could be trained or judged on."""
+        require(
+            self.num_classes >= 2,
+            f"data set {self.name} has {self.num_classes} classes: classification needs 2 or more",
+        )
+        one_of("augmentation", self.augmentation, AUGMENTATIONS)
+        for title, part in (("training", self.train), ("test", self.test)):
+            require(len(part) > 0, f"data set {self.name} has no {title} images")
+            wrong = part.labels[(part.labels < 0) | (part.labels >= self.num_classes)]
+            require(
+                not len(wrong),
+                f"data set {self.name} has a {title} label {wrong[:1].sum()}: labels must be in "
+                f"0..{self.num_classes - 1}",
+            )
+        require(
+            self.train.images.shape == self.test.images.shape,
+            f"data set {self.name} has training images of {self.train.images.shape} and test "
+            f"images of {self.test.images.shape}: they must be of one shape",
+        )
+        missing = np.setdiff1d(np.arange(self.num_classes), self.train.labels)
+        require(
+            not len(missing),
+            f"data set {self.name} has no training image of class "
+            f"'{self.class_names[missing[0]] if len(missing) else ''}'",
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, 3) of every image."""
+        return self.train.images.shape
+
+    def batches(
+        self, split: str | Split, batch_size: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The images of a split in order, as a model is given them.
+
+        Args:
+            split: `train`, `test`, or any split of images of this data set.
+            batch_size: images a batch; the last one may be smaller.
+
+        Yields:
+            float32 (n, H, W, 3), normalised, and int32 (n,), the labels.
+
+        Raises:
+            InputError: another split name, or a batch size below 1.
+        """
+        if isinstance(split, str):
+            one_of("split", split, ("train", "test"))
+            split = self.train if split == "train" else self.test
+        require(batch_size >= 1, f"the batch size must be 1 or more; got {batch_size}")
+        return self._batches(split, batch_size)
+
+    def _batches(self, split: Split, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The generator behind `batches`, which checks its arguments at the call."""
+        for start in range(0, len(split), batch_size):
+            indices = np.arange(start, min(start + batch_size, len(split)))
+            yield self.normalization(split.images.batch(indices)), split.labels[indices]
+
+    def representative(self, n: int, seed: int = 0) -> np.ndarray:
+        """Training images to calibrate a quantizer with: as many of each class, or one more.
+
+        Args:
+            n: how many; all training images where there are fewer. Where a class has too few,
+                the other classes make up for it.
+            seed: of the choice, which is the same on every machine.
+
+        Returns:
+            float32, (n, H, W, 3), normalised, in mixed order.
+
+        Raises:
+            InputError: n is below 1.
+        """
+        require(n >= 1, f"a representative data set needs 1 image or more; got {n}")
+        generator = np.random.default_rng(seed)
+        order = generator.permutation(len(self.train))
+        labels = self.train.labels[order]
+        # Each image's turn within its class: taking all first ones, then all second ones, ...
+        # gives every class the same share for as long as it has images.
+        turn = np.empty(len(labels), np.int64)
+        for label in range(self.num_classes):
+            members = np.flatnonzero(labels == label)
+            turn[members] = np.arange(len(members))
+        chosen = order[np.argsort(turn, kind="stable")[:n]]
+        return self.normalization(self.train.images.batch(chosen))
+
+    def with_normalization(self, normalization: Normalization) -> Dataset:
+        """The same data set with another normalisation."""
+        return dataclasses.replace(self, normalization=normalization)
+
+
+def stratified_split(
+    labels: np.ndarray, test_fraction: float, seed: int, class_names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divides images at random, each class by itself.
+
+    Args:
+        labels: int, (N,).
+        test_fraction: the share of each class that becomes test images, rounded; at least one
+            image of a class, and all but one at most.
+        seed: of the choice.
+        class_names: for the error.
+
+    Returns:
+        The positions of the training images and of the test images, each ascending.
+
+    Raises:
+        InputError: a fraction outside (0, 1), or a class of fewer than two images.
+    """
+    require(0 < test_fraction < 1, f"test_fraction must be in (0, 1); got {test_fraction}")
+    train, test = [], []
+    for label, name in enumerate(class_names):
+        members = np.flatnonzero(labels == label)
+        require(
+            len(members) >= 2,
+            f"class '{name}' has {len(members)} image{'s' * (len(members) != 1)}: to split off "
+            "test images it needs 2 or more",
+        )
+        # A generator a class: images of one class don't change the choice within another.
+        members = np.random.default_rng([seed, label]).permutation(members)
+        count = min(max(round(len(members) * test_fraction), 1), len(members) - 1)
+        test.append(members[:count])
+        train.append(members[count:])
+    return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))

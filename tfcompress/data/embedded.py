@@ -1,0 +1,61 @@
+"""The data set that comes with the package: a small Fashion-MNIST."""
+
+from __future__ import annotations
+
+import importlib.resources
+
+import numpy as np
+
+from tfcompress.data.dataset import ArrayImages, Dataset, Normalization, Split
+from tfcompress.data.images import standard_for, standardize_arrays
+
+NAME = "fashion_mnist_small"
+CLASS_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+def load(image_size: int | None = None, fallback_size: int = 32) -> Dataset:
+    """10,000 training and 2,000 test images of Fashion-MNIST, as many of each of 10 classes.
+
+    Args:
+        image_size: the side in pixels; None pads the 28 x 28 images to 32 x 32.
+        fallback_size: unused by images of this size, but checked.
+
+    Returns:
+        The data set; grey is repeated in three channels.
+
+    Raises:
+        InputError: a size that isn't positive.
+    """
+    standard = standard_for([(28, 28)], image_size, fallback_size)
+    file = importlib.resources.files("tfcompress.data") / "embedded" / f"{NAME}.npz"
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        train, test = (
+            Split(
+                ArrayImages(standardize_arrays(arrays[f"x_{part}"], standard)),
+                arrays[f"y_{part}"],
+            )
+            for part in ("train", "test")
+        )
+    return Dataset(
+        name=NAME,
+        class_names=CLASS_NAMES,
+        licence="MIT, (c) 2017 Zalando SE",
+        source="embedded subset of Fashion-MNIST, github.com/zalandoresearch/fashion-mnist",
+        train=train,
+        test=test,
+        normalization=Normalization.of(train.images),
+        augmentation="flip",
+        split="1,000 training images a class drawn from the official training part, 200 test "
+        "images a class from the official test part.",
+    )

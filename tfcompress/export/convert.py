@@ -1,0 +1,141 @@
+"""Keras to a float `.tflite`, and 8-bit weights in it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.config import InputError
+from tfcompress.graph.rewrite import functional
+from tfcompress.runtime.content import FileContent, Op, Tensor
+
+# What the values 0 and 1 pass through on their way to a convolution and stay 0 and 1.
+_KEEPS_BITS = {"PAD", "PADV2", "MAX_POOL_2D", "RESHAPE", "TRANSPOSE", "CONCATENATION", "SLICE"}
+_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Holds back what the converters print; shows it on stderr if an error comes out."""
+    # Their C++ writes past Python's sys.stderr, so the file descriptor itself is turned.
+    with tempfile.TemporaryFile() as kept, contextlib.redirect_stdout(io.StringIO()):
+        saved = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(saved, kept.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def float_file(model: keras.Model, path: Path) -> None:
+    """Writes the model, in stock layers, as float32 with a static batch of 1.
+
+    A dynamic batch would add shape arithmetic to the file and keep GPUs from running it.
+
+    Raises:
+        InputError: an input has no static size, or the backend can't export.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            "export needs the TensorFlow backend: save the model, set KERAS_BACKEND=tensorflow "
+            f"and load it there; the backend here is {keras.backend.backend()}"
+        )
+    model = functional(model)
+    signature = []
+    for tensor in model.inputs:
+        shape = tuple(tensor.shape)
+        if None in shape[1:]:
+            raise InputError(
+                f"the input '{tensor.name}' has the shape {shape}: a .tflite needs static sizes; "
+                "build the model with an input_shape"
+            )
+        signature.append(keras.InputSpec(shape=(1, *shape[1:]), dtype=tensor.dtype))
+    with quiet():
+        # Same layers, new model: exporting tracks resources on the object it is given.
+        fresh = keras.Model(model.inputs, model.outputs, name=model.name)
+        fresh.export(str(path), format="litert", input_signature=signature, verbose=False)
+
+
+def quantized_file(float_path: Path, path: Path, outputs: list[str]) -> None:
+    """Gives the ops with these output tensors 8-bit weights with one scale a filter.
+
+    Their float activations are quantised by the runtime, with a scale for each image. Values of
+    exactly 0 and 1 are held without error by that.
+
+    Raises:
+        InputError: no op is named.
+    """
+    from ai_edge_quantizer import quantizer, recipe
+
+    if not outputs:
+        raise InputError("no layer to quantise")
+    dynamic = recipe.dynamic_wi8_afp32()
+    rules = [
+        {**rule, "regex": f"^{re.escape(name)};?$"} for name in sorted(outputs) for rule in dynamic
+    ]
+    with quiet():
+        result = quantizer.Quantizer(str(float_path), rules).quantize()
+    path.write_bytes(result.quantized_model)
+
+
+def ops_to_quantize(content: FileContent, weights: dict[str, np.ndarray], which: str) -> list[str]:
+    """Output names of the products that a storage quantises.
+
+    Args:
+        content: of the float file.
+        weights: constant name to its values, for the constants of products.
+        which: `binary` for ops whose inputs are bits and whose weights have one magnitude a
+            filter, `all` for every product with constant weights.
+    """
+    maker: dict[Tensor, Op] = {out: op for op in content.ops for out in op.outputs}
+
+    def bits(tensor: Tensor | None) -> bool:
+        op = maker.get(tensor) if tensor else None
+        if op is None:
+            return False
+        source = [t for t in op.inputs if t and not t.constant]
+        if op.name == "CAST":
+            return bool(source) and source[0].dtype == "bool"
+        return op.name in _KEEPS_BITS and bool(source) and all(map(bits, source))
+
+    chosen = []
+    for op in content.ops:
+        if op.name not in _PRODUCTS or op.inputs[1] is None or not op.inputs[1].constant:
+            continue
+        if which == "all" or (bits(op.inputs[0]) and _one_magnitude(weights[op.inputs[1].name])):
+            chosen.append(op.outputs[0].name)
+    return chosen
+
+
+def _one_magnitude(kernel: np.ndarray) -> bool:
+    """Whether all weights of each filter (the first axis, as TFLite has it) are +-c."""
+    size = np.abs(kernel.reshape(len(kernel), -1))
+    return bool(np.all(size.max(1) - size.min(1) <= 1e-6 * size.max(1)))
+
+
+def product_weights(path: Path) -> dict[str, np.ndarray]:
+    """The float constants of a file's products, by tensor name."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    values = {}
+    for tensor in model.subgraphs[0].tensors:
+        data = model.buffers[tensor.buffer].data
+        if data is not None and len(data) and tensor.type == schema.TensorType.FLOAT32:
+            array = np.asarray(data, np.uint8).view(np.float32)
+            values[tensor.name.decode()] = array.reshape(tensor.shape)
+    return values

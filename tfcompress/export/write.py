@@ -1,0 +1,117 @@
+"""The way of every file: lower, convert, quantise, audit, compare, and only then its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.config import InputError, unknown_name
+from tfcompress.export import convert
+from tfcompress.export.gate import Parity, audit, check_parity
+from tfcompress.export.storage import STORAGES, Storage
+from tfcompress.graph import lower
+from tfcompress.runtime.content import read
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        storage: how its weights are written.
+        size_bytes: its size.
+        ops: op name to count.
+        weight_bytes: dtype to bytes of constants.
+        float_products: names of the convolutions and dense ops whose weights stayed float.
+        parity: the comparison with Keras, or None if there were no images to compare on.
+    """
+
+    path: str
+    storage: str
+    size_bytes: int
+    ops: dict[str, int]
+    weight_bytes: dict[str, int]
+    float_products: tuple[str, ...]
+    parity: Parity | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return dataclasses.asdict(self)
+
+
+def export(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    storage: str = "float32",
+    representative: np.ndarray | None = None,
+) -> Exported:
+    """Writes a Keras model as a `.tflite` file that was audited and compared with Keras.
+
+    Args:
+        model: functional or Sequential, with stock layers or ours.
+        path: the file to write; it appears whole or not at all.
+        storage: `float32`, `int8` or `dynamic`, as `tfcompress.run --list` explains them.
+        representative: real images, normalised: float32 (images, height, width, channels). With
+            them the file's outputs are compared with Keras's; without them only the file's
+            structure is audited.
+
+    Returns:
+        What was written and how well it agrees.
+
+    Raises:
+        InputError: the model or storage can't be exported, or the folder isn't there.
+        ExportError: the file failed its audit or the comparison; nothing is written.
+    """
+    if storage not in STORAGES:
+        raise unknown_name("storage", storage, STORAGES)
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise InputError(f"no folder {target.parent} to write {target.name} into")
+    kind = STORAGES[storage]
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
+        made = _convert(model, kind, Path(folder))
+        content = read(made)
+        audit(content, kind)
+        parity = None
+        if representative is not None:
+            parity = check_parity(model, made, np.asarray(representative, "float32"), kind)
+        os.replace(made, target)
+    return Exported(
+        path=str(target),
+        storage=storage,
+        size_bytes=target.stat().st_size,
+        ops=content.op_counts(),
+        weight_bytes=dict(content.weight_bytes),
+        float_products=tuple(
+            op.outputs[0].name
+            for op in content.ops
+            if op.macs and op.inputs[1] is not None and op.inputs[1].dtype == "float32"
+        ),
+        parity=parity,
+    )
+
+
+def _convert(model: keras.Model, kind: Storage, folder: Path) -> Path:
+    """The file in a folder of its own."""
+    lowered = lower(model, activations=kind.activations)
+    made = folder / "float.tflite"
+    convert.float_file(lowered, made)
+    if kind.quantize == "none":
+        return made
+    outputs = convert.ops_to_quantize(read(made), convert.product_weights(made), kind.quantize)
+    if not outputs:
+        raise InputError(
+            f"storage {kind.name} finds nothing to quantise in model '{model.name}': it is for "
+            "layers with binary weights and binary inputs; use float32 or dynamic"
+        )
+    quantized = folder / "quantized.tflite"
+    convert.quantized_file(made, quantized, outputs)
+    return quantized

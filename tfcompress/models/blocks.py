@@ -1,0 +1,30 @@
+"""What several builders share: scaled channel counts and the conv-BN-ReLU block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import layers
+
+from tfcompress.config import require
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels * width`, rounded to a multiple of 8 (at least 8) unless `width` is 1.
+
+    Multiples of 8 keep every kernel's vector lanes full.
+
+    >>> scaled(96, 1.0), scaled(96, 0.5), scaled(32, 0.1)
+    (96, 48, 8)
+    """
+    require(width > 0, f"width must be positive; got {width}")
+    if width == 1:
+        return channels
+    return max(8, 8 * round(channels * width / 8))
+
+
+def conv_bn_relu(x: Any, filters: int, kernel_size: int, name: str, **options: Any) -> Any:
+    """Convolution, batch normalisation and ReLU as layers of their own."""
+    x = layers.Conv2D(filters, kernel_size, name=name, **options)(x)
+    x = layers.BatchNormalization(name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)

@@ -1,0 +1,59 @@
+"""SqueezeNet 1.1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from tfcompress.models.blocks import scaled
+
+NATIVE_SIZE = 224
+
+# Squeeze filters and expand filters (of each kind) of fire2 to fire9; a pool stands before 4, 6.
+_FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
+
+
+def _fire(x: Any, squeeze: int, expand: int, name: str) -> Any:
+    """A 1x1 convolution to few channels, then 1x1 and 3x3 side by side."""
+    x = layers.Conv2D(squeeze, 1, activation="relu", name=f"{name}_squeeze1x1")(x)
+    left = layers.Conv2D(expand, 1, activation="relu", name=f"{name}_expand1x1")(x)
+    right = layers.Conv2D(
+        expand, 3, padding="same", activation="relu", name=f"{name}_expand3x3"
+    )(x)
+    return layers.Concatenate(name=f"{name}_concat")([left, right])
+
+
+def build(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    width: float = 1.0,
+    dropout: float = 0.5,
+) -> keras.Model:
+    """A convolution, eight fire modules, a 1x1 convolution to the classes, a global mean.
+
+    At 224x224x3 with 8 classes: 726,600 parameters (2.8 MiB of float32).
+
+    Args:
+        input_shape: (height, width, channels), at least 32x32.
+        num_classes: filters of the last convolution.
+        width: scales all channels.
+        dropout: share of the features dropped before the last convolution.
+
+    Reference:
+        Iandola et al. 2016, "SqueezeNet", arXiv:1602.07360; version 1.1 of the authors'
+        repository, which needs 2.4 times fewer operations.
+    """
+    x = inputs = keras.Input(input_shape, name="image")
+    x = layers.Conv2D(scaled(64, width), 3, strides=2, activation="relu", name="conv1")(x)
+    x = layers.MaxPooling2D(3, 2, padding="same", name="pool1")(x)
+    for number, (squeeze, expand) in enumerate(_FIRES, start=2):
+        if number in (4, 6):
+            x = layers.MaxPooling2D(3, 2, padding="same", name=f"pool{number - 1}")(x)
+        x = _fire(x, scaled(squeeze, width), scaled(expand, width), f"fire{number}")
+    x = layers.Dropout(dropout, name="dropout")(x)
+    x = layers.Conv2D(num_classes, 1, activation="relu", name="conv10")(x)
+    outputs = layers.GlobalAveragePooling2D(name="logits")(x)
+    return keras.Model(inputs, outputs, name="squeezenet")

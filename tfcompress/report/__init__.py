@@ -1,0 +1,8 @@
+"""From results to what people and programs read: JSON, Markdown, HTML, CSV, plots, a table."""
+
+from tfcompress.report.headline import headline
+from tfcompress.report.result import FileResult, RunResult
+from tfcompress.report.table import console_table
+from tfcompress.report.write import write_all
+
+__all__ = ["FileResult", "RunResult", "console_table", "headline", "write_all"]

@@ -1,0 +1,191 @@
+"""Writes everything that people and programs read about a run into one folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+from tfcompress.report import plots
+from tfcompress.report.files import atomic_write
+from tfcompress.report.headline import headline
+from tfcompress.report.result import HISTORIES, RunResult, strict
+from tfcompress.report.table import rows
+
+# These come first in history.csv, in this order; whatever else the rows have follows.
+COLUMNS = (
+    "stage",
+    "epoch",
+    "loss",
+    "train_error",
+    "test_error",
+    "learning_rate",
+    "step_ms",
+    "seconds",
+)
+
+
+def write_all(result: RunResult, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
+    """Writes report.json, report.md, report.html, history.csv and the pictures (SVG and PNG).
+
+    All contents are made before the first file is touched, and each file appears whole or not at
+    all. A picture without numbers (no training history) isn't written, and history.csv has then
+    only its header.
+
+    Args:
+        result: the run.
+        folder: where; made if it doesn't exist.
+
+    Returns:
+        The paths of the files written.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    drawn = plots.pictures(result)
+    contents: dict[str, str | bytes] = {
+        "report.json": json_text(result),
+        "report.md": markdown(result, drawn),
+        "report.html": html(result, drawn),
+        "history.csv": history_csv(result),
+    }
+    for picture in drawn:
+        contents[f"{picture.name}.svg"] = picture.svg
+        contents[f"{picture.name}.png"] = picture.png
+    folder = pathlib.Path(folder)
+    return [atomic_write(folder / name, content) for name, content in contents.items()]
+
+
+def json_text(result: RunResult) -> str:
+    """The result as strict JSON."""
+    return json.dumps(result.to_json(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def history_csv(result: RunResult) -> str:
+    """All epochs of both trainings, one row each; what a row doesn't have is left empty."""
+    records = [
+        {"stage": stage, **strict(row)}
+        for stage in HISTORIES
+        for row in result.histories.get(stage, ())
+    ]
+    present = list(dict.fromkeys(key for record in records for key in record))
+    columns = [name for name in COLUMNS if name in present or not records]
+    columns += [name for name in present if name not in COLUMNS]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def html(result: RunResult, drawn: list[plots.Picture]) -> str:
+    """The report as one self-contained page."""
+    return _rendered("report.html.j2", result, drawn, autoescape=True)
+
+
+def markdown(result: RunResult, drawn: list[plots.Picture]) -> str:
+    """The report as Markdown, with the pictures beside it."""
+    return _rendered("report.md.j2", result, drawn, autoescape=False)
+
+
+def _rendered(
+    template: str, result: RunResult, drawn: list[plots.Picture], *, autoescape: bool
+) -> str:
+    """A template of this package with the result in it."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent / "templates"),
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = markdown_cell
+    return environment.get_template(template).render(
+        result=result,
+        headline=headline(result),
+        rows=rows(result),
+        pictures=drawn,
+        facts=facts(result),
+        limits=limits(result),
+    )
+
+
+def facts(result: RunResult) -> list[tuple[str, str]]:
+    """How the result was made: what is needed to make it again."""
+    parity = [
+        f"{which}: " + ", ".join(f"{key} {_short(value)}" for key, value in file.parity.items())
+        for which, file in (("baseline", result.baseline), ("compressed", result.compressed))
+        if file.parity
+    ]
+    images = f"{result.test_images:,}" if result.test_images else ""
+    listed = [
+        ("technique", result.technique),
+        ("reference", result.reference),
+        ("model", result.model),
+        ("data set", result.dataset),
+        ("split", result.dataset_split),
+        ("test images", images),
+        ("seed", str(result.seed)),
+        ("storage", f"baseline {result.baseline.storage}, compressed {result.compressed.storage}"),
+        ("file against Keras", "; ".join(parity)),
+        ("timed inferences", _pair(result.baseline.latency_runs, result.compressed.latency_runs)),
+        ("machine", _listed(result.machine)),
+        ("versions", _listed(result.versions)),
+        ("made", result.created),
+    ]
+    return [(name, value) for name, value in listed if value]
+
+
+def limits(result: RunResult) -> list[str]:
+    """What the numbers don't say, and the run's own notes."""
+    lines = [
+        f"One seed ({result.seed}) is one seed: another may give another accuracy.",
+        "The accuracy is that of the .tflite file on the whole test set.",
+    ]
+    if result.latency_ratio is not None:
+        lines.append(
+            "Latency was measured on this machine's CPU, not on a phone; both files ran in turns "
+            "in one process, and the ratio is the median over rounds."
+        )
+    else:
+        lines.append("Latency was not compared.")
+    return [*lines, *result.notes]
+
+
+def markdown_cell(text: Any) -> str:
+    r"""Text that stays text in a Markdown table: no markup, no HTML, no new column or line.
+
+    >>> markdown_cell("a|b <script> _c_")
+    'a\\|b &lt;script> \\_c\\_'
+    """
+    flat = " ".join(str(text).split()).replace("&", "&amp;")
+    flat = flat.replace("<", "&lt;")
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", flat)
+
+
+def _listed(values: Any) -> str:
+    """A mapping on one line, without what is unknown."""
+    known = {key: value for key, value in values.items() if value is not None}
+    if "memory_bytes" in known:
+        known["memory"] = f"{known.pop('memory_bytes') / 2**30:.1f} GiB"
+    return ", ".join(f"{key} {value}" for key, value in known.items())
+
+
+def _pair(before: int | None, after: int | None) -> str:
+    """Two counts; nothing if neither was taken."""
+    if before is None and after is None:
+        return ""
+    counts = ["not timed" if count is None else f"{count:,}" for count in (before, after)]
+    return f"baseline {counts[0]}, compressed {counts[1]}"
+
+
+def _short(value: Any) -> str:
+    """A number with three significant digits, anything else as it is."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

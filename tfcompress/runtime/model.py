@@ -1,0 +1,157 @@
+"""Runs a `.tflite` image classifier on arrays."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from tfcompress.config import InputError, require
+from tfcompress.runtime import magic
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class LiteModel:
+    """A `.tflite` file with one input and one output, ready to predict.
+
+    The header is checked here, and the runtime verifies the flatbuffer's structure before it uses
+    it. Neither proves that a file from a stranger is harmless: an op may still crash the process.
+    `tfcompress.benchmark` therefore runs files in a process of their own.
+
+    With XNNPACK the runtime writes one INFO line to stderr when it first makes a delegate; its
+    Python interface has no switch for that.
+
+    Args:
+        path: the file.
+        threads: CPU threads of one inference.
+        xnnpack: whether float and int8 ops go to XNNPACK, the runtime's fast CPU kernels. Off is
+            4 to 8 times slower and shows the file's own op kernels.
+
+    Attributes:
+        input_shape: shape of the input, batch first.
+        output_shape: shape of the output, batch first.
+        input_dtype: the file's input type, such as `float32` or `int8`.
+        output_dtype: the file's output type.
+
+    Raises:
+        InputError: the file is missing, not a `.tflite` file, cut short or corrupt, needs ops that
+            the runtime lacks, or has more than one input or output; or threads is below 1.
+
+    Example:
+        >>> model = LiteModel("compressed.tflite")  # doctest: +SKIP
+        >>> model.predict(images).argmax(axis=-1)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, threads: int = 1, xnnpack: bool = True
+    ) -> None:
+        require(threads >= 1, f"threads must be 1 or more; got {threads}")
+        self.path = str(magic.checked_path(path))
+        # Here and not above: reading the settings of a run shouldn't load a native library.
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        resolver = (
+            OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        )
+        try:
+            self._interpreter = Interpreter(
+                self.path, num_threads=threads, experimental_op_resolver_type=resolver
+            )
+            self._interpreter.allocate_tensors()
+        except ValueError as error:  # the flatbuffer failed verification
+            raise magic.corrupt(path, error) from error
+        except RuntimeError as error:  # an unknown op, or tensors that don't fit together
+            raise InputError(
+                f"{path} can't be run by this LiteRT: {magic.one_line(error)}"
+            ) from error
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        require(
+            len(inputs) == 1 and len(outputs) == 1,
+            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; predict takes 1 and 1",
+        )
+        self._input, self._output = inputs[0], outputs[0]
+        self.input_shape = tuple(int(size) for size in self._input["shape"])
+        self.output_shape = tuple(int(size) for size in self._output["shape"])
+        require(
+            len(self.input_shape) >= 2 and self.output_shape[:1] == self.input_shape[:1],
+            f"{path} maps {self.input_shape} to {self.output_shape}; predict needs the batch first",
+        )
+        self.input_dtype = _dtype(self._input).name
+        self.output_dtype = _dtype(self._output).name
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """The file's outputs for a stack of inputs, computed at the file's own batch size.
+
+        Args:
+            x: real numbers of shape (n, H, W, C), as the Keras model takes them. They are
+                quantised with the input's scale if the file's input is an integer.
+
+        Returns:
+            float32 of shape (n, classes), dequantised if the file's output is an integer.
+
+        Raises:
+            InputError: the shape isn't the file's, or an integer input got NaN or infinity.
+        """
+        import numpy as np
+
+        x = np.asarray(x)
+        wanted = self.input_shape[1:]
+        require(
+            x.ndim == len(wanted) + 1 and x.shape[1:] == wanted,
+            f"{self.path} takes inputs of shape (n, {', '.join(map(str, wanted))}); "
+            f"got {tuple(x.shape)}",
+        )
+        batch = self.input_shape[0]
+        result = np.empty((len(x), *self.output_shape[1:]), np.float32)
+        for start in range(0, len(x), batch):
+            part = x[start : start + batch]
+            kept = len(part)
+            if kept < batch:  # the last part of a file whose batch is fixed above 1
+                part = np.concatenate([part, np.zeros((batch - kept, *wanted), part.dtype)])
+            self._interpreter.set_tensor(self._input["index"], quantized(part, self._input))
+            self._interpreter.invoke()
+            output = self._interpreter.get_tensor(self._output["index"])
+            result[start : start + kept] = dequantized(output, self._output)[:kept]
+        return result
+
+
+def quantized(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Real numbers as a tensor's own type: `round(x / scale) + zero_point`, saturating.
+
+    Args:
+        x: real numbers of any shape.
+        details: the tensor's details as the interpreter gives them. An integer tensor without a
+            scale takes the numbers as they are, rounded.
+
+    Raises:
+        InputError: NaN or infinity for an integer tensor.
+    """
+    import numpy as np
+
+    dtype = _dtype(details)
+    if not np.issubdtype(dtype, np.integer):
+        return x.astype(dtype)
+    require(bool(np.isfinite(x).all()), "an integer input can't take NaN or infinity")
+    scale, zero_point = details["quantization"]
+    limits = np.iinfo(dtype)
+    steps = np.rint(x / (scale or 1.0)) + zero_point
+    return np.clip(steps, limits.min, limits.max).astype(dtype)
+
+
+def dequantized(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """A tensor's values as float32: `scale * (value - zero_point)` if it has a scale."""
+    import numpy as np
+
+    scale, zero_point = details["quantization"]
+    if not np.issubdtype(_dtype(details), np.integer) or not scale:
+        return values.astype(np.float32)
+    return np.float32(scale) * (values.astype(np.float32) - np.float32(zero_point))
+
+
+def _dtype(details: dict[str, Any]) -> np.dtype:
+    """A tensor's NumPy type."""
+    import numpy as np
+
+    return np.dtype(details["dtype"])

@@ -1,0 +1,278 @@
+"""The surgery that the binary techniques share: blocks of convolution, BN and activation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfcompress.config import InputError
+from tfcompress.graph import Graph, clone, rewrite
+from tfcompress.layers import BinaryConv2D, BinaryDense
+from tfcompress.techniques.base import Candidate, LayerLine
+
+_WEIGHTED = (
+    layers.Dense,
+    layers.EinsumDense,
+    layers.Embedding,
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.Conv1DTranspose,
+    layers.Conv2DTranspose,
+    layers.Conv3DTranspose,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.SeparableConv1D,
+    layers.SeparableConv2D,
+    layers.MultiHeadAttention,
+    layers.RNN,
+)
+_ACTIVATIONS = (
+    layers.Activation,
+    layers.ReLU,
+    layers.LeakyReLU,
+    layers.PReLU,
+    layers.ELU,
+)
+# PReLU's slope at the start (He et al. 2015, arXiv:1502.01852, section 2.1).
+_PRELU_SLOPE = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A weighted layer with what belongs to it in the graph, by name.
+
+    Attributes:
+        layer: the convolution or dense layer.
+        bn: the batch normalisation that alone takes its output.
+        activation: the activation layer behind them.
+        pool: the max pooling behind that.
+    """
+
+    layer: str
+    bn: str | None = None
+    activation: str | None = None
+    pool: str | None = None
+
+
+def _find_block(graph: Graph, name: str) -> Block:
+    """Follows the only consumers of a layer as far as they are BN, activation, pooling."""
+
+    def follow(at: str, kinds: Any) -> str | None:
+        after = graph.only_consumer(at)
+        if after is None or graph.calls[after] != 1:
+            return None
+        return after if isinstance(graph.operations[after], kinds) else None
+
+    bn = activation = pool = None
+    at = name
+    if _linear(graph.operations[name]):
+        bn = follow(at, layers.BatchNormalization)
+        at = bn or at
+        activation = follow(at, _ACTIVATIONS)
+        if activation and _is_softmax(graph.operations[activation]):
+            activation = None
+        at = activation or at
+    if activation or not _linear(graph.operations[name]):
+        pool = follow(at, layers.MaxPooling2D)
+    return Block(name, bn, activation, pool)
+
+
+def _linear(layer: Any) -> bool:
+    return getattr(layer.activation, "__name__", "linear") == "linear"
+
+
+def _is_softmax(layer: Any) -> bool:
+    return getattr(getattr(layer, "activation", None), "__name__", "") == "softmax"
+
+
+def _why_kept(graph: Graph, name: str) -> str | None:
+    """Why a weighted layer stays in full precision, or None if it is to be binarised."""
+    layer = graph.operations[name]
+    weighted = {key for key, op in graph.operations.items() if isinstance(op, _WEIGHTED)}
+    if not graph.reaches({name}, forward=False) & weighted:
+        return "first weighted layer: full precision, since it sees the image itself"
+    if not graph.reaches({name}, forward=True) & weighted:
+        return "last weighted layer: full precision, since it gives the classes' scores"
+    if type(layer) in (BinaryConv2D, BinaryDense):
+        return "binary already"
+    if type(layer) not in (layers.Conv2D, layers.Dense):
+        return f"{type(layer).__name__} has no binary form here: only Conv2D and Dense do"
+    if graph.calls[name] != 1:
+        return (
+            f"shared: called {graph.calls[name]} times, and each call would need a "
+            "normalisation of its own"
+        )
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        return "data_format is channels_first; binary layers take channels_last"
+    return None
+
+
+def binarise(
+    candidate: Candidate,
+    *,
+    binarize_inputs: bool,
+    binarize_kernel: bool,
+    activation: str,
+    keep_weights: bool,
+    clip_value: float,
+) -> Candidate:
+    """Turns every inner convolution and dense layer into a binary one.
+
+    With binary inputs each block convolution-BN-activation becomes BN-sign-convolution-activation:
+    the sign sees normalised values. The old BN is folded into the latent weights, so that the
+    scale of the block's output stays; the new BN starts afresh. The new activation goes behind
+    the max pooling of the block, where there is one: the order of the two makes no difference to
+    a rising function, and there is a quarter of the values left to work on. With float inputs the
+    order stays, and only the kernel changes.
+
+    Args:
+        candidate: any functional or Sequential model; nested models are flattened.
+        binarize_inputs: whether the blocks' inputs become signs.
+        binarize_kernel: whether the weights become signs with a scale for each filter.
+        activation: `prelu`, `relu` or `none`, in place of the blocks' own; `keep` leaves it.
+        keep_weights: whether the model's weights are the latent weights to start from; else all
+            layers start anew.
+        clip_value: as of `BinaryConv2D`.
+
+    Raises:
+        InputError: the model can't be copied, or no layer of it can be binarised.
+    """
+    flat = clone(candidate.model, keep_weights=keep_weights)
+    graph = Graph.of(flat)
+    replace: dict[str, Callable[..., Any]] = {}
+    load: list[Callable[[], None]] = []
+    lines = list(candidate.layers)
+    done = 0
+    for name, layer in graph.operations.items():
+        if not isinstance(layer, _WEIGHTED):
+            continue
+        why = _why_kept(graph, name)
+        if why:
+            lines.append(LayerLine(name, type(layer).__name__, "kept", why))
+            continue
+        block = _find_block(graph, name) if binarize_inputs else Block(name)
+        new = _binary_layer(
+            layer,
+            binarize_inputs=binarize_inputs,
+            binarize_kernel=binarize_kernel,
+            clip_value=clip_value,
+            keep_activation=not binarize_inputs or activation == "keep",
+        )
+        if binarize_inputs:
+            _reorder(graph, block, new, activation, replace)
+        else:
+            replace[name] = new
+        if keep_weights:
+            bn = graph.operations[block.bn] if block.bn else None
+            load.append(lambda new=new, layer=layer, bn=bn: _load(new, layer, bn))  # type: ignore[misc]
+        what = [w for w, on in (("inputs", binarize_inputs), ("weights", binarize_kernel)) if on]
+        moved = f"; {block.bn} moved before it" if block.bn else ""
+        lines.append(
+            LayerLine(name, type(layer).__name__, "binarised", f"binary {' and '.join(what)}{moved}")
+        )
+        done += 1
+    if not done:
+        reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
+        raise InputError(f"no layer of model '{flat.name}' can be binarised ({reasons})")
+    model = rewrite(flat, replace)
+    for fill in load:
+        fill()
+    return Candidate(model, tuple(lines))
+
+
+def _binary_layer(
+    layer: Any,
+    *,
+    binarize_inputs: bool,
+    binarize_kernel: bool,
+    clip_value: float,
+    keep_activation: bool,
+) -> Any:
+    """The binary layer of the same shape and name. It always has a bias where its BN moves away."""
+    binary = {
+        "binarize_inputs": binarize_inputs,
+        "binarize_kernel": binarize_kernel,
+        "clip_value": clip_value,
+        "use_bias": layer.use_bias or binarize_inputs,
+        "activation": layer.activation if keep_activation else None,
+        "name": layer.name,
+    }
+    if isinstance(layer, layers.Dense):
+        return BinaryDense(layer.units, **binary)
+    return BinaryConv2D(
+        layer.filters,
+        layer.kernel_size,
+        strides=layer.strides,
+        padding=layer.padding,
+        dilation_rate=layer.dilation_rate,
+        groups=layer.groups,
+        **binary,
+    )
+
+
+def _reorder(
+    graph: Graph,
+    block: Block,
+    new: Any,
+    activation: str,
+    replace: dict[str, Callable[..., Any]],
+) -> None:
+    """BN before the layer, none after it, and the new activation behind the block's pooling."""
+    normalise = layers.BatchNormalization(name=f"{block.layer}_sign_bn")
+    replace[block.layer] = lambda x, *args, **kwargs: new(normalise(x))
+    if block.bn:
+        replace[block.bn] = _pass_through
+    had_one = block.activation or not _linear(graph.operations[block.layer])
+    if activation == "keep" or not had_one:
+        return
+    if block.activation:
+        replace[block.activation] = _pass_through
+    act = _activation(activation, f"{block.layer}_{activation}")
+    if act is None:
+        return
+    last = block.pool or block.activation or block.layer
+    before = replace.get(last, graph.operations[last])
+    replace[last] = lambda x, *args, **kwargs: act(before(x, *args, **kwargs))
+
+
+def _pass_through(x: Any, *args: Any, **kwargs: Any) -> Any:
+    return x
+
+
+def _activation(kind: str, name: str) -> Callable[[Any], Any] | None:
+    """A new activation layer; PReLU has one slope a channel."""
+    if kind == "none":
+        return None
+    if kind == "relu":
+        return layers.ReLU(name=name)
+
+    def prelu(x: Any) -> Any:
+        return layers.PReLU(
+            alpha_initializer=keras.initializers.Constant(_PRELU_SLOPE),
+            shared_axes=list(range(1, len(x.shape) - 1)) or None,
+            name=name,
+        )(x)
+
+    return prelu
+
+
+def _load(new: Any, layer: Any, bn: Any) -> None:
+    """The old weights as latent weights, with the old BN folded in."""
+    kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel))
+    bias = np.zeros(kernel.shape[-1], kernel.dtype)
+    if layer.use_bias:
+        bias = np.asarray(keras.ops.convert_to_numpy(layer.bias))
+    if bn is not None:
+        mean, variance = (keras.ops.convert_to_numpy(v) for v in bn.non_trainable_variables[:2])
+        gamma = keras.ops.convert_to_numpy(bn.gamma) if bn.scale else 1.0
+        beta = keras.ops.convert_to_numpy(bn.beta) if bn.center else 0.0
+        factor = gamma / np.sqrt(variance + bn.epsilon)
+        kernel = kernel * factor
+        bias = (bias - mean) * factor + beta
+    new.set_weights([kernel, bias] if new.use_bias else [kernel])

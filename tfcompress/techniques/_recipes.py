@@ -1,0 +1,74 @@
+"""The hyper-parameters and recipes that the binary techniques share."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfcompress.config import Training, one_of, require
+
+RECIPES = ("default", "paper")
+ACTIVATIONS = ("prelu", "relu", "none", "keep")
+STARTS = ("float", "scratch")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightOptions:
+    """Hyper-parameters of binary layers whose blocks keep their order; None is as the recipe says.
+
+    Attributes:
+        recipe: `default` (Adam 2e-3 with cosine decay, from the float weights, distilled from
+            them) or `paper` (Rassadin and Savchenko 2017: SGD with momentum 0.9 at a fixed rate of
+            0.001, from scratch; 10 epochs here, 100 there).
+        init: latent weights from the trained `float` baseline or from `scratch`.
+        clip_value: where the straight-through gradients stop (Hubara et al. 2016,
+            arXiv:1602.02830, section 1.3).
+    """
+
+    recipe: str = "default"
+    init: str | None = None
+    clip_value: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuses unknown words."""
+        one_of("option recipe", self.recipe, RECIPES)
+        if self.init is not None:
+            one_of("option init", self.init, STARTS)
+        require(
+            0 < self.clip_value, f"option clip_value must be positive; got {self.clip_value}"
+        )
+
+    @property
+    def keep_weights(self) -> bool:
+        """Whether training starts from the float baseline's weights."""
+        return (self.init or ("scratch" if self.recipe == "paper" else "float")) == "float"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputOptions(WeightOptions):
+    """Hyper-parameters of binary layers with binary inputs; None is as the recipe says.
+
+    Attributes:
+        activation: behind the binary convolutions: `prelu` (the default recipe's; Bulat and
+            Tzimiropoulos 2019, arXiv:1909.13863), `relu` (the paper recipe's), `none`, or `keep`
+            for the network's own.
+    """
+
+    activation: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses unknown words."""
+        super().__post_init__()
+        if self.activation is not None:
+            one_of("option activation", self.activation, ACTIVATIONS)
+
+    @property
+    def block_activation(self) -> str:
+        """The activation behind the binary layers."""
+        return self.activation or ("relu" if self.recipe == "paper" else "prelu")
+
+
+def training(options: WeightOptions, epochs: int) -> Training:
+    """The recipe's training; `epochs` are the default recipe's."""
+    if options.recipe == "paper":
+        return Training(epochs=10, optimizer="sgd", learning_rate=1e-3, schedule="constant")
+    return Training(epochs=epochs, distillation_weight=0.7, distillation_temperature=4.0)

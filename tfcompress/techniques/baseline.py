@@ -1,0 +1,34 @@
+"""The float network itself: the control, whose every ratio should come out as 1."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfcompress.config import Training
+from tfcompress.graph import clone
+from tfcompress.techniques.base import Candidate, Start, Technique
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BaselineOptions:
+    """None: the training's own settings are the baseline's."""
+
+
+def _transform(candidate: Candidate, options: BaselineOptions) -> Candidate:
+    return Candidate(clone(candidate.model), candidate.layers)
+
+
+def _training(options: BaselineOptions) -> Training:
+    return Training(epochs=0)
+
+
+TECHNIQUE = Technique(
+    name="baseline",
+    summary="the float network itself, as a control: every ratio should be 1",
+    reference="none",
+    options=BaselineOptions,
+    start=Start.TRAINED,
+    transform=_transform,
+    training=_training,
+    storage="float32",
+)

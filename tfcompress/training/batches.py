@@ -1,0 +1,78 @@
+"""Training batches: shuffled, augmented, normalised; the same for the same seed and epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.data.dataset import Normalization, Split
+
+SHIFT_PIXELS_PER_32 = 4
+
+
+class EpochBatches(keras.utils.PyDataset):
+    """One epoch of a split.
+
+    Order and augmentation follow from (seed, epoch) alone, not from what was drawn before: an
+    epoch that is begun again after a crash is the same epoch.
+
+    Args:
+        split: the images and labels.
+        normalization: from uint8 to the network's input.
+        augmentation: `none`, `flip` (left to right, half of the images), `shift` (each image by
+            up to 4 pixels in 32 each way, black moving in), or `flip+shift`.
+        batch_size: images in a batch; the last one may be smaller.
+        seed: of the whole training.
+        epoch: counted from 0.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        normalization: Normalization,
+        *,
+        augmentation: str,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+    ) -> None:
+        super().__init__()
+        self._split = split
+        self._normalization = normalization
+        self._augmentation = augmentation
+        self._batch_size = batch_size
+        self._seed = (seed, epoch)
+        self._order = np.random.default_rng(self._seed).permutation(len(split))
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Batch `index`: float32 (n, height, width, 3) and int32 labels (n,)."""
+        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        images = self._split.images.batch(chosen)
+        images = augment(images, self._augmentation, np.random.default_rng((*self._seed, index)))
+        return self._normalization(images), self._split.labels[chosen]
+
+
+def augment(images: np.ndarray, augmentation: str, rng: np.random.Generator) -> np.ndarray:
+    """Flipped and shifted copies of uint8 images (n, height, width, channels)."""
+    kinds = augmentation.split("+")
+    if "flip" in kinds:
+        flipped = rng.random(len(images)) < 0.5
+        images = np.where(flipped[:, None, None, None], images[:, :, ::-1], images)
+    if "shift" in kinds:
+        images = _shift(images, rng)
+    return images
+
+
+def _shift(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each image moved by its own offset, as by padding with black and cropping at random."""
+    count, height, width, _ = images.shape
+    reach = max(1, height * SHIFT_PIXELS_PER_32 // 32), max(1, width * SHIFT_PIXELS_PER_32 // 32)
+    padded = np.pad(images, ((0, 0), (reach[0],) * 2, (reach[1],) * 2, (0, 0)))
+    rows = rng.integers(0, 2 * reach[0] + 1, count)[:, None] + np.arange(height)
+    columns = rng.integers(0, 2 * reach[1] + 1, count)[:, None] + np.arange(width)
+    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]

@@ -1,0 +1,45 @@
+"""The state of a training run in one file, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.config import InputError
+
+
+def save(path: Path, variables: list[Any], rows: list[dict[str, float]]) -> None:
+    """Writes the variables' values and the history so far, replacing an older checkpoint."""
+    arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
+    beside = path.with_name(path.name + ".part")
+    with open(beside, "wb") as file:
+        np.savez(file, rows=np.array(json.dumps(rows)), **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def load(path: Path, variables: list[Any]) -> list[dict[str, float]]:
+    """Sets the variables to the saved values and returns the history, one entry an epoch.
+
+    Raises:
+        InputError: the file is of another model, or damaged; the variables stay as they were.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            rows = json.loads(str(file["rows"]))
+            values = [file[f"v{i}"] for i in range(len(file.files) - 1)]
+    except Exception as error:  # zipfile, zlib and NumPy each have their own
+        raise InputError(
+            f"the checkpoint {path} is damaged: remove it to train from the start"
+        ) from error
+    if [tuple(v.shape) for v in variables] != [value.shape for value in values]:
+        raise InputError(f"the checkpoint {path} is of another model: remove it, or use --noresume")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return rows

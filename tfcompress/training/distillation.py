@@ -1,0 +1,65 @@
+"""Training a student on a teacher's soft targets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfcompress import graph
+from tfcompress.training.outputs import as_logits, ends_in_softmax
+
+
+class Distiller(keras.Model):
+    """A student whose loss also asks it to agree with a teacher.
+
+    ```
+    loss = (1 - weight) * loss(y, student) + weight * T^2 * KL(softmax(t / T) || softmax(s / T))
+    ```
+
+    with the logits t of the teacher and s of the student. The teacher is copied and frozen.
+
+    Args:
+        student: the model that is trained; functional.
+        teacher: a trained model of the same inputs and classes; functional.
+        weight: share of the soft targets, 0 to 1.
+        temperature: T, positive.
+
+    Reference:
+        Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network",
+        arXiv:1503.02531, section 2.
+    """
+
+    def __init__(
+        self, student: keras.Model, teacher: keras.Model, *, weight: float, temperature: float
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.teacher = graph.clone(teacher)
+        self.teacher.trainable = False
+        self._weight = weight
+        self._temperature = temperature
+        self._softmax = ends_in_softmax(student), ends_in_softmax(teacher)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The student's output."""
+        return self.student(inputs, training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The labels' loss and the teacher's, weighted."""
+        hard = super().compute_loss(x, y, y_pred, sample_weight, training)
+        student = as_logits(y_pred, self._softmax[0]) / self._temperature
+        taught = self.teacher(x, training=False)
+        teacher = as_logits(taught, self._softmax[1]) / self._temperature
+        log_ratio = ops.log_softmax(teacher) - ops.log_softmax(student)
+        divergence = ops.mean(ops.sum(ops.softmax(teacher) * log_ratio, axis=-1))
+        return (1 - self._weight) * hard + self._weight * self._temperature**2 * divergence

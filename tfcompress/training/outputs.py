@@ -1,0 +1,29 @@
+"""Whether a classifier ends in logits or in probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfcompress.graph.rewrite import functional
+
+
+def ends_in_softmax(model: keras.Model) -> bool:
+    """Whether the last layer gives probabilities; the builders' networks give logits."""
+    model = functional(model)
+    last = model.outputs[0]._keras_history.operation
+    if hasattr(last, "_nodes_by_depth") or isinstance(last, keras.Sequential):
+        return ends_in_softmax(last)
+    activation = getattr(last, "activation", None)
+    return isinstance(last, keras.layers.Softmax) or (
+        getattr(activation, "__name__", "") == "softmax"
+    )
+
+
+def as_logits(outputs: Any, softmax: bool) -> Any:
+    """Logits of a model's outputs; of probabilities, their logarithms."""
+    return ops.log(ops.clip(outputs, 1e-7, 1.0)) if softmax else outputs
+
+
