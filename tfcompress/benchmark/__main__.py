@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from absl import flags
 
+from tfcompress import files
 from tfcompress.benchmark.machine import machine
 from tfcompress.benchmark.measure import BACKENDS, measure
 from tfcompress.benchmark.process import BenchmarkError
@@ -93,12 +93,9 @@ def write_json(path: str, content: Mapping[str, Any]) -> None:
     Raises:
         InputError: the path can't be written.
     """
-    beside = f"{path}.{os.getpid()}.tmp"
     try:
-        pathlib.Path(beside).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-        os.replace(beside, path)
+        files.write(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
     except OSError as error:
-        pathlib.Path(beside).unlink(missing_ok=True)
         raise InputError(f"--json: {path} can't be written: {error.strerror}") from error
 
 

@@ -191,7 +191,11 @@ class Normalization:
 
         Measured exactly on all images, or on a seeded sample of 10,000 where there are more.
         A channel that never changes is only centred (std 1).
+
+        Raises:
+            InputError: there are no images.
         """
+        require(len(images) > 0, "there are no images to measure mean and deviation of")
         positions = np.arange(len(images))
         if len(positions) > _MEASURED_IMAGES:
             generator = np.random.default_rng(0)

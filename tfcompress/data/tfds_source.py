@@ -101,9 +101,9 @@ def load(
         InputError: an unknown name, no data set of images with one label each, one that can't
             be downloaded or read, or one without `train`.
     """
-    check_name(name, data_dir)
     if data_dir is not None:
         data_dir = os.path.expanduser(data_dir)
+    check_name(name, data_dir)
     with _quiet():
         try:
             builder = _tfds().builder(name, data_dir=data_dir)
@@ -250,7 +250,8 @@ class _Reader:
         used = np.unique(labels)
         require(bool(len(used) and used[0] >= 0), f"TFDS data set '{self.name}' has no labels")
         if len(used) < len(class_names):
-            split += f" {len(class_names) - len(used)} classes without images left out."
+            unused = [name for label, name in enumerate(class_names) if label not in used]
+            split += f" Left out, as they have no images: {', '.join(unused)}."
             class_names = tuple(class_names[label] for label in used)
             labels = np.searchsorted(used, labels).astype(np.int32)
         if len(parts) == 2:

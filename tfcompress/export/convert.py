@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import re
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +10,13 @@ import keras
 import numpy as np
 
 from tfcompress.config import InputError
+from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional
 from tfcompress.runtime.content import FileContent, Op, Tensor
 
 # What the values 0 and 1 pass through on their way to a convolution and stay 0 and 1.
 _KEEPS_BITS = {"PAD", "PADV2", "MAX_POOL_2D", "RESHAPE", "TRANSPOSE", "CONCATENATION", "SLICE"}
 _PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Holds back what the converters print; shows it on stderr if an error comes out."""
-    # Their C++ writes past Python's sys.stderr, so the file descriptor itself is turned.
-    with tempfile.TemporaryFile() as kept, contextlib.redirect_stdout(io.StringIO()):
-        saved = os.dup(2)
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            kept.seek(0)
-            os.write(saved, kept.read())
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
 
 
 def float_file(model: keras.Model, path: Path) -> None:

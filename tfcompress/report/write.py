@@ -11,7 +11,6 @@ import re
 from typing import Any
 
 from tfcompress.report import plots
-from tfcompress.report.files import atomic_write
 from tfcompress.report.headline import headline
 from tfcompress.report.result import HISTORIES, RunResult, strict
 from tfcompress.report.table import rows
@@ -57,7 +56,7 @@ def write_all(result: RunResult, folder: str | os.PathLike[str]) -> list[pathlib
         contents[f"{picture.name}.svg"] = picture.svg
         contents[f"{picture.name}.png"] = picture.png
     folder = pathlib.Path(folder)
-    return [atomic_write(folder / name, content) for name, content in contents.items()]
+    return [files.write(folder / name, content) for name, content in contents.items()]
 
 
 def json_text(result: RunResult) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,14 @@ import keras
 import numpy as np
 
 from tfcompress.config import InputError
+from tfcompress.files import whole
 
 
 def save(path: Path, variables: list[Any], rows: list[dict[str, float]]) -> None:
     """Writes the variables' values and the history so far, replacing an older checkpoint."""
     arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
-    beside = path.with_name(path.name + ".part")
-    with open(beside, "wb") as file:
+    with whole(path) as beside, open(beside, "wb") as file:
         np.savez(file, rows=np.array(json.dumps(rows)), **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
 
 
 def load(path: Path, variables: list[Any]) -> list[dict[str, float]]:

@@ -1,0 +1,66 @@
+"""Files that appear whole or not at all, and consoles that other people's code leaves alone."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a path beside the file to write to, and then puts it in the file's place.
+
+    If the block raises, an old file of this name is left as it was and nothing new is left behind.
+
+    Args:
+        path: the file; its folder must exist.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    target = Path(path)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    os.close(descriptor)
+    beside = Path(name)
+    try:
+        yield beside
+        # mkstemp makes files that only the owner reads; a result is an ordinary file.
+        mask = os.umask(0)
+        os.umask(mask)
+        beside.chmod(0o666 & ~mask)
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Writes text (as UTF-8, with the line ends it has) or bytes as `whole` does."""
+    with whole(path) as beside:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Holds back what other people's code prints; shows it on stderr if an error comes out."""
+    # C++ writes past Python's sys.stderr, so the file descriptor itself is turned.
+    with tempfile.TemporaryFile() as kept, contextlib.redirect_stdout(io.StringIO()):
+        saved = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            kept.seek(0)
+            os.write(saved, kept.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
