@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfcompress.config import InputError
+
 
 @contextlib.contextmanager
 def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -23,7 +25,9 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: the folder can't be written.
     """
     target = Path(path)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    descriptor, name = tempfile.mkstemp(
+        prefix=f".{target.name}.", suffix=".part", dir=target.parent
+    )
     os.close(descriptor)
     beside = Path(name)
     try:
@@ -57,6 +61,8 @@ def quiet() -> Iterator[None]:
         os.dup2(kept.fileno(), 2)
         try:
             yield
+        except InputError:
+            raise  # Its message is all that the user needs.
         except Exception:
             kept.seek(0)
             os.write(saved, kept.read())

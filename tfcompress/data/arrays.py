@@ -33,6 +33,7 @@ def from_arrays(
     class_names: Sequence[str] | None = None,
     name: str = "arrays",
     augmentation: str = "none",
+    as_given: bool = False,
 ) -> Dataset:
     """A data set of images and labels that are in memory already.
 
@@ -49,9 +50,11 @@ def from_arrays(
         class_names: the classes; None calls them "0", "1", ... up to the highest label.
         name: of the data set, for reports.
         augmentation: what may be done to the images in training, one of `config.AUGMENTATIONS`.
+        as_given: whether models get the images in the range that they were given in, 0..255 or
+            0..1; else they are normalised to the training images' mean and deviation.
 
     Returns:
-        The data set, normalised to the training images' mean and deviation.
+        The data set.
 
     Raises:
         InputError: says which shape, type, length or label is wrong.
@@ -96,6 +99,10 @@ def from_arrays(
         split = (
             f"At random within each class, {_TEST_FRACTION:.0%} for testing, seed {_SPLIT_SEED}."
         )
+    if as_given:
+        normalization = Normalization.unit() if scaled else Normalization.identity()
+    else:
+        normalization = Normalization.of(train_split.images)
     return Dataset(
         name=name,
         class_names=names,
@@ -103,7 +110,7 @@ def from_arrays(
         source="arrays, floats in 0..1 multiplied by 255" if scaled else "arrays",
         train=train_split,
         test=test_split,
-        normalization=Normalization.of(train_split.images),
+        normalization=normalization,
         augmentation=augmentation,
         split=split,
     )

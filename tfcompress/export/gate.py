@@ -86,9 +86,7 @@ def audit(content: FileContent, storage: Storage) -> None:
         raise ExportError(f"the file failed its audit: {'; '.join(problems)}")
 
 
-def check_parity(
-    model: keras.Model, path: Path, images: np.ndarray, storage: Storage
-) -> Parity:
+def check_parity(model: keras.Model, path: Path, images: np.ndarray, storage: Storage) -> Parity:
     """Compares a file with the Keras model that it came from, on real images.
 
     A sign isn't continuous: where the value before it is 0 but for rounding, Keras and the file
@@ -121,14 +119,11 @@ def check_parity(
         ties = len(near)
         expected, got = np.delete(expected, near, 0), np.delete(got, near, 0)
     parity = compare(expected, got, ties)
-    if (
-        parity.max_abs_diff > storage.max_abs * largest
-        or parity.agreement < storage.min_agreement
-    ):
+    if parity.max_abs_diff > storage.max_abs * largest or parity.agreement < storage.min_agreement:
         raise ExportError(
             f"the file differs from Keras: outputs by up to {parity.max_abs_diff:.3g} of "
-            f"{largest:.3g} (storage {storage.name} allows {storage.max_abs * largest:.3g}), labels "
-            f"on {1 - parity.agreement:.1%} of {parity.images} images (allowed: "
+            f"{largest:.3g} (storage {storage.name} allows {storage.max_abs * largest:.3g}), "
+            f"labels on {1 - parity.agreement:.1%} of {parity.images} images (allowed: "
             f"{1 - storage.min_agreement:.1%})"
         )
     return parity

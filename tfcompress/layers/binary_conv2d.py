@@ -45,7 +45,6 @@ class BinaryConv2D(keras.layers.Conv2D):
         As of `keras.layers.Conv2D`: `(batch, new_height, new_width, filters)`.
 
     Example:
-
     >>> import keras
     >>> layer = BinaryConv2D(4, 3, padding="same")
     >>> layer(keras.ops.ones((1, 8, 8, 2))).shape == (1, 8, 8, 4)

@@ -42,7 +42,6 @@ class BinaryDense(keras.layers.Dense):
         `(batch, ..., units)`.
 
     Example:
-
     >>> import keras
     >>> BinaryDense(3)(keras.ops.ones((2, 5))).shape == (2, 3)
     True

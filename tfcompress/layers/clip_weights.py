@@ -19,7 +19,6 @@ class ClipWeights(keras.constraints.Constraint):
         clip_value: the bound, positive.
 
     Example:
-
     >>> import numpy as np
     >>> np.asarray(ClipWeights(0.5)(np.array([-2.0, 0.1, 0.7], "float32"))).tolist()
     [-0.5, 0.10000000149011612, 0.5]

@@ -12,7 +12,7 @@ from tfcompress.config import InputError, require, unknown_name
 if TYPE_CHECKING:
     import keras
 
-_ROOMS_OWN = ("builders", "blocks")
+_ROOMS_OWN = ("blocks", "builders", "saved")
 
 
 def names() -> list[str]:

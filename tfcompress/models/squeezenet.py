@@ -19,9 +19,7 @@ def _fire(x: Any, squeeze: int, expand: int, name: str) -> Any:
     """A 1x1 convolution to few channels, then 1x1 and 3x3 side by side."""
     x = layers.Conv2D(squeeze, 1, activation="relu", name=f"{name}_squeeze1x1")(x)
     left = layers.Conv2D(expand, 1, activation="relu", name=f"{name}_expand1x1")(x)
-    right = layers.Conv2D(
-        expand, 3, padding="same", activation="relu", name=f"{name}_expand3x3"
-    )(x)
+    right = layers.Conv2D(expand, 3, padding="same", activation="relu", name=f"{name}_expand3x3")(x)
     return layers.Concatenate(name=f"{name}_concat")([left, right])
 
 

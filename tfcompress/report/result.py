@@ -76,6 +76,13 @@ class FileResult:
         values |= {f"parity_{key.removeprefix('parity_')}": v for key, v in self.parity.items()}
         return strict(values)
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> FileResult:
+        """The result that `to_json` was called on."""
+        prefix = "parity_"
+        parity = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+        return cls(**_fields(cls, values), parity=parity)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunResult:
@@ -102,6 +109,7 @@ class RunResult:
             left alone and why.
         histories: `baseline` and `compressed` to rows of `epoch`, `loss`, `train_error` and
             `test_error` (0 to 1), `step_ms`, `seconds`; a row may lack any of them.
+        benchmarks: every file on every backend, as the benchmark gives it.
         notes: limits that the reader should know.
         created: ISO date and time.
     """
@@ -125,6 +133,7 @@ class RunResult:
     latency_ratio_p90: float | None = None
     layers: Sequence[Mapping[str, str]] = ()
     histories: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
+    benchmarks: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -136,6 +145,18 @@ class RunResult:
         require(
             not unknown, f"histories are named {' and '.join(HISTORIES)}; got {', '.join(unknown)}"
         )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunResult:
+        """The result that `to_json` was called on, apart from numbers that weren't finite.
+
+        Raises:
+            KeyError, TypeError, InputError: the values aren't a result's.
+        """
+        fields = _fields(cls, values)
+        for title in ("baseline", "compressed"):
+            fields[title] = FileResult.from_json(values[title])
+        return cls(**fields, latency_ratio=values["ratio"]["latency"])
 
     @property
     def ratio(self) -> dict[str, float | None]:
@@ -177,12 +198,19 @@ class RunResult:
                 "accuracy_change_points": self.accuracy_change_points,
                 "layers": self.layers,
                 "histories": self.histories,
+                "benchmarks": self.benchmarks,
                 "notes": self.notes,
                 "versions": self.versions,
                 "machine": self.machine,
                 "config": self.config,
             }
         )
+
+
+def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a dataclass has a field for."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {key: value for key, value in values.items() if key in names}
 
 
 def quotient(compressed: float | None, baseline: float | None) -> float | None:

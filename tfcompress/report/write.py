@@ -10,6 +10,7 @@ import pathlib
 import re
 from typing import Any
 
+from tfcompress import files
 from tfcompress.report import plots
 from tfcompress.report.headline import headline
 from tfcompress.report.result import HISTORIES, RunResult, strict
@@ -47,7 +48,6 @@ def write_all(result: RunResult, folder: str | os.PathLike[str]) -> list[pathlib
     """
     drawn = plots.pictures(result)
     contents: dict[str, str | bytes] = {
-        "report.json": json_text(result),
         "report.md": markdown(result, drawn),
         "report.html": html(result, drawn),
         "history.csv": history_csv(result),
@@ -55,7 +55,9 @@ def write_all(result: RunResult, folder: str | os.PathLike[str]) -> list[pathlib
     for picture in drawn:
         contents[f"{picture.name}.svg"] = picture.svg
         contents[f"{picture.name}.png"] = picture.png
+    contents["report.json"] = json_text(result)  # Last: where it stands, all is there.
     folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     return [files.write(folder / name, content) for name, content in contents.items()]
 
 

@@ -174,7 +174,9 @@ def binarise(
         what = [w for w, on in (("inputs", binarize_inputs), ("weights", binarize_kernel)) if on]
         moved = f"; {block.bn} moved before it" if block.bn else ""
         lines.append(
-            LayerLine(name, type(layer).__name__, "binarised", f"binary {' and '.join(what)}{moved}")
+            LayerLine(
+                name, type(layer).__name__, "binarised", f"binary {' and '.join(what)}{moved}"
+            )
         )
         done += 1
     if not done:

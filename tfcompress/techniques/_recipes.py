@@ -33,9 +33,7 @@ class WeightOptions:
         one_of("option recipe", self.recipe, RECIPES)
         if self.init is not None:
             one_of("option init", self.init, STARTS)
-        require(
-            0 < self.clip_value, f"option clip_value must be positive; got {self.clip_value}"
-        )
+        require(self.clip_value > 0, f"option clip_value must be positive; got {self.clip_value}")
 
     @property
     def keep_weights(self) -> bool:

@@ -40,8 +40,7 @@ def logits(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.
     """
     compiled = runner(model)
     parts = [
-        _predict(compiled, images[i : i + batch_size])
-        for i in range(0, len(images), batch_size)
+        _predict(compiled, images[i : i + batch_size]) for i in range(0, len(images), batch_size)
     ]
     return np.concatenate(parts)
 

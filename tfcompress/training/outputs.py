@@ -25,5 +25,3 @@ def ends_in_softmax(model: keras.Model) -> bool:
 def as_logits(outputs: Any, softmax: bool) -> Any:
     """Logits of a model's outputs; of probabilities, their logarithms."""
     return ops.log(ops.clip(outputs, 1e-7, 1.0)) if softmax else outputs
-
-

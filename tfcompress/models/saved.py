@@ -1,0 +1,65 @@
+"""The user's own models, from `.keras` and `.h5` files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfcompress.config import InputError, require
+
+if TYPE_CHECKING:
+    import keras
+
+ENDINGS = (".keras", ".h5", ".hdf5")
+
+
+def is_file(name: str) -> bool:
+    """Whether a `--model` value names a file, not a builder."""
+    return name.endswith(ENDINGS) or "/" in name or "\\" in name
+
+
+def check(name: str) -> Path:
+    """The path of a model file, if it can be one.
+
+    Raises:
+        InputError: no such file, another ending, or content that isn't what the ending says.
+    """
+    path = Path(name)
+    require(path.exists(), f"no model file {name}")
+    require(path.is_file(), f"{name} is a folder; give a file that ends in .keras or .h5")
+    require(name.endswith(ENDINGS), f"{name} isn't a .keras or .h5 file")
+    with open(path, "rb") as file:
+        start = file.read(8)
+    if name.endswith(".keras"):
+        require(
+            start.startswith(b"PK\x03\x04"),
+            f"{name} isn't a .keras file (a zip archive), or damaged",
+        )
+    else:
+        require(start == b"\x89HDF\r\n\x1a\n", f"{name} isn't an HDF5 file, or damaged")
+    return path
+
+
+def load(name: str) -> keras.Model:
+    """Loads a whole model with its weights; nothing in the file is executed.
+
+    Args:
+        name: path of a `.keras` file or of an `.h5` file of `model.save`.
+
+    Raises:
+        InputError: the file isn't there, isn't what its ending says, holds code (a Lambda layer)
+            or layers that aren't known here, or no whole model.
+    """
+    path = check(name)
+    import keras
+
+    import tfcompress.layers  # noqa: F401 - registers our layers' names
+
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # zipfile, h5py, json and Keras each have their own
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        why = lines[0] if lines else type(error).__name__
+        raise InputError(f"{name} can't be loaded as a Keras 3 model: {why[:300]}") from error
+    require(isinstance(model, keras.Model), f"{name} holds no Keras model")
+    return model

@@ -1,0 +1,312 @@
+"""A run's stages in order: load, baseline, transform, fit, lower, export, benchmark, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+import platform
+import shlex
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import tfcompress
+from tfcompress import benchmark, data, graph, models, report, training
+from tfcompress.benchmark.machine import machine
+from tfcompress.config import NORMALIZATIONS, RunConfig, Training
+from tfcompress.data.dataset import Dataset, Normalization
+from tfcompress.door import check_fit
+from tfcompress.export import Exported, export
+from tfcompress.files import quiet
+from tfcompress.graph.rewrite import functional
+from tfcompress.plan import Plan, plan
+from tfcompress.runtime import LiteModel
+from tfcompress.techniques import Candidate
+from tfcompress.training.progress import Progress
+from tfcompress.workspace import Workspace
+
+PARITY_IMAGES = 200
+_PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "ai-edge-quantizer", "numpy")
+
+
+def run(config: RunConfig) -> report.RunResult:
+    """Trains, compresses, exports, checks, measures and reports.
+
+    A run that was stopped goes on where it was; one that is finished already is only shown.
+
+    Args:
+        config: what to do.
+
+    Returns:
+        The result; its files stand in the output folder.
+
+    Raises:
+        InputError: something that the user gave can't be used; nothing is left behind.
+        ExportError: a file isn't what it should be; the trained models are kept.
+        BenchmarkError: a file couldn't be measured; the trained models are kept.
+        Stopped: Ctrl-C; what was trained is kept.
+    """
+    job = plan(config)
+    with Workspace(job.output_dir, job.to_json(), versions(), resume=config.resume) as space:
+        done = space.finished()
+        if done:
+            _say("resume", f"{space.folder} holds this run, finished; --noresume repeats it")
+            return done
+        images = _load_data(job)
+        model = _load_model(job, images)
+        images = _normalised(images, model, config.normalization)
+        check_fit(model, images)
+        space.begin()
+        return _stages(job, space, images, model)
+
+
+def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) -> report.RunResult:
+    """Everything that writes."""
+    seed = job.config.seed
+    _say("model", f"{job.config.model}: {graph.parameters(model):,} parameters, "
+         f"{graph.macs(model) / 1e6:,.1f} M multiply-accumulates")  # fmt: skip
+    histories = {"baseline": _fit(job, space, "baseline", model, images, job.baseline, None)}
+    space.save_model(model, "baseline.keras")
+
+    keras.utils.set_random_seed(seed)
+    candidate = job.technique.transform(Candidate(model), job.technique_options)
+    _say(job.technique.name, _what_was_done(candidate))
+    histories["compressed"] = _fit(
+        job, space, job.technique.name, candidate.model, images, job.compressed, model
+    )
+    space.save_model(candidate.model, "compressed.keras")
+
+    check = images.representative(PARITY_IMAGES, seed)
+    files = {}
+    for title, keras_model, storage in (
+        ("baseline", model, "float32"),
+        ("compressed", candidate.model, job.storage),
+    ):
+        with quiet():
+            path = space.folder / f"{title}.tflite"
+            files[title] = export(keras_model, path, storage=storage, representative=check)
+        parity = files[title].parity
+        assert parity is not None  # There were images to compare on.
+        _say("export", f"{title}.tflite ({storage}): {files[title].size_bytes / 1024:,.1f} KiB; "
+             f"equals Keras to {parity.max_abs_diff:.1e} on {parity.images} images")  # fmt: skip
+    measured = _benchmark(job, [files["baseline"].path, files["compressed"].path])
+    results = {}
+    for index, (title, keras_model) in enumerate(
+        (("baseline", model), ("compressed", candidate.model))
+    ):
+        times = measured[index] if measured else None
+        results[title] = _file_result(
+            files[title], keras_model, images, times, histories[title], space.folder
+        )
+    result = _result(job, images, candidate, results, histories, measured)
+    space.finish(result)
+    return result
+
+
+def _say(stage: str, text: str) -> None:
+    print(f"{stage:<10} {text}", flush=True)
+
+
+def _load_data(job: Plan) -> Dataset:
+    native = 224
+    if not models.is_file(job.config.model):
+        native = models.get(job.config.model).NATIVE_SIZE
+    size = job.config.image_size
+    if models.is_file(job.config.model) and size is None:
+        size = _input_side(models.load(job.config.model))
+    with quiet():
+        images = data.load(
+            job.config.dataset,
+            data_dir=job.config.data_dir,
+            image_size=size,
+            fallback_size=native,
+            options=job.data_options,
+        )
+    shape = "x".join(map(str, images.image_shape))
+    _say("data", f"{images.name}: {len(images.train):,} training and {len(images.test):,} test "
+         f"images, {images.num_classes} classes, {shape}")  # fmt: skip
+    return images
+
+
+def _input_side(model: keras.Model) -> int | None:
+    """The side of the images that a user's model takes, if it is square and static."""
+    shape = functional(model).inputs[0].shape
+    return shape[1] if len(shape) == 4 and shape[1] == shape[2] else None
+
+
+def _load_model(job: Plan, images: Dataset) -> keras.Model:
+    keras.utils.set_random_seed(job.config.seed)
+    if models.is_file(job.config.model):
+        return models.load(job.config.model)
+    return models.build(
+        job.config.model, images.image_shape, images.num_classes, **job.model_options
+    )
+
+
+def _normalised(images: Dataset, model: keras.Model, how: str) -> Dataset:
+    """The data set with the normalisation that the model expects."""
+    assert how in NORMALIZATIONS
+    if how == "auto":
+        layers = graph.Graph.of(model).operations.values()
+        own = any(
+            isinstance(op, keras.layers.Rescaling | keras.layers.Normalization) for op in layers
+        )
+        how = "none" if own else "standardize"
+    chosen = {
+        "none": Normalization.identity,
+        "unit": Normalization.unit,
+        "symmetric": Normalization.symmetric,
+    }.get(how)
+    return images.with_normalization(chosen()) if chosen else images
+
+
+def _fit(
+    job: Plan,
+    space: Workspace,
+    stage: str,
+    model: keras.Model,
+    images: Dataset,
+    settings: Training,
+    teacher: keras.Model | None,
+) -> list[dict[str, float]]:
+    progress = Progress(stage, settings.epochs)
+    name = "baseline" if teacher is None else "compressed"
+    logs = space.folder / "tensorboard" / name if job.config.tensorboard else None
+    return training.fit(
+        model,
+        images,
+        settings,
+        seed=job.config.seed,
+        teacher=teacher,
+        augmentation=job.config.augment,
+        checkpoint=space.checkpoint(name),
+        on_epoch=progress.epoch,
+        on_step=progress.step,
+        tensorboard=logs,
+    )
+
+
+def _what_was_done(candidate: Candidate) -> str:
+    actions: dict[str, int] = {}
+    for line in candidate.layers:
+        actions[line.action] = actions.get(line.action, 0) + 1
+    done = ", ".join(f"{count} layers {action}" for action, count in actions.items())
+    return f"{graph.parameters(candidate.model):,} parameters; {done or 'no layer changed'}"
+
+
+def _benchmark(job: Plan, paths: list[str]) -> list[benchmark.FileBenchmark]:
+    """One entry for each backend and file, the first backend's first; none if not wanted."""
+    if "none" in job.config.benchmark:
+        return []
+    _say("benchmark", f"both files in turns on {', '.join(job.config.benchmark)}, one thread")
+    return benchmark.measure(paths, backends=job.config.benchmark, runs=job.config.benchmark_runs)
+
+
+def _file_result(
+    file: Exported,
+    model: keras.Model,
+    images: Dataset,
+    times: benchmark.FileBenchmark | None,
+    history: list[dict[str, float]],
+    folder: Path,
+) -> report.FileResult:
+    path = Path(file.path)
+    _say("accuracy", f"{path.name} on all {len(images.test):,} test images")
+    steps = [row["step_ms"] for row in history]
+    parity = file.parity.to_json() if file.parity else {}
+    return report.FileResult(
+        path=path.relative_to(folder).as_posix(),
+        accuracy=_file_accuracy(path, images),
+        accuracy_keras=training.accuracy(training.runner(model), images),
+        parameters=graph.parameters(model),
+        macs=graph.macs(model),
+        size_bytes=file.size_bytes,
+        gzip_bytes=benchmark.sizes.gzip_bytes(path),
+        latency_ms_p50=times.latency_ms_p50 if times else None,
+        latency_ms_p90=times.latency_ms_p90 if times else None,
+        latency_runs=times.latency_runs if times else None,
+        peak_memory_bytes=times.peak_memory_bytes if times else None,
+        train_step_ms=float(np.median(steps)) if steps else None,
+        storage=file.storage,
+        parity=parity,
+    )
+
+
+def _file_accuracy(path: Path, images: Dataset) -> float:
+    """The file's own accuracy on the whole test set, 0 to 1."""
+    with quiet():
+        lite = LiteModel(path, threads=2)
+        right = sum(
+            int((lite.predict(batch).reshape(len(labels), -1).argmax(1) == labels).sum())
+            for batch, labels in images.batches("test", 64)
+        )
+    return right / len(images.test)
+
+
+def _result(
+    job: Plan,
+    images: Dataset,
+    candidate: Candidate,
+    results: dict[str, report.FileResult],
+    histories: dict[str, list[dict[str, float]]],
+    measured: list[benchmark.FileBenchmark],
+) -> report.RunResult:
+    compressed = measured[1] if measured else None
+    return report.RunResult(
+        technique=job.technique.name,
+        reference=job.technique.reference,
+        model=job.config.model,
+        dataset=job.config.dataset,
+        dataset_split=images.split,
+        test_images=len(images.test),
+        seed=job.config.seed,
+        command=command(job.config),
+        versions=versions(),
+        machine=machine(),
+        config=job.to_json(),
+        baseline=results["baseline"],
+        compressed=results["compressed"],
+        latency_ratio=compressed.ratio if compressed else None,
+        latency_ratio_p10=compressed.ratio_p10 if compressed else None,
+        latency_ratio_p90=compressed.ratio_p90 if compressed else None,
+        layers=[dataclasses.asdict(line) for line in candidate.layers],
+        histories=histories,
+        benchmarks=[entry.to_json() for entry in measured],
+        notes=_notes(job, images, histories),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _notes(job: Plan, images: Dataset, histories: dict[str, list[dict[str, float]]]) -> list[str]:
+    mean, std = images.normalization.mean, images.normalization.std
+    notes = [
+        "The files take (pixel - mean) / std for RGB pixels in 0..255, mean "
+        f"{', '.join(f'{v:.2f}' for v in mean)} and std {', '.join(f'{v:.2f}' for v in std)}.",
+    ]
+    if job.compressed.distillation_weight and histories["compressed"]:
+        notes.append("The compressed network's training step includes its teacher's forward pass.")
+    return notes
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    found = {"tfcompress": tfcompress.__version__, "python": platform.python_version()}
+    return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def command(config: RunConfig) -> str:
+    """The shortest command that repeats the run."""
+    words = ["python", "-m", "tfcompress.run", f"--technique={config.technique}"]
+    for field in dataclasses.fields(RunConfig):
+        value = getattr(config, field.name)
+        if field.name in ("technique", "options", "resume"):
+            continue
+        default = field.default
+        if value != default:
+            if isinstance(value, tuple):
+                value = ",".join(value)
+            words.append(f"--{field.name}" if value is True else f"--{field.name}={value}")
+    words += [f"--set {key}={value}" for key, value in config.options.items()]
+    return " ".join(word if word.startswith("--set ") else shlex.quote(word) for word in words)

@@ -1,0 +1,160 @@
+"""From the flags to a plan: every name looked up and every option typed, before any data loads."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+from tfcompress import data, models, techniques
+from tfcompress.config import (
+    InputError,
+    RunConfig,
+    Training,
+    option_types,
+    typed_options,
+    unknown_name,
+)
+from tfcompress.export import STORAGES
+from tfcompress.models import saved
+
+# A user's own model is trained already.
+_BASELINE = Training(epochs=10)
+_USERS_BASELINE = Training(epochs=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        config: the flags.
+        technique: looked up.
+        technique_options: typed.
+        model_options: for the builder; empty for a model file.
+        data_options: for the data set's loader.
+        baseline: how the float network is trained.
+        compressed: how the compressed one is.
+        storage: how its weights are written.
+        output_dir: where everything goes.
+    """
+
+    config: RunConfig
+    technique: techniques.Technique
+    technique_options: Any
+    model_options: dict[str, Any]
+    data_options: dict[str, Any]
+    baseline: Training
+    compressed: Training
+    storage: str
+    output_dir: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """The resolved settings: what a run must have in common with the one it goes on with."""
+        return {
+            "technique": self.technique.name,
+            "technique_options": dataclasses.asdict(self.technique_options),
+            "model": self.config.model,
+            "model_options": self.model_options,
+            "dataset": self.config.dataset,
+            "data_options": self.data_options,
+            "data_dir": self.config.data_dir,
+            "image_size": self.config.image_size,
+            "augment": self.config.augment,
+            "normalization": self.config.normalization,
+            "baseline_training": dataclasses.asdict(self.baseline),
+            "compressed_training": dataclasses.asdict(self.compressed),
+            "seed": self.config.seed,
+            "storage": self.storage,
+            "benchmark": list(self.config.benchmark),
+            "benchmark_runs": self.config.benchmark_runs,
+        }
+
+
+def plan(config: RunConfig) -> Plan:
+    """Looks everything up.
+
+    Raises:
+        InputError: an unknown technique, model, data set, storage or option.
+    """
+    technique = techniques.get(config.technique)
+    if models.is_file(config.model):
+        saved.check(config.model)
+        builder = None
+    else:
+        builder = models.get(config.model).build
+    data.check_name(config.dataset, config.data_dir)
+    if config.storage is not None and config.storage not in STORAGES:
+        raise unknown_name("storage", config.storage, STORAGES)
+    takers = {
+        "technique": technique.options,
+        "model": builder,
+        "data": data.options_type(config.dataset),
+        "training": Training,
+    }
+    values = _distribute(dict(config.options), takers)
+    options = technique.options(**values["technique"])
+    baseline = _USERS_BASELINE if builder is None else _BASELINE
+    return Plan(
+        config=config,
+        technique=technique,
+        technique_options=options,
+        model_options=values["model"],
+        data_options=values["data"],
+        baseline=_with_flags(baseline, config, values["training"], config.baseline_epochs),
+        compressed=_with_flags(technique.training(options), config, values["training"], None),
+        storage=config.storage or technique.storage,
+        output_dir=Path(config.output_dir or default_output_dir(config)),
+    )
+
+
+def _distribute(texts: dict[str, str], takers: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each `--set` option to the one that has it, typed.
+
+    Raises:
+        InputError: nobody has it, or the value isn't of its type.
+    """
+    known = {
+        title: (set(option_types(taker)) - _FLAGS if taker is not None else set())
+        for title, taker in takers.items()
+    }
+    everything = set().union(*known.values())
+    for key in texts:
+        if key in _FLAGS:
+            raise InputError(f"{key} has a flag of its own: --{key}={texts[key]}")
+        if key not in everything:
+            raise unknown_name("option", key, everything)
+    return {
+        title: typed_options(taker, {k: v for k, v in texts.items() if k in known[title]})
+        if taker is not None
+        else {}
+        for title, taker in takers.items()
+    }
+
+
+_FLAGS = {"epochs", "batch_size", "learning_rate"}
+
+
+def _with_flags(
+    training: Training, config: RunConfig, options: dict[str, Any], epochs: int | None
+) -> Training:
+    """A stage's training with the user's settings in place of its own."""
+    changed = dict(options)
+    if epochs is None and training is not _USERS_BASELINE:
+        epochs = config.epochs
+    flags = {
+        "epochs": epochs,
+        "batch_size": config.batch_size,
+        "learning_rate": config.learning_rate,
+    }
+    changed.update({key: value for key, value in flags.items() if value is not None})
+    return dataclasses.replace(training, **changed)
+
+
+def default_output_dir(config: RunConfig) -> str:
+    """`tflite_models/<model>_<dataset>_<technique>`, with paths cut to their last part."""
+    model = Path(config.model).stem if models.is_file(config.model) else config.model
+    dataset = Path(config.dataset.partition(":")[2] or config.dataset).stem
+    words = (model, dataset, config.technique)
+    return "tflite_models/" + "_".join(re.sub(r"[^A-Za-z0-9.-]+", "_", word) for word in words)

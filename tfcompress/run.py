@@ -1,0 +1,149 @@
+"""Makes a network small and fast, and proves it on the .tflite file.
+
+    python -m tfcompress.run --technique=xnor
+
+trains a float network on the embedded data set, turns it into a binary one, exports both as
+.tflite, checks and measures the files, and writes a report. More:
+
+    python -m tfcompress.run --list
+    python -m tfcompress.run --technique=bwn --model=vgg16 --dataset=cifar10 --epochs=30
+    python -m tfcompress.run --technique=xnor --model=my.keras --dataset=folder:photos
+    python -m tfcompress.run --technique=xnor --set width=2 --set activation=relu
+
+A run that was stopped goes on where it was when the same command is given again. Exit status:
+0 done, 1 a failure of tfcompress, 2 bad usage or bad input, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from tfcompress.config import (
+    AUGMENTATIONS,
+    BENCHMARK_BACKENDS,
+    NORMALIZATIONS,
+    InputError,
+    RunConfig,
+    parse_assignments,
+)
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines the command's flags."""
+    default = RunConfig()
+    text, number = flags.DEFINE_string, flags.DEFINE_integer
+    text("technique", default.technique, "how to compress; --list prints all", values)
+    text("model", default.model, "a builder's name, or your own .keras or .h5 file", values)
+    text("dataset", default.dataset, "fashion_mnist_small (embedded), any TFDS name, folder:PATH, "
+         "rafd:PATH or fer2013:PATH", values)  # fmt: skip
+    text("data_dir", None, "where TFDS keeps its data (default: TFDS's own)", values)
+    number("image_size", None, "side of the images in pixels (default: theirs if at most 64, else "
+           "the model's)", flag_values=values)  # fmt: skip
+    flags.DEFINE_enum("augment", None, AUGMENTATIONS, "what is done to the training images "
+                      "(default: as fits the data set)", values)  # fmt: skip
+    flags.DEFINE_enum("normalization", "auto", NORMALIZATIONS, "what the model takes: "
+                      "standardize (mean 0, deviation 1), none (0..255), unit (0..1), symmetric "
+                      "(-1..1); auto: none if the model has a Rescaling or Normalization layer, "
+                      "else standardize", values)  # fmt: skip
+    number("epochs", None, "of both trainings (default: 10 for the baseline, the recipe's for the "
+           "technique)", flag_values=values)  # fmt: skip
+    number("baseline_epochs", None, "of the baseline alone (default: --epochs; 0 for a model file)",
+           flag_values=values)  # fmt: skip
+    number("batch_size", None, "images in a training step (default: the recipe's)",
+           flag_values=values)  # fmt: skip
+    flags.DEFINE_float("learning_rate", None, "at the start (default: the recipe's)",
+                       flag_values=values)  # fmt: skip
+    number("seed", default.seed, "of weights, order, augmentation, dropout", flag_values=values)
+    flags.DEFINE_multi_string("set", [], "key=value, repeatable: an option of the technique, the "
+                              "builder, the data set or the training; --list prints them",
+                              flag_values=values)  # fmt: skip
+    text("storage", None, "how the weights are written (default: the technique's); --list", values)
+    flags.DEFINE_list("benchmark", list(default.benchmark), "comma-separated: "
+                      f"{', '.join(BENCHMARK_BACKENDS)}; or none", flag_values=values)  # fmt: skip
+    number("benchmark_runs", default.benchmark_runs, "timed inferences of each file, at least",
+           flag_values=values)  # fmt: skip
+    text("output_dir", None, "default: tflite_models/<model>_<dataset>_<technique>", values)
+    flags.DEFINE_boolean("resume", True, "go on with a stopped run; --noresume starts anew and "
+                         "replaces an old one", flag_values=values)  # fmt: skip
+    flags.DEFINE_boolean("tensorboard", False, "write TensorBoard logs to the output folder",
+                         flag_values=values)  # fmt: skip
+    flags.DEFINE_boolean("list", False, "print techniques, models, data sets, storages, options",
+                         flag_values=values)  # fmt: skip
+    flags.DEFINE_boolean("help", False, "print this", short_name="h", flag_values=values)
+
+
+def parse(argv: Sequence[str]) -> flags.FlagValues:
+    """The flags' values.
+
+    Raises:
+        InputError: an unknown flag, a value of the wrong type, or a word that is no flag.
+    """
+    values = flags.FlagValues()
+    define(values)
+    try:
+        rest = values(list(argv))[1:]
+    except flags.Error as error:
+        raise InputError(f"{error}; --help explains the flags") from error
+    if rest:
+        raise InputError(f"'{rest[0]}' isn't a flag: flags are written --name=value; see --help")
+    return values
+
+
+def to_config(values: flags.FlagValues) -> RunConfig:
+    """The flags as a `RunConfig`."""
+    given = values.flag_values_dict()
+    given["options"] = parse_assignments(given.pop("set"))
+    given["benchmark"] = tuple(given["benchmark"])
+    names = RunConfig.__dataclass_fields__
+    return RunConfig(**{key: value for key, value in given.items() if key in names})
+
+
+def execute(argv: Sequence[str]) -> None:
+    """Parses, runs, prints."""
+    values = parse(argv)
+    if values.help:
+        print(__doc__)
+        print("Flags:")
+        for name in sorted(name for name in values if name not in ("h", "help")):
+            print(f"  --{name}: {values[name].help}")
+        return
+    config = to_config(values)
+    # Before TensorFlow is loaded: its C++ reads them once.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from tfcompress.files import quiet
+
+    with quiet():
+        import keras
+
+        from tfcompress import catalogue, pipeline, report
+
+        keras.ops.zeros(1)  # TensorFlow looks for GPUs, and complains, at its first operation.
+    if values.list:
+        print(catalogue.text())
+        return
+    result = pipeline.run(config)
+    folder = pipeline.plan(config).output_dir
+    print(f"\n{report.headline(result)}\n\n{report.console_table(result)}\n")
+    print(f"The report: {folder / 'report.html'}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    try:
+        execute(sys.argv if argv is None else argv)
+    except InputError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        said = str(interrupt) or "stopped by Ctrl-C"
+        print(f"\n{said}; the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
