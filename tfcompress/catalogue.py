@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from tfcompress import data, models, techniques
 from tfcompress.config import Training, option_types
@@ -33,11 +32,8 @@ def text() -> str:
     lines += ["", "Storages (--storage):"]
     lines += [f"  {storage.name}: {storage.summary}" for storage in STORAGES.values()]
     lines += ["", "Training options, for every technique:"]
-    lines += [
-        f"    --set {field.name}={field.default}"
-        for field in dataclasses.fields(Training)
-        if field.name not in ("epochs", "batch_size", "learning_rate")
-    ]
+    flags = tuple(f"    --set {name}=" for name in ("epochs", "batch_size", "learning_rate"))
+    lines += [line for line in _options(Training) if not line.startswith(flags)]
     return "\n".join(lines)
 
 
@@ -46,12 +42,24 @@ def _kind(scheme: str) -> Any:
 
 
 def _options(taker: Any) -> list[str]:
-    """One line an option, with its default."""
+    """One line an option, with its default and what else it may be."""
     defaults = inspect.signature(taker).parameters
-    return [f"    --set {name}={_shown(defaults[name].default)}" for name in option_types(taker)]
+    lines = []
+    for name, kind in option_types(taker).items():
+        words = _words(kind)
+        among = f"  ({' | '.join(words)})" if words else ""
+        lines.append(f"    --set {name}={_shown(defaults[name].default)}{among}")
+    return lines
+
+
+def _words(kind: Any) -> tuple[str, ...]:
+    """The words that an option may be, if it is one of a few."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return tuple(word for inner in get_args(kind) for word in _words(inner))
 
 
 def _shown(value: Any) -> str:
     if value is None:
-        return "(as the recipe has it)"
+        return "as the recipe has it"
     return ",".join(value) if isinstance(value, tuple) else str(value)

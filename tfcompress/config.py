@@ -11,11 +11,11 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 BENCHMARK_BACKENDS = ("cpu", "cpu-noxnn")
-OPTIMIZERS = ("adam", "sgd")
-SCHEDULES = ("cosine", "constant", "step")
+Optimizer = Literal["adam", "sgd"]
+Schedule = Literal["cosine", "constant", "step"]
 AUGMENTATIONS = ("none", "flip", "flip+shift", "shift")
 NORMALIZATIONS = ("auto", "standardize", "none", "unit", "symmetric")
 
@@ -113,17 +113,31 @@ def _typed(key: str, text: str, kind: Any) -> Any:
                 return False
         elif member is str:
             return text
+        elif typing.get_origin(member) is Literal:
+            if text in typing.get_args(member):
+                return text
         elif typing.get_origin(member) is tuple:
-            return tuple(part.strip() for part in text.split(",") if part.strip())
+            parts = (part.strip() for part in text.split(",") if part.strip())
+            return tuple(_typed(key, part, typing.get_args(member)[0]) for part in parts)
         elif member in (int, float):
             try:
                 return member(text)
             except ValueError:
                 continue
-    names = " or ".join(
-        getattr(member, "__name__", str(member)) for member in members if member is not type(None)
-    )
-    raise InputError(f"option {key} takes a value of type {names}; got '{text}'")
+    wanted = " or ".join(_described(member) for member in members if member is not type(None))
+    raise InputError(f"option {key} takes {wanted}; got '{text}'")
+
+
+def _described(kind: Any) -> str:
+    """What a value of this type looks like.
+
+    >>> _described(float), _described(Literal["a", "b"])
+    ('a number', 'one of a, b')
+    """
+    if typing.get_origin(kind) is Literal:
+        return f"one of {', '.join(typing.get_args(kind))}"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    return words.get(kind, "values with commas between them")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,9 +160,9 @@ class Training:
     epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 2e-3
-    optimizer: str = "adam"
+    optimizer: Optimizer = "adam"
     momentum: float = 0.9
-    schedule: str = "cosine"
+    schedule: Schedule = "cosine"
     weight_decay: float = 0.0
     distillation_weight: float = 0.0
     distillation_temperature: float = 4.0
@@ -161,8 +175,8 @@ class Training:
             0 < self.learning_rate < float("inf"),
             f"--learning_rate must be a positive number; got {self.learning_rate}",
         )
-        one_of("optimizer", self.optimizer, OPTIMIZERS)
-        one_of("schedule", self.schedule, SCHEDULES)
+        one_of("optimizer", self.optimizer, typing.get_args(Optimizer))
+        one_of("schedule", self.schedule, typing.get_args(Schedule))
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1); got {self.momentum}")
         require(self.weight_decay >= 0, f"weight_decay must be 0 or more; got {self.weight_decay}")
         require(

@@ -51,8 +51,8 @@ def define(values: flags.FlagValues) -> None:
                       "else standardize", values)  # fmt: skip
     number("epochs", None, "of both trainings (default: 10 for the baseline, the recipe's for the "
            "technique)", flag_values=values)  # fmt: skip
-    number("baseline_epochs", None, "of the baseline alone (default: --epochs; 0 for a model file)",
-           flag_values=values)  # fmt: skip
+    number("baseline_epochs", None, "of the baseline alone (default: as --epochs, else "
+           "10; 0 for a model file)", flag_values=values)  # fmt: skip
     number("batch_size", None, "images in a training step (default: the recipe's)",
            flag_values=values)  # fmt: skip
     flags.DEFINE_float("learning_rate", None, "at the start (default: the recipe's)",

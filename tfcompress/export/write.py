@@ -13,10 +13,10 @@ import numpy as np
 
 from tfcompress.config import InputError, unknown_name
 from tfcompress.export import convert
-from tfcompress.export.gate import Parity, audit, check_parity
+from tfcompress.export.gate import ExportError, Parity, audit, check_images, check_parity
 from tfcompress.export.storage import STORAGES, Storage
 from tfcompress.graph import lower
-from tfcompress.runtime.content import read
+from tfcompress.runtime.content import Op, read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,8 @@ def export(
         What was written and how well it agrees.
 
     Raises:
-        InputError: the model or storage can't be exported, or the folder isn't there.
+        InputError: the model or storage can't be exported, the images don't fit the model, or the
+            folder isn't there.
         ExportError: the file failed its audit or the comparison; nothing is written.
     """
     if storage not in STORAGES:
@@ -75,14 +76,20 @@ def export(
     target = Path(path)
     if not target.parent.is_dir():
         raise InputError(f"no folder {target.parent} to write {target.name} into")
+    if target.is_dir():
+        raise InputError(f"{target} is a folder: give the name of the file to write")
+    images = None
+    if representative is not None:
+        images = np.asarray(representative, "float32")
+        check_images(model, images)
     kind = STORAGES[storage]
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
         made = _convert(model, kind, Path(folder))
         content = read(made)
         audit(content, kind)
         parity = None
-        if representative is not None:
-            parity = check_parity(model, made, np.asarray(representative, "float32"), kind)
+        if images is not None:
+            parity = check_parity(model, made, images, kind)
         os.replace(made, target)
     return Exported(
         path=str(target),
@@ -91,9 +98,7 @@ def export(
         ops=content.op_counts(),
         weight_bytes=dict(content.weight_bytes),
         float_products=tuple(
-            op.outputs[0].name
-            for op in content.ops
-            if op.macs and op.inputs[1] is not None and op.inputs[1].dtype == "float32"
+            op.outputs[0].name for op in content.ops if op.macs and _weights_type(op) == "float32"
         ),
         parity=parity,
     )
@@ -114,4 +119,12 @@ def _convert(model: keras.Model, kind: Storage, folder: Path) -> Path:
         )
     quantized = folder / "quantized.tflite"
     convert.quantized_file(made, quantized, outputs)
+    done = sum(1 for op in read(quantized).ops if op.macs and _weights_type(op) == "int8")
+    if done != len(outputs):
+        raise ExportError(f"{done} layers of {len(outputs)} got 8-bit weights")
     return quantized
+
+
+def _weights_type(op: Op) -> str | None:
+    weights = op.inputs[1]
+    return weights.dtype if weights is not None else None

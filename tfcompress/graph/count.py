@@ -7,10 +7,10 @@ import math
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, tree
 from tabulate import tabulate
 
-from tfcompress.graph.rewrite import _nested, nodes
+from tfcompress.graph.rewrite import fresh_inputs, run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,8 @@ class LayerCount:
         output_shape: of its first output, with the batch as None.
         parameters: weights that training changes, frozen or not; a shared layer's count at its
             first call only.
-        macs: multiply-accumulates for one image; 0 for layers without weights to multiply by.
+        macs: multiply-accumulates for one image in a convolution or dense layer; 0 for others,
+            also for recurrent and attention layers.
         bits: bits that a weight of its kernel carries: 32, or 1 where it is binary.
         kib: KiB of the parameters, the kernel's at `bits` each and the rest at 32, and of a
             binary kernel's scales; what a file really holds is for `export` to say.
@@ -41,37 +42,43 @@ class LayerCount:
 def count(model: keras.Model) -> list[LayerCount]:
     """One entry for each call of a layer, nested models' layers included.
 
+    A nested model's layers have the shapes of its call, not those that it was made with.
     Dimensions that aren't static count as 1.
     """
     rows: list[LayerCount] = []
-    _count(model, rows, set())
+    seen: set[int] = set()
+
+    def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = operation.compute_output_spec(*args, **kwargs)
+        if isinstance(operation, layers.Layer):
+            first_input, first_output = tree.flatten((args, kwargs))[0], tree.flatten(outputs)[0]
+            rows.append(
+                _row(operation, first_input.shape, first_output.shape, id(operation) in seen)
+            )
+            seen.add(id(operation))
+        return outputs
+
+    run(model, fresh_inputs(model), apply)
     return rows
 
 
-def _count(model: keras.Model, rows: list[LayerCount], seen: set[int]) -> None:
-    for node in nodes(model):
-        layer = node.operation
-        if _nested(layer):
-            _count(layer, rows, seen)
-        elif isinstance(layer, layers.Layer):
-            size = 0 if id(layer) in seen else _size(_trained(layer))
-            bits = 1 if getattr(layer, "binarize_kernel", False) else 32
-            stored = size * 32
-            if size and bits == 1:
-                stored -= _size([layer.kernel]) * 31
-                stored += layer.kernel.shape[-1] * 32
-            seen.add(id(layer))
-            rows.append(
-                LayerCount(
-                    name=layer.name,
-                    kind=type(layer).__name__,
-                    output_shape=tuple(node.outputs[0].shape),
-                    parameters=size,
-                    macs=_macs(layer, node.input_tensors[0].shape, node.outputs[0].shape),
-                    bits=bits,
-                    kib=stored / 8 / 1024,
-                )
-            )
+def _row(layer: layers.Layer, input_shape: Any, output_shape: Any, again: bool) -> LayerCount:
+    """One call; `again` if there was one before it."""
+    size = 0 if again else _size(_trained(layer))
+    bits = 1 if getattr(layer, "binarize_kernel", False) else 32
+    stored = size * 32
+    if size and bits == 1:
+        stored -= _size([layer.kernel]) * 31
+        stored += layer.kernel.shape[-1] * 32
+    return LayerCount(
+        name=layer.name,
+        kind=type(layer).__name__,
+        output_shape=tuple(output_shape),
+        parameters=size,
+        macs=_macs(layer, input_shape, output_shape),
+        bits=bits,
+        kib=stored / 8 / 1024,
+    )
 
 
 def _trained(layer: layers.Layer) -> list[Any]:
@@ -87,15 +94,15 @@ def _size(variables: Any) -> int:
 def _macs(layer: layers.Layer, input_shape: Any, output_shape: Any) -> int:
     """Multiply-accumulates of one call for one image; additions of biases aren't counted."""
 
-    def product(shape: Any) -> int:
-        return math.prod(size or 1 for size in shape)
+    def positions(shape: Any) -> int:
+        first = getattr(layer, "data_format", "channels_last") == "channels_first"
+        return math.prod(size or 1 for size in (shape[2:] if first else shape[1:-1]))
 
     # Every weight of a convolution's kernel is used once for each output position.
     if isinstance(layer, layers.SeparableConv1D | layers.SeparableConv2D):
-        positions = product(output_shape[1:-1])
-        return positions * _size([layer.depthwise_kernel, layer.pointwise_kernel])
+        return positions(output_shape) * _size([layer.depthwise_kernel, layer.pointwise_kernel])
     if isinstance(layer, layers.Conv1DTranspose | layers.Conv2DTranspose | layers.Conv3DTranspose):
-        return product(input_shape[1:-1]) * _size([layer.kernel])
+        return positions(input_shape) * _size([layer.kernel])
     if isinstance(
         layer,
         layers.Conv1D
@@ -104,9 +111,9 @@ def _macs(layer: layers.Layer, input_shape: Any, output_shape: Any) -> int:
         | layers.DepthwiseConv1D
         | layers.DepthwiseConv2D,
     ):
-        return product(output_shape[1:-1]) * _size([layer.kernel])
+        return positions(output_shape) * _size([layer.kernel])
     if isinstance(layer, layers.Dense):
-        return product(input_shape[1:-1]) * _size([layer.kernel])
+        return positions(input_shape) * _size([layer.kernel])
     return 0
 
 

@@ -54,16 +54,18 @@ def nodes(model: keras.Model) -> Iterator[Any]:
                 yield node
 
 
-def _run(model: keras.Model, inputs: Any, apply: Callable[..., Any]) -> Any:
+def run(model: keras.Model, inputs: Any, apply: Callable[..., Any]) -> Any:
     """Calls `apply(operation, *args, **kwargs)` for each node, nested models' nodes included."""
     model = functional(model)
+    if isinstance(inputs, dict) and not isinstance(model._inputs_struct, dict):
+        inputs = [inputs[x.name] for x in model.inputs]
     values = dict(zip(map(id, model.inputs), tree.flatten(inputs), strict=True))
     for node in nodes(model):
         if any(id(tensor) not in values for tensor in node.input_tensors):
             continue  # A node that these inputs don't reach.
         args, kwargs = node.arguments.fill_in(values)
         if _nested(node.operation):
-            outputs = _run(node.operation, args[0], apply)
+            outputs = run(node.operation, args[0] if args else kwargs["inputs"], apply)
         else:
             outputs = apply(node.operation, *args, **kwargs)
         values.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
@@ -72,11 +74,19 @@ def _run(model: keras.Model, inputs: Any, apply: Callable[..., Any]) -> Any:
     )
 
 
-def _fresh_inputs(model: keras.Model) -> Any:
+def fresh_inputs(model: keras.Model) -> Any:
+    """New inputs like the model's, in the same structure."""
     return tree.map_structure(
         lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
         functional(model)._inputs_struct,
     )
+
+
+def _names_clash(model: keras.Model) -> bool:
+    """Whether two operations of the model, nested ones included, have the same name."""
+    names = {id(operation): operation.name for operation in _operations(model)}
+    every = [*names.values(), *(x.name for x in functional(model).inputs)]
+    return len(set(every)) < len(every)
 
 
 def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
@@ -93,21 +103,18 @@ def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
         InputError: the model has no graph, or a layer can't be made from its configuration.
     """
     copies: dict[int, Any] = {}
-    names: set[str] = set()
+    names = {x.name for x in functional(model).inputs}
 
     def copy(operation: Any) -> Any:
-        if not isinstance(operation, keras.layers.Layer):
-            return operation  # An operation of keras.ops: no weights, no name that matters.
         if id(operation) not in copies:
-            config = operation.get_config()
-            name, number = operation.name, 1
-            while name in names:
-                name, number = f"{operation.name}_{number}", number + 1
+            name = _free_name(operation.name, names)
             names.add(name)
-            config["name"] = name
             try:
-                copies[id(operation)] = type(operation).from_config(config)
+                config = operation.get_config()
+                copies[id(operation)] = type(operation).from_config({**config, "name": name})
             except Exception as error:
+                if not isinstance(operation, keras.layers.Layer):
+                    return operation  # Of keras.ops, with arguments that no configuration holds.
                 raise InputError(
                     f"layer '{operation.name}' ({type(operation).__name__}) can't be copied from "
                     f"its configuration: {error}"
@@ -117,12 +124,20 @@ def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
     def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
         return copy(operation)(*args, **kwargs)
 
-    inputs = _fresh_inputs(model)
-    result = keras.Model(inputs, _run(model, inputs, apply), name=model.name)
+    inputs = fresh_inputs(model)
+    result = keras.Model(inputs, run(model, inputs, apply), name=model.name)
     for operation in _operations(model):
-        if id(operation) in copies and keep_weights:
+        if isinstance(operation, keras.layers.Layer) and keep_weights:
             copies[id(operation)].set_weights(operation.get_weights())
     return result
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """The name, with a number behind it if it is taken."""
+    free, number = name, 1
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    return free
 
 
 def _operations(model: keras.Model) -> Iterator[Any]:
@@ -139,13 +154,40 @@ def rewrite(model: keras.Model, replace: Mapping[str, Apply]) -> keras.Model:
     Args:
         model: a functional or Sequential model; nested models are flattened.
         replace: operation name to a function that is called in its place, with its arguments.
+
+    Raises:
+        InputError: the model has no graph, or operations of it share a name.
     """
+    if _names_clash(model):
+        raise InputError(f"the model '{model.name}' has layers of the same name: clone it first")
 
     def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
         return replace.get(operation.name, operation)(*args, **kwargs)
 
-    inputs = _fresh_inputs(model)
-    return keras.Model(inputs, _run(model, inputs, apply), name=model.name)
+    inputs = fresh_inputs(model)
+    outputs = run(model, inputs, apply)
+    _rename_new(model, outputs)
+    return keras.Model(inputs, outputs, name=model.name)
+
+
+def _rename_new(model: keras.Model, outputs: Any) -> None:
+    """Numbers new operations of keras.ops whose automatic names the model has already.
+
+    Keras counts its automatic names from 0 in each process, also beside those of a loaded model.
+    """
+    old = {id(operation) for operation in _operations(model)}
+    names = {operation.name for operation in _operations(model)}
+    seen: set[tuple[int, int]] = set()
+    front = tree.flatten(outputs)
+    while front:
+        operation, index, _ = front.pop()._keras_history
+        if (id(operation), index) in seen:
+            continue
+        seen.add((id(operation), index))
+        front.extend(operation._inbound_nodes[index].input_tensors)
+        if id(operation) not in old and not isinstance(operation, keras.layers.Layer):
+            operation.name = _free_name(operation.name, names)
+            names.add(operation.name)
 
 
 def lower(model: keras.Model, **options: Any) -> keras.Model:
@@ -155,6 +197,8 @@ def lower(model: keras.Model, **options: Any) -> keras.Model:
         model: a functional or Sequential model.
         options: for the layers' `lower`, such as `activations="unit"`.
     """
+    if _names_clash(model):
+        model = clone(model)
     layers = {op.name: op for op in _operations(model) if hasattr(op, "lower")}
     return rewrite(model, {name: layer.lower(**options) for name, layer in layers.items()})
 
@@ -169,17 +213,19 @@ class Graph:
             and tensor.
         consumers: name to the names of the operations that take its outputs.
         calls: name to how often the operation is called; above 1 for shared layers.
+        outputs: names of the operations whose outputs are the model's.
     """
 
     operations: dict[str, Any]
     producers: dict[str, list[str]]
     consumers: dict[str, list[str]]
     calls: dict[str, int]
+    outputs: set[str]
 
     @classmethod
     def of(cls, model: keras.Model) -> Graph:
         """Reads a flat model, as `clone` gives it."""
-        graph = cls({}, {}, {}, {})
+        graph = cls({}, {}, {}, {}, set())
         made_by: dict[int, str] = {}
         for node in nodes(model):
             name = node.operation.name
@@ -193,12 +239,14 @@ class Graph:
                     graph.consumers[producer].append(name)
             graph.producers.setdefault(name, [])
             made_by.update((id(tensor), name) for tensor in node.outputs)
+        made = (made_by.get(id(tensor)) for tensor in functional(model).outputs)
+        graph.outputs.update(name for name in made if name is not None)
         return graph
 
     def only_consumer(self, name: str) -> str | None:
-        """The one operation that takes this one's output, if there is just one."""
+        """What alone takes this operation's output; None if there are more, or the model's user."""
         consumers = self.consumers[name]
-        return consumers[0] if len(consumers) == 1 else None
+        return consumers[0] if len(consumers) == 1 and name not in self.outputs else None
 
     def reaches(self, names: set[str], *, forward: bool) -> set[str]:
         """All operations strictly after (`forward`) or before the named ones."""

@@ -106,6 +106,13 @@ class BinaryConv2D(keras.layers.Conv2D):
             data_format=self.data_format,
         )
 
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """As of `keras.layers.Conv2D`; refuses sizes that can't be padded with +1."""
+        output_shape = super().compute_output_shape(input_shape)
+        if self.binarize_inputs and self.padding == "same":
+            self._same_pads(input_shape)
+        return output_shape
+
     def logical_kernel(self) -> Any:
         """The kernel that the convolution multiplies with: (height, width, channels, filters)."""
         return binarize.binary_values(self.kernel) if self.binarize_kernel else self.kernel

@@ -1,4 +1,4 @@
-"""What several builders share: scaled channel counts and the conv-BN-ReLU block."""
+"""What several builders share: scaled channel counts, dropout and the conv-BN-ReLU block."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ def scaled(channels: int, width: float) -> int:
     >>> scaled(96, 1.0), scaled(96, 0.5), scaled(32, 0.1)
     (96, 48, 8)
     """
-    require(width > 0, f"width must be positive; got {width}")
+    require(0 < width < float("inf"), f"width must be a positive number; got {width}")
     if width == 1:
         return channels
     return max(8, 8 * round(channels * width / 8))
+
+
+def drop(x: Any, rate: float, name: str) -> Any:
+    """A dropout layer; refuses a rate outside of [0, 1)."""
+    require(0 <= rate < 1, f"dropout must be in [0, 1); got {rate}")
+    return layers.Dropout(rate, name=name)(x)
 
 
 def conv_bn_relu(x: Any, filters: int, kernel_size: int, name: str, **options: Any) -> Any:

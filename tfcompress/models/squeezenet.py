@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfcompress.models.blocks import scaled
+from tfcompress.models.blocks import drop, scaled
 
 NATIVE_SIZE = 224
 
@@ -35,7 +35,7 @@ def build(
     At 224x224x3 with 8 classes: 726,600 parameters (2.8 MiB of float32).
 
     Args:
-        input_shape: (height, width, channels), at least 32x32.
+        input_shape: (height, width, channels), at least 3x3.
         num_classes: filters of the last convolution.
         width: scales all channels.
         dropout: share of the features dropped before the last convolution.
@@ -51,7 +51,7 @@ def build(
         if number in (4, 6):
             x = layers.MaxPooling2D(3, 2, padding="same", name=f"pool{number - 1}")(x)
         x = _fire(x, scaled(squeeze, width), scaled(expand, width), f"fire{number}")
-    x = layers.Dropout(dropout, name="dropout")(x)
+    x = drop(x, dropout, "dropout")
     x = layers.Conv2D(num_classes, 1, activation="relu", name="conv10")(x)
     outputs = layers.GlobalAveragePooling2D(name="logits")(x)
     return keras.Model(inputs, outputs, name="squeezenet")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from tfcompress.models.blocks import conv_bn_relu, scaled
+from tfcompress.models.blocks import conv_bn_relu, drop, scaled
 
 NATIVE_SIZE = 224
 
@@ -23,7 +23,7 @@ def build(
     sizes up (Keras's `same`, which at 224x224 equals the original's ceil mode).
 
     Args:
-        input_shape: (height, width, channels), at least 5x5.
+        input_shape: (height, width, channels), at least 17x17.
         num_classes: units of the last layer.
         width: scales all channels and hidden units.
         dropout: share of the hidden units dropped.
@@ -45,6 +45,6 @@ def build(
     x = layers.Flatten(name="flatten")(x)
     for number in (6, 7):
         x = layers.Dense(scaled(4048, width), activation="relu", name=f"fc{number}")(x)
-        x = layers.Dropout(dropout, name=f"dropout{number}")(x)
+        x = drop(x, dropout, f"dropout{number}")
     outputs = layers.Dense(num_classes, name="logits")(x)
     return keras.Model(inputs, outputs, name="vgg_s")

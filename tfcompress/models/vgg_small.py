@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from tfcompress.models.blocks import conv_bn_relu, scaled
+from tfcompress.models.blocks import conv_bn_relu, drop, scaled
 
 NATIVE_SIZE = 32
 
@@ -36,6 +36,6 @@ def build(
         )
         x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
+    x = drop(x, dropout, "dropout")
     outputs = layers.Dense(num_classes, name="logits")(x)
     return keras.Model(inputs, outputs, name="vgg_small")

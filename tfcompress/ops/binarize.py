@@ -41,7 +41,7 @@ def ste_sign(x: Any, clip_value: float = 1.0) -> Any:
 
         return sign(x), gradient
 
-    return function(x)
+    return function(ops.convert_to_tensor(x))
 
 
 def kernel_scale(kernel: Any) -> Any:
@@ -94,7 +94,8 @@ def binary_kernel(kernel: Any, clip_value: float = 1.0) -> Any:
 
         return scale * sign(kernel), gradient
 
-    return function(kernel)
+    # Of a copy: of a variable, TensorFlow would want a second gradient when it runs eagerly.
+    return function(ops.copy(kernel))
 
 
 def bits(x: Any, activations: str) -> Any:
@@ -121,8 +122,15 @@ def unit_weights(kernel: Any, bias: Any, activations: str) -> tuple[Any, Any]:
 
     Returns:
         Kernel and bias.
+
+    Raises:
+        ValueError: `activations` is neither `"signed"` nor `"unit"`.
     """
-    if activations != "unit":
+    if activations not in ("signed", "unit"):
+        raise ValueError(
+            f"activations must be 'signed' or 'unit'. Received: activations={activations!r}"
+        )
+    if activations == "signed":
         return kernel, bias
     return 2.0 * kernel, (0.0 if bias is None else bias) - kernel.sum(
         axis=tuple(range(kernel.ndim - 1))

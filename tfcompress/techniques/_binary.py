@@ -39,6 +39,8 @@ _ACTIVATIONS = (
     layers.PReLU,
     layers.ELU,
 )
+# Functions whose bounded values are what the network uses them for, such as a gate's.
+_GATES = {"softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"}
 # PReLU's slope at the start (He et al. 2015, arXiv:1502.01852, section 2.1).
 _PRELU_SLOPE = 0.25
 
@@ -73,9 +75,11 @@ def _find_block(graph: Graph, name: str) -> Block:
     at = name
     if _linear(graph.operations[name]):
         bn = follow(at, layers.BatchNormalization)
+        if bn and not _normalises_filters(graph.operations[bn]):
+            bn = None
         at = bn or at
         activation = follow(at, _ACTIVATIONS)
-        if activation and _is_softmax(graph.operations[activation]):
+        if activation and _is_gate(graph.operations[activation]):
             activation = None
         at = activation or at
     if activation or not _linear(graph.operations[name]):
@@ -87,8 +91,12 @@ def _linear(layer: Any) -> bool:
     return getattr(layer.activation, "__name__", "linear") == "linear"
 
 
-def _is_softmax(layer: Any) -> bool:
-    return getattr(getattr(layer, "activation", None), "__name__", "") == "softmax"
+def _is_gate(layer: Any) -> bool:
+    return getattr(getattr(layer, "activation", None), "__name__", "") in _GATES
+
+
+def _normalises_filters(bn: Any) -> bool:
+    return bn.axis in (-1, len(bn.input.shape) - 1)
 
 
 def _why_kept(graph: Graph, name: str) -> str | None:
@@ -135,7 +143,8 @@ def binarise(
         candidate: any functional or Sequential model; nested models are flattened.
         binarize_inputs: whether the blocks' inputs become signs.
         binarize_kernel: whether the weights become signs with a scale for each filter.
-        activation: `prelu`, `relu` or `none`, in place of the blocks' own; `keep` leaves it.
+        activation: `prelu`, `relu` or `none`, in place of the blocks' own, but for sigmoids and
+            softmaxes, which gate something; `keep` leaves it.
         keep_weights: whether the model's weights are the latent weights to start from; else all
             layers start anew.
         clip_value: as of `BinaryConv2D`.
@@ -162,7 +171,7 @@ def binarise(
             binarize_inputs=binarize_inputs,
             binarize_kernel=binarize_kernel,
             clip_value=clip_value,
-            keep_activation=not binarize_inputs or activation == "keep",
+            keep_activation=not binarize_inputs or activation == "keep" or _is_gate(layer),
         )
         if binarize_inputs:
             _reorder(graph, block, new, activation, replace)
@@ -182,7 +191,12 @@ def binarise(
     if not done:
         reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
         raise InputError(f"no layer of model '{flat.name}' can be binarised ({reasons})")
-    model = rewrite(flat, replace)
+    try:
+        model = rewrite(flat, replace)
+    except InputError:
+        raise
+    except ValueError as error:  # A layer that can't take its input, such as one of dynamic size.
+        raise InputError(f"model '{flat.name}' can't be binarised: {error}") from error
     for fill in load:
         fill()
     return Candidate(model, tuple(lines))
@@ -230,7 +244,8 @@ def _reorder(
     replace[block.layer] = lambda x, *args, **kwargs: new(normalise(x))
     if block.bn:
         replace[block.bn] = _pass_through
-    had_one = block.activation or not _linear(graph.operations[block.layer])
+    layer = graph.operations[block.layer]
+    had_one = block.activation or not (_linear(layer) or _is_gate(layer))
     if activation == "keep" or not had_one:
         return
     if block.activation:
@@ -271,7 +286,8 @@ def _load(new: Any, layer: Any, bn: Any) -> None:
     if layer.use_bias:
         bias = np.asarray(keras.ops.convert_to_numpy(layer.bias))
     if bn is not None:
-        mean, variance = (keras.ops.convert_to_numpy(v) for v in bn.non_trainable_variables[:2])
+        mean = keras.ops.convert_to_numpy(bn.moving_mean)
+        variance = keras.ops.convert_to_numpy(bn.moving_variance)
         gamma = keras.ops.convert_to_numpy(bn.gamma) if bn.scale else 1.0
         beta = keras.ops.convert_to_numpy(bn.beta) if bn.center else 0.0
         factor = gamma / np.sqrt(variance + bn.epsilon)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal, get_args
 
 from tfcompress.config import Training, one_of, require
 
-RECIPES = ("default", "paper")
-ACTIVATIONS = ("prelu", "relu", "none", "keep")
-STARTS = ("float", "scratch")
+Recipe = Literal["default", "paper"]
+Activation = Literal["prelu", "relu", "none", "keep"]
+Init = Literal["float", "scratch"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,15 +25,15 @@ class WeightOptions:
             arXiv:1602.02830, section 1.3).
     """
 
-    recipe: str = "default"
-    init: str | None = None
+    recipe: Recipe = "default"
+    init: Init | None = None
     clip_value: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuses unknown words."""
-        one_of("option recipe", self.recipe, RECIPES)
+        one_of("option recipe", self.recipe, get_args(Recipe))
         if self.init is not None:
-            one_of("option init", self.init, STARTS)
+            one_of("option init", self.init, get_args(Init))
         require(self.clip_value > 0, f"option clip_value must be positive; got {self.clip_value}")
 
     @property
@@ -51,13 +52,13 @@ class InputOptions(WeightOptions):
             for the network's own.
     """
 
-    activation: str | None = None
+    activation: Activation | None = None
 
     def __post_init__(self) -> None:
         """Refuses unknown words."""
         super().__post_init__()
         if self.activation is not None:
-            one_of("option activation", self.activation, ACTIVATIONS)
+            one_of("option activation", self.activation, get_args(Activation))
 
     @property
     def block_activation(self) -> str:

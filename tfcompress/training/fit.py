@@ -13,6 +13,7 @@ import numpy as np
 
 from tfcompress.config import InputError, Training
 from tfcompress.data.dataset import Dataset
+from tfcompress.graph.rewrite import functional
 from tfcompress.training import checkpoint as checkpoints
 from tfcompress.training.batches import EpochBatches
 from tfcompress.training.distillation import Distiller
@@ -47,7 +48,8 @@ def fit(
     """Trains the model in place; its weights at the end are the last epoch's.
 
     The test images only measure: no epoch is chosen by them. With the same seed, data and
-    machine two trainings end in equal weights, however often they were stopped on the way.
+    machine two trainings end in equal weights, however often they were stopped on the way. Only
+    the weights and the random layers' state change: how the model was compiled stays.
 
     Args:
         model: functional or Sequential, from images to class logits or probabilities.
@@ -69,16 +71,19 @@ def fit(
 
     Raises:
         TrainingError: the loss is no finite number any more.
-        InputError: the checkpoint is damaged or of another model.
+        InputError: the checkpoint is damaged, of another model, or of more epochs.
         Stopped: Ctrl-C.
     """
     keras.utils.set_random_seed(seed)
     if training.epochs == 0:
         return []
-    # Before compiling, these are the weights and the state of the random generators (dropout's),
-    # and not yet the metrics, which start anew each epoch.
-    state = list(model.variables)
-    trainee = model
+    flat = functional(model)
+    # The same layers in a model of our own, so that the user's stays as it was compiled.
+    trainee = keras.Model(flat.inputs, flat.outputs, name=model.name)
+    # The weights and the state of the random generators (dropout's), and not the metrics, which
+    # start anew each epoch.
+    state = list(trainee.variables)
+    _seed_generators(state, seed)
     if teacher is not None and training.distillation_weight > 0:
         trainee = Distiller(
             model,
@@ -99,7 +104,7 @@ def fit(
     tester = runner(model)
     rows: list[Row] = []
     if checkpoint is not None and checkpoint.exists():
-        rows = checkpoints.load(checkpoint, state)
+        rows = checkpoints.load(checkpoint, state, training.epochs)
     for row in rows:
         if on_epoch:
             on_epoch(row)
@@ -142,6 +147,14 @@ def fit(
         kept = f"{len(rows)} of {training.epochs} epochs are kept" if checkpoint else "nothing kept"
         raise Stopped(f"stopped by Ctrl-C; {kept}") from interrupt
     return rows
+
+
+def _seed_generators(state: list[Any], seed: int) -> None:
+    """Starts dropout's and other layers' random generators from the seed, each differently."""
+    generators = [variable for variable in state if variable.name == "seed_generator_state"]
+    for number, generator in enumerate(generators):
+        (start,) = np.random.SeedSequence((seed, number)).generate_state(1) >> 1  # Fits in int32.
+        generator.assign([int(start), 0])
 
 
 def make_optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Optimizer:

@@ -16,10 +16,10 @@ def ends_in_softmax(model: keras.Model) -> bool:
     last = model.outputs[0]._keras_history.operation
     if hasattr(last, "_nodes_by_depth") or isinstance(last, keras.Sequential):
         return ends_in_softmax(last)
-    activation = getattr(last, "activation", None)
-    return isinstance(last, keras.layers.Softmax) or (
-        getattr(activation, "__name__", "") == "softmax"
-    )
+    # The layer, or the operation behind keras.ops.softmax and keras.activations.softmax.
+    if type(last).__name__ == "Softmax":
+        return True
+    return getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
 
 
 def as_logits(outputs: Any, softmax: bool) -> Any:

@@ -1,0 +1,107 @@
+"""What a training step costs: binary techniques against the float network, interleaved.
+
+Run:
+
+    python experiments/train_step.py --output=experiments/results/train_step
+
+About two minutes. Every round times a few steps of each network on the same batch, beginning with
+another one each time; the ratio is the median over rounds. No distillation: the layers alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from tabulate import tabulate
+
+from tfcompress import models, techniques
+from tfcompress.benchmark.machine import machine
+from tfcompress.config import Training
+from tfcompress.pipeline import versions
+from tfcompress.training.evaluate import jit_compile
+from tfcompress.training.fit import make_optimizer
+
+BATCH = 64
+STEPS = 5
+ROUNDS = 40
+
+
+def networks(model: str) -> dict[str, keras.Model]:
+    """The float network and its binary forms, compiled alike."""
+    keras.utils.set_random_seed(0)
+    float_net = models.build(model, (32, 32, 3), 10)
+    made = {"float": float_net}
+    for name in ("xnor", "binary_activations", "bwn"):
+        technique = techniques.get(name)
+        candidate = techniques.Candidate(float_net)
+        made[name] = technique.transform(candidate, technique.make_options()).model
+    for net in made.values():
+        net.compile(
+            make_optimizer(Training(), ROUNDS * STEPS),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=jit_compile(),
+        )
+    return made
+
+
+def step_ms(nets: dict[str, keras.Model]) -> dict[str, np.ndarray]:
+    """Milliseconds a step, by network and round."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(BATCH, 32, 32, 3)).astype("float32")
+    labels = rng.integers(0, 10, BATCH)
+    names = list(nets)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(-3, ROUNDS):  # Three rounds to warm up.
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            started = time.perf_counter()
+            for _ in range(STEPS):
+                nets[name].train_on_batch(images, labels)
+            if number >= 0:
+                times[name].append((time.perf_counter() - started) * 1000 / STEPS)
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
+    output = parser.parse_args().output
+    rows = []
+    for model in ("vgg_small",):
+        times = step_ms(networks(model))
+        for name, values in times.items():
+            ratio = values / times["float"]
+            low, middle, high = np.percentile(ratio, (10, 50, 90))
+            rows.append(
+                [
+                    model,
+                    name,
+                    f"{np.median(values):.1f}",
+                    f"{middle:.3f}",
+                    f"{low:.3f} to {high:.3f}",
+                ]
+            )
+    here = machine()
+    headers = ["model", "network", "step, ms", "ratio to float", "10th to 90th percentile"]
+    text = [
+        "# Cost of a training step",
+        "",
+        f"`python experiments/train_step.py --output={output}`, {time.strftime('%Y-%m-%d')}, "
+        f"{here['cpu']}, {here['cores']} cores; "
+        + ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "",
+        f"Batch {BATCH}, {ROUNDS} rounds of {STEPS} steps each, interleaved.",
+        "",
+        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+        "",
+    ]
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "README.md").write_text("\n".join(text))
+    print("\n".join(text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+import csv
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from tfcompress import pipeline, training
+from tfcompress.config import InputError, RunConfig
+from tfcompress.runtime import LiteModel
+
+# What others rely on, from the design.
+TOP = {"technique", "model", "dataset", "seed", "versions", "baseline", "compressed", "ratio"}
+FILE = {
+    "accuracy",
+    "accuracy_keras",
+    "parameters",
+    "macs",
+    "size_bytes",
+    "gzip_bytes",
+    "latency_ms_p50",
+    "latency_ms_p90",
+    "latency_runs",
+    "peak_memory_bytes",
+    "train_step_ms",
+    "path",
+}
+
+
+def config(folder, output, **changes):
+    """A run of seconds: two classes of 16x16 pictures, a quarter of the channels."""
+    settings = {
+        "dataset": f"folder:{folder}",
+        "image_size": 16,
+        "epochs": 2,
+        "batch_size": 16,
+        "options": {"width": "0.25"},
+        "benchmark_runs": 20,
+        "output_dir": str(output),
+    }
+    return RunConfig(**{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def finished(picture_folder, tmp_path_factory):
+    """A finished xnor run: its config, result and folder."""
+    output = tmp_path_factory.mktemp("runs") / "deep" / "xnor"
+    settings = config(picture_folder, output)
+    return settings, pipeline.run(settings), output
+
+
+def test_writes_everything_and_nothing_else(finished):
+    _, _, output = finished
+    names = {path.name for path in output.iterdir()}
+    wanted = {"baseline.tflite", "compressed.tflite", "baseline.keras", "compressed.keras"}
+    wanted |= {"report.json", "report.md", "report.html", "history.csv", "config.json"}
+    assert wanted <= names
+    assert {name for name in names - wanted if not re.fullmatch(r"\w+\.(svg|png)", name)} == set()
+
+
+def test_report_has_the_promised_keys(finished):
+    _, _, output = finished
+    report = json.loads((output / "report.json").read_text())
+    assert report.keys() >= TOP | {"accuracy_change_points"}
+    assert report["baseline"].keys() >= FILE
+    assert report["compressed"].keys() >= FILE | {"parity_max_abs_diff"}
+    assert report["ratio"].keys() == {"size", "latency", "parameters", "macs"}
+    assert report["technique"] == "xnor"
+    assert {line["action"] for line in report["layers"]} == {"kept", "binarised"}
+
+
+def test_report_says_what_the_files_are(finished, picture_folder):
+    settings, result, output = finished
+    for title in ("baseline", "compressed"):
+        path = output / f"{title}.tflite"
+        assert getattr(result, title).size_bytes == path.stat().st_size
+    job = pipeline.plan(settings)
+    images = pipeline._load_data(job)
+    right = []
+    lite = LiteModel(output / "compressed.tflite")
+    for batch, labels in images.batches("test", 4):
+        right += list(lite.predict(batch).argmax(1) == labels)
+    assert result.compressed.accuracy == pytest.approx(np.mean(right))
+    assert result.ratio["size"] < 1
+
+
+def test_history_has_every_epoch_of_both(finished):
+    _, _, output = finished
+    rows = list(csv.DictReader((output / "history.csv").open()))
+    assert [(row["stage"], row["epoch"]) for row in rows] == [
+        ("baseline", "1"),
+        ("baseline", "2"),
+        ("compressed", "1"),
+        ("compressed", "2"),
+    ]
+
+
+def test_file_equals_the_saved_keras_model(finished, picture_folder):
+    settings, _, output = finished
+    job = pipeline.plan(settings)
+    images = pipeline._load_data(job)
+    x = images.representative(40)
+    model = keras.saving.load_model(output / "compressed.keras", compile=False)
+    expected = training.logits(model, x)
+    np.testing.assert_allclose(
+        LiteModel(output / "compressed.tflite").predict(x), expected, atol=1e-4
+    )
+
+
+def test_a_finished_run_is_only_shown(finished, capsys):
+    settings, result, output = finished
+    before = {path: path.stat().st_mtime_ns for path in output.iterdir()}
+    again = pipeline.run(settings)
+    assert again.to_json() == result.to_json()
+    assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == before
+    assert "--noresume repeats it" in capsys.readouterr().out
+
+
+def test_other_settings_do_not_overwrite(finished, picture_folder):
+    _, _, output = finished
+    with pytest.raises(InputError, match=r"other settings \(seed\).*--noresume"):
+        pipeline.run(config(picture_folder, output, seed=5))
+
+
+def test_the_users_own_model(finished, picture_folder, tmp_path):
+    _, _, output = finished
+    settings = config(
+        picture_folder,
+        tmp_path / "own",
+        model=str(output / "baseline.keras"),
+        technique="bwn",
+        options={},
+        benchmark=("none",),
+        normalization="standardize",
+    )
+    result = pipeline.run(settings)
+    assert result.histories["baseline"] == []
+    assert result.baseline.latency_ms_p50 is None
+    assert result.ratio["latency"] is None
+    first = json.loads((output / "report.json").read_text())
+    assert result.baseline.accuracy == first["baseline"]["accuracy"]
+
+
+def test_resumes_to_the_same_weights(finished, picture_folder, tmp_path, monkeypatch):
+    _, _, output = finished
+    again = config(picture_folder, tmp_path / "again", benchmark=("none",))
+    steps = []
+
+    class Killed(BaseException):
+        pass
+
+    def die(self, epoch, step, count):
+        steps.append(step)
+        if len(steps) == 11:  # in the second stage's first epoch
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tfcompress.training.progress.Progress.step", die)
+        with pytest.raises(Killed):
+            pipeline.run(again)
+    assert (tmp_path / "again" / "work" / "baseline.npz").exists()
+    assert not (tmp_path / "again" / "report.json").exists()
+    pipeline.run(again)
+    weights = [
+        keras.saving.load_model(folder / "compressed.keras", compile=False).get_weights()
+        for folder in (output, tmp_path / "again")
+    ]
+    for undisturbed, resumed in zip(*weights, strict=True):
+        np.testing.assert_array_equal(undisturbed, resumed)
+
+
+def test_failing_before_the_start_leaves_nothing(picture_folder, tmp_path):
+    # 16x16 pictures are too small for SqueezeNet's pools.
+    settings = config(picture_folder, tmp_path / "a" / "b", model="vgg16", options={})
+    with pytest.raises(InputError, match="vgg16"):
+        pipeline.run(settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_repeats_the_run():
+    settings = RunConfig(
+        technique="bwn", epochs=3, options={"width": "2"}, tensorboard=True, output_dir="my runs"
+    )
+    assert pipeline.command(settings) == (
+        "python -m tfcompress.run --technique=bwn --epochs=3 '--output_dir=my runs' --tensorboard "
+        "--set width=2"
+    )
