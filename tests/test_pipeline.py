@@ -159,7 +159,7 @@ def test_resumes_to_the_same_weights(finished, picture_folder, tmp_path, monkeyp
         patch.setattr("tfcompress.training.progress.Progress.step", die)
         with pytest.raises(Killed):
             pipeline.run(again)
-    assert (tmp_path / "again" / "work" / "baseline.npz").exists()
+    assert (tmp_path / "again" / ".tfcompress" / "baseline.npz").exists()
     assert not (tmp_path / "again" / "report.json").exists()
     pipeline.run(again)
     weights = [
@@ -186,3 +186,10 @@ def test_command_repeats_the_run():
         "python -m tfcompress.run --technique=bwn --epochs=3 '--output_dir=my runs' --tensorboard "
         "--set width=2"
     )
+
+
+def test_a_strangers_files_are_left_alone(picture_folder, tmp_path):
+    (tmp_path / "report.md").write_text("mine")
+    with pytest.raises(InputError, match=r"holds report.md.*another --output_dir"):
+        pipeline.run(config(picture_folder, tmp_path, resume=False))
+    assert (tmp_path / "report.md").read_text() == "mine"

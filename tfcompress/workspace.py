@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     import keras
 
 _SETTINGS = "config.json"
-_WORK = "work"
+_WORK = ".tfcompress"
 _TITLES = ("baseline", "compressed")
+_OURS = (
+    "history.csv",
+    *(f"{title}.{end}" for title in _TITLES for end in ("keras", "tflite")),
+    *(f"report.{end}" for end in ("json", "md", "html")),
+)
 
 
 class Workspace:
@@ -87,6 +92,13 @@ class Workspace:
 
     def _check_old_run(self) -> None:
         path = self.folder / _SETTINGS
+        if not path.exists():
+            found = [name for name in _OURS if (self.folder / name).exists()]
+            if found:
+                raise InputError(
+                    f"{self.folder} holds {', '.join(found)}, which no run of tfcompress made and "
+                    "this one would replace: choose another --output_dir"
+                )
         if not self._resume or not path.exists():
             return
         try:
@@ -133,10 +145,7 @@ class Workspace:
     def _clear(self) -> None:
         """Removes what an earlier run of ours left, and nothing else."""
         shutil.rmtree(self.folder / _WORK, ignore_errors=True)
-        names = ["history.csv"]
-        names += [f"{title}.{end}" for title in _TITLES for end in ("keras", "tflite")]
-        names += [f"report.{end}" for end in ("json", "md", "html")]
-        for name in names:
+        for name in _OURS:
             (self.folder / name).unlink(missing_ok=True)
 
     def checkpoint(self, stage: str) -> Path:

@@ -11,7 +11,6 @@ from tfcompress.report.write import html as page
 from tfcompress.report.write import markdown, write_all
 
 NAMES = [
-    "report.json",
     "report.md",
     "report.html",
     "history.csv",
@@ -19,6 +18,7 @@ NAMES = [
     "errors.png",
     "tradeoff.svg",
     "tradeoff.png",
+    "report.json",
 ]
 EVIL = '<script>alert("x")</script>|`&'
 

@@ -92,6 +92,7 @@ def error_curves(result: RunResult) -> Picture | None:
     axes[0].set_xlabel("epoch")
     axes[0].set_ylabel("error, %")
     axes[0].set_ylim(bottom=0)
+    axes[0].set_xlim(0.5, max(points[-1][0] for _, _, points in curves) + 0.5)
     axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].grid(True, color=INK, alpha=0.25, linewidth=0.8)
     legend = figure.legend(
