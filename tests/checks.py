@@ -19,19 +19,26 @@ def alpha_signs(kernel):
     return out
 
 
+def same_pads(sizes, kernel_size, strides, dilation):
+    """What "same" adds before and after each axis: as little as gives ceil(size/stride)."""
+    pads = []
+    for size, taps, stride, step in zip(sizes, kernel_size, strides, dilation, strict=True):
+        last_tap = (-(-size // stride) - 1) * stride + (taps - 1) * step
+        missing = max(0, last_tap + 1 - size)
+        pads.append((missing // 2, missing - missing // 2))
+    return pads
+
+
 def conv2d(x, kernel, *, strides=(1, 1), padding="valid", dilation=(1, 1), groups=1, pad_value=0.0):
     """Cross-correlation of (batch, height, width, channels), one output value at a time."""
-    reach = [(size - 1) * step + 1 for size, step in zip(kernel.shape, dilation, strict=False)]
     if padding == "same":
-        pads = []
-        for size, stride, extent in zip(x.shape[1:3], strides, reach, strict=True):
-            positions = (size + stride - 1) // stride
-            missing = max(0, (positions - 1) * stride + extent - size)
-            pads.append((missing // 2, (missing + 1) // 2))
+        pads = same_pads(x.shape[1:3], kernel.shape[:2], strides, dilation)
         x = np.pad(x, [(0, 0), *pads, (0, 0)], constant_values=pad_value)
     height, width = (
-        (size - extent) // stride + 1
-        for size, stride, extent in zip(x.shape[1:3], strides, reach, strict=True)
+        len(range(0, size - (taps - 1) * step, stride))
+        for size, taps, stride, step in zip(
+            x.shape[1:3], kernel.shape[:2], strides, dilation, strict=True
+        )
     )
     channels, filters = kernel.shape[2:]
     out = np.zeros((len(x), height, width, filters))

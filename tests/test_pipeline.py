@@ -193,3 +193,19 @@ def test_a_strangers_files_are_left_alone(picture_folder, tmp_path):
     with pytest.raises(InputError, match=r"holds report.md.*another --output_dir"):
         pipeline.run(config(picture_folder, tmp_path, resume=False))
     assert (tmp_path / "report.md").read_text() == "mine"
+
+
+def test_tensorboard_logs(picture_folder, tmp_path):
+    pytest.importorskip("tensorboard")
+    settings = config(
+        picture_folder, tmp_path / "out", epochs=1, benchmark=("none",), tensorboard=True
+    )
+    pipeline.run(settings)
+    for stage in ("baseline", "compressed"):
+        assert list((tmp_path / "out" / "tensorboard" / stage).rglob("events.out.tfevents*"))
+
+
+def test_tensorboard_without_its_package(picture_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"tfcompress\[tensorboard\]"):
+        pipeline.plan(config(picture_folder, tmp_path, tensorboard=True))

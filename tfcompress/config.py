@@ -70,7 +70,9 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
 
 def option_types(target: Callable[..., Any]) -> dict[str, Any]:
     """The keyword-only options of a dataclass or function, by name, with their annotated types."""
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    # Of a dataclass itself: the annotations of a base in another module are of that module's names.
+    plain = inspect.isclass(target) and not dataclasses.is_dataclass(target)
+    hints = typing.get_type_hints(target.__init__ if plain else target)
     return {
         name: hints.get(name, str)
         for name, parameter in inspect.signature(target).parameters.items()

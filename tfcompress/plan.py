@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,8 @@ def plan(config: RunConfig) -> Plan:
         InputError: an unknown technique, model, data set, storage or option.
     """
     technique = techniques.get(config.technique)
+    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise InputError("--tensorboard needs a package: pip install 'tfcompress[tensorboard]'")
     if models.is_file(config.model):
         saved.check(config.model)
         builder = None

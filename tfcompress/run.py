@@ -16,6 +16,7 @@ A run that was stopped goes on where it was when the same command is given again
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -114,6 +115,7 @@ def execute(argv: Sequence[str]) -> None:
     config = to_config(values)
     # Before TensorFlow is loaded: its C++ reads them once.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # Its advice is for its own users.
     from tfcompress.files import quiet
 
     with quiet():

@@ -16,7 +16,7 @@ from tfcompress.runtime.content import FileContent, Op, Tensor
 
 # What the values 0 and 1 pass through on their way to a convolution and stay 0 and 1.
 _KEEPS_BITS = {"PAD", "PADV2", "MAX_POOL_2D", "RESHAPE", "TRANSPOSE", "CONCATENATION", "SLICE"}
-_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def float_file(model: keras.Model, path: Path) -> None:
@@ -92,7 +92,7 @@ def ops_to_quantize(content: FileContent, weights: dict[str, np.ndarray], which:
 
     chosen = []
     for op in content.ops:
-        if op.name not in _PRODUCTS or op.inputs[1] is None or not op.inputs[1].constant:
+        if op.name not in PRODUCTS or op.inputs[1] is None or not op.inputs[1].constant:
             continue
         if which == "all" or (bits(op.inputs[0]) and _one_magnitude(weights[op.inputs[1].name])):
             chosen.append(op.outputs[0].name)

@@ -16,6 +16,7 @@ from tfcompress.export import convert
 from tfcompress.export.gate import ExportError, Parity, audit, check_images, check_parity
 from tfcompress.export.storage import STORAGES, Storage
 from tfcompress.graph import lower
+from tfcompress.graph.rewrite import operations
 from tfcompress.runtime.content import Op, read
 
 
@@ -73,6 +74,7 @@ def export(
     """
     if storage not in STORAGES:
         raise unknown_name("storage", storage, STORAGES)
+    check_signs(model, STORAGES[storage])
     target = Path(path)
     if not target.parent.is_dir():
         raise InputError(f"no folder {target.parent} to write {target.name} into")
@@ -102,6 +104,21 @@ def export(
         ),
         parity=parity,
     )
+
+
+def check_signs(model: keras.Model, kind: Storage) -> None:
+    """Refuses to quantise what is added up before a sign.
+
+    Raises:
+        InputError: the storage rounds every weight, and the model has binary inputs.
+    """
+    rounded = kind.quantize == "all"
+    for layer in operations(model) if rounded else ():
+        if getattr(layer, "binarize_inputs", False):
+            raise InputError(
+                f"storage {kind.name} rounds the weights before the signs of layer "
+                f"'{layer.name}', which turns many of them: use int8 or float32"
+            )
 
 
 def _convert(model: keras.Model, kind: Storage, folder: Path) -> Path:

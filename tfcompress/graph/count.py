@@ -98,6 +98,8 @@ def _macs(layer: layers.Layer, input_shape: Any, output_shape: Any) -> int:
         first = getattr(layer, "data_format", "channels_last") == "channels_first"
         return math.prod(size or 1 for size in (shape[2:] if first else shape[1:-1]))
 
+    if hasattr(layer, "macs"):  # Of ours, which say themselves.
+        return layer.macs(input_shape, output_shape)
     # Every weight of a convolution's kernel is used once for each output position.
     if isinstance(layer, layers.SeparableConv1D | layers.SeparableConv2D):
         return positions(output_shape) * _size([layer.depthwise_kernel, layer.pointwise_kernel])

@@ -84,7 +84,7 @@ def fresh_inputs(model: keras.Model) -> Any:
 
 def _names_clash(model: keras.Model) -> bool:
     """Whether two operations of the model, nested ones included, have the same name."""
-    names = {id(operation): operation.name for operation in _operations(model)}
+    names = {id(operation): operation.name for operation in operations(model)}
     every = [*names.values(), *(x.name for x in functional(model).inputs)]
     return len(set(every)) < len(every)
 
@@ -126,7 +126,7 @@ def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
 
     inputs = fresh_inputs(model)
     result = keras.Model(inputs, run(model, inputs, apply), name=model.name)
-    for operation in _operations(model):
+    for operation in operations(model):
         if isinstance(operation, keras.layers.Layer) and keep_weights:
             copies[id(operation)].set_weights(operation.get_weights())
     return result
@@ -140,10 +140,11 @@ def _free_name(name: str, taken: set[str]) -> str:
     return free
 
 
-def _operations(model: keras.Model) -> Iterator[Any]:
+def operations(model: keras.Model) -> Iterator[Any]:
+    """The operation of every node, nested models' included; a shared layer comes repeatedly."""
     for node in nodes(model):
         if _nested(node.operation):
-            yield from _operations(node.operation)
+            yield from operations(node.operation)
         else:
             yield node.operation
 
@@ -175,8 +176,8 @@ def _rename_new(model: keras.Model, outputs: Any) -> None:
 
     Keras counts its automatic names from 0 in each process, also beside those of a loaded model.
     """
-    old = {id(operation) for operation in _operations(model)}
-    names = {operation.name for operation in _operations(model)}
+    old = {id(operation) for operation in operations(model)}
+    names = {operation.name for operation in operations(model)}
     seen: set[tuple[int, int]] = set()
     front = tree.flatten(outputs)
     while front:
@@ -199,7 +200,7 @@ def lower(model: keras.Model, **options: Any) -> keras.Model:
     """
     if _names_clash(model):
         model = clone(model)
-    layers = {op.name: op for op in _operations(model) if hasattr(op, "lower")}
+    layers = {op.name: op for op in operations(model) if hasattr(op, "lower")}
     return rewrite(model, {name: layer.lower(**options) for name, layer in layers.items()})
 
 

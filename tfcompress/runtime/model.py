@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.config import InputError, require
@@ -27,6 +29,7 @@ class LiteModel:
         threads: CPU threads of one inference.
         xnnpack: whether float and int8 ops go to XNNPACK, the runtime's fast CPU kernels. Off is
             4 to 8 times slower and shows the file's own op kernels.
+        keep_all: whether values inside the file are kept for `tensors`, at the cost of memory.
 
     Attributes:
         input_shape: shape of the input, batch first.
@@ -44,7 +47,12 @@ class LiteModel:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, threads: int = 1, xnnpack: bool = True
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int = 1,
+        xnnpack: bool = True,
+        keep_all: bool = False,
     ) -> None:
         require(threads >= 1, f"threads must be 1 or more; got {threads}")
         self.path = str(magic.checked_path(path))
@@ -55,9 +63,14 @@ class LiteModel:
             OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         )
         try:
-            self._interpreter = Interpreter(
-                self.path, num_threads=threads, experimental_op_resolver_type=resolver
-            )
+            with warnings.catch_warnings():  # That keeping all costs memory is said above.
+                warnings.filterwarnings("ignore", message=".*preserve_all_tensors", append=False)
+                self._interpreter = Interpreter(
+                    self.path,
+                    num_threads=threads,
+                    experimental_op_resolver_type=resolver,
+                    experimental_preserve_all_tensors=keep_all,
+                )
             self._interpreter.allocate_tensors()
         except ValueError as error:  # the flatbuffer failed verification
             raise magic.corrupt(path, error) from error
@@ -115,6 +128,31 @@ class LiteModel:
             output = self._interpreter.get_tensor(self._output["index"])
             result[start : start + kept] = dequantized(output, self._output)[:kept]
         return result
+
+    def tensors(self, x: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
+        """Values inside the file; the model must be made with `keep_all`.
+
+        Args:
+            x: as `predict` takes them; the file's batch must be 1.
+            names: of tensors that are no inputs of delegated ops only, such as booleans.
+
+        Returns:
+            For each name an array whose first axis is the inputs'.
+
+        Raises:
+            InputError: no such tensor.
+        """
+        import numpy as np
+
+        known = {d["name"]: d["index"] for d in self._interpreter.get_tensor_details()}
+        for name in names:
+            require(name in known, f"{self.path} has no tensor '{name}'")
+        kept: list[list[np.ndarray]] = [[] for _ in names]
+        for row in range(len(x)):
+            self.predict(x[row : row + 1])
+            for values, name in zip(kept, names, strict=True):
+                values.append(self._interpreter.get_tensor(known[name])[0])
+        return [np.stack(values) for values in kept]
 
 
 def quantized(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -13,99 +12,20 @@ from keras import layers
 from tfcompress.config import InputError
 from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import BinaryConv2D, BinaryDense
+from tfcompress.techniques import _blocks
+from tfcompress.techniques._blocks import Block
 from tfcompress.techniques.base import Candidate, LayerLine
 
-_WEIGHTED = (
-    layers.Dense,
-    layers.EinsumDense,
-    layers.Embedding,
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-    layers.SeparableConv1D,
-    layers.SeparableConv2D,
-    layers.MultiHeadAttention,
-    layers.RNN,
-)
-_ACTIVATIONS = (
-    layers.Activation,
-    layers.ReLU,
-    layers.LeakyReLU,
-    layers.PReLU,
-    layers.ELU,
-)
-# Functions whose bounded values are what the network uses them for, such as a gate's.
-_GATES = {"softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"}
 # PReLU's slope at the start (He et al. 2015, arXiv:1502.01852, section 2.1).
 _PRELU_SLOPE = 0.25
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """A weighted layer with what belongs to it in the graph, by name.
-
-    Attributes:
-        layer: the convolution or dense layer.
-        bn: the batch normalisation that alone takes its output.
-        activation: the activation layer behind them.
-        pool: the max pooling behind that.
-    """
-
-    layer: str
-    bn: str | None = None
-    activation: str | None = None
-    pool: str | None = None
-
-
-def _find_block(graph: Graph, name: str) -> Block:
-    """Follows the only consumers of a layer as far as they are BN, activation, pooling."""
-
-    def follow(at: str, kinds: Any) -> str | None:
-        after = graph.only_consumer(at)
-        if after is None or graph.calls[after] != 1:
-            return None
-        return after if isinstance(graph.operations[after], kinds) else None
-
-    bn = activation = pool = None
-    at = name
-    if _linear(graph.operations[name]):
-        bn = follow(at, layers.BatchNormalization)
-        if bn and not _normalises_filters(graph.operations[bn]):
-            bn = None
-        at = bn or at
-        activation = follow(at, _ACTIVATIONS)
-        if activation and _is_gate(graph.operations[activation]):
-            activation = None
-        at = activation or at
-    if activation or not _linear(graph.operations[name]):
-        pool = follow(at, layers.MaxPooling2D)
-    return Block(name, bn, activation, pool)
-
-
-def _linear(layer: Any) -> bool:
-    return getattr(layer.activation, "__name__", "linear") == "linear"
-
-
-def _is_gate(layer: Any) -> bool:
-    return getattr(getattr(layer, "activation", None), "__name__", "") in _GATES
-
-
-def _normalises_filters(bn: Any) -> bool:
-    return bn.axis in (-1, len(bn.input.shape) - 1)
 
 
 def _why_kept(graph: Graph, name: str) -> str | None:
     """Why a weighted layer stays in full precision, or None if it is to be binarised."""
     layer = graph.operations[name]
-    weighted = {key for key, op in graph.operations.items() if isinstance(op, _WEIGHTED)}
-    if not graph.reaches({name}, forward=False) & weighted:
+    if _blocks.first(graph, name):
         return "first weighted layer: full precision, since it sees the image itself"
-    if not graph.reaches({name}, forward=True) & weighted:
+    if _blocks.last(graph, name):
         return "last weighted layer: full precision, since it gives the classes' scores"
     if type(layer) in (BinaryConv2D, BinaryDense):
         return "binary already"
@@ -143,7 +63,7 @@ def binarise(
         candidate: any functional or Sequential model; nested models are flattened.
         binarize_inputs: whether the blocks' inputs become signs.
         binarize_kernel: whether the weights become signs with a scale for each filter.
-        activation: `prelu`, `relu` or `none`, in place of the blocks' own, but for sigmoids and
+        activation: `prelu`, `relu` or `linear`, in place of the blocks' own, but for sigmoids and
             softmaxes, which gate something; `keep` leaves it.
         keep_weights: whether the model's weights are the latent weights to start from; else all
             layers start anew.
@@ -159,19 +79,19 @@ def binarise(
     lines = list(candidate.layers)
     done = 0
     for name, layer in graph.operations.items():
-        if not isinstance(layer, _WEIGHTED):
+        if not _blocks.weighted(layer):
             continue
         why = _why_kept(graph, name)
         if why:
             lines.append(LayerLine(name, type(layer).__name__, "kept", why))
             continue
-        block = _find_block(graph, name) if binarize_inputs else Block(name)
+        block = _blocks.find(graph, name) if binarize_inputs else Block(name)
         new = _binary_layer(
             layer,
             binarize_inputs=binarize_inputs,
             binarize_kernel=binarize_kernel,
             clip_value=clip_value,
-            keep_activation=not binarize_inputs or activation == "keep" or _is_gate(layer),
+            keep_activation=not binarize_inputs or activation == "keep" or _blocks.is_gate(layer),
         )
         if binarize_inputs:
             _reorder(graph, block, new, activation, replace)
@@ -245,7 +165,7 @@ def _reorder(
     if block.bn:
         replace[block.bn] = _pass_through
     layer = graph.operations[block.layer]
-    had_one = block.activation or not (_linear(layer) or _is_gate(layer))
+    had_one = block.activation or not (_blocks.linear(layer) or _blocks.is_gate(layer))
     if activation == "keep" or not had_one:
         return
     if block.activation:
@@ -264,7 +184,7 @@ def _pass_through(x: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _activation(kind: str, name: str) -> Callable[[Any], Any] | None:
     """A new activation layer; PReLU has one slope a channel."""
-    if kind == "none":
+    if kind == "linear":
         return None
     if kind == "relu":
         return layers.ReLU(name=name)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from tfcompress.config import Training, one_of, require
 
 Recipe = Literal["default", "paper"]
-Activation = Literal["prelu", "relu", "none", "keep"]
+Activation = Literal["prelu", "relu", "linear", "keep"]
 Init = Literal["float", "scratch"]
 
 
@@ -48,7 +48,7 @@ class InputOptions(WeightOptions):
 
     Attributes:
         activation: behind the binary convolutions: `prelu` (the default recipe's; Bulat and
-            Tzimiropoulos 2019, arXiv:1909.13863), `relu` (the paper recipe's), `none`, or `keep`
+            Tzimiropoulos 2019, arXiv:1909.13863), `relu` (the paper recipe's), `linear`, or `keep`
             for the network's own.
     """
 

@@ -70,7 +70,7 @@ def fit(
         its end), `step_ms` (median of the steps), `seconds` (with the test).
 
     Raises:
-        TrainingError: the loss is no finite number any more.
+        TrainingError: the loss or a weight is no finite number any more.
         InputError: the checkpoint is damaged, of another model, or of more epochs.
         Stopped: Ctrl-C.
     """
@@ -129,6 +129,7 @@ def fit(
                 shuffle=False,
                 callbacks=callbacks,
             ).history
+            _check_finite(trainee, epoch)
             row = {
                 "epoch": epoch + 1,
                 "loss": float(logs["loss"][-1]),
@@ -147,6 +148,16 @@ def fit(
         kept = f"{len(rows)} of {training.epochs} epochs are kept" if checkpoint else "nothing kept"
         raise Stopped(f"stopped by Ctrl-C; {kept}") from interrupt
     return rows
+
+
+def _check_finite(model: keras.Model, epoch: int) -> None:
+    """Refuses weights and statistics that the last losses don't show to be lost."""
+    for variable in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+            raise TrainingError(
+                f"{variable.path} isn't finite after epoch {epoch + 1}: try a smaller "
+                "--learning_rate"
+            )
 
 
 def _seed_generators(state: list[Any], seed: int) -> None:

@@ -1,0 +1,66 @@
+import keras
+import numpy as np
+from keras import layers
+
+from tests.export.test_gate import dense_net, float_file, numbers
+from tfcompress.export import ties
+from tfcompress.layers import BinaryDense
+
+
+def explained(model, other, images, tmp_path):
+    """Whose rows may differ in the file of another model."""
+    path = float_file(other, tmp_path / "m.tflite")
+    return list(np.flatnonzero(ties.explained(model, path, images)))
+
+
+def test_explains_signs_that_rounding_turns(tmp_path):
+    images = numbers(20, ties=(3, 11))  # -1e-7, which a shift of 1e-6 makes positive
+    found = ties.explained(dense_net(), float_file(dense_net(1e-6), tmp_path / "m.tflite"), images)
+    assert found.dtype == bool
+    assert list(np.flatnonzero(found)) == [3, 11]
+
+
+def test_does_not_explain_equal_signs(tmp_path):
+    assert explained(dense_net(), dense_net(), numbers(20, ties=(3, 11)), tmp_path) == []
+
+
+def test_does_not_explain_signs_that_more_than_rounding_turns(tmp_path):
+    images = numbers(20, ties=(3,), at=-1e-3)
+    assert explained(dense_net(), dense_net(2e-3), images, tmp_path) == []
+
+
+def test_one_turned_too_far_spoils_the_image(tmp_path):
+    images = numbers(20, ties=(3, 5))
+    images[5, 6] = -1e-7
+    images[3, 6] = -1e-3
+    assert explained(dense_net(), dense_net(2e-3), images, tmp_path) == [5]
+    assert explained(dense_net(), dense_net(1e-6), images, tmp_path) == [3, 5]
+
+
+def two_layers(shift):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((8,))
+    nested = keras.Sequential([keras.Input((8,)), BinaryDense(8)], name="nested")
+    x = nested(layers.Rescaling(1.0, offset=shift)(inputs))
+    x = layers.Rescaling(1.0, offset=0.05)(x)  # Sums of signs are often 0 themselves.
+    x = BinaryDense(8)(x)
+    return keras.Model(inputs, layers.Dense(3)(x))
+
+
+def test_what_follows_a_tie_may_differ_freely(tmp_path):
+    images = numbers(20, ties=(3, 11))
+    model, other = two_layers(0.0), two_layers(1e-6)
+    path = float_file(other, tmp_path / "m.tflite")
+    assert list(np.flatnonzero(ties.explained(model, path, images))) == [3, 11]
+
+
+def test_no_binary_inputs_explain_nothing(tmp_path):
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, BinaryDense(3, binarize_inputs=False)(inputs))
+    assert explained(model, model, np.zeros((5, 8), np.float32), tmp_path) == []
+
+
+def test_a_file_without_the_signs_explains_nothing(tmp_path):
+    inputs = keras.Input((8,))
+    plain = keras.Model(inputs, layers.Dense(3)(inputs))
+    assert explained(dense_net(), plain, numbers(5, ties=(1,)), tmp_path) == []

@@ -1,0 +1,71 @@
+import dataclasses
+
+import pytest
+
+from tfcompress import techniques
+from tfcompress.config import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    rank: int = 4
+    share: float | None = None
+    kind: str = "thin"
+
+    def __post_init__(self):
+        if self.rank < 1:
+            raise InputError(f"option rank must be 1 or more; got {self.rank}")
+
+
+TECHNIQUE = techniques.Technique(
+    name="thinning",
+    summary="",
+    reference="",
+    options=Options,
+    start=techniques.Start.TRAINED,
+    transform=lambda candidate, options: candidate,
+    training=lambda options: None,
+    storage="float32",
+)
+
+
+def test_options_from_texts_and_values():
+    assert TECHNIQUE.make_options() == Options()
+    assert TECHNIQUE.make_options(rank="8", share="0.5") == Options(rank=8, share=0.5)
+    assert TECHNIQUE.make_options(rank=8, share=None, kind="x") == Options(rank=8, kind="x")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"rnk": "8"},
+            r"unknown option of thinning 'rnk': did you mean 'rank'\? Known: kind, rank",
+        ),
+        ({"rank": "many"}, r"option rank takes .*; got 'many'"),
+        ({"rank": "0"}, "option rank must be 1 or more; got 0"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(InputError, match=message):
+        TECHNIQUE.make_options(**options)
+
+
+def test_names_are_sorted_and_without_the_rooms_own_modules():
+    names = techniques.names()
+    assert names == sorted(names)
+    assert {"baseline", "xnor", "bwn", "binary_activations"} <= set(names)
+    assert "base" not in names
+    assert not any(name.startswith("_") for name in names)
+
+
+def test_unknown_technique_names_the_nearest():
+    with pytest.raises(InputError, match=r"unknown technique 'xnr': did you mean 'xnor'\? Known: "):
+        techniques.get("xnr")
+    with pytest.raises(InputError, match=r"unknown technique 'base': did you mean 'baseline'"):
+        techniques.get("base")
+
+
+def test_chains_are_refused():
+    with pytest.raises(InputError, match=r"chains .* aren't supported yet; got 'xnor\+bwn'"):
+        techniques.get("xnor+bwn")

@@ -1,0 +1,473 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests.techniques.conftest import randomise
+from tfcompress import graph, techniques
+from tfcompress.config import InputError
+from tfcompress.layers import BinaryConv2D, BinaryDense
+from tfcompress.training import logits
+
+BINARY = ("xnor", "bwn", "binary_activations")
+
+
+def transform(name, model, **options):
+    technique = techniques.get(name)
+    return technique.transform(techniques.Candidate(model), technique.make_options(**options))
+
+
+def order(model):
+    """The names of the layers in the order of their computation, input left out."""
+    return list(graph.Graph.of(model).operations)
+
+
+def actions(candidate):
+    return {line.name: line.action for line in candidate.layers}
+
+
+def reasons(candidate):
+    return {line.name: line.reason for line in candidate.layers}
+
+
+def numbers(variable):
+    return keras.ops.convert_to_numpy(variable).astype(np.float64)
+
+
+def images(count=4, size=16):
+    return np.random.default_rng(1).normal(size=(count, size, size, 3)).astype(np.float32)
+
+
+class TestOrder:
+    @pytest.mark.parametrize("name", ["xnor", "binary_activations"])
+    def test_binary_inputs(self, small, name):
+        model = transform(name, small()).model
+        assert order(model) == [
+            "conv1", "conv1_bn", "conv1_relu", "pool1",
+            "conv2_sign_bn", "conv2", "pool2", "conv2_prelu",
+            "conv3_sign_bn", "conv3", "conv3_prelu",
+            "flatten", "logits",
+        ]  # fmt: skip
+        conv = model.get_layer("conv2")
+        assert type(conv) is BinaryConv2D
+        assert conv.binarize_inputs
+        assert conv.binarize_kernel is (name == "xnor")
+        assert conv.use_bias
+        assert model.get_layer("conv2_prelu").alpha.shape == (1, 1, 16)
+        np.testing.assert_array_equal(
+            model.get_layer("conv2_prelu").alpha, np.full((1, 1, 16), 0.25)
+        )
+
+    def test_binary_weights_alone(self, small):
+        plain = small()
+        model = transform("bwn", plain).model
+        assert order(model) == order(plain)
+        conv = model.get_layer("conv2")
+        assert type(conv) is BinaryConv2D
+        assert (conv.binarize_inputs, conv.binarize_kernel, conv.use_bias) == (False, True, False)
+
+    @pytest.mark.parametrize(
+        ("activation", "end"),
+        [
+            ("prelu", ["pool2", "conv2_prelu"]),
+            ("relu", ["pool2", "conv2_relu"]),
+            ("linear", ["pool2"]),
+            ("keep", ["conv2_relu", "pool2"]),
+        ],
+    )
+    def test_activation(self, small, activation, end):
+        names = order(transform("xnor", small(), activation=activation).model)
+        at = names.index("conv2")
+        assert names[at + 1 : names.index("conv3_sign_bn")] == end
+
+    def test_first_and_last_layers_are_untouched_and_reported(self, small):
+        plain = small()
+        for name in BINARY:
+            candidate = transform(name, plain)
+            assert actions(candidate) == {
+                "conv1": "kept", "conv2": "binarised", "conv3": "binarised", "logits": "kept"
+            }  # fmt: skip
+            assert reasons(candidate)["conv1"].startswith("first weighted layer")
+            assert reasons(candidate)["logits"].startswith("last weighted layer")
+            for layer in ("conv1", "conv1_bn", "logits"):
+                kept = candidate.model.get_layer(layer)
+                assert type(kept) is type(plain.get_layer(layer))
+                for old, new in zip(
+                    plain.get_layer(layer).get_weights(), kept.get_weights(), strict=True
+                ):
+                    np.testing.assert_array_equal(new, old)
+        xnor = reasons(transform("xnor", plain))
+        assert xnor["conv2"] == "binary inputs and weights; conv2_bn moved before it"
+        assert reasons(transform("bwn", plain))["conv2"] == "binary weights"
+
+
+class TestWeights:
+    @pytest.mark.parametrize("frozen", [False, True])
+    @pytest.mark.parametrize(("scale", "center"), [(True, True), (False, True), (True, False)])
+    def test_the_old_bn_is_folded(self, frozen, scale, center):
+        x = inputs = keras.Input((8, 8, 3))
+        x = layers.Conv2D(4, 3, name="first")(x)
+        x = layers.Conv2D(5, 3, name="conv", bias_initializer="normal")(x)
+        bn = layers.BatchNormalization(scale=scale, center=center, epsilon=0.01, name="bn")
+        model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(layers.ReLU()(bn(x)))))
+        randomise(model)
+        bn.trainable = not frozen
+        new = transform("xnor", model).model.get_layer("conv")
+        kernel, bias = map(numbers, model.get_layer("conv").weights)
+        gamma = numbers(bn.gamma) if scale else np.ones(5)
+        beta = numbers(bn.beta) if center else np.zeros(5)
+        mean, variance = numbers(bn.moving_mean), numbers(bn.moving_variance)
+        for filter_index in range(5):
+            factor = gamma[filter_index] / np.sqrt(variance[filter_index] + 0.01)
+            np.testing.assert_allclose(
+                numbers(new.kernel)[..., filter_index],
+                kernel[..., filter_index] * factor,
+                rtol=1e-5,
+            )
+            np.testing.assert_allclose(
+                numbers(new.bias)[filter_index],
+                (bias[filter_index] - mean[filter_index]) * factor + beta[filter_index],
+                rtol=1e-5,
+                atol=1e-6,
+            )
+
+    def test_the_folded_layer_computes_what_convolution_and_bn_did(self, small):
+        """Up to the signs: the latent weights as a plain convolution."""
+        plain = small()
+        new = transform("xnor", plain).model.get_layer("conv2")
+        conv = layers.Conv2D(16, 3, padding="same")
+        x = np.random.default_rng(0).normal(size=(2, 8, 8, 8)).astype(np.float32)
+        conv.build(x.shape)
+        conv.set_weights(new.get_weights())
+        old = plain.get_layer("conv2_bn")(plain.get_layer("conv2")(x))
+        np.testing.assert_allclose(numbers(conv(x)), numbers(old), atol=1e-5)
+
+    def test_bwn_keeps_kernel_and_bn(self, small):
+        plain = small()
+        model = transform("bwn", plain).model
+        for name in ("conv2", "conv2_bn", "conv3", "conv3_bn"):
+            for old, new in zip(
+                plain.get_layer(name).get_weights(),
+                model.get_layer(name).get_weights(),
+                strict=True,
+            ):
+                np.testing.assert_array_equal(new, old)
+
+    def test_from_scratch(self, small):
+        plain = small()
+        for options in ({"init": "scratch"}, {"recipe": "paper"}):
+            model = transform("xnor", plain, **options).model
+            assert not np.allclose(model.get_layer("conv1").kernel, plain.get_layer("conv1").kernel)
+            np.testing.assert_array_equal(model.get_layer("conv1_bn").moving_mean, np.zeros(8))
+            np.testing.assert_array_equal(model.get_layer("conv2").bias, np.zeros(16))
+        warm = transform("xnor", plain, recipe="paper", init="float").model
+        np.testing.assert_array_equal(
+            warm.get_layer("conv1").kernel, plain.get_layer("conv1").kernel
+        )
+
+    def test_clip_value_reaches_the_layers(self, small):
+        conv = transform("xnor", small(), clip_value="0.5").model.get_layer("conv2")
+        assert conv.clip_value == 0.5
+        assert conv.kernel_constraint.clip_value == 0.5
+
+
+class TestRecipes:
+    @pytest.mark.parametrize("name", BINARY)
+    def test_paper(self, small, name):
+        technique = techniques.get(name)
+        training = technique.training(technique.make_options(recipe="paper"))
+        assert (training.optimizer, training.learning_rate) == ("sgd", 0.001)
+        assert (training.schedule, training.momentum) == ("constant", 0.9)
+        assert training.distillation_weight == 0
+        names = order(transform(name, small(), recipe="paper").model)
+        assert "conv2_relu" in names
+        assert not any("prelu" in layer for layer in names)
+
+    @pytest.mark.parametrize(("name", "epochs"), [("xnor", 20), ("bwn", 10)])
+    def test_default(self, name, epochs):
+        technique = techniques.get(name)
+        training = technique.training(technique.make_options())
+        assert (training.optimizer, training.schedule) == ("adam", "cosine")
+        assert (training.epochs, training.distillation_weight) == (epochs, 0.7)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"recipe": "papr"}, "option recipe .*default, paper; got 'papr'"),
+            ({"init": "zero"}, "option init .*float, scratch; got 'zero'"),
+            ({"clip_value": "0"}, "option clip_value must be positive; got 0"),
+            ({"clip_value": "-1"}, "option clip_value must be positive; got -1"),
+            ({"activation": "gelu"}, "option activation .*prelu, relu, linear, keep"),
+        ],
+    )
+    def test_wrong_options(self, options, message):
+        with pytest.raises(InputError, match=message):
+            techniques.get("xnor").make_options(**options)
+
+    def test_bwn_has_no_activation_option(self):
+        with pytest.raises(InputError, match="unknown option of bwn 'activation'"):
+            techniques.get("bwn").make_options(activation="relu")
+
+
+def chain(*inner, size=8):
+    """A net whose first and last layers are plain, with the given layers between."""
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((size, size, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="first")(x)
+    for layer in inner:
+        x = layer(x)
+    x = layers.Dense(2, name="last")(layers.Flatten(name="flat")(x))
+    return keras.Model(inputs, x)
+
+
+class TestBlocks:
+    def test_activation_fused_into_the_convolution(self):
+        inner = (
+            layers.Conv2D(6, 3, activation="relu", name="conv"),
+            layers.MaxPooling2D(2, name="pool"),
+        )
+        model = transform("xnor", chain(*inner)).model
+        names = ["first", "conv_sign_bn", "conv", "pool", "conv_prelu", "flat", "last"]
+        assert order(model) == names
+        assert model.get_layer("conv").activation.__name__ == "linear"
+        kept = transform("xnor", chain(*inner), activation="keep").model
+        assert order(kept) == [name for name in names if name != "conv_prelu"]
+        assert kept.get_layer("conv").activation.__name__ == "relu"
+        bwn = transform("bwn", chain(*inner)).model
+        assert bwn.get_layer("conv").activation.__name__ == "relu"
+
+    def test_no_activation_gets_none(self):
+        model = chain(layers.Conv2D(6, 3, name="conv"), layers.MaxPooling2D(2, name="pool"))
+        assert order(transform("xnor", model).model) == [
+            "first", "conv_sign_bn", "conv", "pool", "flat", "last"
+        ]  # fmt: skip
+
+    def test_convolution_without_bn(self):
+        model = chain(layers.Conv2D(6, 3, name="conv"), layers.ReLU(name="act"))
+        candidate = transform("xnor", model)
+        assert order(candidate.model) == [
+            "first", "conv_sign_bn", "conv", "conv_prelu", "flat", "last"
+        ]  # fmt: skip
+        np.testing.assert_array_equal(
+            candidate.model.get_layer("conv").kernel, model.get_layer("conv").kernel
+        )
+        assert reasons(candidate)["conv"] == "binary inputs and weights"
+
+    @pytest.mark.parametrize("gate", ["sigmoid", "softmax", "hard_sigmoid"])
+    def test_gates_stay(self, gate):
+        fused = chain(layers.Conv2D(6, 1, activation=gate, name="conv"))
+        model = transform("xnor", fused).model
+        assert order(model) == ["first", "conv_sign_bn", "conv", "flat", "last"]
+        assert model.get_layer("conv").activation.__name__ == gate
+        apart = chain(layers.Conv2D(6, 1, name="conv"), layers.Activation(gate, name="gate"))
+        model = transform("xnor", apart).model
+        assert order(model) == ["first", "conv_sign_bn", "conv", "gate", "flat", "last"]
+
+    def test_hidden_dense_layers(self):
+        model = chain(
+            layers.Flatten(name="vector"),
+            layers.Dense(6, name="hidden"),
+            layers.BatchNormalization(name="bn"),
+            layers.ReLU(name="act"),
+        )
+        randomise(model)
+        new = transform("xnor", model).model
+        assert order(new) == [
+            "first", "vector", "hidden_sign_bn", "hidden", "hidden_prelu", "flat", "last"
+        ]  # fmt: skip
+        assert type(new.get_layer("hidden")) is BinaryDense
+        assert new.get_layer("hidden_prelu").alpha.shape == (6,)
+        bn = model.get_layer("bn")
+        factor = numbers(bn.gamma) / np.sqrt(numbers(bn.moving_variance) + bn.epsilon)
+        np.testing.assert_allclose(
+            numbers(new.get_layer("hidden").kernel),
+            numbers(model.get_layer("hidden").kernel) * factor,
+            rtol=1e-5,
+        )
+
+    def test_shape_arguments_are_kept(self):
+        conv = layers.Conv2D(
+            8, (3, 2), strides=1, padding="same", dilation_rate=(2, 1), groups=2, name="conv"
+        )
+        strided = layers.Conv2D(6, 3, strides=(2, 1), name="strided")
+        model = chain(conv, strided)
+        new = transform("xnor", model).model
+        for old in (conv, strided):
+            config = new.get_layer(old.name).get_config()
+            for key in ("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups"):
+                assert config[key] == old.get_config()[key]
+        assert new.output_shape == model.output_shape
+
+    def test_what_others_need_stays(self):
+        """A BN and an activation whose values are used elsewhere, too."""
+        x = inputs = keras.Input((8, 8, 4))
+        x = layers.Conv2D(4, 3, padding="same", name="first")(x)
+        conv = layers.Conv2D(4, 3, padding="same", name="conv")(x)
+        bn = layers.BatchNormalization(name="bn")(conv)
+        act = layers.ReLU(name="act")(bn)
+        merged = layers.Add(name="add")([act, bn])
+        outputs = layers.Dense(2, name="last")(layers.Flatten(name="flat")(merged))
+        model = keras.Model(inputs, outputs)
+        names = order(transform("xnor", model).model)
+        assert names == ["first", "conv_sign_bn", "conv", "act", "add", "flat", "last"]
+
+    def test_residual_addition(self):
+        x = inputs = keras.Input((8, 8, 3))
+        x = layers.Conv2D(4, 3, padding="same", name="first")(x)
+        y = layers.Conv2D(4, 3, padding="same", name="conv")(x)
+        y = layers.BatchNormalization(name="bn")(y)
+        x = layers.ReLU(name="act")(layers.Add(name="add")([x, y]))
+        model = keras.Model(inputs, layers.Dense(2, name="last")(layers.Flatten(name="flat")(x)))
+        assert order(transform("xnor", model).model) == [
+            "first", "conv_sign_bn", "conv", "add", "act", "flat", "last"
+        ]  # fmt: skip
+
+
+class TestKept:
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            layers.DepthwiseConv2D(3, name="odd"),
+            layers.SeparableConv2D(4, 3, name="odd"),
+            layers.Conv2DTranspose(4, 3, name="odd"),
+        ],
+        ids=lambda layer: type(layer).__name__,
+    )
+    def test_kinds_without_a_binary_form(self, layer):
+        model = chain(type(layer).from_config(layer.get_config()), layers.Conv2D(4, 3, name="conv"))
+        candidate = transform("xnor", model)
+        assert actions(candidate)["odd"] == "kept"
+        assert reasons(candidate)["odd"] == (
+            f"{type(layer).__name__} has no binary form here: only Conv2D and Dense do"
+        )
+        assert actions(candidate)["conv"] == "binarised"
+
+    def test_conv1d(self):
+        model = chain(
+            layers.Reshape((64, 4)),
+            layers.Conv1D(4, 3, name="odd"),
+            layers.Dense(5, name="dense"),
+        )
+        candidate = transform("xnor", model)
+        assert reasons(candidate)["odd"].startswith("Conv1D has no binary form here")
+        assert actions(candidate)["dense"] == "binarised"
+
+    def test_shared_layers(self):
+        shared = layers.Conv2D(4, 3, padding="same", name="shared")
+        model = chain(shared, shared, layers.Conv2D(4, 3, name="conv"))
+        candidate = transform("xnor", model)
+        assert reasons(candidate)["shared"].startswith("shared: called 2 times")
+        assert type(candidate.model.get_layer("shared")) is layers.Conv2D
+        assert order(candidate.model).count("shared") == 1
+
+    def test_binary_already(self):
+        model = chain(BinaryConv2D(4, 3, name="binary"), layers.Conv2D(4, 3, name="conv"))
+        assert reasons(transform("xnor", model))["binary"] == "binary already"
+
+    def test_nothing_to_binarise(self):
+        model = chain(layers.DepthwiseConv2D(3, name="depth"))
+        with pytest.raises(InputError) as caught:
+            transform("xnor", model)
+        message = str(caught.value)
+        assert "can be binarised" in message
+        assert "first: first weighted layer" in message
+        assert "depth: DepthwiseConv2D has no binary form" in message
+        assert "last: last weighted layer" in message
+        assert "\n" not in message
+        inputs = keras.Input((8, 8, 3))
+        with pytest.raises(InputError, match="it has no weights"):
+            transform("xnor", keras.Model(inputs, layers.Flatten()(inputs)))
+
+    def test_a_dynamic_size_that_cannot_be_padded(self):
+        inputs = x = keras.Input((None, None, 3))
+        for _ in range(2):
+            x = layers.Conv2D(4, 3, strides=2, padding="same")(x)
+        model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+        with pytest.raises(InputError, match="needs a static height and width"):
+            transform("xnor", model)
+        assert transform("bwn", model).model.input_shape == (None, None, None, 3)
+
+    def test_subclassed_and_foreign_models(self):
+        class Own(keras.Model):
+            pass
+
+        with pytest.raises(InputError, match="is subclassed and has no graph"):
+            transform("xnor", Own())
+        with pytest.raises(InputError, match="expected a Keras model; got str"):
+            transform("xnor", "vgg_small")
+
+
+class TestWholeModels:
+    def test_nested(self, small):
+        backbone = small()
+        features = keras.Model(backbone.input, backbone.get_layer("flatten").output, name="body")
+        model = keras.Sequential(
+            [
+                keras.Input((16, 16, 3)),
+                features,
+                layers.Dense(8, activation="relu", name="hidden"),
+                layers.Dense(3, name="scores"),
+            ]
+        )
+        candidate = transform("xnor", model)
+        assert actions(candidate) == {
+            "conv1": "kept", "conv2": "binarised", "conv3": "binarised",
+            "hidden": "binarised", "scores": "kept",
+        }  # fmt: skip
+        assert logits(candidate.model, images()).shape == (4, 3)
+
+    def test_several_outputs(self):
+        x = inputs = keras.Input((8, 8, 3))
+        x = layers.Conv2D(4, 3, name="stem")(x)
+        x = layers.Conv2D(4, 3, name="body")(x)
+        middle = layers.ReLU(name="middle")(x)
+        flat = layers.Flatten()(layers.MaxPooling2D(2, name="pool")(middle))
+        heads = [layers.Dense(2, name="one")(flat), layers.Dense(3, name="two")(flat), middle]
+        candidate = transform("xnor", keras.Model(inputs, heads))
+        assert actions(candidate) == {
+            "stem": "kept", "body": "binarised", "one": "kept", "two": "kept"
+        }  # fmt: skip
+        assert [tuple(o.shape[1:]) for o in candidate.model.outputs] == [(2,), (3,), (4, 4, 4)]
+        # The activation stands before the pool here: the model's user sees its values.
+        names = order(candidate.model)
+        assert names.index("body_prelu") < names.index("pool")
+
+    @pytest.mark.parametrize("name", BINARY)
+    def test_mobilenet(self, name):
+        model = keras.applications.MobileNetV2(
+            input_shape=(32, 32, 3), alpha=0.35, weights=None, classes=5
+        )
+        candidate = transform(name, model)
+        kinds = [line.kind for line in candidate.layers if line.action == "kept"]
+        assert kinds == ["Conv2D"] + ["DepthwiseConv2D"] * 17 + ["Dense"]
+        binary = [layer for layer in candidate.model.layers if isinstance(layer, BinaryConv2D)]
+        # 16 blocks expand and 17 project; one convolution follows them.
+        assert len(binary) == 16 + 17 + 1
+        out = logits(candidate.model, images(2, 32))
+        np.testing.assert_allclose(out.sum(1), 1, rtol=1e-5)
+        assert np.isfinite(out).all()
+
+    def test_resnet(self):
+        model = keras.applications.ResNet50(input_shape=(32, 32, 3), weights=None, classes=5)
+        candidate = transform("xnor", model)
+        # 3 convolutions in each of 3 + 4 + 6 + 3 blocks, and 4 shortcuts; the first one stays.
+        assert list(actions(candidate).values()).count("binarised") == 3 * 16 + 4
+        assert candidate.model.output_shape == (None, 5)
+        assert not any("_bn" in name and "sign" not in name for name in order(candidate.model)[4:])
+
+    @pytest.mark.parametrize("name", BINARY)
+    def test_vgg(self, name):
+        body = keras.applications.VGG16(
+            input_shape=(32, 32, 3), include_top=False, pooling="avg", weights=None
+        )
+        model = keras.Sequential([keras.Input((32, 32, 3)), body, layers.Dense(5)])
+        candidate = transform(name, model)
+        assert list(actions(candidate).values()).count("binarised") == 12
+        names = order(candidate.model)
+        if name == "bwn":
+            assert candidate.model.get_layer("block1_conv2").activation.__name__ == "relu"
+        else:
+            at = names.index("block1_conv2")
+            assert names[at - 1 : at + 3] == [
+                "block1_conv2_sign_bn", "block1_conv2", "block1_pool", "block1_conv2_prelu"
+            ]  # fmt: skip

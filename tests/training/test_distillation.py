@@ -1,0 +1,103 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tfcompress.config import Training
+from tfcompress.training import fit
+from tfcompress.training.distillation import Distiller
+
+
+def softmax(z):
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def dense(seed, ends_in_softmax):
+    rng = np.random.default_rng(seed)
+    kernel, bias = rng.normal(size=(6, 3)).astype("float32"), rng.normal(size=3).astype("float32")
+    inputs = keras.Input((6,))
+    activation = "softmax" if ends_in_softmax else None
+    model = keras.Model(inputs, layers.Dense(3, activation=activation)(inputs))
+    model.set_weights([kernel, bias])
+    return model, lambda x: x.astype(np.float64) @ kernel + bias
+
+
+X = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+Y = np.int32([0, 1, 2, 1, 0])
+
+
+@pytest.mark.parametrize("student_softmax", [False, True])
+@pytest.mark.parametrize("teacher_softmax", [False, True])
+@pytest.mark.parametrize(("weight", "temperature"), [(0.7, 4.0), (0.3, 1.0), (1.0, 2.0), (0.0, 3)])
+def test_loss_against_the_formula(student_softmax, teacher_softmax, weight, temperature):
+    student, s = dense(1, student_softmax)
+    teacher, t = dense(2, teacher_softmax)
+    distiller = Distiller(student, teacher, weight=weight, temperature=temperature)
+    distiller.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not student_softmax)
+    )
+    got = float(distiller.compute_loss(x=X, y=Y, y_pred=student(X), training=False))
+    hard = -np.log(softmax(s(X))[np.arange(5), Y]).mean()
+    p, q = softmax(t(X) / temperature), softmax(s(X) / temperature)
+    soft = (p * np.log(p / q)).sum(-1).mean()
+    expected = (1 - weight) * hard + weight * temperature**2 * soft
+    assert got == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_student_that_equals_its_teacher_has_no_soft_loss():
+    student, _ = dense(1, False)
+    distiller = Distiller(student, student, weight=1.0, temperature=4.0)
+    distiller.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert float(distiller.compute_loss(x=X, y=Y, y_pred=student(X))) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_teacher_is_a_frozen_copy():
+    student, _ = dense(1, False)
+    teacher, _ = dense(2, False)
+    distiller = Distiller(student, teacher, weight=0.5, temperature=4.0)
+    assert [
+        v is w for v, w in zip(distiller.trainable_variables, student.weights, strict=True)
+    ] == [
+        True,
+        True,
+    ]
+    assert teacher.trainable
+    np.testing.assert_array_equal(distiller.teacher.get_weights()[0], teacher.get_weights()[0])
+    assert distiller.teacher.weights[0] is not teacher.weights[0]
+
+
+def test_training_leaves_the_teacher_and_learns_from_it(toy, build):
+    training = Training(epochs=2, batch_size=32, learning_rate=1e-2)
+    teacher = build(7, filters=8)
+    before = [keras.ops.convert_to_numpy(v).copy() for v in teacher.variables]
+    ways = {}
+    for weight in (0.0, 0.9):
+        model = build()
+        settings = dataclasses.replace(training, distillation_weight=weight)
+        fit(model, toy, settings, teacher=teacher)
+        ways[weight] = model.get_weights()
+    for old, variable in zip(before, teacher.variables, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), old)
+    assert teacher.trainable
+    assert not np.array_equal(ways[0.0][0], ways[0.9][0])
+    alone = build()
+    fit(alone, toy, training)
+    np.testing.assert_array_equal(alone.get_weights()[0], ways[0.0][0])
+
+
+def test_a_student_alone_on_its_teachers_targets_comes_nearer(toy, build):
+    """With weight 1 the labels don't count: the student must come to agree with the teacher."""
+    teacher = build(7, filters=8)
+    fit(teacher, toy, Training(epochs=3, batch_size=32, learning_rate=1e-2))
+    student = build()
+    rows = fit(
+        student,
+        toy,
+        Training(epochs=4, batch_size=32, learning_rate=1e-2, distillation_weight=1.0),
+        teacher=teacher,
+    )
+    assert rows[-1]["loss"] < rows[0]["loss"] / 2
+    assert rows[-1]["test_error"] < 0.3

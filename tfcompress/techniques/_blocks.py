@@ -1,0 +1,114 @@
+"""What techniques look for in a network: weighted layers, and the BN and activation behind them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from keras import layers
+
+from tfcompress.graph import Graph
+
+_WEIGHTED = (
+    layers.Dense,
+    layers.EinsumDense,
+    layers.Embedding,
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.Conv1DTranspose,
+    layers.Conv2DTranspose,
+    layers.Conv3DTranspose,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.SeparableConv1D,
+    layers.SeparableConv2D,
+    layers.MultiHeadAttention,
+    layers.RNN,
+)
+_ACTIVATIONS = (
+    layers.Activation,
+    layers.ReLU,
+    layers.LeakyReLU,
+    layers.PReLU,
+    layers.ELU,
+)
+# Functions whose bounded values are what the network uses them for, such as a gate's.
+_GATES = {"softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A weighted layer with what belongs to it in the graph, by name.
+
+    Attributes:
+        layer: the convolution or dense layer.
+        bn: the batch normalisation that alone takes its output.
+        activation: the activation layer behind them.
+        pool: the max pooling behind that.
+    """
+
+    layer: str
+    bn: str | None = None
+    activation: str | None = None
+    pool: str | None = None
+
+
+def weighted(operation: Any) -> bool:
+    """Whether the operation multiplies with weights: a stock layer or one of ours."""
+    if isinstance(operation, _WEIGHTED):
+        return True
+    return hasattr(operation, "lower") and bool(operation.weights)
+
+
+def first(graph: Graph, name: str) -> bool:
+    """Whether no weighted layer stands before this one."""
+    return not any(map(weighted, _reached(graph, name, forward=False)))
+
+
+def last(graph: Graph, name: str) -> bool:
+    """Whether no weighted layer stands behind this one."""
+    return not any(map(weighted, _reached(graph, name, forward=True)))
+
+
+def _reached(graph: Graph, name: str, *, forward: bool) -> list[Any]:
+    return [graph.operations[other] for other in graph.reaches({name}, forward=forward)]
+
+
+def find(graph: Graph, name: str) -> Block:
+    """Follows the only consumers of a layer as far as they are BN, activation, pooling."""
+
+    def follow(at: str, kinds: Any) -> str | None:
+        after = graph.only_consumer(at)
+        if after is None or graph.calls[after] != 1:
+            return None
+        return after if isinstance(graph.operations[after], kinds) else None
+
+    bn = activation = pool = None
+    at = name
+    if linear(graph.operations[name]):
+        bn = follow(at, layers.BatchNormalization)
+        if bn and not _normalises_filters(graph.operations[bn]):
+            bn = None
+        at = bn or at
+        activation = follow(at, _ACTIVATIONS)
+        if activation and is_gate(graph.operations[activation]):
+            activation = None
+        at = activation or at
+    if activation or not linear(graph.operations[name]):
+        pool = follow(at, layers.MaxPooling2D)
+    return Block(name, bn, activation, pool)
+
+
+def linear(layer: Any) -> bool:
+    """Whether a weighted layer has no activation of its own."""
+    return getattr(layer.activation, "__name__", "linear") == "linear"
+
+
+def is_gate(layer: Any) -> bool:
+    """Whether a layer's activation is one whose bounds the network needs."""
+    return getattr(getattr(layer, "activation", None), "__name__", "") in _GATES
+
+
+def _normalises_filters(bn: Any) -> bool:
+    return bn.axis in (-1, len(bn.input.shape) - 1)
