@@ -20,7 +20,7 @@ from tfcompress.data.dataset import Dataset, Normalization
 from tfcompress.door import check_fit
 from tfcompress.export import Exported, export
 from tfcompress.files import quiet
-from tfcompress.graph.rewrite import functional
+from tfcompress.graph.rewrite import functional, operations
 from tfcompress.plan import Plan, plan
 from tfcompress.runtime import LiteModel
 from tfcompress.techniques import Candidate
@@ -149,7 +149,7 @@ def _normalised(images: Dataset, model: keras.Model, how: str) -> Dataset:
     """The data set with the normalisation that the model expects."""
     assert how in NORMALIZATIONS
     if how == "auto":
-        layers = graph.Graph.of(model).operations.values()
+        layers = operations(model)
         own = any(
             isinstance(op, keras.layers.Rescaling | keras.layers.Normalization) for op in layers
         )
