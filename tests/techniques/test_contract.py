@@ -20,8 +20,8 @@ CONV2, CONV3 = 3 * 3 * 8 * 16, 3 * 3 * 16 * 16
 # BN before the convolution, a bias in it, one slope a channel behind it.
 SIGNED = ENDS + (2 * 8 + CONV2 + 16 + 16) + (2 * 16 + CONV3 + 16 + 16)
 PLAIN = ENDS + (CONV2 + 2 * 16) + (CONV3 + 2 * 16)
-# Depthwise, pointwise, and gamma and beta of the two batch normalisations.
-SEPARABLE = ENDS + (9 * 8 + 2 * 8 + 8 * 16 + 2 * 16) + (9 * 16 + 2 * 16 + 16 * 16 + 2 * 16)
+# Depthwise, gamma, pointwise, gamma and beta.
+SEPARABLE = ENDS + (9 * 8 + 8 + 8 * 16 + 2 * 16) + (9 * 16 + 16 + 16 * 16 + 2 * 16)
 # Ranks are the largest within a quarter of the MACs; the convolutions' biases are off, BN stays.
 NORMS = 2 * 16 + 2 * 16
 CP = ENDS + NORMS + 9 * (8 + 3 + 3 + 16) + 15 * (16 + 3 + 3 + 16)
@@ -30,11 +30,14 @@ LOW_RANK = ENDS + NORMS + 3 * (9 * 8 + 16) + 3 * (9 * 16 + 16)
 TUCKER = ENDS + NORMS + (8 * 3 + 9 * 3 * 6 + 6 * 16) + (16 * 6 + 9 * 6 * 6 + 6 * 16)
 # 8 channels as 2 * 4, 16 as 4 * 4; all bonds are 1.
 TENSOR_TRAIN = ENDS + NORMS + (9 + 2 * 4 + 4 * 4) + (9 + 4 * 4 + 4 * 4)
+# One stored column of the last layer for all four classes.
+HASHED = ENDS + NORMS + CONV2 + CONV3 - 4 * 4 * 16 * (4 - 1)
 PARAMETERS = {
     "baseline": PLAIN,
     "binary_activations": SIGNED,
     "bwn": PLAIN,
     "cp": CP,
+    "hashed": HASHED,
     "separable": SEPARABLE,
     "spatial": SPATIAL,
     "svd": LOW_RANK,

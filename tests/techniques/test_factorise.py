@@ -149,6 +149,9 @@ def test_what_is_left_alone_is_named_with_the_reason():
     assert "Dense has no CPConv2D form" in reasons["last"]
     assert "last weighted layer" in lines("svd", awkward())["last"].reason
     assert found["shared"].action == "factorised"
+    found = lines("svd", awkward())
+    assert "DepthwiseConv2D has no factorised form: only Conv2D and" in found["depthwise"].reason
+    assert "groups=2" in found["grouped"].reason
     at_40 = lines("cp", awkward(), rank=40)
     assert at_40["thin"].reason.startswith("too small to gain: at rank 40 MACs")
     none = lines("cp", awkward(), macs_ratio=0.1)

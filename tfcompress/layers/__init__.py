@@ -2,6 +2,40 @@
 
 from tfcompress.layers.binary_conv2d import BinaryConv2D
 from tfcompress.layers.binary_dense import BinaryDense
+from tfcompress.layers.channel_shuffle import ChannelShuffle
 from tfcompress.layers.clip_weights import ClipWeights
+from tfcompress.layers.cp_conv2d import CPConv2D
+from tfcompress.layers.depthwise_separable import DepthwiseSeparable
+from tfcompress.layers.effnet_block import EffNetBlock
+from tfcompress.layers.fire import Fire
+from tfcompress.layers.hashed_conv2d import HashedConv2D
+from tfcompress.layers.hashed_dense import HashedDense
+from tfcompress.layers.low_rank_conv2d import LowRankConv2D
+from tfcompress.layers.low_rank_dense import LowRankDense
+from tfcompress.layers.shift2d import Shift2D
+from tfcompress.layers.shuffle_unit import ShuffleUnit
+from tfcompress.layers.spatial_separable_conv2d import SpatialSeparableConv2D
+from tfcompress.layers.tt_conv2d import TTConv2D
+from tfcompress.layers.tt_dense import TTDense
+from tfcompress.layers.tucker_conv2d import TuckerConv2D
 
-__all__ = ["BinaryConv2D", "BinaryDense", "ClipWeights"]
+__all__ = [
+    "BinaryConv2D",
+    "BinaryDense",
+    "CPConv2D",
+    "ChannelShuffle",
+    "ClipWeights",
+    "DepthwiseSeparable",
+    "EffNetBlock",
+    "Fire",
+    "HashedConv2D",
+    "HashedDense",
+    "LowRankConv2D",
+    "LowRankDense",
+    "Shift2D",
+    "ShuffleUnit",
+    "SpatialSeparableConv2D",
+    "TTConv2D",
+    "TTDense",
+    "TuckerConv2D",
+]

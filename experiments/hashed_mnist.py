@@ -1,0 +1,173 @@
+"""HashedNets on MNIST: the 1000-unit three-layer net at 1/8 and 1/64, and its rivals of equal size.
+
+Run:
+
+    python experiments/hashed_mnist.py --data_dir=DIR --output=experiments/results/hashed_mnist
+
+with `DIR` where TFDS keeps MNIST. About an hour on two cores with the default 10,000 training
+images (`--train_images=60000` takes all, six times as long); `--quick` is one epoch of one seed.
+Each finished training is kept in `runs.json` of the output folder and not repeated.
+
+The nets are the paper's (section 6): 784 inputs in 0..1, 1000 units with ReLU, 10 outputs. The thin
+net has as many hidden units as the stored weights of the elementwise net are worth; permutation has
+at least one column of weights a layer, so that its last layer is larger at 1/64: the counts are in
+the table. All are trained alike: Adam with cosine decay, batch 64, the same learning rate, on the
+same images; nothing is chosen by the test images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from tabulate import tabulate
+
+from tfcompress import data
+from tfcompress.benchmark.machine import machine
+from tfcompress.files import write
+from tfcompress.layers import HashedDense
+from tfcompress.pipeline import versions
+from tfcompress.training.evaluate import jit_compile
+
+UNITS = 1000
+CLASSES = 10
+INPUTS = 28 * 28
+TIMES = (8, 64)
+SEEDS = (0, 1, 2)
+EPOCHS = 20
+BATCH = 64
+LEARNING_RATE = 2e-3
+NETS = ("thin", "permutation", "elementwise")
+
+
+def network(kind: str, times: int, seed: int) -> keras.Model:
+    """One of the nets, with new weights; hashed ones have positions of the seed's own."""
+    x = inputs = keras.Input((INPUTS,))
+    if kind in ("dense", "thin"):
+        units = UNITS
+        if kind == "thin":
+            weights = UNITS * (INPUTS + CLASSES) / times
+            units = round(weights / (INPUTS + CLASSES))
+        x = keras.layers.Dense(units, activation="relu")(x)
+        return keras.Model(inputs, keras.layers.Dense(CLASSES)(x))
+    for number, (units, activation) in enumerate(((UNITS, "relu"), (CLASSES, None))):
+        x = HashedDense(
+            units,
+            activation=activation,
+            compression_ratio=1 / times,
+            hashing=kind,
+            hash_seed=2 * seed + number,
+        )(x)
+    return keras.Model(inputs, x)
+
+
+def images(data_dir: str | None, count: int) -> list[np.ndarray]:
+    """Training images and labels, test images and labels: float32 (N, 784) in 0..1."""
+    mnist = data.load("mnist", data_dir=data_dir)
+    chosen = np.random.default_rng(0).permutation(len(mnist.train))[:count]
+    arrays = []
+    for split, at in ((mnist.train, chosen), (mnist.test, np.arange(len(mnist.test)))):
+        pixels = split.images.batch(at)[:, 2:-2, 2:-2, 0]  # Without the padding to 32x32.
+        arrays += [pixels.reshape(len(at), INPUTS).astype("float32") / 255, split.labels[at]]
+    return arrays
+
+
+def run(kind: str, times: int, seed: int, arrays: list[np.ndarray], epochs: int) -> dict:
+    """Trains one net and tests it."""
+    keras.utils.set_random_seed(seed)
+    x, y, x_test, y_test = arrays
+    net = network(kind, times, seed)
+    steps = -(-len(x) // BATCH) * epochs
+    net.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=jit_compile(),
+    )
+    started = time.perf_counter()
+    net.fit(x, y, batch_size=BATCH, epochs=epochs, verbose=0)
+    seconds = time.perf_counter() - started
+    accuracy = net.evaluate(x_test, y_test, batch_size=1000, verbose=0)[1]
+    return {"parameters": net.count_params(), "accuracy": accuracy, "seconds": seconds}
+
+
+def row(name: str, ratio: str, found: list[dict]) -> list[str]:
+    accuracies = [100 * one["accuracy"] for one in found]
+    spread = f"{statistics.stdev(accuracies):.2f}" if len(found) > 1 else "one seed"
+    seconds = statistics.median(one["seconds"] for one in found)
+    return [
+        name,
+        ratio,
+        f"{found[0]['parameters']:,}",
+        " ".join(f"{accuracy:.2f}" for accuracy in accuracies),
+        f"{statistics.mean(accuracies):.2f}",
+        spread,
+        f"{seconds:.0f}",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder for table and runs")
+    parser.add_argument("--data_dir", help="where TFDS keeps MNIST")
+    parser.add_argument("--train_images", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--quick", action="store_true", help="one epoch, one seed")
+    flags = parser.parse_args()
+    epochs, seeds = (1, SEEDS[:1]) if flags.quick else (flags.epochs, SEEDS)
+    flags.output.mkdir(parents=True, exist_ok=True)
+    kept = flags.output / "runs.json"
+    runs = json.loads(kept.read_text()) if kept.exists() else {}
+    arrays: list[np.ndarray] = []
+    rows = []
+    for kind, times in [("dense", 1), *((kind, times) for times in TIMES for kind in NETS)]:
+        found = []
+        for seed in seeds:
+            key = f"{kind} 1/{times} seed {seed}, {epochs} epochs of {flags.train_images}"
+            if key not in runs:
+                arrays = arrays or images(flags.data_dir, flags.train_images)
+                runs[key] = run(kind, times, seed, arrays, epochs)
+                write(kept, json.dumps(runs, indent=1) + "\n")
+                print(
+                    f"{key}: {runs[key]['accuracy']:.4f}, {runs[key]['seconds']:.0f} s", flush=True
+                )
+            found.append(runs[key])
+        rows.append(row(kind, f"1/{times}", found))
+    headers = [
+        "net",
+        "ratio",
+        "parameters",
+        "accuracies, %",
+        "mean",
+        "standard deviation",
+        "training, s",
+    ]
+    here = machine()
+    words = [f"--output={flags.output}", "--data_dir=DIR"]
+    words += ["--quick"] if flags.quick else [f"--epochs={epochs}"]
+    words += [f"--train_images={flags.train_images}"]
+    text = [
+        "# HashedNets on MNIST",
+        "",
+        f"`python experiments/hashed_mnist.py {' '.join(words)}`, {time.strftime('%Y-%m-%d')}, "
+        f"{here['cpu']}, {here['cores']} cores; "
+        + ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "",
+        f"784-{UNITS}-{CLASSES}, {flags.train_images:,} training images, {epochs} epochs, Adam "
+        f"{LEARNING_RATE} with cosine decay, batch {BATCH}; all 10,000 test images. Seeds "
+        f"{', '.join(map(str, seeds))}.",
+        "",
+        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+        "",
+    ]
+    write(flags.output / "README.md", "\n".join(text))
+    print("\n".join(text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,345 @@
+"""What the factorised convolutions share: a chain of small convolutions in place of a large one."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfcompress.layers.arguments import pair, positive
+
+Shape = tuple[int | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One convolution of a chain.
+
+    Attributes:
+        name: of its stock layer, behind the layer's own name.
+        shape: of its kernel, as Keras has it: (height, width, channels, filters), or for a
+            depthwise convolution (height, width, channels, values a channel).
+        depthwise: whether it is one.
+        strides, padding, dilation_rate: as in `keras.layers.Conv2D`.
+    """
+
+    name: str
+    shape: tuple[int, int, int, int]
+    depthwise: bool = False
+    strides: tuple[int, int] = (1, 1)
+    padding: str = "valid"
+    dilation_rate: tuple[int, int] = (1, 1)
+
+    def output_size(self, size: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Height and width behind it; None stays None."""
+        sizes: list[int | None] = []
+        for n, kernel, stride, dilation in zip(
+            size, self.shape[:2], self.strides, self.dilation_rate, strict=True
+        ):
+            lost = 0 if self.padding == "same" else (kernel - 1) * dilation
+            sizes.append(None if n is None else -(-(n - lost) // stride))
+        return tuple(sizes)
+
+    def __call__(self, x: Any, kernel: Any) -> Any:
+        """The convolution of (batch, height, width, channels)."""
+        function = ops.depthwise_conv if self.depthwise else ops.conv
+        return function(
+            x,
+            kernel,
+            strides=self.strides,
+            padding=self.padding,
+            data_format="channels_last",
+            dilation_rate=self.dilation_rate,
+        )
+
+    def stock(self, name: str, **options: Any) -> keras.layers.Layer:
+        """The Keras layer that computes it."""
+        shared = {
+            "kernel_size": self.shape[:2],
+            "strides": self.strides,
+            "padding": self.padding,
+            "dilation_rate": self.dilation_rate,
+            "data_format": "channels_last",
+            "name": name,
+            **options,
+        }
+        if self.depthwise:
+            return keras.layers.DepthwiseConv2D(depth_multiplier=self.shape[3], **shared)
+        return keras.layers.Conv2D(self.shape[3], **shared)
+
+
+class FactorisedConv2D(keras.layers.Layer, abc.ABC):
+    """A convolution whose kernel is a product of small ones, computed as a chain of convolutions.
+
+    A subclass says what the chain is (`stages`), what kernel it stands for (`logical_kernel`) and
+    how a kernel is decomposed (`decompose`); its docstring documents the arguments.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        rank: Any,
+        strides: int | tuple[int, int] = (1, 1),
+        padding: str = "valid",
+        dilation_rate: int | tuple[int, int] = (1, 1),
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = positive("filters", filters)
+        self.kernel_size = pair("kernel_size", kernel_size)
+        self.strides = pair("strides", strides)
+        self.dilation_rate = pair("dilation_rate", dilation_rate)
+        self.padding = padding.lower() if isinstance(padding, str) else padding
+        if self.padding not in ("same", "valid"):
+            raise ValueError(f"padding must be 'same' or 'valid'. Received: padding={padding!r}")
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError(
+                "strides above 1 and a dilation_rate above 1 exclude each other. Received: "
+                f"strides={self.strides}, dilation_rate={self.dilation_rate}"
+            )
+        self.rank = self._checked_rank(rank)
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+        # Of a layer made from another one: how far its kernel is from that one's.
+        self.decomposition_error: float | None = None
+
+    def _checked_rank(self, rank: Any) -> Any:
+        return positive("rank", rank)
+
+    @abc.abstractmethod
+    def stages(self, channels: int) -> tuple[Stage, ...]:
+        """The chain for so many input channels."""
+
+    @abc.abstractmethod
+    def logical_kernel(self) -> Any:
+        """The kernel that the chain stands for: (height, width, channels, filters)."""
+
+    @classmethod
+    @abc.abstractmethod
+    def decompose(
+        cls, kernel: np.ndarray, rank: Any, **options: Any
+    ) -> tuple[Any, list[np.ndarray], float]:
+        """The rank that was needed, the weights for it, and the relative error."""
+
+    @classmethod
+    @abc.abstractmethod
+    def full_rank(cls, shape: tuple[int, ...]) -> Any:
+        """The rank at which any kernel of this shape is held exactly."""
+
+    @classmethod
+    def rank_at(cls, step: int, shape: tuple[int, ...]) -> Any:
+        """The rank at a step of the way from 1 to full rank, for a kernel of this shape."""
+        return step
+
+    @classmethod
+    def matrices(cls, kernel: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The matrices whose ranks are this layer's; none if its rank isn't one of a matrix."""
+        return ()
+
+    @classmethod
+    def refusal(cls, conv: keras.layers.Layer) -> str | None:
+        """Why a layer can't be replaced by this one, or None if it can."""
+        if type(conv) is not keras.layers.Conv2D:
+            return f"{type(conv).__name__} has no {cls.__name__} form: only Conv2D has"
+        if conv.groups != 1:
+            return f"a grouped convolution (groups={conv.groups}) has no {cls.__name__} form"
+        if conv.data_format != "channels_last":
+            return f"data_format is {conv.data_format}; {cls.__name__} takes channels_last"
+        return None
+
+    @classmethod
+    def from_conv(cls, conv: keras.layers.Conv2D, rank: Any, **options: Any) -> Self:
+        """The layer nearest to a trained convolution.
+
+        Strides, padding, dilation, bias, activation, name and dtype policy are the convolution's;
+        its regulariser and constraint aren't kept: they would mean something else on factors.
+
+        Args:
+            conv: a built `keras.layers.Conv2D`.
+            rank: as of this layer; above full rank it is lowered to that.
+            options: for the decomposition, such as `seed` and `iterations` for CP.
+
+        Returns:
+            A built layer; its `decomposition_error` is `||K - K~|| / ||K||`.
+
+        Raises:
+            ValueError: the layer isn't built or isn't a Conv2D, has groups, takes channels first,
+                or has strides that this layer can't take.
+        """
+        why = cls.refusal(conv)
+        if why or not conv.built:
+            raise ValueError(f"layer '{conv.name}': {why or 'it has no weights yet: build it'}")
+        kernel = np.asarray(ops.convert_to_numpy(conv.kernel), np.float32)
+        rank, weights, error = cls.decompose(kernel, cls.like(conv, rank).rank, **options)
+        layer = cls.like(conv, rank)
+        layer.build((None, None, None, kernel.shape[2]))
+        if conv.use_bias:
+            weights = [*weights, ops.convert_to_numpy(conv.bias)]
+        layer.set_weights(weights)
+        layer.trainable = conv.trainable
+        layer.decomposition_error = error
+        return layer
+
+    from_layer = from_conv
+
+    @classmethod
+    def like(cls, conv: keras.layers.Conv2D, rank: Any) -> Self:
+        """A new layer of a convolution's geometry, without weights."""
+        return cls(
+            conv.filters,
+            conv.kernel_size,
+            rank,
+            strides=conv.strides,
+            padding=conv.padding,
+            dilation_rate=conv.dilation_rate,
+            activation=conv.activation,
+            use_bias=conv.use_bias,
+            bias_initializer=conv.bias_initializer,
+            bias_regularizer=conv.bias_regularizer,
+            dtype=conv.dtype_policy,
+            name=conv.name,
+        )
+
+    def build(self, input_shape: Shape) -> None:
+        """Makes the factors, each of which keeps the variance of its input at the start."""
+        channels = input_shape[-1]
+        if channels is None:
+            raise ValueError(
+                f"the number of input channels must be known. Received: {tuple(input_shape)}"
+            )
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        self._build_factors(channels)
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.filters,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+            )
+
+    @abc.abstractmethod
+    def _build_factors(self, channels: int) -> None:
+        """Adds the factors, in the order that `decompose` gives them."""
+
+    def _add_factor(self, name: str, shape: tuple[int, ...], depthwise: bool = False) -> Any:
+        """A factor; the kernel initializer is for those that mix channels."""
+        initializer = self.kernel_initializer
+        if depthwise:
+            # Keras's initializers would count all channels as inputs of each.
+            initializer = keras.initializers.RandomNormal(stddev=math.prod(shape[:2]) ** -0.5)
+        elif isinstance(initializer, keras.initializers.Initializer):
+            initializer = initializer.clone()  # The same object gives the same values twice.
+        return self.add_weight(
+            name=name, shape=shape, initializer=initializer, regularizer=self.kernel_regularizer
+        )
+
+    @abc.abstractmethod
+    def stage_kernels(self) -> tuple[Any, ...]:
+        """The kernels of the stages."""
+
+    def call(self, inputs: Any) -> Any:
+        """(batch, height, width, channels) to (batch, new_height, new_width, filters)."""
+        x = inputs
+        for stage, kernel in zip(self.stages(x.shape[-1]), self.stage_kernels(), strict=True):
+            x = stage(x, kernel)
+        if self.bias is not None:
+            x = ops.add(x, self.bias)
+        return self.activation(x)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """As of a `keras.layers.Conv2D` of the same arguments."""
+        size = Stage(
+            "", (*self.kernel_size, 1, 1), False, self.strides, self.padding, self.dilation_rate
+        ).output_size(tuple(input_shape[1:3]))
+        if any(n is not None and n < 1 for n in size):
+            raise ValueError(
+                f"the kernel {self.kernel_size} doesn't fit into an input of shape "
+                f"{tuple(input_shape)}"
+            )
+        return (input_shape[0], *size, self.filters)
+
+    def kernel_parameters(self, shape: tuple[int, ...]) -> int:
+        """Weights of the factors in place of a kernel of this shape."""
+        return sum(math.prod(stage.shape) for stage in self.stages(shape[2]))
+
+    def macs(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Multiply-accumulates for one image; sizes that aren't known count as 1."""
+        size: tuple[int | None, ...] = tuple(input_shape[1:3])
+        total = 0
+        channels = input_shape[-1]
+        assert channels is not None
+        for stage in self.stages(channels):
+            size = stage.output_size(size)
+            total += math.prod(n or 1 for n in size) * math.prod(stage.shape)
+        return total
+
+    def lower(self, **options: Any) -> Callable[[Any], Any]:
+        """The same function as a chain of stock Keras convolutions.
+
+        Args:
+            options: of other layers' lowering; none means anything here.
+
+        Returns:
+            A function of a Keras tensor. The layers in it are made once: two calls share their
+            weights.
+        """
+        channels = self.input_spec.axes[-1]
+        stages = self.stages(channels)
+        kernels = [ops.convert_to_numpy(kernel) for kernel in self.stage_kernels()]
+        chain: list[keras.layers.Layer] = []
+        for stage, kernel in zip(stages, kernels, strict=True):
+            last = stage is stages[-1]
+            stock = stage.stock(
+                self.name if last else f"{self.name}_{stage.name}",
+                use_bias=last and self.use_bias,
+                activation=self.activation if last else None,
+                dtype=self.dtype_policy,
+            )
+            stock.build((None, None, None, stage.shape[2]))
+            bias = [ops.convert_to_numpy(self.bias)] if stock.use_bias else []
+            stock.set_weights([kernel, *bias])
+            chain.append(stock)
+
+        def apply(x: Any) -> Any:
+            for stock in chain:
+                x = stock(x)
+            return x
+
+        return apply
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "rank": self.rank,
+            "strides": self.strides,
+            "padding": self.padding,
+            "dilation_rate": self.dilation_rate,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+        }

@@ -1,0 +1,214 @@
+"""Depthwise separable convolution: each channel by itself, then 1x1 across the channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from tfcompress.layers.arguments import pair, positions, positive
+from tfcompress.layers.composite import Composite, he_depthwise
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class DepthwiseSeparable(Composite):
+    """A depthwise and a pointwise convolution, each with batch normalisation and ReLU.
+
+    ```
+    depthwise   u[c,j] = sum over the window of D[.,.,c,j] * x[c],    j < depth_multiplier
+    inner       v = depthwise_activation(BN(u))
+    pointwise   y = activation(BN(sum over c, j of P[c,j,.] * v[c,j]))
+    MACs        positions * M * (d^2 + N)      against d^2 * C * N of a full convolution
+    ```
+
+    for kernels of d x d, C channels, M = C * depth_multiplier and N filters: 1/N + 1/d^2 of the
+    full convolution's. Gradients are those of the stock layers. An exported file holds two
+    convolutions: batch normalisation and ReLU are folded into them.
+
+    A depthwise convolution does little arithmetic for each value that it loads, so that the time
+    falls less than the MACs do.
+
+    Args:
+        filters: channels of the output, N.
+        kernel_size: height and width of the depthwise kernels, d.
+        strides: of the depthwise convolution; height's and width's must be equal, since
+            TensorFlow has no other depthwise convolution.
+        padding: `"same"` or `"valid"`, of the depthwise convolution.
+        depth_multiplier: depthwise kernels for each channel.
+        dilation_rate: of the depthwise convolution; above 1 only with strides of 1.
+        activation: behind the pointwise part; None for none.
+        depthwise_activation: between the parts; None makes them one linear function, as a
+            factorised kernel needs it (the batch normalisation before it then has no beta).
+        use_bias: whether both convolutions have biases. Batch normalisation cancels them, hence
+            none by default; published parameter counts may include them.
+        momentum, epsilon: of both batch normalisations.
+        depthwise_initializer: None for He et al.'s, with the taps of a depthwise kernel as fan.
+        pointwise_initializer, depthwise_regularizer, pointwise_regularizer: as in
+            `keras.layers.SeparableConv2D`.
+
+    Input shape:
+        `(batch, height, width, channels)`.
+
+    Output shape:
+        `(batch, new_height, new_width, filters)`.
+
+    Example:
+    >>> import keras
+    >>> layer = DepthwiseSeparable(64)
+    >>> layer(keras.ops.ones((1, 32, 32, 64))).shape == (1, 32, 32, 64)
+    True
+    >>> layer.depthwise.count_params() + layer.pointwise.count_params()  # 9*64 + 64*64
+    4672
+
+    Raises:
+        ValueError: a size below 1, unequal strides, strides together with dilation, or another
+            padding.
+
+    Reference:
+        Howard et al. 2017, "MobileNets", arXiv:1704.04861, section 3.1 and figure 3.
+    """
+
+    parts = (
+        "depthwise",
+        "depthwise_bn",
+        "depthwise_act",
+        "pointwise",
+        "pointwise_bn",
+        "pointwise_act",
+    )
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int] = 3,
+        strides: int | tuple[int, int] = 1,
+        padding: str = "same",
+        depth_multiplier: int = 1,
+        *,
+        dilation_rate: int | tuple[int, int] = 1,
+        activation: Any = "relu",
+        depthwise_activation: Any = "relu",
+        use_bias: bool = False,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        depthwise_initializer: Any = None,
+        pointwise_initializer: Any = "he_normal",
+        depthwise_regularizer: Any = None,
+        pointwise_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = positive("filters", filters)
+        self.kernel_size = pair("kernel_size", kernel_size)
+        self.strides = pair("strides", strides)
+        self.padding = padding
+        self.depth_multiplier = positive("depth_multiplier", depth_multiplier)
+        self.dilation_rate = pair("dilation_rate", dilation_rate)
+        if padding not in ("same", "valid"):
+            raise ValueError(f"padding must be 'same' or 'valid'. Received: padding={padding!r}")
+        if self.strides[0] != self.strides[1]:
+            raise ValueError(
+                "DepthwiseSeparable takes equal strides for height and width. Received: "
+                f"strides={strides}"
+            )
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError(
+                "strides above 1 exclude a dilation_rate above 1. Received: "
+                f"strides={strides}, dilation_rate={dilation_rate}"
+            )
+        self.activation = keras.activations.get(activation)
+        self.depthwise_activation = keras.activations.get(depthwise_activation)
+        self.use_bias = use_bias
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.depthwise = self.sublayer(
+            layers.DepthwiseConv2D,
+            self.kernel_size,
+            strides=self.strides,
+            padding=padding,
+            depth_multiplier=depth_multiplier,
+            dilation_rate=self.dilation_rate,
+            use_bias=use_bias,
+            depthwise_initializer=depthwise_initializer or he_depthwise(self.kernel_size),
+            depthwise_regularizer=depthwise_regularizer,
+            data_format="channels_last",
+            name="depthwise",
+        )
+        normalisation = {"momentum": momentum, "epsilon": epsilon}
+        self.depthwise_act = self.activation_layer(depthwise_activation)
+        self.depthwise_bn = self.sublayer(
+            layers.BatchNormalization,
+            # Without an activation behind it, the next batch normalisation takes an offset away.
+            center=self.depthwise_act is not None,
+            name="depthwise_bn",
+            **normalisation,
+        )
+        self.pointwise = self.sublayer(
+            layers.Conv2D,
+            filters,
+            1,
+            use_bias=use_bias,
+            kernel_initializer=pointwise_initializer,
+            kernel_regularizer=pointwise_regularizer,
+            data_format="channels_last",
+            name="pointwise",
+        )
+        self.pointwise_bn = self.sublayer(
+            layers.BatchNormalization, name="pointwise_bn", **normalisation
+        )
+        self.pointwise_act = self.activation_layer(activation)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the weights for (batch, height, width, channels)."""
+        inner = self.depthwise.compute_output_shape(input_shape)
+        outer = (*inner[:-1], self.filters)
+        self.depthwise.build(input_shape)
+        self.depthwise_bn.build(inner)
+        self.pointwise.build(inner)
+        self.pointwise_bn.build(outer)
+        self.built = True
+
+    def forward(self, parts: Any, inputs: Any, training: bool | None) -> Any:
+        """Depthwise, BN, activation, pointwise, BN, activation."""
+        x = parts.depthwise(inputs)
+        x = parts.depthwise_bn(x, training=training)
+        if parts.depthwise_act:
+            x = parts.depthwise_act(x)
+        x = parts.pointwise(x)
+        x = parts.pointwise_bn(x, training=training)
+        return parts.pointwise_act(x) if parts.pointwise_act else x
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """(batch, new_height, new_width, filters)."""
+        return (*self.depthwise.compute_output_shape(input_shape)[:-1], self.filters)
+
+    def macs(
+        self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
+    ) -> int:
+        """Multiply-accumulates for one image, without batch normalisation's."""
+        inner = (input_shape[-1] or 1) * self.depth_multiplier
+        taps = self.kernel_size[0] * self.kernel_size[1]
+        return positions(output_shape) * inner * (taps + self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again."""
+        serialise = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "depth_multiplier": self.depth_multiplier,
+            "dilation_rate": self.dilation_rate,
+            "activation": keras.activations.serialize(self.activation),
+            "depthwise_activation": keras.activations.serialize(self.depthwise_activation),
+            "use_bias": self.use_bias,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "depthwise_initializer": serialise(self.depthwise.depthwise_initializer),
+            "pointwise_initializer": serialise(self.pointwise.kernel_initializer),
+            "depthwise_regularizer": serialise(self.depthwise.depthwise_regularizer),
+            "pointwise_regularizer": serialise(self.pointwise.kernel_regularizer),
+        }

@@ -1,0 +1,215 @@
+"""2D convolution whose weights share a smaller number of stored ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfcompress.layers._hashed import HashedWeights
+from tfcompress.ops import hashing as hashes
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class HashedConv2D(HashedWeights, keras.layers.Conv2D):
+    """Convolution of few stored weights w behind a large logical kernel V: `y = conv(x, V) + b`.
+
+    ```
+    "permutation"  V[:, :, p_q(c), q * R + r] = w[:, :, c, r] * xi_q(c)
+                   dL/dw[:, :, c, r] = s * sum over q of xi_q(c) * dL/dV[:, :, p_q(c), q * R + r]
+    "elementwise"  V[i, f] = w[h(i, f)] * xi(i, f) for i over taps and channels, f over filters
+                   dL/dw[k] = s * sum over h(i, f) = k of xi(i, f) * dL/dV[i, f]
+    ```
+
+    `"elementwise"` hashes each weight of the kernel by itself, as the paper does a dense layer's.
+    A `.tflite` file of it holds V.
+
+    `"permutation"` isn't the paper's: the filters are cut into blocks q of R = ceil(ratio *
+    filters), which use the same R filters, each on its own permutation p_q of the input's channels
+    with its own signs xi_q. A file holds w and 4 bytes for each channel and block, at the price of
+    a copy of the input for each block: it computes the logical layer's products and is slower than
+    the plain layer, so this saves space, not time.
+
+    Both expand V for training, which costs little beside the convolution itself for
+    `"permutation"`. `hash_seed` and `gradient_scale` are as `HashedDense` explains them.
+
+    Args:
+        filters, kernel_size: as in `keras.layers.Conv2D`.
+        compression_ratio: stored by logical weights, in (0, 1]; 1/8 stores 8 times fewer. For
+            `"permutation"` 1 by a whole number.
+        hashing: `"permutation"` or `"elementwise"`.
+        hash_seed: of positions and signs, 0 or more.
+        hash_bias: whether the biases share max(1, round(ratio * filters)) stored ones, elementwise.
+        gradient_scale: the factor s of the hashed weights' gradients; None for
+            sqrt(compression_ratio).
+        strides, padding, dilation_rate, activation, use_bias, kernel_initializer and further
+            arguments: as in `keras.layers.Conv2D`, with `groups=1` and without `lora_rank`. The
+            initializer is called with the shape of V, of which the first values are taken:
+            variances are the logical layer's.
+
+    Input shape:
+        `(batch, height, width, channels)`.
+
+    Output shape:
+        As of `keras.layers.Conv2D`: `(batch, new_height, new_width, filters)`.
+
+    Example:
+    >>> import keras
+    >>> layer = HashedConv2D(8, 3, compression_ratio=1 / 4, padding="same", use_bias=False)
+    >>> layer(keras.ops.ones((1, 6, 6, 2))).shape == (1, 6, 6, 8)
+    True
+    >>> layer.count_params()  # Of 144.
+    36
+
+    Raises:
+        ValueError: as of `HashedDense`; groups, or `data_format` is `"channels_first"`.
+
+    Reference:
+        Chen, Wilson, Tyree, Weinberger, Chen 2015, "Compressing Neural Networks with the Hashing
+        Trick", arXiv:1504.04788, section 4; of convolutions: the same authors 2016, "Compressing
+        Convolutional Neural Networks in the Frequency Domain", arXiv:1506.04449.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        *args: Any,
+        compression_ratio: float = 1 / 8,
+        hashing: str = "permutation",
+        hash_seed: int = 0,
+        hash_bias: bool = False,
+        gradient_scale: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(filters, kernel_size, *args, **kwargs)
+        if self.data_format != "channels_last":
+            raise ValueError(
+                "HashedConv2D takes channels_last images. Received: "
+                f"data_format={self.data_format!r}"
+            )
+        if self.groups != 1:
+            raise ValueError(f"HashedConv2D has no groups. Received: groups={self.groups}")
+        self._set_hashing(compression_ratio, hashing, hash_seed, hash_bias, gradient_scale)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the stored weights."""
+        channels: Any = input_shape[-1]
+        self.compute_output_shape(input_shape)  # Refuses images smaller than the kernel.
+        shape = (*self.kernel_size, channels, self.filters)
+        rows = channels if self.hashing == "permutation" else math.prod(shape[:3])
+        self.positions = hashes.make(
+            self.hashing, rows, self.filters, self.compression_ratio, self.hash_seed
+        )
+        stored = self.positions.stored_shape
+        if self.hashing == "permutation":
+            stored = (*self.kernel_size, *stored)
+        self._add_weights(shape, stored)
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        """(batch, height, width, channels) to (batch, new_height, new_width, filters)."""
+        outputs = self.convolution_op(inputs, self._expand(self._trained(self.kernel)))
+        if self.use_bias:
+            outputs = ops.add(outputs, self.logical_bias())
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _expand(self, weights: Any) -> Any:
+        """The stored weights to (height, width, channels, filters)."""
+        kernel = self.positions.expand(weights)
+        return ops.reshape(kernel, (*self.kernel_size, -1, self.filters))
+
+    def logical_kernel(self) -> Any:
+        """The kernel V of the convolution: (height, width, channels, filters)."""
+        return self._expand(ops.convert_to_tensor(self.kernel))
+
+    def macs(
+        self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
+    ) -> int:
+        """Multiply-accumulates of one call for one image: the logical layer's.
+
+        Either way of hashing has as many: what is shared is storage.
+        """
+        positions = math.prod(size or 1 for size in output_shape[1:-1])
+        return positions * math.prod(self.kernel_size) * (input_shape[-1] or 1) * self.filters
+
+    def lower(self, **_: Any) -> Callable[[Any], Any]:
+        """The same function in stock Keras layers.
+
+        `"permutation"` becomes `keras.ops` (a gather from the channels and their negatives,
+        reshapes, transposes) around one stock `Conv2D` of R filters, so that a file holds the
+        stored weights and the gather's positions. Where these together aren't fewer than the
+        logical weights, and for `"elementwise"`, it becomes one stock `Conv2D` that holds the
+        expanded kernel.
+
+        Returns:
+            A function of a Keras tensor, of which only the batch's size may be unknown where the
+            hashing is `"permutation"`. The layer in it is made once: two calls share it.
+        """
+        bias = ops.convert_to_numpy(self.logical_bias()) if self.use_bias else None
+        if isinstance(self.positions, hashes.PermutationHash) and self._file_gains():
+            return self._lower_permutation(self.positions, bias)
+        conv = self._stock(self.filters, self.activation, self.use_bias)
+        kernel = ops.convert_to_numpy(self.logical_kernel())
+
+        def apply(x: Any) -> Any:
+            if not conv.built:
+                conv.build(x.shape)
+                conv.set_weights([kernel] if bias is None else [kernel, bias])
+            return conv(x)
+
+        return apply
+
+    def _lower_permutation(
+        self, positions: hashes.PermutationHash, bias: np.ndarray | None
+    ) -> Callable[[Any], Any]:
+        blocks = positions.blocks
+        channels, width = positions.stored_shape
+        conv = self._stock(width, None, False)
+        kernel = ops.convert_to_numpy(self.kernel)
+        # Places in [x, -x]: signs cost no constants and no multiplication of their own.
+        places = hashes.signed_places(positions.orders, positions.signs).T.ravel()
+
+        def apply(x: Any) -> Any:
+            if None in x.shape[1:]:
+                raise ValueError(
+                    f"layer '{self.name}' can't be lowered: of its input's sizes only the batch's "
+                    f"may be unknown. Received: input shape {tuple(x.shape)}"
+                )
+            size = x.shape[1:3]
+            x = ops.take(ops.concatenate([x, -x], axis=-1), places, axis=-1)
+            x = ops.reshape(x, (-1, *size, blocks, channels))
+            x = ops.transpose(x, (0, 3, 1, 2, 4))  # Blocks beside the batch.
+            x = ops.reshape(x, (-1, *size, channels))
+            if not conv.built:
+                conv.build(x.shape)
+                conv.set_weights([kernel])
+            x = conv(x)
+            size = x.shape[1:3]
+            x = ops.reshape(x, (-1, blocks, *size, width))
+            x = ops.transpose(x, (0, 2, 3, 1, 4))  # Blocks beside their filters.
+            x = ops.reshape(x, (-1, *size, blocks * width))
+            if x.shape[-1] > self.filters:  # The last block is cut.
+                x = x[..., : self.filters]
+            if bias is not None:
+                x = ops.add(x, bias)
+            return x if self.activation is None else self.activation(x)
+
+        return apply
+
+    def _stock(self, filters: int, activation: Any, use_bias: bool) -> keras.layers.Conv2D:
+        return keras.layers.Conv2D(
+            filters,
+            self.kernel_size,
+            strides=self.strides,
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            activation=activation,
+            use_bias=use_bias,
+            name=self.name,
+        )

@@ -1,0 +1,189 @@
+"""Fully connected layer whose weights share a smaller number of stored ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfcompress.layers._hashed import HashedWeights
+from tfcompress.ops import hashing as hashes
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class HashedDense(HashedWeights, keras.layers.Dense):
+    """Dense layer of few stored weights w behind a large logical kernel V: `y = x @ V + b`.
+
+    ```
+    "permutation"  V[p_q(i), q * R + r] = w[i, r] * xi_q(i)     y_q = (xi_q * x[p_q]) @ w
+                   dL/dw[i, r] = s * sum over q of xi_q(i) * dL/dV[p_q(i), q * R + r]
+    "elementwise"  V[i, j] = w[h(i, j)] * xi(i, j)
+                   dL/dw[k] = s * sum over h(i, j) = k of xi(i, j) * dL/dV[i, j]
+    ```
+
+    `"elementwise"` is the paper's: a hash h chooses a bucket for every logical weight, another hash
+    xi its sign. It saves parameters, and neither time nor space elsewhere: V is expanded in each
+    step (a step takes several times the dense layer's), and a `.tflite` file of it holds V. A share
+    of exp(-1 / ratio) of the buckets stays empty.
+
+    `"permutation"` isn't the paper's, but fast and small everywhere. The outputs are cut into
+    blocks q of R = ceil(ratio * units) units; all blocks use the one matrix w of (inputs, R), each
+    on its own permutation p_q of the inputs with its own signs xi_q. Where 1 / ratio divides the
+    units, each stored weight stands in exactly 1 / ratio places. V is never expanded, and a file
+    holds w and 4 bytes for each input and block. There is nothing to gain in time below about 1024
+    units, in space where R + 1 / ratio comes near to the units, and the step costs more the
+    smaller the ratio is.
+
+    Positions and signs are a function of `hash_seed`, not stored. The factor s, `gradient_scale`,
+    is a departure from the paper: a stored weight sums the gradients of 1 / ratio logical ones, so
+    that SGD diverges at a rate that the dense layer trains with (on MNIST at 1/64 and 0.2, not at
+    0.1); with s = sqrt(ratio) it trains at both. Adam and others that divide by the gradient's size
+    don't feel s. `kernel_regularizer` and `kernel_constraint` act on the stored weights, unscaled.
+
+    Args:
+        units: as in `keras.layers.Dense`.
+        compression_ratio: stored by logical weights, in (0, 1]; 1/8 stores 8 times fewer. For
+            `"permutation"` 1 by a whole number.
+        hashing: `"permutation"` or `"elementwise"`.
+        hash_seed: of positions and signs, 0 or more.
+        hash_bias: whether the biases share max(1, round(ratio * units)) stored ones, elementwise.
+        gradient_scale: the factor s of the stored weights' and biases' gradients; None for
+            sqrt(compression_ratio). 1.0 gives the gradient itself.
+        activation, use_bias, kernel_initializer and further arguments: as in
+            `keras.layers.Dense`, but for `lora_rank`. The initializer is called with the shape of
+            V, of which the first values are taken: variances are the logical layer's.
+
+    Input shape:
+        `(batch, ..., inputs)`.
+
+    Output shape:
+        `(batch, ..., units)`.
+
+    Example:
+    >>> import keras
+    >>> layer = HashedDense(16, compression_ratio=1 / 4, use_bias=False)
+    >>> layer(keras.ops.ones((2, 10))).shape == (2, 16)
+    True
+    >>> layer.count_params()  # Of 160.
+    40
+
+    Raises:
+        ValueError: a ratio outside (0, 1], or for `"permutation"` not 1 by a whole number; an
+            unknown hashing; a negative `hash_seed`; a `gradient_scale` that isn't positive; LoRA.
+
+    Reference:
+        Chen, Wilson, Tyree, Weinberger, Chen 2015, "Compressing Neural Networks with the Hashing
+        Trick", arXiv:1504.04788, section 4.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        *args: Any,
+        compression_ratio: float = 1 / 8,
+        hashing: str = "permutation",
+        hash_seed: int = 0,
+        hash_bias: bool = False,
+        gradient_scale: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(units, *args, **kwargs)
+        self._set_hashing(compression_ratio, hashing, hash_seed, hash_bias, gradient_scale)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the stored weights."""
+        inputs: Any = input_shape[-1]
+        self.positions = hashes.make(
+            self.hashing, inputs, self.units, self.compression_ratio, self.hash_seed
+        )
+        self._add_weights((inputs, self.units), self.positions.stored_shape)
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: inputs})
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """(batch, ..., inputs) to (batch, ..., units)."""
+        weights = self._trained(self.kernel)
+        if isinstance(self.positions, hashes.PermutationHash):
+            lead = ops.shape(inputs)[:-1]
+            outputs = self.positions.product(ops.reshape(inputs, (-1, inputs.shape[-1])), weights)
+            outputs = ops.reshape(outputs, (*lead, self.units))
+        else:
+            outputs = ops.matmul(inputs, self.positions.expand(weights))
+        if self.use_bias:
+            outputs = ops.add(outputs, self.logical_bias())
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def logical_kernel(self) -> Any:
+        """The matrix V that the inputs are multiplied with: (inputs, units)."""
+        return self.positions.expand(ops.convert_to_tensor(self.kernel))
+
+    def macs(
+        self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
+    ) -> int:
+        """Multiply-accumulates of one call for one image: the logical layer's.
+
+        Either way of hashing has as many: what is shared is storage.
+        """
+        return math.prod(size or 1 for size in input_shape[1:]) * self.units
+
+    def lower(self, **_: Any) -> Callable[[Any], Any]:
+        """The same function in stock Keras layers.
+
+        `"permutation"` becomes `keras.ops` (a gather from the inputs and their negatives, reshapes)
+        around one stock `Dense` of R units, so that a file holds the stored weights and the
+        gather's positions. Where these together aren't fewer than the logical weights, and for
+        `"elementwise"`, it becomes one stock `Dense` that holds the expanded kernel.
+
+        Returns:
+            A function of a Keras tensor, of which at most one size, the batch's, is unknown where
+            the hashing is `"permutation"`. The layer in it is made once: two calls share it.
+        """
+        bias = ops.convert_to_numpy(self.logical_bias()) if self.use_bias else None
+        if isinstance(self.positions, hashes.PermutationHash) and self._file_gains():
+            return self._lower_permutation(self.positions, bias)
+        dense = keras.layers.Dense(
+            self.units, activation=self.activation, use_bias=self.use_bias, name=self.name
+        )
+        kernel = ops.convert_to_numpy(self.logical_kernel())
+
+        def apply(x: Any) -> Any:
+            if not dense.built:
+                dense.build(x.shape)
+                dense.set_weights([kernel] if bias is None else [kernel, bias])
+            return dense(x)
+
+        return apply
+
+    def _lower_permutation(
+        self, positions: hashes.PermutationHash, bias: np.ndarray | None
+    ) -> Callable[[Any], Any]:
+        rows, width = positions.stored_shape
+        dense = keras.layers.Dense(width, use_bias=False, name=self.name)
+        kernel = ops.convert_to_numpy(self.kernel)
+        # Places in [x, -x]: signs cost no constants and no multiplication of their own.
+        places = hashes.signed_places(positions.orders, positions.signs).T.ravel()
+
+        def apply(x: Any) -> Any:
+            lead = [-1 if size is None else size for size in x.shape[:-1]]
+            if lead.count(-1) > 1:
+                raise ValueError(
+                    f"layer '{self.name}' can't be lowered: of its input's sizes only the batch's "
+                    f"may be unknown. Received: input shape {tuple(x.shape)}"
+                )
+            x = ops.take(ops.concatenate([x, -x], axis=-1), places, axis=-1)
+            x = ops.reshape(x, (-1, rows))  # (batch * blocks, inputs)
+            if not dense.built:
+                dense.build(x.shape)
+                dense.set_weights([kernel])
+            x = ops.reshape(dense(x), (*lead, positions.blocks * width))
+            if x.shape[-1] > self.units:  # The last block is cut.
+                x = x[..., : self.units]
+            if bias is not None:
+                x = ops.add(x, bias)
+            return x if self.activation is None else self.activation(x)
+
+        return apply

@@ -1,0 +1,286 @@
+"""Dense layer whose kernel is a tensor-train matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfcompress.layers import _tensor_train as trains
+from tfcompress.layers.arguments import positive
+from tfcompress.ops import factorize
+
+ORDER = 3
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class TTDense(keras.layers.Layer):
+    """Dense layer as a chain of small products.
+
+    ```
+    kernel    W[(i1 ... id), (j1 ... jd)] = G1[i1, j1] @ G2[i2, j2] @ ... @ Gd[id, jd]
+    forward   y = x @ W + b, core by core, without ever making W
+    weights   sum_k r_(k-1) * m_k * n_k * r_k in place of inputs * units
+    ```
+
+    with inputs = m1 * ... * md, units = n1 * ... * nd and bonds r of at most `rank`. Gradients are
+    the chain rule's through each product. It is a way to save weights: between the products the
+    values are reordered, so that time falls less than the multiply-accumulates, and at high ranks
+    these exceed the dense layer's.
+
+    Args:
+        units, activation, use_bias: as in `keras.layers.Dense`.
+        rank: the largest bond; bonds that need less get less.
+        input_modes: the sizes m, whose product is the number of inputs; chosen as equal as may be
+            if None.
+        output_modes: the sizes n, as many, whose product is `units`.
+        bias_initializer, kernel_regularizer, bias_regularizer: as in `keras.layers.Dense`; the
+            kernel's is for each core. The cores start normal, so that W has Glorot's variance.
+
+    Input shape:
+        `(batch, ..., inputs)`.
+
+    Output shape:
+        `(batch, ..., units)`.
+
+    Example:
+    >>> import keras
+    >>> layer = TTDense(64, rank=4, input_modes=(8, 16), output_modes=(8, 8))
+    >>> layer(keras.ops.ones((2, 128))).shape == (2, 64)
+    True
+    >>> layer.count_params() == 8 * 8 * 4 + 4 * 16 * 8 + 64
+    True
+
+    Raises:
+        ValueError: a size isn't positive, or the modes don't multiply to the sizes.
+
+    Reference:
+        Novikov, Podoprikhin, Osokin, Vetrov 2015, "Tensorizing Neural Networks",
+        arXiv:1509.06569, sections 3 and 4.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        rank: int,
+        input_modes: Sequence[int] | None = None,
+        output_modes: Sequence[int] | None = None,
+        activation: Any = None,
+        use_bias: bool = True,
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = positive("units", units)
+        self.rank = positive("rank", rank)
+        self.input_modes, self.output_modes = checked_modes(input_modes, output_modes, self.units)
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.input_spec = keras.layers.InputSpec(min_ndim=2)
+        # Of a layer made from another one: how far its kernel is from that one's.
+        self.decomposition_error: float | None = None
+
+    def core_shapes(self, inputs: int) -> list[tuple[int, int, int, int]]:
+        """(bond, input mode, output mode, next bond) of each core."""
+        modes = self.input_modes or trains.balanced_modes(inputs, len(self.output_modes))
+        sizes = [m * n for m, n in zip(modes, self.output_modes, strict=True)]
+        return trains.core_shapes(modes, self.output_modes, (1, *trains.bonds(sizes, self.rank), 1))
+
+    @classmethod
+    def refusal(cls, dense: keras.layers.Layer) -> str | None:
+        """Why a layer can't be replaced by this one, or None if it can."""
+        if type(dense) is not keras.layers.Dense:
+            return f"{type(dense).__name__} has no {cls.__name__} form: only Dense has"
+        return None
+
+    @classmethod
+    def full_rank(cls, shape: tuple[int, ...]) -> int:
+        """A rank at which any kernel of this shape is held exactly, with modes of our choice."""
+        modes = zip(*(trains.balanced_modes(size, ORDER) for size in shape), strict=True)
+        return max(factorize.full_bonds([m * n for m, n in modes]))
+
+    @classmethod
+    def rank_at(cls, step: int, shape: tuple[int, ...]) -> int:
+        """The rank at a step of the way from 1 to full rank."""
+        return step
+
+    @classmethod
+    def like(cls, dense: keras.layers.Dense, rank: int, **modes: Any) -> Self:
+        """A new layer of a dense layer's form, without weights."""
+        return cls(
+            dense.units,
+            rank,
+            activation=dense.activation,
+            use_bias=dense.use_bias,
+            bias_initializer=dense.bias_initializer,
+            bias_regularizer=dense.bias_regularizer,
+            dtype=dense.dtype_policy,
+            name=dense.name,
+            **modes,
+        )
+
+    @classmethod
+    def from_dense(cls, dense: keras.layers.Dense, rank: int, **modes: Any) -> Self:
+        """The layer nearest to a trained dense layer, by successive truncations.
+
+        Bias, activation, name and dtype policy are the dense layer's; its regulariser and
+        constraint aren't kept: they would mean something else on cores.
+
+        Args:
+            dense: a built `keras.layers.Dense`.
+            rank: as of this layer.
+            modes: `input_modes` and `output_modes`.
+
+        Returns:
+            A built layer; its `decomposition_error` is `||W - W~|| / ||W||`.
+
+        Raises:
+            ValueError: the layer isn't built or isn't a Dense, or the modes don't fit.
+        """
+        why = cls.refusal(dense)
+        if why or not dense.built:
+            raise ValueError(f"layer '{dense.name}': {why or 'it has no weights yet: build it'}")
+        kernel = np.asarray(ops.convert_to_numpy(dense.kernel), np.float32)
+        layer = cls.like(dense, rank, **modes)
+        layer.build((None, kernel.shape[0]))
+        shapes = layer.core_shapes(kernel.shape[0])
+        order = len(shapes)
+        tensor = kernel.reshape([m for _, m, _, _ in shapes] + [n for _, _, n, _ in shapes])
+        # (m1 ... md, n1 ... nd) -> (m1 * n1, ..., md * nd)
+        pairs = [axis for at in range(order) for axis in (at, at + order)]
+        found = factorize.tensor_train(
+            tensor.transpose(pairs).reshape([m * n for _, m, n, _ in shapes]), layer.rank
+        )
+        cores = [
+            core.reshape(bond * m, n * following)
+            for core, (bond, m, n, following) in zip(found.factors, shapes, strict=True)
+        ]
+        bias = [ops.convert_to_numpy(dense.bias)] if dense.use_bias else []
+        layer.set_weights([*cores, *bias])
+        layer.trainable = dense.trainable
+        layer.decomposition_error = found.error
+        return layer
+
+    from_layer = from_dense
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the cores."""
+        inputs = input_shape[-1]
+        modes = self.input_modes
+        if inputs is None or (modes and math.prod(modes) != inputs):
+            raise ValueError(
+                f"the last axis must be known and the product of input_modes={modes}. Received: "
+                f"{tuple(input_shape)}"
+            )
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: inputs})
+        shapes = self.core_shapes(inputs)
+        # Glorot's variance is a product of the cores' and of the bonds that are summed over.
+        variance = 2 / (inputs + self.units) / math.prod(bond for bond, *_ in shapes)
+        self.cores = [
+            self.add_weight(
+                name=f"core{number}",
+                shape=(bond * m, n * following),
+                initializer=keras.initializers.RandomNormal(stddev=variance ** (0.5 / len(shapes))),
+                regularizer=self.kernel_regularizer,
+            )
+            for number, (bond, m, n, following) in enumerate(shapes)
+        ]
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.units,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+            )
+
+    def call(self, inputs: Any) -> Any:
+        """(batch, ..., inputs) to (batch, ..., units)."""
+        return self._apply(inputs, self.cores, ops.matmul, self.bias)
+
+    def _apply(self, x: Any, kernels: Sequence[Any], product: trains.Product, bias: Any) -> Any:
+        size = x.shape[-1]
+        between = ops.shape(x)[1:-1]
+        x = ops.reshape(x, (-1, size))
+        x = trains.products(x, kernels, self.core_shapes(size), product)
+        if between:
+            x = ops.reshape(x, (-1, *between, self.units))
+        if bias is not None:
+            x = ops.add(x, bias)
+        return self.activation(x)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """As of `keras.layers.Dense`."""
+        return (*input_shape[:-1], self.units)
+
+    def logical_kernel(self) -> Any:
+        """The kernel that the cores stand for: (inputs, units)."""
+        return trains.matrix(self.cores, self.core_shapes(self.input_spec.axes[-1]))[0]
+
+    def kernel_parameters(self, shape: tuple[int, ...]) -> int:
+        """Weights of the cores in place of a kernel of this shape."""
+        return sum(math.prod(core) for core in self.core_shapes(shape[0]))
+
+    def macs(
+        self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
+    ) -> int:
+        """Multiply-accumulates for one example; sizes that aren't known count as 1."""
+        inputs = input_shape[-1]
+        assert inputs is not None
+        rows = math.prod(n or 1 for n in input_shape[1:-1])
+        return rows * trains.product_macs(self.core_shapes(inputs))
+
+    def lower(self, **options: Any) -> Callable[[Any], Any]:
+        """The same function with a stock `Dense` layer for each core, and `keras.ops` between them.
+
+        Args:
+            options: of other layers' lowering; none means anything here.
+
+        Returns:
+            A function of a Keras tensor. The layers in it are made once: two calls share their
+            weights.
+        """
+        stock = trains.stock_products(self.cores, self.name, self.dtype_policy)
+        bias = ops.convert_to_numpy(self.bias) if self.use_bias else None
+        return lambda x: self._apply(x, stock, lambda rows, dense: dense(rows), bias)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "rank": self.rank,
+            "input_modes": self.input_modes,
+            "output_modes": self.output_modes,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+        }
+
+
+def checked_modes(
+    inputs: Sequence[int] | None, outputs: Sequence[int] | None, units: int
+) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
+    """Both modes as tuples, those of the outputs chosen if they aren't given."""
+    modes = None if inputs is None else tuple(positive("input_modes", m) for m in inputs)
+    if outputs is None:
+        chosen = trains.balanced_modes(units, len(modes) if modes else ORDER)
+    else:
+        chosen = tuple(positive("output_modes", n) for n in outputs)
+    if math.prod(chosen) != units or (modes and len(modes) != len(chosen)):
+        raise ValueError(
+            f"output_modes must be as many as input_modes, and their product {units}. Received: "
+            f"input_modes={modes}, output_modes={chosen}"
+        )
+    return modes, chosen

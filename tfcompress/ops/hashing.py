@@ -1,0 +1,330 @@
+"""Weight sharing by hashing: which stored weight stands where, on any Keras backend.
+
+Two ways to share, as plain values that hold the positions and no weights:
+
+- `ElementwiseHash`: every logical weight has a bucket of its own choosing (HashedNets).
+- `PermutationHash`: blocks of outputs share one small matrix and see the inputs in other orders.
+
+`make` gives either by its name. Both draw from `hash_pairs`, integer arithmetic in NumPy, equal on
+every machine and in every process.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+# Above so many logical weights the sums of an elementwise gradient are scattered: sorted reading
+# jumps through an array that no cache holds any more. Up to it, sorted sums take a third of the
+# time (1000x1000: 7 and 27 ms at 1/8, 19 and 58 at 1/64; 2048x2048: 228 and 185 at 1/8).
+SORTED_UP_TO = 2**21
+# Logical weights that are hashed at a time, to bound memory.
+_AT_ONCE = 2**22
+
+
+def _mix(keys: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64, a bijection of uint64; overwrites `keys`.
+
+    Reference:
+        Steele, Lea, Flood 2014, "Fast Splittable Pseudorandom Number Generators", figure 17;
+        the constants are Stafford's variant 13.
+    """
+    keys ^= keys >> np.uint64(30)
+    keys *= np.uint64(0xBF58476D1CE4E5B9)
+    keys ^= keys >> np.uint64(27)
+    keys *= np.uint64(0x94D049BB133111EB)
+    keys ^= keys >> np.uint64(31)
+    return keys
+
+
+def hash_pairs(rows: np.ndarray, columns: np.ndarray, seed: int) -> np.ndarray:
+    """64 well mixed bits for each pair (row, column) and seed.
+
+    ```
+    hash(i, j) = mix((2**32 * i + j) + mix(0x9E3779B97F4A7C15 * (seed + 1)))   modulo 2**64
+    ```
+
+    with SplitMix64's `mix`. It stands for the paper's xxHash, whose only task is to spread.
+
+    Args:
+        rows: whole numbers below 2**32.
+        columns: whole numbers below 2**32, of a shape that broadcasts with `rows`.
+        seed: 0 or more.
+
+    Returns:
+        uint64 of the broadcast shape.
+
+    >>> hash_pairs(np.arange(2)[:, None], np.arange(2), seed=0) % 100
+    array([[71, 91],
+           [36, 81]], dtype=uint64)
+    """
+    start = _mix(np.array([(seed + 1) * 0x9E3779B97F4A7C15 % 2**64], np.uint64))
+    keys = (np.asarray(rows).astype(np.uint64) << np.uint64(32)) + np.asarray(columns).astype(
+        np.uint64
+    )
+    return _mix(keys + start)
+
+
+def bucket_count(compression_ratio: float, weights: int) -> int:
+    """How many weights are stored for so many logical ones: at least 1.
+
+    >>> bucket_count(1 / 8, 32384), bucket_count(1 / 8, 3)
+    (4048, 1)
+    """
+    return max(1, round(compression_ratio * weights))
+
+
+def check_ratio(compression_ratio: float, hashing: str) -> None:
+    """Refuses a ratio or a way of hashing that no layer can have.
+
+    Raises:
+        ValueError: the ratio isn't in (0, 1], the hashing is unknown, or it is `"permutation"` and
+            1 / ratio isn't a whole number.
+    """
+    if hashing not in ("permutation", "elementwise"):
+        raise ValueError(
+            f"hashing must be 'permutation' or 'elementwise'. Received: hashing={hashing!r}"
+        )
+    if not 0 < compression_ratio <= 1:
+        raise ValueError(
+            "compression_ratio is stored by logical weights, above 0 and at most 1. Received: "
+            f"compression_ratio={compression_ratio}"
+        )
+    times = 1 / compression_ratio
+    if hashing == "permutation" and abs(times - round(times)) > 1e-6 * times:
+        raise ValueError(
+            "hashing='permutation' needs a compression_ratio of 1 by a whole number, as 1/8, since "
+            "every stored weight is used as often; hashing='elementwise' takes any. Received: "
+            f"compression_ratio={compression_ratio}"
+        )
+
+
+def scaled_gradient(x: Any, factor: float) -> Any:
+    """`x` itself, whose gradient is multiplied by a factor."""
+
+    @ops.custom_gradient
+    def function(x: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            return factor * (args[0] if upstream is None else upstream)
+
+        return ops.copy(x), gradient
+
+    # Of a copy: of a variable, TensorFlow would want a second gradient when it runs eagerly.
+    return function(ops.copy(x))
+
+
+class ElementwiseHash:
+    """The paper's sharing: `V[i, j] = w[h(i, j)] * xi(i, j)` for i < rows, j < columns.
+
+    ```
+    buckets   K = max(1, round(ratio * rows * columns))
+    bucket    h(i, j) = floor((hash(i, j) >> 32) * K / 2**32)
+    sign      xi(i, j) = -1 if hash(i, j) is odd else +1
+    gradient  dL/dw[k] = sum over h(i, j) = k of xi(i, j) * dL/dV[i, j]
+    ```
+
+    The positions of one layer take 4 bytes for each logical weight, and 12 where the gradient sums
+    sorted buckets (up to `SORTED_UP_TO` logical weights).
+
+    Args:
+        rows, columns: shape of the logical matrix.
+        compression_ratio: stored by logical weights.
+        seed: of the hash.
+
+    Attributes:
+        stored_shape: (K,), the shape of w.
+
+    Reference:
+        Chen, Wilson, Tyree, Weinberger, Chen 2015, "Compressing Neural Networks with the Hashing
+        Trick", arXiv:1504.04788, sections 4.1 to 4.3, equations 3, 7 and 12.
+    """
+
+    def __init__(self, rows: int, columns: int, compression_ratio: float, seed: int) -> None:
+        self.shape = (rows, columns)
+        self.buckets = bucket_count(compression_ratio, rows * columns)
+        self.stored_shape = (self.buckets,)
+        # Places in [w, -w]: a bucket, and as many further on where the sign is negative.
+        places = np.empty(self.shape, np.int32)
+        step = max(1, _AT_ONCE // columns)
+        for first in range(0, rows, step):
+            block = np.arange(first, min(first + step, rows))[:, None]
+            bits = hash_pairs(block, np.arange(columns), seed)
+            places[first : first + step] = (
+                (bits >> np.uint64(32)) * np.uint64(self.buckets) >> np.uint64(32)
+            ) + (bits & np.uint64(1)) * np.uint64(self.buckets)
+        self._places = places
+
+    @functools.cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The logical weights' positions in the order of their places, and those places."""
+        flat = self._places.ravel()
+        order = np.argsort(flat, kind="stable").astype(np.int32)
+        return order, flat[order]
+
+    def expand(self, weights: Any) -> Any:
+        """(K,) to the logical (rows, columns), with the gradient above."""
+
+        @ops.custom_gradient
+        def function(weights: Any) -> Any:
+            def gradient(*args: Any, upstream: Any = None) -> Any:
+                upstream = args[0] if upstream is None else upstream
+                return ops.cast(self._bucket_sums(upstream), upstream.dtype)
+
+            return ops.take(ops.concatenate([weights, -weights]), self._places, axis=0), gradient
+
+        return function(ops.copy(weights))
+
+    def _bucket_sums(self, values: Any) -> Any:
+        """Sums of (rows, columns) in each bucket, signed, in float32: (K,)."""
+        values = ops.reshape(ops.cast(values, "float32"), (-1,))
+        if self._places.size <= SORTED_UP_TO:
+            order, places = self._sorted
+            values = ops.take(values, order, axis=0)
+            # TensorFlow's sorted sum counts the segments itself, JAX's wants to be told.
+            found = int(places[-1]) + 1
+            count = None if keras.backend.backend() == "tensorflow" else found
+            sums = ops.segment_sum(values, places, num_segments=count, sorted=True)
+            sums = ops.pad(sums, [(0, 2 * self.buckets - found)])
+        else:
+            sums = ops.segment_sum(values, self._places.ravel(), num_segments=2 * self.buckets)
+        return sums[: self.buckets] - sums[self.buckets :]
+
+    def project(self, kernel: np.ndarray) -> np.ndarray:
+        """The stored weights whose expansion is nearest to a (rows, columns) matrix: bucket means.
+
+        Empty buckets get 0.
+        """
+        kernel = np.asarray(kernel, np.float64).ravel()
+        places = self._places.ravel()
+        sums = np.bincount(places, kernel, 2 * self.buckets)
+        counts = np.bincount(places, minlength=2 * self.buckets)
+        signed = sums[: self.buckets] - sums[self.buckets :]
+        total = counts[: self.buckets] + counts[self.buckets :]
+        return (signed / np.maximum(total, 1)).astype(np.float32)
+
+
+class PermutationHash:
+    """Sharing by blocks: `V[p_q(i), q * R + r] = w[i, r] * xi_q(i)` for block q, i < rows, r < R.
+
+    ```
+    blocks    R = ceil(ratio * columns) columns each; the last one is cut to what is left
+    order     p_q = the order that sorts hash(q, 0), ..., hash(q, rows - 1)
+    sign      xi_q(i) = -1 if hash(q, i) is odd else +1
+    product   x @ V[:, block q] = (xi_q * x[p_q]) @ w
+    gradient  dL/dw[i, r] = sum over q of xi_q(i) * dL/dV[p_q(i), q * R + r]
+    ```
+
+    Where 1 / ratio divides the columns, every stored weight stands in exactly 1 / ratio places, one
+    in each block. Not the paper's hash: there any two weights may share, here only weights of
+    different blocks, and then whole columns do.
+
+    Args:
+        rows, columns: shape of the logical matrix.
+        compression_ratio: 1 by a whole number.
+        seed: of the hash.
+
+    Attributes:
+        stored_shape: (rows, R), the shape of w.
+        blocks: how many there are: at most 1 / ratio.
+        orders: int32 (rows, blocks): `p_q(i)`.
+        signs: int8 (rows, blocks): `xi_q(i)`.
+    """
+
+    def __init__(self, rows: int, columns: int, compression_ratio: float, seed: int) -> None:
+        self.shape = (rows, columns)
+        width = math.ceil(columns / round(1 / compression_ratio))
+        self.stored_shape = (rows, width)
+        self.blocks = math.ceil(columns / width)
+        bits = hash_pairs(np.arange(self.blocks), np.arange(rows)[:, None], seed)
+        self.signs = (1 - 2 * (bits & np.uint64(1)).astype(np.int8)).astype(np.int8)
+        self.orders = np.argsort(bits, axis=0, kind="stable").astype(np.int32)
+        self._inverse = np.argsort(self.orders, axis=0, kind="stable").astype(np.int32)
+        self._inverse_signs = np.take_along_axis(self.signs, self._inverse, axis=0)
+
+    def gather(self, x: Any) -> Any:
+        """(rows, width) to (rows, blocks, width): row i of block q is `xi_q(i) * x[p_q(i)]`."""
+        return _gather(x, (self.orders, self.signs), (self._inverse, self._inverse_signs))
+
+    def expand(self, weights: Any) -> Any:
+        """(..., rows, R) to the logical (..., rows, columns), with the gradient above."""
+        lead = tuple(weights.shape[:-2])
+        rows, width = self.stored_shape
+        x = ops.reshape(weights, (-1, rows, width))  # Leading axes in one.
+        x = ops.reshape(ops.transpose(x, (1, 0, 2)), (rows, -1))  # (rows, lead * R)
+        x = _gather(x, (self._inverse, self._inverse_signs), (self.orders, self.signs))
+        x = ops.reshape(x, (rows, self.blocks, math.prod(lead), width))
+        x = ops.transpose(x, (2, 0, 1, 3))  # (lead, rows, blocks, R)
+        x = ops.reshape(x, (*lead, rows, self.blocks * width))
+        return x[..., : self.shape[1]]
+
+    def product(self, x: Any, weights: Any) -> Any:
+        """`x @ expand(weights)` for (batch, rows), without the expansion: (batch, columns)."""
+        rows, width = self.stored_shape
+        # Inputs as rows of a batch's values: a gather then moves whole rows, forward and back.
+        x = self.gather(ops.transpose(x))  # (rows, blocks, batch)
+        y = ops.matmul(ops.transpose(weights), ops.reshape(x, (rows, -1)))  # (R, blocks * batch)
+        y = ops.transpose(ops.reshape(y, (width, self.blocks, -1)), (2, 1, 0))
+        return ops.reshape(y, (-1, self.blocks * width))[:, : self.shape[1]]
+
+    def project(self, kernel: np.ndarray) -> np.ndarray:
+        """The stored weights whose expansion is nearest to (..., rows, columns): means."""
+        kernel = np.asarray(kernel, np.float64)
+        rows, width = self.stored_shape
+        sums = np.zeros((*kernel.shape[:-2], rows, width))
+        counts = np.zeros(width)
+        for block in range(self.blocks):
+            part = kernel[..., self.orders[:, block], block * width : (block + 1) * width]
+            sums[..., : part.shape[-1]] += part * self.signs[:, block, None]
+            counts[: part.shape[-1]] += 1
+        return (sums / counts).astype(np.float32)
+
+
+def _gather(
+    x: Any, forward: tuple[np.ndarray, np.ndarray], back: tuple[np.ndarray, np.ndarray]
+) -> Any:
+    """Rows in several orders, with signs: (rows, width) to (rows, blocks, width).
+
+    Its gradient gathers as well, in the inverse orders, which is cheaper than to scatter.
+
+    Args:
+        x: (rows, width).
+        forward: for each row and block of the result, which row of x, and its sign.
+        back: for each row of x and block, which row of the result, and its sign.
+    """
+    rows, blocks = forward[0].shape
+
+    @ops.custom_gradient
+    def function(x: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            upstream = args[0] if upstream is None else upstream
+            flat = ops.reshape(upstream, (rows * blocks, -1))
+            places = back[0] * blocks + np.arange(blocks, dtype=np.int32)
+            parts = ops.take(flat, places, axis=0) * ops.cast(back[1][:, :, None], flat.dtype)
+            return ops.sum(parts, axis=1)
+
+        return ops.take(ops.concatenate([x, -x]), signed_places(*forward), axis=0), gradient
+
+    return function(ops.copy(x))
+
+
+def signed_places(places: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """Places in x with signs as places in [x, -x], for rows of x as many as `places` has."""
+    return (places + len(places) * (signs < 0)).astype(np.int32)
+
+
+def make(
+    hashing: str, rows: int, columns: int, compression_ratio: float, seed: int
+) -> ElementwiseHash | PermutationHash:
+    """The sharing of that name, `"permutation"` or `"elementwise"`, for a logical matrix.
+
+    Raises:
+        ValueError: as of `check_ratio`.
+    """
+    check_ratio(compression_ratio, hashing)
+    kind = PermutationHash if hashing == "permutation" else ElementwiseHash
+    return kind(rows, columns, compression_ratio, seed)

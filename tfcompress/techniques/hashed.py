@@ -1,0 +1,136 @@
+"""HashedNets: dense layers, and if wanted convolutions, whose weights share fewer stored ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal, get_args
+
+import numpy as np
+from keras import layers, ops
+
+from tfcompress.config import InputError, Training, one_of, require
+from tfcompress.graph import Graph, clone, rewrite
+from tfcompress.layers import HashedConv2D, HashedDense
+from tfcompress.ops import hashing as hashes
+from tfcompress.techniques import _blocks
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
+
+Hashing = Literal["permutation", "elementwise"]
+Include = Literal["dense", "all"]
+Init = Literal["projection", "scratch"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HashedOptions:
+    """Which layers are hashed, and how.
+
+    Attributes:
+        compression_ratio: stored by logical weights of the hashed layers; 1/8 as in Rassadin and
+            Savchenko 2017 and in the first tables of Chen et al. 2015.
+        hashing: `permutation` (files as small as the stored weights) or `elementwise` (the paper's;
+            files of the original size).
+        hash_seed: of the first hashed layer; each further one has the next.
+        hash_bias: whether biases are hashed, too, as Rassadin and Savchenko 2017 did. A file holds
+            them expanded either way.
+        include: `dense` for all dense layers, the last one included, as in both papers, or `all`
+            for convolutions, too, but the first one.
+        init: `projection` starts from the stored weights nearest to the trained ones, `scratch`
+            from new ones in the hashed layers. All other layers keep theirs.
+    """
+
+    compression_ratio: float = 1 / 8
+    hashing: Hashing = "permutation"
+    hash_seed: int = 0
+    hash_bias: bool = False
+    include: Include = "dense"
+    init: Init = "projection"
+
+    def __post_init__(self) -> None:
+        """Refuses what no layer can have."""
+        one_of("option hashing", self.hashing, get_args(Hashing))
+        one_of("option include", self.include, get_args(Include))
+        one_of("option init", self.init, get_args(Init))
+        require(self.hash_seed >= 0, f"option hash_seed must be 0 or more; got {self.hash_seed}")
+        try:
+            hashes.check_ratio(self.compression_ratio, self.hashing)
+        except ValueError as error:
+            raise InputError(f"option {error}") from error
+
+
+def _transform(candidate: Candidate, options: HashedOptions) -> Candidate:
+    flat = clone(candidate.model)
+    graph = Graph.of(flat)
+    replace: dict[str, Any] = {}
+    lines = list(candidate.layers)
+    for name, layer in graph.operations.items():
+        if not _blocks.weighted(layer):
+            continue
+        why = _why_kept(graph, name, options)
+        if why is None:
+            new = _hashed(layer, options, options.hash_seed + len(replace))
+            logical, stored = math.prod(layer.kernel.shape), math.prod(new.kernel.shape)
+            if stored < logical:
+                replace[name] = new
+                text = f"{options.hashing}: {stored:,} of {logical:,} weights stored"
+                lines.append(LayerLine(name, type(layer).__name__, "hashed", text))
+                continue
+            why = f"too small to gain: {stored:,} of {logical:,} weights would be stored"
+        lines.append(LayerLine(name, type(layer).__name__, "kept", why))
+    if not replace:
+        reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
+        raise InputError(f"no layer of model '{flat.name}' can be hashed ({reasons})")
+    return Candidate(rewrite(flat, replace), tuple(lines))
+
+
+def _why_kept(graph: Graph, name: str, options: HashedOptions) -> str | None:
+    """Why a weighted layer stays, or None if it is to be hashed."""
+    layer = graph.operations[name]
+    if type(layer) is layers.Dense:
+        return None
+    if type(layer) is not layers.Conv2D:
+        return f"{type(layer).__name__} has no hashed form here: only Dense and Conv2D do"
+    if options.include == "dense":
+        return "convolution: option include=all hashes it"
+    if _blocks.first(graph, name):
+        return "first weighted layer: few weights, and it sees the image itself"
+    if layer.groups != 1:
+        return f"{layer.groups} groups; hashed convolutions have none"
+    if layer.data_format != "channels_last":
+        return "data_format is channels_first; hashed layers take channels_last"
+    return None
+
+
+def _hashed(layer: Any, options: HashedOptions, seed: int) -> Any:
+    """The hashed layer of the same shape, settings and name, built."""
+    kind = HashedDense if type(layer) is layers.Dense else HashedConv2D
+    new = kind.from_config(
+        {
+            **layer.get_config(),
+            "compression_ratio": options.compression_ratio,
+            "hashing": options.hashing,
+            "hash_seed": seed,
+            "hash_bias": options.hash_bias,
+        }
+    )
+    new.build(tuple(layer.get_build_config()["input_shape"]))
+    if options.init == "projection":
+        bias = np.asarray(ops.convert_to_numpy(layer.bias)) if layer.use_bias else None
+        new.project(np.asarray(ops.convert_to_numpy(layer.kernel)), bias)
+    return new
+
+
+def _training(options: HashedOptions) -> Training:
+    return Training(epochs=10, distillation_weight=0.7, distillation_temperature=4.0)
+
+
+TECHNIQUE = Technique(
+    name="hashed",
+    summary="dense layers whose weights share 8 times fewer stored ones (HashedNets)",
+    reference="Chen, Wilson, Tyree, Weinberger, Chen 2015, arXiv:1504.04788, section 4",
+    options=HashedOptions,
+    start=Start.TRAINED,
+    transform=_transform,
+    training=_training,
+    storage="float32",
+)

@@ -1,0 +1,28 @@
+"""Tucker decomposition: convolutions as 1x1, a small core, 1x1."""
+
+from __future__ import annotations
+
+from tfcompress.config import Training
+from tfcompress.layers import TuckerConv2D
+from tfcompress.techniques._factorise import SpectrumOptions, factorise, training
+from tfcompress.techniques.base import Candidate, Start, Technique
+
+
+def _transform(candidate: Candidate, options: SpectrumOptions) -> Candidate:
+    return factorise(candidate, options, (TuckerConv2D,), title="tucker", spatial_only=True)
+
+
+def _training(options: SpectrumOptions) -> Training:
+    return training()
+
+
+TECHNIQUE = Technique(
+    name="tucker",
+    summary="convolutions as 1x1, a small core and 1x1 (Tucker decomposition)",
+    reference="Kim, Park, Yoo, Choi, Yang, Shin 2016, arXiv:1511.06530, section 3",
+    options=SpectrumOptions,
+    start=Start.TRAINED,
+    transform=_transform,
+    training=_training,
+    storage="float32",
+)
