@@ -153,15 +153,26 @@ def test_gradient_of_the_expansion_sums_places(
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["permutation", "elementwise"])
+@pytest.mark.parametrize("in_parts", [False, True])
 @pytest.mark.parametrize(("rows", "columns", "ratio"), CASES)
-def test_gradients_of_the_product_are_the_expansions(rows, columns, ratio):
-    plan = hashing.PermutationHash(rows, columns, ratio, seed=2)
+def test_product_and_its_gradients_are_the_expansions(
+    rows, columns, ratio, kind, in_parts, monkeypatch
+):
+    if in_parts:
+        monkeypatch.setattr(hashing, "SORTED_UP_TO", 0)
+        monkeypatch.setattr(hashing, "_AT_ONCE", 2 * columns)
+    plan = hashing.make(kind, rows, columns, ratio, 2)
     x, weights, upstream = draw((3, rows), 1), draw(plan.stored_shape), draw((3, columns), 2)
-    found = checks.gradients(lambda x, w: ops.sum(plan.product(x, w) * upstream), x, weights)
-    expanded, _ = permutation(weights, rows, columns, plan.blocks, 2)
-    np.testing.assert_allclose(found[0], upstream @ expanded.T, rtol=1e-4, atol=1e-5)
-    (of_weights,) = checks.gradients(lambda w: ops.sum(plan.expand(w) * (x.T @ upstream)), weights)
-    np.testing.assert_allclose(found[1], of_weights, rtol=1e-4, atol=1e-5)
+    expanded = ops.convert_to_numpy(plan.expand(weights))
+    product = ops.convert_to_numpy(plan.product(x, weights))
+    np.testing.assert_allclose(product, x @ expanded, rtol=1e-4, atol=1e-5)
+    of_x, of_weights = checks.gradients(
+        lambda x, w: ops.sum(plan.product(x, w) * upstream), x, weights
+    )
+    np.testing.assert_allclose(of_x, upstream @ expanded.T, rtol=1e-4, atol=1e-5)
+    (expected,) = checks.gradients(lambda w: ops.sum(plan.expand(w) * (x.T @ upstream)), weights)
+    np.testing.assert_allclose(of_weights, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_leading_axes_are_expanded_each():

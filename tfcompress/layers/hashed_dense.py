@@ -112,7 +112,7 @@ class HashedDense(HashedWeights, keras.layers.Dense):
             outputs = self.positions.product(ops.reshape(inputs, (-1, inputs.shape[-1])), weights)
             outputs = ops.reshape(outputs, (*lead, self.units))
         else:
-            outputs = ops.matmul(inputs, self.positions.expand(weights))
+            outputs = self.positions.product(inputs, weights)
         if self.use_bias:
             outputs = ops.add(outputs, self.logical_bias())
         return outputs if self.activation is None else self.activation(outputs)

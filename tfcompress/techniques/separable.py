@@ -20,6 +20,10 @@ from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
 Init = Literal["scratch", "factorise"]
 DepthwiseActivation = Literal["relu", "linear"]
 
+# Of the new layers' batch statistics, which at first are those of other weights: with Keras's 0.99
+# a fifth of them is left after 160 steps, an epoch on 10,000 images, and the network guesses.
+_MOMENTUM = 0.9
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SeparableOptions:
@@ -139,7 +143,7 @@ def _separable(
     layer: Any, bn: Any, activation: Any, options: SeparableOptions
 ) -> DepthwiseSeparable:
     """The separable layer of the same shape and name; batch normalisation makes biases useless."""
-    like = {"momentum": bn.momentum, "epsilon": bn.epsilon} if bn else {}
+    like = {"epsilon": bn.epsilon} if bn else {}
     return DepthwiseSeparable(
         layer.filters,
         layer.kernel_size,
@@ -149,6 +153,7 @@ def _separable(
         dilation_rate=layer.dilation_rate,
         activation=activation,
         depthwise_activation=options.depthwise_activation,
+        momentum=_MOMENTUM,
         name=layer.name,
         **like,
     )
