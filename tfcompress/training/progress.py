@@ -57,7 +57,7 @@ class Progress:
 def duration(seconds: float) -> str:
     """Seconds in the unit that reads best.
 
-    >>> duration(48.2), duration(200), duration(7300)
+    >>> duration(48.2), duration(200), duration(7320)
     ('48 s', '3 min 20 s', '2 h 2 min')
     """
     whole = round(seconds)
