@@ -14,6 +14,7 @@ from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import BinaryConv2D, BinaryDense
 from tfcompress.techniques import _blocks
 from tfcompress.techniques._blocks import Block
+from tfcompress.techniques._recipes import WeightOptions
 from tfcompress.techniques.base import Candidate, LayerLine
 
 # PReLU's slope at the start (He et al. 2015, arXiv:1502.01852, section 2.1).
@@ -39,6 +40,24 @@ def _why_kept(graph: Graph, name: str) -> str | None:
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         return "data_format is channels_first; binary layers take channels_last"
     return None
+
+
+def transform(
+    *, binarize_inputs: bool, binarize_kernel: bool
+) -> Callable[[Candidate, Any], Candidate]:
+    """A technique's `transform`: `binarise` with what its options say."""
+
+    def apply(candidate: Candidate, options: WeightOptions) -> Candidate:
+        return binarise(
+            candidate,
+            binarize_inputs=binarize_inputs,
+            binarize_kernel=binarize_kernel,
+            activation=options.block_activation,
+            keep_weights=options.keep_weights,
+            clip_value=options.clip_value,
+        )
+
+    return apply
 
 
 def binarise(

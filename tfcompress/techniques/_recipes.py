@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal, get_args
 
 from tfcompress.config import Training, one_of, require
@@ -37,6 +38,11 @@ class WeightOptions:
         require(self.clip_value > 0, f"option clip_value must be positive; got {self.clip_value}")
 
     @property
+    def block_activation(self) -> str:
+        """The activation behind the binary layers: the network's own."""
+        return "keep"
+
+    @property
     def keep_weights(self) -> bool:
         """Whether training starts from the float baseline's weights."""
         return (self.init or ("scratch" if self.recipe == "paper" else "float")) == "float"
@@ -66,8 +72,12 @@ class InputOptions(WeightOptions):
         return self.activation or ("relu" if self.recipe == "paper" else "prelu")
 
 
-def training(options: WeightOptions, epochs: int) -> Training:
-    """The recipe's training; `epochs` are the default recipe's."""
-    if options.recipe == "paper":
-        return Training(epochs=10, optimizer="sgd", learning_rate=1e-3, schedule="constant")
-    return Training(epochs=epochs, distillation_weight=0.7, distillation_temperature=4.0)
+def training(epochs: int) -> Callable[[WeightOptions], Training]:
+    """A technique's `training`: the recipe's; `epochs` are the default recipe's."""
+
+    def settings(options: WeightOptions) -> Training:
+        if options.recipe == "paper":
+            return Training(epochs=10, optimizer="sgd", learning_rate=1e-3, schedule="constant")
+        return Training(epochs=epochs, distillation_weight=0.7, distillation_temperature=4.0)
+
+    return settings

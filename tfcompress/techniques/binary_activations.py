@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-from tfcompress.config import Training
-from tfcompress.techniques import _recipes
-from tfcompress.techniques._binary import binarise
-from tfcompress.techniques.base import Candidate, Start, Technique
-
-
-def _transform(candidate: Candidate, options: _recipes.InputOptions) -> Candidate:
-    return binarise(
-        candidate,
-        binarize_inputs=True,
-        binarize_kernel=False,
-        activation=options.block_activation,
-        keep_weights=options.keep_weights,
-        clip_value=options.clip_value,
-    )
-
-
-def _training(options: _recipes.InputOptions) -> Training:
-    return _recipes.training(options, epochs=20)
-
+from tfcompress.techniques import _binary, _recipes
+from tfcompress.techniques.base import Start, Technique
 
 TECHNIQUE = Technique(
     name="binary_activations",
@@ -32,7 +14,7 @@ TECHNIQUE = Technique(
     ),
     options=_recipes.InputOptions,
     start=Start.TRAINED,
-    transform=_transform,
-    training=_training,
+    transform=_binary.transform(binarize_inputs=True, binarize_kernel=False),
+    training=_recipes.training(epochs=20),
     storage="float32",
 )

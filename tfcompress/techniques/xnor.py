@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-from tfcompress.config import Training
-from tfcompress.techniques import _recipes
-from tfcompress.techniques._binary import binarise
-from tfcompress.techniques.base import Candidate, Start, Technique
-
-
-def _transform(candidate: Candidate, options: _recipes.InputOptions) -> Candidate:
-    return binarise(
-        candidate,
-        binarize_inputs=True,
-        binarize_kernel=True,
-        activation=options.block_activation,
-        keep_weights=options.keep_weights,
-        clip_value=options.clip_value,
-    )
-
-
-def _training(options: _recipes.InputOptions) -> Training:
-    return _recipes.training(options, epochs=20)
-
+from tfcompress.techniques import _binary, _recipes
+from tfcompress.techniques.base import Start, Technique
 
 TECHNIQUE = Technique(
     name="xnor",
@@ -29,7 +11,7 @@ TECHNIQUE = Technique(
     reference="Rastegari, Ordonez, Redmon, Farhadi 2016, arXiv:1603.05279",
     options=_recipes.InputOptions,
     start=Start.TRAINED,
-    transform=_transform,
-    training=_training,
+    transform=_binary.transform(binarize_inputs=True, binarize_kernel=True),
+    training=_recipes.training(epochs=20),
     storage="int8",
 )
