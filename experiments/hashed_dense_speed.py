@@ -4,7 +4,7 @@ Run:
 
     python experiments/hashed_dense_speed.py --output=experiments/results/hashed_dense_speed
 
-About five minutes and 3 GiB of memory. Files are measured interleaved, one thread, batch 1.
+About two minutes and 4 GiB of memory. Files are measured interleaved, one thread, batch 1.
 Training steps are interleaved, too: every round times a step of each layer on the same batch,
 beginning with another one each time; the ratio is the median over rounds. SGD, mean squared error,
 a network of this layer alone.

@@ -8,7 +8,7 @@ with `DIR` where TFDS keeps MNIST. About an hour on two cores with the default 1
 images (`--train_images=60000` takes all, six times as long); `--quick` is one epoch of one seed.
 Each finished training is kept in `runs.json` of the output folder and not repeated.
 
-The nets are the paper's (section 6): 784 inputs in 0..1, 1000 units with ReLU, 10 outputs. The thin
+The nets are the paper's: 784 inputs in 0..1, 1000 units with ReLU, 10 outputs. The thin
 net has as many hidden units as the stored weights of the elementwise net are worth; permutation has
 at least one column of weights a layer, so that its last layer is larger at 1/64: the counts are in
 the table. All are trained alike: Adam with cosine decay, batch 64, the same learning rate, on the

@@ -31,8 +31,9 @@ class HashedConv2D(HashedWeights, keras.layers.Conv2D):
     `"permutation"` isn't the paper's: the filters are cut into blocks q of R = ceil(ratio *
     filters), which use the same R filters, each on its own permutation p_q of the input's channels
     with its own signs xi_q. A file holds w and 4 bytes for each channel and block, at the price of
-    a copy of the input for each block: it computes the logical layer's products and is slower than
-    the plain layer, so this saves space, not time.
+    a copy of the input for each block: it computes the logical layer's products and takes longer
+    than the plain layer (3x3 at 1/8: 1.4 times for 512 channels at 14x14, 3.5 for 128 at 16x16, 6.5
+    for 64 at 32x32). This saves space, not time.
 
     Both expand V for training, which costs little beside the convolution itself for
     `"permutation"`. `hash_seed` and `gradient_scale` are as `HashedDense` explains them.

@@ -27,22 +27,26 @@ class HashedDense(HashedWeights, keras.layers.Dense):
 
     `"elementwise"` is the paper's: a hash h chooses a bucket for every logical weight, another hash
     xi its sign. It saves parameters, and neither time nor space elsewhere: V is expanded in each
-    step (a step takes several times the dense layer's), and a `.tflite` file of it holds V. A share
-    of exp(-1 / ratio) of the buckets stays empty.
+    step (4096x4096 at 1/8: 8 to 11 times a dense layer's step at batch 128, 18 times at 20), its
+    positions take 5 to 13 bytes for each logical weight, and a `.tflite` file of it holds V. A
+    share of exp(-1 / ratio) of the buckets stays empty.
 
     `"permutation"` isn't the paper's, but fast and small everywhere. The outputs are cut into
     blocks q of R = ceil(ratio * units) units; all blocks use the one matrix w of (inputs, R), each
     on its own permutation p_q of the inputs with its own signs xi_q. Where 1 / ratio divides the
     units, each stored weight stands in exactly 1 / ratio places. V is never expanded, and a file
-    holds w and 4 bytes for each input and block. There is nothing to gain in time below about 1024
-    units, in space where R + 1 / ratio comes near to the units, and the step costs more the
-    smaller the ratio is.
+    holds w and 4 bytes for each input and block. 4096x4096 at 1/8: a file 7.9 times smaller at
+    0.21 of the latency, a step 0.4 of the dense layer's at batch 20, the same at 128. There is
+    nothing to gain in time below about 1024 units, nor in space where R + 1 / ratio comes near to
+    the units; steps take longer as the ratio falls.
 
     Positions and signs are a function of `hash_seed`, not stored. The factor s, `gradient_scale`,
     is a departure from the paper: a stored weight sums the gradients of 1 / ratio logical ones, so
-    that SGD diverges at a rate that the dense layer trains with (on MNIST at 1/64 and 0.2, not at
-    0.1); with s = sqrt(ratio) it trains at both. Adam and others that divide by the gradient's size
-    don't feel s. `kernel_regularizer` and `kernel_constraint` act on the stored weights, unscaled.
+    that SGD diverges at a rate that the dense layer trains with (on MNIST at 1/64, 0.2 with
+    momentum 0.9: the loss rises to 780 in three epochs for "permutation", to 2e10 for
+    "elementwise"; with s = sqrt(ratio) it falls to 0.15 and 0.14, the dense layer's to 0.12). Adam
+    and others that divide by the gradient's size don't feel s, and train at the dense layer's rate
+    with any. `kernel_regularizer` and `kernel_constraint` act on the stored weights, unscaled.
 
     Args:
         units: as in `keras.layers.Dense`.

@@ -19,12 +19,13 @@ import keras
 import numpy as np
 from keras import ops
 
-# Above so many logical weights the sums of an elementwise gradient are scattered: sorted reading
-# jumps through an array that no cache holds any more. Up to it, sorted sums take a third of the
-# time (1000x1000: 7 and 27 ms at 1/8, 19 and 58 at 1/64; 2048x2048: 228 and 185 at 1/8).
-SORTED_UP_TO = 2**21
-# Logical weights that are hashed or expanded at a time. Not below SORTED_UP_TO.
-_AT_ONCE = 2**22
+# Logical weights that are hashed or expanded at a time: so many stay in a cache, and memory is
+# bounded.
+_AT_ONCE = 2**20
+# Up to so many logical weights the gradient's sums are of sorted buckets, above it scattered. At
+# 1/8 they took, sorted and scattered, 7 and 27 ms (1000x1000), 280 and 470 ms (4096x4096, in 16
+# parts; in one part 2140 and 2030 ms); but sorting takes 8 bytes a logical weight.
+SORTED_UP_TO = 2**24
 
 
 def _mix(keys: np.ndarray) -> np.ndarray:
@@ -128,8 +129,8 @@ class ElementwiseHash:
     gradient  dL/dw[k] = sum over h(i, j) = k of xi(i, j) * dL/dV[i, j]
     ```
 
-    The positions of one layer take 4 bytes for each logical weight, and 12 where the gradient sums
-    sorted buckets (up to `SORTED_UP_TO` logical weights).
+    Positions and signs take 5 bytes for each logical weight, and 13 where the gradient sums sorted
+    buckets (up to `SORTED_UP_TO` logical weights).
 
     Args:
         rows, columns: shape of the logical matrix.
@@ -141,96 +142,81 @@ class ElementwiseHash:
 
     Reference:
         Chen, Wilson, Tyree, Weinberger, Chen 2015, "Compressing Neural Networks with the Hashing
-        Trick", arXiv:1504.04788, sections 4.1 to 4.3, equations 3, 7 and 12.
+        Trick", arXiv:1504.04788, section 4.
     """
 
     def __init__(self, rows: int, columns: int, compression_ratio: float, seed: int) -> None:
         self.shape = (rows, columns)
         self.buckets = bucket_count(compression_ratio, rows * columns)
         self.stored_shape = (self.buckets,)
-        # Places in [w, -w]: a bucket, and as many further on where the sign is negative.
-        places = np.empty(self.shape, np.int32)
-        step = max(1, _AT_ONCE // columns)
-        for first in range(0, rows, step):
-            block = np.arange(first, min(first + step, rows))[:, None]
-            bits = hash_pairs(block, np.arange(columns), seed)
-            places[first : first + step] = (
-                (bits >> np.uint64(32)) * np.uint64(self.buckets) >> np.uint64(32)
-            ) + (bits & np.uint64(1)) * np.uint64(self.buckets)
-        self._places = places
-
-    @functools.cached_property
-    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
-        """The logical weights' positions in the order of their places, and those places."""
-        flat = self._places.ravel()
-        order = np.argsort(flat, kind="stable").astype(np.int32)
-        return order, flat[order]
+        self.places = np.empty(self.shape, np.int32)
+        self.signs = np.empty(self.shape, np.int8)
+        self._orders: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._step = max(1, _AT_ONCE // columns)
+        for first in range(0, rows, self._step):
+            some = slice(first, first + self._step)
+            bits = hash_pairs(np.arange(rows)[some, None], np.arange(columns), seed)
+            self.places[some] = (bits >> np.uint64(32)) * np.uint64(self.buckets) >> np.uint64(32)
+            self.signs[some] = 1 - 2 * (bits & np.uint64(1)).astype(np.int8)
 
     def expand(self, weights: Any) -> Any:
         """(K,) to the logical (rows, columns), with the gradient above."""
-        return self._expand(_with_negatives(weights), 0, self.shape[0])
+        return ops.concatenate([part for _, part in self._parts(weights)])
 
     def product(self, x: Any, weights: Any) -> Any:
-        """`x @ expand(weights)` for (..., rows): (..., columns).
-
-        Large matrices are expanded some rows at a time, which takes less memory and about half the
-        time (4096x4096 at batch 20).
-        """
-        rows, columns = self.shape
-        signed = _with_negatives(weights)
-        step = max(1, _AT_ONCE // columns)
-        parts = [
-            ops.matmul(x[..., first : first + step], self._expand(signed, first, first + step))
-            for first in range(0, rows, step)
-        ]
+        """`x @ expand(weights)` for (..., rows), in parts without the whole: (..., columns)."""
+        parts = [ops.matmul(x[..., some], part) for some, part in self._parts(weights)]
         return functools.reduce(ops.add, parts)
 
-    def _expand(self, signed: Any, first: int, last: int) -> Any:
-        """[w, -w] to some rows of the logical matrix."""
-        places = self._places[first:last]
+    def _parts(self, weights: Any) -> list[tuple[slice, Any]]:
+        """The logical matrix, some rows at a time."""
+        # Of a copy: of a variable, TensorFlow would want a second gradient when it runs eagerly.
+        weights = ops.copy(weights)
+        ranges = [slice(i, i + self._step) for i in range(0, self.shape[0], self._step)]
+        return [(some, self._expand(weights, some)) for some in ranges]
+
+    def _expand(self, weights: Any, some: slice) -> Any:
+        """(K,) to some rows of the logical matrix."""
 
         @ops.custom_gradient
-        def function(signed: Any) -> Any:
+        def function(weights: Any) -> Any:
             def gradient(*args: Any, upstream: Any = None) -> Any:
                 upstream = args[0] if upstream is None else upstream
                 # Half precision is too coarse to sum many values in.
-                values = ops.reshape(ops.cast(upstream, "float32"), (-1,))
-                return ops.cast(self._sums(values, places.ravel()), upstream.dtype)
+                values = ops.cast(upstream, "float32") * ops.cast(self.signs[some], "float32")
+                return ops.cast(self._sums(ops.reshape(values, (-1,)), some), upstream.dtype)
 
-            return ops.take(signed, places, axis=0), gradient
+            values = ops.take(weights, self.places[some], axis=0)
+            return values * ops.cast(self.signs[some], values.dtype), gradient
 
-        return function(signed)
+        return function(weights)
 
-    def _sums(self, values: Any, places: np.ndarray) -> Any:
-        """Sums of the values at each place of [w, -w]: (2 * K,)."""
-        if self._places.size > SORTED_UP_TO:
-            return ops.segment_sum(values, places, num_segments=2 * self.buckets)
-        order, places = self._sorted
+    def _sums(self, values: Any, some: slice) -> Any:
+        """Sums in each bucket of values that belong to some rows: (K,)."""
+        places = self.places[some].ravel()
+        if self.places.size > SORTED_UP_TO:
+            return ops.segment_sum(values, places, num_segments=self.buckets)
+        if some.start not in self._orders:
+            order = np.argsort(places, kind="stable").astype(np.int32)
+            self._orders[some.start] = order, places[order]
+        order, places = self._orders[some.start]
         # TensorFlow's sorted sum counts the segments itself, JAX's wants to be told.
         found = int(places[-1]) + 1
         count = None if keras.backend.backend() == "tensorflow" else found
         values = ops.take(values, order, axis=0)
         sums = ops.segment_sum(values, places, num_segments=count, sorted=True)
-        return ops.pad(sums, [(0, 2 * self.buckets - found)])
+        return ops.pad(sums, [(0, self.buckets - found)])
 
     def project(self, kernel: np.ndarray) -> np.ndarray:
         """The stored weights whose expansion is nearest to a (rows, columns) matrix: bucket means.
 
         Empty buckets get 0.
         """
-        kernel = np.asarray(kernel, np.float64).ravel()
-        places = self._places.ravel()
-        sums = np.bincount(places, kernel, 2 * self.buckets)
-        counts = np.bincount(places, minlength=2 * self.buckets)
-        signed = sums[: self.buckets] - sums[self.buckets :]
-        total = counts[: self.buckets] + counts[self.buckets :]
-        return (signed / np.maximum(total, 1)).astype(np.float32)
-
-
-def _with_negatives(weights: Any) -> Any:
-    """[w, -w], of a copy: of a variable, TensorFlow would want a second gradient when eager."""
-    weights = ops.copy(weights)
-    return ops.concatenate([weights, -weights])
+        signed = np.asarray(kernel, np.float64).ravel() * self.signs.ravel()
+        places = self.places.ravel()
+        sums = np.bincount(places, signed, self.buckets)
+        counts = np.bincount(places, minlength=self.buckets)
+        return (sums / np.maximum(counts, 1)).astype(np.float32)
 
 
 class PermutationHash:
@@ -291,10 +277,10 @@ class PermutationHash:
         """`x @ expand(weights)` for (batch, rows), without the expansion: (batch, columns)."""
         rows, width = self.stored_shape
         # Inputs as rows of a batch's values: a gather then moves whole rows, forward and back.
-        x = self.gather(ops.transpose(x))  # (rows, blocks, batch)
-        y = ops.matmul(ops.transpose(weights), ops.reshape(x, (rows, -1)))  # (R, blocks * batch)
-        y = ops.transpose(ops.reshape(y, (width, self.blocks, -1)), (2, 1, 0))
-        return ops.reshape(y, (-1, self.blocks * width))[:, : self.shape[1]]
+        x = ops.reshape(self.gather(ops.transpose(x)), (rows, -1))  # (rows, blocks * batch)
+        y = ops.reshape(ops.matmul(ops.transpose(x), weights), (self.blocks, -1, width))
+        y = ops.reshape(ops.transpose(y, (1, 0, 2)), (-1, self.blocks * width))
+        return y[:, : self.shape[1]]
 
     def project(self, kernel: np.ndarray) -> np.ndarray:
         """The stored weights whose expansion is nearest to (..., rows, columns): means."""
