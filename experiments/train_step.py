@@ -27,7 +27,7 @@ from tfcompress.training.fit import make_optimizer
 
 BATCH = 64
 STEPS = 5
-ROUNDS = 40
+ROUNDS = 100
 
 
 def networks(model: str) -> dict[str, keras.Model]:
