@@ -209,3 +209,17 @@ def test_tensorboard_without_its_package(picture_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"tfcompress\[tensorboard\]"):
         pipeline.plan(config(picture_folder, tmp_path, tensorboard=True))
+
+
+def test_the_control_is_not_trained_again(picture_folder, tmp_path):
+    job = pipeline.plan(config(picture_folder, tmp_path, technique="baseline", epochs=3))
+    assert (job.baseline.epochs, job.compressed.epochs) == (3, 0)
+
+
+def test_a_users_model_is_trained_only_if_asked(finished, picture_folder, tmp_path):
+    _, _, output = finished
+    own = {"model": str(output / "baseline.keras"), "options": {}, "technique": "bwn"}
+    job = pipeline.plan(config(picture_folder, tmp_path, epochs=3, **own))
+    assert (job.baseline.epochs, job.compressed.epochs) == (0, 3)
+    job = pipeline.plan(config(picture_folder, tmp_path, baseline_epochs=2, **own))
+    assert job.baseline.epochs == 2

@@ -144,7 +144,7 @@ def _with_flags(
 ) -> Training:
     """A stage's training with the user's settings in place of its own."""
     changed = dict(options)
-    if epochs is None and training is not _USERS_BASELINE:
+    if epochs is None and training.epochs:  # What isn't trained by itself isn't by --epochs.
         epochs = config.epochs
     flags = {
         "epochs": epochs,
