@@ -8,6 +8,7 @@ import pytest
 
 from tfcompress import pipeline, training
 from tfcompress.config import InputError, RunConfig
+from tfcompress.plan import plan
 from tfcompress.runtime import LiteModel
 
 # What others rely on, from the design.
@@ -47,7 +48,7 @@ def finished(picture_folder, tmp_path_factory):
     """A finished xnor run: its config, result and folder."""
     output = tmp_path_factory.mktemp("runs") / "deep" / "xnor"
     settings = config(picture_folder, output)
-    return settings, pipeline.run(settings), output
+    return settings, pipeline.run(plan(settings)), output
 
 
 def test_writes_everything_and_nothing_else(finished):
@@ -75,8 +76,8 @@ def test_report_says_what_the_files_are(finished, picture_folder):
     for title in ("baseline", "compressed"):
         path = output / f"{title}.tflite"
         assert getattr(result, title).size_bytes == path.stat().st_size
-    job = pipeline.plan(settings)
-    images = pipeline._load_data(job)
+    job = plan(settings)
+    images = pipeline._load_data(job, None)
     right = []
     lite = LiteModel(output / "compressed.tflite")
     for batch, labels in images.batches("test", 4):
@@ -98,8 +99,8 @@ def test_history_has_every_epoch_of_both(finished):
 
 def test_file_equals_the_saved_keras_model(finished, picture_folder):
     settings, _, output = finished
-    job = pipeline.plan(settings)
-    images = pipeline._load_data(job)
+    job = plan(settings)
+    images = pipeline._load_data(job, None)
     x = images.representative(40)
     model = keras.saving.load_model(output / "compressed.keras", compile=False)
     expected = training.logits(model, x)
@@ -111,7 +112,7 @@ def test_file_equals_the_saved_keras_model(finished, picture_folder):
 def test_a_finished_run_is_only_shown(finished, capsys):
     settings, result, output = finished
     before = {path: path.stat().st_mtime_ns for path in output.iterdir()}
-    again = pipeline.run(settings)
+    again = pipeline.run(plan(settings))
     assert again.to_json() == result.to_json()
     assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == before
     assert "--noresume repeats it" in capsys.readouterr().out
@@ -119,8 +120,9 @@ def test_a_finished_run_is_only_shown(finished, capsys):
 
 def test_other_settings_do_not_overwrite(finished, picture_folder):
     _, _, output = finished
+    job = plan(config(picture_folder, output, seed=5))
     with pytest.raises(InputError, match=r"other settings \(seed\).*--noresume"):
-        pipeline.run(config(picture_folder, output, seed=5))
+        pipeline.run(job)
 
 
 def test_the_users_own_model(finished, picture_folder, tmp_path):
@@ -134,7 +136,7 @@ def test_the_users_own_model(finished, picture_folder, tmp_path):
         benchmark=("none",),
         normalization="standardize",
     )
-    result = pipeline.run(settings)
+    result = pipeline.run(plan(settings))
     assert result.histories["baseline"] == []
     assert result.baseline.latency_ms_p50 is None
     assert result.ratio["latency"] is None
@@ -158,10 +160,10 @@ def test_resumes_to_the_same_weights(finished, picture_folder, tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr("tfcompress.training.progress.Progress.step", die)
         with pytest.raises(Killed):
-            pipeline.run(again)
+            pipeline.run(plan(again))
     assert (tmp_path / "again" / ".tfcompress" / "baseline.npz").exists()
     assert not (tmp_path / "again" / "report.json").exists()
-    pipeline.run(again)
+    pipeline.run(plan(again))
     weights = [
         keras.saving.load_model(folder / "compressed.keras", compile=False).get_weights()
         for folder in (output, tmp_path / "again")
@@ -173,8 +175,9 @@ def test_resumes_to_the_same_weights(finished, picture_folder, tmp_path, monkeyp
 def test_failing_before_the_start_leaves_nothing(picture_folder, tmp_path):
     # 16x16 pictures are too small for SqueezeNet's pools.
     settings = config(picture_folder, tmp_path / "a" / "b", model="vgg16", options={})
+    job = plan(settings)
     with pytest.raises(InputError, match="vgg16"):
-        pipeline.run(settings)
+        pipeline.run(job)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -190,8 +193,9 @@ def test_command_repeats_the_run():
 
 def test_a_strangers_files_are_left_alone(picture_folder, tmp_path):
     (tmp_path / "report.md").write_text("mine")
+    job = plan(config(picture_folder, tmp_path, resume=False))
     with pytest.raises(InputError, match=r"holds report.md.*another --output_dir"):
-        pipeline.run(config(picture_folder, tmp_path, resume=False))
+        pipeline.run(job)
     assert (tmp_path / "report.md").read_text() == "mine"
 
 
@@ -200,26 +204,45 @@ def test_tensorboard_logs(picture_folder, tmp_path):
     settings = config(
         picture_folder, tmp_path / "out", epochs=1, benchmark=("none",), tensorboard=True
     )
-    pipeline.run(settings)
-    for stage in ("baseline", "compressed"):
+    pipeline.run(plan(settings))
+    for stage in ("baseline", "compressed-xnor"):
         assert list((tmp_path / "out" / "tensorboard" / stage).rglob("events.out.tfevents*"))
 
 
 def test_tensorboard_without_its_package(picture_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    settings = config(picture_folder, tmp_path, tensorboard=True)
     with pytest.raises(InputError, match=r"tfcompress\[tensorboard\]"):
-        pipeline.plan(config(picture_folder, tmp_path, tensorboard=True))
+        plan(settings)
 
 
 def test_the_control_is_not_trained_again(picture_folder, tmp_path):
-    job = pipeline.plan(config(picture_folder, tmp_path, technique="baseline", epochs=3))
-    assert (job.baseline.epochs, job.compressed.epochs) == (3, 0)
+    job = plan(config(picture_folder, tmp_path, technique="baseline", epochs=3))
+    assert (job.baseline.epochs, job.steps[0].training.epochs) == (3, 0)
 
 
 def test_a_users_model_is_trained_only_if_asked(finished, picture_folder, tmp_path):
     _, _, output = finished
     own = {"model": str(output / "baseline.keras"), "options": {}, "technique": "bwn"}
-    job = pipeline.plan(config(picture_folder, tmp_path, epochs=3, **own))
-    assert (job.baseline.epochs, job.compressed.epochs) == (0, 3)
-    job = pipeline.plan(config(picture_folder, tmp_path, baseline_epochs=2, **own))
+    job = plan(config(picture_folder, tmp_path, epochs=3, **own))
+    assert (job.baseline.epochs, job.steps[0].training.epochs) == (0, 3)
+    job = plan(config(picture_folder, tmp_path, baseline_epochs=2, **own))
     assert job.baseline.epochs == 2
+
+
+def test_a_chain_of_two(finished, picture_folder, tmp_path):
+    _, _, output = finished
+    settings = config(
+        picture_folder,
+        tmp_path / "chain",
+        model=str(output / "baseline.keras"),
+        normalization="standardize",
+        technique="svd+hashed",
+        options={"svd.macs_ratio": "0.5", "compression_ratio": "0.5"},
+        benchmark=("none",),
+    )
+    result = pipeline.run(plan(settings))
+    assert {line["action"] for line in result.layers} >= {"factorised", "hashed"}
+    assert [row["epoch"] for row in result.histories["compressed"]] == [1, 2, 3, 4]
+    assert result.technique == "svd+hashed"
+    assert result.ratio["parameters"] < 1

@@ -34,7 +34,7 @@ def test_list_names_everything(capsys):
     ("words", "message"),
     [
         (["--technique=xnr"], "unknown technique 'xnr': did you mean 'xnor'?"),
-        (["--technique=xnor+bwn"], "chains"),
+        (["--technique=xnor+xnor"], "twice"),
         (["--model=vgg17"], "unknown model 'vgg17': did you mean 'vgg16'?"),
         (["--model=missing.keras"], "no model file missing.keras"),
         (["--dataset=cifar11"], "unknown data set 'cifar11'"),

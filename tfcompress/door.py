@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from tfcompress import data as datasets
-from tfcompress import techniques, training
-from tfcompress.config import InputError, Training
+from tfcompress import techniques
+from tfcompress.config import InputError, Training, unknown_name
 from tfcompress.data.dataset import Dataset
 from tfcompress.training.progress import Progress
 
@@ -19,8 +19,8 @@ def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model
 
     Args:
         model: functional or Sequential; it stays as it is.
-        technique: a name of `tfcompress.techniques.names()`.
-        options: the technique's own, such as `activation="relu"`.
+        technique: a name of `tfcompress.techniques.names()`, or several as in `cp+hashed`.
+        options: the techniques' own, such as `activation="relu"`.
 
     Returns:
         A new functional model with weights of its own.
@@ -28,9 +28,27 @@ def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model
     Raises:
         InputError: an unknown technique or option, or a model that it can't be applied to.
     """
-    method = techniques.get(technique)
     candidate = techniques.Candidate(model)
-    return method.transform(candidate, method.make_options(**options)).model
+    for method, own in _options(technique, options):
+        candidate = method.transform(candidate, method.make_options(**own))
+    return candidate.model
+
+
+def _options(
+    technique: str, options: dict[str, Any]
+) -> list[tuple[techniques.Technique, dict[str, Any]]]:
+    """Each technique of a chain with the options that are its own.
+
+    Raises:
+        InputError: an unknown technique, or an option that none of them has.
+    """
+    chain = techniques.chain(technique)
+    own, taken = techniques.distribute(chain, options)
+    for key in options:
+        if key not in taken:
+            known = {field.name for one in chain for field in dataclasses.fields(one.options)}
+            raise unknown_name(f"option of {technique}", key, known)
+    return [(method, own[method.name]) for method in chain]
 
 
 def compress(
@@ -47,15 +65,15 @@ def compress(
     Args:
         model: trained, functional or Sequential; it stays as it is, and teaches if the
             technique's recipe distils.
-        technique: a name of `tfcompress.techniques.names()`.
+        technique: a name of `tfcompress.techniques.names()`, or several as in `cp+hashed`.
         data: a `tfcompress.data.Dataset`; or `(x, y)` or `((x, y), (x_test, y_test))` arrays, or a
             `tf.data` pipeline of images and labels, which is read into memory. Images are in
             0..255 or 0..1 and reach the model in that range, as 8-bit values; a `Dataset` says
             itself how they are normalised.
         seed: of the training.
         verbose: whether a line is printed for each epoch.
-        options: the technique's own, and fields of `tfcompress.config.Training`, such as
-            `epochs=5`.
+        options: the techniques' own, and fields of `tfcompress.config.Training`, such as
+            `epochs=5`. In a chain `**{"cp.rank": 8}` is cp's alone.
 
     Returns:
         A new functional Keras model, to be saved, evaluated or given to `tfcompress.export`.
@@ -63,25 +81,25 @@ def compress(
     Raises:
         InputError: an unknown technique or option, or data that don't fit the model.
     """
-    method = techniques.get(technique)
     fields = {field.name for field in dataclasses.fields(Training)}
     chosen = {key: value for key, value in options.items() if key in fields}
-    own = method.make_options(**{k: v for k, v in options.items() if k not in fields})
-    settings = dataclasses.replace(method.training(own), **chosen)
+    steps = []
+    for method, values in _options(technique, {k: options[k] for k in options.keys() - fields}):
+        own = method.make_options(**values)
+        settings = dataclasses.replace(method.training(own), **chosen)
+        steps.append(techniques.Step(method, own, settings))
     images = _dataset(data)
     check_fit(model, images)
-    keras.utils.set_random_seed(seed)
-    candidate = method.transform(techniques.Candidate(model), own)
-    progress = Progress(technique, settings.epochs) if verbose else None
-    training.fit(
-        candidate.model,
-        images,
-        settings,
-        seed=seed,
-        teacher=model,
-        on_epoch=progress.epoch if progress else None,
-        on_step=progress.step if progress else None,
-    )
+
+    def how(title: str, _: techniques.Candidate, settings: Training) -> dict[str, Any]:
+        if not verbose:
+            return {}
+        progress = Progress(title, settings.epochs)
+        return {"on_epoch": progress.epoch, "on_step": progress.step}
+
+    samples = images.representative(techniques.SAMPLES, seed)
+    candidate = techniques.Candidate(model, samples=samples)
+    candidate, _ = techniques.apply(candidate, steps, images, seed=seed, teacher=model, how=how)
     return candidate.model
 
 

@@ -8,12 +8,13 @@ import importlib.metadata
 import platform
 import shlex
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 import tfcompress
-from tfcompress import benchmark, data, graph, models, report, training
+from tfcompress import benchmark, data, graph, models, report, techniques, training
 from tfcompress.benchmark.machine import machine
 from tfcompress.config import NORMALIZATIONS, RunConfig, Training
 from tfcompress.data.dataset import Dataset, Normalization
@@ -21,23 +22,25 @@ from tfcompress.door import check_fit
 from tfcompress.export import Exported, export
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
-from tfcompress.plan import Plan, plan
+from tfcompress.plan import Plan
 from tfcompress.runtime import LiteModel
 from tfcompress.techniques import Candidate
 from tfcompress.training.progress import Progress
 from tfcompress.workspace import Workspace
 
 PARITY_IMAGES = 200
+# Of images larger than 64 pixels, where a user's model takes any size.
+_NATIVE_SIZE = 224
 _PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "ai-edge-quantizer", "numpy")
 
 
-def run(config: RunConfig) -> report.RunResult:
+def run(job: Plan) -> report.RunResult:
     """Trains, compresses, exports, checks, measures and reports.
 
     A run that was stopped goes on where it was; one that is finished already is only shown.
 
     Args:
-        config: what to do.
+        job: what to do, as `plan` made it of the flags.
 
     Returns:
         The result; its files stand in the output folder.
@@ -48,15 +51,16 @@ def run(config: RunConfig) -> report.RunResult:
         BenchmarkError: a file couldn't be measured; the trained models are kept.
         Stopped: Ctrl-C; what was trained is kept.
     """
-    job = plan(config)
-    with Workspace(job.output_dir, job.to_json(), versions(), resume=config.resume) as space:
+    resume = job.config.resume
+    with Workspace(job.output_dir, job.to_json(), versions(), resume=resume) as space:
         done = space.finished()
         if done:
             _say("resume", f"{space.folder} holds this run, finished; --noresume repeats it")
             return done
-        images = _load_data(job)
-        model = _load_model(job, images)
-        images = _normalised(images, model, config.normalization)
+        own = models.load(job.config.model) if models.is_file(job.config.model) else None
+        images = _load_data(job, own)
+        model = own or _build(job, images)
+        images = _normalised(images, model, job.config.normalization)
         check_fit(model, images)
         space.begin()
         return _stages(job, space, images, model)
@@ -67,14 +71,23 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
     seed = job.config.seed
     _say("model", f"{job.config.model}: {graph.parameters(model):,} parameters, "
          f"{graph.macs(model) / 1e6:,.1f} M multiply-accumulates")  # fmt: skip
-    histories = {"baseline": _fit(job, space, "baseline", model, images, job.baseline, None)}
+    histories = {}
+    histories["baseline"] = training.fit(
+        model,
+        images,
+        job.baseline,
+        seed=seed,
+        **_how(job, space, "baseline", "baseline", job.baseline),
+    )
     space.save_model(model, "baseline.keras")
 
-    keras.utils.set_random_seed(seed)
-    candidate = job.technique.transform(Candidate(model), job.technique_options)
-    _say(job.technique.name, _what_was_done(candidate))
-    histories["compressed"] = _fit(
-        job, space, job.technique.name, candidate.model, images, job.compressed, model
+    def how(title: str, candidate: Candidate, settings: Training) -> dict[str, Any]:
+        _say(title, _what_was_done(candidate))
+        return _how(job, space, title, f"compressed-{title}", settings)
+
+    candidate = Candidate(model, samples=images.representative(techniques.SAMPLES, seed))
+    candidate, histories["compressed"] = techniques.apply(
+        candidate, job.steps, images, seed=seed, teacher=model, how=how
     )
     space.save_model(candidate.model, "compressed.keras")
 
@@ -109,13 +122,14 @@ def _say(stage: str, text: str) -> None:
     print(f"{stage:<10} {text}", flush=True)
 
 
-def _load_data(job: Plan) -> Dataset:
-    native = 224
-    if not models.is_file(job.config.model):
-        native = models.get(job.config.model).NATIVE_SIZE
+def _load_data(job: Plan, own: keras.Model | None) -> Dataset:
+    """The data set, in the size of the user's own model if there is one."""
     size = job.config.image_size
-    if models.is_file(job.config.model) and size is None:
-        size = _input_side(models.load(job.config.model))
+    if own is None:
+        native = models.get(job.config.model).NATIVE_SIZE
+    else:
+        native = _NATIVE_SIZE
+        size = size or _input_side(own)
     with quiet():
         images = data.load(
             job.config.dataset,
@@ -136,10 +150,8 @@ def _input_side(model: keras.Model) -> int | None:
     return shape[1] if len(shape) == 4 and shape[1] == shape[2] else None
 
 
-def _load_model(job: Plan, images: Dataset) -> keras.Model:
+def _build(job: Plan, images: Dataset) -> keras.Model:
     keras.utils.set_random_seed(job.config.seed)
-    if models.is_file(job.config.model):
-        return models.load(job.config.model)
     return models.build(
         job.config.model, images.image_shape, images.num_classes, **job.model_options
     )
@@ -162,30 +174,17 @@ def _normalised(images: Dataset, model: keras.Model, how: str) -> Dataset:
     return images.with_normalization(chosen()) if chosen else images
 
 
-def _fit(
-    job: Plan,
-    space: Workspace,
-    stage: str,
-    model: keras.Model,
-    images: Dataset,
-    settings: Training,
-    teacher: keras.Model | None,
-) -> list[dict[str, float]]:
-    progress = Progress(stage, settings.epochs)
-    name = "baseline" if teacher is None else "compressed"
-    logs = space.folder / "tensorboard" / name if job.config.tensorboard else None
-    return training.fit(
-        model,
-        images,
-        settings,
-        seed=job.config.seed,
-        teacher=teacher,
-        augmentation=job.config.augment,
-        checkpoint=space.checkpoint(name),
-        on_epoch=progress.epoch,
-        on_step=progress.step,
-        tensorboard=logs,
-    )
+def _how(job: Plan, space: Workspace, title: str, name: str, settings: Training) -> dict[str, Any]:
+    """A training's further arguments: where it is kept, and who is told."""
+    progress = Progress(title, settings.epochs)
+    name = name.replace("/", "-").replace(" ", "-")
+    return {
+        "augmentation": job.config.augment,
+        "checkpoint": space.checkpoint(name),
+        "on_epoch": progress.epoch,
+        "on_step": progress.step,
+        "tensorboard": space.folder / "tensorboard" / name if job.config.tensorboard else None,
+    }
 
 
 def _what_was_done(candidate: Candidate) -> str:
@@ -255,8 +254,8 @@ def _result(
 ) -> report.RunResult:
     compressed = measured[1] if measured else None
     return report.RunResult(
-        technique=job.technique.name,
-        reference=job.technique.reference,
+        technique=job.config.technique,
+        reference="; ".join(step.technique.reference for step in job.steps),
         model=job.config.model,
         dataset=job.config.dataset,
         dataset_split=images.split,
@@ -285,7 +284,7 @@ def _notes(job: Plan, images: Dataset, histories: dict[str, list[dict[str, float
         "The files take (pixel - mean) / std for RGB pixels in 0..255, mean "
         f"{', '.join(f'{v:.2f}' for v in mean)} and std {', '.join(f'{v:.2f}' for v in std)}.",
     ]
-    if job.compressed.distillation_weight and histories["compressed"]:
+    if any(step.training.distillation_weight for step in job.steps) and histories["compressed"]:
         notes.append("The compressed network's training step includes its teacher's forward pass.")
     return notes
 

@@ -31,31 +31,29 @@ class Plan:
 
     Attributes:
         config: the flags.
-        technique: looked up.
-        technique_options: typed.
+        steps: the techniques, looked up, with their typed options and their training.
         model_options: for the builder; empty for a model file.
         data_options: for the data set's loader.
         baseline: how the float network is trained.
-        compressed: how the compressed one is.
-        storage: how its weights are written.
+        storage: how the compressed network's weights are written.
         output_dir: where everything goes.
     """
 
     config: RunConfig
-    technique: techniques.Technique
-    technique_options: Any
+    steps: tuple[techniques.Step, ...]
     model_options: dict[str, Any]
     data_options: dict[str, Any]
     baseline: Training
-    compressed: Training
     storage: str
     output_dir: Path
 
     def to_json(self) -> dict[str, Any]:
         """The resolved settings: what a run must have in common with the one it goes on with."""
         return {
-            "technique": self.technique.name,
-            "technique_options": dataclasses.asdict(self.technique_options),
+            "technique": self.config.technique,
+            "technique_options": {
+                step.technique.name: dataclasses.asdict(step.options) for step in self.steps
+            },
             "model": self.config.model,
             "model_options": self.model_options,
             "dataset": self.config.dataset,
@@ -65,7 +63,9 @@ class Plan:
             "augment": self.config.augment,
             "normalization": self.config.normalization,
             "baseline_training": dataclasses.asdict(self.baseline),
-            "compressed_training": dataclasses.asdict(self.compressed),
+            "compressed_training": {
+                step.technique.name: dataclasses.asdict(step.training) for step in self.steps
+            },
             "seed": self.config.seed,
             "storage": self.storage,
             "benchmark": list(self.config.benchmark),
@@ -79,7 +79,7 @@ def plan(config: RunConfig) -> Plan:
     Raises:
         InputError: an unknown technique, model, data set, storage or option.
     """
-    technique = techniques.get(config.technique)
+    chain = techniques.chain(config.technique)
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("--tensorboard needs a package: pip install 'tfcompress[tensorboard]'")
     if models.is_file(config.model):
@@ -90,30 +90,44 @@ def plan(config: RunConfig) -> Plan:
     data.check_name(config.dataset, config.data_dir)
     if config.storage is not None and config.storage not in STORAGES:
         raise unknown_name("storage", config.storage, STORAGES)
+    texts = dict(config.options)
+    own, taken = techniques.distribute(chain, texts)
     takers = {
-        "technique": technique.options,
         "model": builder,
         "data": data.options_type(config.dataset),
         "training": Training,
     }
-    values = _distribute(dict(config.options), takers)
-    options = technique.options(**values["technique"])
+    values = _distribute(texts, takers, chain, taken)
+    steps = []
+    for technique in chain:
+        options = technique.make_options(**own[technique.name])
+        training = _with_flags(technique.training(options), config, values["training"], None)
+        steps.append(techniques.Step(technique, options, training))
     baseline = _USERS_BASELINE if builder is None else _BASELINE
     return Plan(
         config=config,
-        technique=technique,
-        technique_options=options,
+        steps=tuple(steps),
         model_options=values["model"],
         data_options=values["data"],
         baseline=_with_flags(baseline, config, values["training"], config.baseline_epochs),
-        compressed=_with_flags(technique.training(options), config, values["training"], None),
-        storage=config.storage or technique.storage,
+        storage=config.storage or chain[-1].storage,
         output_dir=Path(config.output_dir or default_output_dir(config)),
     )
 
 
-def _distribute(texts: dict[str, str], takers: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Each `--set` option to the one that has it, typed.
+def _distribute(
+    texts: dict[str, str],
+    takers: dict[str, Any],
+    chain: tuple[techniques.Technique, ...],
+    taken: set[str],
+) -> dict[str, dict[str, Any]]:
+    """Each `--set` option to the builder, loader or training that has it, typed.
+
+    Args:
+        texts: all options.
+        takers: what they can go to besides the techniques.
+        chain: the techniques, to say what they would have taken.
+        taken: the options that they took.
 
     Raises:
         InputError: nobody has it, or the value isn't of its type.
@@ -122,11 +136,12 @@ def _distribute(texts: dict[str, str], takers: dict[str, Any]) -> dict[str, dict
         title: (set(option_types(taker)) - _FLAGS if taker is not None else set())
         for title, taker in takers.items()
     }
-    everything = set().union(*known.values())
+    own = {name for technique in chain for name in option_types(technique.options)}
+    everything = own.union(*known.values())
     for key in texts:
         if key in _FLAGS:
             raise InputError(f"{key} has a flag of its own: --{key}={texts[key]}")
-        if key not in everything:
+        if key not in taken and not any(key in names for names in known.values()):
             raise unknown_name("option", key, everything)
     return {
         title: typed_options(taker, {k: v for k, v in texts.items() if k in known[title]})

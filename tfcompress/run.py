@@ -122,15 +122,16 @@ def execute(argv: Sequence[str]) -> None:
         import keras
 
         from tfcompress import catalogue, pipeline, report
+        from tfcompress.plan import plan
 
         keras.ops.zeros(1)  # TensorFlow looks for GPUs, and complains, at its first operation.
     if values.list:
         print(catalogue.text())
         return
-    result = pipeline.run(config)
-    folder = pipeline.plan(config).output_dir
+    job = plan(config)
+    result = pipeline.run(job)
     print(f"\n{report.headline(result)}\n\n{report.console_table(result)}\n")
-    print(f"The report: {folder / 'report.html'}")
+    print(f"The report: {job.output_dir / 'report.html'}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

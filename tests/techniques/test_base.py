@@ -64,8 +64,3 @@ def test_unknown_technique_names_the_nearest():
         techniques.get("xnr")
     with pytest.raises(InputError, match=r"unknown technique 'base': did you mean 'baseline'"):
         techniques.get("base")
-
-
-def test_chains_are_refused():
-    with pytest.raises(InputError, match=r"chains .* aren't supported yet; got 'xnor\+bwn'"):
-        techniques.get("xnor+bwn")

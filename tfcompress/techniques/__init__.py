@@ -1,5 +1,18 @@
 """Compression techniques, one a file; each file ends in one `TECHNIQUE` value."""
 
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, get, names
+from tfcompress.techniques.base import SAMPLES, Candidate, LayerLine, Start, Technique, get, names
+from tfcompress.techniques.chains import Step, apply, chain, distribute
 
-__all__ = ["Candidate", "LayerLine", "Start", "Technique", "get", "names"]
+__all__ = [
+    "SAMPLES",
+    "Candidate",
+    "LayerLine",
+    "Start",
+    "Step",
+    "Technique",
+    "apply",
+    "chain",
+    "distribute",
+    "get",
+    "names",
+]

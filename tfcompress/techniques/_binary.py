@@ -95,7 +95,7 @@ def binarise(
     graph = Graph.of(flat)
     replace: dict[str, Callable[..., Any]] = {}
     load: list[Callable[[], None]] = []
-    lines = list(candidate.layers)
+    lines: list[LayerLine] = []
     done = 0
     for name, layer in graph.operations.items():
         if not _blocks.weighted(layer):
@@ -138,7 +138,7 @@ def binarise(
         raise InputError(f"model '{flat.name}' can't be binarised: {error}") from error
     for fill in load:
         fill()
-    return Candidate(model, tuple(lines))
+    return candidate.then(model, *lines)
 
 
 def _binary_layer(

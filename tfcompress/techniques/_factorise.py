@@ -162,7 +162,7 @@ def factorise(
         if name not in graph.operations:
             raise unknown_name(f"layer of model '{flat.name}'", name, shapes)
     replace: dict[str, Any] = {}
-    lines = list(candidate.layers)
+    lines: list[LayerLine] = []
     for name, layer in graph.operations.items():
         if not _blocks.weighted(layer):
             continue
@@ -180,7 +180,7 @@ def factorise(
     if not replace:
         reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
         raise InputError(f"no layer of model '{flat.name}' gains by {title} ({reasons})")
-    return Candidate(rewrite(flat, replace), tuple(lines))
+    return candidate.then(rewrite(flat, replace), *lines)
 
 
 def _form(

@@ -6,13 +6,21 @@ import dataclasses
 import enum
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfcompress.config import InputError, Training, typed_options, unknown_name
+from tfcompress.config import Training, typed_options, unknown_name
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
+
+    from tfcompress.data.dataset import Dataset
+
+# Training images that calibrations and reconstructions are given.
+SAMPLES = 256
+# What layers of ours are and stay, whatever is done to the others or trained.
+STRUCTURES = frozenset({"binary", "buckets"})
 
 
 class Start(enum.Enum):
@@ -46,10 +54,34 @@ class Candidate:
     Attributes:
         model: the Keras model as far as it has come.
         layers: the report's lines so far.
+        samples: some training images as the model takes them, float32 (images, height, width,
+            channels), or None where there is no data.
     """
 
     model: keras.Model
     layers: tuple[LayerLine, ...] = ()
+    samples: np.ndarray | None = None
+
+    def then(self, model: keras.Model, *lines: LayerLine) -> Candidate:
+        """The candidate with a new model and further lines."""
+        return dataclasses.replace(self, model=model, layers=(*self.layers, *lines))
+
+
+Fit = Callable[..., tuple[Candidate, list[dict[str, float]]]]
+
+
+def fit_keras(
+    candidate: Candidate, options: Any, data: Dataset, settings: Training, **how: Any
+) -> tuple[Candidate, list[dict[str, float]]]:
+    """The usual training: of the Keras model itself, in place; `how` as in `training.fit`."""
+    from tfcompress import training  # Names are listed without it.
+
+    return candidate, training.fit(candidate.model, data, settings, **how)
+
+
+def once(candidate: Candidate, options: Any, settings: Training) -> Sequence[tuple[Any, Training]]:
+    """The usual course: transformed and trained once."""
+    return [(options, settings)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +97,12 @@ class Technique:
         transform: from a candidate and options to a candidate with weights of its own.
         training: how the transformed model is trained, from the options.
         storage: how the export writes it unless told otherwise.
+        fit: trains the transformed candidate and returns it with the history.
+        course: the technique as rounds of (options, training), each of which transforms and
+            trains what the one before it left; from the candidate before the first.
+        leaves: what it makes of the weights that a later technique could undo: `binary`,
+            `buckets`, `sparsity`, `clusters`, `quantised`.
+        keeps: what of that, made by earlier ones, it doesn't undo.
     """
 
     name: str
@@ -75,6 +113,10 @@ class Technique:
     transform: Callable[[Candidate, Any], Candidate]
     training: Callable[[Any], Training]
     storage: str
+    fit: Fit = fit_keras
+    course: Callable[[Candidate, Any, Training], Sequence[tuple[Any, Training]]] = once
+    leaves: frozenset[str] = frozenset()
+    keeps: frozenset[str] = STRUCTURES
 
     def make_options(self, **values: Any) -> Any:
         """The options with these values; texts are converted to their types.
@@ -99,7 +141,7 @@ def names() -> list[str]:
     return sorted(
         module.name
         for module in pkgutil.iter_modules(package.__path__)
-        if module.name != "base" and not module.name.startswith("_")
+        if module.name not in ("base", "chains") and not module.name.startswith("_")
     )
 
 
@@ -107,13 +149,8 @@ def get(name: str) -> Technique:
     """One technique by name.
 
     Raises:
-        InputError: no technique has that name, or it is a chain, which isn't supported.
+        InputError: no technique has that name.
     """
-    if "+" in name:
-        raise InputError(
-            f"chains of techniques aren't supported yet; got '{name}': give one of "
-            f"{', '.join(names())}"
-        )
     if name not in names():
         raise unknown_name("technique", name, names())
     return importlib.import_module(f"tfcompress.techniques.{name}").TECHNIQUE

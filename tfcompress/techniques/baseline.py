@@ -15,7 +15,7 @@ class BaselineOptions:
 
 
 def _transform(candidate: Candidate, options: BaselineOptions) -> Candidate:
-    return Candidate(clone(candidate.model), candidate.layers)
+    return candidate.then(clone(candidate.model))
 
 
 def _training(options: BaselineOptions) -> Training:

@@ -17,4 +17,5 @@ TECHNIQUE = Technique(
     transform=_binary.transform(binarize_inputs=True, binarize_kernel=False),
     training=_recipes.training(epochs=20),
     storage="float32",
+    leaves=frozenset({"binary"}),
 )

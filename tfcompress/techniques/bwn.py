@@ -14,4 +14,5 @@ TECHNIQUE = Technique(
     transform=_binary.transform(binarize_inputs=False, binarize_kernel=True),
     training=_recipes.training(epochs=10),
     storage="dynamic",
+    leaves=frozenset({"binary"}),
 )

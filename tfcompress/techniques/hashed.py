@@ -62,7 +62,7 @@ def _transform(candidate: Candidate, options: HashedOptions) -> Candidate:
     flat = clone(candidate.model)
     graph = Graph.of(flat)
     replace: dict[str, Any] = {}
-    lines = list(candidate.layers)
+    lines: list[LayerLine] = []
     for name, layer in graph.operations.items():
         if not _blocks.weighted(layer):
             continue
@@ -80,7 +80,7 @@ def _transform(candidate: Candidate, options: HashedOptions) -> Candidate:
     if not replace:
         reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
         raise InputError(f"no layer of model '{flat.name}' can be hashed ({reasons})")
-    return Candidate(rewrite(flat, replace), tuple(lines))
+    return candidate.then(rewrite(flat, replace), *lines)
 
 
 def _why_kept(graph: Graph, name: str, options: HashedOptions) -> str | None:
@@ -133,4 +133,5 @@ TECHNIQUE = Technique(
     transform=_transform,
     training=_training,
     storage="float32",
+    leaves=frozenset({"buckets"}),
 )

@@ -101,7 +101,7 @@ def _transform(candidate: Candidate, options: SeparableOptions) -> Candidate:
     graph = Graph.of(flat)
     replace: dict[str, Callable[..., Any]] = {}
     load: list[Callable[[], None]] = []
-    lines = list(candidate.layers)
+    lines: list[LayerLine] = []
     for name, layer in graph.operations.items():
         if not _blocks.weighted(layer):
             continue
@@ -129,7 +129,7 @@ def _transform(candidate: Candidate, options: SeparableOptions) -> Candidate:
     model = rewrite(flat, replace)
     for fill in load:
         fill()
-    return Candidate(model, tuple(lines))
+    return candidate.then(model, *lines)
 
 
 def _is_relu(layer: Any) -> bool:

@@ -14,4 +14,5 @@ TECHNIQUE = Technique(
     transform=_binary.transform(binarize_inputs=True, binarize_kernel=True),
     training=_recipes.training(epochs=20),
     storage="int8",
+    leaves=frozenset({"binary"}),
 )
