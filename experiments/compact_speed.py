@@ -20,13 +20,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tabulate import tabulate
+from page import command, page
 
 from tfcompress import benchmark, graph, models
-from tfcompress.benchmark.machine import machine
 from tfcompress.config import Training
 from tfcompress.export import export
-from tfcompress.pipeline import versions
 from tfcompress.training.evaluate import jit_compile
 from tfcompress.training.fit import make_optimizer
 
@@ -106,7 +104,6 @@ def main() -> None:
         ]
         for name, model in nets.items()
     ]
-    here = machine()
     headers = [
         "network",
         "parameters",
@@ -117,24 +114,17 @@ def main() -> None:
         "train step, ms",
         "train step ratio",
     ]
-    text = [
-        "# Compact networks against VGG-16",
-        "",
-        f"`python experiments/compact_speed.py --output={output}`, {time.strftime('%Y-%m-%d')}, "
-        f"{here['cpu']}, {here['cores']} cores; "
-        + ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "",
+    page(
+        output,
+        "Compact networks against VGG-16",
+        command(),
         f"Images of 32x32x3, 10 classes. Files: float32, one thread, {RUNS} runs or more each, in "
         f"turns. Training: batch {BATCH}, {ROUNDS} rounds of one step each, in turns. Ratios are "
         f"to {NETWORKS[0]}: median over rounds, with the 10th and 90th percentile. Other programs' "
         f"load at the start: {busy:.1f}.",
-        "",
-        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
-        "",
-    ]
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "README.md").write_text("\n".join(text))
-    print("\n".join(text))
+        headers,
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -14,19 +14,16 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
 import keras
-from tabulate import tabulate
+from page import command, page
 
 import tfcompress
 from tfcompress import graph
 from tfcompress.benchmark import measure
-from tfcompress.benchmark.machine import machine
 from tfcompress.layers import CPConv2D, LowRankConv2D, SpatialSeparableConv2D, TuckerConv2D
 from tfcompress.ops import ranks
-from tfcompress.pipeline import versions
 
 # Channels, and height and width.
 SIZES = ((64, 32), (128, 16), (256, 8), (512, 14))
@@ -95,26 +92,18 @@ def main() -> None:
     output = parser.parse_args().output
     with tempfile.TemporaryDirectory() as folder:
         table = rows(Path(folder))
-    here = machine()
     headers = ["channels", "fewer MACs", "form", "rank", "MACs ratio", "Conv2D, ms", "form, ms",
                "latency ratio", "10th to 90th percentile", "size ratio"]  # fmt: skip
-    text = [
-        "# Latency of decomposed convolutions",
-        "",
-        f"`python experiments/decomposed_layer_speed.py --output={output}`, "
-        f"{time.strftime('%Y-%m-%d')}, {here['cpu']}, {here['cores']} cores; "
-        + ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "",
+    page(
+        output,
+        "Latency of decomposed convolutions",
+        command(),
         "A 3x3 convolution with as many filters as channels, padding same, as a float32 file, "
         "against its forms, timed in turns on one thread. Ratios are form by Conv2D, the median "
         "over rounds; ranks are multiples of 8.",
-        "",
-        tabulate(table, headers, tablefmt="github", disable_numparse=True),
-        "",
-    ]
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "README.md").write_text("\n".join(text))
-    print("\n".join(text))
+        headers,
+        table,
+    )
 
 
 if __name__ == "__main__":

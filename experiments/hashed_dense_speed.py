@@ -19,12 +19,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tabulate import tabulate
+from page import command, page
 
 import tfcompress
-from tfcompress.benchmark.machine import machine
 from tfcompress.layers import HashedDense
-from tfcompress.pipeline import versions
 from tfcompress.training.evaluate import jit_compile
 
 WIDTH = 4096
@@ -99,25 +97,17 @@ def main() -> None:
         "latency ratio",
         *(f"step ratio, batch {batch}" for batch in BATCHES),
     ]
-    here = machine()
-    text = [
-        f"# HashedDense {flags.width}x{flags.width} at 1/{TIMES} against Dense",
-        "",
-        f"`python experiments/hashed_dense_speed.py --output={flags.output}`, "
-        f"{time.strftime('%Y-%m-%d')}, {here['cpu']}, {here['cores']} cores; "
-        + ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "",
+    page(
+        flags.output,
+        f"HashedDense {flags.width}x{flags.width} at 1/{TIMES} against Dense",
+        command(),
         "Medians, and the 10th to 90th percentile of rounds in brackets; latency on one thread, "
         f"batch 1; {flags.rounds} rounds of training steps on all cores. A Dense step takes "
         + ", ".join(f"{np.median(steps[b][0]):.0f} ms at batch {b}" for b in BATCHES)
         + ".",
-        "",
-        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
-        "",
-    ]
-    flags.output.mkdir(parents=True, exist_ok=True)
-    (flags.output / "README.md").write_text("\n".join(text))
-    print("\n".join(text))
+        headers,
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -18,20 +18,16 @@ same images; nothing is chosen by the test images.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
-from tabulate import tabulate
+from page import Kept, command, page
 
 from tfcompress import data
-from tfcompress.benchmark.machine import machine
-from tfcompress.files import write
 from tfcompress.layers import HashedDense
-from tfcompress.pipeline import versions
 from tfcompress.training.evaluate import jit_compile
 
 UNITS = 1000
@@ -120,23 +116,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one epoch, one seed")
     flags = parser.parse_args()
     epochs, seeds = (1, SEEDS[:1]) if flags.quick else (flags.epochs, SEEDS)
-    flags.output.mkdir(parents=True, exist_ok=True)
-    kept = flags.output / "runs.json"
-    runs = json.loads(kept.read_text()) if kept.exists() else {}
-    arrays: list[np.ndarray] = []
+    kept = Kept(flags.output)
+    arrays = images(flags.data_dir, flags.train_images)
     rows = []
     for kind, times in [("dense", 1), *((kind, times) for times in TIMES for kind in NETS)]:
         found = []
         for seed in seeds:
             key = f"{kind} 1/{times} seed {seed}, {epochs} epochs of {flags.train_images}"
-            if key not in runs:
-                arrays = arrays or images(flags.data_dir, flags.train_images)
-                runs[key] = run(kind, times, seed, arrays, epochs)
-                write(kept, json.dumps(runs, indent=1) + "\n")
-                print(
-                    f"{key}: {runs[key]['accuracy']:.4f}, {runs[key]['seconds']:.0f} s", flush=True
-                )
-            found.append(runs[key])
+            found.append(kept.get(key, run, kind, times, seed, arrays, epochs))
         rows.append(row(kind, f"1/{times}", found))
     headers = [
         "net",
@@ -147,26 +134,16 @@ def main() -> None:
         "standard deviation",
         "training, s",
     ]
-    here = machine()
-    words = [f"--output={flags.output}", "--data_dir=DIR"]
-    words += ["--quick"] if flags.quick else [f"--epochs={epochs}"]
-    words += [f"--train_images={flags.train_images}"]
-    text = [
-        "# HashedNets on MNIST",
-        "",
-        f"`python experiments/hashed_mnist.py {' '.join(words)}`, {time.strftime('%Y-%m-%d')}, "
-        f"{here['cpu']}, {here['cores']} cores; "
-        + ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "",
+    page(
+        flags.output,
+        "HashedNets on MNIST",
+        command(data_dir="DIR"),
         f"784-{UNITS}-{CLASSES}, {flags.train_images:,} training images, {epochs} epochs, Adam "
         f"{LEARNING_RATE} with cosine decay, batch {BATCH}; all 10,000 test images. Seeds "
         f"{', '.join(map(str, seeds))}.",
-        "",
-        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
-        "",
-    ]
-    write(flags.output / "README.md", "\n".join(text))
-    print("\n".join(text))
+        headers,
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -16,12 +16,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tabulate import tabulate
+from page import command, page
 
 from tfcompress import models, techniques
-from tfcompress.benchmark.machine import machine
 from tfcompress.config import Training
-from tfcompress.pipeline import versions
 from tfcompress.training.evaluate import jit_compile
 from tfcompress.training.fit import make_optimizer
 
@@ -84,23 +82,15 @@ def main() -> None:
                     f"{low:.3f} to {high:.3f}",
                 ]
             )
-    here = machine()
     headers = ["model", "network", "step, ms", "ratio to float", "10th to 90th percentile"]
-    text = [
-        "# Cost of a training step",
-        "",
-        f"`python experiments/train_step.py --output={output}`, {time.strftime('%Y-%m-%d')}, "
-        f"{here['cpu']}, {here['cores']} cores; "
-        + ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "",
+    page(
+        output,
+        "Cost of a training step",
+        command(),
         f"Batch {BATCH}, {ROUNDS} rounds of {STEPS} steps each, interleaved.",
-        "",
-        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
-        "",
-    ]
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "README.md").write_text("\n".join(text))
-    print("\n".join(text))
+        headers,
+        rows,
+    )
 
 
 if __name__ == "__main__":
