@@ -1,6 +1,7 @@
 """Training and evaluation on any Keras backend: progress, seeds, checkpoints, distillation."""
 
 from tfcompress.training.evaluate import accuracy, logits, runner
-from tfcompress.training.fit import Stopped, TrainingError, fit
+from tfcompress.training.fit import fit
+from tfcompress.training.loop import Stopped, TrainingError
 
 __all__ = ["Stopped", "TrainingError", "accuracy", "fit", "logits", "runner"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,25 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.config import InputError, Training
+from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.graph.rewrite import functional
-from tfcompress.training import checkpoint as checkpoints
 from tfcompress.training.batches import EpochBatches
 from tfcompress.training.distillation import Distiller
 from tfcompress.training.evaluate import accuracy, jit_compile, runner
+from tfcompress.training.loop import Report, Row, Trainee, Watch, epochs, steps_per_epoch
 from tfcompress.training.outputs import ends_in_softmax
-
-Row = dict[str, float]
-Report = Callable[[Row], None]
-
-
-class TrainingError(InputError):
-    """The training can't go on with these settings."""
-
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C during training; the message says what is kept."""
 
 
 def fit(
@@ -91,8 +78,7 @@ def fit(
             weight=training.distillation_weight,
             temperature=training.distillation_temperature,
         )
-    steps = math.ceil(len(data.train) / training.batch_size)
-    optimizer = make_optimizer(training, steps)
+    optimizer = make_optimizer(training, steps_per_epoch(data, training))
     optimizer.build(trainee.trainable_variables)
     state += list(optimizer.variables)
     trainee.compile(
@@ -102,62 +88,34 @@ def fit(
         jit_compile=jit_compile(),
     )
     tester = runner(model)
-    rows: list[Row] = []
-    if checkpoint is not None and checkpoint.exists():
-        rows = checkpoints.load(checkpoint, state, training.epochs)
-    for row in rows:
-        if on_epoch:
-            on_epoch(row)
-    try:
-        for epoch in range(len(rows), training.epochs):
-            batches = EpochBatches(
-                data.train,
-                data.normalization,
-                augmentation=augmentation or data.augmentation,
-                batch_size=training.batch_size,
-                seed=seed,
-                epoch=epoch,
-            )
-            watch = _Watch(epoch, steps, on_step)
-            started = time.perf_counter()
-            callbacks = [watch, *_tensorboard(tensorboard)]
-            logs = trainee.fit(
-                batches,
-                epochs=epoch + 1,
-                initial_epoch=epoch,
-                verbose=0,
-                shuffle=False,
-                callbacks=callbacks,
-            ).history
-            _check_finite(trainee, epoch)
-            row = {
-                "epoch": epoch + 1,
-                "loss": float(logs["loss"][-1]),
-                "train_error": 1 - float(logs["accuracy"][-1]),
-                "test_error": 1 - accuracy(tester, data),
-                "learning_rate": float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
-                "step_ms": float(np.median(watch.step_ms)),
-                "seconds": time.perf_counter() - started,
-            }
-            rows.append(row)
-            if checkpoint is not None:
-                checkpoints.save(checkpoint, state, rows)
-            if on_epoch:
-                on_epoch(row)
-    except KeyboardInterrupt as interrupt:
-        kept = f"{len(rows)} of {training.epochs} epochs are kept" if checkpoint else "nothing kept"
-        raise Stopped(f"stopped by Ctrl-C; {kept}") from interrupt
-    return rows
 
+    def fit_epoch(batches: EpochBatches, epoch: int, watch: Watch) -> dict[str, float]:
+        history = trainee.fit(
+            batches,
+            epochs=epoch + 1,
+            initial_epoch=epoch,
+            verbose=0,
+            shuffle=False,
+            callbacks=[watch.callback(keras.callbacks.Callback), *_tensorboard(tensorboard)],
+        ).history
+        return {key: float(history[key][-1]) for key in ("loss", "accuracy")}
 
-def _check_finite(model: keras.Model, epoch: int) -> None:
-    """Refuses weights and statistics that the last losses don't show to be lost."""
-    for variable in model.weights:
-        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
-            raise TrainingError(
-                f"{variable.path} isn't finite after epoch {epoch + 1}: try a smaller "
-                "--learning_rate"
-            )
+    return epochs(
+        Trainee(
+            fit=fit_epoch,
+            state=state,
+            weights=trainee.weights,
+            accuracy=lambda: accuracy(tester, data),
+            learning_rate=lambda: float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
+        ),
+        data,
+        training,
+        seed=seed,
+        augmentation=augmentation,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+        on_step=on_step,
+    )
 
 
 def _seed_generators(state: list[Any], seed: int) -> None:
@@ -172,42 +130,14 @@ def make_optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers
     """The optimizer with its schedule; weight decay is decoupled from the gradient."""
     steps = max(1, steps_per_epoch * training.epochs)
     rate: Any = training.learning_rate
-    if training.schedule == "cosine":
+    if training.learning_rate_schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    elif training.schedule == "step":
+    elif training.learning_rate_schedule == "step":
         rate = keras.optimizers.schedules.PiecewiseConstantDecay([steps // 2], [rate, rate / 10])
     decay = training.weight_decay or None
     if training.optimizer == "sgd":
         return keras.optimizers.SGD(rate, momentum=training.momentum, weight_decay=decay)
     return keras.optimizers.Adam(rate, weight_decay=decay)
-
-
-class _Watch(keras.callbacks.Callback):
-    """Times the steps and stops at a loss that is no number."""
-
-    def __init__(
-        self, epoch: int, steps: int, on_step: Callable[[int, int, int], None] | None
-    ) -> None:
-        super().__init__()
-        self.step_ms: list[float] = []
-        self._epoch = epoch
-        self._steps = steps
-        self._on_step = on_step
-        self._started = 0.0
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._started = time.perf_counter()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.step_ms.append((time.perf_counter() - self._started) * 1000)
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss} in epoch {self._epoch + 1}, step {batch + 1}: try a "
-                "smaller --learning_rate"
-            )
-        if self._on_step:
-            self._on_step(self._epoch + 1, batch + 1, self._steps)
 
 
 def _tensorboard(folder: Path | None) -> list[keras.callbacks.Callback]:

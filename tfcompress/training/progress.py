@@ -1,10 +1,15 @@
-"""A line for each epoch, and on a terminal one that counts the steps."""
+"""A line for each stage and epoch, and on a terminal one that counts the steps."""
 
 from __future__ import annotations
 
 import sys
 import time
 from typing import TextIO
+
+
+def say(stage: str, text: str) -> None:
+    """Prints one line of a stage."""
+    print(f"{stage:<10} {text}", flush=True)
 
 
 class Progress:

@@ -1,0 +1,168 @@
+"""The epochs of a training that can be stopped anywhere and gone on with, whatever it trains."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.config import InputError, Training
+from tfcompress.data.dataset import Dataset
+from tfcompress.training import checkpoint as checkpoints
+from tfcompress.training.batches import EpochBatches
+
+Row = dict[str, float]
+Report = Callable[[Row], None]
+
+
+class TrainingError(InputError):
+    """The training can't go on with these settings."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C during training; the message says what is kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainee:
+    """What is trained, as far as the epochs need to know it.
+
+    Attributes:
+        fit: trains one epoch (counted from 0) of the batches, telling the watch of each step, and
+            returns the epoch's `loss` and `accuracy`.
+        state: the variables that a checkpoint holds: weights, the optimizer's, random generators'.
+        weights: those that must stay finite.
+        accuracy: on the test images, 0 to 1.
+        learning_rate: the optimizer's now.
+    """
+
+    fit: Callable[[EpochBatches, int, Watch], dict[str, float]]
+    state: Sequence[Any]
+    weights: Sequence[Any]
+    accuracy: Callable[[], float]
+    learning_rate: Callable[[], float]
+
+
+def epochs(
+    trainee: Trainee,
+    data: Dataset,
+    training: Training,
+    *,
+    seed: int,
+    augmentation: str | None = None,
+    checkpoint: Path | None = None,
+    on_epoch: Report | None = None,
+    on_step: Callable[[int, int, int], None] | None = None,
+) -> list[Row]:
+    """Trains epoch by epoch; arguments, rows and errors are those of `training.fit`."""
+    steps = steps_per_epoch(data, training)
+    rows: list[Row] = []
+    if checkpoint is not None and checkpoint.exists():
+        rows = checkpoints.load(checkpoint, list(trainee.state), training.epochs)
+    for row in rows:
+        if on_epoch:
+            on_epoch(row)
+    try:
+        for epoch in range(len(rows), training.epochs):
+            batches = EpochBatches(
+                data.train,
+                data.normalization,
+                augmentation=augmentation or data.augmentation,
+                batch_size=training.batch_size,
+                seed=seed,
+                epoch=epoch,
+            )
+            watch = Watch(epoch, steps, on_step)
+            started = time.perf_counter()
+            logs = trainee.fit(batches, epoch, watch)
+            _check_finite(trainee.weights, epoch)
+            row = {
+                "epoch": epoch + 1,
+                "loss": logs["loss"],
+                "train_error": 1 - logs["accuracy"],
+                "test_error": 1 - trainee.accuracy(),
+                "learning_rate": trainee.learning_rate(),
+                "step_ms": float(np.median(watch.step_ms)),
+                "seconds": time.perf_counter() - started,
+            }
+            rows.append(row)
+            if checkpoint is not None:
+                checkpoints.save(checkpoint, list(trainee.state), rows)
+            if on_epoch:
+                on_epoch(row)
+    except KeyboardInterrupt as interrupt:
+        kept = f"{len(rows)} of {training.epochs} epochs are kept" if checkpoint else "nothing kept"
+        raise Stopped(f"stopped by Ctrl-C; {kept}") from interrupt
+    return rows
+
+
+def steps_per_epoch(data: Dataset, training: Training) -> int:
+    """Steps in an epoch, the last one with fewer images included."""
+    return math.ceil(len(data.train) / training.batch_size)
+
+
+def _check_finite(weights: Sequence[Any], epoch: int) -> None:
+    """Refuses weights and statistics that the last losses don't show to be lost."""
+    for variable in weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+            name = getattr(variable, "path", variable.name)
+            raise TrainingError(
+                f"{name} isn't finite after epoch {epoch + 1}: try a smaller --learning_rate"
+            )
+
+
+class Watch:
+    """Times the steps and stops at a loss that is no number.
+
+    Args:
+        epoch: from 0.
+        steps: of an epoch.
+        on_step: is given epoch (from 1), step and steps after each step.
+    """
+
+    def __init__(
+        self, epoch: int, steps: int, on_step: Callable[[int, int, int], None] | None
+    ) -> None:
+        self.step_ms: list[float] = []
+        self._epoch = epoch
+        self._steps = steps
+        self._on_step = on_step
+        self._started = 0.0
+
+    def begin(self) -> None:
+        """A step begins."""
+        self._started = time.perf_counter()
+
+    def end(self, step: int, loss: float) -> None:
+        """A step, counted from 0, has ended.
+
+        Raises:
+            TrainingError: the loss isn't finite.
+        """
+        self.step_ms.append((time.perf_counter() - self._started) * 1000)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} in epoch {self._epoch + 1}, step {step + 1}: try a "
+                "smaller --learning_rate"
+            )
+        if self._on_step:
+            self._on_step(self._epoch + 1, step + 1, self._steps)
+
+    def callback(self, base: type) -> Any:
+        """The watch as a callback, of Keras's or of tf_keras's class."""
+        watch = self
+
+        class Told(base):
+            def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+                watch.begin()
+
+            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                watch.end(batch, (logs or {}).get("loss", 0.0))
+
+        return Told()
