@@ -155,10 +155,10 @@ NAN, INFINITY = float("nan"), float("inf")
         ("learning_rate", [1e-9, 3], [0, -1, NAN, INFINITY], "--learning_rate must be a positive"),
         ("optimizer", ["adam", "sgd"], ["Adam", ""], "optimizer must be one of adam, sgd; got"),
         (
-            "schedule",
+            "learning_rate_schedule",
             ["cosine", "constant", "step"],
             ["linear"],
-            "schedule must be one of cosine, constant, step; got 'linear'",
+            "learning_rate_schedule must be one of cosine, constant, step; got 'linear'",
         ),
         ("momentum", [0, 0.99], [-0.1, 1, NAN], r"momentum must be in \[0, 1\); got"),
         ("weight_decay", [0, 1e-4], [-1e-4, NAN], "weight_decay must be 0 or more; got"),

@@ -152,8 +152,8 @@ class Training:
         learning_rate: the rate at the start.
         optimizer: `adam` or `sgd`.
         momentum: of `sgd`.
-        schedule: `cosine` (to zero over all epochs), `constant`, or `step` (a tenth after half of
-            the epochs).
+        learning_rate_schedule: `cosine` (to zero over all epochs), `constant`, or `step` (a tenth
+            after half of the epochs).
         weight_decay: L2 penalty's factor, decoupled (`AdamW`, `SGDW`); 0 for none.
         distillation_weight: the share of the teacher's soft targets in the loss, 0 to 1.
         distillation_temperature: the softmax temperature of those targets.
@@ -164,7 +164,7 @@ class Training:
     learning_rate: float = 2e-3
     optimizer: Optimizer = "adam"
     momentum: float = 0.9
-    schedule: Schedule = "cosine"
+    learning_rate_schedule: Schedule = "cosine"
     weight_decay: float = 0.0
     distillation_weight: float = 0.0
     distillation_temperature: float = 4.0
@@ -178,7 +178,7 @@ class Training:
             f"--learning_rate must be a positive number; got {self.learning_rate}",
         )
         one_of("optimizer", self.optimizer, typing.get_args(Optimizer))
-        one_of("schedule", self.schedule, typing.get_args(Schedule))
+        one_of("learning_rate_schedule", self.learning_rate_schedule, typing.get_args(Schedule))
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1); got {self.momentum}")
         require(self.weight_decay >= 0, f"weight_decay must be 0 or more; got {self.weight_decay}")
         require(

@@ -11,7 +11,7 @@ from tfcompress import data as datasets
 from tfcompress import techniques
 from tfcompress.config import InputError, Training, unknown_name
 from tfcompress.data.dataset import Dataset
-from tfcompress.training.progress import Progress
+from tfcompress.training.progress import Progress, say
 
 
 def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model:
@@ -71,7 +71,7 @@ def compress(
             0..255 or 0..1 and reach the model in that range, as 8-bit values; a `Dataset` says
             itself how they are normalised.
         seed: of the training.
-        verbose: whether a line is printed for each epoch.
+        verbose: whether a line is printed for each layer that is replaced and for each epoch.
         options: the techniques' own, and fields of `tfcompress.config.Training`, such as
             `epochs=5`. In a chain `**{"cp.rank": 8}` is cp's alone.
 
@@ -99,6 +99,8 @@ def compress(
 
     samples = images.representative(techniques.SAMPLES, seed)
     candidate = techniques.Candidate(model, samples=samples)
+    if verbose:
+        candidate = dataclasses.replace(candidate, say=say)
     candidate, _ = techniques.apply(candidate, steps, images, seed=seed, teacher=model, how=how)
     return candidate.model
 

@@ -25,7 +25,7 @@ from tfcompress.graph.rewrite import functional, operations
 from tfcompress.plan import Plan
 from tfcompress.runtime import LiteModel
 from tfcompress.techniques import Candidate
-from tfcompress.training.progress import Progress
+from tfcompress.training.progress import Progress, say
 from tfcompress.workspace import Workspace
 
 PARITY_IMAGES = 200
@@ -55,7 +55,7 @@ def run(job: Plan) -> report.RunResult:
     with Workspace(job.output_dir, job.to_json(), versions(), resume=resume) as space:
         done = space.finished()
         if done:
-            _say("resume", f"{space.folder} holds this run, finished; --noresume repeats it")
+            say("resume", f"{space.folder} holds this run, finished; --noresume repeats it")
             return done
         own = models.load(job.config.model) if models.is_file(job.config.model) else None
         images = _load_data(job, own)
@@ -69,8 +69,8 @@ def run(job: Plan) -> report.RunResult:
 def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) -> report.RunResult:
     """Everything that writes."""
     seed = job.config.seed
-    _say("model", f"{job.config.model}: {graph.parameters(model):,} parameters, "
-         f"{graph.macs(model) / 1e6:,.1f} M multiply-accumulates")  # fmt: skip
+    say("model", f"{job.config.model}: {graph.parameters(model):,} parameters, "
+        f"{graph.macs(model) / 1e6:,.1f} M multiply-accumulates")  # fmt: skip
     histories = {}
     histories["baseline"] = training.fit(
         model,
@@ -82,10 +82,11 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
     space.save_model(model, "baseline.keras")
 
     def how(title: str, candidate: Candidate, settings: Training) -> dict[str, Any]:
-        _say(title, _what_was_done(candidate))
+        say(title, _what_was_done(candidate))
         return _how(job, space, title, f"compressed-{title}", settings)
 
-    candidate = Candidate(model, samples=images.representative(techniques.SAMPLES, seed))
+    samples = images.representative(techniques.SAMPLES, seed)
+    candidate = Candidate(model, samples=samples, say=say)
     candidate, histories["compressed"] = techniques.apply(
         candidate, job.steps, images, seed=seed, teacher=model, how=how
     )
@@ -102,8 +103,8 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
             files[title] = export(keras_model, path, storage=storage, representative=check)
         parity = files[title].parity
         assert parity is not None  # There were images to compare on.
-        _say("export", f"{title}.tflite ({storage}): {files[title].size_bytes / 1024:,.1f} KiB; "
-             f"equals Keras to {parity.max_abs_diff:.1e} on {parity.images} images")  # fmt: skip
+        say("export", f"{title}.tflite ({storage}): {files[title].size_bytes / 1024:,.1f} KiB; "
+            f"equals Keras to {parity.max_abs_diff:.1e} on {parity.images} images")  # fmt: skip
     measured = _benchmark(job, [files["baseline"].path, files["compressed"].path])
     results = {}
     for index, (title, keras_model) in enumerate(
@@ -116,10 +117,6 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
     result = _result(job, images, candidate, results, histories, measured)
     space.finish(result)
     return result
-
-
-def _say(stage: str, text: str) -> None:
-    print(f"{stage:<10} {text}", flush=True)
 
 
 def _load_data(job: Plan, own: keras.Model | None) -> Dataset:
@@ -139,8 +136,8 @@ def _load_data(job: Plan, own: keras.Model | None) -> Dataset:
             options=job.data_options,
         )
     shape = "x".join(map(str, images.image_shape))
-    _say("data", f"{images.name}: {len(images.train):,} training and {len(images.test):,} test "
-         f"images, {images.num_classes} classes, {shape}")  # fmt: skip
+    say("data", f"{images.name}: {len(images.train):,} training and {len(images.test):,} test "
+        f"images, {images.num_classes} classes, {shape}")  # fmt: skip
     return images
 
 
@@ -199,7 +196,7 @@ def _benchmark(job: Plan, paths: list[str]) -> list[benchmark.FileBenchmark]:
     """One entry for each backend and file, the first backend's first; none if not wanted."""
     if "none" in job.config.benchmark:
         return []
-    _say("benchmark", f"both files in turns on {', '.join(job.config.benchmark)}, one thread")
+    say("benchmark", f"both files in turns on {', '.join(job.config.benchmark)}, one thread")
     return benchmark.measure(paths, backends=job.config.benchmark, runs=job.config.benchmark_runs)
 
 
@@ -212,7 +209,7 @@ def _file_result(
     folder: Path,
 ) -> report.FileResult:
     path = Path(file.path)
-    _say("accuracy", f"{path.name} on all {len(images.test):,} test images")
+    say("accuracy", f"{path.name} on all {len(images.test):,} test images")
     steps = [row["step_ms"] for row in history]
     parity = file.parity.to_json() if file.parity else {}
     return report.FileResult(

@@ -176,7 +176,7 @@ class TestRecipes:
         technique = techniques.get(name)
         training = technique.training(technique.make_options(recipe="paper"))
         assert (training.optimizer, training.learning_rate) == ("sgd", 0.001)
-        assert (training.schedule, training.momentum) == ("constant", 0.9)
+        assert (training.learning_rate_schedule, training.momentum) == ("constant", 0.9)
         assert training.distillation_weight == 0
         names = order(transform(name, small(), recipe="paper").model)
         assert "conv2_relu" in names
@@ -186,7 +186,7 @@ class TestRecipes:
     def test_default(self, name, epochs):
         technique = techniques.get(name)
         training = technique.training(technique.make_options())
-        assert (training.optimizer, training.schedule) == ("adam", "cosine")
+        assert (training.optimizer, training.learning_rate_schedule) == ("adam", "cosine")
         assert (training.epochs, training.distillation_weight) == (epochs, 0.7)
 
     @pytest.mark.parametrize(

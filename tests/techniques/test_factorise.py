@@ -18,7 +18,7 @@ from tfcompress.layers import (
     TTDense,
     TuckerConv2D,
 )
-from tfcompress.techniques._factorise import FactoriseOptions, SpectrumOptions
+from tfcompress.techniques._factorise_options import FactoriseOptions, SpectrumOptions
 
 FORMS = {
     "cp": CPConv2D,
@@ -44,7 +44,7 @@ def images(count=2, shape=(16, 16, 3)):
 
 
 @each
-def test_inner_convolutions_are_replaced_and_every_layer_is_named(name, small, capsys):
+def test_inner_convolutions_are_replaced_and_every_layer_is_named(name, small):
     got = candidate(name, small())
     kinds = {layer.name: type(layer) for layer in got.model.layers if layer.weights}
     assert kinds["conv1"] is layers.Conv2D
@@ -54,8 +54,6 @@ def test_inner_convolutions_are_replaced_and_every_layer_is_named(name, small, c
     assert [line.action for line in got.layers] == ["kept", "factorised", "factorised", "kept"]
     assert "MACs 0.07 M -> " in got.layers[1].reason
     assert "first weighted layer" in got.layers[0].reason
-    printed = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0].split() for line in printed] == [[name, "conv2"], [name, "conv3"]]
 
 
 @each

@@ -12,7 +12,7 @@ from tfcompress.training.fit import make_optimizer
 
 SETTINGS = Training(epochs=3, batch_size=32, learning_rate=1e-2)
 SGD = dataclasses.replace(
-    SETTINGS, optimizer="sgd", momentum=0.8, schedule="step", weight_decay=1e-3
+    SETTINGS, optimizer="sgd", momentum=0.8, learning_rate_schedule="step", weight_decay=1e-3
 )
 DISTILLED = dataclasses.replace(SETTINGS, distillation_weight=0.7)
 
@@ -279,7 +279,7 @@ def test_normalises_as_the_data_set_says(build):
     ],
 )
 def test_schedules(schedule, first, half, last):
-    training = Training(epochs=4, learning_rate=0.5, schedule=schedule)
+    training = Training(epochs=4, learning_rate=0.5, learning_rate_schedule=schedule)
     optimizer = make_optimizer(training, steps_per_epoch=5)
     rates = []
     for step in (0, 10, 20):
@@ -290,7 +290,9 @@ def test_schedules(schedule, first, half, last):
 
 @pytest.mark.parametrize("schedule", ["cosine", "step"])
 def test_rates_at_the_end_of_each_epoch(toy, build, schedule):
-    training = Training(epochs=2, batch_size=32, learning_rate=0.01, schedule=schedule)
+    training = Training(
+        epochs=2, batch_size=32, learning_rate=0.01, learning_rate_schedule=schedule
+    )
     rates = [row["learning_rate"] for row in fit(build(), toy, training)]
     # After 4 of 8 steps the step schedule still has its first rate: the next step has the second.
     expected = [0.005, 0.0] if schedule == "cosine" else [0.01, 0.001]
@@ -301,7 +303,9 @@ def test_optimizers_against_their_formulas():
     """Two steps on one weight with the gradient 2 and weight decay 0.1."""
 
     def steps(**settings):
-        training = Training(schedule="constant", learning_rate=0.01, weight_decay=0.1, **settings)
+        training = Training(
+            learning_rate_schedule="constant", learning_rate=0.01, weight_decay=0.1, **settings
+        )
         optimizer = make_optimizer(training, 1)
         weight = keras.Variable(np.float32([1.0]))
         optimizer.build([weight])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,171 +16,144 @@ from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.graph.rewrite import nodes
 from tfcompress.ops import ranks
 from tfcompress.techniques import _blocks
+from tfcompress.techniques._factorise_options import FactoriseOptions
+from tfcompress.techniques._responses import Approximate, Responses
 from tfcompress.techniques.base import Candidate, LayerLine
 
 Shape = tuple[int | None, ...]
-Rank = int | tuple[int, int]
 
-# A quarter of the MACs is where the exported layer is really 2.7 to 4 times faster and a few epochs
-# of tuning bring the accuracy back to within about a point.
-MACS_RATIO = 0.25
 # Ranks chosen by cost are multiples of this from twice of it on, so that vector lanes are full.
 _LANES = 8
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FactoriseOptions:
-    """How ranks are chosen: at most one of `rank` and `macs_ratio`, and `ranks` for some layers.
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """One layer's turn where layers are replaced one after another.
 
     Attributes:
-        rank: the same for all layers that gain by it.
-        ranks: of layers by name: `{"conv3": 64}`, or `conv3:64,conv4:96` as text. Alone it says
-            which layers are replaced; with another option it takes precedence over that.
-        macs_ratio: each layer's rank is the largest that needs no more than this share of its
-            multiply-accumulates, rounded down to a multiple of 8 from 16 on; 0.25 if nothing else
-            is given.
+        options: that name this layer alone.
+        kept: the lines of what no turn replaces; in the first turn's only.
     """
 
-    rank: int | None = None
-    ranks: Mapping[str, Rank] | tuple[str, ...] = ()
-    macs_ratio: float | None = None
-
-    def __post_init__(self) -> None:
-        """Refuses ranks that no layer can have, and several rules at once."""
-        object.__setattr__(self, "ranks", _parsed(self.ranks))
-        given = [name for name in self._rules() if getattr(self, name)]
-        require(
-            len(given) <= 1,
-            f"give one of the options {', '.join(self._rules())}; got {' and '.join(given)}",
-        )
-        require(
-            self.rank is None or self.rank >= 1, f"option rank must be positive; got {self.rank}"
-        )
-        require(
-            self.macs_ratio is None or 0 < self.macs_ratio < 1,
-            f"option macs_ratio must be in (0, 1); got {self.macs_ratio}",
-        )
-        if not given and not self.ranks:
-            object.__setattr__(self, "macs_ratio", MACS_RATIO)
-
-    def _rules(self) -> tuple[str, ...]:
-        return "rank", "macs_ratio"
-
-    def covers(self, name: str) -> bool:
-        """Whether these options say a rank for a layer."""
-        return name in self.ranks or any(getattr(self, rule) for rule in self._rules())
+    options: FactoriseOptions
+    kept: tuple[LayerLine, ...]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SpectrumOptions(FactoriseOptions):
-    """The same with two more rules, for ranks that are a matrix's.
-
-    Attributes:
-        energy: each layer's rank is the smallest that keeps this share of its squared singular
-            values, in (0, 1].
-        vbmf: each layer's rank is chosen by variational Bayesian matrix factorisation (Nakajima et
-            al. 2013; for convolutions Kim et al. 2016).
-    """
-
-    energy: float | None = None
-    vbmf: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuses what isn't a share."""
-        super().__post_init__()
-        require(
-            self.energy is None or 0 < self.energy <= 1,
-            f"option energy must be in (0, 1]; got {self.energy}",
-        )
-
-    def _rules(self) -> tuple[str, ...]:
-        return "rank", "macs_ratio", "energy", "vbmf"
-
-
-def _parsed(given: Mapping[str, Rank] | Sequence[str]) -> dict[str, Rank]:
-    """Ranks by layer name from either form.
-
-    >>> _parsed(("conv3:64", "conv4:32x48"))
-    {'conv3': 64, 'conv4': (32, 48)}
-    """
-    found: dict[str, Rank] = {}
-    pairs: Any = given.items() if isinstance(given, Mapping) else (p.rsplit(":", 1) for p in given)
-    for pair in pairs:
-        try:
-            name, rank = pair
-            parts = rank.split("x") if isinstance(rank, str) else np.atleast_1d(rank).tolist()
-            sizes = tuple(int(part) for part in parts)
-            found[name] = sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])
-            good = len(sizes) <= 2 and min(sizes) >= 1
-        except (TypeError, ValueError):
-            good = False
-        require(good, f"option ranks takes name:rank, as in ranks=conv3:64; got {given!r}")
-    return found
-
-
-def training() -> Training:
-    """Fine-tuning: the rate that the decomposed nets took well, the original as the teacher."""
-    return Training(
-        epochs=5,
-        learning_rate=5e-4,
-        distillation_weight=0.7,
-        distillation_temperature=4.0,
-    )
-
-
-def factorise(
-    candidate: Candidate,
-    options: Any,
-    forms: Sequence[Any],
-    *,
-    title: str,
-    spatial_only: bool,
-    **decomposition: Any,
-) -> Candidate:
-    """Replaces every inner convolution (or dense layer) that gains by a factorised one.
+@dataclasses.dataclass(frozen=True)
+class Factorisation:
+    """A technique's surgery: every inner convolution (or dense layer) that gains is factorised.
 
     The first weighted layer stays, since its few input channels leave nothing to gain, and so do
     the last ones, which give the scores; options that name them replace them all the same.
 
-    Args:
-        candidate: any functional or Sequential model; nested models are flattened.
-        options: whose rules choose the ranks.
+    Attributes:
+        title: of the lines that are said.
         forms: the layer classes, that of convolutions first; the first that takes a layer is
             used.
-        title: of the lines that are printed.
         spatial_only: whether 1x1 convolutions are left alone.
-        decomposition: further arguments of the forms' `from_conv`.
-
-    Raises:
-        InputError: the model can't be copied, no layer of it gains, or an option names a layer
-            that isn't there or can't be replaced.
+        approximate: for `reconstruction=activations`, one of `ops.reconstruct`.
     """
-    flat = clone(candidate.model)
-    graph = Graph.of(flat)
-    shapes = _shapes(flat)
-    for name in options.ranks:
-        if name not in graph.operations:
-            raise unknown_name(f"layer of model '{flat.name}'", name, shapes)
-    replace: dict[str, Any] = {}
-    lines: list[LayerLine] = []
-    for name, layer in graph.operations.items():
-        if not _blocks.weighted(layer):
-            continue
-        form, why = _form(graph, name, options, forms, spatial_only)
-        plan = _Plan.make(layer, form, options, shapes[name]) if form else why
-        if isinstance(plan, str):
-            require(name not in options.ranks, f"layer '{name}' can't be replaced: {plan}")
-            lines.append(LayerLine(name, type(layer).__name__, "kept", plan))
-            continue
-        new = form.from_layer(layer, plan.rank, **decomposition)
-        replace[name] = new
-        text = f"rank {_shown(new.rank)}, error {new.decomposition_error:.3f}, {plan.gain()}"
-        print(f"{title:<10} {name}: {text}", flush=True)
-        lines.append(LayerLine(name, type(layer).__name__, "factorised", text))
-    if not replace:
-        reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
-        raise InputError(f"no layer of model '{flat.name}' gains by {title} ({reasons})")
-    return candidate.then(rewrite(flat, replace), *lines)
+
+    title: str
+    forms: tuple[Any, ...]
+    spatial_only: bool
+    approximate: Approximate | None = None
+
+    def transform(self, candidate: Candidate, options: FactoriseOptions | Round) -> Candidate:
+        """Replaces the layers that the options choose.
+
+        Args:
+            candidate: any functional or Sequential model; nested models are flattened.
+            options: whose rules choose the ranks.
+
+        Raises:
+            InputError: the model can't be copied, no layer of it gains, an option names a layer
+                that isn't there or can't be replaced, or there are no images to fit to.
+        """
+        turn = options if isinstance(options, Round) else None
+        chosen = options.options if isinstance(options, Round) else options
+        flat = clone(candidate.model)
+        plans = self._plans(flat, chosen)
+        replace: dict[str, Any] = {}
+        lines = [*turn.kept] if turn else []
+        responses = None
+        if chosen.by_responses():
+            names = [name for name, plan in plans.items() if isinstance(plan, _Plan)]
+            responses = Responses.of(flat, names, candidate.samples, self.title)
+        for name, plan in plans.items():
+            layer = flat.get_layer(name)
+            if isinstance(plan, str):
+                if turn is None:
+                    lines.append(LayerLine(name, type(layer).__name__, "kept", plan))
+                continue
+            if responses is None:
+                new = plan.form.from_layer(layer, plan.rank, **chosen.decomposition())
+                error = f"error {new.decomposition_error:.3f}"
+            else:
+                assert self.approximate is not None  # These options come with it.
+                new, missed = responses.factorised(
+                    name, plan.form, plan.rank, self.approximate, replace
+                )
+                error = f"error of the responses {missed:.3f}"
+            replace[name] = new
+            text = f"rank {_shown(new.rank)}, {error}, {plan.gain()}"
+            candidate.say(self.title, f"{name}: {text}")
+            lines.append(LayerLine(name, type(layer).__name__, "factorised", text))
+        return candidate.then(rewrite(flat, replace), *lines)
+
+    def course(
+        self, candidate: Candidate, options: FactoriseOptions, settings: Training
+    ) -> Sequence[tuple[Any, Training]]:
+        """One round, or with the iterative schedule one for each layer, with its rank.
+
+        A training of no epochs trains nothing in between either.
+
+        Reference:
+            Astrid and Lee 2017, "CP-decomposition with Tensor Power Method for Convolutional
+            Neural Networks Compression", arXiv:1701.07148.
+        """
+        if options.schedule == "once":
+            return [(options, settings)]
+        flat = clone(candidate.model)
+        plans = self._plans(flat, options)
+        kept = tuple(
+            LayerLine(name, type(flat.get_layer(name)).__name__, "kept", plan)
+            for name, plan in plans.items()
+            if isinstance(plan, str)
+        )
+        between = dataclasses.replace(settings, epochs=options.layer_epochs)
+        turns = [
+            (Round(options.alone(name, plan.rank), ()), between if settings.epochs else settings)
+            for name, plan in plans.items()
+            if isinstance(plan, _Plan)
+        ]
+        turns[0] = dataclasses.replace(turns[0][0], kept=kept), turns[0][1]
+        turns[-1] = turns[-1][0], settings
+        return turns
+
+    def _plans(self, flat: keras.Model, options: FactoriseOptions) -> dict[str, _Plan | str]:
+        """Of each weighted layer, in order: what it will cost, or why it is kept."""
+        graph = Graph.of(flat)
+        shapes = _shapes(flat)
+        for name in options.ranks:
+            if name not in graph.operations:
+                raise unknown_name(f"layer of model '{flat.name}'", name, shapes)
+        plans: dict[str, _Plan | str] = {}
+        for name, layer in graph.operations.items():
+            if not _blocks.weighted(layer):
+                continue
+            form, why = _form(graph, name, options, self.forms, self.spatial_only)
+            plan = _Plan.make(layer, form, options, shapes[name]) if form else why
+            if isinstance(plan, str):
+                require(name not in options.ranks, f"layer '{name}' can't be replaced: {plan}")
+            plans[name] = plan
+        if not any(isinstance(plan, _Plan) for plan in plans.values()):
+            reasons = "; ".join(f"{name}: {why}" for name, why in plans.items())
+            raise InputError(
+                f"no layer of model '{flat.name}' gains by {self.title} "
+                f"({reasons or 'it has no weights'})"
+            )
+        return plans
 
 
 def _form(
@@ -209,6 +182,7 @@ def _form(
 class _Plan:
     """What a layer will cost at the rank that was chosen for it."""
 
+    form: Any
     rank: Any
     macs: tuple[int, int]
     weights: tuple[int, int]
@@ -234,6 +208,7 @@ class _Plan:
             rank = chosen
         unbuilt = form.like(layer, rank)
         plan = cls(
+            form,
             unbuilt.rank,
             (before, unbuilt.macs(*shapes)),
             (kernel.size, unbuilt.kernel_parameters(kernel.shape)),

@@ -77,7 +77,12 @@ def training(epochs: int) -> Callable[[WeightOptions], Training]:
 
     def settings(options: WeightOptions) -> Training:
         if options.recipe == "paper":
-            return Training(epochs=10, optimizer="sgd", learning_rate=1e-3, schedule="constant")
+            return Training(
+                epochs=10,
+                optimizer="sgd",
+                learning_rate=1e-3,
+                learning_rate_schedule="constant",
+            )
         return Training(epochs=epochs, distillation_weight=0.7, distillation_temperature=4.0)
 
     return settings

@@ -47,6 +47,10 @@ class LayerLine:
     reason: str
 
 
+def _silent(stage: str, text: str) -> None:
+    """Tells nobody."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Candidate:
     """What travels through a chain of techniques.
@@ -56,11 +60,17 @@ class Candidate:
         layers: the report's lines so far.
         samples: some training images as the model takes them, float32 (images, height, width,
             channels), or None where there is no data.
+        say: is told a stage and what was done in it, such as each layer that is decomposed; nobody
+            by default.
+        properties: what earlier techniques made of the weights and later ones must keep: of the
+            words of `Technique.leaves`.
     """
 
     model: keras.Model
     layers: tuple[LayerLine, ...] = ()
     samples: np.ndarray | None = None
+    say: Callable[[str, str], None] = _silent
+    properties: frozenset[str] = frozenset()
 
     def then(self, model: keras.Model, *lines: LayerLine) -> Candidate:
         """The candidate with a new model and further lines."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from tfcompress.config import Training, require
 from tfcompress.layers import CPConv2D
-from tfcompress.techniques._factorise import FactoriseOptions, factorise, training
-from tfcompress.techniques.base import Candidate, Start, Technique
+from tfcompress.techniques._factorise import Factorisation
+from tfcompress.techniques._factorise_options import FactoriseOptions, training
+from tfcompress.techniques.base import Start, Technique
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,18 +38,16 @@ class CPOptions(FactoriseOptions):
             f"option decomposition_seed must be 0 or more; got {self.decomposition_seed}",
         )
 
+    def decomposition(self) -> dict[str, Any]:
+        """Further arguments of `CPConv2D.from_conv`."""
+        return {
+            "seed": self.decomposition_seed,
+            "iterations": self.iterations,
+            "restarts": self.restarts,
+        }
 
-def _transform(candidate: Candidate, options: CPOptions) -> Candidate:
-    return factorise(
-        candidate,
-        options,
-        (CPConv2D,),
-        title="cp",
-        spatial_only=True,
-        seed=options.decomposition_seed,
-        iterations=options.iterations,
-        restarts=options.restarts,
-    )
+
+_SURGERY = Factorisation(title="cp", forms=(CPConv2D,), spatial_only=True)
 
 
 def _training(options: CPOptions) -> Training:
@@ -60,7 +60,8 @@ TECHNIQUE = Technique(
     reference="Lebedev, Ganin, Rakhuba, Oseledets, Lempitsky 2015, arXiv:1412.6553, section 3",
     options=CPOptions,
     start=Start.TRAINED,
-    transform=_transform,
+    transform=_SURGERY.transform,
+    course=_SURGERY.course,
     training=_training,
     storage="float32",
 )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from tfcompress.config import Training
 from tfcompress.layers import SpatialSeparableConv2D
-from tfcompress.techniques._factorise import SpectrumOptions, factorise, training
-from tfcompress.techniques.base import Candidate, Start, Technique
+from tfcompress.ops import reconstruct
+from tfcompress.techniques._factorise import Factorisation
+from tfcompress.techniques._factorise_options import ReconstructionOptions, training
+from tfcompress.techniques.base import Start, Technique
+
+_SURGERY = Factorisation(
+    title="spatial",
+    forms=(SpatialSeparableConv2D,),
+    spatial_only=True,
+    approximate=reconstruct.separable,
+)
 
 
-def _transform(candidate: Candidate, options: SpectrumOptions) -> Candidate:
-    return factorise(
-        candidate, options, (SpatialSeparableConv2D,), title="spatial", spatial_only=True
-    )
-
-
-def _training(options: SpectrumOptions) -> Training:
+def _training(options: ReconstructionOptions) -> Training:
     return training()
 
 
@@ -22,9 +25,10 @@ TECHNIQUE = Technique(
     name="spatial",
     summary="convolutions as a vertical and a horizontal one",
     reference="Jaderberg, Vedaldi, Zisserman 2014, arXiv:1405.3866, section 2",
-    options=SpectrumOptions,
+    options=ReconstructionOptions,
     start=Start.TRAINED,
-    transform=_transform,
+    transform=_SURGERY.transform,
+    course=_SURGERY.course,
     training=_training,
     storage="float32",
 )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from tfcompress.config import Training
 from tfcompress.layers import LowRankConv2D, LowRankDense
-from tfcompress.techniques._factorise import SpectrumOptions, factorise, training
-from tfcompress.techniques.base import Candidate, Start, Technique
+from tfcompress.ops import reconstruct
+from tfcompress.techniques._factorise import Factorisation
+from tfcompress.techniques._factorise_options import ReconstructionOptions, training
+from tfcompress.techniques.base import Start, Technique
+
+_SURGERY = Factorisation(
+    title="svd",
+    forms=(LowRankConv2D, LowRankDense),
+    spatial_only=False,
+    approximate=reconstruct.low_rank,
+)
 
 
-def _transform(candidate: Candidate, options: SpectrumOptions) -> Candidate:
-    return factorise(
-        candidate, options, (LowRankConv2D, LowRankDense), title="svd", spatial_only=False
-    )
-
-
-def _training(options: SpectrumOptions) -> Training:
+def _training(options: ReconstructionOptions) -> Training:
     return training()
 
 
@@ -25,9 +28,10 @@ TECHNIQUE = Technique(
         "Denton, Zaremba, Bruna, LeCun, Fergus 2014, arXiv:1404.0736, section 3.2; of convolutions "
         "Zhang et al. 2016, arXiv:1505.06798, section 3.1"
     ),
-    options=SpectrumOptions,
+    options=ReconstructionOptions,
     start=Start.TRAINED,
-    transform=_transform,
+    transform=_SURGERY.transform,
+    course=_SURGERY.course,
     training=_training,
     storage="float32",
 )

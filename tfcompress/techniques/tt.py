@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from tfcompress.config import Training
 from tfcompress.layers import TTConv2D, TTDense
-from tfcompress.techniques._factorise import FactoriseOptions, factorise, training
-from tfcompress.techniques.base import Candidate, Start, Technique
+from tfcompress.techniques._factorise import Factorisation
+from tfcompress.techniques._factorise_options import FactoriseOptions, training
+from tfcompress.techniques.base import Start, Technique
 
-
-def _transform(candidate: Candidate, options: FactoriseOptions) -> Candidate:
-    return factorise(candidate, options, (TTConv2D, TTDense), title="tt", spatial_only=False)
+_SURGERY = Factorisation(title="tt", forms=(TTConv2D, TTDense), spatial_only=False)
 
 
 def _training(options: FactoriseOptions) -> Training:
@@ -25,7 +24,8 @@ TECHNIQUE = Technique(
     ),
     options=FactoriseOptions,
     start=Start.TRAINED,
-    transform=_transform,
+    transform=_SURGERY.transform,
+    course=_SURGERY.course,
     training=_training,
     storage="float32",
 )

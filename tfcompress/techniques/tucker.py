@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from tfcompress.config import Training
 from tfcompress.layers import TuckerConv2D
-from tfcompress.techniques._factorise import SpectrumOptions, factorise, training
-from tfcompress.techniques.base import Candidate, Start, Technique
+from tfcompress.techniques._factorise import Factorisation
+from tfcompress.techniques._factorise_options import SpectrumOptions, training
+from tfcompress.techniques.base import Start, Technique
 
-
-def _transform(candidate: Candidate, options: SpectrumOptions) -> Candidate:
-    return factorise(candidate, options, (TuckerConv2D,), title="tucker", spatial_only=True)
+_SURGERY = Factorisation(title="tucker", forms=(TuckerConv2D,), spatial_only=True)
 
 
 def _training(options: SpectrumOptions) -> Training:
@@ -22,7 +21,8 @@ TECHNIQUE = Technique(
     reference="Kim, Park, Yoo, Choi, Yang, Shin 2016, arXiv:1511.06530, section 3",
     options=SpectrumOptions,
     start=Start.TRAINED,
-    transform=_transform,
+    transform=_SURGERY.transform,
+    course=_SURGERY.course,
     training=_training,
     storage="float32",
 )

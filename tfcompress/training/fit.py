@@ -126,18 +126,26 @@ def _seed_generators(state: list[Any], seed: int) -> None:
         generator.assign([int(start), 0])
 
 
-def make_optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The optimizer with its schedule; weight decay is decoupled from the gradient."""
+def make_optimizer(
+    training: Training, steps_per_epoch: int, optimizers: Any = keras.optimizers
+) -> Any:
+    """The optimizer with its schedule; weight decay is decoupled from the gradient.
+
+    Args:
+        training: rates and schedule.
+        steps_per_epoch: batches.
+        optimizers: `keras.optimizers`, or the module of another Keras with the same names.
+    """
     steps = max(1, steps_per_epoch * training.epochs)
     rate: Any = training.learning_rate
     if training.learning_rate_schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+        rate = optimizers.schedules.CosineDecay(rate, steps)
     elif training.learning_rate_schedule == "step":
-        rate = keras.optimizers.schedules.PiecewiseConstantDecay([steps // 2], [rate, rate / 10])
+        rate = optimizers.schedules.PiecewiseConstantDecay([steps // 2], [rate, rate / 10])
     decay = training.weight_decay or None
     if training.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=training.momentum, weight_decay=decay)
-    return keras.optimizers.Adam(rate, weight_decay=decay)
+        return optimizers.SGD(rate, momentum=training.momentum, weight_decay=decay)
+    return optimizers.Adam(rate, weight_decay=decay)
 
 
 def _tensorboard(folder: Path | None) -> list[keras.callbacks.Callback]:

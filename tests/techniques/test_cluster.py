@@ -1,0 +1,122 @@
+import keras
+import numpy as np
+import pytest
+
+import tfcompress
+from tfcompress import techniques, training
+from tfcompress.config import InputError, Training
+from tfcompress.data import from_arrays
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3)).astype(np.uint8)
+TECHNIQUE = techniques.get("cluster")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return from_arrays((PIXELS, np.arange(64) % 4))
+
+
+def cluster(model, data, epochs=1, how=None, **options):
+    own = TECHNIQUE.make_options(**options)
+    candidate = model
+    if not isinstance(model, techniques.Candidate):
+        candidate = techniques.Candidate(model)
+    candidate = TECHNIQUE.transform(candidate, own)
+    settings = Training(epochs=epochs, batch_size=16)
+    return TECHNIQUE.fit(candidate, own, data, settings, **(how or {}))[0]
+
+
+def kernels(model):
+    return {
+        layer.name: keras.ops.convert_to_numpy(layer.kernel)
+        for layer in model.layers
+        if hasattr(layer, "kernel")
+    }
+
+
+@pytest.mark.parametrize("centroids", ["kmeans++", "density", "linear", "random"])
+def test_as_many_values_as_asked(small, data, centroids):
+    candidate = cluster(small(), data, clusters=8, centroids=centroids)
+    for name, kernel in kernels(candidate.model).items():
+        assert len(np.unique(kernel)) <= 8, name
+    assert candidate.properties == {"clusters"}
+    assert any("8 different weights" in line.reason for line in candidate.layers)
+
+
+def test_without_training_each_weight_takes_the_nearest_value(small, data):
+    model = small()
+    after = kernels(cluster(model, data, epochs=0, clusters=8).model)
+    for name, before in kernels(model).items():
+        values = np.unique(after[name])
+        nearest = values[np.abs(before[..., None] - values).argmin(-1)]
+        np.testing.assert_array_equal(after[name], nearest)
+
+
+def test_values_are_trained(small, data):
+    tuned = kernels(cluster(small(), data, epochs=2, clusters=8).model)
+    first = kernels(cluster(small(), data, epochs=0, clusters=8).model)
+    assert any(not np.array_equal(np.unique(tuned[n]), np.unique(first[n])) for n in first)
+
+
+def test_zeros_survive_after_pruning(small, data):
+    # Clusters without sparsity preservation would fill nearly all zeros again.
+    prune = techniques.get("prune")
+    own = prune.make_options()
+    candidate = prune.transform(techniques.Candidate(small()), own)
+    candidate, _ = prune.fit(candidate, own, data, Training(epochs=1, batch_size=16))
+    found = cluster(candidate, data, epochs=2)
+    assert found.properties == {"sparsity", "clusters"}
+    for name, kernel in kernels(found.model).items():
+        assert np.mean(kernel == 0) >= 0.79, name
+        assert len(np.unique(kernel)) <= 16
+    filled = cluster(candidate, data, epochs=2, preserve_sparsity=False)
+    assert np.mean(kernels(filled.model)["conv3"] == 0) < 0.1
+
+
+def test_by_name_and_per_channel(small, data):
+    found = kernels(
+        cluster(small(), data, clusters=4, layers=("conv3:8",), leave=("logits",)).model
+    )
+    assert len(np.unique(found["conv2"])) <= 4 < len(np.unique(found["conv3"])) <= 8
+    assert len(np.unique(found["logits"])) > 100
+    own = kernels(cluster(small(), data, clusters=4, per_channel=True).model)["conv3"]
+    for index in range(own.shape[-1]):
+        assert len(np.unique(own[..., index])) <= 4
+    assert len(np.unique(own)) > 4
+
+
+def test_goes_on_where_it_was(small, data, tmp_path):
+    whole = cluster(small(), data, epochs=3).model
+
+    def stop(epoch, step, steps):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    how = {"checkpoint": tmp_path / "state.npz"}
+    with pytest.raises(training.Stopped):
+        cluster(small(), data, epochs=3, how={**how, "on_step": stop})
+    again = cluster(small(), data, epochs=3, how=how).model
+    for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_pruning_after_clustering_is_refused():
+    with pytest.raises(InputError, match=r"prune can't follow cluster.*'prune\+cluster' works"):
+        techniques.chain("cluster+prune")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clusters": 1}, "clusters must be 2 or more"),
+        ({"centroids": "kmeans"}, "centroids takes one of"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(InputError, match=message):
+        TECHNIQUE.make_options(**options)
+
+
+def test_bad_count_by_name(small):
+    with pytest.raises(InputError, match=r"conv2 needs 2 clusters or more; got '1\.5'"):
+        tfcompress.transform(small(), "cluster", layers=("conv2:1.5",))

@@ -1,0 +1,219 @@
+import dataclasses
+import os
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfcompress
+from tfcompress import techniques, training
+from tfcompress.config import InputError, Training
+from tfcompress.data import from_arrays
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3)).astype(np.uint8)
+TECHNIQUE = techniques.get("prune")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return from_arrays((PIXELS, np.arange(64) % 4))
+
+
+def prune(model, data, epochs=2, how=None, **options):
+    own = TECHNIQUE.make_options(**options)
+    candidate = TECHNIQUE.transform(techniques.Candidate(model), own)
+    settings = Training(epochs=epochs, batch_size=16)
+    return TECHNIQUE.fit(candidate, own, data, settings, **(how or {}))[0]
+
+
+def kernels(model):
+    return {
+        layer.name: keras.ops.convert_to_numpy(layer.kernel)
+        for layer in model.layers
+        if hasattr(layer, "kernel")
+    }
+
+
+def zeros(model):
+    return {name: float(np.mean(kernel == 0)) for name, kernel in kernels(model).items()}
+
+
+@pytest.mark.parametrize("schedule", ["polynomial", "constant"])
+@pytest.mark.parametrize("sparsity", [0.5, 0.9])
+def test_as_many_zeros_as_asked(small, data, schedule, sparsity):
+    candidate = prune(
+        small(), data, schedule=schedule, initial_sparsity=0.2, final_sparsity=sparsity, frequency=2
+    )
+    for name, kernel in kernels(candidate.model).items():
+        # TFMOT rounds the number of weights that stay.
+        assert np.sum(kernel == 0) == pytest.approx(sparsity * kernel.size, abs=1), name
+    assert candidate.properties == {"sparsity"}
+    for line in candidate.layers:
+        assert float(line.reason.split("%")[0]) == pytest.approx(100 * sparsity, abs=0.5)
+
+
+def test_the_smallest_weights_go(small, data):
+    model = small()
+    settings = {"schedule": "constant", "final_sparsity": 0.5, "frequency": 100}
+    own = TECHNIQUE.make_options(**settings)
+    candidate = TECHNIQUE.transform(techniques.Candidate(model), own)
+    rate = Training(epochs=1, batch_size=64, learning_rate=1e-9)  # One step that changes nothing.
+    candidate, _ = TECHNIQUE.fit(candidate, own, data, rate)
+    for name, before in kernels(model).items():
+        after = kernels(candidate.model)[name]
+        limit = np.quantile(np.abs(before), 0.5)
+        np.testing.assert_allclose(after, np.where(np.abs(before) > limit, before, 0), atol=1e-6)
+
+
+def test_the_model_itself_stays(small, data):
+    model = small()
+    before = model.get_weights()
+    prune(model, data)
+    for old, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, now)
+
+
+def test_two_of_four(small, data):
+    model = prune(small(), data, schedule="constant", m_by_n="2x4").model
+    for name, kernel in kernels(model).items():
+        inputs = np.moveaxis(kernel, -2, 0)
+        if len(inputs) % 4:
+            continue  # conv1 has three inputs.
+        fours = inputs.reshape(len(inputs) // 4, 4, -1)
+        assert ((fours == 0).sum(1) >= 2).all(), name
+
+
+def test_blocks(data):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            layers.Conv2D(16, 3, name="conv"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(32, name="wide"),
+            layers.Dense(4, name="scores"),  # As wide as a block: TFMOT fails on it.
+        ]
+    )
+    candidate = prune(model, data, block_size="1x4", final_sparsity=0.5)
+    wide = kernels(candidate.model)["wide"]
+    blocks = wide.reshape(16, 8, 4)
+    whole = (blocks == 0).all(-1)
+    assert ((blocks == 0).any(-1) == whole).all()
+    assert whole.mean() == pytest.approx(0.5, abs=0.01)
+    found = zeros(candidate.model)
+    assert found["conv"] == found["scores"] == 0
+    why = {line.name: line.reason for line in candidate.layers if line.action == "kept"}
+    assert "blocks for matrices only" in why["conv"]
+    assert "no larger than a block" in why["scores"]
+
+
+def test_by_name(small, data):
+    model = prune(
+        small(), data, final_sparsity=0.5, layers=("conv*:0.9", "conv2:0.75"), leave=("logits",)
+    ).model
+    found = zeros(model)
+    assert found["logits"] == 0
+    assert found["conv2"] == pytest.approx(0.75, abs=0.01)
+    assert found["conv3"] == pytest.approx(0.9, abs=0.01)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7])
+def test_a_short_training_reaches_the_goal(small, data, steps):
+    own = TECHNIQUE.make_options()
+    candidate = TECHNIQUE.transform(techniques.Candidate(small()), own)
+    batch = -(-64 // steps)
+    settings = Training(epochs=1, batch_size=batch)
+    model = TECHNIQUE.fit(candidate, own, data, settings)[0].model
+    assert zeros(model)["conv3"] == pytest.approx(0.8, abs=0.01)
+
+
+def test_goes_on_where_it_was(small, data, tmp_path):
+    whole = prune(small(), data, epochs=3, frequency=2).model
+
+    def stop(epoch, step, steps):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    how = {"checkpoint": tmp_path / "state.npz"}
+    with pytest.raises(training.Stopped):
+        prune(small(), data, epochs=3, frequency=2, how={**how, "on_step": stop})
+    again = prune(small(), data, epochs=3, frequency=2, how=how).model
+    for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_leaves_no_trace_in_the_process(small, data):
+    import tensorflow as tf
+
+    environment, version = dict(os.environ), tf.keras.__version__
+    prune(small(), data)
+    assert dict(os.environ) == environment
+    assert tf.keras.__version__ == version == keras.__version__
+
+
+def test_layers_of_ours_are_pruned_as_what_they_stand_for(small, data):
+    thin = tfcompress.transform(small(), "cp", ranks={"conv3": 8})
+    candidate = prune(thin, data, final_sparsity=0.5)
+    names = {line.name for line in candidate.layers if line.action == "pruned"}
+    assert len([name for name in names if name.startswith("conv3")]) == 2  # The two 1x1.
+    assert {"conv1", "conv2", "logits"} < names
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"final_sparsity": 1.0}, r"final_sparsity must be a share of zeros in \(0, 1\)"),
+        ({"initial_sparsity": 0.9}, "initial_sparsity 0.9 must be at most final_sparsity"),
+        ({"frequency": 0}, "frequency must be 1 or more"),
+        ({"end_step": 0}, "end_step must come behind begin_step"),
+        ({"block_size": "4"}, "block_size takes two numbers"),
+        ({"m_by_n": "4x4"}, "must leave some weights"),
+        ({"m_by_n": "2x4", "block_size": "1x4"}, "give one of"),
+        ({"schedule": "linear"}, "schedule takes one of"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(InputError, match=message):
+        TECHNIQUE.make_options(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"leave": ("convx*",)}, r"no layer is named 'convx\*'; there are"),
+        ({"leave": ("*",)}, "no layer of model 'small' can be pruned"),
+        ({"layers": ("conv1",)}, "takes name:value"),
+        ({"layers": ("conv1:high",)}, "the sparsity of conv1 must be a share"),
+    ],
+)
+def test_bad_names(small, options, message):
+    with pytest.raises(InputError, match=message):
+        tfcompress.transform(small(), "prune", **options)
+
+
+def test_steps_that_miss_the_goal(small, data):
+    with pytest.raises(InputError, match=r"end_step 5 is no step .* take 6"):
+        prune(small(), data, end_step=5, frequency=2)
+    with pytest.raises(InputError, match="comes after the last of 8 steps"):
+        prune(small(), data, end_step=100)
+    with pytest.raises(InputError, match="1 epoch or more"):
+        prune(small(), data, epochs=0)
+
+
+def test_zeros_do_not_shrink_the_file_but_its_gzip(small, data, tmp_path):
+    import gzip
+
+    sizes = {}
+    for name, model in (("dense", small()), ("pruned", prune(small(), data).model)):
+        path = tmp_path / f"{name}.tflite"
+        tfcompress.export(model, path)
+        sizes[name] = path.stat().st_size, len(gzip.compress(path.read_bytes()))
+    assert sizes["pruned"][0] == pytest.approx(sizes["dense"][0], rel=0.02)
+    assert sizes["pruned"][1] < 0.6 * sizes["dense"][1]
+
+
+def test_options_as_text():
+    options = TECHNIQUE.make_options(layers="conv*:0.9,dense:0.5", end_step="200", power="2")
+    assert options.layers == ("conv*:0.9", "dense:0.5")
+    assert dataclasses.astuple(options)[4] == 200

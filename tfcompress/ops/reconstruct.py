@@ -1,0 +1,259 @@
+"""Low-rank kernels by what a layer answers to real inputs, and not by its weights: NumPy only.
+
+All functions take inputs as rows: what one output position sees, flattened as the kernel is. With
+`X` (rows, inputs), a kernel `B` (inputs, outputs) and its low-rank stand-in `K`, what is minimised
+is
+
+```
+||X K - X B||^2 / rows = tr((K - B)' C (K - B)),   C = X'X / rows
+```
+
+Both have a small ridge: directions that the rows never show are judged as if they were seen a
+little, so that there the weights decide.
+
+Reference:
+    Zhang, Zou, He, Sun 2016, "Accelerating Very Deep Convolutional Networks for Classification and
+    Detection", arXiv:1505.06798, sections 3.1 and 3.3; without the nonlinearity of section 3.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tfcompress.ops import factorize
+
+Array = np.ndarray
+
+# Shares of the inputs' mean square that are added to C. The first is only there for directions
+# without data; the second also keeps the regression, which has as many unknowns as the kernel has
+# weights, from following the noise of a few thousand rows.
+_RIDGE = 1e-4
+_REGRESSION_RIDGE = 1e-2
+
+
+def patches(
+    images: Array,
+    positions: Array,
+    kernel_size: tuple[int, int],
+    *,
+    strides: tuple[int, int] = (1, 1),
+    padding: str = "valid",
+    dilation_rate: tuple[int, int] = (1, 1),
+) -> Array:
+    """What a convolution's outputs see of its inputs.
+
+    Args:
+        images: (images, height, width, channels).
+        positions: (images, count), of each image: row * new_width + column among the outputs.
+        kernel_size: as of `keras.layers.Conv2D`.
+        strides: likewise.
+        padding: likewise.
+        dilation_rate: likewise.
+
+    Returns:
+        (images * count, kernel height * kernel width * channels), in the kernel's order.
+    """
+    size = images.shape[1:3]
+    pads = [(0, 0), (0, 0), (0, 0), (0, 0)]
+    outputs = output_size(size, kernel_size, strides, padding, dilation_rate)
+    if padding == "same":
+        for axis in (0, 1):
+            seen = (outputs[axis] - 1) * strides[axis]
+            seen += (kernel_size[axis] - 1) * dilation_rate[axis] + 1
+            missing = max(0, seen - size[axis])
+            pads[axis + 1] = (missing // 2, missing - missing // 2)
+    padded = np.pad(images, pads)
+    row, column = np.divmod(positions, outputs[1])
+    # (images, count, 1, 1) with (kernel height, 1) and (kernel width)
+    taps = [np.arange(k) * step for k, step in zip(kernel_size, dilation_rate, strict=True)]
+    rows = row[..., None, None] * strides[0] + taps[0][:, None]
+    columns = column[..., None, None] * strides[1] + taps[1]
+    which = np.arange(len(images))[:, None, None, None]
+    found: Array = padded[which, rows, columns]  # (images, count, height, width, channels)
+    return found.reshape(positions.size, -1)
+
+
+def output_size(
+    size: tuple[int, ...],
+    kernel_size: tuple[int, int],
+    strides: tuple[int, int] = (1, 1),
+    padding: str = "valid",
+    dilation_rate: tuple[int, int] = (1, 1),
+) -> tuple[int, int]:
+    """Height and width of a convolution's output.
+
+    >>> output_size((7, 8), (3, 3), strides=(2, 2), padding="same")
+    (4, 4)
+    """
+    height, width = (
+        -(-(n - (0 if padding == "same" else (k - 1) * step)) // stride)
+        for n, k, stride, step in zip(size, kernel_size, strides, dilation_rate, strict=True)
+    )
+    return height, width
+
+
+def regress(
+    inputs: Array, targets: Array, kernel: Array, ridge: float = _REGRESSION_RIDGE
+) -> Array:
+    """The kernel near the given one that makes of these inputs most nearly these targets.
+
+    ```
+    B = K + (C + ridge I)^-1 X' (Y - X K) / rows
+    ```
+
+    Where the layers before are compressed already, the inputs aren't the ones that the kernel was
+    trained on: this is the asymmetric reconstruction (section 3.3), which makes up for their
+    errors. With the original inputs it gives the kernel itself.
+
+    Args:
+        inputs: (rows, inputs).
+        targets: (rows, outputs).
+        kernel: (inputs, outputs).
+        ridge: as a share of the inputs' mean square.
+    """
+    rows, width = inputs.shape
+    x, kernel = inputs.astype(np.float64), kernel.astype(np.float64)
+    missed = targets - x @ kernel
+    damping = _damping(x, ridge) * rows
+    if width <= rows:
+        step = np.linalg.solve(x.T @ x + damping * np.eye(width), x.T @ missed)
+    else:
+        # The same by the smaller matrix.
+        step = x.T @ np.linalg.solve(x @ x.T + damping * np.eye(rows), missed)
+    return np.asarray(kernel + step)
+
+
+def low_rank(inputs: Array, kernel: Array, rank: int, ridge: float = _RIDGE) -> Array:
+    """The matrix of a rank whose responses are nearest to the kernel's, in closed form.
+
+    ```
+    K = B V V',   V the first eigenvectors of B' C B, the responses' principal axes
+    ```
+
+    Args:
+        inputs: (rows, inputs).
+        kernel: (..., outputs), whose first axes are the inputs.
+        rank: of the result as (inputs, outputs), at most.
+        ridge: as a share of the inputs' mean square.
+
+    Returns:
+        The kernel of that rank, float64.
+    """
+    matrix = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64)
+    x = inputs.astype(np.float64)
+    responses = x @ matrix
+    second = responses.T @ responses / len(x) + _damping(x, ridge) * (matrix.T @ matrix)
+    _, vectors = np.linalg.eigh(second)
+    axes = vectors[:, ::-1][:, :rank]
+    return np.asarray(matrix @ axes @ axes.T).reshape(kernel.shape)
+
+
+def separable(
+    inputs: Array,
+    kernel: Array,
+    rank: int,
+    *,
+    ridge: float = _RIDGE,
+    sweeps: int = 10,
+    steps: int = 10,
+) -> Array:
+    """The vertical and horizontal convolution whose responses are near the kernel's.
+
+    ```
+    K[i, j, c, n] = sum_k V[i, c, k] * H[j, k, n]
+    ```
+
+    There is no closed form in this metric. From the one of the weights, H is solved exactly and V
+    improved by conjugate gradients, in turns. Neither step raises the error, so the result is never
+    worse on these inputs than the weights' form; it may be a local minimum.
+
+    Args:
+        inputs: (rows, height * width * channels).
+        kernel: (height, width, channels, filters).
+        rank: channels between the two convolutions.
+        ridge: as a share of the inputs' mean square.
+        sweeps: over both.
+        steps: of conjugate gradients in each sweep.
+
+    Returns:
+        The kernel of that form, float64.
+    """
+    height, width, channels, filters = kernel.shape
+    tall = height * channels
+    x = inputs.reshape(-1, height, width, channels).transpose(0, 2, 1, 3).reshape(len(inputs), -1)
+    x = x.astype(np.float64)
+    metric = x.T @ x / len(x) + _damping(x, ridge) * np.eye(x.shape[1])
+    # By column of the kernel, and within it by row and channel.
+    wanted = kernel.astype(np.float64).transpose(1, 0, 2, 3).reshape(width * tall, filters)
+    target = (metric @ wanted).reshape(width, tall, filters)
+    vertical, _ = factorize.spatial(kernel.astype(np.float32), rank).factors
+    v = vertical.reshape(tall, -1).astype(np.float64)
+    rank = v.shape[1]
+    by_column = metric.reshape(width * tall, width, tall)
+
+    def responses(v: Array) -> Array:
+        """The metric's products with V in each column: (width, tall, width, rank)."""
+        return (by_column.reshape(-1, tall) @ v).reshape(width, tall, width, rank)
+
+    for _ in range(sweeps):
+        seen = responses(v)
+        gram = np.einsum("ar,jaks->jrks", v, seen, optimize=True).reshape(width * rank, -1)
+        right = np.einsum("ar,jan->jrn", v, target, optimize=True).reshape(width * rank, -1)
+        h = np.linalg.lstsq(gram, right, rcond=1e-12)[0].reshape(width, rank, filters)
+        # Orthonormal rows of H make the problem of V well conditioned; the product stays.
+        turn, scale, axes = np.linalg.svd(
+            h.transpose(1, 0, 2).reshape(rank, -1), full_matrices=False
+        )
+        v = v @ (turn * scale)
+        h = axes.reshape(rank, width, filters).transpose(1, 0, 2)
+        between = np.einsum("krn,jsn->krjs", h, h, optimize=True)
+
+        def normal(v: Array, between: Array = between) -> Array:
+            return np.einsum("jakr,krjs->as", responses(v), between, optimize=True)
+
+        v = _conjugate_gradients(
+            normal, np.einsum("jan,jsn->as", target, h, optimize=True), v, steps
+        )
+    made = np.einsum("icr,jrn->ijcn", v.reshape(height, channels, rank), h, optimize=True)
+    return np.asarray(made)
+
+
+def _damping(x: Array, ridge: float) -> float:
+    """What is added to the diagonal of C; inputs that are all zero leave the weights to decide."""
+    return ridge * (float((x**2).mean()) or 1.0)
+
+
+def _conjugate_gradients(
+    normal: Callable[[Array], Array], right: Array, x: Array, steps: int
+) -> Array:
+    """Lowers `x' N x / 2 - right' x` for a positive N that is given as its products."""
+    residual = right - normal(x)
+    direction = residual
+    square = float((residual**2).sum())
+    # Below this the residual is rounding, along which a step could go anywhere.
+    enough = 1e-24 * float((right**2).sum())
+    for _ in range(steps):
+        if square <= enough:
+            break
+        product = normal(direction)
+        length = square / float((direction * product).sum())
+        x = x + length * direction
+        residual = residual - length * product
+        before, square = square, float((residual**2).sum())
+        direction = residual + square / before * direction
+    return x
+
+
+def response_error(inputs: Array, targets: Array, kernel: Array) -> float:
+    """`||X K - Y|| / ||Y||`.
+
+    Args:
+        inputs: (rows, inputs).
+        targets: (rows, outputs).
+        kernel: (inputs, outputs).
+    """
+    missed = float(((inputs @ kernel - targets) ** 2).sum())
+    return math.sqrt(missed / (float((targets.astype(np.float64) ** 2).sum()) or 1.0))

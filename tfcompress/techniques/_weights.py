@@ -1,0 +1,106 @@
+"""What pruning and clustering share: which layers' weights, and settings for some by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tfcompress.bridge.wrappers import KERNELS
+from tfcompress.config import InputError, require
+from tfcompress.graph import clone, lower
+from tfcompress.graph.rewrite import operations
+from tfcompress.techniques._blocks import weighted
+from tfcompress.techniques.base import LayerLine
+
+# Kernels smaller than this are left alone: neither zeros nor clusters save bytes there.
+SMALLEST = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """A model whose layers can be wrapped.
+
+    Attributes:
+        model: a flat copy in stock layers.
+        names: of the layers whose weights are worked on.
+        kept: a line for each weighted layer that is left alone.
+        kinds: layer name to class name.
+    """
+
+    model: keras.Model
+    names: tuple[str, ...]
+    kept: tuple[LayerLine, ...]
+    kinds: dict[str, str]
+
+
+def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
+    """Finds the layers.
+
+    Args:
+        model: functional or Sequential.
+        leave: patterns of layer names that are left alone.
+        verb: what is done to them, as in `pruned`.
+
+    Raises:
+        InputError: the model can't be copied, a pattern fits no layer, or no layer is left.
+    """
+    flat = clone(lower(model))
+    layers = {op.name: op for op in operations(flat)}
+    for pattern in leave:
+        matches(pattern, layers)
+    names, kept = [], []
+    for name, layer in layers.items():
+        why = _why_left(layer, leave)
+        if why is None:
+            names.append(name)
+        elif weighted(layer):
+            kept.append(LayerLine(name, type(layer).__name__, "kept", why))
+    if not names:
+        reasons = "; ".join(f"{line.name}: {line.reason}" for line in kept) or "it has no weights"
+        raise InputError(f"no layer of model '{model.name}' can be {verb} ({reasons})")
+    kinds = {name: type(layer).__name__ for name, layer in layers.items()}
+    return Chosen(flat, tuple(names), tuple(kept), kinds)
+
+
+def _why_left(layer: Any, leave: Sequence[str]) -> str | None:
+    kind = type(layer).__name__
+    if kind not in KERNELS:
+        return f"{kind}: TFMOT works on kernels of {', '.join(KERNELS)} only"
+    if any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in leave):
+        return "named in the option leave"
+    size = int(keras.ops.size(getattr(layer, KERNELS[kind])))
+    if size < SMALLEST:
+        return f"only {size} weights"
+    return None
+
+
+def matches(pattern: str, names: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    """The names that a pattern fits.
+
+    Raises:
+        InputError: it fits none.
+    """
+    found = fnmatch.filter(names, pattern)
+    require(bool(found), f"no layer is named '{pattern}'; there are {', '.join(names)}")
+    return found
+
+
+def overrides(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """`("conv*:0.9",)` as layer name to text; a later pattern takes precedence.
+
+    Raises:
+        InputError: a text has no colon, or a pattern fits no layer that is worked on.
+    """
+    found = {}
+    for text in texts:
+        pattern, colon, value = text.rpartition(":")
+        require(
+            bool(colon and pattern),
+            f"option layers takes name:value, as in layers=conv*:0.9; got '{text}'",
+        )
+        found.update(dict.fromkeys(matches(pattern, names), value))
+    return found

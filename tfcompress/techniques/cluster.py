@@ -1,0 +1,116 @@
+"""Weight clustering by TFMOT: each kernel has a few values that its weights share."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, get_args
+
+from tfcompress.config import Training, one_of, require
+from tfcompress.data.dataset import Dataset
+from tfcompress.techniques import _weights
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
+from tfcompress.training.loop import Row
+
+Centroids = Literal["kmeans++", "density", "linear", "random"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """How many values, where they begin, and which layers have them.
+
+    Attributes:
+        clusters: values in a kernel; 16 fit in 4 bits each. Deep Compression has 256 for
+            convolutions and 32 for dense layers.
+        centroids: how the values are found first: `kmeans++`, `density` (equal shares of the
+            weights), `linear` (evenly spaced; the paper's choice, which keeps large weights) or
+            `random`.
+        preserve_sparsity: whether zeros stay zero; if not given, they do after `prune`.
+        per_channel: whether each filter of a convolution has values of its own.
+        layers: clusters by layer name or pattern, as in `conv*:256,dense*:32`.
+        leave: names or patterns of layers that stay as they are.
+    """
+
+    clusters: int = 16
+    centroids: Centroids = "kmeans++"
+    preserve_sparsity: bool | None = None
+    per_channel: bool = False
+    layers: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses counts that share nothing."""
+        one_of("option centroids", self.centroids, get_args(Centroids))
+        require(self.clusters >= 2, f"option clusters must be 2 or more; got {self.clusters}")
+
+
+def _transform(candidate: Candidate, options: ClusterOptions) -> Candidate:
+    """A copy in stock layers with all its values: they are shared as the training begins."""
+    chosen = _weights.choose(candidate.model, options.leave, "clustered")
+    counts = _counts(chosen, options)
+    done = [
+        LayerLine(name, chosen.kinds[name], "clustered", f"{count} values")
+        for name, count in counts.items()
+    ]
+    return candidate.then(chosen.model, *chosen.kept, *done)
+
+
+def _counts(chosen: _weights.Chosen, options: ClusterOptions) -> dict[str, int]:
+    """Clusters by layer name."""
+    counts = dict.fromkeys(chosen.names, options.clusters)
+    for name, text in _weights.overrides(options.layers, chosen.names).items():
+        good = text.isdecimal() and int(text) >= 2
+        require(good, f"option layers: {name} needs 2 clusters or more; got '{text}'")
+        counts[name] = int(text)
+    return counts
+
+
+def _fit(
+    candidate: Candidate, options: ClusterOptions, data: Dataset, settings: Training, **how: Any
+) -> tuple[Candidate, list[Row]]:
+    from tfcompress.bridge import cluster
+
+    chosen = _weights.choose(candidate.model, options.leave, "clustered")
+    counts = _counts(chosen, options)
+    sparse = options.preserve_sparsity
+    if sparse is None:
+        sparse = "sparsity" in candidate.properties
+    model, rows = cluster.cluster(
+        chosen.model,
+        data,
+        settings,
+        counts,
+        centroids=options.centroids,
+        preserve_sparsity=sparse,
+        per_channel=options.per_channel,
+        **how,
+    )
+    reached = cluster.values(model, counts)
+    lines = tuple(
+        dataclasses.replace(line, reason=f"{reached[line.name]} different weights")
+        if line.action == "clustered" and line.name in reached
+        else line
+        for line in candidate.layers
+    )
+    properties = candidate.properties | {"clusters"}
+    return dataclasses.replace(candidate, model=model, layers=lines, properties=properties), rows
+
+
+def _training(options: ClusterOptions) -> Training:
+    return Training(
+        epochs=5, learning_rate=1e-4, distillation_weight=0.7, distillation_temperature=4.0
+    )
+
+
+TECHNIQUE = Technique(
+    name="cluster",
+    summary="kernels whose weights share 16 values (TFMOT's clustering)",
+    reference="Han, Mao, Dally 2016, arXiv:1510.00149, section 3",
+    options=ClusterOptions,
+    start=Start.TRAINED,
+    transform=_transform,
+    training=_training,
+    storage="float32",
+    fit=_fit,
+    leaves=frozenset({"clusters"}),
+    keeps=frozenset({"sparsity"}),
+)

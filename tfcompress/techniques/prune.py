@@ -1,0 +1,235 @@
+"""Magnitude pruning by TFMOT: the smallest weights become zero while the network is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, get_args
+
+from tfcompress.config import InputError, Training, one_of, require
+from tfcompress.data.dataset import Dataset
+from tfcompress.techniques import _weights
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
+from tfcompress.training.loop import Row, steps_per_epoch
+
+Schedule = Literal["polynomial", "constant"]
+# Of the steps, after which the masks stay and the rest is tuning.
+_LAST_CHANGE = 0.6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PruneOptions:
+    """How many weights become zero, when, and where; the names are TFMOT's.
+
+    Attributes:
+        schedule: `polynomial` raises the share of zeros from `initial_sparsity` to
+            `final_sparsity`; `constant` begins with all of them.
+        initial_sparsity: at `begin_step`.
+        final_sparsity: share of zeros in each layer at the end, in (0, 1).
+        begin_step: first step whose weights are masked.
+        end_step: last step at which the masks change; if not given, after 60% of the steps.
+        frequency: steps between two changes of the masks, or fewer in a short training; at 1 a
+            step takes twice as long.
+        power: of the polynomial.
+        block_size: height x width of blocks that are zero together, as in `1x4`. TFMOT has blocks
+            for matrices only: other convolutions than 1x1 stay dense then.
+        m_by_n: zeros in so many consecutive inputs, as in `2x4` for 2:4 sparsity; it decides the
+            share of zeros and needs the constant schedule.
+        layers: final sparsity by layer name or pattern, as in `conv*:0.9,dense1:0.5`.
+        leave: names or patterns of layers that stay dense.
+    """
+
+    schedule: Schedule = "polynomial"
+    initial_sparsity: float = 0.5
+    final_sparsity: float = 0.8
+    begin_step: int = 0
+    end_step: int | None = None
+    frequency: int = 100
+    power: float = 3.0
+    block_size: str = "1x1"
+    m_by_n: str | None = None
+    layers: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses what TFMOT would refuse later, or not at all."""
+        one_of("option schedule", self.schedule, get_args(Schedule))
+        for name in ("initial_sparsity", "final_sparsity"):
+            _share(f"option {name}", getattr(self, name), zero=name == "initial_sparsity")
+        for name, least in (("begin_step", 0), ("frequency", 1)):
+            value = getattr(self, name)
+            require(value >= least, f"option {name} must be {least} or more; got {value}")
+        require(self.power > 0, f"option power must be positive; got {self.power}")
+        require(
+            self.end_step is None or self.end_step > self.begin_step,
+            f"option end_step must come behind begin_step {self.begin_step}; got {self.end_step}",
+        )
+        if self.schedule == "polynomial" and not self.m_by_n:
+            require(
+                self.initial_sparsity <= self.final_sparsity,
+                f"option initial_sparsity {self.initial_sparsity} must be at most final_sparsity "
+                f"{self.final_sparsity}",
+            )
+        _pair("block_size", self.block_size)
+        if self.m_by_n:
+            zeros, of = _pair("m_by_n", self.m_by_n)
+            require(zeros < of, f"option m_by_n must leave some weights; got {self.m_by_n}")
+            require(self.block_size == "1x1", "give one of the options m_by_n and block_size")
+
+
+def _share(what: str, value: float, *, zero: bool = False) -> None:
+    good = 0 <= value < 1 if zero else 0 < value < 1
+    require(good, f"{what} must be a share of zeros in {'[' if zero else '('}0, 1); got {value}")
+
+
+def _pair(name: str, text: str) -> tuple[int, int]:
+    """`1x4` as (1, 4)."""
+    try:
+        first, second = (int(part) for part in text.split("x"))
+        good = min(first, second) >= 1
+    except ValueError:
+        good = False
+    require(good, f"option {name} takes two numbers, as in 1x4; got '{text}'")
+    return first, second
+
+
+def _transform(candidate: Candidate, options: PruneOptions) -> Candidate:
+    """A copy in stock layers whose weights are still all there: zeros come with the training."""
+    chosen = _weights.choose(candidate.model, options.leave, "pruned")
+    plan = _plan(chosen, options, steps=1)
+    lines = [*chosen.kept]
+    for name in chosen.names:
+        settings = plan[name]
+        kind = chosen.kinds[name]
+        if isinstance(settings, str):
+            lines.append(LayerLine(name, kind, "kept", settings))
+        else:
+            lines.append(LayerLine(name, kind, "pruned", _words(settings, options)))
+    if not any(line.action == "pruned" for line in lines):
+        reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines)
+        raise InputError(f"no layer of model '{candidate.model.name}' can be pruned ({reasons})")
+    return candidate.then(chosen.model, *lines)
+
+
+def _words(settings: dict[str, Any], options: PruneOptions) -> str:
+    if options.m_by_n:
+        zeros, of = _pair("m_by_n", options.m_by_n)
+        return f"{zeros} zeros in every {of} consecutive inputs"
+    blocks = "" if options.block_size == "1x1" else f" in blocks of {options.block_size}"
+    return f"{settings['final_sparsity']:.0%} of the weights zero{blocks}"
+
+
+def _plan(
+    chosen: _weights.Chosen, options: PruneOptions, steps: int
+) -> dict[str, dict[str, Any] | str]:
+    """Each layer's settings, or why it stays dense."""
+    own = {}
+    for name, text in _weights.overrides(options.layers, chosen.names).items():
+        try:
+            own[name] = float(text)
+        except ValueError:
+            own[name] = -1.0
+        _share(f"option layers: the sparsity of {name}", own[name])
+    end, frequency = _last_change(options, steps)
+    plan: dict[str, dict[str, Any] | str] = {}
+    for name in chosen.names:
+        why = _why_dense(chosen, name, options)
+        final = own.get(name, options.final_sparsity)
+        plan[name] = why or {
+            "schedule": options.schedule,
+            "initial_sparsity": min(options.initial_sparsity, final),
+            "final_sparsity": final,
+            "begin_step": options.begin_step,
+            "end_step": end,
+            "frequency": frequency,
+            "power": options.power,
+            "block_size": _pair("block_size", options.block_size),
+            "m_by_n": _pair("m_by_n", options.m_by_n) if options.m_by_n else None,
+        }
+    return plan
+
+
+def _last_change(options: PruneOptions, steps: int) -> tuple[int, int]:
+    """The step at which the masks change last, and the steps between two changes.
+
+    TFMOT changes masks at `begin_step` and every `frequency` steps from there: an `end_step`
+    between two of them would leave fewer zeros than wanted, and nobody would be told.
+    """
+    begin, every = options.begin_step, options.frequency
+    if options.end_step is not None:
+        off = (options.end_step - begin) % every
+        require(
+            off == 0,
+            f"option end_step {options.end_step} is no step at which the masks change, which is "
+            f"every {every} from {begin} on: take {options.end_step - off + every}",
+        )
+        return options.end_step, every
+    last = max(begin + 1, round(_LAST_CHANGE * steps))
+    every = min(every, last - begin)
+    return last - (last - begin) % every, every
+
+
+def _why_dense(chosen: _weights.Chosen, name: str, options: PruneOptions) -> str | None:
+    from tfcompress.bridge.wrappers import kernel
+
+    shape = kernel(chosen.model, name).shape
+    block = _pair("block_size", options.block_size)
+    matrix = [n for n in shape if n > 1]
+    if block != (1, 1) and len(matrix) != 2:
+        return f"kernel {'x'.join(map(str, shape))}: TFMOT has blocks for matrices only"
+    if block != (1, 1) and any(n <= side for n, side in zip(matrix, block, strict=True)):
+        return f"kernel {'x'.join(map(str, shape))}: no larger than a block of {options.block_size}"
+    if options.m_by_n and chosen.kinds[name] not in ("Conv2D", "Dense"):
+        return f"{chosen.kinds[name]}: m by n sparsity is for Conv2D and Dense"
+    return None
+
+
+def _fit(
+    candidate: Candidate, options: PruneOptions, data: Dataset, settings: Training, **how: Any
+) -> tuple[Candidate, list[Row]]:
+    from tfcompress.bridge import prune
+
+    require(settings.epochs > 0, "prune makes zeros while it trains: give it 1 epoch or more")
+    chosen = _weights.choose(candidate.model, options.leave, "pruned")
+    steps = steps_per_epoch(data, settings) * settings.epochs
+    plan = {
+        name: prune.LayerPruning(**layer)
+        for name, layer in _plan(chosen, options, steps).items()
+        if not isinstance(layer, str)
+    }
+    last = min(layer.end_step for layer in plan.values())
+    require(
+        last <= steps,
+        f"option end_step {last} comes after the last of {steps} steps: fewer zeros than wanted "
+        "would be there; train longer or end earlier",
+    )
+    model, rows = prune.prune(chosen.model, data, settings, plan, **how)
+    reached = prune.zeros(model, plan)
+    lines = tuple(
+        dataclasses.replace(line, reason=f"{reached[line.name]:.1%} of the weights are zero")
+        if line.action == "pruned" and line.name in reached
+        else line
+        for line in candidate.layers
+    )
+    properties = candidate.properties | {"sparsity"}
+    return dataclasses.replace(candidate, model=model, layers=lines, properties=properties), rows
+
+
+def _training(options: PruneOptions) -> Training:
+    return Training(
+        epochs=10, learning_rate=1e-3, distillation_weight=0.7, distillation_temperature=4.0
+    )
+
+
+TECHNIQUE = Technique(
+    name="prune",
+    summary="the smallest weights become zero (TFMOT's magnitude pruning)",
+    reference="Zhu and Gupta 2017, arXiv:1710.01878; Han, Pool, Tran, Dally 2015, arXiv:1506.02626",
+    options=PruneOptions,
+    start=Start.TRAINED,
+    transform=_transform,
+    training=_training,
+    storage="float32",
+    fit=_fit,
+    leaves=frozenset({"sparsity"}),
+    keeps=frozenset(),
+)
