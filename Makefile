@@ -1,13 +1,14 @@
 # make run   sets everything up and runs the main job: a binary net beside its float baseline
 # make test  sets everything up and runs lint, types, import contracts, tests, docstring examples
-# Both need only Python 3.11, make and git; everything goes into .venv/.
+# make docs  sets everything up and writes build/docs/index.html: the pages of docs/ and the docstrings
+# All need only Python 3.11, make and git; everything goes into .venv/.
 
 PYTHON ?= python3.11
 ARGS ?= --technique=xnor
 BIN := .venv/bin
 UV := $(BIN)/uv pip
 
-.PHONY: setup run test lint slow constraints clean
+.PHONY: setup run test lint slow docs constraints clean
 
 setup: .venv/ready
 
@@ -35,9 +36,22 @@ test: lint
 slow: setup
 	$(BIN)/python -m pytest -m slow
 
+# Each page of docs/layers stands on its module's page; the private modules are there for what the
+# layers inherit from them.
+LAYERS := $(wildcard tfcompress/layers/_[a-z]*.py) tfcompress/layers/composite.py \
+    $(patsubst docs/%.md,tfcompress/%.py,$(wildcard docs/layers/*.md))
+ROOMS := $(addprefix tfcompress.,door export benchmark graph models data techniques)
+
+docs: setup
+	$(UV) install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]'
+	TF_CPP_MIN_LOG_LEVEL=3 PDOC_ALLOW_EXEC=1 $(BIN)/pdoc --docformat google --template-directory docs \
+	    --output-directory build/docs $(ROOMS) \
+	    $(subst /,.,$(basename $(LAYERS)))
+	@echo build/docs/index.html
+
 # Pins every version from setup.cfg; run it after changing a dependency there.
 constraints:
-	$(UV) compile setup.cfg --extra test --extra dev --python-version 3.11 --no-emit-index-url \
+	$(UV) compile setup.cfg --extra test --extra dev --extra docs --python-version 3.11 --no-emit-index-url \
 	    --no-annotate --no-header --quiet --output-file constraints.txt --upgrade
 
 clean:

@@ -6,7 +6,18 @@ from keras import layers
 
 from tfcompress.config import InputError
 from tfcompress.graph import clone, count, macs, parameters, summary
-from tfcompress.layers import BinaryConv2D, BinaryDense
+from tfcompress.layers import (
+    BinaryConv2D,
+    BinaryDense,
+    CPConv2D,
+    HashedConv2D,
+    HashedDense,
+    LowRankDense,
+    TTConv2D,
+    TTDense,
+)
+
+COUNTS = ["parameters", "logical", "MACs", "bits", "KiB"]
 
 
 def one(layer, *input_shape):
@@ -104,6 +115,42 @@ def test_bits_and_kib_of_binary_kernels():
         assert (row.bits, row.kib) == (32, (5 * 7 + 7) * 32 / 8 / 1024)
 
 
+@pytest.mark.parametrize(
+    ("layer", "input_shape", "stored", "logical"),
+    [
+        (HashedDense(16, compression_ratio=1 / 8), (10,), 10 * 2 + 16, 10 * 16 + 16),
+        (
+            HashedDense(16, compression_ratio=1 / 8, hashing="elementwise", hash_bias=True),
+            (10,),
+            10 * 16 // 8 + 16 // 8,
+            10 * 16 + 16,
+        ),
+        (
+            HashedConv2D(8, 3, compression_ratio=1 / 4, use_bias=False),
+            (5, 5, 2),
+            9 * 2 * 2,
+            9 * 2 * 8,
+        ),
+        (
+            HashedConv2D(8, 3, compression_ratio=1 / 4, hashing="elementwise"),
+            (5, 5, 2),
+            9 * 2 * 8 // 4 + 8,
+            9 * 2 * 8 + 8,
+        ),
+        (LowRankDense(6, rank=2), (4, 10), 2 * (10 + 6) + 6, 10 * 6 + 6),
+        (TTDense(6, 2, (2, 5), (2, 3)), (10,), 2 * 2 * 2 + 2 * 5 * 3 + 6, 10 * 6 + 6),
+        (CPConv2D(6, 3, rank=2), (5, 5, 4), 2 * (4 + 3 + 3 + 6) + 6, 9 * 4 * 6 + 6),
+        (TTConv2D(6, 3, 2, use_bias=False), (5, 5, 4), 9 * 2 + 2 * 4 * 2 + 2 * 6, 9 * 4 * 6),
+        (BinaryDense(6), (10,), 10 * 6 + 6, 10 * 6 + 6),
+        (layers.TimeDistributed(LowRankDense(6, 2)), (4, 10), 2 * 16 + 6, 10 * 6 + 6),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, layers.Layer) else None,
+)
+def test_logical_parameters_are_the_stock_layers(layer, input_shape, stored, logical):
+    row = one(layer, *input_shape)
+    assert (row.parameters, row.logical_parameters) == (stored, logical)
+
+
 def small():
     x = inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(4, 3, name="conv")(x)
@@ -148,7 +195,9 @@ def test_a_shared_layers_parameters_count_once_and_its_macs_at_each_call():
     inputs = keras.Input((6,))
     dense = layers.Dense(6, name="twice")
     model = keras.Model(inputs, dense(dense(inputs)))
-    assert [(row.parameters, row.macs) for row in count(model)] == [(42, 36), (0, 36)]
+    rows = count(model)
+    assert [(row.parameters, row.macs) for row in rows] == [(42, 36), (0, 36)]
+    assert [row.logical_parameters for row in rows] == [42, 0]
     assert (parameters(model), macs(model)) == (6 * 6 + 6, 2 * 6 * 6)
 
 
@@ -186,15 +235,26 @@ def test_summary_is_a_table_with_totals():
     x = layers.Conv2D(40, 3, name="conv")(x)
     model = keras.Model(inputs, BinaryConv2D(8, 1, name="binary")(x))
     header, line, conv, binary, total = summary(model).splitlines()
-    assert header.split() == ["layer", "kind", "output", "parameters", "MACs", "bits", "KiB"]
+    assert header.split() == ["layer", "kind", "output", *COUNTS]
     assert set(line) == {"-", " "}
-    assert conv.split() == ["conv", "Conv2D", "6x?x40", "1,120", "6,480", "32", "4.4"]
-    assert binary.split() == ["binary", "BinaryConv2D", "6x?x8", "328", "1,920", "1", "0.1"]
-    assert total.split() == ["total", "1,448", "8,400", "4.5"]
+    assert conv.split() == ["conv", "Conv2D", "6x?x40", "1,120", "1,120", "6,480", "32", "4.4"]
+    assert binary.split() == ["binary", "BinaryConv2D", "6x?x8", "328", "328", "1,920", "1", "0.1"]
+    assert total.split() == ["total", "1,448", "1,448", "8,400", "4.5"]
 
 
 def test_summary_has_blanks_where_there_are_no_parameters():
     inputs = keras.Input((4,))
     _, _, relu, total = summary(keras.Model(inputs, layers.ReLU(name="act")(inputs))).splitlines()
-    assert relu.split() == ["act", "ReLU", "4", "0", "0"]
-    assert total.split() == ["total", "0", "0", "0.0"]
+    assert relu.split() == ["act", "ReLU", "4", "0", "0", "0"]
+    assert total.split() == ["total", "0", "0", "0", "0.0"]
+
+
+def test_summary_fits_into_120_columns():
+    x = inputs = keras.Input((224, 224, 3))
+    x = layers.Conv2D(512, 3, name="a_name_that_is_" + "longer_" * 5 + "than_others")(x)
+    x = layers.SpatialDropout2D(0.1)(layers.Conv2D(1024, 3)(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    lines = summary(keras.Model(inputs, HashedDense(4096, name="hashed")(x))).splitlines()
+    assert max(map(len, lines)) <= 120
+    (hashed,) = [line.split() for line in lines if "HashedDense" in line]
+    assert hashed[3:5] == [f"{1024 * 512 + 4096:,}", f"{1024 * 4096 + 4096:,}"]

@@ -21,8 +21,10 @@ class LayerCount:
         name: the layer's.
         kind: the layer's class name.
         output_shape: of its first output, with the batch as None.
-        parameters: weights that training changes, frozen or not; a shared layer's count at its
-            first call only.
+        parameters: weights that training changes and a `.keras` file stores, frozen or not; a
+            shared layer's count at its first call only.
+        logical_parameters: those of the stock layer that it stands for, where it stores fewer:
+            `parameters` of all but hashed and factorised layers.
         macs: multiply-accumulates for one image in a convolution or dense layer; 0 for others,
             also for recurrent and attention layers.
         bits: bits that a weight of its kernel carries: 32, or 1 where it is binary.
@@ -34,6 +36,7 @@ class LayerCount:
     kind: str
     output_shape: tuple[int | None, ...]
     parameters: int
+    logical_parameters: int
     macs: int
     bits: int
     kib: float
@@ -64,7 +67,8 @@ def count(model: keras.Model) -> list[LayerCount]:
 
 def _row(layer: layers.Layer, input_shape: Any, output_shape: Any, again: bool) -> LayerCount:
     """One call; `again` if there was one before it."""
-    size = 0 if again else _size(_trained(layer))
+    parts = [] if again else _parts(layer)
+    size = sum(_size(part._trainable_variables) for part in parts)
     bits = 1 if getattr(layer, "binarize_kernel", False) else 32
     stored = size * 32
     if size and bits == 1:
@@ -75,16 +79,25 @@ def _row(layer: layers.Layer, input_shape: Any, output_shape: Any, again: bool) 
         kind=type(layer).__name__,
         output_shape=tuple(output_shape),
         parameters=size,
+        logical_parameters=sum(_logical(part) for part in parts),
         macs=_macs(layer, input_shape, output_shape),
         bits=bits,
         kib=stored / 8 / 1024,
     )
 
 
-def _trained(layer: layers.Layer) -> list[Any]:
-    """The weights that training changes; `trainable_variables` would leave out frozen ones."""
-    own = list(layer._trainable_variables)
-    return own + [v for inner in layer._layers for v in _trained(inner)]
+def _parts(layer: layers.Layer) -> list[layers.Layer]:
+    """The layer and those within it."""
+    return [layer, *(part for inner in layer._layers for part in _parts(inner))]
+
+
+def _logical(layer: layers.Layer) -> int:
+    """Weights of the layer that one stands for, without those of the layers within it."""
+    if not hasattr(layer, "logical_shape"):
+        # Not `trainable_variables`, which would leave out frozen ones.
+        return _size(layer._trainable_variables)
+    shape = layer.logical_shape()
+    return math.prod(shape) + (shape[-1] if layer.use_bias else 0)
 
 
 def _size(variables: Any) -> int:
@@ -132,7 +145,9 @@ def macs(model: keras.Model) -> int:
 def summary(model: keras.Model) -> str:
     """A table of the model's layers: shape, parameters, MACs, bits a weight, KiB.
 
-    KiB are on paper, as `LayerCount.kib` has them; the bytes of a file are in its report.
+    "parameters" are those that are stored, "logical" those of the stock layer that a hashed or
+    factorised one stands for. KiB are on paper, as `LayerCount.kib` has them; the bytes of a file
+    are in its report. A line has at most about 120 characters: long names are wrapped.
     """
     rows = count(model)
     table = [
@@ -141,6 +156,7 @@ def summary(model: keras.Model) -> str:
             row.kind,
             "x".join("?" if size is None else str(size) for size in row.output_shape[1:]),
             f"{row.parameters:,}",
+            f"{row.logical_parameters:,}",
             f"{row.macs:,}",
             row.bits if row.parameters else "",
             f"{row.kib:,.1f}" if row.parameters else "",
@@ -153,10 +169,17 @@ def summary(model: keras.Model) -> str:
             "",
             "",
             f"{sum(row.parameters for row in rows):,}",
+            f"{sum(row.logical_parameters for row in rows):,}",
             f"{sum(row.macs for row in rows):,}",
             "",
             f"{sum(row.kib for row in rows):,.1f}",
         )
     )
-    headers = ("layer", "kind", "output", "parameters", "MACs", "bits", "KiB")
-    return tabulate(table, headers, disable_numparse=True, colalign=("left",) * 3 + ("right",) * 4)
+    headers = ("layer", "kind", "output", "parameters", "logical", "MACs", "bits", "KiB")
+    return tabulate(
+        table,
+        headers,
+        disable_numparse=True,
+        colalign=("left",) * 3 + ("right",) * 5,
+        maxcolwidths=[22, 22] + [None] * 6,
+    )

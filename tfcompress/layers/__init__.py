@@ -7,6 +7,7 @@ from tfcompress.layers.clip_weights import ClipWeights
 from tfcompress.layers.cp_conv2d import CPConv2D
 from tfcompress.layers.depthwise_separable import DepthwiseSeparable
 from tfcompress.layers.effnet_block import EffNetBlock
+from tfcompress.layers.fake_quantize import FakeQuantize
 from tfcompress.layers.fire import Fire
 from tfcompress.layers.hashed_conv2d import HashedConv2D
 from tfcompress.layers.hashed_dense import HashedDense
@@ -27,6 +28,7 @@ __all__ = [
     "ClipWeights",
     "DepthwiseSeparable",
     "EffNetBlock",
+    "FakeQuantize",
     "Fire",
     "HashedConv2D",
     "HashedDense",

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfcompress.layers._factorised import Factorised
+from tfcompress.layers._stock import filled, finished
 from tfcompress.layers.arguments import pair, positive
 
 Shape = tuple[int | None, ...]
@@ -74,12 +76,18 @@ class Stage:
         return keras.layers.Conv2D(self.shape[3], **shared)
 
 
-class FactorisedConv2D(keras.layers.Layer, abc.ABC):
+class FactorisedConv2D(Factorised):
     """A convolution whose kernel is a product of small ones, computed as a chain of convolutions.
 
     A subclass says what the chain is (`stages`), what kernel it stands for (`logical_kernel`) and
     how a kernel is decomposed (`decompose`); its docstring documents the arguments.
+
+    Attributes:
+        one_stride: whether the strides of both axes must be the same.
     """
+
+    replaces = keras.layers.Conv2D
+    one_stride = False
 
     def __init__(
         self,
@@ -97,7 +105,14 @@ class FactorisedConv2D(keras.layers.Layer, abc.ABC):
         bias_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            activation,
+            use_bias,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            **kwargs,
+        )
         self.filters = positive("filters", filters)
         self.kernel_size = pair("kernel_size", kernel_size)
         self.strides = pair("strides", strides)
@@ -105,21 +120,19 @@ class FactorisedConv2D(keras.layers.Layer, abc.ABC):
         self.padding = padding.lower() if isinstance(padding, str) else padding
         if self.padding not in ("same", "valid"):
             raise ValueError(f"padding must be 'same' or 'valid'. Received: padding={padding!r}")
+        if self.one_stride and self.strides[0] != self.strides[1]:
+            raise ValueError(
+                f"{type(self).__name__} takes the same stride for both axes, as depthwise "
+                f"convolutions do. Received: strides={self.strides}"
+            )
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
                 "strides above 1 and a dilation_rate above 1 exclude each other. Received: "
                 f"strides={self.strides}, dilation_rate={self.dilation_rate}"
             )
         self.rank = self._checked_rank(rank)
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.input_spec = keras.layers.InputSpec(ndim=4)
-        # Of a layer made from another one: how far its kernel is from that one's.
-        self.decomposition_error: float | None = None
 
     def _checked_rank(self, rank: Any) -> Any:
         return positive("rank", rank)
@@ -127,10 +140,6 @@ class FactorisedConv2D(keras.layers.Layer, abc.ABC):
     @abc.abstractmethod
     def stages(self, channels: int) -> tuple[Stage, ...]:
         """The chain for so many input channels."""
-
-    @abc.abstractmethod
-    def logical_kernel(self) -> Any:
-        """The kernel that the chain stands for: (height, width, channels, filters)."""
 
     @classmethod
     @abc.abstractmethod
@@ -140,29 +149,17 @@ class FactorisedConv2D(keras.layers.Layer, abc.ABC):
         """The rank that was needed, the weights for it, and the relative error."""
 
     @classmethod
-    @abc.abstractmethod
-    def full_rank(cls, shape: tuple[int, ...]) -> Any:
-        """The rank at which any kernel of this shape is held exactly."""
-
-    @classmethod
-    def rank_at(cls, step: int, shape: tuple[int, ...]) -> Any:
-        """The rank at a step of the way from 1 to full rank, for a kernel of this shape."""
-        return step
-
-    @classmethod
-    def matrices(cls, kernel: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The matrices whose ranks are this layer's; none if its rank isn't one of a matrix."""
-        return ()
-
-    @classmethod
     def refusal(cls, conv: keras.layers.Layer) -> str | None:
         """Why a layer can't be replaced by this one, or None if it can."""
-        if type(conv) is not keras.layers.Conv2D:
-            return f"{type(conv).__name__} has no {cls.__name__} form: only Conv2D has"
+        why = super().refusal(conv)
+        if why:
+            return why
         if conv.groups != 1:
             return f"a grouped convolution (groups={conv.groups}) has no {cls.__name__} form"
         if conv.data_format != "channels_last":
             return f"data_format is {conv.data_format}; {cls.__name__} takes channels_last"
+        if cls.one_stride and conv.strides[0] != conv.strides[1]:
+            return f"strides {conv.strides} differ, and depthwise convolutions take one for both"
         return None
 
     @classmethod
@@ -184,38 +181,23 @@ class FactorisedConv2D(keras.layers.Layer, abc.ABC):
             ValueError: the layer isn't built or isn't a Conv2D, has groups, takes channels first,
                 or has strides that this layer can't take.
         """
-        why = cls.refusal(conv)
-        if why or not conv.built:
-            raise ValueError(f"layer '{conv.name}': {why or 'it has no weights yet: build it'}")
-        kernel = np.asarray(ops.convert_to_numpy(conv.kernel), np.float32)
+        kernel = cls._kernel_of(conv)
         rank, weights, error = cls.decompose(kernel, cls.like(conv, rank).rank, **options)
-        layer = cls.like(conv, rank)
-        layer.build((None, None, None, kernel.shape[2]))
-        if conv.use_bias:
-            weights = [*weights, ops.convert_to_numpy(conv.bias)]
-        layer.set_weights(weights)
-        layer.trainable = conv.trainable
-        layer.decomposition_error = error
-        return layer
+        return cls.like(conv, rank)._holding(weights, error, conv)
 
     from_layer = from_conv
 
     @classmethod
     def like(cls, conv: keras.layers.Conv2D, rank: Any) -> Self:
         """A new layer of a convolution's geometry, without weights."""
-        return cls(
-            conv.filters,
-            conv.kernel_size,
-            rank,
+        return cls._like(
+            conv,
+            filters=conv.filters,
+            kernel_size=conv.kernel_size,
+            rank=rank,
             strides=conv.strides,
             padding=conv.padding,
             dilation_rate=conv.dilation_rate,
-            activation=conv.activation,
-            use_bias=conv.use_bias,
-            bias_initializer=conv.bias_initializer,
-            bias_regularizer=conv.bias_regularizer,
-            dtype=conv.dtype_policy,
-            name=conv.name,
         )
 
     def build(self, input_shape: Shape) -> None:
@@ -227,30 +209,17 @@ class FactorisedConv2D(keras.layers.Layer, abc.ABC):
             )
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
         self._build_factors(channels)
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(self.filters,),
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-            )
+        self._add_bias(self.filters)
 
     @abc.abstractmethod
     def _build_factors(self, channels: int) -> None:
         """Adds the factors, in the order that `decompose` gives them."""
 
-    def _add_factor(self, name: str, shape: tuple[int, ...], depthwise: bool = False) -> Any:
-        """A factor; the kernel initializer is for those that mix channels."""
-        initializer = self.kernel_initializer
-        if depthwise:
-            # Keras's initializers would count all channels as inputs of each.
-            initializer = keras.initializers.RandomNormal(stddev=math.prod(shape[:2]) ** -0.5)
-        elif isinstance(initializer, keras.initializers.Initializer):
-            initializer = initializer.clone()  # The same object gives the same values twice.
-        return self.add_weight(
-            name=name, shape=shape, initializer=initializer, regularizer=self.kernel_regularizer
-        )
+    def _add_depthwise(self, name: str, shape: tuple[int, int, int, int]) -> Any:
+        """A factor of a depthwise convolution; the kernel initializer is for the others."""
+        # Keras's initializers would count all channels as inputs of each.
+        deviation = math.prod(shape[:2]) ** -0.5
+        return self._add_factor(name, shape, keras.initializers.RandomNormal(stddev=deviation))
 
     @abc.abstractmethod
     def stage_kernels(self) -> tuple[Any, ...]:
@@ -261,9 +230,7 @@ class FactorisedConv2D(keras.layers.Layer, abc.ABC):
         x = inputs
         for stage, kernel in zip(self.stages(x.shape[-1]), self.stage_kernels(), strict=True):
             x = stage(x, kernel)
-        if self.bias is not None:
-            x = ops.add(x, self.bias)
-        return self.activation(x)
+        return finished(x, self.bias, self.activation)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """As of a `keras.layers.Conv2D` of the same arguments."""
@@ -276,6 +243,10 @@ class FactorisedConv2D(keras.layers.Layer, abc.ABC):
                 f"{tuple(input_shape)}"
             )
         return (input_shape[0], *size, self.filters)
+
+    def logical_shape(self) -> tuple[int, int, int, int]:
+        """Of the logical kernel, without making it."""
+        return (*self.kernel_size, self.input_spec.axes[-1], self.filters)
 
     def kernel_parameters(self, shape: tuple[int, ...]) -> int:
         """Weights of the factors in place of a kernel of this shape."""
@@ -304,9 +275,8 @@ class FactorisedConv2D(keras.layers.Layer, abc.ABC):
         """
         channels = self.input_spec.axes[-1]
         stages = self.stages(channels)
-        kernels = [ops.convert_to_numpy(kernel) for kernel in self.stage_kernels()]
         chain: list[keras.layers.Layer] = []
-        for stage, kernel in zip(stages, kernels, strict=True):
+        for stage, kernel in zip(stages, self.stage_kernels(), strict=True):
             last = stage is stages[-1]
             stock = stage.stock(
                 self.name if last else f"{self.name}_{stage.name}",
@@ -314,10 +284,7 @@ class FactorisedConv2D(keras.layers.Layer, abc.ABC):
                 activation=self.activation if last else None,
                 dtype=self.dtype_policy,
             )
-            stock.build((None, None, None, stage.shape[2]))
-            bias = [ops.convert_to_numpy(self.bias)] if stock.use_bias else []
-            stock.set_weights([kernel, *bias])
-            chain.append(stock)
+            chain.append(filled(stock, kernel, self.bias if last else None))
 
         def apply(x: Any) -> Any:
             for stock in chain:
@@ -336,10 +303,5 @@ class FactorisedConv2D(keras.layers.Layer, abc.ABC):
             "strides": self.strides,
             "padding": self.padding,
             "dilation_rate": self.dilation_rate,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
         }

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import abc
 import math
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
+from tfcompress.layers._stock import filled, finished
+from tfcompress.layers.arguments import channels_last
 from tfcompress.ops import hashing as hashes
 
 
-class HashedWeights:
+class HashedWeights(keras.layers.Layer, abc.ABC):
     """Stands before a stock layer in the bases of one with hashed weights.
 
     The layer's `build` sets `positions`, which says where each stored weight stands.
     """
 
-    def _set_hashing(
-        self: Any,
-        compression_ratio: float,
-        hashing: str,
-        hash_seed: int,
-        hash_bias: bool,
-        gradient_scale: float | None,
+    def __init__(
+        self,
+        *args: Any,
+        compression_ratio: float = 1 / 8,
+        hashing: str = "permutation",
+        hash_seed: int = 0,
+        hash_bias: bool = False,
+        gradient_scale: float | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Keeps the arguments.
-
-        Raises:
-            ValueError: says what was received and what is expected.
-        """
+        super().__init__(*args, **kwargs)
+        channels_last(self)
+        if getattr(self, "groups", 1) != 1:
+            raise ValueError(f"{type(self).__name__} has no groups. Received: groups={self.groups}")
         hashes.check_ratio(compression_ratio, hashing)
         if not isinstance(hash_seed, int) or not 0 <= hash_seed < 2**32:
             raise ValueError(
@@ -52,10 +58,9 @@ class HashedWeights:
         self.hash_bias = hash_bias
         self.gradient_scale = gradient_scale
 
-    def _add_weights(
-        self: Any, logical_shape: tuple[int, ...], stored_shape: tuple[int, ...]
-    ) -> None:
+    def _add_weights(self, logical_shape: tuple[int, ...], stored_shape: tuple[int, ...]) -> None:
         """Makes stored kernel and bias, with the variance that the logical ones would have."""
+        self._logical_shape = logical_shape
 
         def initial(shape: tuple[int, ...], dtype: Any = None) -> Any:
             # An initializer takes fans from the shape: it must be the logical one.
@@ -71,35 +76,44 @@ class HashedWeights:
             constraint=self.kernel_constraint,
         )
         self.bias = None
-        if not self.use_bias:
-            return
-        units = logical_shape[-1]
-        shape = (units,)
-        if self.hash_bias:
-            self.bias_positions = hashes.ElementwiseHash(
-                1, units, self.compression_ratio, self.hash_seed
+        if self.use_bias:
+            units = logical_shape[-1]
+            shape: tuple[int, ...] = (units,)
+            if self.hash_bias:
+                self.bias_positions = hashes.ElementwiseHash(
+                    1, units, self.compression_ratio, self.hash_seed
+                )
+                shape = self.bias_positions.stored_shape
+            self.bias = self.add_weight(
+                name="bias",
+                shape=shape,
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
             )
-            shape = self.bias_positions.stored_shape
-        self.bias = self.add_weight(
-            name="bias",
-            shape=shape,
-            initializer=self.bias_initializer,
-            regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint,
-        )
 
-    def _trained(self: Any, weights: Any) -> Any:
+    def _trained(self, weights: Any) -> Any:
         """Stored weights with the gradient that training sees."""
         factor = self.gradient_scale or math.sqrt(self.compression_ratio)
         return hashes.scaled_gradient(weights, factor)
 
-    def logical_bias(self: Any) -> Any:
-        """The bias that is added, one value for each output channel."""
+    @abc.abstractmethod
+    def logical_kernel(self) -> Any:
+        """The kernel V, of the stock layer's shape."""
+
+    def logical_shape(self) -> tuple[int, ...]:
+        """Of the logical kernel, without making it."""
+        return self._logical_shape
+
+    def logical_bias(self) -> Any:
+        """The bias that is added, one value for each output channel; None if there is none."""
+        if self.bias is None:
+            return None
         if not self.hash_bias:
             return ops.convert_to_tensor(self.bias)
         return self.bias_positions.expand(self._trained(self.bias))[0]
 
-    def project(self: Any, kernel: np.ndarray, bias: np.ndarray | None = None) -> None:
+    def project(self, kernel: np.ndarray, bias: np.ndarray | None = None) -> None:
         """Sets the stored weights whose logical ones are nearest to given ones (least squares).
 
         Args:
@@ -115,12 +129,67 @@ class HashedWeights:
             weights.append(self.bias_positions.project(bias[None]) if self.hash_bias else bias)
         self.set_weights(weights)
 
-    def _file_gains(self: Any) -> bool:
+    def lower(self, **_: Any) -> Callable[[Any], Any]:
+        """The same function in stock Keras layers.
+
+        `"permutation"` becomes `keras.ops` (a gather from the inputs and their negatives, reshapes,
+        for images transposes) around one stock layer of R outputs, so that a file holds the stored
+        weights and the gather's positions. Where these together aren't fewer than the logical
+        weights, and for `"elementwise"`, it becomes one stock layer that holds the expanded kernel.
+
+        Returns:
+            A function of a Keras tensor. For `"permutation"`, of the tensor's sizes at most the
+            batch's may be unknown. The layer in it is made once: two calls share it.
+        """
+        if isinstance(self.positions, hashes.PermutationHash) and self._file_gains():
+            stock = self._stock(self.positions.stored_shape[1], activation=None, use_bias=False)
+            return self._lowered(self.positions, filled(stock, self.kernel))
+        stock = self._stock(
+            self.positions.shape[1], activation=self.activation, use_bias=self.use_bias
+        )
+        return filled(stock, self.logical_kernel(), self.logical_bias())
+
+    def _file_gains(self) -> bool:
         """Whether stored weights and positions of permutations are fewer than logical weights."""
         rows, columns = self.positions.shape
         taps = math.prod(self.kernel.shape[:-2])
         stored = math.prod(self.kernel.shape) + rows * self.positions.blocks
         return stored < taps * rows * columns
+
+    def _lowered(
+        self, positions: hashes.PermutationHash, stock: keras.layers.Layer
+    ) -> Callable[[Any], Any]:
+        """The function around the stock layer that holds the stored weights."""
+        bias = None if self.bias is None else ops.convert_to_numpy(self.logical_bias())
+        # Places in [x, -x]: signs cost no constants and no multiplication of their own.
+        places = hashes.signed_places(positions.orders, positions.signs).T.ravel()
+
+        def apply(x: Any) -> Any:
+            if not self._reshapes(x.shape):
+                raise ValueError(
+                    f"layer '{self.name}' can't be lowered: of its input's sizes only the batch's "
+                    f"may be unknown. Received: input shape {tuple(x.shape)}"
+                )
+            x = ops.take(ops.concatenate([x, -x], axis=-1), places, axis=-1)
+            x = self._each_block(x, stock, positions.blocks)
+            units = positions.shape[1]
+            if x.shape[-1] > units:  # The last block is cut.
+                x = x[..., :units]
+            return finished(x, bias, self.activation)
+
+        return apply
+
+    @abc.abstractmethod
+    def _stock(self, units: int, activation: Any, use_bias: bool) -> keras.layers.Layer:
+        """A stock layer of the same form with so many outputs."""
+
+    @abc.abstractmethod
+    def _reshapes(self, shape: tuple[int | None, ...]) -> bool:
+        """Whether enough of an input's sizes are known for `_each_block`."""
+
+    @abc.abstractmethod
+    def _each_block(self, x: Any, stock: keras.layers.Layer, blocks: int) -> Any:
+        """The stock layer's outputs for (..., blocks * inputs), side by side."""
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         """Not for stored weights.
@@ -130,8 +199,7 @@ class HashedWeights:
         """
         raise NotImplementedError("LoRA isn't available for layers with hashed weights")
 
-    def get_config(self: Any) -> dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again."""
         names = ("compression_ratio", "hashing", "hash_seed", "hash_bias", "gradient_scale")
-        config: dict[str, Any] = super().get_config()  # type: ignore[misc]
-        return {**config, **{name: getattr(self, name) for name in names}}
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

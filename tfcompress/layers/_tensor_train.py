@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfcompress.layers._stock import filled
+
 Product = Callable[[Any, Any], Any]
 
 
@@ -101,13 +103,8 @@ def matrix(kernels: Sequence[Any], shapes: Sequence[tuple[int, int, int, int]]) 
 
 def stock_products(cores: Sequence[Any], name: str, dtype: Any) -> list[keras.layers.Dense]:
     """A stock dense layer for each core."""
-    made = []
-    for number, core in enumerate(cores):
-        kernel = ops.convert_to_numpy(core)
-        dense = keras.layers.Dense(
-            kernel.shape[1], use_bias=False, dtype=dtype, name=f"{name}_core{number}"
-        )
-        dense.build((None, kernel.shape[0]))
-        dense.set_weights([kernel])
-        made.append(dense)
-    return made
+    dense = (
+        keras.layers.Dense(c.shape[1], use_bias=False, dtype=dtype, name=f"{name}_core{number}")
+        for number, c in enumerate(cores)
+    )
+    return [filled(layer, core) for layer, core in zip(dense, cores, strict=True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def positive(name: str, value: int) -> int:
     """The value, if it is a whole number of 1 or more."""
@@ -22,6 +24,15 @@ def pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
             f"{name} must be a whole number, 1 or more, or two of them. Received: {name}={value}"
         )
     return both[0], both[1]
+
+
+def channels_last(layer: Any) -> None:
+    """Refuses a convolution that takes its channels first; of other layers it says nothing."""
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        raise ValueError(
+            f"{type(layer).__name__} takes channels_last images. Received: "
+            f"data_format={layer.data_format!r}"
+        )
 
 
 def positions(shape: tuple[int | None, ...]) -> int:

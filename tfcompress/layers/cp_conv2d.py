@@ -62,21 +62,7 @@ class CPConv2D(FactorisedConv2D):
         Networks Using Fine-tuned CP-Decomposition", arXiv:1412.6553, section 3.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.strides[0] != self.strides[1]:
-            raise ValueError(
-                "CPConv2D takes the same stride for both axes, as depthwise convolutions do. "
-                f"Received: strides={self.strides}"
-            )
-
-    @classmethod
-    def refusal(cls, conv: keras.layers.Layer) -> str | None:
-        """Why a layer can't be replaced by this one, or None if it can."""
-        why = super().refusal(conv)
-        if why is None and conv.strides[0] != conv.strides[1]:
-            why = f"strides {conv.strides} differ, and depthwise convolutions take one for both"
-        return why
+    one_stride = True
 
     @classmethod
     def full_rank(cls, shape: tuple[int, ...]) -> int:
@@ -108,12 +94,10 @@ class CPConv2D(FactorisedConv2D):
         self.kernel_in = self._add_factor("kernel_in", (1, 1, channels, self.rank))
         self.kernel_vertical = self.kernel_horizontal = None
         if height > 1:
-            self.kernel_vertical = self._add_factor(
-                "kernel_vertical", (height, 1, self.rank, 1), depthwise=True
-            )
+            self.kernel_vertical = self._add_depthwise("kernel_vertical", (height, 1, self.rank, 1))
         if width > 1:
-            self.kernel_horizontal = self._add_factor(
-                "kernel_horizontal", (1, width, self.rank, 1), depthwise=True
+            self.kernel_horizontal = self._add_depthwise(
+                "kernel_horizontal", (1, width, self.rank, 1)
             )
         self.kernel_out = self._add_factor("kernel_out", (1, 1, self.rank, self.filters))
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from tfcompress.layers._hashed import HashedWeights
+from tfcompress.layers._stock import finished
 from tfcompress.ops import hashing as hashes
 
 
@@ -40,11 +39,12 @@ class HashedConv2D(HashedWeights, keras.layers.Conv2D):
 
     Args:
         filters, kernel_size: as in `keras.layers.Conv2D`.
-        compression_ratio: stored by logical weights, in (0, 1]; 1/8 stores 8 times fewer. For
-            `"permutation"` 1 by a whole number.
-        hashing: `"permutation"` or `"elementwise"`.
-        hash_seed: of positions and signs, 0 or more.
-        hash_bias: whether the biases share max(1, round(ratio * filters)) stored ones, elementwise.
+        compression_ratio: stored by logical weights, in (0, 1]; 1/8, the default, stores 8 times
+            fewer. For `"permutation"` 1 by a whole number.
+        hashing: `"permutation"`, the default, or `"elementwise"`.
+        hash_seed: of positions and signs, 0 or more; 0 by default.
+        hash_bias: whether the biases share max(1, round(ratio * filters)) stored ones, elementwise;
+            False by default.
         gradient_scale: the factor s of the hashed weights' gradients; None for
             sqrt(compression_ratio).
         strides, padding, dilation_rate, activation, use_bias, kernel_initializer and further
@@ -75,28 +75,6 @@ class HashedConv2D(HashedWeights, keras.layers.Conv2D):
         Convolutional Neural Networks in the Frequency Domain", arXiv:1506.04449.
     """
 
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int | tuple[int, int],
-        *args: Any,
-        compression_ratio: float = 1 / 8,
-        hashing: str = "permutation",
-        hash_seed: int = 0,
-        hash_bias: bool = False,
-        gradient_scale: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(filters, kernel_size, *args, **kwargs)
-        if self.data_format != "channels_last":
-            raise ValueError(
-                "HashedConv2D takes channels_last images. Received: "
-                f"data_format={self.data_format!r}"
-            )
-        if self.groups != 1:
-            raise ValueError(f"HashedConv2D has no groups. Received: groups={self.groups}")
-        self._set_hashing(compression_ratio, hashing, hash_seed, hash_bias, gradient_scale)
-
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the stored weights."""
         channels: Any = input_shape[-1]
@@ -116,9 +94,7 @@ class HashedConv2D(HashedWeights, keras.layers.Conv2D):
     def call(self, inputs: Any) -> Any:
         """(batch, height, width, channels) to (batch, new_height, new_width, filters)."""
         outputs = self.convolution_op(inputs, self._expand(self._trained(self.kernel)))
-        if self.use_bias:
-            outputs = ops.add(outputs, self.logical_bias())
-        return outputs if self.activation is None else self.activation(outputs)
+        return finished(outputs, self.logical_bias(), self.activation)
 
     def _expand(self, weights: Any) -> Any:
         """The stored weights to (height, width, channels, filters)."""
@@ -139,73 +115,9 @@ class HashedConv2D(HashedWeights, keras.layers.Conv2D):
         positions = math.prod(size or 1 for size in output_shape[1:-1])
         return positions * math.prod(self.kernel_size) * (input_shape[-1] or 1) * self.filters
 
-    def lower(self, **_: Any) -> Callable[[Any], Any]:
-        """The same function in stock Keras layers.
-
-        `"permutation"` becomes `keras.ops` (a gather from the channels and their negatives,
-        reshapes, transposes) around one stock `Conv2D` of R filters, so that a file holds the
-        stored weights and the gather's positions. Where these together aren't fewer than the
-        logical weights, and for `"elementwise"`, it becomes one stock `Conv2D` that holds the
-        expanded kernel.
-
-        Returns:
-            A function of a Keras tensor, of which only the batch's size may be unknown where the
-            hashing is `"permutation"`. The layer in it is made once: two calls share it.
-        """
-        bias = ops.convert_to_numpy(self.logical_bias()) if self.use_bias else None
-        if isinstance(self.positions, hashes.PermutationHash) and self._file_gains():
-            return self._lower_permutation(self.positions, bias)
-        conv = self._stock(self.filters, self.activation, self.use_bias)
-        kernel = ops.convert_to_numpy(self.logical_kernel())
-
-        def apply(x: Any) -> Any:
-            if not conv.built:
-                conv.build(x.shape)
-                conv.set_weights([kernel] if bias is None else [kernel, bias])
-            return conv(x)
-
-        return apply
-
-    def _lower_permutation(
-        self, positions: hashes.PermutationHash, bias: np.ndarray | None
-    ) -> Callable[[Any], Any]:
-        blocks = positions.blocks
-        channels, width = positions.stored_shape
-        conv = self._stock(width, None, False)
-        kernel = ops.convert_to_numpy(self.kernel)
-        # Places in [x, -x]: signs cost no constants and no multiplication of their own.
-        places = hashes.signed_places(positions.orders, positions.signs).T.ravel()
-
-        def apply(x: Any) -> Any:
-            if None in x.shape[1:]:
-                raise ValueError(
-                    f"layer '{self.name}' can't be lowered: of its input's sizes only the batch's "
-                    f"may be unknown. Received: input shape {tuple(x.shape)}"
-                )
-            size = x.shape[1:3]
-            x = ops.take(ops.concatenate([x, -x], axis=-1), places, axis=-1)
-            x = ops.reshape(x, (-1, *size, blocks, channels))
-            x = ops.transpose(x, (0, 3, 1, 2, 4))  # Blocks beside the batch.
-            x = ops.reshape(x, (-1, *size, channels))
-            if not conv.built:
-                conv.build(x.shape)
-                conv.set_weights([kernel])
-            x = conv(x)
-            size = x.shape[1:3]
-            x = ops.reshape(x, (-1, blocks, *size, width))
-            x = ops.transpose(x, (0, 2, 3, 1, 4))  # Blocks beside their filters.
-            x = ops.reshape(x, (-1, *size, blocks * width))
-            if x.shape[-1] > self.filters:  # The last block is cut.
-                x = x[..., : self.filters]
-            if bias is not None:
-                x = ops.add(x, bias)
-            return x if self.activation is None else self.activation(x)
-
-        return apply
-
-    def _stock(self, filters: int, activation: Any, use_bias: bool) -> keras.layers.Conv2D:
+    def _stock(self, units: int, activation: Any, use_bias: bool) -> keras.layers.Layer:
         return keras.layers.Conv2D(
-            filters,
+            units,
             self.kernel_size,
             strides=self.strides,
             padding=self.padding,
@@ -214,3 +126,16 @@ class HashedConv2D(HashedWeights, keras.layers.Conv2D):
             use_bias=use_bias,
             name=self.name,
         )
+
+    def _reshapes(self, shape: tuple[int | None, ...]) -> bool:
+        return None not in shape[1:]
+
+    def _each_block(self, x: Any, stock: keras.layers.Layer, blocks: int) -> Any:
+        height, width, channels = x.shape[1:]
+        x = ops.reshape(x, (-1, height, width, blocks, channels // blocks))
+        x = ops.transpose(x, (0, 3, 1, 2, 4))  # Blocks beside the batch.
+        x = stock(ops.reshape(x, (-1, height, width, channels // blocks)))
+        height, width, filters = x.shape[1:]
+        x = ops.reshape(x, (-1, blocks, height, width, filters))
+        x = ops.transpose(x, (0, 2, 3, 1, 4))  # Blocks beside their filters.
+        return ops.reshape(x, (-1, height, width, blocks * filters))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from tfcompress.layers._hashed import HashedWeights
+from tfcompress.layers._stock import finished
 from tfcompress.ops import hashing as hashes
 
 
@@ -50,11 +49,12 @@ class HashedDense(HashedWeights, keras.layers.Dense):
 
     Args:
         units: as in `keras.layers.Dense`.
-        compression_ratio: stored by logical weights, in (0, 1]; 1/8 stores 8 times fewer. For
-            `"permutation"` 1 by a whole number.
-        hashing: `"permutation"` or `"elementwise"`.
-        hash_seed: of positions and signs, 0 or more.
-        hash_bias: whether the biases share max(1, round(ratio * units)) stored ones, elementwise.
+        compression_ratio: stored by logical weights, in (0, 1]; 1/8, the default, stores 8 times
+            fewer. For `"permutation"` 1 by a whole number.
+        hashing: `"permutation"`, the default, or `"elementwise"`.
+        hash_seed: of positions and signs, 0 or more; 0 by default.
+        hash_bias: whether the biases share max(1, round(ratio * units)) stored ones, elementwise;
+            False by default.
         gradient_scale: the factor s of the stored weights' and biases' gradients; None for
             sqrt(compression_ratio). 1.0 gives the gradient itself.
         activation, use_bias, kernel_initializer and further arguments: as in
@@ -84,20 +84,6 @@ class HashedDense(HashedWeights, keras.layers.Dense):
         Trick", arXiv:1504.04788, section 4.
     """
 
-    def __init__(
-        self,
-        units: int,
-        *args: Any,
-        compression_ratio: float = 1 / 8,
-        hashing: str = "permutation",
-        hash_seed: int = 0,
-        hash_bias: bool = False,
-        gradient_scale: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(units, *args, **kwargs)
-        self._set_hashing(compression_ratio, hashing, hash_seed, hash_bias, gradient_scale)
-
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the stored weights."""
         inputs: Any = input_shape[-1]
@@ -117,9 +103,7 @@ class HashedDense(HashedWeights, keras.layers.Dense):
             outputs = ops.reshape(outputs, (*lead, self.units))
         else:
             outputs = self.positions.product(inputs, weights)
-        if self.use_bias:
-            outputs = ops.add(outputs, self.logical_bias())
-        return outputs if self.activation is None else self.activation(outputs)
+        return finished(outputs, self.logical_bias(), self.activation)
 
     def logical_kernel(self) -> Any:
         """The matrix V that the inputs are multiplied with: (inputs, units)."""
@@ -134,60 +118,13 @@ class HashedDense(HashedWeights, keras.layers.Dense):
         """
         return math.prod(size or 1 for size in input_shape[1:]) * self.units
 
-    def lower(self, **_: Any) -> Callable[[Any], Any]:
-        """The same function in stock Keras layers.
+    def _stock(self, units: int, activation: Any, use_bias: bool) -> keras.layers.Layer:
+        return keras.layers.Dense(units, activation=activation, use_bias=use_bias, name=self.name)
 
-        `"permutation"` becomes `keras.ops` (a gather from the inputs and their negatives, reshapes)
-        around one stock `Dense` of R units, so that a file holds the stored weights and the
-        gather's positions. Where these together aren't fewer than the logical weights, and for
-        `"elementwise"`, it becomes one stock `Dense` that holds the expanded kernel.
+    def _reshapes(self, shape: tuple[int | None, ...]) -> bool:
+        return shape.count(None) <= 1
 
-        Returns:
-            A function of a Keras tensor, of which at most one size, the batch's, is unknown where
-            the hashing is `"permutation"`. The layer in it is made once: two calls share it.
-        """
-        bias = ops.convert_to_numpy(self.logical_bias()) if self.use_bias else None
-        if isinstance(self.positions, hashes.PermutationHash) and self._file_gains():
-            return self._lower_permutation(self.positions, bias)
-        dense = keras.layers.Dense(
-            self.units, activation=self.activation, use_bias=self.use_bias, name=self.name
-        )
-        kernel = ops.convert_to_numpy(self.logical_kernel())
-
-        def apply(x: Any) -> Any:
-            if not dense.built:
-                dense.build(x.shape)
-                dense.set_weights([kernel] if bias is None else [kernel, bias])
-            return dense(x)
-
-        return apply
-
-    def _lower_permutation(
-        self, positions: hashes.PermutationHash, bias: np.ndarray | None
-    ) -> Callable[[Any], Any]:
-        rows, width = positions.stored_shape
-        dense = keras.layers.Dense(width, use_bias=False, name=self.name)
-        kernel = ops.convert_to_numpy(self.kernel)
-        # Places in [x, -x]: signs cost no constants and no multiplication of their own.
-        places = hashes.signed_places(positions.orders, positions.signs).T.ravel()
-
-        def apply(x: Any) -> Any:
-            lead = [-1 if size is None else size for size in x.shape[:-1]]
-            if lead.count(-1) > 1:
-                raise ValueError(
-                    f"layer '{self.name}' can't be lowered: of its input's sizes only the batch's "
-                    f"may be unknown. Received: input shape {tuple(x.shape)}"
-                )
-            x = ops.take(ops.concatenate([x, -x], axis=-1), places, axis=-1)
-            x = ops.reshape(x, (-1, rows))  # (batch * blocks, inputs)
-            if not dense.built:
-                dense.build(x.shape)
-                dense.set_weights([kernel])
-            x = ops.reshape(dense(x), (*lead, positions.blocks * width))
-            if x.shape[-1] > self.units:  # The last block is cut.
-                x = x[..., : self.units]
-            if bias is not None:
-                x = ops.add(x, bias)
-            return x if self.activation is None else self.activation(x)
-
-        return apply
+    def _each_block(self, x: Any, stock: keras.layers.Layer, blocks: int) -> Any:
+        lead = [-1 if size is None else size for size in x.shape[:-1]]
+        x = ops.reshape(x, (-1, x.shape[-1] // blocks))  # (batch * blocks, inputs)
+        return ops.reshape(stock(x), (*lead, blocks * stock.units))

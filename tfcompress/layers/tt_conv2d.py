@@ -12,6 +12,7 @@ from keras import ops
 
 from tfcompress.layers import _tensor_train as trains
 from tfcompress.layers._factorised_conv2d import FactorisedConv2D, Shape, Stage
+from tfcompress.layers._stock import filled, finished
 from tfcompress.layers.arguments import positions
 from tfcompress.layers.tt_dense import checked_modes
 from tfcompress.ops import factorize
@@ -69,6 +70,8 @@ class TTConv2D(FactorisedConv2D):
         convolutional and FC layers alike", arXiv:1611.03214, section 4.
     """
 
+    one_stride = True
+
     def __init__(
         self,
         filters: int,
@@ -80,11 +83,6 @@ class TTConv2D(FactorisedConv2D):
         **kwargs: Any,
     ) -> None:
         super().__init__(filters, kernel_size, rank, *args, **kwargs)
-        if self.strides[0] != self.strides[1]:
-            raise ValueError(
-                "TTConv2D takes the same stride for both axes, as depthwise convolutions do. "
-                f"Received: strides={self.strides}"
-            )
         if output_modes is None and input_modes is None:
             output_modes = trains.balanced_modes(self.filters, ORDER)
         self.input_modes, self.output_modes = checked_modes(input_modes, output_modes, self.filters)
@@ -95,14 +93,6 @@ class TTConv2D(FactorisedConv2D):
         sizes = [m * n for m, n in zip(modes, self.output_modes, strict=True)]
         found = trains.bonds([math.prod(self.kernel_size), *sizes], self.rank)
         return trains.core_shapes(modes, self.output_modes, (*found, 1))
-
-    @classmethod
-    def refusal(cls, conv: keras.layers.Layer) -> str | None:
-        """Why a layer can't be replaced by this one, or None if it can."""
-        why = super().refusal(conv)
-        if why is None and conv.strides[0] != conv.strides[1]:
-            why = f"strides {conv.strides} differ, and depthwise convolutions take one for both"
-        return why
 
     @classmethod
     def full_rank(cls, shape: tuple[int, ...]) -> int:
@@ -145,22 +135,13 @@ class TTConv2D(FactorisedConv2D):
         taps = math.prod(self.kernel_size)
         # Glorot's variance is a product of the cores' and of the bonds that are summed over.
         variance = 2 / (taps * (channels + self.filters)) / math.prod(b for b, *_ in shapes)
-        normal = keras.initializers.RandomNormal
-        deviation = variance ** (0.5 / (len(shapes) + 1))
-        self.cores = [
-            self.add_weight(
-                name=f"core{number}",
-                shape=shape,
-                initializer=normal(stddev=deviation),
-                regularizer=self.kernel_regularizer,
-            )
-            for number, shape in enumerate(
-                [
-                    (*self.kernel_size, 1, shapes[0][0]),
-                    *((bond * m, n * following) for bond, m, n, following in shapes),
-                ]
-            )
-        ]
+        self.cores = self._add_cores(
+            [
+                (*self.kernel_size, 1, shapes[0][0]),
+                *((bond * m, n * following) for bond, m, n, following in shapes),
+            ],
+            variance,
+        )
 
     def stages(self, channels: int) -> tuple[Stage, ...]:
         """The depthwise convolution."""
@@ -192,9 +173,7 @@ class TTConv2D(FactorisedConv2D):
         shapes = self.core_shapes(self.input_spec.axes[-1])
         x = trains.products(ops.reshape(x, (-1, size)), kernels, shapes, product)
         x = ops.reshape(x, (-1, height, width, self.filters))
-        if bias is not None:
-            x = ops.add(x, bias)
-        return self.activation(x)
+        return finished(x, bias, self.activation)
 
     def logical_kernel(self) -> Any:
         """The kernel that the cores stand for: (height, width, channels, filters)."""
@@ -229,8 +208,7 @@ class TTConv2D(FactorisedConv2D):
         """
         (stage,) = self.stages(self.input_spec.axes[-1])
         spatial = stage.stock(f"{self.name}_spatial", use_bias=False, dtype=self.dtype_policy)
-        spatial.build((None, None, None, stage.shape[2]))
-        spatial.set_weights([ops.convert_to_numpy(self.stage_kernels()[0])])
+        filled(spatial, *self.stage_kernels())
         dense = trains.stock_products(self.cores[1:], self.name, self.dtype_policy)
         bias = ops.convert_to_numpy(self.bias) if self.use_bias else None
         return lambda x: self._apply(spatial(x), dense, lambda rows, layer: layer(rows), bias)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from tfcompress.layers import _tensor_train as trains
+from tfcompress.layers._factorised_dense import FactorisedDense, Shape
+from tfcompress.layers._stock import finished
 from tfcompress.layers.arguments import positive
 from tfcompress.ops import factorize
 
@@ -18,7 +20,7 @@ ORDER = 3
 
 
 @keras.saving.register_keras_serializable("tfcompress")
-class TTDense(keras.layers.Layer):
+class TTDense(FactorisedDense):
     """Dense layer as a chain of small products.
 
     ```
@@ -76,18 +78,17 @@ class TTDense(keras.layers.Layer):
         bias_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.units = positive("units", units)
-        self.rank = positive("rank", rank)
+        super().__init__(
+            units,
+            rank,
+            activation,
+            use_bias,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            **kwargs,
+        )
         self.input_modes, self.output_modes = checked_modes(input_modes, output_modes, self.units)
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
-        self.input_spec = keras.layers.InputSpec(min_ndim=2)
-        # Of a layer made from another one: how far its kernel is from that one's.
-        self.decomposition_error: float | None = None
 
     def core_shapes(self, inputs: int) -> list[tuple[int, int, int, int]]:
         """(bond, input mode, output mode, next bond) of each core."""
@@ -96,84 +97,27 @@ class TTDense(keras.layers.Layer):
         return trains.core_shapes(modes, self.output_modes, (1, *trains.bonds(sizes, self.rank), 1))
 
     @classmethod
-    def refusal(cls, dense: keras.layers.Layer) -> str | None:
-        """Why a layer can't be replaced by this one, or None if it can."""
-        if type(dense) is not keras.layers.Dense:
-            return f"{type(dense).__name__} has no {cls.__name__} form: only Dense has"
-        return None
-
-    @classmethod
     def full_rank(cls, shape: tuple[int, ...]) -> int:
         """A rank at which any kernel of this shape is held exactly, with modes of our choice."""
         modes = zip(*(trains.balanced_modes(size, ORDER) for size in shape), strict=True)
         return max(factorize.full_bonds([m * n for m, n in modes]))
 
-    @classmethod
-    def rank_at(cls, step: int, shape: tuple[int, ...]) -> int:
-        """The rank at a step of the way from 1 to full rank."""
-        return step
-
-    @classmethod
-    def like(cls, dense: keras.layers.Dense, rank: int, **modes: Any) -> Self:
-        """A new layer of a dense layer's form, without weights."""
-        return cls(
-            dense.units,
-            rank,
-            activation=dense.activation,
-            use_bias=dense.use_bias,
-            bias_initializer=dense.bias_initializer,
-            bias_regularizer=dense.bias_regularizer,
-            dtype=dense.dtype_policy,
-            name=dense.name,
-            **modes,
-        )
-
-    @classmethod
-    def from_dense(cls, dense: keras.layers.Dense, rank: int, **modes: Any) -> Self:
-        """The layer nearest to a trained dense layer, by successive truncations.
-
-        Bias, activation, name and dtype policy are the dense layer's; its regulariser and
-        constraint aren't kept: they would mean something else on cores.
-
-        Args:
-            dense: a built `keras.layers.Dense`.
-            rank: as of this layer.
-            modes: `input_modes` and `output_modes`.
-
-        Returns:
-            A built layer; its `decomposition_error` is `||W - W~|| / ||W||`.
-
-        Raises:
-            ValueError: the layer isn't built or isn't a Dense, or the modes don't fit.
-        """
-        why = cls.refusal(dense)
-        if why or not dense.built:
-            raise ValueError(f"layer '{dense.name}': {why or 'it has no weights yet: build it'}")
-        kernel = np.asarray(ops.convert_to_numpy(dense.kernel), np.float32)
-        layer = cls.like(dense, rank, **modes)
-        layer.build((None, kernel.shape[0]))
-        shapes = layer.core_shapes(kernel.shape[0])
+    def _decomposed(self, kernel: np.ndarray) -> tuple[int, list[np.ndarray], float]:
+        shapes = self.core_shapes(kernel.shape[0])
         order = len(shapes)
         tensor = kernel.reshape([m for _, m, _, _ in shapes] + [n for _, _, n, _ in shapes])
         # (m1 ... md, n1 ... nd) -> (m1 * n1, ..., md * nd)
         pairs = [axis for at in range(order) for axis in (at, at + order)]
         found = factorize.tensor_train(
-            tensor.transpose(pairs).reshape([m * n for _, m, n, _ in shapes]), layer.rank
+            tensor.transpose(pairs).reshape([m * n for _, m, n, _ in shapes]), self.rank
         )
         cores = [
             core.reshape(bond * m, n * following)
             for core, (bond, m, n, following) in zip(found.factors, shapes, strict=True)
         ]
-        bias = [ops.convert_to_numpy(dense.bias)] if dense.use_bias else []
-        layer.set_weights([*cores, *bias])
-        layer.trainable = dense.trainable
-        layer.decomposition_error = found.error
-        return layer
+        return self.rank, cores, found.error
 
-    from_layer = from_dense
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes the cores."""
+    def _checked_inputs(self, input_shape: Shape) -> int:
         inputs = input_shape[-1]
         modes = self.input_modes
         if inputs is None or (modes and math.prod(modes) != inputs):
@@ -181,27 +125,13 @@ class TTDense(keras.layers.Layer):
                 f"the last axis must be known and the product of input_modes={modes}. Received: "
                 f"{tuple(input_shape)}"
             )
-        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: inputs})
+        return inputs
+
+    def _build_factors(self, inputs: int) -> None:
         shapes = self.core_shapes(inputs)
         # Glorot's variance is a product of the cores' and of the bonds that are summed over.
         variance = 2 / (inputs + self.units) / math.prod(bond for bond, *_ in shapes)
-        self.cores = [
-            self.add_weight(
-                name=f"core{number}",
-                shape=(bond * m, n * following),
-                initializer=keras.initializers.RandomNormal(stddev=variance ** (0.5 / len(shapes))),
-                regularizer=self.kernel_regularizer,
-            )
-            for number, (bond, m, n, following) in enumerate(shapes)
-        ]
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(self.units,),
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-            )
+        self.cores = self._add_cores([(b * m, n * after) for b, m, n, after in shapes], variance)
 
     def call(self, inputs: Any) -> Any:
         """(batch, ..., inputs) to (batch, ..., units)."""
@@ -214,13 +144,7 @@ class TTDense(keras.layers.Layer):
         x = trains.products(x, kernels, self.core_shapes(size), product)
         if between:
             x = ops.reshape(x, (-1, *between, self.units))
-        if bias is not None:
-            x = ops.add(x, bias)
-        return self.activation(x)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """As of `keras.layers.Dense`."""
-        return (*input_shape[:-1], self.units)
+        return finished(x, bias, self.activation)
 
     def logical_kernel(self) -> Any:
         """The kernel that the cores stand for: (inputs, units)."""
@@ -230,14 +154,8 @@ class TTDense(keras.layers.Layer):
         """Weights of the cores in place of a kernel of this shape."""
         return sum(math.prod(core) for core in self.core_shapes(shape[0]))
 
-    def macs(
-        self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
-    ) -> int:
-        """Multiply-accumulates for one example; sizes that aren't known count as 1."""
-        inputs = input_shape[-1]
-        assert inputs is not None
-        rows = math.prod(n or 1 for n in input_shape[1:-1])
-        return rows * trains.product_macs(self.core_shapes(inputs))
+    def _row_macs(self, inputs: int) -> int:
+        return trains.product_macs(self.core_shapes(inputs))
 
     def lower(self, **options: Any) -> Callable[[Any], Any]:
         """The same function with a stock `Dense` layer for each core, and `keras.ops` between them.
@@ -257,15 +175,8 @@ class TTDense(keras.layers.Layer):
         """The arguments that make this layer again."""
         return {
             **super().get_config(),
-            "units": self.units,
-            "rank": self.rank,
             "input_modes": self.input_modes,
             "output_modes": self.output_modes,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
         }
 
 

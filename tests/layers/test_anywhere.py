@@ -1,0 +1,142 @@
+"""A stranger's use of each layer: in any model, in mixed precision, from a file elsewhere."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from tests import checks
+from tests.layers.compact import draw
+from tfcompress import layers
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="one backend is enough for loading files"
+)
+
+IMAGE = (6, 6, 16)
+# Arguments of each public layer, and the shape of an input.
+CASES = {
+    "BinaryConv2D": ((8, 3), IMAGE),
+    "BinaryDense": ((5,), (7,)),
+    "CPConv2D": ((8, 3, 4), IMAGE),
+    "ChannelShuffle": ((2,), IMAGE),
+    "ClipWeights": ((0.5,), (7,)),
+    "DepthwiseSeparable": ((8,), IMAGE),
+    "EffNetBlock": ((8,), IMAGE),
+    "FakeQuantize": ((-2.0, 2.0), IMAGE),
+    "Fire": ((2, 4), IMAGE),
+    "HashedConv2D": ((8, 3), IMAGE),
+    "HashedDense": ((16,), (40,)),
+    "LowRankConv2D": ((8, 3, 4), IMAGE),
+    "LowRankDense": ((5, 2), (7,)),
+    "Shift2D": ((), IMAGE),
+    "ShuffleUnit": ((16, 2), IMAGE),
+    "SpatialSeparableConv2D": ((8, 3, 4), IMAGE),
+    "TTConv2D": ((8, 3, 2), IMAGE),
+    "TTDense": ((6, 2), (12,)),
+    "TuckerConv2D": ((8, 3, 4), IMAGE),
+}
+POLICIES = ("float32", "mixed_float16")
+each = pytest.mark.parametrize("name", layers.__all__)
+
+# Nothing but these two imports: what a program of the user's has.
+LOADING = """
+import json, sys
+import keras
+import numpy as np
+import tfcompress.layers
+for path, layer in json.load(open(sys.argv[1])).items():
+    model = keras.saving.load_model(path + ".keras")
+    assert type(model.get_layer("mine")).__name__ == layer
+    outputs = model(np.load(path + ".npy"), training=False)
+    np.save(path + "_loaded.npy", keras.ops.convert_to_numpy(outputs))
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    kind: str  # Of the layer called "mine".
+    dtype: str
+    here: np.ndarray
+    loaded: np.ndarray
+
+
+def made(name):
+    """A layer called "mine" that is one of ours, or a stock one that has one of ours."""
+    arguments, _ = CASES[name]
+    ours = getattr(layers, name)
+    if issubclass(ours, keras.constraints.Constraint):
+        return keras.layers.Dense(3, kernel_constraint=ours(*arguments), name="mine")
+    return ours(*arguments, name="mine")
+
+
+def sequential(name):
+    return keras.Sequential([keras.Input(CASES[name][1]), made(name), keras.layers.Flatten()])
+
+
+def functional(name):
+    inputs = keras.Input(CASES[name][1])
+    x = keras.layers.Activation("tanh")(inputs)
+    return keras.Model(inputs, keras.layers.Flatten()(made(name)(x)))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Each layer in a Sequential and, in mixed precision, in a functional model; both loaded."""
+    folder = tmp_path_factory.mktemp("saved")
+    models, outputs = {}, {}
+    before = keras.config.dtype_policy()
+    try:
+        for build, policy in zip((sequential, functional), POLICIES, strict=True):
+            keras.config.set_dtype_policy(policy)
+            for name in layers.__all__:
+                path = str(folder / f"{name}_{policy}")
+                x = draw((2, *CASES[name][1]))
+                model = models[path] = build(name)
+                outputs[path] = checks.predict(model, x)
+                model.save(path + ".keras")
+                np.save(path + ".npy", x)
+    finally:
+        keras.config.set_dtype_policy(before)
+    kinds = {path: type(model.get_layer("mine")).__name__ for path, model in models.items()}
+    (folder / "models.json").write_text(json.dumps(kinds))
+    done = subprocess.run(
+        [sys.executable, "-c", LOADING, str(folder / "models.json")],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {
+        (name, policy): Saved(
+            kinds[path],
+            models[path].get_layer("mine").compute_dtype,
+            outputs[path],
+            np.load(path + "_loaded.npy"),
+        )
+        for name in layers.__all__
+        for policy in POLICIES
+        for path in [str(folder / f"{name}_{policy}")]
+    }
+
+
+@each
+def test_name_in_files_stays(name):
+    assert keras.saving.get_registered_name(getattr(layers, name)) == f"tfcompress>{name}"
+
+
+@each
+@pytest.mark.parametrize("policy", POLICIES)
+def test_another_process_loads_it(name, policy, saved):
+    one = saved[name, policy]
+    assert one.kind in (name, "Dense")
+    assert one.dtype == policy.removeprefix("mixed_")
+    assert one.here.dtype == one.loaded.dtype == one.dtype
+    assert np.isfinite(one.here).all()
+    assert np.abs(one.here).max() > 0
+    np.testing.assert_array_equal(one.loaded, one.here)

@@ -1,0 +1,61 @@
+"""The pages in docs/: their examples run, their links lead somewhere, no layer is without one."""
+
+import inspect
+import pathlib
+import re
+
+import keras
+import pytest
+
+from tfcompress import layers
+
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
+PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
+EXAMPLES = [
+    pytest.param(code, id=f"{page}-{number}")
+    for page, text in PAGES.items()
+    for number, code in enumerate(re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S))
+]
+each_name = pytest.mark.parametrize("name", layers.__all__)
+
+
+def page_of(name):
+    """Beside its module's name, as `make docs` puts them together."""
+    return f"layers/{inspect.getmodule(getattr(layers, name)).__name__.rpartition('.')[2]}.md"
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_examples_run(code):
+    keras.utils.set_random_seed(0)
+    exec(compile(code, "example", "exec"), {"__name__": "example"})
+
+
+@each_name
+def test_every_layer_has_a_page(name):
+    text = PAGES[page_of(name)]
+    assert text.startswith(f"# {name}\n")
+    assert f"from tfcompress.layers import {name}\n" in text
+    assert "count_params() == " in text
+    for part in ("- **Parameters:**", "- **Exported file:**", "## Limits", "## Reference"):
+        assert part in text, part
+    assert f"[{name}]({page_of(name)})" in PAGES["index.md"]
+
+
+def test_every_page_is_a_layers():
+    assert set(PAGES) == {"index.md", *map(page_of, layers.__all__)}
+
+
+@each_name
+def test_every_docstring_has_an_example(name):
+    doc = inspect.getdoc(getattr(layers, name))
+    assert re.search(r"^Example:\n>>> ", doc, re.M)
+    assert "\nReference:\n" in doc
+
+
+def test_links_lead_to_files():
+    found = 0
+    for page, text in PAGES.items():
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            assert (DOCS / page).parent.joinpath(target).exists(), (page, target)
+            found += 1
+    assert found >= len(PAGES)

@@ -1,0 +1,140 @@
+"""What the layers whose kernel is a product of smaller ones share."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+
+class Factorised(keras.layers.Layer, abc.ABC):
+    """A convolution or dense layer whose kernel is a product of factors.
+
+    Attributes:
+        replaces: the stock layer that it takes the place of.
+        decomposition_error: of a layer made from another one, how far its kernel is from that
+            one's: `||K - K~|| / ||K||`.
+    """
+
+    replaces: type[keras.layers.Layer]
+    from_layer: Any
+
+    def __init__(
+        self,
+        activation: Any,
+        use_bias: bool,
+        bias_initializer: Any,
+        kernel_regularizer: Any,
+        bias_regularizer: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.decomposition_error: float | None = None
+
+    @abc.abstractmethod
+    def logical_kernel(self) -> Any:
+        """The kernel that the factors stand for, of the stock layer's shape."""
+
+    @abc.abstractmethod
+    def logical_shape(self) -> tuple[int, ...]:
+        """Of the logical kernel, without making it."""
+
+    @abc.abstractmethod
+    def kernel_parameters(self, shape: tuple[int, ...]) -> int:
+        """Weights of the factors in place of a kernel of this shape."""
+
+    @classmethod
+    @abc.abstractmethod
+    def full_rank(cls, shape: tuple[int, ...]) -> Any:
+        """The rank at which any kernel of this shape is held exactly."""
+
+    @classmethod
+    def rank_at(cls, step: int, shape: tuple[int, ...]) -> Any:
+        """The rank at a step of the way from 1 to full rank, for a kernel of this shape."""
+        return step
+
+    @classmethod
+    def matrices(cls, kernel: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The matrices whose ranks are this layer's; none if its rank isn't one of a matrix."""
+        return ()
+
+    @classmethod
+    def refusal(cls, layer: keras.layers.Layer) -> str | None:
+        """Why a layer can't be replaced by this one, or None if it can."""
+        if type(layer) is not cls.replaces:
+            kind = cls.replaces.__name__
+            return f"{type(layer).__name__} has no {cls.__name__} form: only {kind} has"
+        return None
+
+    @classmethod
+    def _kernel_of(cls, layer: keras.layers.Layer) -> np.ndarray:
+        """The kernel to be decomposed."""
+        why = cls.refusal(layer)
+        if why or not layer.built:
+            raise ValueError(f"layer '{layer.name}': {why or 'it has no weights yet: build it'}")
+        return np.asarray(ops.convert_to_numpy(layer.kernel), np.float32)
+
+    @classmethod
+    def _like(cls, layer: keras.layers.Layer, **options: Any) -> Self:
+        """A new layer with these arguments and what else isn't the kernel's of a stock layer."""
+        names = ("activation", "use_bias", "bias_initializer", "bias_regularizer", "name")
+        kept = {name: getattr(layer, name) for name in names}
+        return cls(**{**kept, "dtype": layer.dtype_policy, **options})
+
+    def _holding(self, weights: list[np.ndarray], error: float, layer: keras.layers.Layer) -> Self:
+        """This layer, built, with its factors and the stock layer's bias."""
+        self.build((*[None] * (len(layer.kernel.shape) - 1), layer.kernel.shape[-2]))
+        bias = [ops.convert_to_numpy(layer.bias)] if layer.use_bias else []
+        self.set_weights([*weights, *bias])
+        self.trainable = layer.trainable
+        self.decomposition_error = error
+        return self
+
+    def _add_factor(self, name: str, shape: tuple[int, ...], initializer: Any = None) -> Any:
+        """A factor; None stands for the layer's kernel initializer."""
+        if initializer is None:
+            initializer = self.kernel_initializer
+            if isinstance(initializer, keras.initializers.Initializer):
+                initializer = initializer.clone()  # The same object gives the same values twice.
+        return self.add_weight(
+            name=name, shape=shape, initializer=initializer, regularizer=self.kernel_regularizer
+        )
+
+    def _add_cores(self, shapes: list[tuple[int, ...]], variance: float) -> list[Any]:
+        """Cores of a tensor-train; the values of their products have this variance."""
+        deviation = variance ** (0.5 / len(shapes))
+        normal = keras.initializers.RandomNormal
+        return [
+            self._add_factor(f"core{number}", shape, normal(stddev=deviation))
+            for number, shape in enumerate(shapes)
+        ]
+
+    def _add_bias(self, size: int) -> None:
+        """The bias, behind the factors; None if there is none."""
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(size,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again."""
+        return {
+            **super().get_config(),
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+        }

@@ -1,0 +1,134 @@
+"""A layer that rounds activations to 8 bits, in floats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfcompress.ops.fake_quantize import fake_quantize
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class FakeQuantize(keras.layers.Layer):
+    """Rounds its input to the grid of an integer type, and passes gradients straight through.
+
+    ```
+    forward   y = s * round(clip(x, low, high) / s)
+    gradient  dL/dx = dL/dy if low <= x <= high else 0
+    ```
+
+    with the step `s = (maximum - minimum) / (2^num_bits - 1)` (one less if `narrow_range`), and
+    the ends `low` and `high` moved so that 0 is on the grid. A network with these layers behind its
+    products computes in floats what an integer file of it computes in integers; the export of such
+    a network needs no representative data set.
+
+    The range is two weights that training leaves as they are: it is set by whoever measured it, as
+    quantization-aware training does. Beside TFMOT's quantizers this one doesn't follow the batches.
+
+    Args:
+        minimum: the range's lower end at the start, at most 0.
+        maximum: its upper end at the start, at least 0 and above `minimum`.
+        num_bits: of the integers, 2 to 16.
+        narrow_range: whether the lowest integer is left out, so that 0 is in the middle.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        The input's.
+
+    Example:
+    >>> import numpy as np
+    >>> layer = FakeQuantize(-1.0, 2.0, num_bits=2)
+    >>> np.asarray(layer(np.array([-3.0, 0.4, 0.6, 9.0], "float32"))).tolist()
+    [-1.0, 0.0, 1.0, 2.0]
+
+    Raises:
+        ValueError: a range that doesn't hold 0 or is empty, or another number of bits.
+
+    Reference:
+        Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
+        Integer-Arithmetic-Only Inference", arXiv:1712.05877, section 3; the rounding is that of
+        TensorFlow's `fake_quant_with_min_max_vars`.
+    """
+
+    def __init__(
+        self,
+        minimum: float = -6.0,
+        maximum: float = 6.0,
+        *,
+        num_bits: int = 8,
+        narrow_range: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not (minimum <= 0 <= maximum and minimum < maximum):
+            raise ValueError(
+                "minimum must be at most 0, maximum at least 0 and above it. Received: "
+                f"minimum={minimum}, maximum={maximum}"
+            )
+        if num_bits not in range(2, 17):
+            raise ValueError(f"num_bits must be from 2 to 16. Received: num_bits={num_bits}")
+        self.minimum = float(minimum)
+        self.maximum = float(maximum)
+        self.num_bits = int(num_bits)
+        self.narrow_range = bool(narrow_range)
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the range."""
+        self.low, self.high = (
+            self.add_weight(
+                shape=(),
+                initializer=keras.initializers.Constant(value),
+                trainable=False,
+                name=name,
+            )
+            for name, value in (("low", self.minimum), ("high", self.maximum))
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """The nearest values of the grid."""
+        low, high = (ops.convert_to_tensor(end) for end in (self.low, self.high))
+        return fake_quantize(inputs, low, high, self.num_bits, self.narrow_range)
+
+    def range(self) -> tuple[float, float]:
+        """The range as numbers."""
+        return float(ops.convert_to_numpy(self.low)), float(ops.convert_to_numpy(self.high))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The input's."""
+        return input_shape
+
+    def lower(self, **options: Any) -> Any:
+        """The same rounding in `keras.ops`, with the range as constants and no gradient."""
+        from tfcompress.ops.fake_quantize import grid
+
+        step, low, high = (
+            float(ops.convert_to_numpy(part))
+            for part in grid(
+                ops.convert_to_tensor(self.low),
+                ops.convert_to_tensor(self.high),
+                self.num_bits,
+                self.narrow_range,
+            )
+        )
+
+        def apply(x: Any) -> Any:
+            zero = float(ops.convert_to_numpy(ops.floor(0.5 - low / step)))
+            shifted = ops.clip(x, low, high) - low
+            return ops.floor(shifted * (1.0 / step) + (0.5 - zero)) * step
+
+        return apply
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again."""
+        return {
+            **super().get_config(),
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "num_bits": self.num_bits,
+            "narrow_range": self.narrow_range,
+        }

@@ -1,0 +1,83 @@
+"""Rounding to the grid of an integer type, in floats, on any Keras backend.
+
+The grid has `2**num_bits` evenly spaced values from `minimum` to `maximum`, moved a little so that
+0 is one of them: a padded border or a pruned weight is 0 in integers too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+
+def grid(minimum: Any, maximum: Any, num_bits: int = 8, narrow_range: bool = False) -> Any:
+    """The step and the ends of the grid nearest to a range that has 0 on it.
+
+    ```
+    levels  q0..q1, q0 = 1 if narrow_range else 0, q1 = 2^num_bits - 1
+    step    s = (maximum - minimum) / (q1 - q0)
+    zero    z = clip(round(q0 - minimum / s), q0, q1)
+    ends    (q0 - z) * s, (q1 - z) * s
+    ```
+
+    Args:
+        minimum: tensor or number, at most 0.
+        maximum: of the same shape, at least 0.
+        num_bits: of the integers.
+        narrow_range: whether the lowest integer is left out, so that 0 is in the middle.
+
+    Returns:
+        step, lowest and highest value. An empty range, of 0 alone, has a step of 1.
+
+    Reference:
+        Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
+        Integer-Arithmetic-Only Inference", arXiv:1712.05877, sections 2.1 and 3.
+    """
+    first, last = (1 if narrow_range else 0), 2**num_bits - 1
+    span = ops.subtract(maximum, minimum)
+    step = span / (last - first)
+    safe = ops.where(step > 0, step, ops.ones_like(step))
+    # Halves go up, as in TensorFlow: `ops.round` would send them to the even neighbour.
+    zero = ops.clip(ops.floor(first - minimum / safe + 0.5), first, last)
+    return safe, (first - zero) * step, (last - zero) * step
+
+
+def fake_quantize(
+    x: Any, minimum: Any, maximum: Any, num_bits: int = 8, narrow_range: bool = False
+) -> Any:
+    """The nearest values of the grid, with the straight-through gradient.
+
+    ```
+    forward   y = s * round(clip(x, low, high) / s)
+    gradient  dL/dx = dL/dy if low <= x <= high else 0
+    ```
+
+    as TensorFlow's `fake_quant_with_min_max_vars` computes them; the range gets no gradient here.
+
+    Args:
+        x: tensor of floats.
+        minimum: the range's lower end, at most 0; broadcast against `x`.
+        maximum: its upper end, at least 0.
+        num_bits: of the integers that the grid stands for.
+        narrow_range: whether the lowest integer is left out.
+
+    Reference:
+        Jacob et al. 2018, arXiv:1712.05877, section 3, equation 12.
+    """
+    step, low, high = grid(minimum, maximum, num_bits, narrow_range)
+
+    @ops.custom_gradient
+    def function(x: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            upstream = args[0] if upstream is None else upstream
+            inside = ops.logical_and(x >= low, x <= high)
+            return upstream * ops.cast(inside, upstream.dtype)
+
+        # In TensorFlow's order, with the inverse: any other puts some ties on the other side.
+        inverse = 1.0 / step
+        zero = ops.floor(0.5 - low * inverse)
+        shifted = ops.minimum(ops.maximum(x, low), high) - low
+        return ops.floor(shifted * inverse - zero + 0.5) * step, gradient
+
+    return function(ops.convert_to_tensor(x))
