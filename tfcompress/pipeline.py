@@ -14,9 +14,9 @@ import keras
 import numpy as np
 
 import tfcompress
-from tfcompress import benchmark, data, graph, models, report, techniques, training
+from tfcompress import benchmark, bridge, data, graph, models, report, techniques, training
 from tfcompress.benchmark.machine import machine
-from tfcompress.config import NORMALIZATIONS, RunConfig, Training
+from tfcompress.config import NORMALIZATIONS, InputError, RunConfig, Training
 from tfcompress.data.dataset import Dataset, Normalization
 from tfcompress.door import check_fit
 from tfcompress.export import Exported, export
@@ -57,7 +57,7 @@ def run(job: Plan) -> report.RunResult:
         if done:
             say("resume", f"{space.folder} holds this run, finished; --noresume repeats it")
             return done
-        own = models.load(job.config.model) if models.is_file(job.config.model) else None
+        own = _users_model(job.config.model)
         images = _load_data(job, own)
         model = own or _build(job, images)
         images = _normalised(images, model, job.config.normalization)
@@ -117,6 +117,21 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
     result = _result(job, images, candidate, results, histories, measured)
     space.finish(result)
     return result
+
+
+def _users_model(name: str) -> keras.Model | None:
+    """The model of a file; None if the name is a builder's."""
+    if not models.is_file(name):
+        return None
+    try:
+        return models.load(name)
+    except InputError:
+        if name.endswith(".keras"):
+            raise
+    # What Keras 3 can't load may be of Keras 2.
+    say("bridge", f"{name} isn't a model of Keras 3: loading it by tf_keras")
+    with quiet():
+        return bridge.load_h5(name)
 
 
 def _load_data(job: Plan, own: keras.Model | None) -> Dataset:

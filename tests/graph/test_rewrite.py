@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from tests import checks
 from tfcompress.config import InputError
-from tfcompress.graph import Graph, clone, lower, rewrite
+from tfcompress.graph import clone, lower, rewrite
 from tfcompress.layers import BinaryConv2D, BinaryDense
 
 
@@ -191,6 +191,14 @@ def test_a_clone_can_be_saved(tmp_path):
     checks.assert_same(checks.predict(loaded, x), checks.predict(model, x))
 
 
+def test_what_adapted_layers_compute_with_is_cloned():
+    adapted = layers.Normalization()
+    adapted.adapt(draw((50, 4)) * 3 + 2)
+    model = keras.Sequential([keras.Input((4,)), adapted])
+    batch = draw((5, 4), seed=1)
+    checks.assert_same(checks.predict(clone(model), batch), checks.predict(model, batch))
+
+
 def test_mobilenet_v2_is_cloned():
     model = keras.applications.MobileNetV2((64, 64, 3), weights=None, alpha=0.35)
     x = draw((1, 64, 64, 3))
@@ -322,83 +330,3 @@ def test_lower_beside_operations_whose_names_it_would_take():
     lowered = lower(model)
     batch = draw((2, 6, 6, 3))
     checks.assert_same(checks.predict(lowered, batch), checks.predict(model, batch))
-
-
-def diamond():
-    """stem feeds left, right and add; right is called twice; join takes the stem three times."""
-    x = inputs = keras.Input((4,))
-    stem = layers.Dense(4, name="stem")(x)
-    left = layers.ReLU(name="left")(stem)
-    twice = layers.Dense(4, name="twice")
-    join = layers.Add(name="join")([left, twice(twice(stem)), stem])
-    side = layers.Dense(2, name="side")(join)
-    last = layers.Dense(1, name="last")(layers.Add(name="self")([side, side]))
-    return keras.Model(inputs, [last, left])
-
-
-def test_graph_says_who_feeds_whom():
-    graph = Graph.of(diamond())
-    assert set(graph.operations) == {"stem", "left", "twice", "join", "side", "self", "last"}
-    assert next(iter(graph.operations)) == "stem"
-    assert next(reversed(graph.operations)) == "last"
-    assert isinstance(graph.operations["left"], layers.ReLU)
-    assert graph.producers == {
-        "stem": [],
-        "left": ["stem"],
-        "twice": ["stem", "twice"],
-        "join": ["left", "twice", "stem"],
-        "side": ["join"],
-        "self": ["side", "side"],
-        "last": ["self"],
-    }
-    assert {name: sorted(after) for name, after in graph.consumers.items()} == {
-        "stem": ["join", "left", "twice"],
-        "left": ["join"],
-        "twice": ["join", "twice"],
-        "join": ["side"],
-        "side": ["self", "self"],
-        "self": ["last"],
-        "last": [],
-    }
-    assert graph.calls == {**dict.fromkeys(graph.operations, 1), "twice": 2}
-    assert graph.outputs == {"last", "left"}
-
-
-@pytest.mark.parametrize(
-    ("name", "consumer"),
-    [
-        ("join", "side"),
-        ("self", "last"),
-        ("stem", None),  # three of them
-        ("side", None),  # one, twice
-        ("last", None),  # none
-        ("left", None),  # one, and the model's user
-    ],
-)
-def test_only_consumer(name, consumer):
-    assert Graph.of(diamond()).only_consumer(name) == consumer
-
-
-@pytest.mark.parametrize(
-    ("names", "forward", "reached"),
-    [
-        ({"join"}, True, {"side", "self", "last"}),
-        ({"join"}, False, {"left", "twice", "stem"}),
-        ({"left"}, False, {"stem"}),
-        ({"stem"}, False, set()),
-        ({"last"}, True, set()),
-        ({"left", "side"}, True, {"join", "side", "self", "last"}),
-        ({"twice"}, True, {"twice", "join", "side", "self", "last"}),
-        (set(), True, set()),
-    ],
-)
-def test_reaches(names, forward, reached):
-    assert Graph.of(diamond()).reaches(names, forward=forward) == reached
-
-
-def test_graph_of_keras_ops():
-    graph = Graph.of(keras_ops())
-    kinds = [type(operation).__name__ for operation in graph.operations.values()]
-    assert kinds.count("Dense") == 1
-    assert "Where" in kinds
-    assert len(graph.operations) == len(kinds) >= 9

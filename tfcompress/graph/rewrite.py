@@ -129,6 +129,8 @@ def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
     for operation in operations(model):
         if isinstance(operation, keras.layers.Layer) and keep_weights:
             copies[id(operation)].set_weights(operation.get_weights())
+            if hasattr(operation, "finalize_state"):  # What adapted layers compute with.
+                copies[id(operation)].finalize_state()
     return result
 
 

@@ -1,0 +1,67 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tfcompress.bridge import legacy
+
+# What a program sees before and after, with the bridge's imports in between.
+PROGRAM = """
+import json, os, sys
+{first}
+from tfcompress.bridge import legacy
+before = dict(os.environ)
+made = legacy.tfmot().__name__, legacy.tf_keras().__version__
+import keras, tensorflow as tf
+print(json.dumps({{
+    "made": made,
+    "environment": before == dict(os.environ),
+    "keras": keras.__version__,
+    "tf.keras": tf.keras.__version__,
+    "layer": tf.keras.layers.Dense is keras.layers.Dense,
+    "legacy": os.environ.get("TF_USE_LEGACY_KERAS"),
+}}))
+"""
+
+
+def seen(first):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(first=first)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("first", ["", "import tensorflow as tf; tf.keras.layers"])
+def test_what_tfmot_does_to_the_process_stays_inside(first):
+    found = seen(first)
+    assert found["made"][0] == "tensorflow_model_optimization"
+    assert found["made"][1].startswith("2.")
+    assert found["environment"]
+    assert found["legacy"] is None
+    assert found["keras"].startswith("3.")
+    assert found["tf.keras"].startswith("3.")
+    assert found["layer"]
+
+
+def test_importing_the_bridge_imports_none_of_them():
+    program = (
+        "import os, sys; os.environ['KERAS_BACKEND'] = 'jax'; import tfcompress.bridge; "
+        "heavy = ('tensorflow', 'tf_keras', 'tensorflow_model_optimization'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_users_own_setting_is_left(monkeypatch):
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "0")
+    legacy.tfmot()
+    import os
+
+    assert os.environ["TF_USE_LEGACY_KERAS"] == "0"

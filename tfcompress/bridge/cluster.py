@@ -1,0 +1,87 @@
+"""TFMOT's weight clustering of a Keras 3 model."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.bridge import train
+from tfcompress.bridge.legacy import tfmot
+from tfcompress.bridge.to_keras import copy_back
+from tfcompress.bridge.wrappers import kernel, wrapped
+from tfcompress.config import Training
+from tfcompress.data.dataset import Dataset
+from tfcompress.training.loop import Row
+from tfcompress.training.outputs import ends_in_softmax
+
+_WRAPPER = "tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper"
+CENTROIDS = ("kmeans++", "density", "linear", "random")
+_TFMOT = {
+    "kmeans++": "KMEANS_PLUS_PLUS",
+    "density": "DENSITY_BASED",
+    "linear": "LINEAR",
+    "random": "RANDOM",
+}
+
+
+def cluster(
+    model: keras.Model,
+    data: Dataset,
+    training: Training,
+    clusters: Mapping[str, int],
+    *,
+    centroids: str = "kmeans++",
+    preserve_sparsity: bool = False,
+    per_channel: bool = False,
+    **how: Any,
+) -> tuple[keras.Model, list[Row]]:
+    """Trains a model whose weights are shared: TFMOT's wrappers train the shared values.
+
+    Args:
+        model: flat, functional, of stock layers; it stays as it is.
+        data: as in `training.fit`.
+        training: epochs, optimizer and rates; with 0 epochs each weight becomes the value of its
+            cluster, and nothing is tuned.
+        clusters: how many values a layer's kernel may have, by layer name.
+        centroids: how the values are found first: of `CENTROIDS`.
+        preserve_sparsity: whether zeros stay zero; they are one of the values.
+        per_channel: whether each filter of a convolution has values of its own.
+        how: further arguments of `train.fit`.
+
+    Returns:
+        A Keras 3 model with the shared values, and the history.
+
+    Raises:
+        BridgeError: tf_keras can't have the model.
+        TrainingError, Stopped: as in `training.fit`.
+
+    Reference:
+        Han, Mao, Dally 2016, "Deep Compression", arXiv:1510.00149, section 3.
+    """
+    clustering = tfmot().clustering.keras
+    start = getattr(clustering.CentroidInitialization, _TFMOT[centroids])
+    # Not `cluster_weights`: it counts a convolution's filters by its last weight, which without a
+    # bias is the kernel, and then skips the layer as too small.
+    wrap = importlib.import_module(_WRAPPER).ClusterWeights
+
+    def wrapper(count: int) -> Any:
+        return lambda layer: wrap(
+            layer,
+            number_of_clusters=count,
+            cluster_centroids_init=start,
+            preserve_sparsity=preserve_sparsity,
+            cluster_per_channel=per_channel,
+        )
+
+    trainee = wrapped(model, {name: wrapper(count) for name, count in clusters.items()})
+    rows = train.fit(trainee, data, training, softmax=ends_in_softmax(model), **how)
+    return copy_back(clustering.strip_clustering(trainee), model), rows
+
+
+def values(model: keras.Model, names: Mapping[str, Any]) -> dict[str, int]:
+    """How many different values each of these layers' kernels has."""
+    return {name: len(np.unique(kernel(model, name))) for name in names}

@@ -1,0 +1,162 @@
+"""Runs a model and its copy on the same random inputs, and finds where they part."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from keras import tree
+
+from tfcompress.bridge.errors import BridgeError
+
+# For sizes that the model leaves open; the first that it can take is used.
+_SIZES = (16, 32, 75, 128, 224, 331)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One call of a layer or operation, with what it gave.
+
+    Attributes:
+        name: the operation's.
+        kind: its class name.
+        outputs: tensors or arrays.
+    """
+
+    name: str
+    kind: str
+    outputs: Any
+
+
+def samples(
+    inputs: Sequence[Any],
+    limits: Sequence[int | None],
+    fits: Callable[[list[np.ndarray]], bool],
+) -> Iterable[list[np.ndarray]]:
+    """Seeded random inputs, for one size of the open dimensions after the other.
+
+    Args:
+        inputs: symbolic tensors with shape and dtype.
+        limits: for each, the number of values that it may take if they are indices, else None.
+        fits: whether the model has a place for inputs of these shapes.
+
+    Raises:
+        BridgeError: an input of strings, for which nothing can be drawn.
+    """
+    open_sizes = any(size is None for x in inputs for size in tuple(x.shape)[1:])
+    for size in _SIZES if open_sizes else _SIZES[:1]:
+        rng = np.random.default_rng(0)
+        drawn = [
+            _draw(rng, x, tuple(x.shape), limit, size)
+            for x, limit in zip(inputs, limits, strict=True)
+        ]
+        if not open_sizes or fits(drawn):
+            yield drawn
+
+
+def _draw(rng: Any, x: Any, shape: Any, limit: int | None, size: int) -> np.ndarray:
+    shape = (shape[0] or 2, *(size if each is None else each for each in shape[1:]))
+    kind = np.dtype(getattr(x.dtype, "name", x.dtype)) if "string" not in str(x.dtype) else None
+    if kind is None:
+        raise BridgeError(
+            f"input '{x.name}' takes strings: put what turns them into numbers before the model"
+        )
+    if limit is not None:
+        return rng.integers(0, limit, shape).astype(kind)
+    if kind == np.bool_:
+        return rng.random(shape) < 0.5
+    if np.issubdtype(kind, np.integer):
+        return rng.integers(0, min(255, np.iinfo(kind).max) + 1, shape).astype(kind)
+    return rng.standard_normal(shape).astype(kind)
+
+
+def arrays(values: Any) -> list[np.ndarray]:
+    """All tensors of a structure as arrays of numbers."""
+    return [np.asarray(value) for value in tree.flatten(values)]
+
+
+def difference(reference: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
+    """The largest absolute difference over the larger of 1 and the largest absolute value.
+
+    Infinite if shapes differ, or one has a value that isn't a number where the other has.
+    """
+    worst = 0.0
+    if len(reference) != len(other):
+        return float("inf")
+    for a, b in zip(reference, other, strict=True):
+        if a.shape != b.shape:
+            return float("inf")
+        if not a.size:
+            continue
+        a, b = a.astype("float64"), b.astype("float64")
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        with np.errstate(invalid="ignore"):
+            gap = np.where(same, 0.0, np.abs(a - b)).max()
+        if np.isnan(gap):
+            return float("inf")
+        finite = np.abs(a[np.isfinite(a)])
+        worst = max(worst, float(gap) / max(1.0, float(finite.max()) if finite.size else 1.0))
+    return worst
+
+
+def check(
+    name: str,
+    side: str,
+    drawn: Iterable[list[np.ndarray]],
+    models: tuple[Callable[..., Any], Callable[..., Any]],
+    traces: tuple[Callable[..., list[Step]], Callable[..., list[Step]]],
+    tolerance: float,
+) -> float:
+    """Compares a model with its copy.
+
+    Args:
+        name: the model's.
+        side: the Keras that the copy is of, for the message.
+        drawn: inputs to try; the first that the model can take decide.
+        models: the model and its copy, each from a list of arrays to outputs.
+        traces: for both, from a list of arrays to what each layer gives, in the same order.
+        tolerance: what `difference` may be.
+
+    Returns:
+        The difference.
+
+    Raises:
+        BridgeError: it is larger; names the first layer where it is. Or the model gives numbers
+            that aren't finite, or takes none of the inputs.
+    """
+    refused: Exception | None = None
+    for inputs in drawn:
+        try:
+            expected = arrays(models[0](inputs))
+        except Exception as error:  # Too small for the model's strides; each layer has its own.
+            refused = error if str(error) else RuntimeError(type(error).__name__)
+            continue
+        if not all(np.isfinite(value).all() for value in expected):
+            raise BridgeError(
+                f"the outputs of '{name}' on random inputs aren't all finite, so its {side} copy "
+                "can't be checked: give a model with sound weights"
+            )
+        found = difference(expected, arrays(models[1](inputs)))
+        if found <= tolerance:
+            return found
+        raise BridgeError(
+            _where(name, side, found, tolerance, traces[0](inputs), traces[1](inputs))
+        )
+    lines = str(refused or "it is too deep for all sizes tried").strip().splitlines()
+    raise BridgeError(f"'{name}' can't be run on random inputs to check it: {lines[0][:200]}")
+
+
+def _where(
+    name: str, side: str, found: float, tolerance: float, steps: list[Step], copies: list[Step]
+) -> str:
+    begin = f"the {side} copy of '{name}' differs by {found:.3g} of its outputs' scale"
+    for step, copy in zip(steps, copies, strict=True):
+        gap = difference(arrays(step.outputs), arrays(copy.outputs))
+        if gap > tolerance:
+            return (
+                f"{begin} (allowed: {tolerance:.3g}), first at layer '{step.name}' ({step.kind}) "
+                f"by {gap:.3g}: replace that layer by one that both Keras versions share"
+            )
+    return f"{begin} (allowed: {tolerance:.3g}), though no layer does alone: raise the tolerance"

@@ -1,0 +1,41 @@
+"""The error for what the bridge can't carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfcompress.config import InputError
+
+
+class BridgeError(InputError):
+    """A model, or a part of one, has no equal on the other side.
+
+    The message names the layer, its class and the setting at fault, and what would be right.
+    """
+
+
+class NoStockLayerError(BridgeError):
+    """An operation on tensors that no stock layers of the other Keras do.
+
+    Args:
+        operation: of `keras.ops`.
+        why: what about it, if it is its arguments; otherwise empty.
+    """
+
+    def __init__(self, operation: Any, why: str = "") -> None:
+        self.what = f"{type(operation).__name__} {why}".strip()
+        super().__init__(
+            f"operation '{operation.name}' ({self.what}) has no stock layer that does the "
+            "same: use a layer in its place, or give a function of tf_keras tensors as "
+            f"replace={{'{operation.name}': ...}}"
+        )
+
+
+def refusal(layer: Any, why: str) -> BridgeError:
+    """The error for one layer or operation.
+
+    Args:
+        layer: of either Keras, with a name.
+        why: what is wrong with it and what would be right.
+    """
+    return BridgeError(f"layer '{layer.name}' ({type(layer).__name__}) {why}")

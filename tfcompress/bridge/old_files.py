@@ -1,0 +1,124 @@
+"""Whole models of Keras 2 in `.h5` files, which Keras 3 often can't load."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from tfcompress.bridge import configs, legacy
+from tfcompress.bridge.errors import BridgeError
+from tfcompress.bridge.to_keras import TENSOR_OPERATIONS, to_keras
+from tfcompress.config import require
+
+_MODELS = ("Functional", "Model", "Sequential")
+_KNOWN = frozenset((*configs.CARRIED, *_MODELS, "InputLayer", "ThresholdedReLU"))
+
+
+def load_h5(path: str | os.PathLike[str], *, tolerance: float = 1e-5) -> keras.Model:
+    """Loads a model that Keras 2 saved whole, and carries it over to Keras 3.
+
+    Nothing in the file is executed: the layers in it are read first, and a file with others than
+    the stock layers that can be carried over isn't loaded.
+
+    Args:
+        path: an `.h5` file of `model.save` in Keras 2 or tf_keras.
+        tolerance: as of `to_keras`.
+
+    Returns:
+        A flat functional model of Keras 3, not compiled.
+
+    Raises:
+        BridgeError: the file can't be read, holds weights alone, code (a Lambda layer), or layers
+            that can't be carried over.
+    """
+    name = os.fspath(path)
+    for entry in _entries(_config(name)):
+        _check_entry(name, entry)
+    tf_keras = legacy.tf_keras()
+    try:
+        model = tf_keras.models.load_model(name, compile=False)
+    except Exception as error:  # h5py and every layer have their own.
+        raise BridgeError(f"{name} can't be loaded by tf_keras: {_line(error)}") from error
+    return to_keras(model, tolerance=tolerance)
+
+
+def _config(name: str) -> Any:
+    """The model's configuration, read without any Keras."""
+    import h5py
+
+    require(os.path.isfile(name), f"no model file {name}")
+    try:
+        with h5py.File(name, "r") as file:
+            text = file.attrs.get("model_config")
+    except OSError as error:
+        raise BridgeError(f"{name} isn't an HDF5 file, or damaged") from error
+    if text is None:
+        raise BridgeError(
+            f"{name} holds no model, perhaps weights alone: give a file of model.save('....h5')"
+        )
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise BridgeError(f"{name} is damaged: its model_config isn't JSON") from error
+
+
+def _entries(config: Any) -> Iterator[dict[str, Any]]:
+    """Everything in a configuration that names a class."""
+    if isinstance(config, dict):
+        if "class_name" in config or "module" in config:
+            yield config
+        for value in config.values():
+            yield from _entries(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _entries(value)
+
+
+def _check_entry(name: str, entry: dict[str, Any]) -> None:
+    kind, settings = entry.get("class_name"), entry.get("config")
+    room = entry.get("module")
+    if room is not None and str(room).split(".")[0] not in ("keras", "tf_keras"):
+        raise BridgeError(
+            f"{name} holds '{kind}' of the module '{room}', which isn't imported: build the model "
+            "of stock layers and save it again"
+        )
+    if kind == "Lambda":
+        which = settings.get("name") if isinstance(settings, dict) else None
+        raise BridgeError(
+            f"{name} holds code (the Lambda layer '{which}'), which isn't run: build the model "
+            "without it and save it again"
+        )
+    if kind == "TFOpLambda":
+        function = settings.get("function") if isinstance(settings, dict) else None
+        if function not in TENSOR_OPERATIONS:
+            raise BridgeError(
+                f"{name} calls TensorFlow's {function}, which can't be carried over: only "
+                f"{', '.join(sorted(TENSOR_OPERATIONS))} can"
+            )
+        return
+    if not isinstance(kind, str) or not (kind in _KNOWN or _of_a_layer(kind)):
+        raise BridgeError(
+            f"{name} holds '{kind}', which isn't a stock layer that can be carried over to Keras "
+            "3: build the model without it and save it again"
+        )
+
+
+def _of_a_layer(kind: str) -> bool:
+    """Whether a name is of a stock initialiser, regulariser, constraint or precision policy."""
+    if kind in ("Policy", "DTypePolicy", "__tuple__", "TensorShape", "__numpy__"):
+        return True
+    for room in (keras.initializers, keras.regularizers, keras.constraints):
+        with contextlib.suppress(AttributeError):
+            if isinstance(getattr(room, kind), type):
+                return True
+    return False
+
+
+def _line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

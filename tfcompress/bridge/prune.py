@@ -1,0 +1,119 @@
+"""TFMOT's magnitude pruning of a Keras 3 model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.bridge import train
+from tfcompress.bridge.legacy import tfmot
+from tfcompress.bridge.to_keras import copy_back
+from tfcompress.bridge.wrappers import kernel, wrapped
+from tfcompress.config import Training
+from tfcompress.data.dataset import Dataset
+from tfcompress.training.loop import Row
+from tfcompress.training.outputs import ends_in_softmax
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerPruning:
+    """How one layer is pruned, in TFMOT's words.
+
+    Attributes:
+        schedule: `polynomial` (`PolynomialDecay`) or `constant` (`ConstantSparsity`).
+        initial_sparsity: share of zeros at `begin_step`; of `polynomial`.
+        final_sparsity: share of zeros from `end_step` on, or of `constant` always.
+        begin_step: first step whose weights are masked.
+        end_step: last step at which the masks change.
+        frequency: steps between two changes of the masks.
+        power: of the polynomial.
+        block_size: height and width of the blocks of a dense kernel that are zero together.
+        m_by_n: zeros in so many consecutive weights; None for anywhere.
+    """
+
+    schedule: str
+    initial_sparsity: float
+    final_sparsity: float
+    begin_step: int
+    end_step: int
+    frequency: int
+    power: float = 3.0
+    block_size: tuple[int, int] = (1, 1)
+    m_by_n: tuple[int, int] | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Of TFMOT's `prune_low_magnitude`."""
+        sparsity = tfmot().sparsity.keras
+        if self.schedule == "constant" or self.m_by_n:
+            schedule = sparsity.ConstantSparsity(
+                target_sparsity=self.final_sparsity,
+                begin_step=self.begin_step,
+                end_step=self.end_step,
+                frequency=self.frequency,
+            )
+        else:
+            schedule = sparsity.PolynomialDecay(
+                initial_sparsity=self.initial_sparsity,
+                final_sparsity=self.final_sparsity,
+                begin_step=self.begin_step,
+                end_step=self.end_step,
+                power=self.power,
+                frequency=self.frequency,
+            )
+        return {
+            "pruning_schedule": schedule,
+            "block_size": self.block_size,
+            "sparsity_m_by_n": self.m_by_n,
+        }
+
+
+def prune(
+    model: keras.Model,
+    data: Dataset,
+    training: Training,
+    pruning: Mapping[str, LayerPruning],
+    **how: Any,
+) -> tuple[keras.Model, list[Row]]:
+    """Trains a model while TFMOT's wrappers turn its smallest weights to zero.
+
+    Args:
+        model: flat, functional, of stock layers; it stays as it is.
+        data: as in `training.fit`.
+        training: epochs, optimizer and rates.
+        pruning: how, by layer name; other layers stay dense.
+        how: further arguments of `train.fit`.
+
+    Returns:
+        A Keras 3 model with the zeros, and the history.
+
+    Raises:
+        BridgeError: tf_keras can't have the model.
+        TrainingError, Stopped: as in `training.fit`.
+
+    Reference:
+        Zhu and Gupta 2017, "To prune, or not to prune", arXiv:1710.01878, section 3.
+    """
+    sparsity = tfmot().sparsity.keras
+    wrap = {
+        name: lambda layer, how=settings: sparsity.prune_low_magnitude(layer, **how.arguments())
+        for name, settings in pruning.items()
+    }
+    trainee = wrapped(model, wrap)
+    rows = train.fit(
+        trainee,
+        data,
+        training,
+        softmax=ends_in_softmax(model),
+        callbacks=[sparsity.UpdatePruningStep()],
+        **how,
+    )
+    return copy_back(sparsity.strip_pruning(trainee), model), rows
+
+
+def zeros(model: keras.Model, names: Mapping[str, Any]) -> dict[str, float]:
+    """The share of zeros in each of these layers' kernels, 0 to 1."""
+    return {name: float(np.mean(kernel(model, name) == 0)) for name in names}

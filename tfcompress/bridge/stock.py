@@ -1,0 +1,93 @@
+"""Small programs of stock layers that stand in for what the other Keras lacks.
+
+Each is written once and works on both sides: it asks a `Stock` for layers by class name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """The name, with a number behind it if it is taken."""
+    free, number = name, 1
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    return free
+
+
+def valid_name(name: str) -> str:
+    """The name with what TensorFlow doesn't allow replaced.
+
+    >>> valid_name("conv 1"), valid_name("_start"), valid_name("block1.conv-2")
+    ('conv_1', 'layer_start', 'block1.conv-2')
+    """
+    valid = re.sub(r"[^A-Za-z0-9_.\\>-]", "_", name)
+    return valid if re.match(r"[A-Za-z0-9.]", valid) else f"layer{valid}"
+
+
+class Stock:
+    """Makes stock layers, and gives the same ones again when a program runs again.
+
+    So a layer that is called twice in a model keeps calling the same layers in the copy.
+
+    Args:
+        layers: `keras.layers` or `tf_keras.layers`.
+        base: what the names of the made layers begin with.
+        taken: names that layers have already; those of the made ones are added to it.
+        first: the name of the first one made, though it is taken.
+    """
+
+    def __init__(self, layers: Any, base: str, taken: set[str], first: str | None = None) -> None:
+        self.layers = layers
+        self._base = base
+        self._taken = taken
+        self._first = first
+        self._made: list[Any] = []
+        self._next = 0
+
+    def rewind(self) -> None:
+        """Begins the program anew."""
+        self._next = 0
+
+    def __call__(self, kind: str, **config: Any) -> Any:
+        """A layer of this class, with these arguments."""
+        if self._next == len(self._made):
+            name = None if self._made else self._first
+            name = name or free_name(f"{self._base}_{kind.lower()}", self._taken)
+            self._taken.add(name)
+            self._made.append(getattr(self.layers, kind)(name=name, **config))
+        self._next += 1
+        return self._made[self._next - 1]
+
+
+class Program:
+    """A function of tensors whose layers are made at its first call and shared by later ones."""
+
+    def __init__(self, stock: Stock, steps: Callable[..., Any]) -> None:
+        self._stock = stock
+        self._steps = steps
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the steps make of the tensors."""
+        self._stock.rewind()
+        return self._steps(self._stock, *args, **kwargs)
+
+
+def affine(stock: Stock, x: Any, scale: Any = 1.0, offset: Any = 0.0) -> Any:
+    """`scale * x + offset`."""
+    return stock("Rescaling", scale=scale, offset=offset)(x)
+
+
+def clip(stock: Stock, x: Any, low: float, high: float) -> Any:
+    """`x` between two bounds."""
+    x = affine(stock, x, offset=-low) if low else x
+    x = stock("ReLU", max_value=high - low)(x)
+    return affine(stock, x, offset=low) if low else x
+
+
+def activation(stock: Stock, x: Any, name: str) -> Any:
+    """An activation that both have."""
+    return stock("Activation", activation=name)(x)

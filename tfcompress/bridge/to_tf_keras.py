@@ -1,0 +1,287 @@
+"""Keras 3 to tf_keras: the same function with equal weights, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+from keras import tree
+
+from tfcompress.bridge import compare, legacy
+from tfcompress.bridge.activations import TO_TF_KERAS
+from tfcompress.bridge.carry import Carrier
+from tfcompress.bridge.compare import Step
+from tfcompress.bridge.errors import BridgeError, NoStockLayerError, refusal
+from tfcompress.bridge.operations import Rows, stand_in
+from tfcompress.bridge.stock import free_name, valid_name
+from tfcompress.graph.rewrite import clone, functional, operations, run
+
+_MASK = object()  # Stands for masks that Keras 3 computes in its graph, tf_keras inside its layers.
+
+
+def to_tf_keras(
+    model: keras.Model,
+    *,
+    tolerance: float = 1e-5,
+    replace: Mapping[str, Callable[..., Any]] | None = None,
+) -> Any:
+    """The same model in tf_keras, of stock layers, flat, with weights of its own.
+
+    Layers keep their names; those shared in the model are shared in the copy. Layers of ours stand
+    as the stock layers that they are lowered to. An activation that tf_keras lacks stands as layers
+    behind the one that had it, and an operation of `keras.ops` as a stock layer.
+
+    Args:
+        model: a functional or Sequential model of Keras 3.
+        tolerance: by how much the outputs on random inputs may differ, relative to the larger of 1
+            and their largest absolute value.
+        replace: operation name to a function of tf_keras tensors that is called in its place.
+
+    Raises:
+        InputError: the model has no graph.
+        BridgeError: something in it has no equal in tf_keras, or the outputs differ; names the
+            layer.
+    """
+    builder = _Builder(unique(model), replace or {})
+    result = builder.build(model.name)
+    check(builder.model, result, builder.steps, tolerance)
+    return result
+
+
+def unique(model: keras.Model) -> keras.Model:
+    """The model itself, or a copy in which no two operations have the same name."""
+    model = functional(model)
+    names = {id(operation): operation.name for operation in operations(model)}
+    every = [*names.values(), *(x.name for x in model.inputs)]
+    return model if len(set(every)) == len(every) else clone(model)
+
+
+def tf_names(model: keras.Model) -> dict[str, str]:
+    """The names that tf_keras can't have, with what stands for them.
+
+    A layer's weights are found again by them, so they depend on nothing but the model.
+    """
+    names = [*(x.name for x in model.inputs), *(each.name for each in operations(model))]
+    taken = set(names)
+    changed = {}
+    for name in dict.fromkeys(names):
+        if valid_name(name) != name:
+            changed[name] = free_name(valid_name(name), taken)
+            taken.add(changed[name])
+    return changed
+
+
+class _Builder:
+    """One model on its way to tf_keras."""
+
+    def __init__(self, model: keras.Model, replace: Mapping[str, Callable[..., Any]]) -> None:
+        self.model = model
+        self.replace = replace
+        self.tf_keras = legacy.tf_keras()
+        known = [operation.name for operation in operations(model)]
+        for name in replace:
+            if name not in known:
+                raise BridgeError(f"replace names '{name}', which the model doesn't have")
+        taken = {*known, *(x.name for x in model.inputs)}
+        self.names = tf_names(model)
+        by_id = {id(op): self.names[op.name] for op in operations(model) if op.name in self.names}
+        self.carrier = Carrier(self.tf_keras.layers, TO_TF_KERAS, taken, by_id)
+        self.steps: list[Step] = []
+        self._lowered: dict[int, Callable[..., Any]] = {}
+        self._alive: list[Any] = []  # What is known by its id.
+
+    def build(self, name: str) -> Any:
+        inputs = tree.map_structure(self._input, self.model._inputs_struct)
+        outputs = run(self.model, inputs, self._apply)
+        for output in tree.flatten(outputs):
+            if output is _MASK or isinstance(output, Rows):
+                raise BridgeError(
+                    f"an output of '{self.model.name}' is a mask or has another number of examples "
+                    "than the inputs: leave it out"
+                )
+        result = self.tf_keras.Model(inputs, outputs, name=valid_name(name))
+        self.carrier.copy_weights()
+        return result
+
+    def _input(self, x: Any) -> Any:
+        origin = x._keras_history.operation
+        if getattr(origin, "optional", False) or getattr(x, "sparse", False):
+            raise refusal(origin, "is optional or sparse: tf_keras needs ordinary inputs")
+        return self.tf_keras.Input(
+            batch_shape=x.shape, dtype=x.dtype, name=self.names.get(x.name, x.name)
+        )
+
+    def _apply(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if operation.name in self.replace:
+            outputs = self.replace[operation.name](*args, **kwargs)
+        else:
+            outputs = self._called(operation, None, args, kwargs)
+        self.steps.append(Step(operation.name, type(operation).__name__, outputs))
+        return outputs
+
+    def _called(self, operation: Any, owner: Any, args: Any, kwargs: Any) -> Any:
+        if not isinstance(operation, keras.layers.Layer):
+            return self._operated(operation, owner, args, kwargs)
+        if hasattr(operation, "lower") and owner is None:
+            return self._lower(operation, args, kwargs)
+        return self._layered(operation, args, kwargs)
+
+    def _lower(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """A layer of ours, by the stock layers that it is lowered to."""
+        if id(layer) not in self._lowered:
+            self._lowered[id(layer)] = layer.lower()
+        specs = tree.map_structure(
+            lambda x: keras.Input(batch_shape=tuple(x.shape), dtype=x.dtype.name), args[0]
+        )
+        try:
+            inner = keras.Model(specs, self._lowered[id(layer)](specs))
+            self._alive.append(inner)
+            return run(inner, args[0], lambda part, *a, **k: self._called(part, layer, a, k))
+        except NoStockLayerError as error:
+            raise refusal(
+                layer,
+                f"is lowered to {error.what}, which tf_keras has no stock layer for: leave it out, "
+                f"or give a function of tf_keras tensors as replace={{'{layer.name}': ...}}",
+            ) from error
+        except BridgeError:
+            raise
+        except ValueError as error:
+            raise refusal(layer, f"can't be lowered to stock layers: {error}") from error
+
+    def _operated(self, operation: Any, owner: Any, args: Any, kwargs: Any) -> Any:
+        """An operation of `keras.ops`."""
+        if _has_mask((args, kwargs)) or _makes_mask(operation):
+            return _MASK
+        name = self.carrier.name(owner) if owner else None
+        return self.carrier.program(operation, stand_in(operation), name)(*args, **kwargs)
+
+    def _layered(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """A stock layer."""
+        new = self.carrier.layer(layer)
+        # Keras 3 lets the model's own call decide about `training`, whatever a layer was told.
+        kwargs = {k: v for k, v in kwargs.items() if v is not None and k != "training"}
+        tensors = [x for x in tree.flatten(args) if not isinstance(x, Rows)]
+        masks = [key for key, value in kwargs.items() if _has_mask(value)]
+        if _has_mask(args):
+            raise refusal(layer, "takes a mask as its input: only layers that compute one can")
+        if masks and not any(hasattr(x, "_keras_mask") for x in tensors):
+            raise refusal(
+                layer,
+                f"is given {masks[0]}= that the graph computes: only masks of Embedding and "
+                "Masking layers can be carried over",
+            )
+        kwargs = {key: value for key, value in kwargs.items() if key not in masks}
+        rows = [x for x in tree.flatten(args) if isinstance(x, Rows)]
+        if not rows:
+            return new(*args, **kwargs)
+        if type(layer).__name__ != "Dense" or len(args) != 1:
+            raise refusal(layer, "comes behind a reshape across the batch: keep the batch's axis")
+        return Rows(new(rows[0].tensor))
+
+
+def _makes_mask(operation: Any) -> bool:
+    kind = type(operation).__name__
+    filled = kind in ("OnesLike", "ZerosLike") and "bool" in str(getattr(operation, "dtype", None))
+    return filled or kind == "NotEqual"
+
+
+def _has_mask(value: Any) -> bool:
+    return any(x is _MASK for x in tree.flatten(value))
+
+
+def index_limits(model: keras.Model) -> list[int | None]:
+    """For each input, how many values it may take if it is of indices."""
+    inputs = {id(x) for x in model.inputs}
+    direct: dict[int, int] = {}
+    every: list[int] = []
+
+    def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        size = {"CategoryEncoding": "num_tokens", "Embedding": "input_dim"}.get(
+            type(operation).__name__
+        )
+        if size:
+            every.append(getattr(operation, size))
+            for x in tree.flatten(args):
+                if id(x) in inputs:
+                    direct[id(x)] = min(every[-1], direct.get(id(x), every[-1]))
+        return operation.compute_output_spec(*args, **kwargs)
+
+    run(model, model._inputs_struct, apply)
+    # Whole numbers may also reach an embedding by way of other layers.
+    others = [min(every) if every and "int" in x.dtype else None for x in model.inputs]
+    return [direct.get(id(x), other) for x, other in zip(model.inputs, others, strict=True)]
+
+
+def fits(model: keras.Model, inputs: Any) -> bool:
+    """Whether every layer has something to work on, for arrays in the model's structure.
+
+    Given fewer pixels than its kernel has, TensorFlow's convolution reads foreign memory on a CPU.
+    """
+    empty = False
+
+    def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal empty
+        outputs = operation.compute_output_spec(*args, **kwargs)
+        empty = empty or any(0 in x.shape for x in tree.flatten(outputs))
+        return outputs
+
+    try:
+        run(
+            model,
+            tree.map_structure(lambda x: keras.KerasTensor(x.shape, str(x.dtype)), inputs),
+            apply,
+        )
+    except Exception:  # Each layer has its own for sizes below 0.
+        return False
+    return not empty
+
+
+def check(model: keras.Model, copy: Any, copy_steps: list[Step], tolerance: float) -> float:
+    """Compares a Keras 3 model with its tf_keras copy; see `compare.check`."""
+
+    def packed(inputs: Any) -> Any:
+        return tree.pack_sequence_as(model._inputs_struct, inputs)
+
+    def steps(inputs: Any) -> list[Step]:
+        taken: list[Step] = []
+
+        def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
+            if "training" in kwargs:
+                kwargs["training"] = False
+            outputs = operation(*args, **kwargs)
+            taken.append(Step(operation.name, type(operation).__name__, outputs))
+            return outputs
+
+        run(model, tree.map_structure(keras.ops.convert_to_tensor, packed(inputs)), apply)
+        return [step for step, copied in zip(taken, copy_steps, strict=True) if _real(copied)]
+
+    def steps_of_copy(inputs: Any) -> list[Step]:
+        real = [step for step in copy_steps if _real(step)]
+        every = legacy.tf_keras().Model(copy.inputs, [tree.flatten(s.outputs) for s in real])
+        given = every(inputs, training=False)
+        return [Step(s.name, s.kind, v) for s, v in zip(real, given, strict=True)]
+
+    return compare.check(
+        model.name,
+        "tf_keras",
+        compare.samples(model.inputs, index_limits(model), lambda x: fits(model, packed(x))),
+        (
+            lambda inputs: keras_outputs(model, packed(inputs)),
+            lambda inputs: copy(packed(inputs), training=False),
+        ),
+        (steps, steps_of_copy),
+        tolerance,
+    )
+
+
+def keras_outputs(model: keras.Model, inputs: Any) -> Any:
+    """What a Keras 3 model gives for arrays, as arrays, on any backend."""
+    inputs = tree.map_structure(keras.ops.convert_to_tensor, inputs)
+    if not isinstance(inputs, dict):  # One input may stand in a list of one.
+        inputs = tree.pack_sequence_as(functional(model)._inputs_struct, tree.flatten(inputs))
+    return tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
+
+
+def _real(step: Step) -> bool:
+    return all(x is not _MASK and not isinstance(x, Rows) for x in tree.flatten(step.outputs))

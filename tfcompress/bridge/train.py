@@ -1,0 +1,192 @@
+"""Trains a tf_keras model as `training.fit` trains a Keras 3 one, from the same batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.bridge.legacy import tf_keras
+from tfcompress.config import Training
+from tfcompress.data.dataset import Dataset
+from tfcompress.training import runner
+from tfcompress.training.batches import EpochBatches
+from tfcompress.training.fit import make_optimizer
+from tfcompress.training.loop import Report, Row, Trainee, Watch, epochs, steps_per_epoch
+from tfcompress.training.outputs import ends_in_softmax
+
+_RANDOM = ("Dropout", "SpatialDropout", "AlphaDropout", "GaussianDropout", "GaussianNoise")
+
+
+def fit(
+    model: Any,
+    data: Dataset,
+    training: Training,
+    *,
+    seed: int = 0,
+    teacher: keras.Model | None = None,
+    softmax: bool = False,
+    callbacks: Sequence[Any] = (),
+    augmentation: str | None = None,
+    checkpoint: Path | None = None,
+    on_epoch: Report | None = None,
+    on_step: Callable[[int, int, int], None] | None = None,
+    tensorboard: Path | None = None,
+) -> list[Row]:
+    """Trains in place.
+
+    Args:
+        model: of tf_keras, from images to class logits or probabilities.
+        data: as in `training.fit`, and so are all arguments that aren't named here.
+        training: epochs, optimizer and rates.
+        seed: of order, augmentation and dropout.
+        teacher: of Keras 3.
+        softmax: whether the model ends in probabilities.
+        callbacks: tf_keras's, such as those of the pruning wrappers.
+        augmentation: in place of the data set's own.
+        checkpoint: file that holds the state after each epoch.
+        on_epoch: is given each epoch's row.
+        on_step: is given epoch, step and steps an epoch.
+        tensorboard: folder for TensorBoard's logs.
+
+    Returns:
+        One row an epoch.
+
+    Raises:
+        TrainingError: the loss or a weight is no finite number any more.
+        InputError: the checkpoint is damaged, of another model, or of more epochs.
+        Stopped: Ctrl-C.
+    """
+    if training.epochs == 0:
+        return []
+    legacy = tf_keras()
+    legacy.utils.set_random_seed(seed)
+    optimizer = make_optimizer(training, steps_per_epoch(data, training), legacy.optimizers)
+    optimizer.build(model.trainable_variables)
+    taught = teacher is not None and training.distillation_weight > 0
+    objective = _Objective(training, softmax, teacher if taught else None)
+    model.compile(
+        optimizer=optimizer, loss=objective.loss, metrics=[objective.accuracy], jit_compile=False
+    )
+    random = any(type(layer).__name__.startswith(_RANDOM) for layer in _every_layer(model))
+
+    def fit_epoch(batches: EpochBatches, epoch: int, watch: Watch) -> dict[str, float]:
+        # An epoch that is begun again after a crash is the same epoch, though TensorFlow keeps the
+        # state of dropout's generators inside the compiled step: only a new one starts afresh.
+        legacy.utils.set_random_seed(seed + 1000 * epoch)
+        if random:
+            model.make_train_function(force=True)
+        logs = [legacy.callbacks.TensorBoard(str(tensorboard), profile_batch=0)]
+        history = model.fit(
+            _sequence(batches, objective),
+            epochs=epoch + 1,
+            initial_epoch=epoch,
+            verbose=0,
+            shuffle=False,
+            callbacks=[
+                *callbacks,
+                watch.callback(legacy.callbacks.Callback),
+                *(logs if tensorboard else []),
+            ],
+        ).history
+        return {key: float(history[key][-1]) for key in ("loss", "accuracy")}
+
+    return epochs(
+        Trainee(
+            fit=fit_epoch,
+            state=[*model.variables, *optimizer.variables],
+            weights=model.weights,
+            accuracy=lambda: accuracy(model, data),
+            learning_rate=lambda: _learning_rate(optimizer),
+        ),
+        data,
+        training,
+        seed=seed,
+        augmentation=augmentation,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+        on_step=on_step,
+    )
+
+
+def accuracy(model: Any, data: Dataset, batch_size: int = 256) -> float:
+    """The share of the test images that a tf_keras model classifies rightly, 0 to 1."""
+    right = 0
+    for images, labels in data.batches("test", batch_size):
+        scores = np.asarray(model.predict_on_batch(images)).reshape(len(labels), -1)
+        right += int((scores.argmax(-1) == labels).sum())
+    return right / len(data.test)
+
+
+def _learning_rate(optimizer: Any) -> float:
+    """The rate of the next step: tf_keras's own property is that of the last one."""
+    rate = optimizer._learning_rate
+    return float(np.asarray(rate(optimizer.iterations) if callable(rate) else rate))
+
+
+def _every_layer(model: Any) -> list[Any]:
+    """The model's layers, those inside wrappers included."""
+    return list(model._flatten_layers(include_self=False))
+
+
+class _Objective:
+    """Loss and accuracy for targets of a label and, if there is a teacher, its logits.
+
+    ```
+    loss = (1 - weight) * crossentropy + weight * T^2 * KL(softmax(t / T) || softmax(s / T))
+    ```
+
+    Reference: as `training.distillation`, whose loss this is.
+    """
+
+    def __init__(self, training: Training, softmax: bool, teacher: keras.Model | None) -> None:
+        self._weight = training.distillation_weight if teacher is not None else 0.0
+        self._temperature = training.distillation_temperature
+        self._softmax = softmax
+        self._runner = runner(teacher) if teacher is not None else None
+        self._teacher_softmax = teacher is not None and ends_in_softmax(teacher)
+
+    def targets(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """What the loss is given for a batch: (n, 1), or (n, 1 + classes) with a teacher."""
+        columns = [np.asarray(labels, "float32")[:, None]]
+        if self._runner is not None:
+            logits = np.asarray(self._runner.predict_on_batch(images)).reshape(len(labels), -1)
+            if self._teacher_softmax:
+                logits = np.log(np.clip(logits, 1e-7, 1.0))
+            columns.append(logits)
+        return np.concatenate(columns, 1).astype("float32")
+
+    def loss(self, targets: Any, outputs: Any) -> Any:
+        """One value an image."""
+        logits = keras.ops.log(keras.ops.clip(outputs, 1e-7, 1.0)) if self._softmax else outputs
+        own = keras.ops.log_softmax(logits)
+        labels = keras.ops.one_hot(keras.ops.cast(targets[:, 0], "int32"), own.shape[-1])
+        hard = -keras.ops.sum(labels * own, -1)
+        if not self._weight:
+            return hard
+        taught = keras.ops.log_softmax(targets[:, 1:] / self._temperature)
+        cooled = keras.ops.log_softmax(logits / self._temperature)
+        soft = keras.ops.sum(keras.ops.exp(taught) * (taught - cooled), -1)
+        return (1 - self._weight) * hard + self._weight * self._temperature**2 * soft
+
+    def accuracy(self, targets: Any, outputs: Any) -> Any:
+        """1 for each image whose label has the highest score, else 0."""
+        chosen = keras.ops.cast(keras.ops.argmax(outputs, -1), "float32")
+        return keras.ops.cast(chosen == targets[:, 0], "float32")
+
+
+def _sequence(batches: EpochBatches, objective: _Objective) -> Any:
+    """The epoch's batches as tf_keras takes them."""
+
+    class Batches(tf_keras().utils.Sequence):  # type: ignore[misc]
+        def __len__(self) -> int:
+            return len(batches)
+
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            images, labels = batches[index]
+            return images, objective.targets(images, labels)
+
+    return Batches()

@@ -1,0 +1,48 @@
+"""TFMOT's wrappers around some layers of a tf_keras model, and off again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.bridge.legacy import tf_keras
+from tfcompress.bridge.to_tf_keras import tf_names, to_tf_keras, unique
+from tfcompress.graph.rewrite import operations
+
+# What TFMOT prunes and clusters. It wraps depthwise kernels, too, but leaves them as they are, and
+# those of recurrent layers stayed dense in our trials.
+KERNELS = {
+    "Conv1D": "kernel",
+    "Conv2D": "kernel",
+    "Conv2DTranspose": "kernel",
+    "Conv3D": "kernel",
+    "Dense": "kernel",
+    "SeparableConv1D": "pointwise_kernel",
+    "SeparableConv2D": "pointwise_kernel",
+}
+
+
+def wrapped(model: keras.Model, wrap: Mapping[str, Callable[[Any], Any]]) -> Any:
+    """A tf_keras copy of a Keras 3 model with some layers wrapped, and all weights kept.
+
+    One by one, since TFMOT refuses a whole model for a single layer that it doesn't know.
+
+    Args:
+        model: functional.
+        wrap: layer name to what wraps it.
+    """
+    names = tf_names(unique(model))
+    by_name = {names.get(name, name): function for name, function in wrap.items()}
+    return tf_keras().models.clone_model(
+        to_tf_keras(model),
+        clone_function=lambda layer: by_name.get(layer.name, lambda same: same)(layer),
+    )
+
+
+def kernel(model: keras.Model, name: str) -> np.ndarray:
+    """The kernel of one layer of a Keras 3 model that TFMOT can wrap."""
+    layer = next(layer for layer in operations(model) if layer.name == name)
+    return np.asarray(keras.ops.convert_to_numpy(getattr(layer, KERNELS[type(layer).__name__])))
