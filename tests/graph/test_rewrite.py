@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from tests import checks
 from tfcompress.config import InputError
-from tfcompress.graph import clone, lower, rewrite
+from tfcompress.graph import Graph, clone, lower, rewrite
 from tfcompress.layers import BinaryConv2D, BinaryDense
 
 
