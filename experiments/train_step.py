@@ -1,10 +1,10 @@
-"""What a training step costs: binary techniques against the float network, interleaved.
+"""What a training step costs: techniques against the float network, interleaved.
 
 Run:
 
     python experiments/train_step.py --output=experiments/results/train_step
 
-About two minutes. Every round times a few steps of each network on the same batch, beginning with
+About four minutes. Every round times a few steps of each network on the same batch, beginning with
 another one each time; the ratio is the median over rounds. No distillation: the layers alone.
 """
 
@@ -13,12 +13,16 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from page import command, page
 
 from tfcompress import models, techniques
+from tfcompress.bridge import legacy, prune, qat, to_tf_keras
+from tfcompress.bridge.prune import LayerPruning
+from tfcompress.bridge.ready import ready
 from tfcompress.config import Training
 from tfcompress.training.evaluate import jit_compile
 from tfcompress.training.fit import make_optimizer
@@ -26,10 +30,11 @@ from tfcompress.training.fit import make_optimizer
 BATCH = 64
 STEPS = 5
 ROUNDS = 100
+KERNEL_LAYERS = ("conv1", "conv2", "conv3", "conv4", "logits")
 
 
-def networks(model: str) -> dict[str, keras.Model]:
-    """The float network and its binary forms, compiled alike."""
+def networks(model: str) -> dict[str, Any]:
+    """The float network and what techniques train in its place, compiled alike."""
     keras.utils.set_random_seed(0)
     float_net = models.build(model, (32, 32, 3), 10)
     made = {"float": float_net}
@@ -39,14 +44,44 @@ def networks(model: str) -> dict[str, keras.Model]:
         made[name] = technique.transform(candidate, technique.make_options()).model
     for net in made.values():
         net.compile(
-            make_optimizer(Training(), ROUNDS * STEPS),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            optimizer=make_optimizer(Training(), 157),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=jit_compile(),
         )
+    return made | tfmot_networks(float_net)
+
+
+def tfmot_networks(float_net: keras.Model) -> dict[str, Any]:
+    """The same in tf_keras, plain and in TFMOT's wrappers."""
+    technique = techniques.get("prune")
+    flat = technique.transform(techniques.Candidate(float_net), technique.make_options()).model
+    how = LayerPruning(
+        schedule="polynomial",
+        initial_sparsity=0.5,
+        final_sparsity=0.8,
+        begin_step=0,
+        end_step=10**6,
+        frequency=technique.make_options().frequency,
+    )
+    images = np.random.default_rng(0).normal(size=(BATCH, 32, 32, 3)).astype("float32")
+    made = {
+        "float in tf_keras": to_tf_keras(float_net),
+        "prune": prune.wrapped_for_pruning(flat, dict.fromkeys(KERNEL_LAYERS, how)),
+        "qat": qat.prepare(ready(float_net)[0], calibration=images).model,
+    }
+    optimizers = legacy.tf_keras().optimizers
+    loss = legacy.tf_keras().losses.SparseCategoricalCrossentropy(from_logits=True)
+    for net in made.values():
+        net.compile(
+            optimizer=make_optimizer(Training(), 157, optimizers), loss=loss, jit_compile=False
+        )
+    begin = legacy.tfmot().sparsity.keras.UpdatePruningStep()
+    begin.set_model(made["prune"])
+    begin.on_train_begin()
     return made
 
 
-def step_ms(nets: dict[str, keras.Model]) -> dict[str, np.ndarray]:
+def step_ms(nets: dict[str, Any]) -> dict[str, np.ndarray]:
     """Milliseconds a step, by network and round."""
     rng = np.random.default_rng(0)
     images = rng.normal(size=(BATCH, 32, 32, 3)).astype("float32")

@@ -98,11 +98,7 @@ def prune(
         Zhu and Gupta 2017, "To prune, or not to prune", arXiv:1710.01878, section 3.
     """
     sparsity = tfmot().sparsity.keras
-    wrap = {
-        name: lambda layer, how=settings: sparsity.prune_low_magnitude(layer, **how.arguments())
-        for name, settings in pruning.items()
-    }
-    trainee = wrapped(model, wrap)
+    trainee = wrapped_for_pruning(model, pruning)
     rows = train.fit(
         trainee,
         data,
@@ -112,6 +108,16 @@ def prune(
         **how,
     )
     return copy_back(sparsity.strip_pruning(trainee), model), rows
+
+
+def wrapped_for_pruning(model: keras.Model, pruning: Mapping[str, LayerPruning]) -> Any:
+    """A tf_keras copy of a Keras 3 model with TFMOT's wrappers around the layers that are named."""
+    sparsity = tfmot().sparsity.keras
+    wrap = {
+        name: lambda layer, how=settings: sparsity.prune_low_magnitude(layer, **how.arguments())
+        for name, settings in pruning.items()
+    }
+    return wrapped(model, wrap)
 
 
 def zeros(model: keras.Model, names: Mapping[str, Any]) -> dict[str, float]:
