@@ -51,8 +51,8 @@ class LowRankConv2D(FactorisedConv2D):
 
     Reference:
         Zhang, Zou, He, Sun 2016, "Accelerating Very Deep Convolutional Networks for Classification
-        and Detection", arXiv:1505.06798, section 3.1; `from_conv` fits the weights, the technique svd
-        with `reconstruction=activations` the responses.
+        and Detection", arXiv:1505.06798, section 3.1; `from_conv` fits the weights, the technique
+        svd with `reconstruction=activations` the responses.
     """
 
     @classmethod
