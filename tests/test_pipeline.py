@@ -246,3 +246,22 @@ def test_a_chain_of_two(finished, picture_folder, tmp_path):
     assert [row["epoch"] for row in result.histories["compressed"]] == [1, 2, 3, 4]
     assert result.technique == "svd+hashed"
     assert result.ratio["parameters"] < 1
+
+
+def test_quantised_without_training(picture_folder, tmp_path):
+    """The layers that keep more bits, the floats that stay and each layer's error are reported."""
+    settings = config(
+        picture_folder,
+        tmp_path / "mixed",
+        technique="mixed",
+        benchmark=("none",),
+        options={"width": "0.25", "max_drop": "100"},
+    )
+    result = pipeline.run(plan(settings))
+    assert [len(result.histories[title]) for title in ("baseline", "compressed")] == [2, 0]
+    report = json.loads((tmp_path / "mixed" / "report.json").read_text())
+    assert report["compressed"]["storage"] == "int8_int4"
+    quantised = [line["name"] for line in report["layers"] if line["action"] == "quantised"]
+    assert list(report["layer_errors"]) == quantised
+    assert all(0 < error < 1 for error in report["layer_errors"].values())
+    assert not any("in floats" in note for note in report["notes"])

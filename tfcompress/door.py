@@ -87,6 +87,8 @@ def compress(
     for method, values in _options(technique, {k: options[k] for k in options.keys() - fields}):
         own = method.make_options(**values)
         settings = dataclasses.replace(method.training(own), **chosen)
+        if not method.training(own).epochs:  # What isn't trained by itself isn't by `epochs`.
+            settings = dataclasses.replace(settings, epochs=0)
         steps.append(techniques.Step(method, own, settings))
     images = _dataset(data)
     check_fit(model, images)

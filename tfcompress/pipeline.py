@@ -19,7 +19,7 @@ from tfcompress.benchmark.machine import machine
 from tfcompress.config import NORMALIZATIONS, InputError, RunConfig, Training
 from tfcompress.data.dataset import Dataset, Normalization
 from tfcompress.door import check_fit
-from tfcompress.export import Exported, export
+from tfcompress.export import Exported, Validation, export
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
 from tfcompress.plan import Plan
@@ -85,26 +85,41 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
         say(title, _what_was_done(candidate))
         return _how(job, space, title, f"compressed-{title}", settings)
 
-    samples = images.representative(techniques.SAMPLES, seed)
+    # Files are compared on other images than they were calibrated on, if there are as many.
+    pool = images.representative(techniques.SAMPLES + PARITY_IMAGES, seed)
+    samples = pool[: techniques.SAMPLES]
+    check = pool[techniques.SAMPLES :] if len(pool) > techniques.SAMPLES else pool
     candidate = Candidate(model, samples=samples, say=say)
     candidate, histories["compressed"] = techniques.apply(
         candidate, job.steps, images, seed=seed, teacher=model, how=how
     )
     space.save_model(candidate.model, "compressed.keras")
 
-    check = images.representative(PARITY_IMAGES, seed)
+    validation = Validation(**candidate.validation) if candidate.validation else None
     files = {}
-    for title, keras_model, storage in (
-        ("baseline", model, "float32"),
-        ("compressed", candidate.model, job.storage),
+    for title, keras_model, storage, chosen_on in (
+        ("baseline", model, "float32", None),
+        ("compressed", candidate.model, job.storage, validation),
     ):
         with quiet():
             path = space.folder / f"{title}.tflite"
-            files[title] = export(keras_model, path, storage=storage, representative=check)
+            files[title] = export(
+                keras_model,
+                path,
+                storage=storage,
+                representative=check,
+                calibration=samples,
+                validation=chosen_on,
+            )
         parity = files[title].parity
         assert parity is not None  # There were images to compare on.
+        near = (
+            f"differs from Keras by {100 * parity.relative_rms:.2g}% of the outputs' rms"
+            if files[title].errors
+            else f"equals Keras to {parity.max_abs_diff:.1e}"
+        )
         say("export", f"{title}.tflite ({storage}): {files[title].size_bytes / 1024:,.1f} KiB; "
-            f"equals Keras to {parity.max_abs_diff:.1e} on {parity.images} images")  # fmt: skip
+            f"{near} on {parity.images} images")  # fmt: skip
     measured = _benchmark(job, [files["baseline"].path, files["compressed"].path])
     results = {}
     for index, (title, keras_model) in enumerate(
@@ -114,7 +129,7 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
         results[title] = _file_result(
             files[title], keras_model, images, times, histories[title], space.folder
         )
-    result = _result(job, images, candidate, results, histories, measured)
+    result = _result(job, images, candidate, results, histories, measured, files["compressed"])
     space.finish(result)
     return result
 
@@ -263,6 +278,7 @@ def _result(
     results: dict[str, report.FileResult],
     histories: dict[str, list[dict[str, float]]],
     measured: list[benchmark.FileBenchmark],
+    file: Exported,
 ) -> report.RunResult:
     compressed = measured[1] if measured else None
     return report.RunResult(
@@ -282,10 +298,11 @@ def _result(
         latency_ratio=compressed.ratio if compressed else None,
         latency_ratio_p10=compressed.ratio_p10 if compressed else None,
         latency_ratio_p90=compressed.ratio_p90 if compressed else None,
-        layers=[dataclasses.asdict(line) for line in candidate.layers],
+        layers=[dataclasses.asdict(line) for line in _lines(candidate, file)],
+        layer_errors=file.errors,
         histories=histories,
         benchmarks=[entry.to_json() for entry in measured],
-        notes=_notes(job, images, histories),
+        notes=[*_notes(job, images, histories), *_file_notes(file)],
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
@@ -299,6 +316,28 @@ def _notes(job: Plan, images: Dataset, histories: dict[str, list[dict[str, float
     if any(step.training.distillation_weight for step in job.steps) and histories["compressed"]:
         notes.append("The compressed network's training step includes its teacher's forward pass.")
     return notes
+
+
+def _lines(candidate: Candidate, file: Exported) -> list[techniques.LayerLine]:
+    """The candidate's lines, with what the export decided."""
+    lines = [
+        dataclasses.replace(line, reason=file.kept[line.name]) if line.name in file.kept else line
+        for line in candidate.layers
+    ]
+    told = {line.name for line in lines}
+    more = [
+        techniques.LayerLine(name, "part of a layer", "quantised", reason)
+        for name, reason in file.kept.items()
+        if name not in told
+    ]
+    return [*lines, *more]
+
+
+def _file_notes(file: Exported) -> list[str]:
+    """What a file of integers still computes in floats."""
+    if not file.float_ops:
+        return []
+    return [f"Computed in floats, between conversions: {', '.join(file.float_ops)}."]
 
 
 def versions() -> dict[str, str]:

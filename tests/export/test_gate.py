@@ -9,10 +9,12 @@ from tests.export.conftest import binary_net
 from tfcompress import graph
 from tfcompress.config import InputError
 from tfcompress.export import STORAGES, ExportError, convert, gate
+from tfcompress.export.storage import storage_of
 from tfcompress.layers import BinaryDense
 from tfcompress.runtime.content import FileContent, Op, Tensor
 
-FLOAT, INT8, DYNAMIC = (STORAGES[name] for name in ("float32", "int8", "dynamic"))
+FLOAT, DYNAMIC, STATIC = (STORAGES[name] for name in ("float32", "dynamic", "int8"))
+INT8 = storage_of("int8", binary_inputs=True)
 
 
 class TestAudit:
@@ -40,6 +42,10 @@ class TestAudit:
         with pytest.raises(ExportError, match=f"{name} isn't a built-in op"):
             gate.audit(self.content(self.op(), self.op(name, macs=None)), FLOAT)
 
+    def test_floats_at_the_ends_of_an_integer_file(self):
+        with pytest.raises(ExportError, match="'image' goes in or out as float32, not int8"):
+            gate.audit(self.content(self.op(weights="int8")), STATIC)
+
     @pytest.mark.parametrize("dtype", ["int8", "int4", "float16"])
     def test_other_weights_in_a_float_file(self, dtype):
         with pytest.raises(ExportError, match=rf"weights of types \[.*'{dtype}'.*\] in a float32"):
@@ -47,7 +53,7 @@ class TestAudit:
 
     @pytest.mark.parametrize("storage", [INT8, DYNAMIC])
     def test_float_weights_alone_in_a_quantised_file(self, storage):
-        with pytest.raises(ExportError, match="no 8-bit weights in the file"):
+        with pytest.raises(ExportError, match="no integer weights in the file"):
             gate.audit(self.content(self.op()), storage)
 
     def test_a_float_product_in_a_file_whose_every_product_is_quantised(self):

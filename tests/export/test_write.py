@@ -55,13 +55,6 @@ def test_dynamic_storage_is_near(dynamic):
     assert written.float_products == ()
 
 
-def test_dynamic_storage_of_binary_inputs_is_refused(net, images, tmp_path):
-    """Rounding the first layer's weights turns signs behind it."""
-    with pytest.raises(InputError, match=r"before the signs of layer '\w+'.*use int8 or float32"):
-        export(net, tmp_path / "m.tflite", storage="dynamic", representative=images)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_bytes_where_they_belong(files):
     assert "int8" not in files["float32"].weight_bytes
     assert files["int8"].weight_bytes["int8"] == BINARY_WEIGHTS
@@ -97,10 +90,25 @@ def test_half_binary_nets(tmp_path, images, what):
     assert relative_difference(model, written.path, real_images(50, seed=2)) < 1e-5
 
 
-@pytest.mark.parametrize("what", [{"kernel": False}, {"inputs": False}], ids=["ba", "bwn"])
-def test_int8_needs_binary_layers(tmp_path, images, what):
-    with pytest.raises(InputError, match=r"nothing to quantise .*; use float32 or dynamic"):
-        export(binary_net(**what), tmp_path / "m.tflite", storage="int8", representative=images)
+def test_int8_of_binary_inputs_needs_binary_weights(tmp_path, images):
+    model = binary_net(kernel=False)
+    with pytest.raises(InputError, match=r"nothing to quantise .* binary weights; use float32"):
+        export(model, tmp_path / "m.tflite", storage="int8", representative=images)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_of_binary_weights_is_calibrated(tmp_path, images):
+    """A filter of +-alpha stands on the grid of int8 without error."""
+    path = tmp_path / "m.tflite"
+    written = export(binary_net(inputs=False), path, storage="int8", representative=images)
+    assert written.weight_bytes["int8"] >= BINARY_WEIGHTS + FLOAT_WEIGHTS
+    assert LiteModel(path).input_dtype == "int8"
+
+
+@pytest.mark.parametrize("storage", ["dynamic", "float16", "int8_int4"])
+def test_nothing_is_rounded_before_a_sign(net, images, tmp_path, storage):
+    with pytest.raises(InputError, match=r"before the signs of layer '\w+'.*use int8 or float32"):
+        export(net, tmp_path / "m.tflite", storage=storage, representative=images)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -148,7 +156,9 @@ class TestWrongInput:
         assert before is None or sorted(folder.iterdir()) == before
 
     def test_unknown_storage(self, model, tmp_path):
-        message = r"unknown storage 'int9': did you mean 'int8'\? Known: dynamic, float32, int8"
+        message = (
+            r"unknown storage 'int9': did you mean 'int8'\? Known: dynamic, float16, .*int8_int4"
+        )
         self.refused(message, model, tmp_path / "m.tflite", storage="int9")
 
     def test_missing_folder(self, model, tmp_path):

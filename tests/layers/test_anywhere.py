@@ -34,6 +34,7 @@ CASES = {
     "HashedDense": ((16,), (40,)),
     "LowRankConv2D": ((8, 3, 4), IMAGE),
     "LowRankDense": ((5, 2), (7,)),
+    "MinMaxQuantize": ((), IMAGE),
     "Shift2D": ((), IMAGE),
     "ShuffleUnit": ((16, 2), IMAGE),
     "SpatialSeparableConv2D": ((8, 3, 4), IMAGE),

@@ -173,3 +173,18 @@ def test_untimed_files_are_not_given_zero_runs(run):
     assert "Latency was not compared." in write.limits(
         run(latency_ratio=None, latency_ratio_p10=None, latency_ratio_p90=None)
     )
+
+
+def test_the_ten_layers_where_rounding_shows_most(run):
+    errors = {f"layer{i}": i / 1000 for i in range(12)}
+    result = run(layer_errors=errors)
+    assert [name for name, _ in result.worst_layers] == [f"layer{i}" for i in range(11, 1, -1)]
+    for text in (markdown(result, []), page(result, [])):
+        assert "Where the rounding shows" in text
+        assert "1.10%" in text
+        assert "layer2" in text
+        assert "layer1<" not in text
+        assert "layer1 " not in text
+    assert json.loads(write.json_text(result))["layer_errors"] == errors
+    for text in (markdown(run(), []), page(run(), [])):
+        assert "rounding shows" not in text

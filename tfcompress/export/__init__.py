@@ -10,10 +10,11 @@ from types import ModuleType
 from typing import Any
 
 from tfcompress.export.gate import ExportError
+from tfcompress.export.mixed import Validation
 from tfcompress.export.storage import STORAGES
 from tfcompress.export.write import Exported, export
 
-__all__ = ["STORAGES", "ExportError", "Exported", "export"]
+__all__ = ["STORAGES", "ExportError", "Exported", "Validation", "export"]
 
 
 class _Room(ModuleType):

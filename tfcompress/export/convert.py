@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfcompress.config import InputError
+from tfcompress.export.finish import finish
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional
 from tfcompress.runtime.content import FileContent, Op, Tensor
@@ -19,10 +20,15 @@ _KEEPS_BITS = {"PAD", "PADV2", "MAX_POOL_2D", "RESHAPE", "TRANSPOSE", "CONCATENA
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
-def float_file(model: keras.Model, path: Path) -> None:
-    """Writes the model, in stock layers, as float32 with a static batch of 1.
+def float_file(model: keras.Model, path: Path, **converter: Any) -> None:
+    """Writes the model, in stock layers, with a static batch of 1; as float32 by itself.
 
     A dynamic batch would add shape arithmetic to the file and keep GPUs from running it.
+
+    Args:
+        model: functional or Sequential.
+        path: of the `.tflite`.
+        converter: attributes of TensorFlow's `TFLiteConverter`.
 
     Raises:
         InputError: an input has no static size, or the backend can't export.
@@ -45,7 +51,9 @@ def float_file(model: keras.Model, path: Path) -> None:
     with quiet():
         # Same layers, new model: exporting tracks resources on the object it is given.
         fresh = keras.Model(model.inputs, model.outputs, name=model.name)
-        fresh.export(str(path), format="litert", input_signature=signature, verbose=False)
+        fresh.export(
+            str(path), format="litert", input_signature=signature, verbose=False, **converter
+        )
 
 
 def quantized_file(float_path: Path, path: Path, outputs: list[str]) -> None:
@@ -68,6 +76,7 @@ def quantized_file(float_path: Path, path: Path, outputs: list[str]) -> None:
     with quiet():
         result = quantizer.Quantizer(str(float_path), rules).quantize()
     path.write_bytes(result.quantized_model)
+    finish(path)
 
 
 def ops_to_quantize(content: FileContent, weights: dict[str, np.ndarray], which: str) -> list[str]:
@@ -117,3 +126,24 @@ def product_weights(path: Path) -> dict[str, np.ndarray]:
             array = np.asarray(data, np.uint8).view(np.float32)
             values[tensor.name.decode()] = array.reshape(tensor.shape)
     return values
+
+
+def int8_constants(path: Path) -> list[np.ndarray]:
+    """A file's 8-bit constants as the real numbers that they stand for."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    found = []
+    for tensor in model.subgraphs[0].tensors:
+        data, grid = model.buffers[tensor.buffer].data, tensor.quantization
+        if data is None or not len(data) or tensor.type != schema.TensorType.INT8:
+            continue
+        if grid is None or grid.scale is None:
+            continue
+        values = np.asarray(data, np.uint8).view(np.int8).reshape(tensor.shape).astype("float64")
+        shape = [1] * values.ndim
+        if len(grid.scale) > 1:
+            shape[grid.quantizedDimension] = len(grid.scale)
+        offset = np.asarray(grid.zeroPoint, "float64").reshape(shape)
+        found.append((values - offset) * np.asarray(grid.scale, "float64").reshape(shape))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,16 @@ def audit(content: FileContent, storage: Storage) -> None:
         for weights in op.inputs[1:2]
         if weights is not None
     }
-    if storage.quantize == "none" and kinds - {"float32"}:
-        problems.append(f"weights of types {sorted(kinds)} in a float32 file")
-    if storage.quantize != "none" and "int8" not in kinds:
-        problems.append("no 8-bit weights in the file")
+    if storage.quantize in ("none", "half") and kinds - {"float32"}:
+        problems.append(f"weights of types {sorted(kinds)} in a {storage.name} file")
+    if storage.quantize == "half" and "float16" not in content.weight_bytes:
+        problems.append("no 16-bit weights in the file")
+    if storage.quantize not in ("none", "half") and not kinds & {"int8", "int4"}:
+        problems.append("no integer weights in the file")
+    if storage.integer:
+        for tensor in (*content.inputs, *content.outputs):
+            if tensor.dtype != "int8":
+                problems.append(f"'{tensor.name}' goes in or out as {tensor.dtype}, not int8")
     for tensor in content.inputs:
         if not tensor.shape or tensor.shape[0] != 1:
             problems.append(f"input '{tensor.name}' has the shape {tensor.shape}, not a batch of 1")
@@ -116,7 +123,13 @@ def check_images(model: keras.Model, images: np.ndarray) -> None:
     require(bool(np.isfinite(images).all()), "representative images must be finite numbers")
 
 
-def check_parity(model: keras.Model, path: Path, images: np.ndarray, storage: Storage) -> Parity:
+def check_parity(
+    model: keras.Model,
+    path: Path,
+    images: np.ndarray,
+    storage: Storage,
+    errors: Mapping[str, float] | None = None,
+) -> Parity:
     """Compares a file with the Keras model that it came from, on real images.
 
     Images where rounding turned a sign (`export.ties`) are counted in `ties` and left out; at most
@@ -127,6 +140,7 @@ def check_parity(model: keras.Model, path: Path, images: np.ndarray, storage: St
         path: the `.tflite`.
         images: float32 (images, height, width, channels), normalised.
         storage: whose tolerances apply.
+        errors: of `damage.errors`, to name the layer where most of the difference arises.
 
     Raises:
         ExportError: the difference is larger than the storage's tolerance.
@@ -144,21 +158,46 @@ def check_parity(model: keras.Model, path: Path, images: np.ndarray, storage: St
     difference = np.abs(got - expected).max(axis=1)
     off = np.flatnonzero(difference > storage.max_abs * largest)
     turned = off[:0]
-    if 0 < len(off) <= len(images) // 2 and storage.quantize != "all":
+    if 0 < len(off) <= len(images) // 2 and storage.quantize in ("none", "binary"):
         turned = off[ties.explained(model, path, images[off])]
         expected, got = np.delete(expected, turned, 0), np.delete(got, turned, 0)
     parity = compare(expected, got, len(turned))
     # Between classes that Keras itself holds for equal but for rounding, either label is right.
     chosen = np.take_along_axis(expected, got.argmax(1)[:, None], 1)[:, 0]
     agreement = float((expected.max(1) - chosen <= ties.TIE * largest).mean())
-    if parity.max_abs_diff > storage.max_abs * largest or agreement < storage.min_agreement:
-        raise ExportError(
-            f"the file differs from Keras: outputs by up to {parity.max_abs_diff:.3g} of "
-            f"{largest:.3g} (storage {storage.name} allows {storage.max_abs * largest:.3g}), "
-            f"labels on {1 - agreement:.1%} of {parity.images} images (allowed: "
-            f"{1 - storage.min_agreement:.1%})"
-        )
+    if (
+        parity.max_abs_diff > storage.max_abs * largest
+        or agreement < storage.min_agreement
+        or parity.relative_rms > storage.max_relative_rms
+    ):
+        raise ExportError(_differs(parity, largest, agreement, storage, errors or {}))
     return parity
+
+
+def _differs(
+    parity: Parity,
+    largest: float,
+    agreement: float,
+    storage: Storage,
+    errors: Mapping[str, float],
+) -> str:
+    """What is wrong, and what was allowed."""
+    limits = [
+        f" (storage {storage.name} allows {limit:.3g})" if limit < float("inf") else ""
+        for limit in (storage.max_abs * largest, storage.max_relative_rms)
+    ]
+    worst = ""
+    if errors:
+        name = max(errors, key=lambda layer: errors[layer])
+        worst = f"; the output of layer '{name}' differs most, by {errors[name]:.3g} of its rms"
+    if storage.name == "int8_int4":
+        worst += "; int8 and the technique mixed give layers more bits"
+    return (
+        f"the file differs from Keras: outputs by up to {parity.max_abs_diff:.3g} of "
+        f"{largest:.3g}{limits[0]}, by {parity.relative_rms:.3g} of their rms{limits[1]}, "
+        f"labels on {1 - agreement:.1%} of {parity.images} images (allowed: "
+        f"{1 - storage.min_agreement:.1%}){worst}"
+    )
 
 
 def compare(expected: np.ndarray, got: np.ndarray, ties: int = 0) -> Parity:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from tfcompress.config import InputError, unknown_name
+
+_NONE = float("inf")
+
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
@@ -13,11 +17,16 @@ class Storage:
         name: the value of `--storage`.
         summary: one line for `--list`, with what it costs.
         activations: how binary inputs are written: `signed` (-1, +1) or `unit` (0, 1).
-        quantize: which ops get 8-bit weights: `none`, `binary` (those whose inputs are bits and
-            whose weights are binary) or `all` (every convolution and dense op).
+        quantize: what is rounded: `none`, `half` (weights, to 16-bit floats), `binary` (8-bit
+            weights for products whose inputs are bits and whose weights are binary), `all` (8-bit
+            weights for every convolution and dense op), `static` (integer weights and activations,
+            with ranges taken from images) or `trained` (integer weights and activations, with
+            ranges from a training).
         max_abs: the largest difference of an output from Keras's that the parity check lets
             through, as a share of the largest output.
         min_agreement: the share of images whose label must be Keras's.
+        max_relative_rms: what `Parity.relative_rms` may be.
+        weight_bits: of `static`: 8, or 4 for the ops of `convert.FOUR_BITS`.
     """
 
     name: str
@@ -26,6 +35,18 @@ class Storage:
     quantize: str
     max_abs: float
     min_agreement: float
+    max_relative_rms: float = _NONE
+    weight_bits: int = 8
+
+    @property
+    def rounds(self) -> bool:
+        """Whether values before the last layer differ from Keras's by more than float rounding."""
+        return self.quantize in ("half", "all", "static")
+
+    @property
+    def integer(self) -> bool:
+        """Whether all ops are meant to compute in integers."""
+        return self.quantize in ("static", "trained")
 
 
 STORAGES = {
@@ -40,15 +61,40 @@ STORAGES = {
             min_agreement=1.0,
         ),
         Storage(
+            name="float16",
+            summary="2 bytes a weight, computed as float32; outputs differ by less than 0.1%",
+            activations="unit",
+            quantize="half",
+            max_abs=5e-3,
+            min_agreement=0.98,
+            max_relative_rms=2e-3,
+        ),
+        Storage(
             name="int8",
             summary=(
-                "1 byte a weight of the layers with binary weights and binary inputs, whose "
-                "activations are written as 0 and 1; all others float; exact"
+                "1 byte a weight and activation, integers throughout, ranges taken from training "
+                "images (or from the training itself: qat); outputs differ by 1 to 5%. Of a "
+                "network with binary inputs only the binary layers' weights, without error"
             ),
-            activations="unit",
-            quantize="binary",
-            max_abs=1e-5,
-            min_agreement=1.0,
+            activations="signed",
+            quantize="static",
+            max_abs=0.5,
+            min_agreement=0.9,
+            max_relative_rms=0.15,
+        ),
+        Storage(
+            name="int8_int4",
+            summary=(
+                "as int8, with half a byte a weight of convolutions and dense layers (depthwise "
+                "ones keep 1 byte); about as slow as float32, and outputs differ by about 10%: see "
+                "the technique mixed"
+            ),
+            activations="signed",
+            quantize="static",
+            max_abs=1.0,
+            min_agreement=0.75,
+            max_relative_rms=0.5,
+            weight_bits=4,
         ),
         Storage(
             name="dynamic",
@@ -63,3 +109,70 @@ STORAGES = {
         ),
     )
 }
+
+# What `int8` is for a network with binary inputs. Calibrated integers before a sign would turn
+# many of them, so that everything else stays float; the binary activations are written as 0 and 1.
+BINARY = dataclasses.replace(
+    STORAGES["int8"],
+    quantize="binary",
+    activations="unit",
+    max_abs=1e-5,
+    min_agreement=1.0,
+    max_relative_rms=_NONE,
+)
+
+# What `int8` is for a network with `FakeQuantize` layers. The file rounds at the same places as
+# Keras, but in another order of operations: values at the border of two steps of a grid fall to
+# either side, and layers behind them see that: 0.001 to 0.03 of the outputs' rms in trained
+# networks, 0.08 in an EfficientNetB0 after a few steps.
+TRAINED = dataclasses.replace(
+    STORAGES["int8"],
+    quantize="trained",
+    max_abs=0.25,
+    min_agreement=0.9,
+    max_relative_rms=0.1,
+)
+
+
+# What `float32` is for a network with `MinMaxQuantize` layers, for the same reason.
+SIMULATED = dataclasses.replace(
+    STORAGES["float32"], max_abs=0.1, min_agreement=0.95, max_relative_rms=0.02
+)
+
+
+def storage_of(
+    name: str,
+    *,
+    fake_quantized: bool = False,
+    binary_inputs: bool = False,
+    simulated: bool = False,
+) -> Storage:
+    """A storage by name, as it is for this kind of network.
+
+    Args:
+        name: of `STORAGES`.
+        fake_quantized: whether the network was trained for 8 bits.
+        binary_inputs: whether it has layers with binary inputs.
+        simulated: whether it has layers that round in floats.
+
+    Raises:
+        InputError: no storage has that name, or a network trained for 8 bits is to be written
+            otherwise.
+    """
+    if name not in STORAGES:
+        raise unknown_name("storage", name, STORAGES)
+    if fake_quantized:
+        if name != "int8":
+            raise InputError(
+                f"storage {name} can't hold a model with FakeQuantize layers, which round to 8 "
+                "bits at every layer: use int8"
+            )
+        return TRAINED
+    if simulated:
+        if name != "float32":
+            raise InputError(
+                f"storage {name} can't hold a model with MinMaxQuantize layers, which simulate "
+                "8 bits in floats: use float32"
+            )
+        return SIMULATED
+    return BINARY if name == "int8" and binary_inputs else STORAGES[name]

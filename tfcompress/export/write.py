@@ -11,13 +11,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.config import InputError, unknown_name
-from tfcompress.export import convert
+from tfcompress.config import InputError, require
+from tfcompress.export import calibrate, convert, damage, fake_quantize, mixed
 from tfcompress.export.gate import ExportError, Parity, audit, check_images, check_parity
-from tfcompress.export.storage import STORAGES, Storage
+from tfcompress.export.mixed import Validation
+from tfcompress.export.storage import Storage, storage_of
 from tfcompress.graph import lower
 from tfcompress.graph.rewrite import operations
-from tfcompress.runtime.content import Op, read
+from tfcompress.layers.min_max_quantize import MinMaxQuantize
+from tfcompress.runtime.content import FileContent, Op, read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,13 @@ class Exported:
         ops: op name to count.
         weight_bytes: dtype to bytes of constants.
         float_products: names of the convolutions and dense ops whose weights stayed float.
+        float_ops: names of all ops that compute in floats, in a file that is meant to compute in
+            integers.
         parity: the comparison with Keras, or None if there were no images to compare on.
+        errors: in a file with rounded weights or activations, the rms of each layer's output
+            against the float file's, as a share of that output's rms, the layers before included.
+            Empty if there were no images.
+        kept: layers that kept more bits than the storage gives, and why.
     """
 
     path: str
@@ -41,6 +49,9 @@ class Exported:
     weight_bytes: dict[str, int]
     float_products: tuple[str, ...]
     parity: Parity | None
+    float_ops: tuple[str, ...] = ()
+    errors: dict[str, float] = dataclasses.field(default_factory=dict)
+    kept: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -53,16 +64,24 @@ def export(
     *,
     storage: str = "float32",
     representative: np.ndarray | None = None,
+    calibration: np.ndarray | None = None,
+    validation: Validation | None = None,
 ) -> Exported:
     """Writes a Keras model as a `.tflite` file that was audited and compared with Keras.
 
     Args:
         model: functional or Sequential, with stock layers or ours.
         path: the file to write; it appears whole or not at all.
-        storage: `float32`, `int8` or `dynamic`, as `tfcompress.run --list` explains them.
+        storage: a name of `STORAGES`, as `tfcompress.run --list` explains them.
         representative: real images, normalised: float32 (images, height, width, channels). With
             them the file's outputs are compared with Keras's; without them only the file's
             structure is audited.
+        calibration: real images, normalised, from which integer activations take their ranges; a
+            hundred or more, of all classes. Without them every second representative image is one,
+            and only the others are compared.
+        validation: labelled images; with them layers keep more bits, the most harmful first, until
+            the file's accuracy on these images has fallen by no more than `max_drop` points. For
+            the storages with integers.
 
     Returns:
         What was written and how well it agrees.
@@ -72,38 +91,66 @@ def export(
             folder isn't there.
         ExportError: the file failed its audit or the comparison; nothing is written.
     """
-    if storage not in STORAGES:
-        raise unknown_name("storage", storage, STORAGES)
-    check_signs(model, STORAGES[storage])
+    kind = kind_of(model, storage)
+    check_signs(model, kind)
     target = Path(path)
     if not target.parent.is_dir():
         raise InputError(f"no folder {target.parent} to write {target.name} into")
     if target.is_dir():
         raise InputError(f"{target} is a folder: give the name of the file to write")
-    images = None
-    if representative is not None:
-        images = np.asarray(representative, "float32")
-        check_images(model, images)
-    kind = STORAGES[storage]
+    images, ranging = _images(model, kind, representative, calibration)
+    if validation is not None:
+        require(
+            kind.quantize == "static",
+            f"validation images choose layers that keep more bits, which storage {storage} of "
+            f"model '{model.name}' doesn't do: use int8 or int8_int4 on a float network",
+        )
+        check_images(model, validation.images)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
-        made = _convert(model, kind, Path(folder))
-        content = read(made)
+        made = _convert(model, kind, Path(folder), ranging, validation)
+        content = read(made.path)
         audit(content, kind)
+        errors: dict[str, float] = {}
         parity = None
         if images is not None:
-            parity = check_parity(model, made, images, kind)
-        os.replace(made, target)
+            if kind.rounds:
+                errors = damage.errors(made.lowered, made.float_path, made.path, images)
+            parity = check_parity(model, made.path, images, kind, errors)
+        os.replace(made.path, target)
     return Exported(
         path=str(target),
         storage=storage,
         size_bytes=target.stat().st_size,
         ops=content.op_counts(),
         weight_bytes=dict(content.weight_bytes),
-        float_products=tuple(
-            op.outputs[0].name for op in content.ops if op.macs and _weights_type(op) == "float32"
-        ),
+        float_products=_float_products(content),
         parity=parity,
+        float_ops=fake_quantize.float_ops(content) if kind.integer else (),
+        errors=errors,
+        kept=made.kept,
     )
+
+
+def kind_of(model: keras.Model, storage: str) -> Storage:
+    """What a storage is for this model.
+
+    Raises:
+        InputError: no storage has that name, or it can't hold the model.
+    """
+    return storage_of(
+        storage,
+        fake_quantized=fake_quantize.present(model),
+        binary_inputs=_binary_inputs(model) is not None,
+        simulated=any(isinstance(layer, MinMaxQuantize) for layer in operations(model)),
+    )
+
+
+def _binary_inputs(model: keras.Model) -> str | None:
+    """The name of the first layer with binary inputs, or None."""
+    for layer in operations(model):
+        if getattr(layer, "binarize_inputs", False):
+            return str(layer.name)
+    return None
 
 
 def check_signs(model: keras.Model, kind: Storage) -> None:
@@ -112,34 +159,110 @@ def check_signs(model: keras.Model, kind: Storage) -> None:
     Raises:
         InputError: the storage rounds every weight, and the model has binary inputs.
     """
-    rounded = kind.quantize == "all"
-    for layer in operations(model) if rounded else ():
-        if getattr(layer, "binarize_inputs", False):
+    name = _binary_inputs(model) if kind.rounds else None
+    if name is not None:
+        raise InputError(
+            f"storage {kind.name} rounds the weights before the signs of layer "
+            f"'{name}', which turns many of them: use int8 or float32"
+        )
+
+
+def _images(
+    model: keras.Model,
+    kind: Storage,
+    representative: np.ndarray | None,
+    calibration: np.ndarray | None,
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The images to compare on and those to take ranges from, checked."""
+    given = [
+        None if images is None else np.asarray(images, "float32")
+        for images in (representative, calibration)
+    ]
+    for images in given:
+        if images is not None:
+            check_images(model, images)
+    images, ranging = given
+    if kind.quantize != "static":
+        return images, None
+    if ranging is None:
+        if images is None or len(images) < 2:
             raise InputError(
-                f"storage {kind.name} rounds the weights before the signs of layer "
-                f"'{layer.name}', which turns many of them: use int8 or float32"
+                f"storage {kind.name} takes the ranges of integer activations from images: give "
+                "representative=, about 200 normalised training images of all classes"
             )
+        images, ranging = images[1::2], images[::2]
+    return images, ranging
 
 
-def _convert(model: keras.Model, kind: Storage, folder: Path) -> Path:
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """A file in its temporary folder, and what it was made of."""
+
+    path: Path
+    float_path: Path
+    lowered: keras.Model
+    kept: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def _convert(
+    model: keras.Model,
+    kind: Storage,
+    folder: Path,
+    ranging: np.ndarray | None,
+    validation: Validation | None,
+) -> _Made:
     """The file in a folder of its own."""
+    if kind.quantize == "trained":
+        made = fake_quantize.int8_file(model, folder / "int8.tflite")
+        return _Made(made, made, model)
     lowered = lower(model, activations=kind.activations)
     made = folder / "float.tflite"
     convert.float_file(lowered, made)
     if kind.quantize == "none":
-        return made
+        return _Made(made, made, lowered)
+    quantized = folder / "quantized.tflite"
+    kept: dict[str, str] = {}
+    if kind.quantize == "half":
+        calibrate.half_file(made, quantized)
+    elif kind.quantize == "static":
+        assert ranging is not None
+        found = calibrate.ranges(made, ranging)
+        if validation is None:
+            calibrate.integer_file(made, quantized, found, weight_bits=kind.weight_bits)
+        else:
+            kept = mixed.search(lowered, made, quantized, kind, found, ranging, validation)
+    else:
+        _quantize_weights(model, kind, made, quantized)
+    return _Made(quantized, made, lowered, kept)
+
+
+def _quantize_weights(model: keras.Model, kind: Storage, made: Path, quantized: Path) -> None:
+    """8-bit weights and float activations, where the storage wants them."""
     outputs = convert.ops_to_quantize(read(made), convert.product_weights(made), kind.quantize)
     if not outputs:
         raise InputError(
-            f"storage {kind.name} finds nothing to quantise in model '{model.name}': it is for "
-            "layers with binary weights and binary inputs; use float32 or dynamic"
+            f"storage {kind.name} finds nothing to quantise in model '{model.name}': "
+            + (
+                "of a network with binary inputs it writes the layers with binary weights; use "
+                "float32"
+                if kind.quantize == "binary"
+                else "it has no convolution or dense layer; use float32"
+            )
         )
-    quantized = folder / "quantized.tflite"
     convert.quantized_file(made, quantized, outputs)
     done = sum(1 for op in read(quantized).ops if op.macs and _weights_type(op) == "int8")
     if done != len(outputs):
         raise ExportError(f"{done} layers of {len(outputs)} got 8-bit weights")
-    return quantized
+
+
+def _float_products(content: FileContent) -> tuple[str, ...]:
+    """Names of products with 4 bytes a weight."""
+    expanded = {op.outputs[0] for op in content.ops if op.name == "DEQUANTIZE"}
+    return tuple(
+        op.outputs[0].name
+        for op in content.ops
+        if op.macs and _weights_type(op) == "float32" and op.inputs[1] not in expanded
+    )
 
 
 def _weights_type(op: Op) -> str | None:

@@ -13,6 +13,7 @@ from tfcompress.layers.hashed_conv2d import HashedConv2D
 from tfcompress.layers.hashed_dense import HashedDense
 from tfcompress.layers.low_rank_conv2d import LowRankConv2D
 from tfcompress.layers.low_rank_dense import LowRankDense
+from tfcompress.layers.min_max_quantize import MinMaxQuantize
 from tfcompress.layers.shift2d import Shift2D
 from tfcompress.layers.shuffle_unit import ShuffleUnit
 from tfcompress.layers.spatial_separable_conv2d import SpatialSeparableConv2D
@@ -34,6 +35,7 @@ __all__ = [
     "HashedDense",
     "LowRankConv2D",
     "LowRankDense",
+    "MinMaxQuantize",
     "Shift2D",
     "ShuffleUnit",
     "SpatialSeparableConv2D",

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfcompress.ops.fake_quantize import fake_quantize
+from tfcompress.ops.fake_quantize import fake_quantize, grid
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -104,8 +104,6 @@ class FakeQuantize(keras.layers.Layer):
 
     def lower(self, **options: Any) -> Any:
         """The same rounding in `keras.ops`, with the range as constants and no gradient."""
-        from tfcompress.ops.fake_quantize import grid
-
         step, low, high = (
             float(ops.convert_to_numpy(part))
             for part in grid(
@@ -116,8 +114,9 @@ class FakeQuantize(keras.layers.Layer):
             )
         )
 
+        zero = float(round(-low / step))
+
         def apply(x: Any) -> Any:
-            zero = float(ops.convert_to_numpy(ops.floor(0.5 - low / step)))
             shifted = ops.clip(x, low, high) - low
             return ops.floor(shifted * (1.0 / step) + (0.5 - zero)) * step
 

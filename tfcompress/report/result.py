@@ -107,6 +107,8 @@ class RunResult:
         latency_ratio_p90: 90th percentile over the rounds.
         layers: per layer `name`, `kind`, `action` and `reason`: what was transformed, and what was
             left alone and why.
+        layer_errors: of a quantised file, layer to the rms of its output's difference from the
+            float file's as a share of that output's rms, in the network's order.
         histories: `baseline` and `compressed` to rows of `epoch`, `loss`, `train_error` and
             `test_error` (0 to 1), `step_ms`, `seconds`; a row may lack any of them.
         benchmarks: every file on every backend, as the benchmark gives it.
@@ -132,6 +134,7 @@ class RunResult:
     latency_ratio_p10: float | None = None
     latency_ratio_p90: float | None = None
     layers: Sequence[Mapping[str, str]] = ()
+    layer_errors: Mapping[str, float] = dataclasses.field(default_factory=dict)
     histories: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
     benchmarks: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
@@ -177,6 +180,11 @@ class RunResult:
         # Rounded, for 0.9085 - 0.9145 is -0.0060000000000000053 in binary.
         return round(100 * (self.compressed.accuracy - self.baseline.accuracy), 9)
 
+    @property
+    def worst_layers(self) -> list[tuple[str, float]]:
+        """The ten layers whose outputs suffered most from quantisation, the worst first."""
+        return sorted(self.layer_errors.items(), key=lambda item: -item[1])[:10]
+
     def to_json(self) -> dict[str, Any]:
         """The result as strict JSON values: NaN and infinity become None."""
         return strict(
@@ -197,6 +205,7 @@ class RunResult:
                 "latency_ratio_p90": self.latency_ratio_p90,
                 "accuracy_change_points": self.accuracy_change_points,
                 "layers": self.layers,
+                "layer_errors": self.layer_errors,
                 "histories": self.histories,
                 "benchmarks": self.benchmarks,
                 "notes": self.notes,

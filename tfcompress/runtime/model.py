@@ -137,21 +137,25 @@ class LiteModel:
             names: of tensors that are no inputs of delegated ops only, such as booleans.
 
         Returns:
-            For each name an array whose first axis is the inputs'.
+            For each name an array whose first axis is the inputs'; real numbers if the tensor has
+            a scale.
 
         Raises:
             InputError: no such tensor.
         """
         import numpy as np
 
-        known = {d["name"]: d["index"] for d in self._interpreter.get_tensor_details()}
+        known = {d["name"]: d for d in self._interpreter.get_tensor_details()}
         for name in names:
             require(name in known, f"{self.path} has no tensor '{name}'")
         kept: list[list[np.ndarray]] = [[] for _ in names]
         for row in range(len(x)):
             self.predict(x[row : row + 1])
             for values, name in zip(kept, names, strict=True):
-                values.append(self._interpreter.get_tensor(known[name])[0])
+                details = known[name]
+                value = self._interpreter.get_tensor(details["index"])[0]
+                scaled = details["quantization"][0]
+                values.append(dequantized(value, details) if scaled else value)
         return [np.stack(values) for values in kept]
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.config import Training, typed_options, unknown_name
@@ -64,6 +64,8 @@ class Candidate:
             by default.
         properties: what earlier techniques made of the weights and later ones must keep: of the
             words of `Technique.leaves`.
+        validation: `images`, `labels` and `max_drop` by which the export chooses layers that keep
+            more bits; empty if it isn't to choose.
     """
 
     model: keras.Model
@@ -71,6 +73,7 @@ class Candidate:
     samples: np.ndarray | None = None
     say: Callable[[str, str], None] = _silent
     properties: frozenset[str] = frozenset()
+    validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def then(self, model: keras.Model, *lines: LayerLine) -> Candidate:
         """The candidate with a new model and further lines."""

@@ -62,7 +62,11 @@ def chain(name: str) -> tuple[Technique, ...]:
     i, j = swapped.index(first), swapped.index(later)
     swapped[i], swapped[j] = later, first
     works = "+".join(t.name for t in swapped)
-    hint = f"'{works}' works" if _undone(swapped) is None else "use one of the two"
+    hint = (
+        f"'{works}' works"
+        if _undone(swapped) is None
+        else (f"use one of the two ({first.name} alone is written as {first.storage})")
+    )
     raise InputError(
         f"chain '{name}': {later.name} can't follow {first.name}: {_DOING_AGAIN[what]}; {hint}"
     )

@@ -1,0 +1,91 @@
+"""The technique `qat`: what it says, what it keeps, and a whole chain to the file."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfcompress
+from tests.bridge.ready_nets import net
+from tfcompress import techniques
+from tfcompress.config import InputError
+from tfcompress.data import from_arrays
+from tfcompress.layers import FakeQuantize
+
+
+def lines(model, **options):
+    technique = techniques.get("qat")
+    candidate = technique.transform(techniques.Candidate(model), technique.make_options(**options))
+    return {line.name: line for line in candidate.layers}
+
+
+def test_says_what_becomes_of_each_layer(small):
+    said = lines(small())
+    assert said["conv1"].action == "quantised"
+    assert said["conv1_bn"].reason == "folded after training"
+    assert lines(net("dense_bn"))["hidden_bn"].action == "folded"
+    assert lines(net("separable"))["separable0"].action == "rewritten"
+
+
+def test_names_what_stays_float():
+    image = keras.Input((8, 8, 3))
+    x = layers.LayerNormalization(name="norm")(layers.Conv2D(4, 3)(image))
+    model = keras.Model(image, layers.Dense(2)(layers.Flatten()(x)))
+    with pytest.raises(InputError, match=r"'norm' \(LayerNormalization"):
+        lines(model)
+    said = lines(model, on_unsupported="keep_float")
+    assert said["norm"].action == "kept float"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"on_unsupported": "ignore"}, "on_unsupported"),
+        ({"calibration_images": "0"}, "calibration_images must be 1 or more; got 0"),
+    ],
+)
+def test_bad_options(options, said):
+    with pytest.raises(InputError, match=said):
+        techniques.get("qat").make_options(**options)
+
+
+def test_nothing_may_follow_that_would_undo_it():
+    with pytest.raises(InputError, match="prune can't follow qat"):
+        techniques.chain("qat+prune")
+    with pytest.raises(InputError, match="qat can't follow xnor"):
+        techniques.chain("xnor+qat")
+    assert [t.name for t in techniques.chain("svd+qat")] == ["svd", "qat"]
+
+
+def test_zeros_of_the_candidate_are_kept(small):
+    model = small()
+    kernel = model.get_layer("conv2").get_weights()[0]
+    kernel[np.random.default_rng(0).random(kernel.shape) < 0.6] = 0
+    model.get_layer("conv2").set_weights([kernel])
+    rng = np.random.default_rng(0)
+    data = from_arrays((rng.integers(0, 256, (64, 16, 16, 3)).astype("uint8"), np.arange(64) % 4))
+    technique = techniques.get("qat")
+    options = technique.make_options(calibration_images=32)
+    settings = dataclasses.replace(
+        technique.training(options), epochs=1, batch_size=16, learning_rate=1e-2
+    )
+    candidate = techniques.Candidate(model, properties=frozenset({"sparsity"}))
+    candidate = technique.transform(candidate, options)
+    candidate, _ = technique.fit(candidate, options, data, settings, teacher=small())
+    assert candidate.properties == {"sparsity", "quantised"}
+    after = candidate.model.get_layer("conv2").get_weights()[0]
+    assert (after[kernel == 0] == 0).all()
+
+
+def test_from_a_model_to_a_file_in_two_calls(small, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.random((64, 16, 16, 3)).astype("float32")
+    model = tfcompress.compress(
+        small(), "qat", (x, np.arange(64) % 4), epochs=1, calibration_images=32, verbose=False
+    )
+    assert any(isinstance(layer, FakeQuantize) for layer in model.layers)
+    file = tfcompress.export(model, tmp_path / "m.tflite", storage="int8", representative=x)
+    assert file.float_ops == ()
+    assert file.size_bytes < 16 * 1024

@@ -1,0 +1,132 @@
+"""Integer weights and activations for a float file, with ranges taken from images."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfcompress.export.finish import finish
+from tfcompress.files import quiet
+from tfcompress.runtime import LiteModel
+from tfcompress.runtime.content import FileContent, Op, read
+
+# Ops whose 4-bit weights the quantizer can write and the runtime can multiply by 8-bit inputs.
+FOUR_BITS = ("CONV_2D", "FULLY_CONNECTED")
+_QUANTIZERS_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
+Ranges = dict[str, dict[str, np.ndarray]]
+
+
+def ranges(path: Path, images: np.ndarray) -> Ranges:
+    """The least and the largest value of every tensor of a float file, over all images.
+
+    ai-edge-quantizer's own calibration is a moving average over the images' ranges that forgets
+    all but the last twenty: it clipped the logits of a trained network by half.
+
+    Args:
+        path: the float file.
+        images: float32 (images, height, width, channels), normalised.
+    """
+    content = read(path)
+    names = list(
+        dict.fromkeys(
+            tensor.name
+            for op in content.ops
+            for tensor in (*op.inputs, *op.outputs)
+            if tensor and not tensor.constant and tensor.dtype == "float32"
+        )
+    )
+    with quiet():  # The runtime's line about its delegate.
+        model = LiteModel(path, threads=min(4, os.cpu_count() or 1), keep_all=True)
+    found: Ranges = {}
+    for index in range(len(images)):
+        for name, values in zip(
+            names, model.tensors(images[index : index + 1], names), strict=True
+        ):
+            seen = found.setdefault(
+                name,
+                # Every grid holds 0, which padding and activations bring.
+                {end: np.zeros((1,) * values.ndim, np.float32) for end in ("min", "max")},
+            )
+            seen["min"] = np.minimum(seen["min"], values.min())
+            seen["max"] = np.maximum(seen["max"], values.max())
+    return found
+
+
+def integer_file(
+    float_path: Path,
+    path: Path,
+    found: Ranges,
+    *,
+    weight_bits: int = 8,
+    higher: Collection[str] = (),
+) -> None:
+    """Writes the file with integer weights, activations, input and output.
+
+    Weights have one scale a filter and no zero point, so that 0 stays 0. Ops that the quantizer
+    doesn't know stay float, between conversions.
+
+    Args:
+        float_path: the float file.
+        path: of the integer file.
+        found: of `ranges`.
+        weight_bits: 8, or 4 for the ops of `FOUR_BITS`.
+        higher: output names of products that keep the next higher precision: 8 bits instead of 4,
+            or floats instead of 8 bits.
+    """
+    from ai_edge_quantizer import quantizer, recipe_manager
+
+    rules = recipe_manager.RecipeManager()
+    names = recipe_manager.AlgorithmName
+    rules.add_static_config(".*", "*", activation_num_bits=8, weight_num_bits=8)
+    recipe = rules.get_quantization_recipe()
+    if weight_bits == 4:
+        four = recipe_manager.RecipeManager()
+        for name in FOUR_BITS:
+            four.add_static_config(".*", name, activation_num_bits=8, weight_num_bits=4)
+        # A rule for all ops would replace those before it with the same pattern, not these.
+        recipe += four.get_quantization_recipe()
+    for op in products(read(float_path)):
+        output = op.outputs[0].name
+        if output not in higher:
+            continue
+        rule: dict[str, Any] = {**recipe[0], "regex": f"^{re.escape(output)};?$"}
+        if weight_bits == 8:
+            # For the op alone: the file's output goes by the same name and stays an integer.
+            rule["operation"] = _QUANTIZERS_NAMES.get(op.name, op.name)
+            rule["algorithm_key"] = names.NO_QUANTIZE
+        recipe.append(rule)
+    _quantize(quantizer.Quantizer(str(float_path), recipe), path, found)
+
+
+def half_file(float_path: Path, path: Path) -> None:
+    """Writes the file with weights as 16-bit floats, which are expanded as it is loaded.
+
+    XNNPACK takes such a weight for a constant and makes float32 of it once.
+    """
+    from ai_edge_quantizer import quantizer, recipe_manager
+
+    rules = recipe_manager.RecipeManager()
+    kind = recipe_manager.AlgorithmName.FLOAT_CASTING
+    rules.add_weight_only_config(".*", "*", num_bits=16, algorithm_key=kind)
+    _quantize(quantizer.Quantizer(str(float_path), rules.get_quantization_recipe()), path)
+
+
+def _quantize(quantizer: Any, path: Path, found: Ranges | None = None) -> None:
+    # The quantizer keeps all values of an interpreter that it doesn't run.
+    with quiet(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*preserve_all_tensors", append=False)
+        path.write_bytes(quantizer.quantize(found).quantized_model)
+    finish(path)
+
+
+def products(content: FileContent) -> Iterator[Op]:
+    """The ops with weights that the quantizer may round."""
+    for op in content.ops:
+        if op.macs and op.inputs[1] is not None and op.inputs[1].constant:
+            yield op

@@ -1,0 +1,169 @@
+"""What the quantizer leaves undone in a file: op versions, activations, where constants stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# A flatbuffer's offsets are signed 32-bit numbers.
+_LARGEST = 2**31 - 2**24
+# Ops of one input that the quantizer leaves float and that have integer kernels with a scale of
+# their own for input and output.
+UNARY = ("LEAKY_RELU", "ELU", "RELU6")
+# First version of an op with 8-bit activations, where it isn't the ops' first.
+_INT8 = {
+    "ADD": 2,
+    "AVERAGE_POOL_2D": 2,
+    "CONCATENATION": 2,
+    "GATHER": 2,
+    "LOGISTIC": 2,
+    "MAX_POOL_2D": 2,
+    "MAXIMUM": 2,
+    "MEAN": 2,
+    "MUL": 2,
+    "PAD": 2,
+    "PADV2": 2,
+    "RELU": 2,
+    "RELU6": 2,
+    "SLICE": 2,
+    "SOFTMAX": 2,
+    "STRIDED_SLICE": 2,
+    "SUB": 2,
+    "SUM": 2,
+    "TANH": 2,
+    "TRANSPOSE": 2,
+}
+# (activations, weights) to the first version: one scale a tensor, one scale a filter.
+_PRODUCTS = {
+    "CONV_2D": {
+        ("int8", "int8"): (3, 3),
+        ("int8", "int4"): (7, 7),
+        ("float32", "int8"): (2, 5),
+    },
+    "DEPTHWISE_CONV_2D": {
+        ("int8", "int8"): (3, 3),
+        ("int8", "int4"): (7, 7),
+        ("float32", "int8"): (4, 6),
+    },
+    "FULLY_CONNECTED": {
+        ("int8", "int8"): (4, 4),
+        ("int8", "int4"): (10, 10),
+        ("float32", "int8"): (3, 12),
+    },
+}
+
+
+def finish(path: Path) -> None:
+    """Completes a file of ai-edge-quantizer, in place.
+
+    - Each op gets the version that first had its types. The quantizer leaves them as they were in
+      the float file, so that a runtime too old for 4-bit weights would read them as something else
+      instead of refusing the file.
+    - An activation between conversions to floats and back becomes one integer op.
+    - Constants come into the flatbuffer. The quantizer puts those of larger files behind it, where
+      runtimes before TensorFlow 2.15 and most tools don't look.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    data = path.read_bytes()
+    model: Any = schema.ModelT.InitFromPackedBuf(data, 0)
+    if len(data) <= _LARGEST:
+        _inline(model, data)
+    names = _names(schema.BuiltinOperator)
+    types = _names(schema.TensorType)
+    for graph in model.subgraphs:
+        _join(graph, model, names)
+    _versions(model, names, types)
+    path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+
+
+def _inline(model: Any, data: bytes) -> None:
+    """Constants from behind the flatbuffer into it."""
+    import numpy as np
+
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+
+
+def _join(graph: Any, model: Any, names: dict[int, str]) -> None:
+    """DEQUANTIZE, activation, QUANTIZE as one integer activation."""
+    code = {index: names[_number(c)] for index, c in enumerate(model.operatorCodes)}
+    ops = list(graph.operators)
+    makers = {int(out): op for op in ops for out in op.outputs}
+    readers: dict[int, list[Any]] = {}
+    for op in ops:
+        for tensor in op.inputs:
+            readers.setdefault(int(tensor), []).append(op)
+    gone: list[Any] = []
+    for op in ops:
+        if code[op.opcodeIndex] not in UNARY:
+            continue
+        before = makers.get(int(op.inputs[0]))
+        behind = readers.get(int(op.outputs[0]), [])
+        if (
+            before is None
+            or code[before.opcodeIndex] != "DEQUANTIZE"
+            or int(op.outputs[0]) in [int(out) for out in graph.outputs]
+            or not behind
+            or any(code[reader.opcodeIndex] != "QUANTIZE" for reader in behind)
+        ):
+            continue
+        op.inputs = [int(before.inputs[0])]
+        op.outputs = [int(behind[0].outputs[0])]
+        for other in behind[1:]:  # The same values on the same grid.
+            for reader in readers.get(int(other.outputs[0]), []):
+                reader.inputs = [
+                    op.outputs[0] if int(tensor) == int(other.outputs[0]) else int(tensor)
+                    for tensor in reader.inputs
+                ]
+        gone += behind
+        readers[int(before.outputs[0])].remove(op)
+        if not readers[int(before.outputs[0])]:
+            gone.append(before)
+    graph.operators = [op for op in ops if not any(op is other for other in gone)]
+
+
+def _versions(model: Any, names: dict[int, str], types: dict[int, str]) -> None:
+    """Raises each op code's version to the highest that one of its ops needs."""
+    for graph in model.subgraphs:
+        for op in graph.operators:
+            code = model.operatorCodes[op.opcodeIndex]
+            code.version = max(int(code.version), *_needed(op, graph, names[_number(code)], types))
+
+
+def _needed(op: Any, graph: Any, name: str, types: dict[int, str]) -> Iterator[int]:
+    """Versions that have what this op uses."""
+    yield 1
+    tensors = [graph.tensors[index] if index >= 0 else None for index in op.inputs]
+    kinds = [types[tensor.type] if tensor is not None else "" for tensor in tensors]
+    if name == "DEQUANTIZE" and kinds:
+        yield {"int8": 2, "float16": 3}.get(kinds[0], 1)
+    if name == "SPLIT" and "int8" in kinds:
+        yield 2
+    if "int8" in kinds[:1]:
+        yield _INT8.get(name, 1)
+    if name in _PRODUCTS and len(kinds) > 1 and tensors[1] is not None:
+        scales = getattr(tensors[1].quantization, "scale", None)
+        one, many = _PRODUCTS[name].get((kinds[0], kinds[1]), (1, 1))
+        yield many if scales is not None and len(scales) > 1 else one
+
+
+def _number(code: Any) -> int:
+    """The op's number, of which old files hold the lower half only."""
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+
+
+def _names(enumeration: Any) -> dict[int, str]:
+    """Number to name of one of the schema's enumerations: ops in capitals, types in lower case."""
+    found = {
+        number: name
+        for name, number in vars(enumeration).items()
+        if isinstance(number, int) and not name.startswith("_")
+    }
+    if enumeration.__name__ == "TensorType":
+        return {number: name.lower() for number, name in found.items()}
+    return found

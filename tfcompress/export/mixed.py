@@ -1,0 +1,126 @@
+"""Which layers must keep more bits for a file to keep its accuracy."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tfcompress.config import InputError, require
+from tfcompress.export import calibrate
+from tfcompress.export.damage import layer_names, relative_rms
+from tfcompress.export.storage import Storage
+from tfcompress.files import quiet
+from tfcompress.runtime import LiteModel
+from tfcompress.runtime.content import read
+
+# Images on which each layer's rounding is judged alone.
+_IMAGES = 64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Validation:
+    """What a file's accuracy is held to while layers are chosen.
+
+    Attributes:
+        images: float32 (images, height, width, channels), normalised; not those of the test.
+        labels: their classes.
+        max_drop: by how many percentage points the file's accuracy on them may lie below the float
+            file's.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    max_drop: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses what no accuracy can be taken on."""
+        require(
+            0 < len(self.images) == len(self.labels),
+            f"validation needs a label for each image; got {len(self.images)} images and "
+            f"{len(self.labels)} labels",
+        )
+        require(self.max_drop >= 0, f"max_drop must be 0 or more; got {self.max_drop}")
+
+
+def search(
+    model: keras.Model,
+    float_path: Path,
+    path: Path,
+    kind: Storage,
+    found: calibrate.Ranges,
+    calibration: np.ndarray,
+    validation: Validation,
+) -> dict[str, str]:
+    """Writes the smallest file of its kind whose accuracy holds, and says which layers stayed.
+
+    Every product is rounded alone first, and the rms of what that does to the outputs orders them.
+    Then the worst keep the next higher precision, one more at a time, until the drop on the
+    validation images is within bounds.
+
+    Args:
+        model: in stock layers, as it was converted.
+        float_path: the float file.
+        path: of the file to write.
+        kind: `int8` (layers that stay are float) or `int8_int4` (they have 8 bits).
+        found: the tensors' ranges.
+        calibration: images; the first of them judge the single layers.
+        validation: images, labels and the bound.
+
+    Returns:
+        Layer name to why it kept more bits.
+
+    Raises:
+        InputError: the bound is exceeded even with all layers (of `int8`: all but one) at the
+            higher precision.
+    """
+    content = read(float_path)
+    four = kind.weight_bits == 4
+    ops = [op for op in calibrate.products(content) if not four or op.name in calibrate.FOUR_BITS]
+    names = layer_names(model, calibrate.products(content))
+    outputs = [op.outputs[0].name for op in ops]
+    probes = calibration[:_IMAGES]
+
+    def write(higher: list[str]) -> None:
+        calibrate.integer_file(float_path, path, found, weight_bits=kind.weight_bits, higher=higher)
+
+    def predicted(file: Path, images: np.ndarray) -> np.ndarray:
+        with quiet():  # The runtime's line about its delegate.
+            return LiteModel(file, threads=2).predict(images).reshape(len(images), -1)
+
+    write(outputs)
+    right = predicted(path, probes)
+    alone = {}
+    for output in outputs:
+        write([other for other in outputs if other != output])
+        alone[output] = relative_rms(right, predicted(path, probes))
+
+    def accuracy(file: Path) -> float:
+        labels = predicted(file, validation.images).argmax(1)
+        return 100 * float((labels == np.asarray(validation.labels)).mean())
+
+    wanted = accuracy(float_path) - validation.max_drop
+    low, high = ("4 bits", "8 bits") if four else ("8 bits", "floats")
+    reached = []
+    worst = sorted(outputs, key=lambda name: -alone[name])
+    most = len(worst) if four else len(worst) - 1  # One layer of integers makes it an integer file.
+    for count in range(most + 1):
+        higher = worst[:count]
+        write(higher)
+        reached.append(accuracy(path))
+        if reached[-1] >= wanted - 1e-9:
+            break
+    else:
+        raise InputError(
+            f"with {high} for {most} of {len(worst)} layers the file's accuracy on the validation "
+            f"images is {reached[-1]:.2f}%, below the {wanted:.2f}% that max_drop={validation.max_drop:g} "
+            f"asks for: allow more, or use {'int8' if four else 'float16'}"
+        )
+    return {
+        names[output]: f"kept {high}: alone in {low} it changes the outputs by "
+        f"{alone[output]:.1%} of their rms; with it the accuracy on {len(validation.labels):,} "
+        f"validation images went from {before:.2f}% to {after:.2f}%"
+        for output, before, after in zip(higher, reached, reached[1:], strict=False)
+    }

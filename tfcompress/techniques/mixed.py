@@ -1,0 +1,86 @@
+"""4-bit weights where they do no harm, 8-bit ones elsewhere (or 8 bits and floats).
+
+Which layers these are is decided as the file is written. In Python:
+`tfcompress.export(model, path, storage="int8_int4", representative=x,
+validation=Validation(images, labels, max_drop=0.5))`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from tfcompress.config import Training, require
+from tfcompress.data.dataset import Dataset
+from tfcompress.graph import clone
+from tfcompress.techniques._quantise import KEEPS, lines, untrained
+from tfcompress.techniques.base import Candidate, Start, Technique, fit_keras
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MixedOptions:
+    """How much accuracy the smaller file may cost.
+
+    Attributes:
+        max_drop: percentage points that the file's accuracy may lie below the float file's, on the
+            validation images.
+        validation_images: how many training images the accuracy is taken on. The network was
+            trained on them, and rounding may cost more on others: the test images tell.
+    """
+
+    max_drop: float = 0.5
+    validation_images: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuses what no search could use."""
+        require(self.max_drop >= 0, f"option max_drop must be 0 or more; got {self.max_drop}")
+        require(
+            self.validation_images >= 1,
+            f"option validation_images must be 1 or more; got {self.validation_images}",
+        )
+
+
+def _transform(candidate: Candidate, options: MixedOptions) -> Candidate:
+    how = f"the fewest bits with which the file loses {options.max_drop:g} points at most"
+    model = clone(candidate.model)
+    return candidate.then(model, *lines(model, how))
+
+
+def _fit(
+    candidate: Candidate,
+    options: MixedOptions,
+    data: Dataset,
+    settings: Training,
+    *,
+    seed: int = 0,
+    **how: Any,
+) -> tuple[Candidate, list[dict[str, float]]]:
+    """Chooses the validation images; the layers are chosen as the file is written."""
+    candidate, rows = fit_keras(candidate, options, data, settings, seed=seed, **how)
+    order = np.random.default_rng([seed, 1]).permutation(len(data.train))
+    chosen = np.sort(order[: options.validation_images])
+    images = data.normalization(data.train.images.batch(chosen))
+    held = {
+        "images": images,
+        "labels": data.train.labels[chosen],
+        "max_drop": options.max_drop,
+    }
+    return dataclasses.replace(candidate, validation=held), rows
+
+
+TECHNIQUE = Technique(
+    name="mixed",
+    summary="4-bit weights where they do no harm, else 8-bit (--storage=int8: 8 bits, else floats)",
+    reference="Wu et al. 2018, arXiv:1812.00090; Dong et al. 2019, arXiv:1905.03696; the search "
+    "is simpler than theirs: greedy, by each layer's own effect on the outputs",
+    options=MixedOptions,
+    start=Start.TRAINED,
+    transform=_transform,
+    training=untrained,
+    storage="int8_int4",
+    fit=_fit,
+    leaves=frozenset({"quantised"}),
+    keeps=KEEPS,
+)
