@@ -115,8 +115,9 @@ def search(
     else:
         raise InputError(
             f"with {high} for {most} of {len(worst)} layers the file's accuracy on the validation "
-            f"images is {reached[-1]:.2f}%, below the {wanted:.2f}% that max_drop={validation.max_drop:g} "
-            f"asks for: allow more, or use {'int8' if four else 'float16'}"
+            f"images is {reached[-1]:.2f}%, below the {wanted:.2f}% that "
+            f"max_drop={validation.max_drop:g} asks for: allow more, or use "
+            f"{'int8' if four else 'float16'}"
         )
     return {
         names[output]: f"kept {high}: alone in {low} it changes the outputs by "
