@@ -181,6 +181,24 @@ def test_failing_before_the_start_leaves_nothing(picture_folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("technique", "options", "message"),
+    [
+        ("prune", {"layers": "foo:0.5"}, "no layer is named 'foo'"),
+        ("cluster", {"leave": "foo"}, "no layer is named 'foo'"),
+        ("cp", {"ranks": "foo:8"}, "unknown layer of model 'vgg_small' 'foo'"),
+        ("svd+int8", {"rank": "100000"}, "no layer of model 'vgg_small' gains by svd"),
+    ],
+)
+def test_what_the_technique_refuses_is_refused_before_the_training(
+    technique, options, message, picture_folder, tmp_path
+):
+    job = plan(config(picture_folder, tmp_path / "out", technique=technique, options=options))
+    with pytest.raises(InputError, match=message):
+        pipeline.run(job)
+    assert not (tmp_path / "out").exists()
+
+
 def test_command_repeats_the_run():
     settings = RunConfig(
         technique="bwn", epochs=3, options={"width": "2"}, tensorboard=True, output_dir="my runs"

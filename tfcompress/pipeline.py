@@ -62,6 +62,8 @@ def run(job: Plan) -> report.RunResult:
         model = own or _build(job, images)
         images = _normalised(images, model, job.config.normalization)
         check_fit(model, images)
+        first = job.steps[0]
+        first.technique.check(Candidate(model), first.options)
         space.begin()
         return _stages(job, space, images, model)
 

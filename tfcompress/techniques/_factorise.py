@@ -101,6 +101,11 @@ class Factorisation:
             lines.append(LayerLine(name, type(layer).__name__, "factorised", text))
         return candidate.then(rewrite(flat, replace), *lines)
 
+    def check(self, candidate: Candidate, options: FactoriseOptions) -> None:
+        """Raises what `transform` would, unless ranks hang on the trained weights."""
+        if not options.by_spectrum():
+            self._plans(clone(candidate.model), options)
+
     def course(
         self, candidate: Candidate, options: FactoriseOptions, settings: Training
     ) -> Sequence[tuple[Any, Training]]:

@@ -81,6 +81,10 @@ class FactoriseOptions:
         """Whether the factors are fitted to what the layers answer to real images."""
         return False
 
+    def by_spectrum(self) -> bool:
+        """Whether ranks hang on the trained weights."""
+        return False
+
     def covers(self, name: str) -> bool:
         """Whether these options say a rank for a layer."""
         return name in self.ranks or any(getattr(self, rule) for rule in self._rules())
@@ -107,6 +111,10 @@ class SpectrumOptions(FactoriseOptions):
             self.energy is None or 0 < self.energy <= 1,
             f"option energy must be in (0, 1]; got {self.energy}",
         )
+
+    def by_spectrum(self) -> bool:
+        """Whether ranks hang on the trained weights."""
+        return bool(self.energy or self.vbmf)
 
     def _rules(self) -> tuple[str, ...]:
         return "rank", "macs_ratio", "energy", "vbmf"

@@ -97,6 +97,11 @@ def once(candidate: Candidate, options: Any, settings: Training) -> Sequence[tup
     return [(options, settings)]
 
 
+def unchecked(candidate: Candidate, options: Any) -> object:
+    """No check before the training: whether the technique fits depends on the trained weights."""
+    return None
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Technique:
     """One way to compress a network: a value, not a class to inherit from.
@@ -113,6 +118,8 @@ class Technique:
         fit: trains the transformed candidate and returns it with the history.
         course: the technique as rounds of (options, training), each of which transforms and
             trains what the one before it left; from the candidate before the first.
+        check: raises what `transform` would for this network, trained or not, in a second or so;
+            the command calls it before the baseline is trained.
         leaves: what it makes of the weights that a later technique could undo: `binary`,
             `buckets`, `sparsity`, `clusters`, `quantised`.
         keeps: what of that, made by earlier ones, it doesn't undo.
@@ -128,6 +135,7 @@ class Technique:
     storage: str
     fit: Fit = fit_keras
     course: Callable[[Candidate, Any, Training], Sequence[tuple[Any, Training]]] = once
+    check: Callable[[Candidate, Any], object] = unchecked
     leaves: frozenset[str] = frozenset()
     keeps: frozenset[str] = STRUCTURES
 

@@ -15,6 +15,7 @@ TECHNIQUE = Technique(
     options=_recipes.InputOptions,
     start=Start.TRAINED,
     transform=_binary.transform(binarize_inputs=True, binarize_kernel=False),
+    check=_binary.transform(binarize_inputs=True, binarize_kernel=False),
     training=_recipes.training(epochs=20),
     storage="float32",
     leaves=frozenset({"binary"}),

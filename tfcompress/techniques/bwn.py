@@ -12,6 +12,7 @@ TECHNIQUE = Technique(
     options=_recipes.WeightOptions,
     start=Start.TRAINED,
     transform=_binary.transform(binarize_inputs=False, binarize_kernel=True),
+    check=_binary.transform(binarize_inputs=False, binarize_kernel=True),
     training=_recipes.training(epochs=10),
     storage="dynamic",
     leaves=frozenset({"binary"}),

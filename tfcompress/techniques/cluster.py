@@ -108,6 +108,7 @@ TECHNIQUE = Technique(
     options=ClusterOptions,
     start=Start.TRAINED,
     transform=_transform,
+    check=_transform,
     training=_training,
     storage="float32",
     fit=_fit,

@@ -61,6 +61,7 @@ TECHNIQUE = Technique(
     options=CPOptions,
     start=Start.TRAINED,
     transform=_SURGERY.transform,
+    check=_SURGERY.check,
     course=_SURGERY.course,
     training=_training,
     storage="float32",

@@ -227,6 +227,7 @@ TECHNIQUE = Technique(
     options=PruneOptions,
     start=Start.TRAINED,
     transform=_transform,
+    check=_transform,
     training=_training,
     storage="float32",
     fit=_fit,

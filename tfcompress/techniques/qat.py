@@ -94,6 +94,7 @@ TECHNIQUE = Technique(
     options=QatOptions,
     start=Start.TRAINED,
     transform=_transform,
+    check=_transform,
     training=_training,
     storage="int8",
     fit=_fit,

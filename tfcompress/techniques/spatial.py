@@ -28,6 +28,7 @@ TECHNIQUE = Technique(
     options=ReconstructionOptions,
     start=Start.TRAINED,
     transform=_SURGERY.transform,
+    check=_SURGERY.check,
     course=_SURGERY.course,
     training=_training,
     storage="float32",

@@ -25,6 +25,7 @@ TECHNIQUE = Technique(
     options=FactoriseOptions,
     start=Start.TRAINED,
     transform=_SURGERY.transform,
+    check=_SURGERY.check,
     course=_SURGERY.course,
     training=_training,
     storage="float32",

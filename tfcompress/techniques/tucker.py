@@ -22,6 +22,7 @@ TECHNIQUE = Technique(
     options=SpectrumOptions,
     start=Start.TRAINED,
     transform=_SURGERY.transform,
+    check=_SURGERY.check,
     course=_SURGERY.course,
     training=_training,
     storage="float32",

@@ -12,6 +12,7 @@ TECHNIQUE = Technique(
     options=_recipes.InputOptions,
     start=Start.TRAINED,
     transform=_binary.transform(binarize_inputs=True, binarize_kernel=True),
+    check=_binary.transform(binarize_inputs=True, binarize_kernel=True),
     training=_recipes.training(epochs=20),
     storage="int8",
     leaves=frozenset({"binary"}),
