@@ -129,7 +129,8 @@ def main() -> None:
     for found in reports.values():
         for report in found:
             del report["histories"]
-    (flags.output / "reports.json").write_text(json.dumps(reports, indent=1) + "\n")
+    text = json.dumps(reports, indent=1).replace(str(flags.work), "DIR")
+    (flags.output / "reports.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":
