@@ -116,6 +116,7 @@ REFUSED = {
     "FakeQuantize": ((12,), {}, "Floor"),
     "HashedConv2D": ((8, 8, 64), {"filters": 64, "kernel_size": 3}, "Take"),
     "HashedDense": ((64,), {"units": 64}, "Take"),
+    "MinMaxQuantize": ((12,), {}, "Min"),
 }
 
 
