@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tfcompress import pipeline, training
+from tfcompress.bridge import legacy
 from tfcompress.config import InputError, RunConfig
 from tfcompress.plan import plan
 from tfcompress.runtime import LiteModel
@@ -246,6 +247,27 @@ def test_a_users_model_is_trained_only_if_asked(finished, picture_folder, tmp_pa
     assert (job.baseline.epochs, job.steps[0].training.epochs) == (0, 3)
     job = plan(config(picture_folder, tmp_path, baseline_epochs=2, **own))
     assert job.baseline.epochs == 2
+
+
+def test_an_old_model_of_keras_2(picture_folder, tmp_path, capsys):
+    old = legacy.tf_keras()
+    x = inputs = old.Input((16, 16, 3))
+    x = old.layers.Conv2D(8, 3, padding="same")(x)
+    x = old.layers.ReLU()(x * 2.0 + x)  # Keras 3 can't load what this is saved as.
+    x = old.layers.GlobalAveragePooling2D()(x)
+    old.Model(inputs, old.layers.Dense(2)(x)).save(tmp_path / "old.h5")
+    settings = config(
+        picture_folder,
+        tmp_path / "run",
+        model=str(tmp_path / "old.h5"),
+        technique="int8",
+        options={},
+        benchmark=("none",),
+        baseline_epochs=1,
+    )
+    result = pipeline.run(plan(settings))
+    assert "isn't a model of Keras 3: loading it by tf_keras" in capsys.readouterr().out
+    assert result.compressed.storage == "int8"
 
 
 def test_a_chain_of_two(finished, picture_folder, tmp_path):
