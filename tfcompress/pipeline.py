@@ -31,7 +31,15 @@ from tfcompress.workspace import Workspace
 PARITY_IMAGES = 200
 # Of images larger than 64 pixels, where a user's model takes any size.
 _NATIVE_SIZE = 224
-_PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "ai-edge-quantizer", "numpy")
+_PACKAGES = (
+    "keras",
+    "tensorflow",
+    "tf_keras",
+    "tensorflow-model-optimization",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "numpy",
+)
 
 
 def run(job: Plan) -> report.RunResult:
