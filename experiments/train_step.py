@@ -44,7 +44,7 @@ def networks(model: str) -> dict[str, Any]:
         made[name] = technique.transform(candidate, technique.make_options()).model
     for net in made.values():
         net.compile(
-            optimizer=make_optimizer(Training(), 157),
+            optimizer=make_optimizer(Training(), ROUNDS * STEPS),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=jit_compile(),
         )
@@ -73,7 +73,9 @@ def tfmot_networks(float_net: keras.Model) -> dict[str, Any]:
     loss = legacy.tf_keras().losses.SparseCategoricalCrossentropy(from_logits=True)
     for net in made.values():
         net.compile(
-            optimizer=make_optimizer(Training(), 157, optimizers), loss=loss, jit_compile=False
+            optimizer=make_optimizer(Training(), ROUNDS * STEPS, optimizers),
+            loss=loss,
+            jit_compile=False,
         )
     begin = legacy.tfmot().sparsity.keras.UpdatePruningStep()
     begin.set_model(made["prune"])

@@ -86,8 +86,9 @@ def compress(
     steps = []
     for method, values in _options(technique, {k: options[k] for k in options.keys() - fields}):
         own = method.make_options(**values)
-        settings = dataclasses.replace(method.training(own), **chosen)
-        if not method.training(own).epochs:  # What isn't trained by itself isn't by `epochs`.
+        recipe = method.training(own)
+        settings = dataclasses.replace(recipe, **chosen)
+        if not recipe.epochs:  # What isn't trained by itself isn't by `epochs`.
             settings = dataclasses.replace(settings, epochs=0)
         steps.append(techniques.Step(method, own, settings))
     images = _dataset(data)

@@ -19,8 +19,7 @@ from tfcompress.training.loop import Row
 from tfcompress.training.outputs import ends_in_softmax
 
 _WRAPPER = "tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper"
-CENTROIDS = ("kmeans++", "density", "linear", "random")
-_TFMOT = {
+CENTROIDS = {
     "kmeans++": "KMEANS_PLUS_PLUS",
     "density": "DENSITY_BASED",
     "linear": "LINEAR",
@@ -63,7 +62,7 @@ def cluster(
         Han, Mao, Dally 2016, "Deep Compression", arXiv:1510.00149, section 3.
     """
     clustering = tfmot().clustering.keras
-    start = getattr(clustering.CentroidInitialization, _TFMOT[centroids])
+    start = getattr(clustering.CentroidInitialization, CENTROIDS[centroids])
     # Not `cluster_weights`: it counts a convolution's filters by its last weight, which without a
     # bias is the kernel, and then skips the layer as too small.
     wrap = importlib.import_module(_WRAPPER).ClusterWeights

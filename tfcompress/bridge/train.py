@@ -12,11 +12,12 @@ import numpy as np
 from tfcompress.bridge.legacy import tf_keras
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
-from tfcompress.training import runner
+from tfcompress.training import accuracy, runner
 from tfcompress.training.batches import EpochBatches
+from tfcompress.training.distillation import divergence
 from tfcompress.training.fit import make_optimizer
 from tfcompress.training.loop import Report, Row, Trainee, Watch, epochs, steps_per_epoch
-from tfcompress.training.outputs import ends_in_softmax
+from tfcompress.training.outputs import as_logits, ends_in_softmax
 
 _RANDOM = ("Dropout", "SpatialDropout", "AlphaDropout", "GaussianDropout", "GaussianNoise")
 
@@ -112,15 +113,6 @@ def fit(
     )
 
 
-def accuracy(model: Any, data: Dataset, batch_size: int = 256) -> float:
-    """The share of the test images that a tf_keras model classifies rightly, 0 to 1."""
-    right = 0
-    for images, labels in data.batches("test", batch_size):
-        scores = np.asarray(model.predict_on_batch(images)).reshape(len(labels), -1)
-        right += int((scores.argmax(-1) == labels).sum())
-    return right / len(data.test)
-
-
 def _learning_rate(optimizer: Any) -> float:
     """The rate of the next step: tf_keras's own property is that of the last one."""
     rate = optimizer._learning_rate
@@ -161,15 +153,13 @@ class _Objective:
 
     def loss(self, targets: Any, outputs: Any) -> Any:
         """One value an image."""
-        logits = keras.ops.log(keras.ops.clip(outputs, 1e-7, 1.0)) if self._softmax else outputs
+        logits = as_logits(outputs, self._softmax)
         own = keras.ops.log_softmax(logits)
         labels = keras.ops.one_hot(keras.ops.cast(targets[:, 0], "int32"), own.shape[-1])
         hard = -keras.ops.sum(labels * own, -1)
         if not self._weight:
             return hard
-        taught = keras.ops.log_softmax(targets[:, 1:] / self._temperature)
-        cooled = keras.ops.log_softmax(logits / self._temperature)
-        soft = keras.ops.sum(keras.ops.exp(taught) * (taught - cooled), -1)
+        soft = divergence(logits, targets[:, 1:], self._temperature)
         return (1 - self._weight) * hard + self._weight * self._temperature**2 * soft
 
     def accuracy(self, targets: Any, outputs: Any) -> Any:

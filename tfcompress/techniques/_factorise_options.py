@@ -8,7 +8,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from tfcompress.config import Training, one_of, require
+from tfcompress.config import one_of, require
+from tfcompress.techniques.base import taught
 
 Rank = int | tuple[int, int]
 
@@ -165,11 +166,5 @@ def _parsed(given: Mapping[str, Rank] | Sequence[str]) -> dict[str, Rank]:
     return found
 
 
-def training() -> Training:
-    """Fine-tuning: the rate that the decomposed nets took well, the original as the teacher."""
-    return Training(
-        epochs=5,
-        learning_rate=5e-4,
-        distillation_weight=0.7,
-        distillation_temperature=4.0,
-    )
+# Fine-tuning: the rate that the decomposed nets took well.
+training = taught(epochs=5, learning_rate=5e-4)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 from tfcompress.config import Training, one_of, require
+from tfcompress.techniques.base import taught
 
 Recipe = Literal["default", "paper"]
 Activation = Literal["prelu", "relu", "linear", "keep"]
@@ -83,6 +84,6 @@ def training(epochs: int) -> Callable[[WeightOptions], Training]:
                 learning_rate=1e-3,
                 learning_rate_schedule="constant",
             )
-        return Training(epochs=epochs, distillation_weight=0.7, distillation_temperature=4.0)
+        return taught(epochs=epochs)(options)
 
     return settings

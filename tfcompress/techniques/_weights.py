@@ -14,7 +14,7 @@ from tfcompress.config import InputError, require
 from tfcompress.graph import clone, lower
 from tfcompress.graph.rewrite import operations
 from tfcompress.techniques._blocks import weighted
-from tfcompress.techniques.base import LayerLine
+from tfcompress.techniques.base import Candidate, LayerLine
 
 # Kernels smaller than this are left alone: neither zeros nor clusters save bytes there.
 SMALLEST = 64
@@ -104,3 +104,25 @@ def overrides(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
         )
         found.update(dict.fromkeys(matches(pattern, names), value))
     return found
+
+
+def finished(
+    candidate: Candidate, model: keras.Model, action: str, reached: Mapping[str, str], left: str
+) -> Candidate:
+    """The candidate with the trained model, and with what was reached in the layers' lines.
+
+    Args:
+        candidate: as `transform` left it.
+        model: trained.
+        action: of the lines that are meant.
+        reached: layer name to the line's new reason.
+        left: the property that the weights have now.
+    """
+    lines = tuple(
+        dataclasses.replace(line, reason=reached[line.name])
+        if line.action == action and line.name in reached
+        else line
+        for line in candidate.layers
+    )
+    properties = candidate.properties | {left}
+    return dataclasses.replace(candidate, model=model, layers=lines, properties=properties)

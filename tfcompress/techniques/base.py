@@ -97,6 +97,12 @@ def once(candidate: Candidate, options: Any, settings: Training) -> Sequence[tup
     return [(options, settings)]
 
 
+def taught(**settings: Any) -> Callable[[Any], Training]:
+    """A technique's `training`: these settings, with the original network as the teacher."""
+    training = Training(distillation_weight=0.7, distillation_temperature=4.0, **settings)
+    return lambda options: training
+
+
 def unchecked(candidate: Candidate, options: Any) -> object:
     """No check before the training: whether the technique fits depends on the trained weights."""
     return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tfcompress.techniques import _binary, _recipes
 from tfcompress.techniques.base import Start, Technique
 
+_SURGERY = _binary.transform(binarize_inputs=True, binarize_kernel=False)
+
 TECHNIQUE = Technique(
     name="binary_activations",
     summary="binary activations, float weights: what the activations alone cost",
@@ -14,8 +16,8 @@ TECHNIQUE = Technique(
     ),
     options=_recipes.InputOptions,
     start=Start.TRAINED,
-    transform=_binary.transform(binarize_inputs=True, binarize_kernel=False),
-    check=_binary.transform(binarize_inputs=True, binarize_kernel=False),
+    transform=_SURGERY,
+    check=_SURGERY,
     training=_recipes.training(epochs=20),
     storage="float32",
     leaves=frozenset({"binary"}),

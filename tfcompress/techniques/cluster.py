@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal, get_args
 
+from tfcompress.bridge import cluster
 from tfcompress.config import Training, one_of, require
 from tfcompress.data.dataset import Dataset
 from tfcompress.techniques import _weights
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, taught
 from tfcompress.training.loop import Row
 
 Centroids = Literal["kmeans++", "density", "linear", "random"]
@@ -67,8 +68,6 @@ def _counts(chosen: _weights.Chosen, options: ClusterOptions) -> dict[str, int]:
 def _fit(
     candidate: Candidate, options: ClusterOptions, data: Dataset, settings: Training, **how: Any
 ) -> tuple[Candidate, list[Row]]:
-    from tfcompress.bridge import cluster
-
     chosen = _weights.choose(candidate.model, options.leave, "clustered")
     counts = _counts(chosen, options)
     sparse = options.preserve_sparsity
@@ -84,21 +83,10 @@ def _fit(
         per_channel=options.per_channel,
         **how,
     )
-    reached = cluster.values(model, counts)
-    lines = tuple(
-        dataclasses.replace(line, reason=f"{reached[line.name]} different weights")
-        if line.action == "clustered" and line.name in reached
-        else line
-        for line in candidate.layers
-    )
-    properties = candidate.properties | {"clusters"}
-    return dataclasses.replace(candidate, model=model, layers=lines, properties=properties), rows
-
-
-def _training(options: ClusterOptions) -> Training:
-    return Training(
-        epochs=5, learning_rate=1e-4, distillation_weight=0.7, distillation_temperature=4.0
-    )
+    reached = {
+        name: f"{count} different weights" for name, count in cluster.values(model, counts).items()
+    }
+    return _weights.finished(candidate, model, "clustered", reached, "clusters"), rows
 
 
 TECHNIQUE = Technique(
@@ -109,7 +97,7 @@ TECHNIQUE = Technique(
     start=Start.TRAINED,
     transform=_transform,
     check=_transform,
-    training=_training,
+    training=taught(epochs=5, learning_rate=1e-4),
     storage="float32",
     fit=_fit,
     leaves=frozenset({"clusters"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from tfcompress.config import Training, require
+from tfcompress.config import require
 from tfcompress.layers import CPConv2D
 from tfcompress.techniques._factorise import Factorisation
 from tfcompress.techniques._factorise_options import FactoriseOptions, training
@@ -50,10 +50,6 @@ class CPOptions(FactoriseOptions):
 _SURGERY = Factorisation(title="cp", forms=(CPConv2D,), spatial_only=True)
 
 
-def _training(options: CPOptions) -> Training:
-    return training()
-
-
 TECHNIQUE = Technique(
     name="cp",
     summary="convolutions as 1x1, vertical, horizontal and 1x1 ones (CP decomposition)",
@@ -63,6 +59,6 @@ TECHNIQUE = Technique(
     transform=_SURGERY.transform,
     check=_SURGERY.check,
     course=_SURGERY.course,
-    training=_training,
+    training=training,
     storage="float32",
 )

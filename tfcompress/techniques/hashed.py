@@ -9,12 +9,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from keras import layers, ops
 
-from tfcompress.config import InputError, Training, one_of, require
+from tfcompress.config import InputError, one_of, require
 from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import HashedConv2D, HashedDense
 from tfcompress.ops import hashing as hashes
 from tfcompress.techniques import _blocks
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, taught
 
 Hashing = Literal["permutation", "elementwise"]
 Include = Literal["dense", "all"]
@@ -120,10 +120,6 @@ def _hashed(layer: Any, options: HashedOptions, seed: int) -> Any:
     return new
 
 
-def _training(options: HashedOptions) -> Training:
-    return Training(epochs=10, distillation_weight=0.7, distillation_temperature=4.0)
-
-
 TECHNIQUE = Technique(
     name="hashed",
     summary="dense layers whose weights share 8 times fewer stored ones (HashedNets)",
@@ -131,7 +127,7 @@ TECHNIQUE = Technique(
     options=HashedOptions,
     start=Start.TRAINED,
     transform=_transform,
-    training=_training,
+    training=taught(epochs=10),
     storage="float32",
     leaves=frozenset({"buckets"}),
 )

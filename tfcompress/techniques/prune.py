@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal, get_args
 
+from tfcompress.bridge import prune
+from tfcompress.bridge.wrappers import kernel
 from tfcompress.config import InputError, Training, one_of, require
 from tfcompress.data.dataset import Dataset
 from tfcompress.techniques import _weights
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, taught
 from tfcompress.training.loop import Row, steps_per_epoch
 
 Schedule = Literal["polynomial", "constant"]
@@ -169,8 +171,6 @@ def _last_change(options: PruneOptions, steps: int) -> tuple[int, int]:
 
 
 def _why_dense(chosen: _weights.Chosen, name: str, options: PruneOptions) -> str | None:
-    from tfcompress.bridge.wrappers import kernel
-
     shape = kernel(chosen.model, name).shape
     block = _pair("block_size", options.block_size)
     matrix = [n for n in shape if n > 1]
@@ -186,8 +186,6 @@ def _why_dense(chosen: _weights.Chosen, name: str, options: PruneOptions) -> str
 def _fit(
     candidate: Candidate, options: PruneOptions, data: Dataset, settings: Training, **how: Any
 ) -> tuple[Candidate, list[Row]]:
-    from tfcompress.bridge import prune
-
     require(settings.epochs > 0, "prune makes zeros while it trains: give it 1 epoch or more")
     chosen = _weights.choose(candidate.model, options.leave, "pruned")
     steps = steps_per_epoch(data, settings) * settings.epochs
@@ -203,21 +201,11 @@ def _fit(
         "would be there; train longer or end earlier",
     )
     model, rows = prune.prune(chosen.model, data, settings, plan, **how)
-    reached = prune.zeros(model, plan)
-    lines = tuple(
-        dataclasses.replace(line, reason=f"{reached[line.name]:.1%} of the weights are zero")
-        if line.action == "pruned" and line.name in reached
-        else line
-        for line in candidate.layers
-    )
-    properties = candidate.properties | {"sparsity"}
-    return dataclasses.replace(candidate, model=model, layers=lines, properties=properties), rows
-
-
-def _training(options: PruneOptions) -> Training:
-    return Training(
-        epochs=10, learning_rate=1e-3, distillation_weight=0.7, distillation_temperature=4.0
-    )
+    reached = {
+        name: f"{share:.1%} of the weights are zero"
+        for name, share in prune.zeros(model, plan).items()
+    }
+    return _weights.finished(candidate, model, "pruned", reached, "sparsity"), rows
 
 
 TECHNIQUE = Technique(
@@ -228,7 +216,7 @@ TECHNIQUE = Technique(
     start=Start.TRAINED,
     transform=_transform,
     check=_transform,
-    training=_training,
+    training=taught(epochs=10, learning_rate=1e-3),
     storage="float32",
     fit=_fit,
     leaves=frozenset({"sparsity"}),

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from tfcompress.config import Training, one_of, require
 from tfcompress.data.dataset import Dataset
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, taught
 
 OnUnsupported = Literal["error", "keep_float"]
 
@@ -81,12 +81,6 @@ def _fit(
     return dataclasses.replace(candidate, model=model, properties=properties), rows
 
 
-def _training(options: QatOptions) -> Training:
-    return Training(
-        epochs=4, learning_rate=2e-4, distillation_weight=0.7, distillation_temperature=4.0
-    )
-
-
 TECHNIQUE = Technique(
     name="qat",
     summary="8-bit integer weights and activations, trained with the rounding in place",
@@ -95,7 +89,7 @@ TECHNIQUE = Technique(
     start=Start.TRAINED,
     transform=_transform,
     check=_transform,
-    training=_training,
+    training=taught(epochs=4, learning_rate=2e-4),
     storage="int8",
     fit=_fit,
     leaves=frozenset({"quantised"}),

@@ -10,12 +10,12 @@ from typing import Any, Literal, get_args
 import keras
 from keras import layers
 
-from tfcompress.config import InputError, Training, one_of, require
+from tfcompress.config import InputError, one_of, require
 from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import DepthwiseSeparable
 from tfcompress.ops.depthwise import factorise
 from tfcompress.techniques import _blocks
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, taught
 
 Init = Literal["scratch", "factorise"]
 DepthwiseActivation = Literal["relu", "linear"]
@@ -184,10 +184,6 @@ def _load(new: DepthwiseSeparable, layer: Any, bn: Any) -> None:
         after.beta.assign(bn.beta)
 
 
-def _training(options: SeparableOptions) -> Training:
-    return Training(epochs=20, distillation_weight=0.7, distillation_temperature=4.0)
-
-
 TECHNIQUE = Technique(
     name="separable",
     summary="compact network: depthwise separable convolutions in place of full ones",
@@ -198,6 +194,6 @@ TECHNIQUE = Technique(
     options=SeparableOptions,
     start=Start.TRAINED,
     transform=_transform,
-    training=_training,
+    training=taught(epochs=20),
     storage="float32",
 )

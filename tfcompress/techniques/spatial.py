@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tfcompress.config import Training
 from tfcompress.layers import SpatialSeparableConv2D
 from tfcompress.ops import reconstruct
 from tfcompress.techniques._factorise import Factorisation
@@ -17,10 +16,6 @@ _SURGERY = Factorisation(
 )
 
 
-def _training(options: ReconstructionOptions) -> Training:
-    return training()
-
-
 TECHNIQUE = Technique(
     name="spatial",
     summary="convolutions as a vertical and a horizontal one",
@@ -30,6 +25,6 @@ TECHNIQUE = Technique(
     transform=_SURGERY.transform,
     check=_SURGERY.check,
     course=_SURGERY.course,
-    training=_training,
+    training=training,
     storage="float32",
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tfcompress.config import Training
 from tfcompress.layers import LowRankConv2D, LowRankDense
 from tfcompress.ops import reconstruct
 from tfcompress.techniques._factorise import Factorisation
@@ -17,10 +16,6 @@ _SURGERY = Factorisation(
 )
 
 
-def _training(options: ReconstructionOptions) -> Training:
-    return training()
-
-
 TECHNIQUE = Technique(
     name="svd",
     summary="dense layers and convolutions of fewer filters, each with a 1x1 behind it (SVD)",
@@ -33,6 +28,6 @@ TECHNIQUE = Technique(
     transform=_SURGERY.transform,
     check=_SURGERY.check,
     course=_SURGERY.course,
-    training=_training,
+    training=training,
     storage="float32",
 )

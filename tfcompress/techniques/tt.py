@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from tfcompress.config import Training
 from tfcompress.layers import TTConv2D, TTDense
 from tfcompress.techniques._factorise import Factorisation
 from tfcompress.techniques._factorise_options import FactoriseOptions, training
 from tfcompress.techniques.base import Start, Technique
 
 _SURGERY = Factorisation(title="tt", forms=(TTConv2D, TTDense), spatial_only=False)
-
-
-def _training(options: FactoriseOptions) -> Training:
-    return training()
 
 
 TECHNIQUE = Technique(
@@ -27,6 +22,6 @@ TECHNIQUE = Technique(
     transform=_SURGERY.transform,
     check=_SURGERY.check,
     course=_SURGERY.course,
-    training=_training,
+    training=training,
     storage="float32",
 )

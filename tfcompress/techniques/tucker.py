@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from tfcompress.config import Training
 from tfcompress.layers import TuckerConv2D
 from tfcompress.techniques._factorise import Factorisation
 from tfcompress.techniques._factorise_options import SpectrumOptions, training
 from tfcompress.techniques.base import Start, Technique
 
 _SURGERY = Factorisation(title="tucker", forms=(TuckerConv2D,), spatial_only=True)
-
-
-def _training(options: SpectrumOptions) -> Training:
-    return training()
 
 
 TECHNIQUE = Technique(
@@ -24,6 +19,6 @@ TECHNIQUE = Technique(
     transform=_SURGERY.transform,
     check=_SURGERY.check,
     course=_SURGERY.course,
-    training=_training,
+    training=training,
     storage="float32",
 )

@@ -57,9 +57,14 @@ class Distiller(keras.Model):
     ) -> Any:
         """The labels' loss and the teacher's, weighted."""
         hard = super().compute_loss(x, y, y_pred, sample_weight, training)
-        student = as_logits(y_pred, self._softmax[0]) / self._temperature
-        taught = self.teacher(x, training=False)
-        teacher = as_logits(taught, self._softmax[1]) / self._temperature
-        log_ratio = ops.log_softmax(teacher) - ops.log_softmax(student)
-        divergence = ops.mean(ops.sum(ops.softmax(teacher) * log_ratio, axis=-1))
-        return (1 - self._weight) * hard + self._weight * self._temperature**2 * divergence
+        student = as_logits(y_pred, self._softmax[0])
+        teacher = as_logits(self.teacher(x, training=False), self._softmax[1])
+        soft = ops.mean(divergence(student, teacher, self._temperature))
+        return (1 - self._weight) * hard + self._weight * self._temperature**2 * soft
+
+
+def divergence(student: Any, teacher: Any, temperature: float) -> Any:
+    """KL(softmax(teacher / T) || softmax(student / T)) of logits (images, classes), by image."""
+    student, teacher = student / temperature, teacher / temperature
+    log_ratio = ops.log_softmax(teacher) - ops.log_softmax(student)
+    return ops.sum(ops.softmax(teacher) * log_ratio, axis=-1)
