@@ -12,6 +12,7 @@ from tfcompress.ops import hashing
 
 MASK = 2**64 - 1
 PINNED = [1593918348581160074, 6819106056273044032, 4370843013644962721]
+PINNED_INDICES = [3214669520, 398688992, 3680641308]
 
 
 def splitmix(value):
@@ -26,14 +27,22 @@ def pair_hash(row, column, seed):
     return splitmix((row * 2**32 + column + start) & MASK)
 
 
+def index_hash(index, seed):
+    """MurmurHash3's fmix32 on whole numbers of any size, of an index that the seed has moved."""
+    start = splitmix((seed + 1) * 0x9E3779B97F4A7C15 & MASK)
+    key = (index * (start >> 32 | 1) ^ start) & 0xFFFFFFFF
+    key = (key ^ key >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    key = (key ^ key >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    return key ^ key >> 16
+
+
 def elementwise(weights, rows, columns, seed):
     """The formula of the docstring, one logical weight at a time."""
     out = np.empty((rows, columns))
     for i in range(rows):
         for j in range(columns):
-            bits = pair_hash(i, j, seed)
-            bucket = (bits >> 32) * len(weights) >> 32
-            out[i, j] = weights[bucket] * (-1 if bits % 2 else 1)
+            bits = index_hash(i * columns + j, seed)
+            out[i, j] = weights[bits // 2 % len(weights)] * (-1 if bits >= 2**31 else 1)
     return out
 
 
@@ -73,6 +82,9 @@ def test_hash_is_pinned():
     got = hashing.hash_pairs(np.arange(3), np.arange(3), seed=7).tolist()
     assert got == [pair_hash(i, i, 7) for i in range(3)]
     assert got == PINNED
+    got = hashing.hash_indices(np.array([0, 1, 2**32 - 1]), seed=7).tolist()
+    assert got == [index_hash(index, 7) for index in (0, 1, 2**32 - 1)]
+    assert got == PINNED_INDICES
 
 
 def test_positions_are_the_same_in_another_process():
@@ -101,6 +113,20 @@ def test_hash_spreads():
     chi_square = ((counts - 120) ** 2 / 120).sum()
     assert abs(chi_square - 999) < 5 * np.sqrt(2 * 999)
     assert len(np.unique(bits)) == bits.size
+
+
+def test_hash_of_indices_spreads():
+    """So do places and signs, each beside the other and from one index to the next."""
+    plan = hashing.ElementwiseHash(300, 400, 1 / 120, seed=0)
+    pairs = plan.places.ravel() * 2 + (plan.signs.ravel() < 0)
+    chi_square = ((np.bincount(pairs) - 60) ** 2 / 60).sum()
+    assert abs(chi_square - 1999) < 5 * np.sqrt(2 * 1999)
+    for step in (1, 2, 400):  # Neighbours in a row and in a column.
+        both = (pairs[:-step] % 50) * 50 + pairs[step:] % 50
+        counts, mean = np.bincount(both), len(both) / 2500
+        assert abs(((counts - mean) ** 2 / mean).sum() - 2499) < 5 * np.sqrt(2 * 2499)
+    other = hashing.ElementwiseHash(300, 400, 1 / 120, seed=1)
+    assert abs((other.places == plan.places).mean() - 1 / 1000) < 5 * np.sqrt(1 / 1000 / 120000)
 
 
 @pytest.mark.parametrize(("rows", "columns", "ratio"), CASES)

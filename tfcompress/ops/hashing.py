@@ -5,8 +5,9 @@ Two ways to share, as plain values that hold the positions and no weights:
 - `ElementwiseHash`: every logical weight has a bucket of its own choosing (HashedNets).
 - `PermutationHash`: blocks of outputs share one small matrix and see the inputs in other orders.
 
-`make` gives either by its name. Both draw from `hash_pairs`, integer arithmetic in NumPy, equal on
-every machine and in every process.
+`make` gives either by its name. The first draws from `hash_indices`, whose 32-bit arithmetic a
+`.tflite` file can do, too; the second from `hash_pairs`. Both are integers in NumPy, equal on every
+machine and in every process.
 """
 
 from __future__ import annotations
@@ -71,6 +72,52 @@ def hash_pairs(rows: np.ndarray, columns: np.ndarray, seed: int) -> np.ndarray:
     return _mix(keys + start)
 
 
+def hash_indices(indices: np.ndarray, seed: int) -> np.ndarray:
+    """32 well mixed bits for each index and seed.
+
+    ```
+    odd, start = the upper and lower 32 bits of mix(0x9E3779B97F4A7C15 * (seed + 1)), the upper | 1
+    k = (index * odd) ^ start
+    k = (k ^ (k >> 16)) * 0x85EBCA6B;  k = (k ^ (k >> 13)) * 0xC2B2AE35;  hash = k ^ (k >> 16)
+    ```
+
+    modulo 2**32, with SplitMix64's `mix`. For a seed it is a bijection of the indices. It stands
+    for the paper's xxHash, whose only task is to spread, and needs no more than 32 bits, so that a
+    file can compute it as it is loaded.
+
+    Args:
+        indices: whole numbers below 2**32; a uint32 array is overwritten.
+        seed: 0 or more.
+
+    Returns:
+        uint32 of the same shape.
+
+    Reference:
+        Appleby 2011, MurmurHash3, `fmix32` (public domain).
+
+    >>> hash_indices(np.arange(4), seed=0) % 100
+    array([42, 14, 63, 19], dtype=uint32)
+    """
+    odd, start = seed_constants(seed)
+    keys = np.asarray(indices).astype(np.uint32, copy=False)
+    keys *= odd
+    keys ^= start
+    for shift, factor in FMIX32:
+        keys ^= keys >> np.uint32(shift)
+        keys *= np.uint32(factor)
+    return keys
+
+
+# Rounds of (shift, factor); the last has no factor.
+FMIX32 = ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1))
+
+
+def seed_constants(seed: int) -> tuple[np.uint32, np.uint32]:
+    """What a seed puts into `hash_indices`: an odd factor, and a start."""
+    (bits,) = _mix(np.array([(seed + 1) * 0x9E3779B97F4A7C15 % 2**64], np.uint64)).tolist()
+    return np.uint32(bits >> 32 | 1), np.uint32(bits % 2**32)
+
+
 def bucket_count(compression_ratio: float, weights: int) -> int:
     """How many weights are stored for so many logical ones: at least 1.
 
@@ -124,8 +171,9 @@ class ElementwiseHash:
 
     ```
     buckets   K = max(1, round(ratio * rows * columns))
-    bucket    h(i, j) = floor((hash(i, j) >> 32) * K / 2**32)
-    sign      xi(i, j) = -1 if hash(i, j) is odd else +1
+    bits      hash(i * columns + j), 32 of them
+    bucket    h(i, j) = floor(bits / 2) modulo K
+    sign      xi(i, j) = -1 if bits >= 2**31 else +1
     gradient  dL/dw[k] = sum over h(i, j) = k of xi(i, j) * dL/dV[i, j]
     ```
 
@@ -139,6 +187,7 @@ class ElementwiseHash:
 
     Attributes:
         stored_shape: (K,), the shape of w.
+        seed: of the hash.
 
     Reference:
         Chen, Wilson, Tyree, Weinberger, Chen 2015, "Compressing Neural Networks with the Hashing
@@ -152,12 +201,14 @@ class ElementwiseHash:
         self.places = np.empty(self.shape, np.int32)
         self.signs = np.empty(self.shape, np.int8)
         self._orders: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.seed = seed
         self._step = max(1, _AT_ONCE // columns)
         for first in range(0, rows, self._step):
-            some = slice(first, first + self._step)
-            bits = hash_pairs(np.arange(rows)[some, None], np.arange(columns), seed)
-            self.places[some] = (bits >> np.uint64(32)) * np.uint64(self.buckets) >> np.uint64(32)
-            self.signs[some] = 1 - 2 * (bits & np.uint64(1)).astype(np.int8)
+            last = min(rows, first + self._step)
+            bits = hash_indices(np.arange(first * columns, last * columns, dtype=np.uint32), seed)
+            bits = bits.reshape(-1, columns)
+            self.places[first:last] = (bits >> np.uint32(1)) % np.uint32(self.buckets)
+            self.signs[first:last] = 1 - 2 * (bits >> np.uint32(31)).astype(np.int8)
 
     def expand(self, weights: Any) -> Any:
         """(K,) to the logical (rows, columns), with the gradient above."""
