@@ -48,6 +48,8 @@ class Tensor:
         constant: whether its values stand in the file.
         size_bytes: the bytes of those values in the file; 0 if it isn't constant.
         quantized: whether it has scales, so that its integers stand for real numbers.
+        scales: how many scales it has: one a tensor, or one a channel.
+        buffer: the number of the buffer that holds the values, which tensors may share.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Tensor:
     constant: bool
     size_bytes: int
     quantized: bool
+    scales: int = 0
+    buffer: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +102,8 @@ class FileContent:
         uncounted: the names of ops that multiply but that no rule counts.
         weight_bytes: dtype to the bytes of constants of that dtype; a shared buffer counts once.
         buffer_bytes: the bytes of all buffers, metadata included.
+        constants: the constants of all subgraphs, the largest first; of those that share a buffer
+            the first one.
     """
 
     path: str
@@ -108,6 +114,7 @@ class FileContent:
     uncounted: tuple[str, ...]
     weight_bytes: Mapping[str, int]
     buffer_bytes: int
+    constants: tuple[Tensor, ...] = ()
 
     def op_counts(self) -> dict[str, int]:
         """Op name to how often it occurs, the most frequent first."""
@@ -155,20 +162,20 @@ def _content(path: str, model: Any, schema: Any) -> FileContent:
     codes = [(_op_name(code, builtins), int(code.version)) for code in model.operatorCodes]
 
     ops: list[Op] = []
-    weights: dict[int, tuple[str, int]] = {}
+    weights: dict[int, Tensor] = {}
     main: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] = ((), ())
     for number, graph in enumerate(model.subgraphs):
         tensors = [_tensor(tensor, buffers, types) for tensor in graph.tensors]
-        for packed, tensor in zip(graph.tensors, tensors, strict=True):
+        for tensor in tensors:
             if tensor.constant:
-                weights[int(packed.buffer)] = (tensor.dtype, tensor.size_bytes)
+                weights.setdefault(tensor.buffer, tensor)
         ops += _ops(graph, tensors, codes, number)
         if number == 0:
             main = (_picked(graph.inputs, tensors), _picked(graph.outputs, tensors))
 
     weight_bytes: dict[str, int] = collections.Counter()
-    for dtype, size_bytes in weights.values():
-        weight_bytes[dtype] += size_bytes
+    for tensor in weights.values():
+        weight_bytes[tensor.dtype] += tensor.size_bytes
     counted = [op for op in ops if op.subgraph == 0 and not op.folded]
     uncounted = tuple(sorted({op.name for op in counted if op.macs is None}))
     return FileContent(
@@ -180,6 +187,7 @@ def _content(path: str, model: Any, schema: Any) -> FileContent:
         uncounted=uncounted,
         weight_bytes=dict(weight_bytes),
         buffer_bytes=sum(buffers),
+        constants=tuple(sorted(weights.values(), key=lambda t: (-t.size_bytes, t.name))),
     )
 
 
@@ -237,6 +245,8 @@ def _tensor(packed: Any, buffers: list[int], types: Mapping[int, str]) -> Tensor
         constant=size_bytes > 0,
         size_bytes=size_bytes,
         quantized=scales is not None and len(scales) > 0,
+        scales=len(scales) if scales is not None else 0,
+        buffer=int(packed.buffer),
     )
 
 

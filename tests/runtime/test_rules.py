@@ -1,0 +1,80 @@
+import pytest
+
+from tests.runtime.made import content, op, tensor
+from tfcompress.runtime import rules
+from tfcompress.runtime.content import read
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (op("CUSTOM:FlexErf", tensor()), "CUSTOM:FlexErf isn't a built-in op"),
+        (op("CONV_2D", tensor(), tensor("int2")), "2-bit weights crashes"),
+        (op("BATCH_MATMUL", tensor(), tensor("int8")), "right side that isn't constant"),
+        (op("CONV_2D", tensor("int8"), tensor("int4"), version=3), "version 3 with 4-bit weights"),
+        (op("FULLY_CONNECTED", tensor("int8"), tensor("int4"), version=4), "which version 10"),
+    ],
+)
+def test_what_no_file_should_hold(made, text):
+    (doubt,) = rules.never(content(op("ADD", tensor(), tensor()), made, made))
+    assert text in str(doubt)
+    assert str(doubt).endswith(" 'out' and 1 more")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        op("FULLY_CONNECTED", tensor(), tensor("int2"), version=14),
+        op("FULLY_CONNECTED", tensor(), tensor("int4"), version=9),
+        op("CONV_2D", tensor("int8"), tensor("int4"), version=7),
+        op("BATCH_MATMUL", tensor(), tensor("int8", constant=True)),
+        op("BATCH_MATMUL", tensor(), tensor()),
+    ],
+)
+def test_what_is_right(made):
+    assert rules.never(content(made)) == []
+
+
+def test_versions_that_promise_too_much():
+    low = op("FULLY_CONNECTED", tensor(), tensor("int8", scales=4), version=3)
+    (doubt,) = rules.old(content(low))
+    assert "says version 3 and has types of version 12" in doubt.text
+    right = op("FULLY_CONNECTED", tensor(), tensor("int8", scales=4), version=12)
+    assert rules.old(content(right)) == []
+
+
+image = tensor(shape=(1, 8, 8, 32))
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (op("CALL_ONCE"), "CALL_ONCE isn't among a GPU's ops"),
+        (op("CONV_2D", image, tensor("int4", constant=True)), "int4 weights"),
+        (op("CONV_2D", image, tensor(shape=(8, 3, 3, 32))), "computed weights"),
+        (op("CONV_2D", image, tensor(shape=(8, 3, 3, 2), constant=True)), "groups of 2 channels"),
+        (op("ADD", tensor("int16", scales=1), tensor("int16", scales=1)), "16-bit activations"),
+    ],
+)
+def test_what_a_gpu_leaves_out(made, text):
+    (doubt,) = rules.gpu(content(made))
+    assert text in doubt.text
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        op("CONV_2D", image, tensor(shape=(8, 3, 3, 8), constant=True)),
+        op("CONV_2D", image, tensor(shape=(8, 3, 3, 32), constant=True)),
+        op("GATHER_ND", tensor(), folded=True),  # It is computed before.
+        op("VAR_HANDLE", subgraph=1),
+    ],
+)
+def test_what_a_gpu_takes(made):
+    assert rules.gpu(content(made)) == []
+
+
+def test_real_files(tiny):
+    for path in (tiny.path, tiny.int8_path):
+        found = read(path)
+        assert (rules.never(found), rules.old(found), rules.gpu(found)) == ([], [], [])

@@ -1,0 +1,190 @@
+"""The process that files run in: a JSON request on stdin, one JSON message a line on stdout.
+
+Run as `python -m tfcompress.runtime.child`; `tfcompress.runtime.process` does. It imports
+ai_edge_litert and nothing heavier, for what it imports counts as memory.
+
+Requests:
+    {"task": "check", "paths": [...]} loads each file and runs it once.
+    {"task": "memory", "paths": [one path, or none for the baseline], "threads": 1,
+     "xnnpack": true, "seed": 0, "loads": 3} takes the peak memory, and times so many loads after.
+
+Messages:
+    {"stage": ..., "file": ...} says what is being done, so that a crash has a name.
+    {"stage": ..., "file": ..., "error": ...} ends a failed request.
+    {"answer": {...}} ends a request.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DEFAULTS: Mapping[str, Any] = {"threads": 1, "xnnpack": True, "seed": 0}
+
+
+class Reporter:
+    """Writes the protocol's messages and remembers what is being done."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._at: dict[str, Any] = {"stage": "start", "file": None}
+
+    def stage(self, name: str, file: str | None = None) -> None:
+        """Announces what comes next."""
+        self._at = {"stage": name, "file": file}
+        self._write(self._at)
+
+    def error(self, text: str) -> None:
+        """Ends the request with a failure of the announced stage."""
+        self._write({**self._at, "error": text})
+
+    def answer(self, values: dict[str, Any]) -> None:
+        """Ends the request."""
+        self._write({"answer": values})
+
+    def _write(self, message: dict[str, Any]) -> None:
+        self._stream.write(json.dumps(message) + "\n")
+        self._stream.flush()
+
+
+def filling(details: dict[str, Any], seed: int) -> np.ndarray:
+    """A fixed input for one tensor: standard normal if float, uniform if 8-bit, else zeros.
+
+    Wider integers are mostly indices, for which a random number may be out of range.
+    """
+    import numpy as np
+
+    shape, dtype = tuple(details["shape"]), np.dtype(details["dtype"])
+    random = np.random.default_rng(seed)
+    if np.issubdtype(dtype, np.floating):
+        return random.standard_normal(shape).astype(dtype)
+    if dtype in (np.int8, np.uint8):
+        limits = np.iinfo(dtype)
+        return random.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+    return np.zeros(shape, dtype)
+
+
+def loaded(path: str, request: Mapping[str, Any]) -> Any:
+    """An interpreter with its tensors allocated."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        path,
+        num_threads=request["threads"],
+        experimental_op_resolver_type=OpResolverType.AUTO
+        if request["xnnpack"]
+        else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def fed(interpreter: Any, seed: int) -> Any:
+    """The interpreter with fixed values in its inputs, which stay there from run to run."""
+    for number, details in enumerate(interpreter.get_input_details()):
+        interpreter.set_tensor(details["index"], filling(details, seed + number))
+    return interpreter
+
+
+def check(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
+    """Loads each file and runs it once.
+
+    Returns:
+        `errors`: for each file what the runtime said against it, or None.
+    """
+    errors: list[str | None] = []
+    for path in request["paths"]:
+        report.stage("load", path)
+        try:
+            interpreter = fed(loaded(path, DEFAULTS), 0)
+            report.stage("first run", path)
+            interpreter.invoke()
+            errors.append(None)
+        except Exception as error:
+            errors.append(one_line(error))
+    return {"errors": errors}
+
+
+def measure_memory(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
+    """Loads one file and runs it once, or only imports the runtime; then asks for the peak.
+
+    Returns:
+        `peak_memory_bytes`, and `load_ms`: the median time of the further loads; None without. The
+        first load isn't timed: it pays for the library's own start.
+    """
+    import ai_edge_litert.interpreter  # noqa: F401  its memory is part of the baseline
+
+    for path in request["paths"][:1]:
+        report.stage("load", path)
+        interpreter = fed(loaded(path, request), request["seed"])
+        report.stage("first run", path)
+        interpreter.invoke()
+        del interpreter
+    peak = peak_memory_bytes()
+    loads_ms = []
+    for path in request["paths"][:1] * request.get("loads", 0):
+        start = time.perf_counter()
+        loaded(path, request)
+        loads_ms.append(1000 * (time.perf_counter() - start))
+    return {
+        "peak_memory_bytes": peak,
+        "load_ms": statistics.median(loads_ms) if loads_ms else None,
+    }
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process has held so far; None where the system doesn't say.
+
+    Linux: VmHWM, the resident set's high-water mark. (getrusage would name the parent's peak if
+    that was larger, for it survives exec.) macOS: ru_maxrss, in bytes there.
+    """
+    if sys.platform.startswith("linux"):
+        try:
+            with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+                for line in status:
+                    if line.startswith("VmHWM:"):
+                        return int(line.split()[1]) * 1024
+        except OSError:
+            return None
+        return None
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's type and text."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+Task = Callable[[Mapping[str, Any], Reporter], dict[str, Any]]
+
+
+def serve(tasks: Mapping[str, Task]) -> int:
+    """Answers the request on stdin; 0 if it was answered, 1 if a file failed."""
+    # Native libraries may print to stdout: the messages get a descriptor of their own, and
+    # whatever else is written to stdout goes to stderr.
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    report = Reporter(stream)
+    request = json.load(sys.stdin)
+    try:
+        report.answer(tasks[request["task"]](request, report))
+    except Exception as error:
+        report.error(one_line(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(serve({"check": check, "memory": measure_memory}))

@@ -1,0 +1,187 @@
+"""Runs files in a process of their own and says what became of it.
+
+A `.tflite` file is native code's input: it may crash the process or never return. And a fresh
+process is the only place where load time and peak memory are those of the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tfcompress
+from tfcompress.config import InputError
+from tfcompress.runtime import magic
+
+# Seconds that an untrusted file may take to load and to run once.
+CHECK_SECONDS = 60.0
+
+
+class ProcessError(RuntimeError):
+    """A process crashed, failed or ran out of time.
+
+    Attributes:
+        last: its last message: what it was doing, and with which file.
+        cause: what became of it.
+    """
+
+    def __init__(self, last: dict[str, Any], cause: str, request: dict[str, Any]) -> None:
+        file = last.get("file") or ", ".join(request.get("paths") or []) or "no file"
+        super().__init__(f"{file} (at {last.get('stage', 'start')}): {cause}")
+        self.last = last
+        self.cause = cause
+
+
+class ProcessTimeoutError(ProcessError):
+    """A process ran out of time and was killed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a file costs a fresh process.
+
+    Attributes:
+        load_ms: median time of a load, with its tensors' allocation.
+        peak_memory_bytes: the peak of a process that loads the file and runs it once, Python and
+            the runtime included; None where the system doesn't say.
+    """
+
+    load_ms: float
+    peak_memory_bytes: int | None
+
+
+def command(module: str = "tfcompress.runtime.child") -> list[str]:
+    """The command of a process for files."""
+    # -P: a file called numpy.py in the user's folder shouldn't stand in for the library.
+    return [sys.executable, "-P", "-m", module]
+
+
+def ask(
+    request: dict[str, Any],
+    *,
+    timeout_s: float,
+    words: Sequence[str] | None = None,
+    title: str = "process",
+) -> dict[str, Any]:
+    """Sends one request to a fresh process and returns its answer.
+
+    Args:
+        request: see `tfcompress.runtime.child`.
+        timeout_s: seconds after which the process is killed.
+        words: the process's command; None for `command()`.
+        title: what the process is called in errors.
+
+    Returns:
+        The answer's values.
+
+    Raises:
+        ProcessError: the process crashed, reported an error, or ran out of time. The message names
+            the file at work and the cause.
+    """
+    # The process must find the package even where it was imported through sys.path alone.
+    root = str(pathlib.Path(tfcompress.__file__).resolve().parent.parent)
+    search_path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    try:
+        done = subprocess.run(
+            list(words) if words is not None else command(),
+            input=json.dumps(request).encode(),
+            capture_output=True,
+            timeout=timeout_s,
+            env={**os.environ, "PYTHONPATH": search_path},
+            check=False,
+        )
+    except subprocess.TimeoutExpired as expired:
+        last = _last_message(expired.stdout or b"")
+        raise ProcessTimeoutError(last, f"not done after {timeout_s:g} s", request) from expired
+    except OSError as error:
+        raise ProcessError({}, f"can't start a {title}: {error}", request) from error
+    last = _last_message(done.stdout)
+    if done.returncode == 0 and "answer" in last:
+        return dict(last["answer"])
+    cause = last.get("error") or _cause(done.returncode, done.stderr, title)
+    raise ProcessError(last, cause, request)
+
+
+def check(path: str | os.PathLike[str], *, timeout_s: float = CHECK_SECONDS) -> str | None:
+    """Loads and runs a file once where it can do no harm to this process.
+
+    Args:
+        path: the file.
+        timeout_s: seconds after which it is given up.
+
+    Returns:
+        None if it ran, else what the runtime said against it, such as an op that it lacks.
+
+    Raises:
+        InputError: it isn't a `.tflite` file, it is cut short or corrupt, or it crashed the
+            process or didn't come to an end.
+    """
+    file = magic.checked_path(path)
+    request = {"task": "check", "paths": [str(file.absolute())]}
+    try:
+        said: str | None = ask(request, timeout_s=timeout_s)["errors"][0]
+    except ProcessTimeoutError as error:
+        raise InputError(
+            f"{path} isn't loaded and run once after {timeout_s:g} s: it is corrupt or made to hang"
+        ) from error
+    except ProcessError as error:
+        raise InputError(
+            f"{path} is corrupt or made to crash: a process that tried it "
+            f"({error.last.get('stage', 'start')}) ended: {error.cause}"
+        ) from error
+    if said is not None and said.startswith("ValueError"):  # It failed the runtime's verification.
+        raise magic.corrupt(path, said.partition(": ")[2])
+    return said
+
+
+def cost(path: str | os.PathLike[str], *, timeout_s: float = 120.0) -> Cost:
+    """What a file costs a fresh process.
+
+    Raises:
+        ProcessError: it can't be loaded or run, or crashed its process.
+    """
+    request = {
+        "task": "memory",
+        "paths": [os.path.abspath(path)],
+        "threads": 1,
+        "xnnpack": True,
+        "seed": 0,
+        "loads": 3,
+    }
+    return Cost(**ask(request, timeout_s=timeout_s))
+
+
+def _last_message(stdout: bytes) -> dict[str, Any]:
+    """The last whole line of the protocol; empty if there is none."""
+    for line in reversed(stdout.decode("utf-8", "replace").splitlines()):
+        try:
+            message = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(message, dict):
+            return message
+    return {}
+
+
+def _cause(returncode: int, stderr: bytes, title: str) -> str:
+    """Why a process ended without an answer, from its exit status and its last line on stderr."""
+    if returncode < 0:
+        try:
+            name = signal.Signals(-returncode).name
+        except ValueError:
+            name = f"signal {-returncode}"
+        cause = f"the {title} was killed by {name}"
+        if name == "SIGKILL":
+            cause += " (out of memory?)"
+    else:
+        cause = f"the {title} ended with exit status {returncode} and without an answer"
+    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines()]
+    lines = [line for line in lines if line and not line.startswith("INFO:")]
+    return f"{cause}: {lines[-1][:300]}" if lines else cause

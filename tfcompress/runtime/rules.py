@@ -1,0 +1,123 @@
+"""What runtimes get wrong or refuse in a file, as was measured or as their sources say."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+from tfcompress.runtime.content import FileContent, Op, Tensor
+from tfcompress.runtime.versions import needed_version
+
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
+# What the GPU delegate takes, by TFLite's gpu_compatibility.cc (LiteRT 2.2).
+_GPU_OPS = """
+    ABS ADD ADD_N ATAN2 AVERAGE_POOL_2D BATCH_MATMUL BITCAST CAST CEIL CONCATENATION CONV_2D COS
+    CUMSUM DENSIFY DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV DYNAMIC_UPDATE_SLICE ELU
+    EMBEDDING_LOOKUP EQUAL EXP FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GELU GREATER
+    GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR
+    LOGISTIC LSTM MAXIMUM MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL ONE_HOT PACK PAD
+    PADV2 POW PRELU QUANTIZE REDUCE_ALL REDUCE_ANY REDUCE_MAX REDUCE_MIN REDUCE_PROD RELU RELU6
+    RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR REVERSE_V2 RIGHT_SHIFT ROUND RSQRT
+    SELECT SELECT_V2 SIGN SIN SLICE SOFTMAX SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE
+    SQUARED_DIFFERENCE STRIDED_SLICE SUB SUM TANH TILE TOPK_V2 TRANSPOSE TRANSPOSE_CONV"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubt:
+    """Something that a runtime may stumble over.
+
+    Attributes:
+        who: `all`, `old runtimes`, or `GPU` for GPU delegates.
+        text: what is wrong.
+        tensor: the output of the first op that it concerns; empty if it is the file's.
+        count: how many ops it concerns.
+    """
+
+    who: str
+    text: str
+    tensor: str = ""
+    count: int = 1
+
+    def __str__(self) -> str:
+        place = f" '{self.tensor}'" if self.tensor else ""
+        return self.text + place + (f" and {self.count - 1} more" if self.count > 1 else "")
+
+
+def never(content: FileContent) -> list[Doubt]:
+    """What no file should hold: no runtime, or not every one that loads it, gets it right."""
+    return _found(content, "all", _wrong)
+
+
+def gpu(content: FileContent) -> list[Doubt]:
+    """What a GPU delegate leaves to the CPU, or refuses; from its source, measured on none."""
+    return _found(content, "GPU", _not_on_a_gpu)
+
+
+def old(content: FileContent) -> list[Doubt]:
+    """Ops whose version promises that an older runtime will do."""
+    return _found(content, "old runtimes", _too_low)
+
+
+def _wrong(op: Op) -> Iterator[str]:
+    weights = _second(op)
+    dtype = weights.dtype if weights else ""
+    if op.name.startswith("CUSTOM:"):
+        yield f"{op.name} isn't a built-in op"
+    if op.name in CONVOLUTIONS and dtype == "int2":
+        # NaN or a segmentation fault in LiteRT 2.3.
+        yield f"{op.name} with 2-bit weights crashes the interpreter"
+    if op.name == "BATCH_MATMUL" and dtype == "int8" and weights and not weights.constant:
+        # Silently wrong under XNNPACK.
+        yield "BATCH_MATMUL with an int8 right side that isn't constant is wrong"
+    if dtype == "int4" and op.version < needed_version(op):
+        yield (
+            f"{op.name} of version {op.version} with 4-bit weights, which version "
+            f"{needed_version(op)} is the first to have, so that older runtimes refuse the file"
+        )
+
+
+def _too_low(op: Op) -> Iterator[str]:
+    needed = needed_version(op)
+    if op.version < needed:
+        yield (
+            f"{op.name} says version {op.version} and has types of version {needed}: older "
+            "runtimes load the file and fail, or compute something else"
+        )
+
+
+def _not_on_a_gpu(op: Op) -> Iterator[str]:
+    weights = _second(op)
+    if op.folded or op.subgraph:
+        return
+    if op.name not in _GPU_OPS.split():
+        yield f"{op.name} isn't among a GPU's ops"
+        return
+    first = op.inputs[0] if op.inputs else None
+    if first is not None and first.dtype == "int16" and first.quantized:
+        yield f"{op.name} with 16-bit activations isn't for GPUs"
+    if weights is None or op.name not in (*CONVOLUTIONS, "FULLY_CONNECTED"):
+        return
+    if weights.dtype in ("int4", "int2"):
+        yield f"{op.name} with {weights.dtype} weights isn't for every GPU"
+    if op.name in CONVOLUTIONS and not weights.constant:
+        yield f"{op.name} with computed weights isn't for every GPU"
+    if op.name == "CONV_2D" and first is not None and len(first.shape) == 4:
+        within = weights.shape[-1]
+        if within != first.shape[-1] and within % 4:
+            yield f"{op.name} in groups of {within} channels, not a multiple of 4"
+
+
+def _found(content: FileContent, who: str, rule: Callable[[Op], Iterator[str]]) -> list[Doubt]:
+    """The rule's texts, each once, with the first op's output and the number of ops."""
+    found: dict[str, Doubt] = {}
+    for op in content.ops:
+        for text in rule(op):
+            tensor = op.outputs[0].name if op.outputs else ""
+            known = found.get(text, Doubt(who, text, tensor, 0))
+            found[text] = dataclasses.replace(known, count=known.count + 1)
+    return list(found.values())
+
+
+def _second(op: Op) -> Tensor | None:
+    """The second input, which is the weights of a product."""
+    return op.inputs[1] if len(op.inputs) > 1 else None
