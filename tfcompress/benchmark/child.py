@@ -3,13 +3,11 @@
 Run as `python -m tfcompress.benchmark.child`; `tfcompress.benchmark.process` does. It imports
 ai_edge_litert and nothing heavier, for what it imports counts as memory.
 
-Requests, each with `task` and, where a file runs, `paths`, `backend`, `threads` and `seed`:
-    latency: all files in turns; `runs`, `min_seconds`, `max_seconds`
-    probe: one file, once; `outputs` says whether the answer holds them
-    taken: how many ops of one file the delegate replaced
-    baseline: the memory of a process that only imports the runtime
-    peak: the fastest matrix product of this process; `seconds`
-    profile: the times of one file's ops; `xnnpack`, `runs`, `seconds`
+Requests:
+    {"task": "latency", "paths": [...], "threads": 1, "xnnpack": true, "runs": 200,
+     "min_seconds": 1.0, "max_seconds": 150.0, "seed": 0}
+    {"task": "memory", "paths": [one path, or none for the baseline], "threads": 1,
+     "xnnpack": true, "seed": 0}
 
 Messages:
     {"stage": ..., "file": ...} says what is being done, so that a crash has a name.
@@ -19,16 +17,16 @@ Messages:
 
 from __future__ import annotations
 
-import base64
 import gc
 import json
 import math
 import os
 import sys
 import time
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from tfcompress.benchmark.runners import LiteRunner, Runner, load
+if TYPE_CHECKING:
+    import numpy as np
 
 WARMUP_RUNS = 3
 WARMUP_SECONDS = 0.1
@@ -41,10 +39,6 @@ MAX_BLOCK_RUNS = 10
 MIN_ROUNDS = 20
 # Where `min_seconds` asks for more rounds than `runs` does: a 1 us model would do 50,000 in 1 s.
 MAX_EXTRA_ROUNDS = 2000
-# A matrix product of this size fits a core's caches and still keeps its multipliers busy.
-PEAK_SIZE = 512
-# What isn't freed before the process ends: a backend's clean-up may crash.
-ALIVE: list[Runner] = []
 
 
 class Reporter:
@@ -91,9 +85,43 @@ def rotated(count: int, by: int) -> list[int]:
     return [(index + by) % count for index in range(count)]
 
 
-def loaded(path: str, request: dict[str, Any]) -> Runner:
-    """The file on the request's backend."""
-    return load(path, request["backend"], threads=request["threads"])
+def filling(details: dict[str, Any], seed: int) -> np.ndarray:
+    """A fixed input for one tensor: standard normal if float, uniform if 8-bit, else zeros.
+
+    Wider integers are mostly indices, for which a random number may be out of range.
+    """
+    import numpy as np
+
+    shape, dtype = tuple(details["shape"]), np.dtype(details["dtype"])
+    random = np.random.default_rng(seed)
+    if np.issubdtype(dtype, np.floating):
+        return random.standard_normal(shape).astype(dtype)
+    if dtype in (np.int8, np.uint8):
+        limits = np.iinfo(dtype)
+        return random.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+    return np.zeros(shape, dtype)
+
+
+def loaded(path: str, request: dict[str, Any]) -> Any:
+    """An interpreter with its tensors allocated."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        path,
+        num_threads=request["threads"],
+        experimental_op_resolver_type=OpResolverType.AUTO
+        if request["xnnpack"]
+        else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def fed(interpreter: Any, seed: int) -> Any:
+    """The interpreter with fixed values in its inputs, which stay there from run to run."""
+    for number, details in enumerate(interpreter.get_input_details()):
+        interpreter.set_tensor(details["index"], filling(details, seed + number))
+    return interpreter
 
 
 def measure_latency(request: dict[str, Any], report: Reporter) -> dict[str, Any]:
@@ -101,8 +129,7 @@ def measure_latency(request: dict[str, Any], report: Reporter) -> dict[str, Any]
 
     Returns:
         `loads_ns` and `firsts_ns`: per file, the times of its loads and of the first runs after
-        them; `warmups_ns`: per file, the runs before the rounds; `rounds_ns`: per round, per file,
-        the times of its runs; `block_runs`.
+        them; `rounds_ns`: per round, per file, the times of its runs; `block_runs`.
     """
     paths = request["paths"]
     clock = time.perf_counter_ns
@@ -112,32 +139,30 @@ def measure_latency(request: dict[str, Any], report: Reporter) -> dict[str, Any]
         for index in rotated(len(paths), trial):
             report.stage("load", paths[index])
             start = clock()
-            runner = loaded(paths[index], request)
+            interpreter = loaded(paths[index], request)
             load_ns = clock() - start
-            runner.feed(request["seed"])
+            fed(interpreter, request["seed"])
             report.stage("first run", paths[index])
             start = clock()
-            runner.invoke()
+            interpreter.invoke()
             first_ns = clock() - start
             # Freed before the next one: which memory is at hand changes a load's time fivefold.
-            del runner
+            del interpreter
             # The first time of all isn't kept: whichever file came first would pay for the page
             # cache and for the library's own start.
             if trial > 0:
                 loads_ns[index].append(load_ns)
                 firsts_ns[index].append(first_ns)
 
-    runners, warmups_ns = [], []
+    interpreters, warm_s = [], []
     for path in paths:
         report.stage("load", path)
-        runner = loaded(path, request)
-        runner.feed(request["seed"])
+        interpreters.append(fed(loaded(path, request), request["seed"]))
         report.stage("warm-up", path)
-        warmups_ns.append(_warmed_up(runner))
-        runners.append(runner)
+        warm_s.append(_warmed_up(interpreters[-1]))
 
-    report.stage("timed runs", paths[0] if len(paths) == 1 else None)
-    block = block_runs(min(map(min, warmups_ns)) / 1e9, request["runs"])
+    report.stage("timed runs")
+    block = block_runs(min(warm_s), request["runs"])
     wanted_rounds = math.ceil(request["runs"] / block)
     rounds_ns: list[list[list[int]]] = []
     gc.collect()
@@ -146,7 +171,7 @@ def measure_latency(request: dict[str, Any], report: Reporter) -> dict[str, Any]
     while True:
         times: list[list[int]] = [[] for _ in paths]
         for index in rotated(len(paths), len(rounds_ns)):
-            invoke = runners[index].invoke
+            invoke = interpreters[index].invoke
             # Once untimed after each change of file: the caches held the other file's weights.
             invoke()
             for _ in range(block):
@@ -164,94 +189,32 @@ def measure_latency(request: dict[str, Any], report: Reporter) -> dict[str, Any]
     return {
         "loads_ns": loads_ns,
         "firsts_ns": firsts_ns,
-        "warmups_ns": warmups_ns,
         "rounds_ns": rounds_ns,
         "block_runs": block,
     }
 
 
-def _warmed_up(runner: Runner) -> list[int]:
-    """Runs until nothing is new any more; returns each run's nanoseconds."""
-    times_ns: list[int] = []
-    began = time.perf_counter()
-    while len(times_ns) < WARMUP_RUNS or time.perf_counter() - began < WARMUP_SECONDS:
-        start = time.perf_counter_ns()
-        runner.invoke()
-        times_ns.append(time.perf_counter_ns() - start)
-    return times_ns
+def _warmed_up(interpreter: Any) -> float:
+    """Runs until nothing is new any more; returns the fastest run's seconds."""
+    fastest, runs, began = math.inf, 0, time.perf_counter()
+    while runs < WARMUP_RUNS or time.perf_counter() - began < WARMUP_SECONDS:
+        start = time.perf_counter()
+        interpreter.invoke()
+        fastest = min(fastest, time.perf_counter() - start)
+        runs += 1
+    return fastest
 
 
-def probe(request: dict[str, Any], report: Reporter) -> dict[str, Any]:
-    """Loads one file and runs it once.
-
-    Returns:
-        `peak_memory_bytes` and, if asked for, `outputs`: per output its `place` in the file,
-        `dtype`, `shape`, `data` (base64) and `quantization` (scale and zero point, or None).
-    """
-    (path,) = request["paths"]
-    report.stage("load", path)
-    runner = loaded(path, request)
-    ALIVE.append(runner)
-    runner.feed(request["seed"])
-    report.stage("first run", path)
-    runner.invoke()
-    # Before the outputs are copied: the copies aren't the file's.
-    answer: dict[str, Any] = {"peak_memory_bytes": peak_memory_bytes()}
-    if request["outputs"]:
-        report.stage("outputs", path)
-        scales = runner.scales() if isinstance(runner, LiteRunner) else {}
-        answer["outputs"] = [
-            {
-                "place": place,
-                "dtype": values.dtype.name,
-                "shape": list(values.shape),
-                "data": base64.b64encode(values.tobytes()).decode("ascii"),
-                "quantization": [float(scale) for scale in scales[place]]
-                if place in scales
-                else None,
-            }
-            for place, values in runner.outputs().items()
-        ]
-    return answer
-
-
-def taken(request: dict[str, Any], report: Reporter) -> dict[str, Any]:
-    """Loads one file with a delegate and without XNNPACK, and counts what the delegate took."""
-    (path,) = request["paths"]
-    report.stage("load", path)
-    runner = LiteRunner(path, request["backend"], threads=request["threads"], alone=True)
-    ALIVE.append(runner)
-    return {"taken_ops": runner.taken_ops(request["own_ops"])}
-
-
-def baseline(_: dict[str, Any], __: Reporter) -> dict[str, Any]:
-    """Imports the runtime and asks for the peak."""
+def measure_memory(request: dict[str, Any], report: Reporter) -> dict[str, Any]:
+    """Loads one file and runs it once, or only imports the runtime; then asks for the peak."""
     import ai_edge_litert.interpreter  # noqa: F401  its memory is part of the baseline
 
+    for path in request["paths"][:1]:
+        report.stage("load", path)
+        interpreter = fed(loaded(path, request), request["seed"])
+        report.stage("first run", path)
+        interpreter.invoke()
     return {"peak_memory_bytes": peak_memory_bytes()}
-
-
-def peak(request: dict[str, Any], _: Reporter) -> dict[str, Any]:
-    """The fastest of many float32 matrix products, in multiply-accumulates per second."""
-    import numpy as np
-
-    a = np.random.default_rng(0).standard_normal((PEAK_SIZE, PEAK_SIZE)).astype(np.float32)
-    b, result = a.T.copy(), np.empty_like(a)
-    fastest_ns, began = math.inf, time.perf_counter()
-    while time.perf_counter() - began < request["seconds"]:
-        start = time.perf_counter_ns()
-        np.matmul(a, b, out=result)
-        fastest_ns = min(fastest_ns, time.perf_counter_ns() - start)
-    return {"macs_per_s": PEAK_SIZE**3 / fastest_ns * 1e9}
-
-
-def profile(request: dict[str, Any], report: Reporter) -> dict[str, Any]:
-    """The times of one file's ops, as `tfcompress.benchmark.profiler.op_times` gives them."""
-    from tfcompress.benchmark import profiler
-
-    (path,) = request["paths"]
-    report.stage("profile", path)
-    return profiler.op_times(path, request)
 
 
 def peak_memory_bytes() -> int | None:
@@ -276,16 +239,6 @@ def peak_memory_bytes() -> int | None:
     return None
 
 
-TASKS = {
-    "latency": measure_latency,
-    "probe": probe,
-    "taken": taken,
-    "baseline": baseline,
-    "peak": peak,
-    "profile": profile,
-}
-
-
 def main() -> int:
     """Answers the request on stdin; 0 if it was answered, 1 if a file failed."""
     # Native libraries may print to stdout: the messages get a descriptor of their own, and
@@ -293,9 +246,10 @@ def main() -> int:
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     report = Reporter(stream)
+    tasks = {"latency": measure_latency, "memory": measure_memory}
     request = json.load(sys.stdin)
     try:
-        report.answer(TASKS[request["task"]](request, report))
+        report.answer(tasks[request["task"]](request, report))
     except Exception as error:
         report.error(" ".join(f"{type(error).__name__}: {error}".split()))
         return 1
@@ -303,7 +257,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    sys.stderr.flush()
-    # Not by Python's own way out: a backend's clean-up may crash or hang, and the answer is given.
-    os._exit(status)
+    sys.exit(main())
