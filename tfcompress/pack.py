@@ -1,0 +1,77 @@
+"""The command `python -m tfcompress.pack`: a `.tflite` file into a container, and out of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from tfcompress.config import InputError, require
+from tfcompress.runtime import container
+
+USAGE = """Packs a .tflite file losslessly, or unpacks it.
+
+  python -m tfcompress.pack model.tflite model.tfz
+  python -m tfcompress.pack --unpack model.tfz model.tflite
+
+Zeros and shared values, as pruning and clustering leave them, make the container small; the file
+that comes out is the one that went in, bit by bit. Exit status: 0 done, 2 bad usage or a bad file.
+
+Flags:"""
+
+
+def parser() -> flags.FlagValues:
+    """The command's flags, apart from absl's global ones."""
+    values = flags.FlagValues()
+    flags.DEFINE_boolean("unpack", False, "the first file is the container", flag_values=values)
+    flags.DEFINE_string(
+        "coder", "best", f"one of {', '.join(container.CODERS)} (default best)", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "max_bytes",
+        container.MAX_BYTES,
+        "with --unpack, refuse to unpack more (default 2 GiB)",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
+    return values
+
+
+def run(argv: Sequence[str]) -> None:
+    """Parses, packs or unpacks, prints both sizes.
+
+    Raises:
+        InputError: bad usage or a bad file.
+    """
+    values = parser()
+    try:
+        paths = values(list(argv))[1:]
+    except flags.Error as error:
+        raise InputError(f"{error}; see --help") from error
+    if values.help:
+        names = ("unpack", "coder", "max_bytes")
+        print("\n".join([USAGE, *(f"  --{name}: {values[name].help}" for name in names)]))
+        return
+    require(len(paths) == 2, f"give a file to read and one to write; got {len(paths)}; see --help")
+    source, target = paths
+    if values.unpack:
+        size = container.unpack(source, target, max_bytes=values.max_bytes)
+        print(f"{target}: {size:,} bytes, with the SHA-256 of the file that was packed")
+    else:
+        before, after = container.pack(source, target, coder=values.coder)
+        print(f"{target}: {after:,} bytes of {before:,}, {before / after:.2f} times smaller")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    try:
+        run(sys.argv if argv is None else argv)
+    except InputError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
