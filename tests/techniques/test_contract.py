@@ -39,6 +39,8 @@ PARAMETERS = {
     "bwn": PLAIN,
     "cp": CP,
     "cluster": PLAIN,
+    # Batch normalisation is folded in the second round only.
+    "deep_compression": PLAIN,
     "dynamic": PLAIN,
     "float16": PLAIN,
     "hashed": HASHED,

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfcompress.bridge import train
 from tfcompress.bridge.legacy import tfmot
+from tfcompress.bridge.nearest import nearest_by_search
 from tfcompress.bridge.to_keras import copy_back
 from tfcompress.bridge.wrappers import kernel, wrapped
 from tfcompress.config import Training
@@ -76,9 +77,10 @@ def cluster(
             cluster_per_channel=per_channel,
         )
 
-    trainee = wrapped(model, {name: wrapper(count) for name, count in clusters.items()})
-    rows = train.fit(trainee, data, training, softmax=ends_in_softmax(model), **how)
-    return copy_back(clustering.strip_clustering(trainee), model), rows
+    with nearest_by_search():
+        trainee = wrapped(model, {name: wrapper(count) for name, count in clusters.items()})
+        rows = train.fit(trainee, data, training, softmax=ends_in_softmax(model), **how)
+        return copy_back(clustering.strip_clustering(trainee), model), rows
 
 
 def values(model: keras.Model, names: Mapping[str, Any]) -> dict[str, int]:

@@ -1,0 +1,165 @@
+"""Deep Compression: prune, share the values that are left, code what that leaves.
+
+The first two are trained here, by `prune` and `cluster`. The third takes nothing from the accuracy
+and is every run's: `compressed.tfz` beside `compressed.tflite`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import math
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from tfcompress.config import Training, one_of, require
+from tfcompress.data.dataset import Dataset
+from tfcompress.techniques import _weights, cluster, prune
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, taught
+from tfcompress.techniques.cluster import Centroids, ClusterOptions
+from tfcompress.techniques.prune import PruneOptions
+from tfcompress.training.loop import Row
+
+# Values are shared in half of the epochs that pruning took, at a tenth of its learning rate.
+_TUNING_EPOCHS, _TUNING_RATE = 0.5, 0.1
+_MOST_BITS = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeepCompressionOptions:
+    """Zeros and shared values; defaults are the paper's for AlexNet (table 4 and section 5).
+
+    Attributes:
+        conv_sparsity: share of zeros in each convolution; the paper keeps 35 to 38% of the weights
+            from the second on.
+        dense_sparsity: share of zeros in each dense layer; the paper keeps 9% in the hidden ones.
+        final_sparsity: one share for all layers, in place of both.
+        conv_bits: of a shared value's index in convolutions: 8 are 256 values, zero among them.
+        dense_bits: likewise in dense layers: 5 are 32 values.
+        centroids: where the shared values begin: evenly spaced (the paper's choice, section 3.2),
+            or another of `cluster`.
+        sparsities: share of zeros by layer name or pattern, as in `conv1:0.16,logits:0.75`, which
+            are the paper's for the first and last layer.
+        bits: by layer name or pattern, as in `logits:8`.
+        leave: names or patterns of layers that stay as they are.
+    """
+
+    conv_sparsity: float = 0.65
+    dense_sparsity: float = 0.91
+    final_sparsity: float | None = None
+    conv_bits: int = 8
+    dense_bits: int = 5
+    centroids: Centroids = "linear"
+    sparsities: tuple[str, ...] = ()
+    bits: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses shares and bits that no layer can have."""
+        for name in ("conv_sparsity", "dense_sparsity", "final_sparsity"):
+            value = getattr(self, name)
+            require(
+                value is None or 0 < value < 1,
+                f"option {name} must be a share of zeros in (0, 1); got {value}",
+            )
+        for name in ("conv_bits", "dense_bits"):
+            _check_bits(f"option {name}", getattr(self, name))
+        one_of("option centroids", self.centroids, get_args(Centroids))
+
+
+def _check_bits(what: str, value: int) -> None:
+    require(1 <= value <= _MOST_BITS, f"{what} must be 1 to {_MOST_BITS}; got {value}")
+
+
+def _rounds(candidate: Candidate, options: DeepCompressionOptions) -> tuple[PruneOptions, Any]:
+    """The options of both rounds, each layer by its name.
+
+    Raises:
+        InputError: a pattern fits no layer, or no layer is left.
+    """
+    chosen = _weights.choose(candidate.model, options.leave, "compressed")
+    bits = {}
+    for name, text in _weights.overrides(options.bits, chosen.names).items():
+        require(text.isdecimal(), f"option bits: {name} takes a whole number; got '{text}'")
+        _check_bits(f"option bits: those of {name}", int(text))
+        bits[name] = int(text)
+    shares, counts = [], []
+    for name in chosen.names:
+        dense = chosen.kinds[name] == "Dense"
+        share = options.dense_sparsity if dense else options.conv_sparsity
+        pattern = glob.escape(name)
+        shares.append(f"{pattern}:{options.final_sparsity or share}")
+        its_bits = bits.get(name, options.dense_bits if dense else options.conv_bits)
+        counts.append(f"{pattern}:{2**its_bits}")
+    pruning = PruneOptions(
+        # Each layer has its own share; they start at half of the weights, as `prune` does.
+        initial_sparsity=0.5,
+        final_sparsity=0.5,
+        layers=(*shares, *options.sparsities),
+        leave=options.leave,
+    )
+    sharing = ClusterOptions(
+        centroids=options.centroids,
+        preserve_sparsity=True,
+        layers=tuple(counts),
+        leave=tuple(glob.escape(line.name) for line in chosen.kept),
+    )
+    return pruning, sharing
+
+
+def _course(
+    candidate: Candidate, options: DeepCompressionOptions, settings: Training
+) -> Sequence[tuple[Any, Training]]:
+    """Pruned and trained, then shared and trained."""
+    pruning, sharing = _rounds(candidate, options)
+    tuning = dataclasses.replace(
+        settings,
+        epochs=math.ceil(settings.epochs * _TUNING_EPOCHS),
+        learning_rate=settings.learning_rate * _TUNING_RATE,
+    )
+    return [(pruning, settings), (sharing, tuning)]
+
+
+def _transform(candidate: Candidate, options: Any) -> Candidate:
+    """Of one round; with the technique's own options that of the first."""
+    if isinstance(options, ClusterOptions):
+        from tfcompress.bridge.fold import fold
+
+        # Behind the sharing it would scale each filter's values apart.
+        model, gone = fold(candidate.model)
+        lines = [
+            LayerLine(name, "BatchNormalization", "folded", f"into {into}, to share its values")
+            for name, into in gone.items()
+        ]
+        return cluster.TECHNIQUE.transform(candidate.then(model, *lines), options)
+    if isinstance(options, DeepCompressionOptions):
+        options = _rounds(candidate, options)[0]
+    return prune.TECHNIQUE.transform(candidate, options)
+
+
+def _fit(
+    candidate: Candidate, options: Any, data: Dataset, settings: Training, **how: Any
+) -> tuple[Candidate, list[Row]]:
+    """Of one round, as `_transform`."""
+    if isinstance(options, ClusterOptions):
+        return cluster.TECHNIQUE.fit(candidate, options, data, settings, **how)
+    if isinstance(options, DeepCompressionOptions):
+        options = _rounds(candidate, options)[0]
+    return prune.TECHNIQUE.fit(candidate, options, data, settings, **how)
+
+
+TECHNIQUE = Technique(
+    name="deep_compression",
+    summary="pruned, then shared values, both trained; compressed.tfz holds the file coded",
+    reference="Han, Mao, Dally 2016, arXiv:1510.00149",
+    options=DeepCompressionOptions,
+    start=Start.TRAINED,
+    transform=_transform,
+    check=_transform,
+    training=taught(epochs=10, learning_rate=1e-3),
+    storage="float32",
+    fit=_fit,
+    course=_course,
+    leaves=frozenset({"sparsity", "clusters"}),
+    keeps=frozenset(),
+)
