@@ -331,7 +331,9 @@ def _notes(job: Plan, images: Dataset, histories: dict[str, list[dict[str, float
 def _lines(candidate: Candidate, file: Exported) -> list[techniques.LayerLine]:
     """The candidate's lines, with what the export decided."""
     lines = [
-        dataclasses.replace(line, reason=file.kept[line.name]) if line.name in file.kept else line
+        dataclasses.replace(line, reason=f"{line.reason}; {file.kept[line.name]}")
+        if line.name in file.kept
+        else line
         for line in candidate.layers
     ]
     told = {line.name for line in lines}

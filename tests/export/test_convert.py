@@ -122,7 +122,7 @@ def test_quantizes_the_named_ops_alone(float_path, tmp_path):
     of = read(float_path)
     chosen = convert.ops_to_quantize(of, convert.product_weights(float_path), "binary")[1:2]
     path = tmp_path / "q.tflite"
-    convert.quantized_file(float_path, path, chosen)
+    convert.quantized_file(float_path, path, dict.fromkeys(chosen, 8))
     int8 = [op for op in read(path).ops if op.macs and op.inputs[1].dtype == "int8"]
     assert [op.inputs[1].shape for op in int8] == [(12, 3, 2, 12)]  # the layer "same"
     images = real_images(10)
@@ -132,7 +132,7 @@ def test_quantizes_the_named_ops_alone(float_path, tmp_path):
 
 def test_quantizing_nothing_is_refused(float_path, tmp_path):
     with pytest.raises(InputError, match="no layer to quantise"):
-        convert.quantized_file(float_path, tmp_path / "q.tflite", [])
+        convert.quantized_file(float_path, tmp_path / "q.tflite", {})
 
 
 def test_a_float_layer_that_happens_to_be_of_one_magnitude_stays_float(tmp_path):

@@ -11,7 +11,7 @@ def test_each_is_complete(name):
     assert storage.name == name
     assert storage.summary
     assert storage.activations in ("signed", "unit")
-    assert storage.quantize in ("none", "half", "all", "static")
+    assert storage.quantize in ("none", "bits", "half", "all", "static")
     assert 0 < storage.max_abs <= 0.1 or 0 < storage.max_relative_rms <= 0.5
     assert 0.7 < storage.min_agreement <= 1
 
@@ -19,6 +19,7 @@ def test_each_is_complete(name):
 def test_int8_is_what_the_network_needs():
     assert storage_of("int8") is STORAGES["int8"]
     assert storage_of("int8", binary_inputs=True).quantize == "binary"
+    assert storage_of("int2", binary_inputs=True).weight_bits == 2
     assert storage_of("int8", fake_quantized=True).quantize == "trained"
     assert storage_of("float16", binary_inputs=True) is STORAGES["float16"]
 

@@ -54,20 +54,21 @@ def write(surgery: Surgery) -> dict[str, str]:
     before: list[Any] = []
     kept: dict[str, str] = {}
     for op in surgery.ops():
-        if surgery.name(op) not in ("CONV_2D", "FULLY_CONNECTED"):
+        if surgery.name(op) not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
             continue
         kernel = surgery.values(op.inputs[1])
         if kernel is None:
             continue
         why = None if one_magnitude(kernel) else "its weights aren't one magnitude a filter"
-        if why is None and surgery.name(op) == "CONV_2D":
-            why = im2col.why_not(surgery, op)
+        why = why or im2col.why_not(surgery, op)
         if why:
             kept[surgery.text(op.outputs[0])] = why
             continue
         if table is None:
             table = _table(surgery, before)
-        _replace(surgery, op, kernel, table, before)
+        rows = [kernel] if kernel.ndim == 2 else list(kernel.transpose(1, 0, 2, 3))
+        unpacked = [_weights(surgery, row.reshape(len(row), -1), table, before) for row in rows]
+        im2col.with_weights(surgery, op, unpacked.__getitem__)
     surgery.first(before)
     return kept
 
@@ -105,29 +106,3 @@ def _weights(surgery: Surgery, matrix: np.ndarray, table: int, ops: list[Any]) -
     size = np.abs(matrix).max(1)
     values = surgery.constant(np.stack([-size, size], 1))
     return surgery.then("GATHER", [values, x], matrix.shape, "float32", ops, axis=1, batchDims=1)
-
-
-def _replace(surgery: Surgery, op: Any, kernel: np.ndarray, table: int, before: list[Any]) -> None:
-    """Another product in an op's place, whose weights are unpacked before all other ops.
-
-    Convolutions become BATCH_MATMUL, whose right side XNNPACK takes at run time, where CONV_2D and
-    FULLY_CONNECTED with such weights fall to the runtime's slower kernels. For one row of inputs
-    these are the faster ones: they don't repack the weights (1024x1024: 1.4 against 6 times the
-    constant weights' time).
-    """
-    bias = int(op.inputs[2]) if len(op.inputs) > 2 else -1
-    if surgery.name(op) == "FULLY_CONNECTED":
-        op.inputs = [op.inputs[0], _weights(surgery, kernel, table, before), *op.inputs[2:]]
-        return
-    ops: list[Any] = []
-
-    def product(strip: int, matrix: np.ndarray, first: bool) -> int:
-        weights = _weights(surgery, matrix, table, before)
-        shape = (surgery.shape(strip)[0], len(matrix))
-        y = surgery.then("BATCH_MATMUL", [strip, weights], shape, "float32", ops, adjY=True)
-        if first and bias >= 0:
-            y = surgery.then("ADD", [y, bias], shape, "float32", ops)
-        return y
-
-    im2col.convolution(surgery, op, ops, product)
-    surgery.replace(op, ops)

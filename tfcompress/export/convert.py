@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 
 from tfcompress.config import InputError
+from tfcompress.export.bits import one_magnitude
 from tfcompress.export.finish import finish
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional
@@ -56,22 +58,33 @@ def float_file(model: keras.Model, path: Path, **converter: Any) -> None:
         )
 
 
-def quantized_file(float_path: Path, path: Path, outputs: list[str]) -> None:
-    """Gives the ops with these output tensors 8-bit weights with one scale a filter.
+def quantized_file(float_path: Path, path: Path, bits: Mapping[str, int]) -> None:
+    """Gives the ops with these output tensors weights of 8, 4 or 2 bits, one scale a filter.
 
     Their float activations are quantised by the runtime, with a scale for each image. Values of
     exactly 0 and 1 are held without error by that.
+
+    Args:
+        float_path: of the float file.
+        path: of the new file.
+        bits: by output name; fewer than 8 for FULLY_CONNECTED alone.
 
     Raises:
         InputError: no op is named.
     """
     from ai_edge_quantizer import quantizer, recipe
 
-    if not outputs:
+    if not bits:
         raise InputError("no layer to quantise")
-    dynamic = recipe.dynamic_wi8_afp32()
+    recipes = {
+        8: recipe.dynamic_wi8_afp32(),
+        4: recipe.dynamic_wi4_afp32(),
+        2: recipe.dynamic_wi2c_afp32(),
+    }
     rules = [
-        {**rule, "regex": f"^{re.escape(name)};?$"} for name in sorted(outputs) for rule in dynamic
+        {**rule, "regex": f"^{re.escape(name)};?$"}
+        for name, count in sorted(bits.items())
+        for rule in recipes[count]
     ]
     with quiet():
         result = quantizer.Quantizer(str(float_path), rules).quantize()
@@ -103,15 +116,9 @@ def ops_to_quantize(content: FileContent, weights: dict[str, np.ndarray], which:
     for op in content.ops:
         if op.name not in PRODUCTS or op.inputs[1] is None or not op.inputs[1].constant:
             continue
-        if which == "all" or (bits(op.inputs[0]) and _one_magnitude(weights[op.inputs[1].name])):
+        if which == "all" or (bits(op.inputs[0]) and one_magnitude(weights[op.inputs[1].name])):
             chosen.append(op.outputs[0].name)
     return chosen
-
-
-def _one_magnitude(kernel: np.ndarray) -> bool:
-    """Whether all weights of each filter (the first axis, as TFLite has it) are +-c."""
-    size = np.abs(kernel.reshape(len(kernel), -1))
-    return bool(np.all(size.max(1) - size.min(1) <= 1e-6 * size.max(1)))
 
 
 def product_weights(path: Path) -> dict[str, np.ndarray]:

@@ -13,11 +13,13 @@ import numpy as np
 from tfcompress.config import require
 from tfcompress.export import ties
 from tfcompress.export.convert import PRODUCTS
+from tfcompress.export.per_layer import differences
 from tfcompress.export.storage import Storage
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional
-from tfcompress.runtime import LiteModel
+from tfcompress.runtime import LiteModel, rules
 from tfcompress.runtime.content import FileContent, Op
+from tfcompress.runtime.process import Cost, ProcessError, cost
 
 
 class ExportError(RuntimeError):
@@ -50,24 +52,20 @@ class Parity:
         return dataclasses.asdict(self)
 
 
-def audit(content: FileContent, storage: Storage) -> None:
+def audit(content: FileContent, storage: Storage, io: str = "int8") -> None:
     """Refuses what a phone's runtime can't run or gets wrong.
 
+    Args:
+        content: of the file.
+        storage: how it is meant to be.
+        io: what goes in and out of a file that computes in integers.
+
     Raises:
-        ExportError: a custom or Flex op, 2-bit convolution weights, a dynamic size, or products
-            left in another type than the storage says.
+        ExportError: what `rules.never` finds, a dynamic size, or products left in another type
+            than the storage says.
     """
-    problems = []
+    problems = [str(doubt) for doubt in rules.never(content)]
     for op in content.ops:
-        types = {tensor.dtype for tensor in op.inputs if tensor and tensor.constant}
-        if op.name.startswith("CUSTOM:"):
-            problems.append(f"{op.name} isn't a built-in op")
-        if op.name == "CONV_2D" and "int2" in types:
-            problems.append("CONV_2D with 2-bit weights crashes the interpreter")
-        if op.name == "BATCH_MATMUL" and any(
-            t and not t.constant and t.dtype == "int8" for t in op.inputs[1:2]
-        ):
-            problems.append("BATCH_MATMUL with an int8 right side that isn't constant is wrong")
         if storage.quantize == "all" and op.name in PRODUCTS and "float32" in _weights_types(op):
             problems.append(f"{op.name} '{op.outputs[0].name}' kept float32 weights")
     kinds = {
@@ -77,21 +75,35 @@ def audit(content: FileContent, storage: Storage) -> None:
         for weights in op.inputs[1:2]
         if weights is not None
     }
-    if storage.quantize in ("none", "half") and kinds - {"float32"}:
+    if storage.quantize in ("none", "bits", "half") and kinds - {"float32"}:
         problems.append(f"weights of types {sorted(kinds)} in a {storage.name} file")
     if storage.quantize == "half" and "float16" not in content.weight_bytes:
         problems.append("no 16-bit weights in the file")
-    if storage.quantize not in ("none", "half") and not kinds & {"int8", "int4"}:
+    if storage.quantize not in ("none", "bits", "half") and not kinds & {"int8", "int4", "int2"}:
         problems.append("no integer weights in the file")
     if storage.integer:
         for tensor in (*content.inputs, *content.outputs):
-            if tensor.dtype != "int8":
-                problems.append(f"'{tensor.name}' goes in or out as {tensor.dtype}, not int8")
+            if tensor.dtype != io:
+                problems.append(f"'{tensor.name}' goes in or out as {tensor.dtype}, not {io}")
     for tensor in content.inputs:
         if not tensor.shape or tensor.shape[0] != 1:
             problems.append(f"input '{tensor.name}' has the shape {tensor.shape}, not a batch of 1")
     if problems:
         raise ExportError(f"the file failed its audit: {'; '.join(problems)}")
+
+
+def trial(path: Path) -> Cost:
+    """Loads a file and runs it once in a fresh process, before it may harm this one.
+
+    Raises:
+        ExportError: the interpreter can't load or run it, or crashes.
+    """
+    try:
+        return cost(path)
+    except ProcessError as error:
+        raise ExportError(
+            f"the file doesn't run (at {error.last.get('stage', 'start')}): {error.cause}"
+        ) from error
 
 
 def _weights_types(op: Op) -> set[str]:
@@ -129,6 +141,7 @@ def check_parity(
     images: np.ndarray,
     storage: Storage,
     errors: Mapping[str, float] | None = None,
+    lowered: keras.Model | None = None,
 ) -> Parity:
     """Compares a file with the Keras model that it came from, on real images.
 
@@ -140,7 +153,8 @@ def check_parity(
         path: the `.tflite`.
         images: float32 (images, height, width, channels), normalised.
         storage: whose tolerances apply.
-        errors: of `damage.errors`, to name the layer where most of the difference arises.
+        errors: of `damage.errors`, to name the layer whose output differs most.
+        lowered: the model as it was converted, to find that layer where there are no errors.
 
     Raises:
         ExportError: the difference is larger than the storage's tolerance.
@@ -158,7 +172,7 @@ def check_parity(
     difference = np.abs(got - expected).max(axis=1)
     off = np.flatnonzero(difference > storage.max_abs * largest)
     turned = off[:0]
-    if 0 < len(off) <= len(images) // 2 and storage.quantize in ("none", "binary"):
+    if 0 < len(off) <= len(images) // 2 and storage.quantize in ("none", "bits", "binary"):
         turned = off[ties.explained(model, path, images[off])]
         expected, got = np.delete(expected, turned, 0), np.delete(got, turned, 0)
     parity = compare(expected, got, len(turned))
@@ -170,6 +184,8 @@ def check_parity(
         or agreement < storage.min_agreement
         or parity.relative_rms > storage.max_relative_rms
     ):
+        if not errors and lowered is not None:
+            errors = differences(lowered, path, images)
         raise ExportError(_differs(parity, largest, agreement, storage, errors or {}))
     return parity
 

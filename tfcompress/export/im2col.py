@@ -22,13 +22,19 @@ from tfcompress.export.surgery import Surgery
 
 _SAME = 0  # Of the schema's Padding.
 
-# From a strip (rows, inputs), the weights (filters, inputs) that it meets, and whether the bias is
-# to be added: the product (rows, filters).
-Product = Callable[[int, np.ndarray, bool], int]
+# From a strip (rows, inputs) and the filter's row that it meets: the product (rows, filters). Row 0
+# brings the bias.
+Product = Callable[[int, int], int]
+# From a row of the filters: the tensor (filters, inputs) of its weights.
+Weights = Callable[[int], int]
 
 
 def why_not(surgery: Surgery, op: Any) -> str | None:
-    """Why a CONV_2D isn't written as products, or None if it can be."""
+    """Why an op isn't written as products of matrices, or None if it can be."""
+    if surgery.name(op) == "FULLY_CONNECTED":
+        return None
+    if surgery.name(op) == "DEPTHWISE_CONV_2D":
+        return "a depthwise convolution isn't a product of matrices"
     channels, taken = surgery.shape(op.inputs[0])[-1], surgery.shape(op.inputs[1])[-1]
     if channels != taken:
         return f"its {channels // taken} groups would be as many products"
@@ -40,26 +46,74 @@ def convolution(surgery: Surgery, op: Any, ops: list[Any], product: Product) -> 
 
     Args:
         surgery: the file.
-        op: a CONV_2D without groups and with constant float weights.
+        op: a CONV_2D without groups.
         ops: where the new ops are put; the last one writes the convolution's output.
-        product: puts one product there; with the bias for one strip of all.
+        product: puts one product there, with the bias for row 0.
     """
-    kernel = surgery.values(op.inputs[1])
-    assert kernel is not None
     out = int(op.outputs[0])
     shape = surgery.shape(out)
     flat = (math.prod(shape[:3]), shape[3])
+    strips = _strips(surgery, op, ops)
     total = -1
-    for row, strip in enumerate(_strips(surgery, op, ops)):
-        y = product(strip, kernel[:, row].reshape(len(kernel), -1), row == 0)
+    for row, strip in enumerate(strips):
+        y = product(strip, row)
         total = y if row == 0 else surgery.then("ADD", [y, total], flat, "float32", ops)
     act = int(op.builtinOptions.fusedActivationFunction)
     if act:  # Of the last addition, or of one with 0.
-        if len(kernel[0]) == 1:
+        if len(strips) == 1:
             zero = surgery.constant(np.zeros(1, np.float32))
             total = surgery.then("ADD", [total, zero], flat, "float32", ops)
         ops[-1].builtinOptions.fusedActivationFunction = act
     ops.append(surgery.reshape(total, shape, output=out))
+
+
+def with_weights(surgery: Surgery, op: Any, weights: Weights) -> None:
+    """Another product in an op's place, for weights that aren't constants of the file.
+
+    Convolutions become BATCH_MATMUL, whose right side XNNPACK takes at run time, where CONV_2D and
+    FULLY_CONNECTED with such weights fall to the runtime's slower kernels. For one row of inputs
+    these are the faster ones: they don't repack the weights (1024x1024: 1.4 against 6 times the
+    constant weights' time).
+
+    Args:
+        surgery: the file.
+        op: CONV_2D without groups, or FULLY_CONNECTED.
+        weights: called for each row of the filters in turn; with 0 for FULLY_CONNECTED.
+    """
+    bias = int(op.inputs[2]) if len(op.inputs) > 2 else -1
+    rows = math.prod(surgery.shape(op.outputs[0])[:-1])
+    if surgery.name(op) == "FULLY_CONNECTED" and rows == 1:
+        op.inputs = [op.inputs[0], weights(0), *op.inputs[2:]]
+        return
+    ops: list[Any] = []
+
+    def product(strip: int, row: int) -> int:
+        matrix = weights(row)
+        shape = (surgery.shape(strip)[0], surgery.shape(matrix)[0])
+        y = surgery.then("BATCH_MATMUL", [strip, matrix], shape, "float32", ops, adjY=True)
+        if row == 0 and bias >= 0:
+            y = surgery.then("ADD", [y, bias], shape, "float32", ops)
+        return y
+
+    if surgery.name(op) == "CONV_2D":
+        convolution(surgery, op, ops, product)
+    else:
+        _dense(surgery, op, ops, product)
+    surgery.replace(op, ops)
+
+
+def _dense(surgery: Surgery, op: Any, ops: list[Any], product: Product) -> None:
+    """A FULLY_CONNECTED of several rows of inputs as one product."""
+    out, x = int(op.outputs[0]), int(op.inputs[0])
+    shape = surgery.shape(x)
+    y = product(surgery.reshaped(x, (math.prod(shape[:-1]), shape[-1]), ops), 0)
+    act = int(op.builtinOptions.fusedActivationFunction)
+    if act:
+        zero = surgery.constant(np.zeros(1, np.float32))
+        y = surgery.then(
+            "ADD", [y, zero], surgery.shape(y), "float32", ops, fusedActivationFunction=act
+        )
+    ops.append(surgery.reshape(y, surgery.shape(out), output=out))
 
 
 def _strips(surgery: Surgery, op: Any, ops: list[Any]) -> list[int]:
@@ -71,36 +125,34 @@ def _strips(surgery: Surgery, op: Any, ops: list[Any]) -> list[int]:
     apart = (int(options.dilationHFactor), int(options.dilationWFactor))
     if options.padding == _SAME:
         x = _padded(surgery, x, (rows, columns), (high, wide), step, apart, ops)
-    tall, channels = surgery.shape(x)[1], surgery.shape(x)[3]
+    batch, tall, _, channels = surgery.shape(x)
+    down = 1
     if rows == 1:  # Rows that no filter meets needn't be copied.
         tall, down = high, step[0]
-    else:
-        down = 1
     parts = [
         _cut(surgery, x, (0, column * apart[1]), (tall, wide), (down, step[1]), ops)
         for column in range(columns)
     ]
-    inputs = columns * channels
+    x, inputs = parts[0], columns * channels
     if columns > 1:
-        x = surgery.then("CONCATENATION", parts, (1, tall, wide, inputs), "float32", ops, axis=3)
-    else:
-        x = parts[0]
+        shape = (batch, tall, wide, inputs)
+        x = surgery.then("CONCATENATION", parts, shape, "float32", ops, axis=3)
+    flat = (batch * high * wide, inputs)
     if rows == 1:
-        return [surgery.reshaped(x, (high * wide, inputs), ops)]
-    if step[0] == 1:
+        return [surgery.reshaped(x, flat, ops)]
+    if step[0] == 1 and batch == 1:  # A cut of whole rows is one run of memory.
         x = surgery.reshaped(x, (tall * wide, inputs), ops)
-        size = surgery.constant(np.array([high * wide, inputs], np.int32))
+        size = surgery.constant(np.array(flat, np.int32))
         begins = [np.array([row * apart[0] * wide, 0], np.int32) for row in range(rows)]
-        shape = (high * wide, inputs)
         return [
-            surgery.then("SLICE", [x, surgery.constant(begin), size], shape, "float32", ops)
+            surgery.then("SLICE", [x, surgery.constant(begin), size], flat, "float32", ops)
             for begin in begins
         ]
     cuts = [
         _cut(surgery, x, (row * apart[0], 0), (high, wide), (step[0], 1), ops)
         for row in range(rows)
     ]
-    return [surgery.reshaped(cut, (high * wide, inputs), ops) for cut in cuts]
+    return [surgery.reshaped(cut, flat, ops) for cut in cuts]
 
 
 def _padded(
@@ -113,7 +165,7 @@ def _padded(
     ops: list[Any],
 ) -> int:
     """Zeros around images, as many as TensorFlow's SAME has; fewer before than behind."""
-    _, *old, channels = surgery.shape(x)
+    batch, *old, channels = surgery.shape(x)
     around = [(0, 0)]
     for axis in range(2):
         reach = (size[axis] - 1) * step[axis] + (kernel[axis] - 1) * apart[axis] + 1
@@ -124,7 +176,7 @@ def _padded(
         return x
     new = [side + sum(pads) for side, pads in zip(old, around[1:3], strict=True)]
     pads = surgery.constant(np.array(around, np.int32))
-    return surgery.then("PAD", [x, pads], (1, *new, channels), "float32", ops)
+    return surgery.then("PAD", [x, pads], (batch, *new, channels), "float32", ops)
 
 
 def _cut(
@@ -137,14 +189,14 @@ def _cut(
 ) -> int:
     """So many rows and columns, each a step behind the last."""
     shape = surgery.shape(x)
-    want = (1, *size, shape[3])
+    want = (shape[0], *size, shape[3])
     if shape == want and step == (1, 1):
         return x
     first = surgery.constant(np.array([0, *begin, 0], np.int32))
     if step == (1, 1):
         inputs = [x, first, surgery.constant(np.array(want, np.int32))]
         return surgery.then("SLICE", inputs, want, "float32", ops)
-    end = [1, *(begin[i] + (size[i] - 1) * step[i] + 1 for i in range(2)), shape[3]]
+    end = [shape[0], *(begin[i] + (size[i] - 1) * step[i] + 1 for i in range(2)), shape[3]]
     inputs = [x, first, surgery.constant(np.array(end, np.int32)),
               surgery.constant(np.array([1, *step, 1], np.int32))]  # fmt: skip
     return surgery.then("STRIDED_SLICE", inputs, want, "float32", ops)

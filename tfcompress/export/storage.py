@@ -17,16 +17,17 @@ class Storage:
         name: the value of `--storage`.
         summary: one line for `--list`, with what it costs.
         activations: how binary inputs are written: `signed` (-1, +1) or `unit` (0, 1).
-        quantize: what is rounded: `none`, `half` (weights, to 16-bit floats), `binary` (8-bit
-            weights for products whose inputs are bits and whose weights are binary), `all` (8-bit
-            weights for every convolution and dense op), `static` (integer weights and activations,
-            with ranges taken from images) or `trained` (integer weights and activations, with
-            ranges from a training).
+        quantize: what is rounded: `none`, `bits` (nothing, but binary weights are packed), `half`
+            (weights, to 16-bit floats), `binary` (integer weights for products whose inputs are
+            bits and whose weights are binary), `all` (integer weights for every convolution and
+            dense op), `static` (integer weights and activations, with ranges taken from images) or
+            `trained` (integer weights and activations, with ranges from a training).
         max_abs: the largest difference of an output from Keras's that the parity check lets
             through, as a share of the largest output.
         min_agreement: the share of images whose label must be Keras's.
         max_relative_rms: what `Parity.relative_rms` may be.
-        weight_bits: of `static`: 8, or 4 for the ops of `convert.FOUR_BITS`.
+        weight_bits: of `static`: 8, or 4 for the ops of `convert.FOUR_BITS`; of `binary` and `all`:
+            8, or the fewest of `low_bits.choose`.
     """
 
     name: str
@@ -107,19 +108,60 @@ STORAGES = {
             max_abs=0.1,
             min_agreement=0.95,
         ),
+        Storage(
+            name="int4",
+            summary=(
+                "half a byte a weight of dense layers and convolutions where they aren't slower "
+                "than with floats, which the export measures; 1 byte elsewhere. Activations as in "
+                "dynamic; outputs differ by about 10%, those of binary layers not. Of a network "
+                "with binary inputs only the binary layers' weights, without error"
+            ),
+            activations="unit",
+            quantize="all",
+            max_abs=1.0,
+            min_agreement=0.75,
+            max_relative_rms=0.5,
+            weight_bits=4,
+        ),
+        Storage(
+            name="int2",
+            summary=(
+                "as int4, a quarter of a byte a binary or ternary weight and 1 byte any other; "
+                "only the newest runtimes (LiteRT 2.1) take it"
+            ),
+            activations="unit",
+            quantize="all",
+            max_abs=0.1,
+            min_agreement=0.95,
+            weight_bits=2,
+        ),
+        Storage(
+            name="1bit",
+            summary=(
+                "1 bit a binary weight, unpacked to floats once as the file is loaded, 4 bytes any "
+                "other; exact. 1.1 to 1.4 times as slow as float32, and no less memory"
+            ),
+            activations="signed",
+            quantize="bits",
+            max_abs=1e-5,
+            min_agreement=1.0,
+        ),
     )
 }
 
-# What `int8` is for a network with binary inputs. Calibrated integers before a sign would turn
-# many of them, so that everything else stays float; the binary activations are written as 0 and 1.
-BINARY = dataclasses.replace(
-    STORAGES["int8"],
-    quantize="binary",
-    activations="unit",
-    max_abs=1e-5,
-    min_agreement=1.0,
-    max_relative_rms=_NONE,
-)
+# What these are for a network with binary inputs. Integers before a sign would turn many of them,
+# so that everything else stays float; the binary activations are written as 0 and 1.
+BINARY = {
+    name: dataclasses.replace(
+        STORAGES[name],
+        quantize="binary",
+        activations="unit",
+        max_abs=1e-5,
+        min_agreement=1.0,
+        max_relative_rms=_NONE,
+    )
+    for name in ("int8", "int4", "int2")
+}
 
 # What `int8` is for a network with `FakeQuantize` layers. The file rounds at the same places as
 # Keras, but in another order of operations: values at the border of two steps of a grid fall to
@@ -175,4 +217,4 @@ def storage_of(
                 "8 bits in floats: use float32"
             )
         return SIMULATED
-    return BINARY if name == "int8" and binary_inputs else STORAGES[name]
+    return BINARY[name] if name in BINARY and binary_inputs else STORAGES[name]

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tfcompress.export.finish import finish
+
 # Ops whose options the schema names otherwise than the op.
 _OPTIONS = {"BATCH_MATMUL": "BatchMatMul", "CONV_2D": "Conv2D", "PADV2": "PadV2"}
 _DTYPES = {"float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"}
@@ -46,6 +48,11 @@ class Surgery:
         code = self._model.operatorCodes[op.opcodeIndex]
         return str(self._names[max(int(code.builtinCode), int(code.deprecatedBuiltinCode))])
 
+    def writer(self, output: str) -> Any:
+        """The op whose first output has this name."""
+        ops = (op for op in self.ops() if len(op.outputs))
+        return next(op for op in ops if self.text(op.outputs[0]) == output)
+
     def shape(self, tensor: int) -> tuple[int, ...]:
         """A tensor's static shape."""
         shape = self.graph.tensors[tensor].shape
@@ -65,17 +72,26 @@ class Surgery:
             return None
         return np.asarray(data, np.uint8).view(np.float32).reshape(self.shape(tensor))
 
-    def constant(self, values: np.ndarray, name: str = "", *, graph: Any = None) -> int:
-        """A constant tensor; equal ones without a name are one."""
-        values = np.ascontiguousarray(values)
+    def constant(
+        self, values: np.ndarray, name: str = "", *, scale: float | None = None, graph: Any = None
+    ) -> int:
+        """A constant tensor; equal ones without a name are one.
+
+        Args:
+            values: in the type that the file has.
+            name: of the tensor.
+            scale: what a step of integers stands for; None if they are no real numbers.
+            graph: of the tensor; None for the main one.
+        """
+        values = np.asarray(values, order="C")
         graph = self.graph if graph is None else graph
-        key = (id(graph), values.dtype.str, values.shape, values.tobytes())
+        key = (id(graph), values.dtype.str, values.shape, values.tobytes(), scale)
         if not name and key in self._constants:
             return self._constants[key]
         buffer = self._schema.BufferT()
         buffer.data = np.frombuffer(values.tobytes(), np.uint8)
         self._model.buffers.append(buffer)
-        index = self.tensor(values.shape, values.dtype.name, name, graph=graph)
+        index = self.tensor(values.shape, values.dtype.name, name, scale=scale, graph=graph)
         graph.tensors[index].buffer = len(self._model.buffers) - 1
         if not name:
             self._constants[key] = index
@@ -87,6 +103,7 @@ class Surgery:
         dtype: str,
         name: str,
         *,
+        scale: float | None = None,
         like: int | None = None,
         graph: Any = None,
     ) -> int:
@@ -96,7 +113,8 @@ class Surgery:
             shape: static.
             dtype: NumPy's name, or the schema's, such as `resource`.
             name: of the tensor; names may repeat.
-            like: a tensor of the main graph whose scale it has.
+            scale: as of `constant`.
+            like: a tensor of the main graph whose scale and zero point it has.
             graph: of the tensor; None for the main one.
         """
         graph = self.graph if graph is None else graph
@@ -105,6 +123,10 @@ class Surgery:
         tensor.shape = [int(size) for size in shape]
         tensor.type = getattr(self._schema.TensorType, dtype.upper())
         tensor.buffer = 0
+        if scale is not None:
+            grid = self._schema.QuantizationParametersT()
+            grid.scale, grid.zeroPoint, grid.quantizedDimension = [scale], [0], 0
+            tensor.quantization = grid
         if like is not None:
             tensor.quantization = self.graph.tensors[like].quantization
         graph.tensors.append(tensor)
@@ -154,6 +176,7 @@ class Surgery:
         into: list[Any],
         *,
         label: str = "",
+        scale: float | None = None,
         graph: Any = None,
         **options: Any,
     ) -> int:
@@ -161,7 +184,7 @@ class Surgery:
 
         Most have no name: names of thousands of small ops weigh as much as bits do.
         """
-        output = self.tensor(shape, dtype, label, graph=graph)
+        output = self.tensor(shape, dtype, label, scale=scale, graph=graph)
         into.append(self.op(name, inputs, [output], **options))
         return output
 
@@ -185,6 +208,13 @@ class Surgery:
         ops = self.ops()
         at = next(index for index, other in enumerate(ops) if other is op)
         self.graph.operators = [*ops[:at], *by, *ops[at + 1 :]]
+
+    def only(self, output: str) -> None:
+        """Leaves one op of the file, by the name of its output: from its first input to that."""
+        op = self.writer(output)
+        self._model.subgraphs, self.graph.operators = [self.graph], [op]
+        self.graph.inputs, self.graph.outputs = [int(op.inputs[0])], [int(op.outputs[0])]
+        self._model.signatureDefs = None
 
     def first(self, ops: Iterable[Any]) -> None:
         """Puts ops before all others."""
@@ -240,7 +270,8 @@ class Surgery:
             for entry in maps:
                 entry.tensorIndex = place[int(entry.tensorIndex)]
             for index, tensor in enumerate(graph.tensors):
-                tensor.name = tensor.name or f"{index:x}".encode()  # The quantizer wants names.
+                # The quantizer wants names, and each once in the file.
+                tensor.name = tensor.name or f"{number}:{index}".encode()
         graphs = model.subgraphs
         self._renumber("buffers", [t for graph in graphs for t in graph.tensors], "buffer", {0})
         self._renumber("operatorCodes", [o for graph in graphs for o in graph.operators],
@@ -273,8 +304,9 @@ def _numbered(kept: Iterable[int]) -> dict[int, int]:
     return {old: new for new, old in enumerate(kept)}
 
 
-def edit(path: Path, change: Callable[[Surgery], None]) -> None:
-    """Opens a file, changes it and writes it back."""
+def edit(path: Path, change: Callable[[Surgery], object]) -> None:
+    """Opens a file, changes it and writes it back, with each op's version."""
     surgery = Surgery(path)
     change(surgery)
     surgery.write(path)
+    finish(path)

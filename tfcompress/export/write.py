@@ -12,14 +12,31 @@ import keras
 import numpy as np
 
 from tfcompress.config import InputError, require
-from tfcompress.export import calibrate, convert, damage, fake_quantize, mixed
-from tfcompress.export.gate import ExportError, Parity, audit, check_images, check_parity
+from tfcompress.export import (
+    bits,
+    buckets,
+    calibrate,
+    convert,
+    damage,
+    ends,
+    fake_quantize,
+    low_bits,
+    mixed,
+)
+from tfcompress.export.gate import ExportError, Parity, audit, check_images, check_parity, trial
+from tfcompress.export.metadata import write as write_metadata
 from tfcompress.export.mixed import Validation
+from tfcompress.export.per_layer import layer_bytes
 from tfcompress.export.storage import Storage, storage_of
+from tfcompress.export.surgery import edit
 from tfcompress.graph import lower
 from tfcompress.graph.rewrite import operations
 from tfcompress.layers.min_max_quantize import MinMaxQuantize
 from tfcompress.runtime.content import FileContent, Op, read
+from tfcompress.runtime.metadata import Metadata
+from tfcompress.runtime.versions import oldest
+
+_INTEGERS = ("int8", "int4", "int2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +57,13 @@ class Exported:
             against the float file's, as a share of that output's rms, the layers before included.
             Empty if there were no images.
         kept: layers that kept more bits than the storage gives, and why.
+        layer_bytes: bytes of constants by layer, the largest first; of what belongs to no layer by
+            tensor.
+        min_runtime: the oldest runtime that can run the file, such as `TensorFlow Lite 2.11.0,
+            LiteRT 1.0`.
+        load_ms: median time of a load in a fresh process.
+        peak_memory_bytes: peak of a fresh process that loads the file and runs it once; None where
+            the system doesn't say.
     """
 
     path: str
@@ -52,6 +76,10 @@ class Exported:
     float_ops: tuple[str, ...] = ()
     errors: dict[str, float] = dataclasses.field(default_factory=dict)
     kept: dict[str, str] = dataclasses.field(default_factory=dict)
+    layer_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
+    min_runtime: str = ""
+    load_ms: float | None = None
+    peak_memory_bytes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
@@ -66,6 +94,8 @@ def export(
     representative: np.ndarray | None = None,
     calibration: np.ndarray | None = None,
     validation: Validation | None = None,
+    metadata: Metadata | None = None,
+    io: str | None = None,
 ) -> Exported:
     """Writes a Keras model as a `.tflite` file that was audited and compared with Keras.
 
@@ -82,6 +112,11 @@ def export(
         validation: labelled images; with them layers keep more bits, the most harmful first, until
             the file's accuracy on these images has fallen by no more than `max_drop` points. For
             the storages with integers.
+        metadata: what the file says of itself: labels, normalisation, author and the like. With
+            them `tfcompress.load` and MediaPipe take images as they are.
+        io: what goes into a file that computes in integers and comes out of it: `int8`, `float32`
+            or `uint8`; see `ends.change`. None is `float32` with metadata that tell the
+            normalisation, for MediaPipe refuses int8, and else `int8`.
 
     Returns:
         What was written and how well it agrees.
@@ -108,14 +143,16 @@ def export(
         check_images(model, validation.images)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
         made = _convert(model, kind, Path(folder), ranging, validation)
+        ends_as = _finish(made.path, kind, metadata, io)
         content = read(made.path)
-        audit(content, kind)
+        audit(content, kind, ends_as)
+        cost = trial(made.path)
         errors: dict[str, float] = {}
         parity = None
         if images is not None:
             if kind.rounds:
                 errors = damage.errors(made.lowered, made.float_path, made.path, images)
-            parity = check_parity(model, made.path, images, kind, errors)
+            parity = check_parity(model, made.path, images, kind, errors, made.lowered)
         os.replace(made.path, target)
     return Exported(
         path=str(target),
@@ -128,7 +165,22 @@ def export(
         float_ops=fake_quantize.float_ops(content) if kind.integer else (),
         errors=errors,
         kept=made.kept,
+        layer_bytes=layer_bytes(made.lowered, content),
+        min_runtime=str(oldest(content)),
+        load_ms=cost.load_ms,
+        peak_memory_bytes=cost.peak_memory_bytes,
     )
+
+
+def _finish(path: Path, kind: Storage, said: Metadata | None, io: str | None) -> str:
+    """The ends of a file and what it says of itself; returns what goes in and out."""
+    known = said if said is not None else Metadata()
+    ends_as = io or ("float32" if kind.integer and known.mean else "int8")
+    if io is not None or kind.integer:
+        ends.change(path, ends_as, known.mean, known.std)
+    if said is not None:
+        write_metadata(path, said)
+    return ends_as
 
 
 def kind_of(model: keras.Model, storage: str) -> Storage:
@@ -218,8 +270,11 @@ def _convert(
     lowered = lower(model, activations=kind.activations)
     made = folder / "float.tflite"
     convert.float_file(lowered, made)
+    _expand_at_load(model, kind, made)
     if kind.quantize == "none":
         return _Made(made, made, lowered)
+    if kind.quantize == "bits":
+        return _Made(made, made, lowered, _pack_bits(lowered, made))
     quantized = folder / "quantized.tflite"
     kept: dict[str, str] = {}
     if kind.quantize == "half":
@@ -232,16 +287,50 @@ def _convert(
         else:
             kept = mixed.search(lowered, made, quantized, kind, found, ranging, validation)
     else:
-        _quantize_weights(model, kind, made, quantized)
+        kept = _quantize_weights(lowered, kind, made, quantized)
     return _Made(quantized, made, lowered, kept)
 
 
-def _quantize_weights(model: keras.Model, kind: Storage, made: Path, quantized: Path) -> None:
-    """8-bit weights and float activations, where the storage wants them."""
-    outputs = convert.ops_to_quantize(read(made), convert.product_weights(made), kind.quantize)
+# How buckets are written, by what a storage does with weights; with integer activations they are
+# expanded before, to integers like any others.
+_BUCKETS = {"half": "float16", "all": "int8", "none": "float32", "bits": "float32",
+            "binary": "float32"}  # fmt: skip
+
+
+def _expand_at_load(model: keras.Model, kind: Storage, path: Path) -> None:
+    """Buckets in the place of hashed weights."""
+    layers = buckets.of(model) if kind.quantize in _BUCKETS else []
+    if layers:
+        edit(path, lambda file: buckets.write(file, layers, _BUCKETS[kind.quantize]))
+
+
+def _pack_bits(lowered: keras.Model, path: Path) -> dict[str, str]:
+    """Bits in the place of binary weights; layers that have none, and why.
+
+    Raises:
+        InputError: no layer has any.
+    """
+    ops = list(damage.products(read(path)))
+    names = damage.layer_names(lowered, ops)
+    kept: dict[str, str] = {}
+    edit(path, lambda surgery: kept.update(bits.write(surgery)))
+    if len(kept) == len(ops):
+        raise InputError(
+            f"storage 1bit finds no binary weights in model '{lowered.name}': use float32, or "
+            "a technique that makes some, such as bwn or xnor"
+        )
+    return {names[name]: f"4 bytes a weight: {why}" for name, why in kept.items()}
+
+
+def _quantize_weights(
+    lowered: keras.Model, kind: Storage, made: Path, quantized: Path
+) -> dict[str, str]:
+    """Integer weights and float activations, where the storage wants them; who got more bits."""
+    content = read(made)
+    outputs = convert.ops_to_quantize(content, convert.product_weights(made), kind.quantize)
     if not outputs:
         raise InputError(
-            f"storage {kind.name} finds nothing to quantise in model '{model.name}': "
+            f"storage {kind.name} finds nothing to quantise in model '{lowered.name}': "
             + (
                 "of a network with binary inputs it writes the layers with binary weights; use "
                 "float32"
@@ -249,22 +338,38 @@ def _quantize_weights(model: keras.Model, kind: Storage, made: Path, quantized: 
                 else "it has no convolution or dense layer; use float32"
             )
         )
-    convert.quantized_file(made, quantized, outputs)
-    done = sum(1 for op in read(quantized).ops if op.macs and _weights_type(op) == "int8")
-    if done != len(outputs):
-        raise ExportError(f"{done} layers of {len(outputs)} got 8-bit weights")
+    names = damage.layer_names(lowered, damage.products(content))
+    chosen, kept = dict.fromkeys(outputs, 8), dict[str, str]()
+    if kind.weight_bits < 8:
+        chosen, kept = low_bits.choose(made, outputs, kind.weight_bits)
+        kept = {names[name]: why for name, why in kept.items()}
+        if kind.weight_bits not in chosen.values():
+            raise InputError(
+                f"storage {kind.name} finds no layer of model '{lowered.name}' for "
+                f"{kind.weight_bits} bits ({_some(kept)}): use "
+                + ("dynamic" if kind.quantize == "all" else "int8")
+            )
+    low_bits.write(made, quantized, chosen)
+    integers = [op for op in read(quantized).ops if op.macs and _weights_type(op) in _INTEGERS]
+    if len(integers) < len(outputs):
+        raise ExportError(f"{len(integers)} layers of {len(outputs)} got integer weights")
+    return kept
+
+
+def _some(kept: dict[str, str]) -> str:
+    """The first few reasons."""
+    lines = [f"{name}: {why}" for name, why in list(kept.items())[:3]]
+    return "; ".join(lines) + ("; ..." if len(kept) > 3 else "")
 
 
 def _float_products(content: FileContent) -> tuple[str, ...]:
     """Names of products with 4 bytes a weight."""
-    expanded = {op.outputs[0] for op in content.ops if op.name == "DEQUANTIZE"}
     return tuple(
-        op.outputs[0].name
-        for op in content.ops
-        if op.macs and _weights_type(op) == "float32" and op.inputs[1] not in expanded
+        op.outputs[0].name for op in content.ops if op.macs and _weights_type(op) == "float32"
     )
 
 
 def _weights_type(op: Op) -> str | None:
+    """The type of a product's weights; None if they aren't constants of the file."""
     weights = op.inputs[1]
-    return weights.dtype if weights is not None else None
+    return weights.dtype if weights is not None and weights.constant else None

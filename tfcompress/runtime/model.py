@@ -153,7 +153,9 @@ class LiteModel:
             self.predict(x[row : row + 1])
             for values, name in zip(kept, names, strict=True):
                 details = known[name]
-                value = self._interpreter.get_tensor(details["index"])[0]
+                value = self._interpreter.get_tensor(details["index"])
+                if value.ndim and len(value) == 1:  # Parts of one image may stand beside it.
+                    value = value[0]
                 scaled = details["quantization"][0]
                 values.append(dequantized(value, details) if scaled else value)
         return [np.stack(values) for values in kept]

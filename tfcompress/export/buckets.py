@@ -1,0 +1,235 @@
+"""Element-wise hashed weights as their buckets, expanded once when a program first runs the file.
+
+A graph of its own computes the hash of every place (`ops.hashing.hash_indices`), looks up the
+bucket and its sign, and assigns the result to a variable; CALL_ONCE runs it, and each inference
+reads the variable. None of this can happen as the file is loaded, like the unpacking of bits
+(`export.bits`): the interpreter keeps results of constant additions and shifts for no op.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.export import im2col
+from tfcompress.export.surgery import Surgery
+from tfcompress.graph.rewrite import operations
+from tfcompress.ops import hashing
+
+# A file counts places in 32-bit integers.
+_MOST = 2**31 - 1
+# What the ops of one expansion take in the file, about.
+_OPS_BYTES = 4096
+# Of a filter's weights against a multiple of the hashed ones.
+_ROUNDING = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Buckets:
+    """The stored weights of a layer, and where they stand.
+
+    Attributes:
+        weights: float32 (buckets,).
+        positions: of the matrix (inputs, filters).
+    """
+
+    weights: np.ndarray
+    positions: hashing.ElementwiseHash
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """What they make: float32 (filters, inputs), as a file has it."""
+        return (self.weights[self.positions.places] * self.positions.signs).T
+
+
+def of(model: keras.Model) -> list[Buckets]:
+    """The element-wise hashed kernels of a model."""
+    return [
+        Buckets(keras.ops.convert_to_numpy(layer.kernel).astype("float32"), layer.positions)
+        for layer in operations(model)
+        if isinstance(getattr(layer, "positions", None), hashing.ElementwiseHash)
+        and layer.positions.places.size <= _MOST
+    ]
+
+
+def write(surgery: Surgery, layers: list[Buckets], dtype: str = "float32") -> int:
+    """Puts buckets in the place of the weights that they make, where that makes the file smaller.
+
+    Args:
+        surgery: a float file.
+        layers: of the model that it came from.
+        dtype: of the buckets: `float32`, `float16` or `int8`, these with one scale a layer. A
+            dense layer's int8 weights stay integers and meet inputs that are quantised as the file
+            runs; all others are expanded to floats.
+
+    Returns:
+        How many products of the file hold buckets now.
+    """
+    expansion = _Expansion(surgery, dtype)
+    done = 0
+    for op in surgery.ops():
+        if surgery.name(op) not in ("CONV_2D", "FULLY_CONNECTED"):
+            continue
+        kernel = surgery.values(op.inputs[1])
+        if kernel is None or kernel[0].size == 1:
+            continue
+        for layer in layers:
+            factors = _factors(kernel.reshape(len(kernel), -1), layer)
+            if factors is None:
+                continue
+            # A convolution's filters in their rows.
+            width = kernel[0].size if kernel.ndim == 2 else kernel[0, 0].size
+            if not _gains(layer, kernel[0].size // width):
+                break
+            # One row of inputs meets FULLY_CONNECTED, which takes integers that aren't constants;
+            # of BATCH_MATMUL they would come out wrong.
+            rows = math.prod(surgery.shape(op.outputs[0])[:-1])
+            integers = dtype == "int8" and kernel.ndim == 2 and rows == 1 and (factors == 1).all()
+            weights = functools.partial(expansion.weights, layer, factors, width, bool(integers))
+            im2col.with_weights(surgery, op, weights)
+            done += 1
+            break
+    expansion.close()
+    return done
+
+
+def _factors(filters: np.ndarray, layer: Buckets) -> np.ndarray | None:
+    """What the converter multiplied each filter with, such as a BN's scale.
+
+    None if the filters (filters, inputs) aren't multiples of the layer's.
+    """
+    if filters.shape != layer.positions.shape[::-1]:
+        return None
+    matrix = layer.matrix
+    squares = np.einsum("ij,ij->i", matrix, matrix)
+    factors = np.einsum("ij,ij->i", filters, matrix) / np.where(squares > 0, squares, 1)
+    near = np.abs(filters - factors[:, None] * matrix) <= _ROUNDING * np.abs(filters).max()
+    if not near.all():
+        return None
+    factors[np.abs(factors - 1) <= _ROUNDING] = 1
+    return factors.astype(np.float32)
+
+
+def _gains(layer: Buckets, parts: int) -> bool:
+    """Whether buckets and the ops that expand them take fewer bytes than what they make."""
+    saved = layer.positions.places.size - layer.weights.size
+    return 4 * saved > _OPS_BYTES * parts
+
+
+def _scale(weights: np.ndarray) -> float:
+    """What a step of int8 stands for, so that the largest weight is 127 of them."""
+    return float(np.abs(weights).max() / 127) or 1.0
+
+
+class _Expansion:
+    """The graph that fills the variables, and the ops of the main graph that read them."""
+
+    def __init__(self, surgery: Surgery, dtype: str) -> None:
+        self._surgery = surgery
+        self._dtype = dtype
+        self._before: list[Any] = []
+        self._graph: Any = None
+        self._stored: dict[int, int] = {}
+
+    def weights(
+        self, layer: Buckets, factors: np.ndarray, width: int, integers: bool, row: int
+    ) -> int:
+        """One of a layer's parts of so many inputs, times the factors: (filters, width).
+
+        Returns:
+            A tensor of the main graph, int8 if `integers`.
+        """
+        surgery = self._surgery
+        if self._graph is None:
+            self._graph, number = surgery.subgraph("expand")
+            self._before.append(surgery.op("CALL_ONCE", [], [], initSubgraphIndex=number))
+        matrix = self._matrix(layer, row * width, width)
+        dtype, scale = "float32", None
+        if (factors != 1).any():
+            column = self._constant(factors[:, None])
+            matrix = self._then("MUL", [matrix, column], self._shape(matrix), "float32")
+        if integers:
+            dtype, scale = "int8", _scale(layer.weights)
+            matrix = self._then("QUANTIZE", [matrix], self._shape(matrix), dtype, scale=scale)
+        shape = self._shape(matrix)
+        shared: dict[str, Any] = {"container": "", "sharedName": f"weights{len(self._before)}"}
+        handle = self._then("VAR_HANDLE", [], (), "resource", **shared)
+        self._graph.operators.append(surgery.op("ASSIGN_VARIABLE", [handle, matrix], []))
+        handle = surgery.then("VAR_HANDLE", [], (), "resource", self._before, **shared)
+        return surgery.then("READ_VARIABLE", [handle], shape, dtype, self._before, scale=scale)
+
+    def close(self) -> None:
+        """Puts the reading before all other ops."""
+        self._surgery.first(self._before)
+
+    def _matrix(self, layer: Buckets, first: int, width: int) -> int:
+        """The expanded (filters, width), as `ElementwiseHash` has it transposed."""
+        columns = layer.positions.shape[1]
+        seed = layer.positions.seed
+        shape = (columns, width)
+        column = self._range(0, columns, 1)
+        column = self._then("RESHAPE", [column, self._constant(np.array([columns, 1], np.int32))],
+                            (columns, 1), "int32", newShape=[columns, 1])  # fmt: skip
+        row = self._range(first * columns, (first + width) * columns, columns)
+        index = self._then("ADD", [column, row], shape, "int32")
+        bits = self._cast(index, "uint32")
+        odd, start = hashing.seed_constants(seed)
+        bits = self._integers("MUL", bits, odd)
+        bits = self._integers("BITWISE_XOR", bits, start)
+        for shift, factor in hashing.FMIX32:
+            right = self._integers("RIGHT_SHIFT", bits, np.uint32(shift))
+            bits = self._then("BITWISE_XOR", [bits, right], shape, "uint32")
+            if factor != 1:
+                bits = self._integers("MUL", bits, np.uint32(factor))
+        negative = self._cast(self._integers("RIGHT_SHIFT", bits, np.uint32(31)), "int32")
+        half = self._cast(self._integers("RIGHT_SHIFT", bits, np.uint32(1)), "int32")
+        count = self._constant(np.array([len(layer.weights)], np.int32))
+        place = self._then("FLOOR_MOD", [half, count], shape, "int32")
+        if id(layer) not in self._stored:
+            self._stored[id(layer)] = self._buckets(layer.weights)
+        values = self._then("GATHER", [self._stored[id(layer)], place], shape, "float32", axis=0)
+        signs = self._constant(np.array([1, -1], np.float32))
+        signs = self._then("GATHER", [signs, negative], shape, "float32", axis=0)
+        return self._then("MUL", [values, signs], shape, "float32")
+
+    def _buckets(self, weights: np.ndarray) -> int:
+        """The stored weights as floats, from their type in the file."""
+        if self._dtype == "float32":
+            return self._constant(weights)
+        if self._dtype == "float16":
+            stored = self._constant(weights.astype(np.float16))
+        else:
+            scale = _scale(weights)
+            steps = np.clip(np.rint(weights / scale), -127, 127).astype(np.int8)
+            stored = self._constant(steps, scale=scale)
+        return self._then("DEQUANTIZE", [stored], weights.shape, "float32")
+
+    def _range(self, start: int, end: int, step: int) -> int:
+        ends = [self._constant(np.array(value, np.int32)) for value in (start, end, step)]
+        return self._then("RANGE", ends, (len(range(start, end, step)),), "int32")
+
+    def _cast(self, x: int, dtype: str) -> int:
+        return self._then("CAST", [x], self._shape(x), dtype)
+
+    def _integers(self, name: str, x: int, value: np.uint32) -> int:
+        """An op of a uint32 tensor and a number."""
+        inputs = [x, self._constant(np.array([value], np.uint32))]
+        return self._then(name, inputs, self._shape(x), "uint32")
+
+    def _shape(self, tensor: int) -> tuple[int, ...]:
+        return tuple(int(size) for size in self._graph.tensors[tensor].shape)
+
+    def _constant(self, values: np.ndarray, scale: float | None = None) -> int:
+        return self._surgery.constant(values, scale=scale, graph=self._graph)
+
+    def _then(
+        self, name: str, inputs: list[int], shape: tuple[int, ...], dtype: str, **options: Any
+    ) -> int:
+        return self._surgery.then(
+            name, inputs, shape, dtype, self._graph.operators, graph=self._graph, **options
+        )

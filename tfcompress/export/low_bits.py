@@ -1,0 +1,146 @@
+"""Weights of 4 and 2 bits, where the file isn't slower for them than with floats.
+
+The runtime's fast kernels take them in FULLY_CONNECTED alone: convolutions become slices and
+products (`export.im2col`), which may cost more than the narrow weights save. Each layer's two forms
+are therefore timed in turns, as files of that layer alone, on the machine that exports.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfcompress.export import convert, im2col
+from tfcompress.export.surgery import Surgery
+from tfcompress.files import quiet
+from tfcompress.runtime import LiteModel
+
+# Rounds of the timing, and seconds after which it ends earlier.
+_ROUNDS = 25
+_SECONDS = 1.0
+
+
+def choose(path: Path, outputs: list[str], bits: int) -> tuple[dict[str, int], dict[str, str]]:
+    """How many bits the weights of each product get.
+
+    Args:
+        path: of the float file.
+        outputs: output names of the products that get integer weights.
+        bits: 4 or 2: the fewest.
+
+    Returns:
+        Bits by output name, and why of those that get 8.
+    """
+    chosen, why = {}, {}
+    timed: dict[tuple[Any, ...], float] = {}
+    surgery = Surgery(path)
+    for name in outputs:
+        op = surgery.writer(name)
+        reason = _cannot(surgery, op, bits)
+        if reason is None:
+            key = _shape(surgery, op)
+            if key not in timed:
+                timed[key] = _latency_ratio(path, name, bits)
+            if timed[key] > 1:
+                reason = f"with {bits} bits it took {timed[key]:.2f} times the floats' time here"
+        chosen[name] = bits if reason is None else 8
+        if reason:
+            why[name] = f"8 bits: {reason}"
+    return chosen, why
+
+
+def write(float_path: Path, path: Path, bits: dict[str, int]) -> None:
+    """Gives products so many bits a weight, their activations being quantised as the file runs.
+
+    Args:
+        float_path: of the float file.
+        path: of the new file.
+        bits: 8, 4 or 2 by output name.
+
+    Raises:
+        InputError: there is no product.
+    """
+    surgery = Surgery(float_path)
+    by_name: dict[str, int] = {}
+    for name, count in bits.items():
+        op = surgery.writer(name)
+        narrow = count < 8 and surgery.name(op) == "CONV_2D"
+        by_name |= dict.fromkeys(_as_dense(surgery, op, name) if narrow else [name], count)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        dense = Path(folder) / "dense.tflite"
+        surgery.write(dense)
+        convert.quantized_file(dense, path, by_name)
+
+
+def _as_dense(surgery: Surgery, op: Any, name: str) -> list[str]:
+    """A convolution as slices and FULLY_CONNECTED; the names of these products' outputs."""
+    kernel = surgery.values(op.inputs[1])
+    assert kernel is not None
+    bias = int(op.inputs[2]) if len(op.inputs) > 2 else -1
+    ops: list[Any] = []
+    names = []
+
+    def product(strip: int, row: int) -> int:
+        label = f"{name}/{row}"
+        names.append(label)
+        matrix = kernel[:, row].reshape(len(kernel), -1)
+        weights = surgery.constant(matrix, f"{label}/weights")
+        shape = (surgery.shape(strip)[0], len(matrix))
+        inputs = [strip, weights, bias if row == 0 else -1]
+        return surgery.then("FULLY_CONNECTED", inputs, shape, "float32", ops, label=label)
+
+    im2col.convolution(surgery, op, ops, product)
+    surgery.replace(op, ops)
+    return names
+
+
+def _cannot(surgery: Surgery, op: Any, bits: int) -> str | None:
+    """Why a product's weights can't have so few bits, or None if they can."""
+    kernel = surgery.values(op.inputs[1])
+    assert kernel is not None
+    if bits == 2 and not _ternary(kernel):
+        return "its filters have more than the values -c, 0 and c"
+    return im2col.why_not(surgery, op)
+
+
+def _ternary(kernel: np.ndarray) -> bool:
+    """Whether the weights of each filter (the first axis) are -c, 0 and c."""
+    size = np.abs(kernel.reshape(len(kernel), -1))
+    most = size.max(1, keepdims=True)
+    return bool(np.all((size <= 1e-6 * most) | (size >= (1 - 1e-6) * most)))
+
+
+def _shape(surgery: Surgery, op: Any) -> tuple[Any, ...]:
+    """What a product's time depends on."""
+    tensors = (op.inputs[0], op.inputs[1], op.outputs[0])
+    options = vars(op.builtinOptions)
+    return (*map(surgery.shape, tensors), *(str(options[key]) for key in sorted(options)))
+
+
+def _latency_ratio(path: Path, name: str, bits: int) -> float:
+    """The time of a layer with few bits, divided by its time in floats; medians, one thread."""
+    with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder, quiet():
+        floats, few = Path(folder) / "floats.tflite", Path(folder) / "few.tflite"
+        surgery = Surgery(path)
+        surgery.only(name)
+        surgery.write(floats)
+        write(floats, few, {name: bits})
+        files = [LiteModel(file) for file in (floats, few)]
+        x = np.random.default_rng(0).random((1, *files[0].input_shape[1:]), np.float32)
+        times: list[list[float]] = [[], []]
+        end = time.perf_counter() + _SECONDS
+        for _ in range(_ROUNDS):
+            for file, taken in zip(files, times, strict=True):
+                start = time.perf_counter()
+                file.predict(x)
+                taken.append(time.perf_counter() - start)
+            if time.perf_counter() > end and len(times[0]) > 2:
+                break
+    floats_s, few_s = (statistics.median(taken[1:]) for taken in times)  # The first one warms up.
+    return few_s / floats_s if floats_s else math.inf
