@@ -1,4 +1,5 @@
 import dataclasses
+import sys
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from tfcompress.config import InputError
 from tfcompress.export import STORAGES, ExportError, convert, gate
 from tfcompress.export.storage import storage_of
 from tfcompress.layers import BinaryDense
+from tfcompress.runtime import process
 from tfcompress.runtime.content import FileContent, Op, Tensor
 
 FLOAT, DYNAMIC, STATIC = (STORAGES[name] for name in ("float32", "dynamic", "int8"))
@@ -76,7 +78,7 @@ class TestAudit:
             gate.audit(self.content(self.op(), shape=shape), FLOAT)
 
     def test_names_every_problem(self):
-        with pytest.raises(ExportError, match=r"isn't a built-in op; .*; input 'image'"):
+        with pytest.raises(ExportError, match=r"isn't a built-in op \(at 't'\); .*; input 'image'"):
             gate.audit(self.content(self.op("CUSTOM:x", weights="int8"), shape=(2, 4)), FLOAT)
 
 
@@ -190,8 +192,13 @@ class TestParity:
             alpha = other.get_layer("act").alpha
             alpha.assign(alpha.numpy() + np.float32(1e-2))
         convert.float_file(other, tmp_path / "m.tflite")
-        with pytest.raises(ExportError, match="the file differs from Keras"):
-            gate.check_parity(net, tmp_path / "m.tflite", images, FLOAT)
+        first = {"bias": "scores", "slope": "act", "bn": "bn3"}.get(wrong)
+        lowered = graph.lower(net, activations="signed") if first else None
+        message = "the file differs from Keras"
+        if first:
+            message += f".*differs most, .*'{first}' is the first that differs"
+        with pytest.raises(ExportError, match=message):
+            gate.check_parity(net, tmp_path / "m.tflite", images, FLOAT, lowered=lowered)
 
     def test_a_file_of_other_outputs(self, net, images, tmp_path):
         inputs = keras.Input((15, 15, 3))
@@ -247,6 +254,23 @@ class TestParity:
         other.get_layer("scores").set_weights([kernel, np.float32([9.1, 9.0, 0.0])])
         with pytest.raises(ExportError, match=r"labels on 100\.0% of 20 images \(allowed: 5\.0%\)"):
             gate.check_parity(model, float_file(other, tmp_path / "m.tflite"), numbers(), DYNAMIC)
+
+
+class TestTrial:
+    def test_a_crash_is_met_outside(self, tmp_path, monkeypatch):
+        path = float_file(dense_net(), tmp_path / "m.tflite")
+        assert gate.trial(path).load_ms > 0
+        code = "import os; os.abort()"
+        monkeypatch.setattr(process, "command", lambda: [sys.executable, "-c", code])
+        with pytest.raises(ExportError, match=r"doesn't run \(at start\): .*SIGABRT"):
+            gate.trial(path)
+
+    def test_integers_at_the_ends(self):
+        make = TestAudit()
+        content = make.content(make.op(weights="int8"))
+        gate.audit(content, STATIC, "float32")
+        with pytest.raises(ExportError, match="'image' goes in or out as float32, not uint8"):
+            gate.audit(content, STATIC, "uint8")
 
 
 class TestCheckImages:

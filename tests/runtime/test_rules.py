@@ -18,7 +18,7 @@ from tfcompress.runtime.content import read
 def test_what_no_file_should_hold(made, text):
     (doubt,) = rules.never(content(op("ADD", tensor(), tensor()), made, made))
     assert text in str(doubt)
-    assert str(doubt).endswith(" 'out' and 1 more")
+    assert str(doubt).endswith(" (at 'out' and 1 more)")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import keras
@@ -34,20 +34,25 @@ def layer_names(model: keras.Model, ops: Iterable[Op]) -> dict[str, str]:
     found: dict[str, str] = {}
     for op in ops:
         tensors = (*op.inputs[1:], *op.outputs)
-        parts = [part for t in tensors if t for part in re.split("[;/]", t.name)]
-        named = [name for name in (_known(part, known) for part in parts) if name]
+        named = layers_in(";".join(t.name for t in tensors if t), known)
         name = named[0] if named else op.outputs[0].name
         again = sum(1 for other in found.values() if other.split(" #")[0] == name)
         found[op.outputs[0].name] = f"{name} #{again + 1}" if again else name
     return found
 
 
-def _known(part: str, known: set[str]) -> str | None:
-    """The layer that a part of a tensor's name belongs to, without the converter's number."""
-    if part in known:
-        return part
-    bare = re.sub(r"_\d+$", "", part)
-    return bare if bare in known else None
+def layers_in(name: str, known: Collection[str]) -> list[str]:
+    """The layers that a tensor's name speaks of, the one behind all others first.
+
+    The converter writes them with numbers behind their names, and the ops that it merged into one
+    with semicolons between them.
+
+    >>> layers_in("net_1/bn_1/add_1;net_1/conv_1/Squeeze", ["conv", "bn"])
+    ['bn', 'conv']
+    """
+    parts = [part for text in name.split(";") for part in text.split("/")]
+    named = (part if part in known else re.sub(r"_\d+$", "", part) for part in parts)
+    return list(dict.fromkeys(part for part in named if part in known))
 
 
 def errors(

@@ -21,6 +21,9 @@ from tfcompress.runtime import LiteModel, rules
 from tfcompress.runtime.content import FileContent, Op
 from tfcompress.runtime.process import Cost, ProcessError, cost
 
+# Of an output's rms: more than adding in another order makes.
+_ROUNDING = 1e-4
+
 
 class ExportError(RuntimeError):
     """A file failed its audit or its parity check; nothing was written."""
@@ -206,6 +209,9 @@ def _differs(
     if errors:
         name = max(errors, key=lambda layer: errors[layer])
         worst = f"; the output of layer '{name}' differs most, by {errors[name]:.3g} of its rms"
+        off = [layer for layer, error in errors.items() if error > _ROUNDING]
+        if off and not storage.rounds:
+            worst += f", and '{off[0]}' is the first that differs"
     if storage.name == "int8_int4":
         worst += "; int8 and the technique mixed give layers more bits"
     return (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import math
 import os
 from collections.abc import Mapping
@@ -50,6 +51,7 @@ class Tensor:
         quantized: whether it has scales, so that its integers stand for real numbers.
         scales: how many scales it has: one a tensor, or one a channel.
         buffer: the number of the buffer that holds the values, which tensors may share.
+        number: its own, over all subgraphs: names may repeat.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Tensor:
     quantized: bool
     scales: int = 0
     buffer: int = 0
+    number: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,8 +167,9 @@ def _content(path: str, model: Any, schema: Any) -> FileContent:
     ops: list[Op] = []
     weights: dict[int, Tensor] = {}
     main: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] = ((), ())
+    count = itertools.count()
     for number, graph in enumerate(model.subgraphs):
-        tensors = [_tensor(tensor, buffers, types) for tensor in graph.tensors]
+        tensors = [_tensor(tensor, buffers, types, next(count)) for tensor in graph.tensors]
         for tensor in tensors:
             if tensor.constant:
                 weights.setdefault(tensor.buffer, tensor)
@@ -234,7 +238,7 @@ def _macs(
     return 0
 
 
-def _tensor(packed: Any, buffers: list[int], types: Mapping[int, str]) -> Tensor:
+def _tensor(packed: Any, buffers: list[int], types: Mapping[int, str], number: int) -> Tensor:
     """One tensor of the schema as our own value."""
     size_bytes = buffers[packed.buffer]
     scales = packed.quantization.scale if packed.quantization is not None else None
@@ -247,6 +251,7 @@ def _tensor(packed: Any, buffers: list[int], types: Mapping[int, str]) -> Tensor
         quantized=scales is not None and len(scales) > 0,
         scales=len(scales) if scales is not None else 0,
         buffer=int(packed.buffer),
+        number=number,
     )
 
 

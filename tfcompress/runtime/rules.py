@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 from tfcompress.runtime.content import FileContent, Op, Tensor
+from tfcompress.runtime.metadata import Metadata
 from tfcompress.runtime.versions import needed_version
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
@@ -27,7 +28,7 @@ class Doubt:
     """Something that a runtime may stumble over.
 
     Attributes:
-        who: `all`, `old runtimes`, or `GPU` for GPU delegates.
+        who: `all`, `old runtimes`, `GPU` for GPU delegates, or `MediaPipe`.
         text: what is wrong.
         tensor: the output of the first op that it concerns; empty if it is the file's.
         count: how many ops it concerns.
@@ -39,8 +40,8 @@ class Doubt:
     count: int = 1
 
     def __str__(self) -> str:
-        place = f" '{self.tensor}'" if self.tensor else ""
-        return self.text + place + (f" and {self.count - 1} more" if self.count > 1 else "")
+        more = f" and {self.count - 1} more" if self.count > 1 else ""
+        return f"{self.text} (at '{self.tensor}'{more})" if self.tensor else self.text
 
 
 def never(content: FileContent) -> list[Doubt]:
@@ -56,6 +57,19 @@ def gpu(content: FileContent) -> list[Doubt]:
 def old(content: FileContent) -> list[Doubt]:
     """Ops whose version promises that an older runtime will do."""
     return _found(content, "old runtimes", _too_low)
+
+
+def mediapipe(content: FileContent, said: Metadata | None) -> list[Doubt]:
+    """What keeps MediaPipe's ImageClassifier (1.2.2) from taking the file."""
+    found = []
+    for tensor in content.inputs[:1]:
+        if tensor.dtype not in ("float32", "uint8"):
+            found.append(f"its input is {tensor.dtype}, not float32 or uint8")
+        if tensor.dtype == "float32" and not (said and said.mean):
+            found.append("its input is float32, and no metadata say how pixels are normalised")
+    if not (said and said.labels):
+        found.append("no metadata name the classes: it would give numbers")
+    return [Doubt("MediaPipe", text) for text in found]
 
 
 def _wrong(op: Op) -> Iterator[str]:

@@ -1,0 +1,91 @@
+"""What the layers of a file weigh, and where its values leave Keras's."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Collection
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tfcompress.export import ties
+from tfcompress.export.damage import layers_in, relative_rms
+from tfcompress.files import quiet
+from tfcompress.graph import clone
+from tfcompress.graph.rewrite import nodes, operations
+from tfcompress.runtime import LiteModel
+from tfcompress.runtime.content import FileContent, Op, Tensor, read
+
+# Images that a failed comparison is looked into on.
+IMAGES = 16
+
+
+def layer_bytes(model: keras.Model, content: FileContent) -> dict[str, int]:
+    """Bytes of constants by the layer that uses them, the largest first.
+
+    Tensors have the names of the layers that they come from. A constant without one belongs to the
+    layer of the first op behind it that has one; if none has, it goes by its own name.
+
+    Args:
+        model: in stock layers, as it was converted.
+        content: of its file.
+    """
+    known = {operation.name for operation in operations(model)}
+    readers: dict[Tensor, list[Op]] = collections.defaultdict(list)
+    for op in content.ops:
+        for tensor in op.inputs:
+            if tensor is not None:
+                readers[tensor].append(op)
+    found: collections.Counter[str] = collections.Counter()
+    for constant in content.constants:
+        found[_layer(constant, readers, known) or constant.name or "unnamed"] += constant.size_bytes
+    return dict(found.most_common())
+
+
+def _layer(constant: Tensor, readers: dict[Tensor, list[Op]], known: Collection[str]) -> str | None:
+    """The first layer on the way from a constant to the outputs."""
+    seen, ahead = {constant}, [constant]
+    while ahead:
+        tensor = ahead.pop(0)
+        names = layers_in(tensor.name, known)
+        if names:
+            return names[0]
+        for op in readers.get(tensor, []):
+            ahead += [out for out in op.outputs if out not in seen]
+            seen.update(op.outputs)
+    return None
+
+
+def differences(model: keras.Model, path: Path, images: np.ndarray) -> dict[str, float]:
+    """The relative rms difference of each layer's output in the file from Keras's own.
+
+    Args:
+        model: in stock layers, as it was converted.
+        path: of its file, in which a layer's output has the layer's name.
+        images: float32 (images, height, width, channels), of which the first `IMAGES` are taken.
+
+    Returns:
+        Layer to difference, in the file's order; layers whose output the file doesn't hold by
+        itself are left out.
+    """
+    images = images[:IMAGES]
+    flat = clone(model)  # Its layers are in no other model's graph.
+    known = {node.operation.name: node.outputs[0] for node in nodes(flat) if node.outputs}
+    content = read(path)
+    tensors: dict[str, Tensor] = {}
+    for op in content.ops:
+        for out in op.outputs:
+            names = layers_in(out.name, known)
+            if names and out.shape[1:] == tuple(known[names[0]].shape[1:]):
+                tensors[names[0]] = out  # A layer of several ops: its last one.
+    for last, out in zip(flat.outputs, content.outputs, strict=True):  # Their names are the file's.
+        tensors |= {name: out for name, tensor in known.items() if tensor is last}
+    expected = ties.outputs(flat, [known[name] for name in tensors], images)
+    with quiet():
+        got = LiteModel(path, keep_all=True).tensors(images, [t.name for t in tensors.values()])
+    return {
+        name: relative_rms(right, values.reshape(right.shape))
+        for name, right, values in zip(tensors, expected, got, strict=True)
+        if right.size == values.size
+    }

@@ -1,0 +1,241 @@
+"""The command `python -m tfcompress.inspect`: what stands in a `.tflite` file, in tables."""
+
+from __future__ import annotations
+
+import collections
+import gzip
+import json
+import pathlib
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import tabulate
+from absl import flags
+
+from tfcompress.config import InputError, require
+from tfcompress.runtime import content, metadata, process, rules, versions
+from tfcompress.runtime.content import FileContent, Tensor
+from tfcompress.runtime.metadata import Metadata
+
+USAGE = """Shows what stands in a .tflite file: ops, tensors, bytes, metadata, who can run it.
+
+  python -m tfcompress.inspect m.tflite
+  python -m tfcompress.inspect m.tflite --tensors
+  python -m tfcompress.inspect m.tflite --json > m.json
+
+The file is first loaded and run once in a process of its own, so that a corrupt one does no harm.
+Exit status: 0 done, 2 bad usage or a bad file.
+
+Flags:"""
+# Constants that are shown unless --tensors asks for all.
+LARGEST = 8
+# Of a table's cell.
+WIDTH = 72
+
+
+def parser() -> flags.FlagValues:
+    """The command's flags, apart from absl's global ones."""
+    values = flags.FlagValues()
+    flags.DEFINE_boolean("json", False, "print JSON, of all constants", flag_values=values)
+    flags.DEFINE_boolean(
+        "tensors", False, f"all constants, not the {LARGEST} largest only", flag_values=values
+    )
+    flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
+    return values
+
+
+def run(argv: Sequence[str]) -> None:
+    """Parses, reads, prints.
+
+    Raises:
+        InputError: bad usage or a bad file.
+    """
+    values = parser()
+    try:
+        paths = values(list(argv))[1:]
+    except flags.Error as error:
+        raise InputError(f"{error}; see --help") from error
+    if values.help:
+        print(
+            "\n".join(
+                [USAGE, *(f"  --{name}: {values[name].help}" for name in ("json", "tensors"))]
+            )
+        )
+        return
+    require(len(paths) == 1, f"give the path of one .tflite file; got {len(paths)}; see --help")
+    found = inspected(paths[0])
+    if values.json:
+        print(json.dumps(found, indent=2, allow_nan=False))
+    else:
+        print(text(found, all_constants=values.tensors))
+
+
+def inspected(path: str) -> dict[str, Any]:
+    """Everything that the command shows, as JSON values.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        InputError: it isn't a `.tflite` file, or it is corrupt or crashes.
+    """
+    said = process.check(path)
+    found = content.read(path)
+    data = pathlib.Path(path).read_bytes()
+    own = metadata.read(path)
+    first = versions.oldest(found)
+    doubts = [
+        *rules.never(found),
+        *rules.old(found),
+        *rules.gpu(found),
+        *rules.mediapipe(found, own),
+    ]
+    return {
+        "path": str(path),
+        "size_bytes": len(data),
+        "gzip_bytes": len(gzip.compress(data, compresslevel=9, mtime=0)),
+        "macs": found.macs,
+        "uncounted_ops": list(found.uncounted),
+        "inputs": [_tensor(tensor) for tensor in found.inputs],
+        "outputs": [_tensor(tensor) for tensor in found.outputs],
+        "ops": _ops(found),
+        "weight_bytes": dict(found.weight_bytes),
+        "constants": [
+            {**_tensor(tensor), "size_bytes": tensor.size_bytes} for tensor in found.constants
+        ],
+        "metadata": own.to_json() if own else None,
+        "oldest_runtime": {
+            "tensorflow_lite": first.release,
+            "litert": first.litert,
+            "because": first.because,
+            "unknown": list(first.unknown),
+        },
+        "runs_here": said is None,
+        "runtime_said": said,
+        "doubts": [{"who": doubt.who, "text": str(doubt)} for doubt in doubts],
+    }
+
+
+def text(found: dict[str, Any], *, all_constants: bool = False) -> str:
+    """The same as tables that a person reads."""
+    parts = [
+        _facts(found),
+        _table(
+            found["ops"],
+            {
+                "name": "op",
+                "version": "version",
+                "count": "count",
+                "types": "types",
+                "since": "since",
+            },
+        ),
+    ]
+    constants = found["constants"] if all_constants else found["constants"][:LARGEST]
+    if constants:
+        rows = [
+            {
+                **tensor,
+                "shape": "x".join(map(str, tensor["shape"])),
+                "bytes": f"{tensor['size_bytes']:,}",
+            }
+            for tensor in constants
+        ]
+        left = len(found["constants"]) - len(constants)
+        more = f"\nand {left} smaller ones; --tensors shows them" if left else ""
+        keys = {"name": "constant", "dtype": "type", "shape": "shape", "bytes": "bytes"}
+        parts.append(_table(rows, keys) + more)
+    if found["metadata"]:
+        said = Metadata(**found["metadata"])
+        rows = [
+            {"field": key, "value": _shown(value)} for key, value in vars(said).items() if value
+        ]
+        parts.append(_table(rows, {"field": "metadata", "value": ""}))
+    if found["doubts"]:
+        parts.append(_table(found["doubts"], {"who": "who", "text": "may refuse or get wrong"}))
+    return "\n\n".join(parts)
+
+
+def _facts(found: dict[str, Any]) -> str:
+    """One line a fact."""
+    first = found["oldest_runtime"]
+    runtime = f"TensorFlow Lite {first['tensorflow_lite']}"
+    if first["litert"]:
+        runtime += f", LiteRT {first['litert']}"
+    runtime += f" ({first['because']})"
+    if first["unknown"]:
+        runtime = f"at least {runtime}; unknown: {', '.join(first['unknown'])}"
+    macs = f"{found['macs']:,}" if found["macs"] is not None else "unknown"
+    if found["uncounted_ops"]:
+        macs += f": {', '.join(found['uncounted_ops'])} can't be counted"
+    weights = ", ".join(f"{size:,} {dtype}" for dtype, size in found["weight_bytes"].items())
+    rows = {
+        "file": found["path"],
+        "bytes": f"{found['size_bytes']:,}, {found['gzip_bytes']:,} after gzip",
+        "weights": f"{weights or 'no'} bytes",
+        "multiply-accumulates": macs,
+        "in": "; ".join(map(_described, found["inputs"])),
+        "out": "; ".join(map(_described, found["outputs"])),
+        "oldest runtime": runtime,
+        "here": "loads and runs" if found["runs_here"] else found["runtime_said"],
+    }
+    return tabulate.tabulate(rows.items(), tablefmt="plain", disable_numparse=True)
+
+
+def _ops(found: FileContent) -> list[dict[str, Any]]:
+    """Each op, version and types with how often it occurs, the most frequent first."""
+    counts = collections.Counter(
+        (op.name, op.version, " ".join(tensor.dtype if tensor else "-" for tensor in op.inputs))
+        for op in found.ops
+    )
+    return [
+        {
+            "name": name,
+            "version": version,
+            "count": count,
+            "types": types,
+            "since": versions.release_of(name, version) or "unknown",
+        }
+        for (name, version, types), count in counts.most_common()
+    ]
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+
+
+def _described(tensor: dict[str, Any]) -> str:
+    return f"{tensor['dtype']} {' x '.join(map(str, tensor['shape']))}"
+
+
+def _shown(value: Any) -> str:
+    """A field of the metadata on one line."""
+    if isinstance(value, str):
+        return " ".join(value.split())
+    texts = [item if isinstance(item, str) else f"{item:g}" for item in value]
+    return ", ".join(texts[:20]) + (f", and {len(texts) - 20} more" if len(texts) > 20 else "")
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: dict[str, str]) -> str:
+    """Rows with these keys, under these headers."""
+    cells = [
+        [textwrap.fill(str(row[key]), WIDTH, break_on_hyphens=False) for key in columns]
+        for row in rows
+    ]
+    return tabulate.tabulate(cells, list(columns.values()), disable_numparse=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    try:
+        run(sys.argv if argv is None else argv)
+    except InputError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
