@@ -86,7 +86,7 @@ def absolute(distances: np.ndarray) -> np.ndarray:
     return np.cumsum(distances.astype(np.int64) + 1) - 1
 
 
-def encode(data: bytes, width: int, coder: str = "best") -> bytes:
+def encode(data: bytes, width: int, coder: str = "best", *, sparse: bool = False) -> bytes:
     """A constant, in the shortest of its forms.
 
     Args:
@@ -94,6 +94,8 @@ def encode(data: bytes, width: int, coder: str = "best") -> bytes:
         width: bytes of a value, of `WIDTHS`; a length that isn't a multiple of it is taken byte by
             byte.
         coder: as for `streams.encode`.
+        sparse: whether it is written sparse even if dense is shorter, which it often is if more
+            than a quarter of the values are kept; only where most of them are equal.
     """
     if len(data) % width:
         width = 1
@@ -124,7 +126,7 @@ def encode(data: bytes, width: int, coder: str = "best") -> bytes:
             forms.append(
                 head + bytes([_SPARSE]) + body + _values(written, its_table, its_places, coder)
             )
-    return min(forms, key=len)
+    return min([form for form in forms if form[1] == _SPARSE or not sparse] or forms, key=len)
 
 
 def _values(values: np.ndarray, table: np.ndarray, places: np.ndarray, coder: str) -> bytes:

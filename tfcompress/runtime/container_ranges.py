@@ -29,13 +29,18 @@ class Constant:
         name: of a tensor that has it.
         start: its first byte in the file.
         size_bytes: how many it has.
-        width: bytes of one value.
+        dtype: the schema's type in lower case.
     """
 
     name: str
     start: int
     size_bytes: int
-    width: int
+    dtype: str
+
+    @property
+    def width(self) -> int:
+        """Bytes of one value, or 1 where values aren't whole numbers of bytes."""
+        return _WIDTHS.get(self.dtype, 1)
 
 
 def constants(data: bytes, path: str) -> list[Constant]:
@@ -72,18 +77,18 @@ def _constants(data: bytes, schema: Any) -> list[Constant]:
         if isinstance(number, int)
     }
     model = schema.Model.GetRootAs(data, 0)
-    used: dict[int, tuple[str, int]] = {}
+    used: dict[int, tuple[str, str]] = {}
     for number in range(model.SubgraphsLength()):
         graph = model.Subgraphs(number)
         for index in range(graph.TensorsLength()):
             tensor = graph.Tensors(index)
             name = (tensor.Name() or b"").decode("utf-8", "replace")
-            used.setdefault(tensor.Buffer(), (name, _WIDTHS.get(types.get(tensor.Type(), ""), 1)))
+            used.setdefault(tensor.Buffer(), (name, types.get(tensor.Type(), "?")))
     found = []
-    for index, (name, width) in used.items():
+    for index, (name, dtype) in used.items():
         start, size = _place(model.Buffers(index))
         if size >= _SMALLEST_BYTES and start + size <= len(data):
-            found.append(Constant(name, start, size, width))
+            found.append(Constant(name, start, size, dtype))
     return found
 
 

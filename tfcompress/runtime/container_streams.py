@@ -21,8 +21,13 @@ from tfcompress.runtime.container_bytes import (
 
 # The order is the number in the file.
 CODERS = ("bits", "huffman", "ans", "zstd")
-# Zstandard's level 19 takes seconds on megabytes of random floats, and gains nothing there.
-_THOROUGH_BYTES = 1 << 22
+# Zstandard's thorough level takes a second for a megabyte. Longer data get it only if a quick look
+# finds something: it shrinks them, to about what the symbols' frequencies alone give or less.
+_LONG_BYTES = 1 << 14
+_PROMISING = 1.03
+_QUICK, _THOROUGH = 3, 19
+# From here on the thorough level takes more than it gives.
+_HUGE_BYTES, _HUGE = 1 << 20, 12
 
 
 def encode(symbols: np.ndarray, alphabet: int, coder: str = "best") -> bytes:
@@ -98,8 +103,17 @@ def _read_bits(reader: Reader, count: int, alphabet: int) -> np.ndarray:
 
 def _zstd(symbols: np.ndarray, counts: np.ndarray) -> bytes:
     kind = np.uint8 if len(counts) <= 256 else "<u2"
-    payload = compress(symbols.astype(kind).tobytes())
+    data = symbols.astype(kind).tobytes()
+    payload = compress(data, _QUICK if len(data) > _LONG_BYTES else None)
+    if _LONG_BYTES < len(data) > len(payload) < _PROMISING * _entropy_bytes(counts):
+        payload = compress(data)
     return varint(len(payload)) + payload
+
+
+def _entropy_bytes(counts: np.ndarray) -> float:
+    """What no code of single symbols can be shorter than."""
+    used = counts[counts > 0]
+    return float(used @ np.log2(used.sum() / used)) / 8
 
 
 def _read_zstd(reader: Reader, count: int, alphabet: int) -> np.ndarray:
@@ -107,11 +121,12 @@ def _read_zstd(reader: Reader, count: int, alphabet: int) -> np.ndarray:
     return np.frombuffer(decompress(reader, count * kind.itemsize), kind).astype(np.uint16)
 
 
-def compress(data: bytes) -> bytes:
-    """A zstandard frame that says its size."""
+def compress(data: bytes, level: int | None = None) -> bytes:
+    """A zstandard frame that says its size, thorough unless a level is given."""
     import zstandard
 
-    level = 19 if len(data) <= _THOROUGH_BYTES else 12
+    if level is None:
+        level = _THOROUGH if len(data) <= _HUGE_BYTES else _HUGE
     return zstandard.ZstdCompressor(level=level).compress(data)
 
 
