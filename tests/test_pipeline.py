@@ -10,7 +10,7 @@ from tfcompress import pipeline, training
 from tfcompress.bridge import legacy
 from tfcompress.config import InputError, RunConfig
 from tfcompress.plan import plan
-from tfcompress.runtime import LiteModel
+from tfcompress.runtime import LiteModel, container
 
 # What others rely on, from the design.
 TOP = {"technique", "model", "dataset", "seed", "versions", "baseline", "compressed", "ratio"}
@@ -21,6 +21,7 @@ FILE = {
     "macs",
     "size_bytes",
     "gzip_bytes",
+    "packed_bytes",
     "latency_ms_p50",
     "latency_ms_p90",
     "latency_runs",
@@ -56,6 +57,7 @@ def test_writes_everything_and_nothing_else(finished):
     _, _, output = finished
     names = {path.name for path in output.iterdir()}
     wanted = {"baseline.tflite", "compressed.tflite", "baseline.keras", "compressed.keras"}
+    wanted |= {"baseline.tfz", "compressed.tfz"}
     wanted |= {"report.json", "report.md", "report.html", "history.csv", "config.json"}
     assert wanted <= names
     assert {name for name in names - wanted if not re.fullmatch(r"\w+\.(svg|png)", name)} == set()
@@ -77,6 +79,9 @@ def test_report_says_what_the_files_are(finished, picture_folder):
     for title in ("baseline", "compressed"):
         path = output / f"{title}.tflite"
         assert getattr(result, title).size_bytes == path.stat().st_size
+        packed = output / f"{title}.tfz"
+        assert getattr(result, title).packed_bytes == packed.stat().st_size
+        assert container.unpacked(packed.read_bytes())[0] == path.read_bytes()
     job = plan(settings)
     images = pipeline._load_data(job, None)
     right = []

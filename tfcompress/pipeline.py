@@ -23,7 +23,7 @@ from tfcompress.export import Exported, Validation, export
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
 from tfcompress.plan import Plan
-from tfcompress.runtime import LiteModel
+from tfcompress.runtime import LiteModel, container
 from tfcompress.techniques import Candidate
 from tfcompress.training.progress import Progress, say
 from tfcompress.workspace import Workspace
@@ -260,6 +260,7 @@ def _file_result(
         macs=graph.macs(model),
         size_bytes=file.size_bytes,
         gzip_bytes=benchmark.sizes.gzip_bytes(path),
+        packed_bytes=container.pack(path, path.with_suffix(".tfz"))[1],
         latency_ms_p50=times.latency_ms_p50 if times else None,
         latency_ms_p90=times.latency_ms_p90 if times else None,
         latency_runs=times.latency_runs if times else None,

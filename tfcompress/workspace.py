@@ -22,7 +22,7 @@ _WORK = ".tfcompress"
 _TITLES = ("baseline", "compressed")
 _OURS = (
     "history.csv",
-    *(f"{title}.{end}" for title in _TITLES for end in ("keras", "tflite")),
+    *(f"{title}.{end}" for title in _TITLES for end in ("keras", "tflite", "tfz")),
     *(f"report.{end}" for end in ("json", "md", "html")),
 )
 

@@ -14,6 +14,7 @@ FILE_KEYS = {
     "macs",
     "size_bytes",
     "gzip_bytes",
+    "packed_bytes",
     "latency_ms_p50",
     "latency_ms_p90",
     "latency_runs",

@@ -8,6 +8,7 @@ def test_rows(run):
         "accuracy in Keras": ("0.9145", "0.9090", "-0.55 points"),
         "file size, KiB": ("35.2", "9.8", "0.28x"),
         "after gzip, KiB": ("29.3", "5.9", "0.20x"),
+        "packed as .tfz, KiB": ("28.0", "3.0", "0.11x"),
         "latency median, ms": ("1.00", "0.500", "0.48x (0.46 to 0.51)"),
         "latency 90th percentile, ms": ("1.20", "0.600", "0.50x"),
         "peak memory, MiB": ("60.0", "60.0", "1.00x"),

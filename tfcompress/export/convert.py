@@ -13,6 +13,7 @@ import numpy as np
 from tfcompress.config import InputError
 from tfcompress.export.bits import one_magnitude
 from tfcompress.export.finish import finish
+from tfcompress.export.zeros import one_zero
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional
 from tfcompress.runtime.content import FileContent, Op, Tensor
@@ -56,6 +57,7 @@ def float_file(model: keras.Model, path: Path, **converter: Any) -> None:
         fresh.export(
             str(path), format="litert", input_signature=signature, verbose=False, **converter
         )
+    one_zero(path)
 
 
 def quantized_file(float_path: Path, path: Path, bits: Mapping[str, int]) -> None:

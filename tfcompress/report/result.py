@@ -24,6 +24,7 @@ class FileResult:
         macs: multiply-accumulates of one inference, counted in the file.
         size_bytes: of the file.
         gzip_bytes: of the file after gzip at level 9.
+        packed_bytes: of the container `.tfz` beside it, which gives the file back bit by bit.
         latency_ms_p50: median time of an inference.
         latency_ms_p90: 90th percentile of it.
         latency_runs: inferences that were timed.
@@ -41,6 +42,7 @@ class FileResult:
     accuracy_keras: float | None = None
     macs: int | None = None
     gzip_bytes: int | None = None
+    packed_bytes: int | None = None
     latency_ms_p50: float | None = None
     latency_ms_p90: float | None = None
     latency_runs: int | None = None
@@ -55,7 +57,14 @@ class FileResult:
             value = getattr(self, field)
             require(value is None or 0 <= value <= 1, f"{field} must be in 0..1; got {value}")
         require(self.size_bytes > 0, f"size_bytes must be positive; got {self.size_bytes}")
-        for field in ("parameters", "macs", "gzip_bytes", "latency_runs", "peak_memory_bytes"):
+        for field in (
+            "parameters",
+            "macs",
+            "gzip_bytes",
+            "packed_bytes",
+            "latency_runs",
+            "peak_memory_bytes",
+        ):
             value = getattr(self, field)
             require(value is None or value >= 0, f"{field} must be 0 or more; got {value}")
         for field in ("latency_ms_p50", "latency_ms_p90", "train_step_ms"):

@@ -60,6 +60,12 @@ def rows(result: RunResult) -> list[Row]:
             factor(quotient(after.gzip_bytes, before.gzip_bytes)),
         ),
         Row(
+            "packed as .tfz, KiB",
+            kibibytes(before.packed_bytes),
+            kibibytes(after.packed_bytes),
+            factor(quotient(after.packed_bytes, before.packed_bytes)),
+        ),
+        Row(
             "latency median, ms",
             milliseconds(before.latency_ms_p50),
             milliseconds(after.latency_ms_p50),
