@@ -12,16 +12,43 @@ from tfcompress.runtime.versions import first_version, needed_version, oldest, r
         (op("RESHAPE", tensor(), tensor("int32")), "1.5.0", "any op"),
         (op("CONV_2D", tensor(), tensor(constant=True)), "1.5.0", "any op"),
         (op("CONV_2D", tensor("int8"), tensor("int8", scales=8), version=3), "1.14.0", "CONV_2D 3"),
-        (op("CONV_2D", tensor("int8"), tensor("int4", scales=8), version=7), "2.11.0", "CONV_2D 7"),
         # What the version hides, the types say.
         (op("CONV_2D", tensor(), tensor("int8", scales=8)), "2.4.0", "CONV_2D 5"),
         (op("FULLY_CONNECTED", tensor(), tensor("int8", scales=1)), "1.14.0", "FULLY_CONNECTED 3"),
         (op("FULLY_CONNECTED", tensor(), tensor("int8", scales=9)), "2.17.0", "FULLY_CONNECTED 12"),
+        (op("FULLY_CONNECTED", tensor(), tensor("int2")), "2.21.0", "int2 tensors"),
+        (op("CALL_ONCE"), "2.5.0", "CALL_ONCE 1"),
         # Measured: tflite-runtime 2.12 refuses int16 positions, 2.13 takes them.
         (op("GATHER", tensor(), tensor("int16")), "2.13.0", "GATHER 6"),
-        (op("FULLY_CONNECTED", tensor(), tensor("int4"), version=9), "2.11.0", "int4 tensors"),
-        (op("FULLY_CONNECTED", tensor(), tensor("int2")), "2.21.0", "FULLY_CONNECTED 14"),
-        (op("CALL_ONCE"), "2.5.0", "CALL_ONCE 1"),
+        # 2.9 gives other outputs than 2.10 and all later ones.
+        (
+            op("FULLY_CONNECTED", tensor("int8"), tensor("int8", scales=9), version=4),
+            "2.10.0",
+            "FULLY_CONNECTED of integers with a scale a filter",
+        ),
+        (
+            op("FULLY_CONNECTED", tensor("int8"), tensor("int8", scales=1)),
+            "1.14.0",
+            "FULLY_CONNECTED 4",
+        ),
+        # 2.11 doesn't find the version, 2.12 runs.
+        (
+            op("CONV_2D", tensor("int8"), tensor("int4", scales=8), version=7),
+            "2.12.0",
+            "int4 tensors",
+        ),
+        # 2.13 gives NaN, 2.14 runs.
+        (
+            op("FULLY_CONNECTED", tensor(), tensor("int4"), version=9),
+            "2.14.0",
+            "FULLY_CONNECTED of float32 and int4",
+        ),
+        # TensorFlow 2.18 and LiteRT 1.0 refuse it, 2.19 and 1.1 run.
+        (
+            op("FULLY_CONNECTED", tensor("int8"), tensor("int4"), version=10),
+            "2.19.0",
+            "FULLY_CONNECTED of int8 and int4",
+        ),
     ],
 )
 def test_the_oldest_runtime(made, release, because):
@@ -43,9 +70,17 @@ def test_what_the_table_lacks_is_said(made, said):
     assert str(found).startswith("at least TensorFlow Lite 2.11.0")
 
 
-def test_litert():
-    assert oldest(content(op("FULLY_CONNECTED", tensor(), tensor("int2")))).litert == "2.1"
-    assert oldest(content(op("TRANSPOSE", version=8))).litert is None
+@pytest.mark.parametrize(
+    ("made", "litert"),
+    [
+        (op("ADD"), "1.0"),
+        (op("FULLY_CONNECTED", tensor("int8"), tensor("int4")), "1.1"),
+        (op("FULLY_CONNECTED", tensor(), tensor("int2")), "2.1.2"),
+        (op("TRANSPOSE", version=8), None),
+    ],
+)
+def test_litert(made, litert):
+    assert oldest(content(made)).litert == litert
 
 
 def test_the_tables_agree():

@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tfcompress.runtime.versions import first_version
 
 # A flatbuffer's offsets are signed 32-bit numbers.
 _LARGEST = 2**31 - 2**24
 # Ops of one input that the quantizer leaves float and that have integer kernels with a scale of
 # their own for input and output.
 UNARY = ("LEAKY_RELU", "ELU", "RELU6")
-# First version of an op with 8-bit activations, where it isn't the ops' first.
-_INT8 = {
-    "ADD": 2,
-    "AVERAGE_POOL_2D": 2,
-    "CONCATENATION": 2,
-    "GATHER": 2,
-    "LOGISTIC": 2,
-    "MAX_POOL_2D": 2,
-    "MAXIMUM": 2,
-    "MEAN": 2,
-    "MUL": 2,
-    "PAD": 2,
-    "PADV2": 2,
-    "RELU": 2,
-    "RELU6": 2,
-    "SLICE": 2,
-    "SOFTMAX": 2,
-    "STRIDED_SLICE": 2,
-    "SUB": 2,
-    "SUM": 2,
-    "TANH": 2,
-    "TRANSPOSE": 2,
-}
-# (activations, weights) to the first version: one scale a tensor, one scale a filter.
-_PRODUCTS = {
-    "CONV_2D": {
-        ("int8", "int8"): (3, 3),
-        ("int8", "int4"): (7, 7),
-        ("float32", "int8"): (2, 5),
-    },
-    "DEPTHWISE_CONV_2D": {
-        ("int8", "int8"): (3, 3),
-        ("int8", "int4"): (7, 7),
-        ("float32", "int8"): (4, 6),
-    },
-    "FULLY_CONNECTED": {
-        ("int8", "int8"): (4, 4),
-        ("int8", "int4"): (10, 10),
-        ("float32", "int8"): (3, 12),
-    },
-}
 
 
 def finish(path: Path) -> None:
@@ -132,24 +92,16 @@ def _versions(model: Any, names: dict[int, str], types: dict[int, str]) -> None:
     for graph in model.subgraphs:
         for op in graph.operators:
             code = model.operatorCodes[op.opcodeIndex]
-            code.version = max(int(code.version), *_needed(op, graph, names[_number(code)], types))
+            code.version = max(int(code.version), _needed(op, graph, names[_number(code)], types))
 
 
-def _needed(op: Any, graph: Any, name: str, types: dict[int, str]) -> Iterator[int]:
-    """Versions that have what this op uses."""
-    yield 1
+def _needed(op: Any, graph: Any, name: str, types: dict[int, str]) -> int:
+    """The first version that has the types of what this op reads."""
     tensors = [graph.tensors[index] if index >= 0 else None for index in op.inputs]
     kinds = [types[tensor.type] if tensor is not None else "" for tensor in tensors]
-    if name == "DEQUANTIZE" and kinds:
-        yield {"int8": 2, "float16": 3}.get(kinds[0], 1)
-    if name == "SPLIT" and "int8" in kinds:
-        yield 2
-    if "int8" in kinds[:1]:
-        yield _INT8.get(name, 1)
-    if name in _PRODUCTS and len(kinds) > 1 and tensors[1] is not None:
-        scales = getattr(tensors[1].quantization, "scale", None)
-        one, many = _PRODUCTS[name].get((kinds[0], kinds[1]), (1, 1))
-        yield many if scales is not None and len(scales) > 1 else one
+    weights = tensors[1] if len(tensors) > 1 else None
+    scales = getattr(weights.quantization, "scale", None) if weights is not None else None
+    return first_version(name, kinds, len(scales) if scales is not None else 0)
 
 
 def _number(code: Any) -> int:

@@ -128,9 +128,19 @@ RELEASES = {
 }
 # Tensor types to the first release that knows them, of those that came after the ops above: an op
 # whose version says nothing about its weights' type is as new as the type.
-TYPES = {"int4": "2.11", "int2": "2.21"}
-# Releases of TensorFlow from which on LiteRT has its own number for the same ops.
-_LITERT = (("2.17", "1.0"), ("2.18", "1.2"), ("2.21", "2.1"))
+TYPES = {"int4": "2.12", "int2": "2.21"}
+# (op, activations, weights) whose kernels came later than the ops' versions, as was measured with
+# tflite-runtime 2.7 to 2.14, TensorFlow 2.16 to 2.21 and LiteRT 1.0 to 2.3. Before, the file is
+# refused as it is loaded, except for what is said.
+MEASURED = {
+    ("FULLY_CONNECTED", "float32", "int4"): "2.14",  # 2.13 gives NaN or crashes.
+    ("FULLY_CONNECTED", "int8", "int4"): "2.19",
+}
+# A dense layer of integers with a scale a filter: older ones take the first scale for all, and
+# the outputs are wrong without a word.
+_DENSE_SCALES = "2.10"
+# The first LiteRT that has what a release of TensorFlow has, as was measured.
+_LITERT = (("2.17", "1.0"), ("2.19", "1.1"), ("2.21", "2.1.2"))
 
 # First version of an op whose first input has this type, where it isn't the ops' first.
 _EIGHT_BITS = """ADD ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND CONCATENATION
@@ -215,19 +225,28 @@ def oldest(content: FileContent) -> Oldest:
         The release, and the op or type that asks for it.
     """
     found, because, unknown = "1.5", "any op", []
+    asked = [(TYPES.get(dtype), f"{dtype} tensors") for dtype in content.dtypes()]
     for op in content.ops:
         version = max(op.version, needed_version(op))
         release = release_of(op.name, version)
         if release is None:
             unknown.append(f"{op.name} {version}")
-            continue
-        if _parts(release) > _parts(found):
-            found, because = release, f"{op.name} {version}"
-    for dtype in content.dtypes():
-        release = TYPES.get(dtype, "0")
-        if _parts(release) > _parts(found):
-            found, because = release, f"{dtype} tensors"
+        asked += [(release, f"{op.name} {version}"), _measured(op)]
+    for release, reason in asked:
+        if release is not None and _parts(release) > _parts(found):
+            found, because = release, reason
     return Oldest(".".join(map(str, _parts(found))), because, tuple(dict.fromkeys(unknown)))
+
+
+def _measured(op: Op) -> tuple[str | None, str]:
+    """The first release whose kernel was seen to do what the op asks for, and why."""
+    first, weights = (*op.inputs, None, None)[:2]
+    if first is None or weights is None:
+        return None, ""
+    kinds = (op.name, first.dtype, weights.dtype)
+    if kinds == ("FULLY_CONNECTED", "int8", "int8") and weights.scales > 1:
+        return _DENSE_SCALES, "FULLY_CONNECTED of integers with a scale a filter"
+    return MEASURED.get(kinds), f"{op.name} of {first.dtype} and {weights.dtype}"
 
 
 def release_of(name: str, version: int) -> str | None:
