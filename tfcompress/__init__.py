@@ -5,6 +5,7 @@ The door, for Keras users; each name is imported when it is first used:
     transform   surgery only: a Keras model in, a Keras model out
     compress    surgery and training
     export      a Keras model as an audited .tflite file
+    load        an exported file as a classifier of images, without Keras or TensorFlow
     benchmark   size, latency and memory of .tflite files
     summary     a table of a model's layers: parameters, MACs, bits
     models      the papers' networks; layers: Keras layers; data: data sets
@@ -16,23 +17,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfcompress.door import compress, transform
     from tfcompress.graph import summary
+    from tfcompress.runtime import Metadata, load
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Metadata",
     "__version__",
     "benchmark",
     "compress",
     "data",
     "export",
     "layers",
+    "load",
     "models",
     "summary",
     "techniques",
     "transform",
 ]
 
-_FUNCTIONS = {"compress": "door", "transform": "door", "summary": "graph"}
+_FUNCTIONS = {
+    "Metadata": "runtime",
+    "compress": "door",
+    "load": "runtime",
+    "summary": "graph",
+    "transform": "door",
+}
 _ROOMS = ("benchmark", "data", "export", "layers", "models", "techniques")
 
 

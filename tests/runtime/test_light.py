@@ -25,3 +25,27 @@ def test_reading_and_running_a_file_needs_neither(tiny):
         [sys.executable, "-c", code, str(tiny.path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_classifying_an_image_needs_neither(tiny, tmp_path):
+    from PIL import Image
+
+    from tfcompress.export import metadata
+    from tfcompress.runtime import Metadata
+
+    path, image = tmp_path / "m.tflite", tmp_path / "image.png"
+    path.write_bytes(tiny.path.read_bytes())
+    metadata.write(path, Metadata(mean=(1.0,), std=(1.0,)))
+    Image.new("RGB", (30, 20)).save(image)
+    code = (
+        "import sys, tfcompress\n"
+        "print(len(tfcompress.load(sys.argv[1])(sys.argv[2])))\n"
+        "print([name for name in ('keras', 'tensorflow', 'tf_keras') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(image)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split("\n")[:2] == ["5", "[]"]

@@ -177,7 +177,7 @@ def read_size(path: Path) -> tuple[int, int]:
                 width, height = image.size
                 turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise InputError(
             f"{path} has {width} x {height} pixels: at most {Image.MAX_IMAGE_PIXELS} are decoded; "
@@ -205,10 +205,10 @@ def decode(path: Path, standard: Standard) -> np.ndarray:
     except Exception as error:
         # Pillow's decoders meet broken files with exceptions of many types, some with none of
         # their own: OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError.
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
+def unreadable(path: Path, error: Exception) -> InputError:
     """The one-line error for a file that Pillow couldn't open or decode."""
     if isinstance(error, InputError):
         return InputError(f"{path} {error}")

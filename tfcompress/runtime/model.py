@@ -36,6 +36,7 @@ class LiteModel:
         output_shape: shape of the output, batch first.
         input_dtype: the file's input type, such as `float32` or `int8`.
         output_dtype: the file's output type.
+        input_grid: scale and zero point of an integer input; the scale is 0 if it has none.
 
     Raises:
         InputError: the file is missing, not a `.tflite` file, cut short or corrupt, needs ops that
@@ -93,6 +94,7 @@ class LiteModel:
         )
         self.input_dtype = _dtype(self._input).name
         self.output_dtype = _dtype(self._output).name
+        self.input_grid: tuple[float, int] = self._input["quantization"]
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """The file's outputs for a stack of inputs, computed at the file's own batch size.

@@ -1,0 +1,122 @@
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.export.conftest import binary_net, real_images
+from tfcompress import inspect
+from tfcompress.export import export
+from tfcompress.runtime import Metadata, read
+
+LABELS = tuple(f"class {number}" for number in range(5))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A binary net's file: 8-bit weights in some layers, floats in others."""
+    path = tmp_path_factory.mktemp("inspect") / "m.tflite"
+    said = Metadata(name="net", description="two\nlines", labels=LABELS, mean=(1.5,), std=(2,))
+    return export(binary_net(), path, storage="int8", representative=real_images(), metadata=said)
+
+
+def run(*arguments):
+    return inspect.main(["inspect", *map(str, arguments)])
+
+
+def test_json(written, capsys):
+    assert run(written.path, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    content = read(written.path)
+    assert found["size_bytes"] == written.size_bytes
+    assert 0 < found["gzip_bytes"] < found["size_bytes"]
+    assert found["macs"] == content.macs
+    assert sum(op["count"] for op in found["ops"]) == len(content.ops)
+    assert {op["name"] for op in found["ops"]} == set(content.op_counts())
+    (dense,) = (
+        op for op in found["ops"] if op["name"] == "FULLY_CONNECTED" and "int8" in op["types"]
+    )
+    assert (dense["version"], dense["since"]) == (12, "2.17")
+    sizes = [tensor["size_bytes"] for tensor in found["constants"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sum(sizes) == sum(content.weight_bytes.values())
+    assert found["metadata"]["labels"] == list(LABELS)
+    assert found["oldest_runtime"]["tensorflow_lite"] == "2.17.0"
+    assert found["oldest_runtime"]["unknown"] == []
+    assert (found["runs_here"], found["runtime_said"]) == (True, None)
+    assert found["doubts"] == []
+
+
+def test_tables(written, capsys):
+    assert run(written.path) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"^bytes +[\d,]+, [\d,]+ after gzip$", output, re.M)
+    assert re.search(r"^multiply-accumulates +[\d,]+$", output, re.M)
+    assert re.search(r"^oldest runtime +TensorFlow Lite 2\.17\.0, LiteRT 1\.0 ", output, re.M)
+    assert re.search(r"^here +loads and runs$", output, re.M)
+    assert re.search(r"^CONV_2D +\d +\d +", output, re.M)
+    assert re.search(r"^description +two lines$", output, re.M)
+    assert re.search(r"^labels +class 0, class 1,", output, re.M)
+    left = int(re.search(r"^and (\d+) smaller ones; --tensors", output, re.M)[1])
+    assert run(written.path, "--tensors") == 0
+    more = capsys.readouterr().out
+    assert "smaller ones" not in more
+    assert len(more.splitlines()) >= len(output.splitlines()) - 1 + left
+    assert max(map(len, more.splitlines())) < 130
+
+
+def test_doubts_are_shown(written, tmp_path, capsys):
+    path = tmp_path / "plain.tflite"
+    export(binary_net(), path)
+    assert run(path) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"^MediaPipe +its input is float32, and no metadata", output, re.M)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give the path of one .tflite file; got 0"),
+        (["a.tflite", "b.tflite"], "one .tflite file; got 2"),
+        (["absent.tflite"], "absent.tflite: no such file"),
+        ([__file__], "is not a .tflite file"),
+        (["m.tflite", "--jsno"], "Unknown command line flag 'jsno'"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(arguments, message, capsys):
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+
+
+def test_a_corrupt_file(written, tmp_path, capsys):
+    path = tmp_path / "short.tflite"
+    with open(written.path, "rb") as file:
+        path.write_bytes(file.read()[:5000])
+    assert run(path) == 2
+    assert "short.tflite is cut short or corrupt" in capsys.readouterr().err
+
+
+def test_help_teaches(capsys):
+    assert run("--help") == 0
+    output = capsys.readouterr().out
+    for word in ("m.tflite", "--json", "--tensors", "Exit status"):
+        assert word in output
+
+
+def test_as_a_module_without_keras(written):
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['inspect', sys.argv[1], '--json']\n"
+        "try:\n    runpy.run_module('tfcompress.inspect', run_name='__main__')\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, written.path], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["path"] == written.path

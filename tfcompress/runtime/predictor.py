@@ -1,0 +1,205 @@
+"""From a `.tflite` file to labels: what a program does that has only the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any
+
+from tfcompress.config import InputError, require
+from tfcompress.runtime import content, metadata, process
+from tfcompress.runtime.content import FileContent
+from tfcompress.runtime.metadata import Metadata
+from tfcompress.runtime.model import LiteModel
+from tfcompress.runtime.picture import pixels
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# What gives probabilities, and what they pass through unchanged.
+_PROBABILITIES = ("SOFTMAX", "LOGISTIC")
+_UNCHANGED = ("DEQUANTIZE", "QUANTIZE", "RESHAPE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """One class with its probability.
+
+    Attributes:
+        label: the class's name; its number as text if the file names no classes.
+        probability: 0 to 1.
+        index: the class's number.
+    """
+
+    label: str
+    probability: float
+    index: int
+
+
+class Predictor:
+    """An image classifier in a file, which takes images as they come.
+
+    `load` makes one.
+
+    Args:
+        model: of the file.
+        said: the file's metadata, or None.
+        probabilities: whether the file's outputs are probabilities; if not, they are scores, and
+            the softmax is taken here.
+
+    Attributes:
+        labels: the classes, in the outputs' order.
+        image_shape: (height, width, channels) of what the file takes.
+        metadata: what the file says of itself, or None.
+
+    Raises:
+        InputError: the file doesn't take images, or doesn't give a row of scores.
+
+    Example:
+        >>> import tfcompress
+        >>> classify = tfcompress.load("compressed.tflite")  # doctest: +SKIP
+        >>> classify("photo.jpg")[0].label  # doctest: +SKIP
+    """
+
+    def __init__(self, model: LiteModel, said: Metadata | None, *, probabilities: bool) -> None:
+        shape, outputs = model.input_shape[1:], model.output_shape[1:]
+        require(
+            len(shape) == 3 and shape[2] in (1, 3) and min(shape) > 0,
+            f"{model.path} takes inputs of shape {shape}, which is no image (height, width, 1 or "
+            "3 channels)",
+        )
+        classes = 1
+        for size in outputs:
+            classes *= size
+        require(
+            classes == max(outputs, default=0),
+            f"{model.path} gives outputs of shape {outputs}; a classifier gives one score a class",
+        )
+        given = said.labels if said else ()
+        require(
+            len(given) in (0, classes),
+            f"{model.path} names {len(given)} classes and gives {classes} scores",
+        )
+        means = len(said.mean) if said else 0
+        require(
+            means in (0, 1, shape[2]),
+            f"{model.path} has {means} means for {shape[2]} channels",
+        )
+        self._model = model
+        self._scores = not probabilities
+        self.metadata = said
+        self.labels = given or tuple(map(str, range(classes)))
+        self.image_shape = (shape[0], shape[1], shape[2])
+
+    def __call__(self, image: Any, *, top: int = 5) -> tuple[Prediction, ...]:
+        """The most probable classes of an image, the first one first.
+
+        Args:
+            image: as `probabilities` takes it.
+            top: how many.
+
+        Raises:
+            InputError: as `probabilities`; or top is below 1.
+        """
+        require(top >= 1, f"top must be 1 or more; got {top}")
+        found = self.probabilities(image)
+        return tuple(
+            Prediction(self.labels[index], float(found[index]), int(index))
+            for index in (-found).argsort(kind="stable")[:top]
+        )
+
+    def probabilities(self, image: Any) -> np.ndarray:
+        """The probability of each class.
+
+        Args:
+            image: the path of an image file, a Pillow image, or uint8 of shape (h, w), (h, w, 1),
+                (h, w, 3) or (h, w, 4): of any size, cropped around the centre to the file's shape,
+                resized, and normalised as the metadata say. A float array of the file's own shape
+                is taken as normalised already.
+
+        Returns:
+            float32 (classes,).
+
+        Raises:
+            InputError: it is no image, or one that can't be read; or the file doesn't say how
+                pixels are normalised.
+        """
+        import numpy as np
+
+        outputs = self._model.predict(self._input(image)[None])[0].reshape(-1)
+        require(
+            bool(np.isfinite(outputs).all()), f"{self._model.path} gives outputs that aren't finite"
+        )
+        if not self._scores:
+            return outputs
+        powers = np.exp(outputs - outputs.max())
+        return powers / powers.sum()
+
+    def _input(self, image: Any) -> np.ndarray:
+        """An image as real numbers, as the Keras model takes it."""
+        import numpy as np
+
+        if isinstance(image, np.ndarray) and np.issubdtype(image.dtype, np.floating):
+            require(
+                image.shape == self.image_shape,
+                f"a float array must have the file's shape {self.image_shape} and be normalised; "
+                f"got {image.shape}",
+            )
+            return image
+        found = pixels(image, *self.image_shape).astype(np.float32)
+        if self._model.input_dtype == "uint8":  # Such files take pixels as they are.
+            scale, zero_point = self._model.input_grid
+            return scale * (found - zero_point) if scale else found
+        said = self.metadata
+        if said is None or not said.mean:
+            raise InputError(
+                f"{self._model.path} doesn't say how pixels are normalised: give a float array of "
+                f"shape {self.image_shape}, normalised as in training, or export with metadata="
+            )
+        mean, std = (np.asarray(values, np.float32) for values in (said.mean, said.std))
+        normalised: np.ndarray = (found - mean) / std
+        return normalised
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    check: bool = True,
+    threads: int = 1,
+    timeout_s: float = process.CHECK_SECONDS,
+) -> Predictor:
+    """Loads an image classifier.
+
+    Args:
+        path: of the `.tflite`.
+        check: whether the file is first loaded and run once in a process of its own, so that one
+            that is corrupt or made to harm crashes or hangs there. It takes 0.2 seconds, and what
+            the file needs to load and run; leave it out for your own files.
+        threads: CPU threads of one inference.
+        timeout_s: seconds that the check may take.
+
+    Returns:
+        A `Predictor`.
+
+    Raises:
+        InputError: the file isn't there, isn't a `.tflite` file, is cut short or corrupt, crashes
+            or hangs, needs ops that the runtime lacks, or isn't an image classifier.
+    """
+    if check:
+        said = process.check(path, timeout_s=timeout_s)
+        require(said is None, f"{path} can't be run by this LiteRT: {said}")
+    own = metadata.read(path)
+    found = content.read(path)
+    return Predictor(LiteModel(path, threads=threads), own, probabilities=_probabilities(found))
+
+
+def _probabilities(found: FileContent) -> bool:
+    """Whether the outputs come from a softmax or a sigmoid."""
+    makers = {out: op for op in found.ops for out in op.outputs}
+    tensor = found.outputs[0] if found.outputs else None
+    while tensor is not None and tensor in makers:
+        op = makers.pop(tensor)
+        if op.name not in _UNCHANGED:
+            return op.name in _PROBABILITIES
+        tensor = op.inputs[0]
+    return False
