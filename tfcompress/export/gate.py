@@ -82,7 +82,8 @@ def audit(content: FileContent, storage: Storage, io: str = "int8") -> None:
         problems.append(f"weights of types {sorted(kinds)} in a {storage.name} file")
     if storage.quantize == "half" and "float16" not in content.weight_bytes:
         problems.append("no 16-bit weights in the file")
-    if storage.quantize not in ("none", "bits", "half") and not kinds & {"int8", "int4", "int2"}:
+    integers = {"int8", "int4", "int2"} & set(content.weight_bytes)
+    if storage.quantize not in ("none", "bits", "half") and not integers:
         problems.append("no integer weights in the file")
     if storage.integer:
         for tensor in (*content.inputs, *content.outputs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -270,7 +271,7 @@ def _convert(
     lowered = lower(model, activations=kind.activations)
     made = folder / "float.tflite"
     convert.float_file(lowered, made)
-    _expand_at_load(model, kind, made)
+    hashed = _expand_at_load(model, kind, made)
     if kind.quantize == "none":
         return _Made(made, made, lowered)
     if kind.quantize == "bits":
@@ -287,7 +288,7 @@ def _convert(
         else:
             kept = mixed.search(lowered, made, quantized, kind, found, ranging, validation)
     else:
-        kept = _quantize_weights(lowered, kind, made, quantized)
+        kept = _quantize_weights(lowered, kind, made, quantized, hashed)
     return _Made(quantized, made, lowered, kept)
 
 
@@ -297,11 +298,13 @@ _BUCKETS = {"half": "float16", "all": "int8", "none": "float32", "bits": "float3
             "binary": "float32"}  # fmt: skip
 
 
-def _expand_at_load(model: keras.Model, kind: Storage, path: Path) -> None:
-    """Buckets in the place of hashed weights."""
+def _expand_at_load(model: keras.Model, kind: Storage, path: Path) -> int:
+    """Buckets in the place of hashed weights; of how many products."""
     layers = buckets.of(model) if kind.quantize in _BUCKETS else []
+    done: list[int] = []
     if layers:
-        edit(path, lambda file: buckets.write(file, layers, _BUCKETS[kind.quantize]))
+        edit(path, lambda file: done.append(buckets.write(file, layers, _BUCKETS[kind.quantize])))
+    return sum(done)
 
 
 def _pack_bits(lowered: keras.Model, path: Path) -> dict[str, str]:
@@ -323,11 +326,14 @@ def _pack_bits(lowered: keras.Model, path: Path) -> dict[str, str]:
 
 
 def _quantize_weights(
-    lowered: keras.Model, kind: Storage, made: Path, quantized: Path
+    lowered: keras.Model, kind: Storage, made: Path, quantized: Path, hashed: int
 ) -> dict[str, str]:
     """Integer weights and float activations, where the storage wants them; who got more bits."""
     content = read(made)
     outputs = convert.ops_to_quantize(content, convert.product_weights(made), kind.quantize)
+    if not outputs and hashed:
+        shutil.copyfile(made, quantized)
+        return {}
     if not outputs:
         raise InputError(
             f"storage {kind.name} finds nothing to quantise in model '{lowered.name}': "
