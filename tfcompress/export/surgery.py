@@ -6,6 +6,7 @@ here, op by op. Who may run the result is for the audit (`export.gate`) to say.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -251,7 +252,8 @@ class Surgery:
         """Drops unused tensors, buffers and op codes, and numbers the others anew."""
         model = self._model
         for number, graph in enumerate(model.subgraphs):
-            lists = [(op, field) for op in graph.operators for field in ("inputs", "outputs")]
+            fields = ("inputs", "outputs", "intermediates")
+            lists = [(op, field) for op in graph.operators for field in fields]
             lists += [(graph, field) for field in ("inputs", "outputs")]
             maps = [
                 entry
@@ -269,10 +271,13 @@ class Surgery:
                 setattr(owner, field, new)
             for entry in maps:
                 entry.tensorIndex = place[int(entry.tensorIndex)]
-            for index, tensor in enumerate(graph.tensors):
-                # The quantizer wants names, and each once in the file.
-                tensor.name = tensor.name or f"{number}:{index}".encode()
         graphs = model.subgraphs
+        # The quantizer wants names, and each once in the file. An earlier edit may have given some.
+        taken = {tensor.name for graph in graphs for tensor in graph.tensors}
+        for number, graph in enumerate(graphs):
+            fresh = (f"{number}:{count}".encode() for count in itertools.count())
+            for tensor in graph.tensors:
+                tensor.name = tensor.name or next(name for name in fresh if name not in taken)
         self._renumber("buffers", [t for graph in graphs for t in graph.tensors], "buffer", {0})
         self._renumber("operatorCodes", [o for graph in graphs for o in graph.operators],
                        "opcodeIndex")  # fmt: skip

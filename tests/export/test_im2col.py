@@ -1,0 +1,136 @@
+"""Convolutions as slices and products, beside the CONV_2D that they came from."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies
+
+from tests.export.handmade import Conv, Dense, Depthwise, normal, save
+from tfcompress.export import im2col
+from tfcompress.export.surgery import Surgery, edit
+from tfcompress.runtime import LiteModel, read
+
+
+def rewritten(path, *, without_bias=False):
+    """Every product of a file with weights that aren't asked for as one constant."""
+
+    def change(surgery):
+        for op in surgery.ops():
+            if surgery.name(op) == "RESHAPE":
+                continue
+            assert im2col.why_not(surgery, op) is None
+            kernel = surgery.values(op.inputs[1])
+            rows = [kernel] if kernel.ndim == 2 else list(kernel.transpose(1, 0, 2, 3))
+            if without_bias:
+                op.inputs = op.inputs[:2]
+            im2col.with_weights(
+                surgery,
+                op,
+                lambda row, rows=rows: surgery.constant(rows[row].reshape(len(rows[row]), -1)),
+            )
+
+    edit(path, change)
+    return path
+
+
+def check(folder, shape, *layers, seed=0, without_bias=False):
+    """Compares on inputs with outputs beyond 6; returns the op counts."""
+    x = 3 * normal((2 * shape[0], *shape[1:]), seed)
+    path = save(folder / "m.tflite", shape, *layers)
+    right = LiteModel(path).predict(x)
+    got = LiteModel(rewritten(path, without_bias=without_bias)).predict(x)
+    assert got.shape == right.shape
+    assert np.abs(got - right).max() <= 1e-5 * max(1, np.abs(right).max())
+    return read(path).op_counts()
+
+
+@strategies.composite
+def convolutions(draw):
+    kernel = draw(strategies.tuples(*[strategies.integers(1, 5)] * 2))
+    dilations = draw(strategies.sampled_from([(1, 1), (1, 1), (2, 1), (1, 3), (2, 2)]))
+    padding = draw(strategies.sampled_from(["same", "valid"]))
+    least = [1, 1]
+    if padding == "valid":
+        least = [(taps - 1) * apart + 1 for taps, apart in zip(kernel, dilations, strict=True)]
+    size = [draw(strategies.integers(side, side + 6)) for side in least]
+    channels, filters = draw(strategies.integers(1, 4)), draw(strategies.integers(1, 4))
+    seed = draw(strategies.integers(0, 99))
+    bias = normal(filters, seed + 1) if draw(strategies.booleans()) else None
+    conv = Conv(
+        normal((filters, *kernel, channels), seed),
+        bias,
+        draw(strategies.tuples(*[strategies.integers(1, 3)] * 2)),
+        dilations,
+        padding,
+        draw(strategies.sampled_from(["", "relu", "relu6"])),
+    )
+    return (draw(strategies.sampled_from([1, 1, 3])), *size, channels), conv
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("im2col")
+
+
+@hypothesis.settings(max_examples=30, deadline=None)
+@hypothesis.given(convolutions())
+def test_computes_what_the_convolution_does(folder, case):
+    shape, conv = case
+    counts = check(folder, shape, conv)
+    assert counts["BATCH_MATMUL"] == conv.kernel.shape[1]
+    assert "CONV_2D" not in counts
+
+
+@pytest.mark.parametrize("taps", [(3, 2), (1, 1)])
+def test_without_a_bias(tmp_path, taps):
+    conv = Conv(normal((4, *taps, 3)), activation="relu6")
+    counts = check(tmp_path, (1, 6, 5, 3), conv, without_bias=True)
+    assert counts.get("ADD", 0) == taps[0] - 1 + (taps[0] == 1)  # The last one has the activation.
+
+
+def test_several_in_a_row(tmp_path):
+    layers = (
+        Conv(normal((4, 3, 3, 3), 1), normal(4, 2), (2, 2), activation="relu"),
+        Conv(normal((5, 1, 1, 4), 3), normal(5, 4), padding="valid"),
+        Dense(normal((3, 4 * 3 * 5), 5), normal(3, 6), "relu"),
+    )
+    counts = check(tmp_path, (1, 7, 6, 3), *layers)
+    assert (counts["BATCH_MATMUL"], counts["FULLY_CONNECTED"]) == (4, 1)
+
+
+@pytest.mark.parametrize("activation", ["", "relu", "relu6"])
+@pytest.mark.parametrize("bias", [None, normal(4, 3)])
+@pytest.mark.parametrize("shape", [(1, 5, 6), (3, 6), (2, 5, 6), (1, 6)])
+def test_dense_ops(tmp_path, shape, bias, activation):
+    counts = check(tmp_path, shape, Dense(normal((4, 6)), bias, activation))
+    several = np.prod(shape[:-1]) > 1
+    assert ("FULLY_CONNECTED" in counts, "BATCH_MATMUL" in counts) == (not several, several)
+
+
+def test_weights_are_asked_for_row_by_row(tmp_path):
+    """Of one row of the filters at a time, in their order: buckets are expanded so."""
+    asked = []
+    conv = Conv(normal((2, 4, 3, 2)))
+    path = save(tmp_path / "m.tflite", (1, 6, 6, 2), conv)
+
+    def weights(surgery, row):
+        asked.append(row)
+        return surgery.constant(conv.kernel[:, row].reshape(2, -1))
+
+    edit(path, lambda surgery: im2col.with_weights(
+        surgery, surgery.ops()[0], lambda row: weights(surgery, row)
+    ))  # fmt: skip
+    assert asked == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("layer", "why"),
+    [
+        (Conv(normal((6, 3, 3, 2))), "its 3 groups would be as many products"),
+        (Depthwise(normal((1, 3, 3, 6))), "a depthwise convolution isn't a product of matrices"),
+        (Conv(normal((6, 3, 3, 6))), None),
+    ],
+)
+def test_what_is_no_product_of_matrices(tmp_path, layer, why):
+    surgery = Surgery(save(tmp_path / "m.tflite", (1, 5, 5, 6), layer))
+    assert im2col.why_not(surgery, surgery.ops()[0]) == why
