@@ -1,0 +1,40 @@
+"""Skips, with a word, where the kernels can't be built."""
+
+import shutil
+
+import pytest
+
+from tfcompress import kernels
+
+
+def built() -> tuple[str, ...]:
+    """The kernels that run here; none where there is no compiler."""
+    try:
+        return kernels.names()
+    except kernels.BuildError:
+        return ()
+
+
+@pytest.fixture(scope="session", params=built() or ("none",))
+def kernel(request):
+    """The name of each kernel that runs here."""
+    if request.param == "none":
+        pytest.skip("no C compiler here, or it failed: the 1-bit kernels aren't built")
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def fastest():
+    """The kernel that is used unless one is named."""
+    if not built():
+        pytest.skip("no C compiler here, or it failed: the 1-bit kernels aren't built")
+    return built()[0]
+
+
+@pytest.fixture(scope="session")
+def compiler():
+    """A C compiler's command."""
+    found = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if not found:
+        pytest.skip("no C compiler here")
+    return found

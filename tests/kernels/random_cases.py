@@ -1,0 +1,157 @@
+"""Random configurations of the convolution, each with everything that may stand around it."""
+
+import dataclasses
+
+import numpy as np
+
+from tests.kernels import op_files
+from tests.kernels.op_files import CONV, Case, Writer
+
+
+def random_case(rng, most_channels=700):
+    """A configuration whose windows fit."""
+    while True:
+        kernel = tuple(int(k) for k in rng.integers(1, 8, 2))
+        dilations = tuple(int(d) for d in rng.choice([1, 1, 1, 2, 3], 2))
+        sizes = rng.integers(1, 14, 2)
+        case = Case(
+            shape=(int(rng.choice([1, 1, 2, 3])), int(sizes[0]), int(sizes[1])),
+            channels=int(rng.choice([rng.integers(1, 70), rng.integers(1, most_channels + 1)])),
+            filters=int(rng.choice([rng.integers(1, 70), rng.integers(1, 200)])),
+            kernel=kernel,
+            strides=tuple(int(s) for s in rng.integers(1, 4, 2)),
+            dilations=dilations,
+            pads=tuple(int(p) for p in rng.choice([0, 0, 1, 2, 3, 5], 4)),
+            pad_value=int(rng.integers(0, 2)),
+            activation=int(rng.integers(0, 3)),
+            add_first=int(rng.integers(0, 2)),
+        )
+        if min(case.out_size()) >= 1:
+            return case
+
+
+@dataclasses.dataclass
+class Op:
+    """A configuration with its weights."""
+
+    case: Case
+    rng: np.random.Generator
+
+    def __post_init__(self):
+        case, rng = self.case, self.rng
+        n = case.kernel[0] * case.kernel[1] * case.channels
+        count = case.filters
+        self.kernel = op_files.signs(rng.standard_normal((count, *case.kernel, case.channels)))
+        self.scale = (rng.standard_normal(count) / np.sqrt(n)).astype("float32")
+        self.bias = rng.standard_normal(count).astype("float32")
+        self.threshold = rng.integers(-n // 4 - 2, n // 4 + 2, count).astype("int32")
+        self.flip = op_files.signs(rng.standard_normal(count))
+        self.slope = rng.standard_normal(count).astype("float32") if case.activation == 2 else None
+        self.post = [rng.standard_normal(count).astype("float32") for _ in range(2)]
+
+    def input(self, kind, shape=None):
+        """Values of a type, zeros of both signs and borders among them."""
+        shape = (*(shape or self.case.shape), self.case.channels)
+        if kind == "int8":
+            return self.rng.integers(-128, 128, shape).astype("int8")
+        x = self.rng.standard_normal(shape).astype("float32")
+        x[self.rng.random(shape) < 0.05] = 0.0
+        x[self.rng.random(shape) < 0.05] = -0.0
+        x[self.rng.random(shape) < 0.01] = np.nan
+        return op_files.words(op_files.signs(x)) if kind == "int32" else x
+
+    def bits_file(self, kind):
+        """From a type to bits by thresholds."""
+        case, writer = self.case, Writer()
+        width = -(-case.channels // 32) if kind == "int32" else case.channels
+        x = writer.input((*case.shape, width), kind, *((0.1, 3) if kind == "int8" else ()))
+        inputs = [x, writer.constant(op_files.packed(self.kernel)), -1, -1]
+        inputs.append(writer.constant(self.threshold))
+        inputs.append(writer.constant(op_files.words(self.flip)))
+        words = -(-case.filters // 32)
+        y = writer.output((case.shape[0], *case.out_size(), words), "int32")
+        writer.op(CONV, case.options(), inputs, [y])
+        return writer.bytes()
+
+    def numbers_file(self, kind, out, residual, second):
+        """From a type to numbers, with or without a second operand and bits beside them."""
+        case, writer = self.case, Writer()
+        width = -(-case.channels // 32) if kind == "int32" else case.channels
+        grid = {"int8": (0.1, 3)}
+        x = writer.input((*case.shape, width), kind, *grid.get(kind, ()))
+        shape = (case.shape[0], *case.out_size(), case.filters)
+        inputs = [x, writer.constant(op_files.packed(self.kernel)), writer.constant(self.scale)]
+        inputs += [writer.constant(self.bias), -1, -1, writer.constant(self.slope)]
+        inputs.append(writer.input(shape, residual, *((0.05, -7) if residual == "int8" else ()))
+                      if residual else -1)  # fmt: skip
+        if second == "affine":
+            inputs += [writer.constant(values) for values in self.post]
+        outputs = [writer.output(shape, out, *((0.02, 5) if out == "int8" else ()))]
+        if second:
+            outputs.append(writer.output((*shape[:-1], -(-case.filters // 32)), "int32"))
+        writer.op(CONV, case.options(), inputs, outputs)
+        return writer.bytes()
+
+    def sums(self, x, kind):
+        """The integers before everything."""
+        if kind == "int32":
+            bits = np.unpackbits(np.ascontiguousarray(x).view("uint8"), axis=-1, bitorder="little")[
+                ..., : self.case.channels
+            ]
+            x = 1 - 2 * bits.astype("int32")
+        elif kind == "int8":
+            x = np.where(x >= 3, 1, -1)
+        else:
+            x = op_files.signs(x)
+        case = dataclasses.replace(self.case, shape=x.shape[:3])
+        return op_files.sums(case, x, self.kernel)
+
+    def bits(self, x, kind):
+        """What `bits_file` must give."""
+        below = (self.sums(x, kind) < self.threshold) ^ (self.flip < 0)
+        return op_files.words(np.where(below, -1, 1))
+
+    def numbers(self, x, kind, out, residual, second):
+        """What `numbers_file` must give."""
+        y = self.sums(x, kind).astype("float32") * self.scale + self.bias
+        if residual is not None and residual.dtype == np.int8:
+            residual = np.float32(0.05) * (residual.astype("float32") + np.float32(7))
+        y = op_files.activated(self.case, y, self.slope, residual)
+        results = [op_files.quantised(y, 0.02, 5) if out == "int8" else y]
+        if second:
+            y = y * self.post[0] + self.post[1] if second == "affine" else y
+            results.append(op_files.words(op_files.signs(y)))
+        return results
+
+
+def check(number, kernel):
+    """One random configuration, as it is and with another input size, on one kernel."""
+    rng = np.random.default_rng([number, 77])
+    op = Op(random_case(rng), rng)
+    kind = str(rng.choice(["float32", "int8", "int32"]))
+    threads = int(rng.integers(1, 4))
+    case = op.case
+    larger = (case.shape[0] + 1, case.shape[1] + 3, case.shape[2] + 2)
+
+    made = op_files.interpreter(op.bits_file(kind), kernel, threads)
+    for shape in (case.shape, larger):
+        x = op.input(kind, shape)
+        np.testing.assert_array_equal(op_files.run(made, x)[0], op.bits(x, kind), str(case))
+
+    out = str(rng.choice(["float32", "int8"]))
+    residual = rng.choice([None, "float32", "int8"])
+    second = rng.choice([None, "plain", "affine"])
+    made = op_files.interpreter(op.numbers_file(kind, out, residual, second), kernel, threads)
+    for shape in (case.shape, larger):
+        x = op.input(kind, shape)
+        size = dataclasses.replace(case, shape=shape).out_size()
+        add = None
+        if residual == "int8":
+            add = rng.integers(-128, 128, (shape[0], *size, case.filters)).astype("int8")
+        elif residual:
+            add = rng.standard_normal((shape[0], *size, case.filters)).astype("float32")
+        got = op_files.run(made, *([x] if add is None else [x, add]))
+        wanted = op.numbers(x, kind, out, add, second)
+        assert len(got) == len(wanted)
+        for one, other in zip(got, wanted, strict=True):
+            np.testing.assert_array_equal(one, other, str(case))

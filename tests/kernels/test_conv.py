@@ -1,0 +1,63 @@
+"""The convolution in the stock interpreter against NumPy's integers, bit for bit."""
+
+import numpy as np
+import pytest
+
+from tests.kernels import op_files, random_cases
+from tests.kernels.op_files import Case
+
+
+def test_random_configurations(kernel):
+    for number in range(16):
+        random_cases.check(number, kernel)
+
+
+@pytest.mark.slow
+def test_five_hundred_configurations(kernel):
+    for number in range(500):
+        random_cases.check(number, kernel)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "filters"), [(7, 512, 512), (1, 4097, 1), (3, 1, 129), (9, 33, 47)]
+)
+def test_sizes_at_the_edges_of_words_and_blocks(kernel, size, channels, filters):
+    rng = np.random.default_rng(3)
+    op = random_cases.Op(Case((1, size, size), channels, filters, pad_value=0), rng)
+    x = op.input("float32")
+    made = op_files.interpreter(op.bits_file("float32"), kernel, threads=2)
+    np.testing.assert_array_equal(op_files.run(made, x)[0], op.bits(x, "float32"))
+
+
+def test_thresholds_at_the_ends(kernel):
+    op = random_cases.Op(Case((1, 4, 4), 5, 6), np.random.default_rng(4))
+    n = 9 * 5
+    op.threshold = np.array([-(2**31), -n, -n + 1, n, n + 1, 2**31 - 1], "int32")
+    op.kernel[:] = 1
+    x = np.ones((1, 4, 4, 5), "float32")
+    x[0, 0] = -1
+    made = op_files.interpreter(op.bits_file("float32"), kernel)
+    for values in (x, -np.ones_like(x)):
+        np.testing.assert_array_equal(op_files.run(made, values)[0], op.bits(values, "float32"))
+
+
+def test_what_is_no_number_is_negative(kernel):
+    op = random_cases.Op(
+        Case((1, 1, 1), 40, 3, (1, 1), pads=(0, 0, 0, 0)), np.random.default_rng(5)
+    )
+    op.kernel[:] = 1
+    x = np.zeros((1, 1, 1, 40), "float32")
+    x[..., ::4], x[..., 1::4], x[..., 2::4] = np.nan, -0.0, -1e-45
+    op.threshold[:] = 0
+    assert op.sums(x, "float32").max() == 40 - 2 * 20
+    got = op_files.run(op_files.interpreter(op.bits_file("float32"), kernel), x)[0]
+    np.testing.assert_array_equal(got, op.bits(x, "float32"))
+
+
+def test_same_results_in_a_second_interpreter_and_on_more_threads(fastest):
+    op = random_cases.Op(Case((1, 28, 28), 64, 128), np.random.default_rng(6))
+    x = op.input("float32")
+    content = op.numbers_file("float32", "float32", None, "affine")
+    one, many = (op_files.run(op_files.interpreter(content, fastest, t), x) for t in (1, 4))
+    for values, others in zip(one, many, strict=True):
+        np.testing.assert_array_equal(values, others)

@@ -1,0 +1,133 @@
+"""Builds the kernels with the system's C compiler, once for each state of the sources.
+
+`python -m tfcompress.kernels` builds them ahead of their first use.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SOURCES = Path(__file__).parent / "src"
+# No contraction: a product and a sum in one rounded step would differ from the stock ops.
+FLAGS = (
+    "-std=c11",
+    "-O3",
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+    "-fPIC",
+    "-shared",
+    "-pthread",
+)
+_TIMEOUT_S = 300.0
+
+
+class BuildError(RuntimeError):
+    """The kernels can't be built here; the message is one line that says why."""
+
+
+@functools.cache
+def library() -> Path:
+    """The shared library, which is built if it isn't there yet.
+
+    It lies in `$TFCOMPRESS_CACHE`, or in the user's cache folder, under a name that holds a digest
+    of the sources, the compiler and the flags.
+
+    Raises:
+        BuildError: there is no compiler, it fails, or the cache folder can't be used.
+    """
+    compiler = _compiler()
+    folder = _folder()
+    path = folder / f"xnor-{_digest(compiler)}.so"
+    if path.is_file():
+        return path
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=folder)
+    except OSError as error:
+        raise BuildError(f"the cache folder {folder} can't be written: {error.strerror}") from error
+    os.close(descriptor)
+    beside = Path(name)
+    try:
+        compile_to(beside, compiler)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def compile_to(path: Path, compiler: list[str], flags: tuple[str, ...] = FLAGS) -> None:
+    """Compiles all sources into one shared library.
+
+    Raises:
+        BuildError: the compiler fails; the message holds its first line that says so.
+    """
+    sources = sorted(str(source) for source in SOURCES.glob("*.c"))
+    command = [*compiler, *flags, *sources, "-o", str(path), "-lm"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"{compiler[0]} can't be run: {error}") from error
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line]
+        first = (lines or done.stderr.splitlines() or ["no message"])[0]
+        raise BuildError(f"{compiler[0]} failed: {first.strip()}")
+
+
+def _compiler() -> list[str]:
+    """The command in `$CC`, else the first compiler that is there."""
+    named = shlex.split(os.environ.get("CC", ""))
+    for command in [named] if named else [["cc"], ["gcc"], ["clang"]]:
+        if found := shutil.which(command[0]):
+            return [found, *command[1:]]
+    raise BuildError(
+        f"no C compiler: {named[0]} of $CC isn't there"
+        if named
+        else "no C compiler: none of cc, gcc and clang is there"
+    )
+
+
+def _folder() -> Path:
+    """The cache folder, which only this user may write: what lies there is loaded as code."""
+    named = os.environ.get("TFCOMPRESS_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME")
+    try:
+        folder = (
+            Path(named)
+            if named
+            else (Path(home) if home else Path.home() / ".cache") / "tfcompress"
+        )
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = folder.stat()
+    except (OSError, RuntimeError) as error:
+        raise BuildError(f"no cache folder for the kernels: {error}") from error
+    if hasattr(os, "getuid") and (state.st_uid != os.getuid() or state.st_mode & 0o022):
+        raise BuildError(
+            f"the cache folder {folder} can be written by others, and what lies there is loaded "
+            "as code: chmod go-w it, or name another in TFCOMPRESS_CACHE"
+        )
+    return folder
+
+
+def _digest(compiler: list[str]) -> str:
+    """Of everything that the library depends on."""
+    state = os.stat(compiler[0])
+    parts = [
+        platform.machine(),
+        sys.platform,
+        *compiler,
+        *FLAGS,
+        str((state.st_size, state.st_mtime_ns)),
+    ]
+    digest = hashlib.sha256("\0".join(parts).encode())
+    for source in sorted(SOURCES.iterdir()):
+        if source.suffix in (".c", ".h", ".inc"):
+            digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:16]

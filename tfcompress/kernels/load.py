@@ -1,0 +1,87 @@
+"""The kernels as a delegate of LiteRT's interpreter."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from typing import Any
+
+from tfcompress.config import InputError, unknown_name
+from tfcompress.kernels.build import BuildError, library
+
+# Kernels that are faster than the stock 8-bit ones; the portable one is there to compare with.
+_FAST = ("avx512", "avx2", "neon")
+
+
+def delegate(kernel: str | None = None) -> Any:
+    """A delegate for `ai_edge_litert`'s interpreter.
+
+    Of TensorFlow's own interpreter the same is `tf.lite.experimental.load_delegate(library())`.
+    The interpreter's `num_threads` holds for it, too.
+
+    Args:
+        kernel: one of `names()`; None for the fastest. `$TFCOMPRESS_KERNEL` overrules it.
+
+    Returns:
+        A value for `experimental_delegates`.
+
+    Raises:
+        InputError: the kernels can't be built here, or there is no such kernel.
+
+    Example:
+        >>> from ai_edge_litert.interpreter import Interpreter  # doctest: +SKIP
+        >>> Interpreter("m.tflite", experimental_delegates=[delegate()])  # doctest: +SKIP
+    """
+    try:
+        path = library()
+    except BuildError as error:
+        raise InputError(f"there are no 1-bit kernels here: {error}") from error
+    if kernel is not None and kernel not in names():
+        raise unknown_name("kernel", kernel, names())
+    from ai_edge_litert.interpreter import load_delegate
+
+    try:
+        return load_delegate(str(path), {} if kernel is None else {"kernel": kernel})
+    except ValueError as error:  # Of $TFCOMPRESS_KERNEL.
+        raise InputError(str(error)) from error
+
+
+def missing() -> str | None:
+    """Why files with 1-bit ops can't run fast here, in one line; None if they can."""
+    try:
+        found = names()
+    except BuildError as error:
+        return str(error)
+    if not set(_FAST) & set(found):
+        return "this processor has none of AVX-512 VPOPCNTDQ, AVX2 and NEON"
+    return None
+
+
+def delegate_or_none() -> Any | None:
+    """The delegate, or None where `missing()` has a reason, which is said on stderr once."""
+    why = missing()
+    if why is None:
+        return delegate()
+    _say(f"1-bit kernels aren't used ({why}); binary networks run on stock int8 kernels")
+    return None
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """The kernels that this processor runs, fastest first.
+
+    Raises:
+        BuildError: the kernels can't be built here.
+    """
+    found = ctypes.CDLL(str(library())).tfcompress_kernel_name
+    found.restype, found.argtypes = ctypes.c_char_p, [ctypes.c_int]
+    listed: list[str] = []
+    while name := found(len(listed)):
+        listed.append(name.decode())
+    return tuple(listed)
+
+
+@functools.cache
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

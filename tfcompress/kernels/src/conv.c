@@ -1,0 +1,144 @@
+#include "conv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "conv_internal.h"
+#include "memory.h"
+
+/* Arrays of channels are filled up to whole blocks, so that vectors may read beyond the last. */
+static enum xk_status channel_values(const void *from, int channels, int padded, void *to) {
+  void *made = xk_zeroed((uint64_t)padded, 4);
+  if (made == NULL) return XK_NO_MEMORY;
+  if (from != NULL) memcpy(made, from, 4 * (size_t)channels);
+  memcpy(to, &made, sizeof made);
+  return XK_OK;
+}
+
+/* `count` bits from bit `start` on, as words; the last one's rest is 0. */
+static void cut(const uint8_t *bits, uint64_t start, int count, uint32_t *words) {
+  for (int done = 0; done < count; done += 8) {
+    uint64_t at = start + (uint64_t)done;
+    int left = count - done < 8 ? count - done : 8;
+    int shift = (int)(at % 8);
+    unsigned byte = bits[at / 8] >> shift;
+    if (shift + left > 8) byte |= (unsigned)bits[at / 8 + 1] << (8 - shift);
+    byte &= (1u << left) - 1;
+    int word = done / 32;
+    if (done % 32 == 0) words[word] = 0;
+    words[word] |= (uint32_t)byte << done % 32;
+  }
+}
+
+static int ones(uint32_t v) {
+  int count = 0;
+  for (; v != 0; v &= v - 1) count++;
+  return count;
+}
+
+/* The file's weights as the kernels read them, and the sums of each tap. */
+static enum xk_status repack(struct xk_conv *c, const uint8_t *bits) {
+  const int taps = c->o.kernel_h * c->o.kernel_w;
+  const size_t unit = (size_t)c->isa->unit_bytes;
+  const size_t units = 4 / unit; /* of a word */
+  uint32_t *words = xk_zeroed((uint64_t)c->words, 4);
+  c->block_bytes = (size_t)taps * (size_t)c->words * 4 * XK_LANES;
+  c->weights = xk_zeroed((uint64_t)c->blocks, c->block_bytes);
+  if (c->o.pad_value == XK_PAD_ZERO) {
+    c->tap_sums = xk_zeroed((uint64_t)taps * (uint64_t)c->channels, sizeof *c->tap_sums);
+  }
+  if (words == NULL || c->weights == NULL ||
+      (c->o.pad_value == XK_PAD_ZERO && c->tap_sums == NULL)) {
+    xk_free(words);
+    return XK_NO_MEMORY;
+  }
+  for (int o = 0; o < c->o.out_channels; o++) {
+    for (int t = 0; t < taps; t++) {
+      uint64_t tap = (uint64_t)o * (uint64_t)taps + (uint64_t)t;
+      cut(bits, tap * (uint64_t)c->o.in_channels, c->o.in_channels, words);
+      int negative = 0;
+      for (int k = 0; k < c->words; k++) {
+        uint8_t bytes[4] = {(uint8_t)words[k], (uint8_t)(words[k] >> 8), (uint8_t)(words[k] >> 16),
+                            (uint8_t)(words[k] >> 24)};
+        size_t first = ((size_t)t * (size_t)c->words + (size_t)k) * units;
+        for (size_t u = 0; u < units; u++) {
+          size_t place = ((first + u) * XK_LANES + (size_t)(o % XK_LANES)) * unit;
+          memcpy(c->weights + (size_t)(o / XK_LANES) * c->block_bytes + place, bytes + u * unit,
+                 unit);
+        }
+        negative += ones(words[k]);
+      }
+      if (c->tap_sums != NULL) {
+        c->tap_sums[(size_t)t * (size_t)c->channels + (size_t)o] = c->o.in_channels - 2 * negative;
+      }
+    }
+  }
+  xk_free(words);
+  return XK_OK;
+}
+
+static enum xk_status fill(struct xk_conv *c, const struct xk_constants *from) {
+  const struct xk_options *o = &c->o;
+  const uint64_t bits = (uint64_t)o->kernel_h * (uint64_t)o->kernel_w *
+                        (uint64_t)o->in_channels * (uint64_t)o->out_channels;
+  if (from->weights == NULL || from->weights_bytes != (bits + 7) / 8) return XK_BAD_CONSTANT;
+  const struct {
+    const void *from;
+    void *to;
+    int wanted;
+  } arrays[] = {
+      {from->scale, &c->scale, !c->bits_only},
+      {from->bias, &c->bias, !c->bits_only},
+      {from->slope, &c->slope, !c->bits_only && o->activation == XK_PRELU},
+      {from->threshold, &c->threshold, c->bits_only},
+      {from->post_scale, &c->post_scale, from->post_bias != NULL},
+      {from->post_bias, &c->post_bias, from->post_scale != NULL},
+  };
+  enum xk_status status;
+  for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
+    if (arrays[i].from == NULL && arrays[i].wanted) return XK_BAD_CONSTANT;
+    if (arrays[i].from == NULL) continue;
+    status = channel_values(arrays[i].from, o->out_channels, c->channels, arrays[i].to);
+    if (status != XK_OK) return status;
+  }
+  status = channel_values(from->flip, from->flip != NULL ? c->out_words : 0, c->channels / 32,
+                          &c->flip);
+  if (status != XK_OK) return status;
+  /* A bit beyond the last channel would be one in the next op's sums. */
+  if (o->out_channels % 32 != 0) {
+    c->flip[c->out_words - 1] &= (1u << o->out_channels % 32) - 1;
+  }
+  return repack(c, from->weights);
+}
+
+enum xk_status xk_conv_create(const struct xk_options *options, const struct xk_constants *constants,
+                              const struct xk_isa *isa, int bits_only, struct xk_conv **conv) {
+  enum xk_status status = xk_check_options(options);
+  *conv = NULL;
+  if (status != XK_OK) return status;
+  struct xk_conv *c = calloc(1, sizeof *c);
+  if (c == NULL) return XK_NO_MEMORY;
+  c->o = *options;
+  c->isa = isa;
+  c->bits_only = bits_only;
+  c->words = (options->in_channels + 31) / 32;
+  c->out_words = (options->out_channels + 31) / 32;
+  c->blocks = (options->out_channels + XK_LANES - 1) / XK_LANES;
+  c->channels = c->blocks * XK_LANES;
+  status = fill(c, constants);
+  if (status != XK_OK) {
+    xk_conv_destroy(c);
+    return status;
+  }
+  *conv = c;
+  return XK_OK;
+}
+
+void xk_conv_destroy(struct xk_conv *c) {
+  if (c == NULL) return;
+  void *arrays[] = {c->weights,   c->scale, c->bias,     c->slope,     c->post_scale, c->post_bias,
+                    c->threshold, c->flip,  c->tap_sums, c->image,     c->run_offset, c->row_part,
+                    c->col_part, c->base,  c->limit};
+  for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) xk_free(arrays[i]);
+  free(c);
+}

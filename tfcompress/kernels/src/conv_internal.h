@@ -1,0 +1,40 @@
+/* What making and running a convolution share. */
+#ifndef XK_CONV_INTERNAL_H
+#define XK_CONV_INTERNAL_H
+
+#include "conv.h"
+
+struct xk_conv {
+  struct xk_options o;
+  const struct xk_isa *isa;
+  int bits_only;
+
+  /* Made once. */
+  int words;     /* 32-bit words of an input pixel */
+  int out_words; /* and of an output pixel */
+  int blocks;    /* of XK_LANES output channels */
+  int channels;  /* of all blocks: a multiple of XK_LANES */
+  size_t block_bytes;
+  uint8_t *weights; /* as `struct xk_window` has them, block by block */
+  float *scale, *bias, *slope, *post_scale, *post_bias;
+  int32_t *threshold;
+  uint32_t *flip;    /* all words, zero if nothing is turned */
+  int32_t *tap_sums; /* [taps][channels] sum of a tap's weights; only with zero padding */
+
+  /* Made for an input size. */
+  struct xk_shape in, out;
+  int64_t padded_h, padded_w;
+  int border; /* whether there is padding at all */
+  uint32_t *image; /* the input's bits with the padding around them */
+  int64_t *run_offset;
+  int runs, run_words;
+  /* With zero padding a window's sum depends on which of its taps lie in the image. Output rows and
+   * columns with the same taps are of one class; the tables have a row for each pair. A pixel's
+   * row begins at the sum of two parts. */
+  size_t *row_part, *col_part;
+  int32_t *base;  /* sum = base - 2 * count */
+  int32_t *limit; /* sum < threshold where count > limit */
+};
+
+
+#endif

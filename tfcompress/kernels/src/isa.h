@@ -1,0 +1,76 @@
+/* What differs from processor to processor: counting, packing, and what follows a sum. */
+#ifndef XK_ISA_H
+#define XK_ISA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Output channels side by side in a block of weights, and the most pixels that share one pass over
+ * it. Six pixels by 64 channels are 24 registers of 16 sums, which leaves 8 of AVX-512's 32. */
+enum { XK_LANES = 64, XK_PIXELS = 6 };
+
+/* A block's work at a few output pixels.
+ *
+ * A window is `runs` stretches of `run_words` words; stretch r begins at `pixel[p] + run_offset[r]`.
+ * `weights` holds the block's weights in the order of those words: for each unit (4 bytes of
+ * channels, or 1; see `struct xk_isa`) those of XK_LANES output channels side by side. */
+struct xk_window {
+  const uint32_t *pixel[XK_PIXELS];
+  int pixels;
+  const uint8_t *weights;
+  int lanes; /* how many of the block's channels are needed: 16, 32, 48 or 64 */
+  const int64_t *run_offset;
+  int runs;
+  int run_words;
+};
+
+/* What becomes of the sums when numbers are to come out:
+ * y = act((base - 2 * count) * scale + bias) + residual, rounded after each step. Arrays begin at
+ * the block's first channel; those of channels are as long as a block. */
+struct xk_affine {
+  const float *scale, *bias;
+  const float *slope; /* PReLU's, or NULL */
+  int relu;
+  int add_first; /* the residual before the activation */
+  int channels;  /* how many of the block's are written */
+  const int32_t *base[XK_PIXELS];
+  const float *residual[XK_PIXELS]; /* each NULL if there is none */
+  float *y[XK_PIXELS];
+};
+
+struct xk_isa {
+  const char *name;
+  int unit_bytes; /* 4 or 1 */
+
+  /* Counts where signs differ, and writes the numbers that follow. */
+  void (*numbers)(const struct xk_window *window, const struct xk_affine *affine);
+
+  /* Counts and compares: bit l of bits[pixel] says whether the count exceeds limit[pixel][l]. Lanes
+   * beyond `window->lanes` are 0. */
+  void (*compare)(const struct xk_window *window, const int32_t *const limit[XK_PIXELS],
+                  uint64_t bits[XK_PIXELS]);
+
+  /* `count` numbers to bits, 1 for what isn't at least `zero`; the last word's rest is 0. */
+  void (*pack_f32)(const float *values, size_t count, uint32_t *words);
+  void (*pack_i8)(const int8_t *values, size_t count, int zero, uint32_t *words);
+};
+
+extern const struct xk_isa xk_portable;
+#if defined(__x86_64__) || defined(_M_X64)
+#define XK_X86 1
+extern const struct xk_isa xk_avx2;
+extern const struct xk_isa xk_avx512;
+#endif
+#if defined(__aarch64__)
+#define XK_ARM 1
+extern const struct xk_isa xk_neon;
+#endif
+
+/* The fastest that this processor runs, or the one of this name; NULL if there is none. The name
+ * is an option, or the environment's TFCOMPRESS_KERNEL. */
+const struct xk_isa *xk_isa_named(const char *name);
+
+/* Names of all that this processor runs, fastest first; NULL behind the last. */
+const char *xk_isa_name(int index);
+
+#endif

@@ -1,0 +1,22 @@
+/* One op of ours in an interpreter. */
+#ifndef XK_NODE_H
+#define XK_NODE_H
+
+#include "isa.h"
+#include "tflite_abi.h"
+#include "threads.h"
+
+/* A delegate, which one interpreter or several use. */
+struct xk_delegate {
+  TfLiteDelegate base;
+  const struct xk_isa *isa;
+  struct xk_pool *pool;
+};
+
+/* Whether a node of the file is one of our custom ops. */
+bool xk_is_ours(const TfLiteRegistration *registration);
+
+/* What the runtime calls for a node that the delegate took. */
+TfLiteRegistration xk_registration(void);
+
+#endif

@@ -1,0 +1,45 @@
+/* The options of a custom op, as they stand in a file, and their checks. */
+#ifndef XK_OPTIONS_H
+#define XK_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+enum xk_pad { XK_PAD_ZERO = 0, XK_PAD_ONE = 1 };
+enum xk_activation { XK_LINEAR = 0, XK_RELU = 1, XK_PRELU = 2 };
+
+/* In the order of the file: 32-bit little-endian integers behind a magic number and a version. */
+struct xk_options {
+  int32_t in_channels, out_channels;
+  int32_t kernel_h, kernel_w;
+  int32_t stride_h, stride_w;
+  int32_t dilation_h, dilation_w;
+  int32_t pad_top, pad_bottom, pad_left, pad_right;
+  int32_t pad_value;  /* enum xk_pad */
+  int32_t activation; /* enum xk_activation */
+  int32_t add_first;  /* 1: the residual is added before the activation, not behind it */
+};
+
+enum {
+  XK_OPTION_COUNT = 15,
+  XK_OPTION_BYTES = 4 * (XK_OPTION_COUNT + 2),
+  XK_MAGIC = 0x4b584654, /* "TFXK" */
+  XK_VERSION = 1,
+};
+
+/* Limits far above any real layer; below them no product of two sizes leaves 64 bits, a window's
+ * sum leaves neither 32 bits nor the integers that a float holds. */
+#define XK_MAX_CHANNELS (1 << 20)
+#define XK_MAX_KERNEL 64
+#define XK_MAX_STEP (1 << 15)
+#define XK_MAX_WINDOW (1 << 24)
+
+/* Reads and checks options of `length` bytes. */
+enum xk_status xk_read_options(const uint8_t *bytes, size_t length, struct xk_options *options);
+
+/* Checks options that didn't come from a file. */
+enum xk_status xk_check_options(const struct xk_options *options);
+
+#endif

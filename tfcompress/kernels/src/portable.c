@@ -1,0 +1,71 @@
+/* Plain C, for every processor: what the others are compared with. */
+#include <string.h>
+
+#include "isa.h"
+
+#define XK_TARGET
+
+static uint32_t ones(uint32_t v) {
+  v -= v >> 1 & 0x55555555u;
+  v = (v & 0x33333333u) + (v >> 2 & 0x33333333u);
+  return ((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24;
+}
+
+static void count(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES]) {
+  for (int p = 0; p < w->pixels; p++) {
+    const uint8_t *weights = w->weights;
+    memset(counts[p], 0, sizeof counts[p]);
+    for (int r = 0; r < w->runs; r++) {
+      const uint32_t *x = w->pixel[p] + w->run_offset[r];
+      for (int k = 0; k < w->run_words; k++, weights += 4 * XK_LANES) {
+        uint32_t lane[XK_LANES];
+        memcpy(lane, weights, sizeof lane);
+        for (int l = 0; l < w->lanes; l++) counts[p][l] += ones(x[k] ^ lane[l]);
+      }
+    }
+  }
+}
+
+#include "finish.inc"
+
+static void compare(const struct xk_window *w, const int32_t *const limit[XK_PIXELS],
+                    uint64_t bits[XK_PIXELS]) {
+  uint32_t counts[XK_PIXELS][XK_LANES];
+  count(w, counts);
+  for (int p = 0; p < w->pixels; p++) {
+    bits[p] = 0;
+    for (int l = 0; l < w->lanes; l++) {
+      bits[p] |= (uint64_t)((int32_t)counts[p][l] > limit[p][l]) << l;
+    }
+  }
+}
+
+/* Not `value < 0`: a number that is none has the sign -1, as in Keras. */
+static void pack_f32(const float *values, size_t count, uint32_t *words) {
+  for (size_t start = 0; start < count; start += 32) {
+    uint32_t word = 0;
+    for (size_t i = start; i < count && i < start + 32; i++) {
+      word |= (uint32_t) !(values[i] >= 0.0f) << (i - start);
+    }
+    *words++ = word;
+  }
+}
+
+static void pack_i8(const int8_t *values, size_t count, int zero, uint32_t *words) {
+  for (size_t start = 0; start < count; start += 32) {
+    uint32_t word = 0;
+    for (size_t i = start; i < count && i < start + 32; i++) {
+      word |= (uint32_t)(values[i] < zero) << (i - start);
+    }
+    *words++ = word;
+  }
+}
+
+const struct xk_isa xk_portable = {
+    .name = "portable",
+    .unit_bytes = 4,
+    .numbers = numbers,
+    .compare = compare,
+    .pack_f32 = pack_f32,
+    .pack_i8 = pack_i8,
+};

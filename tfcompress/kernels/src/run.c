@@ -1,0 +1,200 @@
+/* Running a convolution: the input to bits with the padding around them, then windows. */
+#include <math.h>
+#include <string.h>
+
+#include "conv_internal.h"
+
+/* Below so much work (words that meet 64 channels; numbers to pack) one thread is done sooner than
+ * another wakes up. */
+enum { WORDS_FOR_THREADS = 8192, NUMBERS_FOR_THREADS = 1 << 15 };
+
+struct job {
+  struct xk_conv *c;
+  const struct xk_values *input, *residual, *output;
+  uint32_t *bits;
+  const uint32_t *image;
+};
+
+/* The parts of `count` things that are this part's. */
+static void share(int64_t count, int part, int parts, int64_t *first, int64_t *end) {
+  *first = count * part / parts;
+  *end = count * (part + 1) / parts;
+}
+
+static void pack(const struct xk_isa *isa, const struct xk_values *from, int64_t first,
+                 int64_t count, uint32_t *to) {
+  if (from->type == XK_F32) {
+    isa->pack_f32((const float *)from->data + first, (size_t)count, to);
+  } else {
+    isa->pack_i8((const int8_t *)from->data + first, (size_t)count, from->zero, to);
+  }
+}
+
+/* Some rows of the image. */
+static void pack_rows(void *context, int part, int parts) {
+  const struct job *job = context;
+  struct xk_conv *c = job->c;
+  const int64_t channels = c->o.in_channels;
+  int64_t row, end;
+  share(c->in.n * c->in.h, part, parts, &row, &end);
+  for (; row < end; row++) {
+    int64_t padded = row / c->in.h * c->padded_h + c->o.pad_top + row % c->in.h;
+    uint32_t *to = c->image + (padded * c->padded_w + c->o.pad_left) * c->words;
+    if (job->input->type == XK_BITS) {
+      const uint32_t *from = (const uint32_t *)job->input->data + row * c->in.w * c->words;
+      memcpy(to, from, 4 * (size_t)(c->in.w * c->words));
+    } else if (channels % 32 == 0) { /* A row's words follow one another as its numbers do. */
+      pack(c->isa, job->input, row * c->in.w * channels, c->in.w * channels, to);
+    } else {
+      for (int64_t x = 0; x < c->in.w; x++) {
+        pack(c->isa, job->input, (row * c->in.w + x) * channels, channels, to + x * c->words);
+      }
+    }
+  }
+}
+
+/* Rounds as the runtime's own conversion does on vectors: to the nearest, halves to even. */
+static int8_t quantized(float value, float scale, int zero) {
+  float steps = rintf(value / scale) + (float)zero;
+  if (!(steps > -128.0f)) return -128;
+  return steps < 127.0f ? (int8_t)steps : 127;
+}
+
+/* An 8-bit operand's block as floats. */
+static const float *real_numbers(const struct xk_values *from, int64_t at, int count, float *to) {
+  if (from->data == NULL) return NULL;
+  if (from->type == XK_F32) return (const float *)from->data + at;
+  const int8_t *steps = (const int8_t *)from->data + at;
+  for (int i = 0; i < count; i++) to[i] = from->scale * (float)(steps[i] - from->zero);
+  return to;
+}
+
+/* The numbers of a block of some pixels: as floats or 8-bit integers, and their signs. */
+static void write_numbers(const struct job *job, const struct xk_window *window, int64_t pixel,
+                          int block, const size_t *class) {
+  const struct xk_conv *c = job->c;
+  const int first = block * XK_LANES;
+  const int left = c->o.out_channels - first;
+  const int channels = left < XK_LANES ? left : XK_LANES;
+  const int64_t at = pixel * c->o.out_channels + first;
+  const int floats = job->output->type == XK_F32;
+  float real[XK_PIXELS][XK_LANES], y[XK_PIXELS][XK_LANES];
+  struct xk_affine affine = {
+      .scale = c->scale + first,
+      .bias = c->bias + first,
+      .slope = c->slope != NULL ? c->slope + first : NULL,
+      .relu = c->o.activation == XK_RELU,
+      .add_first = c->o.add_first,
+      .channels = channels,
+  };
+  for (int p = 0; p < window->pixels; p++) {
+    const int64_t here = at + (int64_t)p * c->o.out_channels;
+    affine.base[p] = c->base + class[p];
+    affine.residual[p] = real_numbers(job->residual, here, channels, real[p]);
+    affine.y[p] = floats ? (float *)job->output->data + here : y[p];
+  }
+  c->isa->numbers(window, &affine);
+  for (int p = 0; p < window->pixels && !floats; p++) {
+    int8_t *to = (int8_t *)job->output->data + at + (int64_t)p * c->o.out_channels;
+    for (int i = 0; i < channels; i++) {
+      to[i] = quantized(y[p][i], job->output->scale, job->output->zero);
+    }
+  }
+  for (int p = 0; p < window->pixels && job->bits != NULL; p++) {
+    const float *value = affine.y[p];
+    if (c->post_scale != NULL) {
+      for (int i = 0; i < channels; i++) {
+        float scaled = value[i] * c->post_scale[first + i];
+        real[p][i] = scaled + c->post_bias[first + i];
+      }
+      value = real[p];
+    }
+    c->isa->pack_f32(value, (size_t)channels, job->bits + (pixel + p) * c->out_words + 2 * block);
+  }
+}
+
+/* The bits of a block of some pixels. */
+static void write_bits(const struct job *job, const struct xk_window *window, int64_t pixel,
+                       int block, const size_t *class) {
+  const struct xk_conv *c = job->c;
+  const int32_t *limit[XK_PIXELS];
+  const uint32_t *flip = c->flip + 2 * block;
+  const int both = c->out_words - 2 * block >= 2;
+  uint32_t *to = job->bits + pixel * c->out_words + 2 * block;
+  uint64_t below[XK_PIXELS];
+  for (int p = 0; p < window->pixels; p++) limit[p] = c->limit + class[p];
+  c->isa->compare(window, limit, below);
+  for (int p = 0; p < window->pixels; p++, to += c->out_words) {
+    to[0] = (uint32_t)below[p] ^ flip[0];
+    if (both) to[1] = (uint32_t)(below[p] >> 32) ^ flip[1];
+  }
+}
+
+/* A place among the output's pixels, from left to right and top to bottom. */
+struct place {
+  int64_t n, y, x;
+  const uint32_t *word; /* the first of its window */
+};
+
+static struct place place_of(const struct job *job, int64_t pixel) {
+  const struct xk_conv *c = job->c;
+  struct place at = {pixel / (c->out.h * c->out.w), pixel / c->out.w % c->out.h,
+                     pixel % c->out.w, NULL};
+  at.word = job->image + ((at.n * c->padded_h + at.y * c->o.stride_h) * c->padded_w +
+                          at.x * c->o.stride_w) * c->words;
+  return at;
+}
+
+static void windows(void *context, int part, int parts) {
+  const struct job *job = context;
+  struct xk_conv *c = job->c;
+  const int64_t pixels = c->out.n * c->out.h * c->out.w;
+  const int64_t sets = (pixels + XK_PIXELS - 1) / XK_PIXELS;
+  const int64_t right = (int64_t)c->o.stride_w * c->words;
+  int64_t item, end;
+  struct xk_window window = {
+      .run_offset = c->run_offset, .runs = c->runs, .run_words = c->run_words};
+  struct place at = {0, 0, 0, NULL};
+  int block = -1;
+  share(sets * c->blocks, part, parts, &item, &end);
+  for (; item < end; item++) {
+    const int64_t first = item % sets * XK_PIXELS;
+    if (block != (int)(item / sets)) { /* Also at this part's very first item. */
+      block = (int)(item / sets);
+      const int left = c->o.out_channels - block * XK_LANES;
+      window.lanes = left < XK_LANES ? (left + 15) / 16 * 16 : XK_LANES;
+      window.weights = c->weights + (size_t)block * c->block_bytes;
+      at = place_of(job, first);
+    }
+    size_t class[XK_PIXELS];
+    window.pixels = pixels - first < XK_PIXELS ? (int)(pixels - first) : XK_PIXELS;
+    for (int p = 0; p < window.pixels; p++) {
+      window.pixel[p] = at.word;
+      class[p] = c->row_part[at.y] + c->col_part[at.x] + (size_t)block * XK_LANES;
+      at.word += right;
+      if (++at.x == c->out.w && first + p + 1 < pixels) at = place_of(job, first + p + 1);
+    }
+    if (c->bits_only) {
+      write_bits(job, &window, first, block, class);
+    } else {
+      write_numbers(job, &window, first, block, class);
+    }
+  }
+}
+
+void xk_conv_run(struct xk_conv *c, const struct xk_values *input,
+                 const struct xk_values *residual, const struct xk_values *output, uint32_t *bits,
+                 struct xk_pool *pool, int threads) {
+  struct job job = {
+      .c = c, .input = input, .residual = residual, .output = output, .bits = bits};
+  const int64_t in_numbers = c->in.n * c->in.h * c->in.w * c->o.in_channels;
+  const int64_t pixels = c->out.n * c->out.h * c->out.w;
+  if (input->type == XK_BITS && !c->border) {
+    job.image = input->data; /* The image as it is. */
+  } else {
+    job.image = c->image;
+    xk_pool_run(pool, in_numbers < NUMBERS_FOR_THREADS ? 1 : threads, pack_rows, &job);
+  }
+  const int64_t work = pixels * c->blocks * c->runs * c->run_words;
+  xk_pool_run(pool, work < WORDS_FOR_THREADS ? 1 : threads, windows, &job);
+}
