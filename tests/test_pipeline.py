@@ -10,7 +10,7 @@ from tfcompress import pipeline, training
 from tfcompress.bridge import legacy
 from tfcompress.config import InputError, RunConfig
 from tfcompress.plan import plan
-from tfcompress.runtime import LiteModel, container
+from tfcompress.runtime import LiteModel, container, load
 
 # What others rely on, from the design.
 TOP = {"technique", "model", "dataset", "seed", "versions", "baseline", "compressed", "ratio"}
@@ -90,6 +90,24 @@ def test_report_says_what_the_files_are(finished, picture_folder):
         right += list(lite.predict(batch).argmax(1) == labels)
     assert result.compressed.accuracy == pytest.approx(np.mean(right))
     assert result.ratio["size"] < 1
+
+
+def test_files_take_images_as_they_are(finished, picture_folder):
+    """Labels and normalisation stand in them, and no path of this machine does."""
+    settings, _, output = finished
+    images = pipeline._load_data(plan(settings), None)
+    pixels = images.test.images.batch(np.arange(8))
+    for title, how in (("baseline", "float weights"), ("compressed", "by xnor")):
+        path = output / f"{title}.tflite"
+        classify = load(path, check=False)
+        assert classify.labels == images.class_names
+        expected = LiteModel(path).predict(images.normalization(pixels))
+        for image, outputs in zip(pixels, expected, strict=True):
+            assert classify(image, top=1)[0].index == outputs.argmax()
+        said = classify.metadata.description
+        assert how in said
+        assert str(picture_folder) not in said
+        assert str(picture_folder).encode() not in path.read_bytes()
 
 
 def test_history_has_every_epoch_of_both(finished):

@@ -23,7 +23,7 @@ from tfcompress.export import Exported, Validation, export
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
 from tfcompress.plan import Plan
-from tfcompress.runtime import LiteModel, container
+from tfcompress.runtime import LiteModel, Metadata, container
 from tfcompress.techniques import Candidate
 from tfcompress.training.progress import Progress, say
 from tfcompress.workspace import Workspace
@@ -120,6 +120,7 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
                 representative=check,
                 calibration=samples,
                 validation=chosen_on,
+                metadata=_metadata(job, images, title),
             )
         parity = files[title].parity
         assert parity is not None  # There were images to compare on.
@@ -142,6 +143,25 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
     result = _result(job, images, candidate, results, histories, measured, files["compressed"])
     space.finish(result)
     return result
+
+
+def _metadata(job: Plan, images: Dataset, title: str) -> Metadata:
+    """What a file says of itself: where the data come from, but no path of this machine."""
+    name = Path(job.config.model).stem if models.is_file(job.config.model) else job.config.model
+    scheme, _, path = images.name.partition(":")
+    local = scheme in ("folder", "rafd", "fer2013")
+    data_name = f"{scheme}:{Path(path).name}" if local else images.name
+    origin = "" if local else f" ({images.source})"
+    how = f"by {job.config.technique}" if title == "compressed" else "with float weights"
+    return Metadata(
+        name=f"{name} on {data_name}",
+        description=f"Image classifier {name}, trained on {data_name}{origin}, {how}; written by "
+        f"tfcompress {tfcompress.__version__}",
+        licence=f"Images: {images.licence}",
+        labels=tuple(" ".join(label.split()) or "?" for label in images.class_names),
+        mean=images.normalization.mean,
+        std=images.normalization.std,
+    )
 
 
 def _users_model(name: str) -> keras.Model | None:
@@ -347,10 +367,11 @@ def _lines(candidate: Candidate, file: Exported) -> list[techniques.LayerLine]:
 
 
 def _file_notes(file: Exported) -> list[str]:
-    """What a file of integers still computes in floats."""
-    if not file.float_ops:
-        return []
-    return [f"Computed in floats, between conversions: {', '.join(file.float_ops)}."]
+    """What a file needs, and what one of integers still computes in floats."""
+    notes = [f"The compressed file runs on {file.min_runtime} and newer."]
+    if file.float_ops:
+        notes.append(f"Computed in floats, between conversions: {', '.join(file.float_ops)}.")
+    return notes
 
 
 def versions() -> dict[str, str]:
