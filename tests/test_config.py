@@ -198,9 +198,9 @@ def test_training_is_validated(field, good, bad, message):
         ("normalization", ["auto", "unit"], ["imagenet"], "--normalization must be one of auto, "),
         (
             "benchmark",
-            [("cpu",), ("cpu", "cpu-noxnn"), ("none",)],
-            [("gpu",), ("cpu", "tpu")],
-            "--benchmark must be one of cpu, cpu-noxnn, none; got",
+            [("cpu",), ("cpu", "gpu+cpu?precision=fp32"), ("delegate:x.so?a=1",), ("none",)],
+            [("delegate",), ("cpu", "tpu")],
+            "--benchmark must be one of cpu, cpu-noxnn, gpu, gpu.cpu, delegate:PATH, none; got",
         ),
     ],
 )

@@ -51,7 +51,7 @@ def test_list_names_everything(capsys):
         (["--learning_rate=0"], "--learning_rate must be a positive number"),
         (["--learning_rate=nan"], "--learning_rate must be a positive number"),
         (["--seed=-1"], "--seed"),
-        (["--benchmark=gpu"], "--benchmark must be one of"),
+        (["--benchmark=tpu"], "--benchmark must be one of"),
         (["--benchmark=none,cpu"], "none excludes"),
         (["--augment=twist"], "--augment"),
         (["--nonsense=1"], "nonsense"),

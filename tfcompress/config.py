@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-BENCHMARK_BACKENDS = ("cpu", "cpu-noxnn")
+BENCHMARK_BACKENDS = ("cpu", "cpu-noxnn", "gpu", "gpu+cpu", "delegate:PATH")
 Optimizer = Literal["adam", "sgd"]
 Schedule = Literal["cosine", "constant", "step"]
 AUGMENTATIONS = ("none", "flip", "flip+shift", "shift")
@@ -235,7 +235,9 @@ class RunConfig:
             one_of("--augment", self.augment, AUGMENTATIONS)
         one_of("--normalization", self.normalization, NORMALIZATIONS)
         for backend in self.benchmark:
-            one_of("--benchmark", backend, (*BENCHMARK_BACKENDS, "none"))
+            # Behind a question mark stand options, which the benchmark knows.
+            known = "delegate:PATH" if backend.startswith("delegate:") else backend.split("?")[0]
+            one_of("--benchmark", known, (*BENCHMARK_BACKENDS, "none"))
         require(
             "none" not in self.benchmark or len(self.benchmark) == 1,
             "--benchmark none excludes every other backend",

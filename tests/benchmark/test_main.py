@@ -1,4 +1,7 @@
+import errno
 import json
+import os
+import pathlib
 import subprocess
 import sys
 
@@ -13,9 +16,10 @@ def run(*arguments):
 
 def test_table_and_json(tiny_file, tmp_path, capsys):
     target = tmp_path / "numbers.json"
-    assert run(tiny_file, tiny_file, "--runs=20", f"--json={target}") == 0
+    assert run(tiny_file, tiny_file, "--runs=20", "--min_seconds=0", f"--json={target}") == 0
     output = capsys.readouterr().out
-    assert output.count("tiny.tflite") == 2
+    # The file's sizes once, its times twice.
+    assert output.count("tiny.tflite") == 3
     assert "first file's" in output
     assert "a phone's times are others" in output
     content = json.loads(target.read_text())
@@ -32,7 +36,8 @@ def test_table_and_json(tiny_file, tmp_path, capsys):
         (["m.tflite", "--rnus=3"], "Unknown command line flag 'rnus'"),
         (["m.tflite", "--runs=many"], "--runs=many"),
         (["m.tflite", "--runs"], "runs"),
-        (["m.tflite", "--backends=gpu"], "supported: cpu, cpu-noxnn"),
+        (["m.tflite", "--backends=tpu"], "backend must be one of cpu, cpu-noxnn, gpu"),
+        (["m.tflite", "--timeout=0"], "timeout_s must be positive"),
         (["m.tflite", "--threads=two"], "--threads takes whole numbers"),
         (["m.tflite", "--json=/no/such/folder/x.json"], "doesn't exist"),
     ],
@@ -70,3 +75,45 @@ def test_as_a_module():
     assert done.returncode == 2
     assert done.stderr.startswith("error: Unknown command line flag 'nonsense'")
     assert done.stderr.count("\n") == 1
+
+
+def test_failures_are_in_the_table_and_in_the_status(tiny_file, no_gpu, tmp_path, capsys):
+    target = tmp_path / "numbers.json"
+    arguments = ("--backends=gpu,cpu", "--runs=5", "--min_seconds=0", f"--json={target}")
+    assert run(tiny_file, *arguments) == 1
+    output = capsys.readouterr().out
+    assert "tiny.tflite on gpu x1: no-adapter: LiteRT's GPU accelerator needs a GPU" in output
+    gpu, cpu = json.loads(target.read_text())["files"]
+    assert (gpu["outcome"], gpu["latency_ms_p50"], gpu["latency"]["median_ms"]) == (
+        "no-adapter",
+        None,
+        None,
+    )
+    assert cpu["latency"]["median_ms"] == cpu["latency_ms_p50"] > 0
+    assert cpu["model"] == cpu["path"] == str(tiny_file)
+
+
+def test_ops(tiny_file, capsys):
+    assert run(tiny_file, "--backends=cpu-noxnn", "--runs=5", "--min_seconds=0", "--ops") == 0
+    output = capsys.readouterr().out
+    assert "tiny.tflite on cpu-noxnn x1" in output
+    assert "CONV_2D" in output or "op times unavailable" in output
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="there is no full device")
+def test_a_full_disk(tiny_file, tmp_path, monkeypatch, capsys):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tfcompress.files.write", full)
+    assert run(tiny_file, "--runs=1", "--min_seconds=0", f"--json={tmp_path / 'm.json'}") == 2
+    captured = capsys.readouterr()
+    assert "m.json can't be written: No space left on device" in captured.err
+    # What was measured isn't lost.
+    assert "tiny.tflite" in captured.out
+    with open("/dev/full", "w") as target:
+        words = [sys.executable, "-m", "tfcompress.benchmark", str(tiny_file)]
+        words += ["--runs=1", "--min_seconds=0"]
+        done = subprocess.run(words, stdout=target, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: the result can't be printed: No space left on device\n"

@@ -1,4 +1,5 @@
 import sys
+import time
 
 import pytest
 
@@ -32,6 +33,7 @@ def test_crash_names_file_signal_and_last_words(child):
     )
     with pytest.raises(BenchmarkError) as caught:
         ask({"paths": ["/a/m.tflite", "/b.tflite"]}, timeout_s=30)
+    assert (caught.value.outcome, caught.value.file) == ("crashed", "/a/m.tflite")
     assert str(caught.value) == (
         "/a/m.tflite (at load): the measuring process was killed by SIGABRT: broken tensor"
     )
@@ -66,8 +68,26 @@ def test_reported_error(child):
 
 def test_timeout_names_file_and_remedy(child):
     child(LOADING + "import time; time.sleep(60)")
-    with pytest.raises(BenchmarkError, match=r"m\.tflite .*: not done after 1 s; raise timeout_s"):
+    with pytest.raises(
+        BenchmarkError, match=r"m\.tflite .*: not done after 1 s; raise timeout_s"
+    ) as caught:
         ask({"paths": ["/a/m.tflite"]}, timeout_s=1)
+    assert (caught.value.outcome, caught.value.file) == ("timeout", "/a/m.tflite")
+
+
+def test_a_grandchild_does_not_hold_the_answer_up(child):
+    """It has the child's pipes, and would keep them open."""
+    child(LOADING + "import subprocess; subprocess.run(['sleep', '60'])")
+    start = time.monotonic()
+    with pytest.raises(BenchmarkError, match="not done after 1 s"):
+        ask({"paths": ["/a/m.tflite"]}, timeout_s=1)
+    assert time.monotonic() - start < 30
+
+
+def test_an_answer_counts_whatever_comes_after(child):
+    """Native code may crash while it cleans up."""
+    child('import os; print(\'{"answer": {"x": 1}}\', flush=True); os.abort()')
+    assert ask({"paths": []}, timeout_s=30) == {"x": 1}
 
 
 def test_other_output_is_not_the_protocol(child):

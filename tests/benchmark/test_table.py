@@ -1,5 +1,5 @@
 from tfcompress.benchmark.measure import FileBenchmark
-from tfcompress.benchmark.table import file_labels, milliseconds, table
+from tfcompress.benchmark.table import file_labels, milliseconds, remarks, table
 
 
 def measured(path, **changes):
@@ -10,10 +10,7 @@ def measured(path, **changes):
         "load_ms": 0.5,
         "first_ms": 12.0,
         "latency_ms_p50": 1.234,
-        "latency_ms_p90": None,
-        "latency_ms_p99": None,
-        "latency_ms_mean": 1.3,
-        "latency_ms_std": None,
+        "latency_ms_p99": 2.5,
         "latency_runs": 1234,
         "block_runs": 1,
         "ratio": 0.5,
@@ -22,16 +19,64 @@ def measured(path, **changes):
         "size_bytes": 2048,
         "gzip_bytes": 1024,
         "macs": None,
-        "peak_memory_bytes": None,
-        "baseline_memory_bytes": None,
+        "weight_bytes": 512,
+        "gmacs_per_s": 12.345,
+        "peak_share": 0.456,
     }
     return FileBenchmark(**{**values, **changes})
 
 
+def rows(results):
+    """The cells of both tables' rows."""
+    blocks = table(results).split("\n\n")[:2]
+    return [[line.split() for line in block.splitlines()[3:]] for block in blocks]
+
+
 def test_values_and_gaps():
-    row = table([measured("a/m.tflite")]).splitlines()[3].split()
-    assert row[:6] == ["m.tflite", "cpu", "x2", "2.0", "1.0", "-"]
-    assert row[6:] == ["1.23", "-", "0.50", "(0.45-0.55)", "0.500", "12.0", "-", "1,234"]
+    ((size,), (time,)) = rows([measured("a/m.tflite")])
+    assert size == ["m.tflite", "2.0", "1.0", "-", "0.5", "0.0"]
+    assert time[:7] == ["m.tflite", "cpu", "x2", "ok", "1.23", "-", "2.50"]
+    assert time[7:] == ["-", "0.50", "(0.45-0.55)", "0.500", "12.0", "-", "12.3", "46", "1,234"]
+
+
+def test_a_file_has_one_row_of_sizes_and_one_of_times_per_backend():
+    sizes, times = rows([measured("m.tflite"), measured("m.tflite", backend="gpu", threads=1)])
+    assert (len(sizes), len(times)) == (1, 2)
+
+
+def test_a_file_without_a_latency():
+    failed = FileBenchmark(
+        path="m.tflite",
+        backend="gpu",
+        threads=1,
+        size_bytes=1,
+        gzip_bytes=1,
+        macs=5,
+        outcome="crashed",
+        reason="killed by SIGILL",
+    )
+    time = rows([measured("m.tflite"), failed])[1][1]
+    assert time[3] == "crashed"
+    assert set(time[4:]) == {"-"}
+    labels = {"m.tflite": "m.tflite"}
+    assert remarks([failed], labels) == ["m.tflite on gpu x1: crashed: killed by SIGILL"]
+
+
+def test_adapters_and_warnings_are_said_once():
+    gpu = {
+        "backend": "gpu",
+        "adapter": "Soft",
+        "adapter_type": "CPU",
+        "software": True,
+        "precision": "fp32",
+        "warnings": ("it may fail",),
+    }
+    told = remarks([measured("m.tflite", **gpu)] * 2, {"m.tflite": "m.tflite"})
+    assert told == [
+        "GPU: Soft (CPU), asked for fp32.",
+        "Soft is a CPU in a GPU's place: not a performance number.",
+        "May fail on a GPU: m.tflite: it may fail.",
+    ]
 
 
 def test_ratio_without_spread():
@@ -40,12 +85,22 @@ def test_ratio_without_spread():
     assert "(0.45" not in text
 
 
-def test_baseline_memory_is_explained_only_if_measured():
+def test_what_was_measured_once_is_explained_only_if_it_was():
     assert "alone" not in table([measured("m.tflite")])
-    with_memory = table(
-        [measured("m.tflite", peak_memory_bytes=3 << 20, baseline_memory_bytes=1 << 20)]
+    assert "peak: 1" not in table([measured("m.tflite")])
+    text = table(
+        [
+            measured(
+                "m.tflite",
+                peak_memory_bytes=3 << 20,
+                baseline_memory_bytes=1 << 20,
+                peak_gmacs_per_s=123.4,
+                peak_dtype="int8",
+            )
+        ]
     )
-    assert "alone: 1.0 MiB" in with_memory
+    assert "alone: 1.0 MiB" in text
+    assert "peak: 123 GMAC/s, a product of int8 matrices here with 2 threads." in text
 
 
 def test_small_ratios_do_not_read_zero():

@@ -1,4 +1,4 @@
-"""Measures `.tflite` files: size, multiply-accumulates, latency and peak memory.
+"""Measures `.tflite` files: size, multiply-accumulates, latency and peak memory, per backend.
 
 The room is also the door: `tfcompress.benchmark("m.tflite")` measures, and
 `tfcompress.benchmark.latency` is still a module. `measure` says what the arguments mean.
@@ -31,9 +31,20 @@ class _Room(types.ModuleType):
         backends: str | Sequence[str] = ("cpu",),
         threads: int | Sequence[int] = 1,
         runs: int = 200,
+        min_seconds: float = 1.0,
+        timeout_s: float = 600.0,
+        ops: bool = False,
     ) -> list[FileBenchmark]:
         """See `measure`."""
-        return measure(paths, backends=backends, threads=threads, runs=runs)
+        return measure(
+            paths,
+            backends=backends,
+            threads=threads,
+            runs=runs,
+            min_seconds=min_seconds,
+            timeout_s=timeout_s,
+            ops=ops,
+        )
 
 
 _Room.__call__.__doc__ = measure.__doc__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pathlib
 import sys
@@ -11,20 +12,28 @@ from typing import Any
 from absl import flags
 
 from tfcompress import files
+from tfcompress.benchmark.litert_json import litert_keys
 from tfcompress.benchmark.machine import machine
-from tfcompress.benchmark.measure import BACKENDS, measure
+from tfcompress.benchmark.measure import BACKENDS, FileBenchmark, measure
 from tfcompress.benchmark.process import BenchmarkError
-from tfcompress.benchmark.table import place, table
+from tfcompress.benchmark.profile import top_ops
+from tfcompress.benchmark.table import file_labels, place, table
 from tfcompress.config import InputError, require
 
 USAGE = """Measures .tflite files: size, latency, memory, multiply-accumulates.
 
   python -m tfcompress.benchmark baseline.tflite compressed.tflite
   python -m tfcompress.benchmark m.tflite --backends=cpu,cpu-noxnn --threads=1,4 --json=m.json
+  python -m tfcompress.benchmark m.tflite --backends=cpu,gpu,gpu+cpu
+  python -m tfcompress.benchmark m.tflite --backends='delegate:./libx.so?level=2&cache=/tmp'
+  python -m tfcompress.benchmark m.tflite --ops
 
 Several files run in turns in one process, and each is compared with the first one. No other work
-should run on the machine meanwhile. Exit status: 0 done, 2 bad usage or a bad file, 1 a file that
-couldn't be measured.
+should run on the machine meanwhile. On a GPU or a delegate a file must first compute what the CPU
+computes; one that doesn't, or that crashes or hangs, has an outcome and no latency, and the other
+files are measured. A delegate is native code of yours and runs as such.
+
+Exit status: 0 done, 2 bad usage or a bad file, 1 a file that couldn't be measured on a backend.
 
 Flags:"""
 
@@ -44,17 +53,30 @@ def parser() -> flags.FlagValues:
     flags.DEFINE_integer(
         "runs", 200, "timed inferences of each file, at least (default 200)", flag_values=values
     )
+    flags.DEFINE_float(
+        "min_seconds", 1.0, "and for so long, at least (default 1)", flag_values=values
+    )
+    flags.DEFINE_float(
+        "timeout",
+        600.0,
+        "seconds until a process is killed (default 600)",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean("ops", False, "also time each op, on the CPU", flag_values=values)
     flags.DEFINE_string("json", None, "also write the numbers to this file", flag_values=values)
     flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
     return values
 
 
-def run(argv: Sequence[str]) -> None:
+def run(argv: Sequence[str]) -> int:
     """Parses, measures, prints.
+
+    Returns:
+        0, or 1 if a file has no latency on a backend.
 
     Raises:
         InputError: bad usage or a bad file.
-        BenchmarkError: a file couldn't be measured.
+        BenchmarkError: nothing can be measured here.
     """
     values = parser()
     try:
@@ -62,10 +84,10 @@ def run(argv: Sequence[str]) -> None:
     except flags.Error as error:
         raise InputError(f"{error}; see --help") from error
     if values.help:
-        names = ("backends", "threads", "runs", "json")
+        names = ("backends", "threads", "runs", "min_seconds", "timeout", "ops", "json")
         lines = [f"  --{name}: {values[name].help}" for name in names]
         print("\n".join([USAGE, *lines]))
-        return
+        return 0
     require(len(paths) > 0, "give the path of at least one .tflite file; see --help")
     require(
         all(text.isdecimal() for text in values.threads),
@@ -79,12 +101,35 @@ def run(argv: Sequence[str]) -> None:
         backends=values.backends,
         threads=[int(text) for text in values.threads],
         runs=values.runs,
+        min_seconds=values.min_seconds,
+        timeout_s=values.timeout,
+        ops=values.ops,
     )
     here = machine()
-    print(table(results))
-    print(place(here))
+    lost: InputError | None = None
     if values.json is not None:
-        write_json(values.json, {"machine": here, "files": [file.to_json() for file in results]})
+        entries = [{**litert_keys(file), **file.to_json()} for file in results]
+        try:
+            write_json(values.json, {"machine": here, "files": entries})
+        except InputError as error:  # What was measured is shown all the same.
+            lost = error
+    print(table(results))
+    for text in profiles(results):
+        print(f"\n{text}")
+    print(place(here), flush=True)
+    if lost:
+        raise lost
+    return 0 if all(file.timed for file in results) else 1
+
+
+def profiles(results: Sequence[FileBenchmark]) -> list[str]:
+    """A table of the longest ops for each file that has op times."""
+    labels = file_labels([file.path for file in results])
+    return [
+        f"{labels[file.path]} on {file.backend} x{file.threads}\n{top_ops(file.profile)}"
+        for file in results
+        if file.profile
+    ]
 
 
 def write_json(path: str, content: Mapping[str, Any]) -> None:
@@ -102,11 +147,15 @@ def write_json(path: str, content: Mapping[str, Any]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     try:
-        run(sys.argv if argv is None else argv)
+        return run(sys.argv if argv is None else argv)
     except (InputError, BenchmarkError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
-    return 0
+    except OSError as error:  # what was measured is in --json's file, if one was asked for
+        print(f"error: the result can't be printed: {error.strerror or error}", file=sys.stderr)
+        # Python would try again on its way out, and complain.
+        sys.stdout = io.StringIO()
+        return 1
 
 
 if __name__ == "__main__":

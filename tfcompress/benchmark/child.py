@@ -3,11 +3,13 @@
 Run as `python -m tfcompress.benchmark.child`; `tfcompress.benchmark.process` does. It imports
 ai_edge_litert and nothing heavier, for what it imports counts as memory.
 
-Requests:
-    {"task": "latency", "paths": [...], "threads": 1, "xnnpack": true, "runs": 200,
-     "min_seconds": 1.0, "max_seconds": 150.0, "seed": 0}
-    {"task": "memory", "paths": [one path, or none for the baseline], "threads": 1,
-     "xnnpack": true, "seed": 0}
+Requests, each with `task` and, where a file runs, `paths`, `backend`, `threads` and `seed`:
+    latency: all files in turns; `runs`, `min_seconds`, `max_seconds`
+    probe: one file, once; `outputs` says whether the answer holds them
+    taken: how many ops of one file the delegate replaced
+    baseline: the memory of a process that only imports the runtime
+    peak: the fastest matrix products of this machine; `dtypes`, `seconds`
+    profile: the times of one file's ops; `xnnpack`, `runs`, `seconds`
 
 Messages:
     {"stage": ..., "file": ...} says what is being done, so that a crash has a name.
@@ -17,16 +19,17 @@ Messages:
 
 from __future__ import annotations
 
+import base64
 import gc
-import json
 import math
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+from tfcompress.benchmark.runners import LiteRunner, Runner, load
+from tfcompress.runtime.child import Reporter, Task, filling, peak_memory_bytes, serve
 
 WARMUP_RUNS = 3
 WARMUP_SECONDS = 0.1
@@ -39,31 +42,10 @@ MAX_BLOCK_RUNS = 10
 MIN_ROUNDS = 20
 # Where `min_seconds` asks for more rounds than `runs` does: a 1 us model would do 50,000 in 1 s.
 MAX_EXTRA_ROUNDS = 2000
-
-
-class Reporter:
-    """Writes the protocol's messages and remembers what is being done."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._at: dict[str, Any] = {"stage": "start", "file": None}
-
-    def stage(self, name: str, file: str | None = None) -> None:
-        """Announces what comes next."""
-        self._at = {"stage": name, "file": file}
-        self._write(self._at)
-
-    def error(self, text: str) -> None:
-        """Ends the request with a failure of the announced stage."""
-        self._write({**self._at, "error": text})
-
-    def answer(self, values: dict[str, Any]) -> None:
-        """Ends the request."""
-        self._write({"answer": values})
-
-    def _write(self, message: dict[str, Any]) -> None:
-        self._stream.write(json.dumps(message) + "\n")
-        self._stream.flush()
+# A matrix product of this size fits the caches and still keeps the multipliers busy.
+PEAK_SIZE = 512
+# What isn't freed before the process ends: a backend's clean-up may crash.
+ALIVE: list[Runner] = []
 
 
 def block_runs(fastest_s: float, runs: int) -> int:
@@ -85,51 +67,18 @@ def rotated(count: int, by: int) -> list[int]:
     return [(index + by) % count for index in range(count)]
 
 
-def filling(details: dict[str, Any], seed: int) -> np.ndarray:
-    """A fixed input for one tensor: standard normal if float, uniform if 8-bit, else zeros.
-
-    Wider integers are mostly indices, for which a random number may be out of range.
-    """
-    import numpy as np
-
-    shape, dtype = tuple(details["shape"]), np.dtype(details["dtype"])
-    random = np.random.default_rng(seed)
-    if np.issubdtype(dtype, np.floating):
-        return random.standard_normal(shape).astype(dtype)
-    if dtype in (np.int8, np.uint8):
-        limits = np.iinfo(dtype)
-        return random.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
-    return np.zeros(shape, dtype)
+def loaded(path: str, request: Mapping[str, Any]) -> Runner:
+    """The file on the request's backend."""
+    return load(path, request["backend"], threads=request["threads"])
 
 
-def loaded(path: str, request: dict[str, Any]) -> Any:
-    """An interpreter with its tensors allocated."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    interpreter = Interpreter(
-        path,
-        num_threads=request["threads"],
-        experimental_op_resolver_type=OpResolverType.AUTO
-        if request["xnnpack"]
-        else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
-    return interpreter
-
-
-def fed(interpreter: Any, seed: int) -> Any:
-    """The interpreter with fixed values in its inputs, which stay there from run to run."""
-    for number, details in enumerate(interpreter.get_input_details()):
-        interpreter.set_tensor(details["index"], filling(details, seed + number))
-    return interpreter
-
-
-def measure_latency(request: dict[str, Any], report: Reporter) -> dict[str, Any]:
+def measure_latency(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     """Loads all files, then runs them in turns.
 
     Returns:
         `loads_ns` and `firsts_ns`: per file, the times of its loads and of the first runs after
-        them; `rounds_ns`: per round, per file, the times of its runs; `block_runs`.
+        them; `warmups_ns`: per file, the runs before the rounds; `rounds_ns`: per round, per file,
+        the times of its runs; `block_runs`.
     """
     paths = request["paths"]
     clock = time.perf_counter_ns
@@ -139,30 +88,32 @@ def measure_latency(request: dict[str, Any], report: Reporter) -> dict[str, Any]
         for index in rotated(len(paths), trial):
             report.stage("load", paths[index])
             start = clock()
-            interpreter = loaded(paths[index], request)
+            runner = loaded(paths[index], request)
             load_ns = clock() - start
-            fed(interpreter, request["seed"])
+            runner.feed(request["seed"])
             report.stage("first run", paths[index])
             start = clock()
-            interpreter.invoke()
+            runner.invoke()
             first_ns = clock() - start
             # Freed before the next one: which memory is at hand changes a load's time fivefold.
-            del interpreter
+            del runner
             # The first time of all isn't kept: whichever file came first would pay for the page
             # cache and for the library's own start.
             if trial > 0:
                 loads_ns[index].append(load_ns)
                 firsts_ns[index].append(first_ns)
 
-    interpreters, warm_s = [], []
+    runners, warmups_ns = [], []
     for path in paths:
         report.stage("load", path)
-        interpreters.append(fed(loaded(path, request), request["seed"]))
+        runner = loaded(path, request)
+        runner.feed(request["seed"])
         report.stage("warm-up", path)
-        warm_s.append(_warmed_up(interpreters[-1]))
+        warmups_ns.append(_warmed_up(runner))
+        runners.append(runner)
 
-    report.stage("timed runs")
-    block = block_runs(min(warm_s), request["runs"])
+    report.stage("timed runs", paths[0] if len(paths) == 1 else None)
+    block = block_runs(min(map(min, warmups_ns)) / 1e9, request["runs"])
     wanted_rounds = math.ceil(request["runs"] / block)
     rounds_ns: list[list[list[int]]] = []
     gc.collect()
@@ -171,7 +122,7 @@ def measure_latency(request: dict[str, Any], report: Reporter) -> dict[str, Any]
     while True:
         times: list[list[int]] = [[] for _ in paths]
         for index in rotated(len(paths), len(rounds_ns)):
-            invoke = interpreters[index].invoke
+            invoke = runners[index].invoke
             # Once untimed after each change of file: the caches held the other file's weights.
             invoke()
             for _ in range(block):
@@ -189,72 +140,118 @@ def measure_latency(request: dict[str, Any], report: Reporter) -> dict[str, Any]
     return {
         "loads_ns": loads_ns,
         "firsts_ns": firsts_ns,
+        "warmups_ns": warmups_ns,
         "rounds_ns": rounds_ns,
         "block_runs": block,
     }
 
 
-def _warmed_up(interpreter: Any) -> float:
-    """Runs until nothing is new any more; returns the fastest run's seconds."""
-    fastest, runs, began = math.inf, 0, time.perf_counter()
-    while runs < WARMUP_RUNS or time.perf_counter() - began < WARMUP_SECONDS:
-        start = time.perf_counter()
-        interpreter.invoke()
-        fastest = min(fastest, time.perf_counter() - start)
-        runs += 1
-    return fastest
+def _warmed_up(runner: Runner) -> list[int]:
+    """Runs until nothing is new any more; returns each run's nanoseconds."""
+    times_ns: list[int] = []
+    began = time.perf_counter()
+    while len(times_ns) < WARMUP_RUNS or time.perf_counter() - began < WARMUP_SECONDS:
+        start = time.perf_counter_ns()
+        runner.invoke()
+        times_ns.append(time.perf_counter_ns() - start)
+    return times_ns
 
 
-def measure_memory(request: dict[str, Any], report: Reporter) -> dict[str, Any]:
-    """Loads one file and runs it once, or only imports the runtime; then asks for the peak."""
+def probe(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
+    """Loads one file and runs it once.
+
+    Returns:
+        `peak_memory_bytes` and, if asked for, `outputs`: per output its `place` in the file,
+        `dtype`, `shape`, `data` (base64) and `quantization` (scale and zero point, or None).
+    """
+    (path,) = request["paths"]
+    report.stage("load", path)
+    runner = loaded(path, request)
+    ALIVE.append(runner)
+    runner.feed(request["seed"])
+    report.stage("first run", path)
+    runner.invoke()
+    # Before the outputs are copied: the copies aren't the file's.
+    answer: dict[str, Any] = {"peak_memory_bytes": peak_memory_bytes()}
+    if request["outputs"]:
+        report.stage("outputs", path)
+        scales = runner.scales() if isinstance(runner, LiteRunner) else {}
+        answer["outputs"] = [
+            {
+                "place": place,
+                "dtype": values.dtype.name,
+                "shape": list(values.shape),
+                "data": base64.b64encode(values.tobytes()).decode("ascii"),
+                "quantization": [float(scale) for scale in scales[place]]
+                if place in scales
+                else None,
+            }
+            for place, values in runner.outputs().items()
+        ]
+    return answer
+
+
+def taken(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
+    """Loads one file with a delegate and without XNNPACK, and counts what the delegate took."""
+    (path,) = request["paths"]
+    report.stage("load", path)
+    runner = LiteRunner(path, request["backend"], threads=request["threads"], alone=True)
+    ALIVE.append(runner)
+    return {"taken_ops": runner.taken_ops(request["own_ops"])}
+
+
+def baseline(_: Mapping[str, Any], __: Reporter) -> dict[str, Any]:
+    """Imports the runtime and asks for the peak."""
     import ai_edge_litert.interpreter  # noqa: F401  its memory is part of the baseline
 
-    for path in request["paths"][:1]:
-        report.stage("load", path)
-        interpreter = fed(loaded(path, request), request["seed"])
-        report.stage("first run", path)
-        interpreter.invoke()
     return {"peak_memory_bytes": peak_memory_bytes()}
 
 
-def peak_memory_bytes() -> int | None:
-    """The most memory that this process has held so far; None where the system doesn't say.
+def peak(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
+    """The fastest of many matrix products of each type, in multiply-accumulates per second."""
+    from ai_edge_litert.interpreter import Interpreter
 
-    Linux: VmHWM, the resident set's high-water mark. (getrusage would name the parent's peak if
-    that was larger, for it survives exec.) macOS: ru_maxrss, in bytes there.
-    """
-    if sys.platform.startswith("linux"):
-        try:
-            with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-                for line in status:
-                    if line.startswith("VmHWM:"):
-                        return int(line.split()[1]) * 1024
-        except OSError:
-            return None
-        return None
-    if sys.platform == "darwin":
-        import resource
+    from tfcompress.benchmark.matmul import matmul_file
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return None
+    found = {}
+    for dtype in request["dtypes"]:
+        report.stage(f"{dtype} matrix product")
+        content = matmul_file(dtype, PEAK_SIZE)
+        interpreter = Interpreter(model_content=content, num_threads=request["threads"])
+        interpreter.allocate_tensors()
+        (details,) = interpreter.get_input_details()
+        interpreter.set_tensor(details["index"], filling(details, request["seed"]))
+        interpreter.invoke()
+        fastest_ns, began = math.inf, time.perf_counter()
+        while time.perf_counter() - began < request["seconds"]:
+            start = time.perf_counter_ns()
+            interpreter.invoke()
+            fastest_ns = min(fastest_ns, time.perf_counter_ns() - start)
+        found[dtype] = PEAK_SIZE**3 / fastest_ns * 1e9
+    return {"macs_per_s": found}
 
 
-def main() -> int:
-    """Answers the request on stdin; 0 if it was answered, 1 if a file failed."""
-    # Native libraries may print to stdout: the messages get a descriptor of their own, and
-    # whatever else is written to stdout goes to stderr.
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    report = Reporter(stream)
-    tasks = {"latency": measure_latency, "memory": measure_memory}
-    request = json.load(sys.stdin)
-    try:
-        report.answer(tasks[request["task"]](request, report))
-    except Exception as error:
-        report.error(" ".join(f"{type(error).__name__}: {error}".split()))
-        return 1
-    return 0
+def profile(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
+    """The times of one file's ops, as `tfcompress.benchmark.profiler.op_times` gives them."""
+    from tfcompress.benchmark import profiler
+
+    (path,) = request["paths"]
+    report.stage("profile", path)
+    return profiler.op_times(path, request)
+
+
+TASKS: Mapping[str, Task] = {
+    "latency": measure_latency,
+    "probe": probe,
+    "taken": taken,
+    "baseline": baseline,
+    "peak": peak,
+    "profile": profile,
+}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = serve(TASKS)
+    sys.stderr.flush()
+    # Not by Python's own way out: a backend's clean-up may crash or hang, and the answer is given.
+    os._exit(status)

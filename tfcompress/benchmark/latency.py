@@ -15,10 +15,12 @@ from statistics import median
 from typing import Any
 
 from tfcompress.benchmark import process
-from tfcompress.config import BENCHMARK_BACKENDS, InputError, one_of, require
+from tfcompress.benchmark.backends import parse
+from tfcompress.config import require
 
 # From this many runs on, a percentile isn't just the largest value seen.
 P90_RUNS = 10
+P95_RUNS = 20
 P99_RUNS = 100
 
 
@@ -28,19 +30,26 @@ class Latency:
 
     Attributes:
         path: the file.
-        backend: `cpu` (with XNNPACK) or `cpu-noxnn`.
+        backend: as it was asked for, such as `cpu`; see `tfcompress.benchmark.backends`.
         threads: CPU threads of an inference.
-        load_ms: reading the file and allocating its tensors, in a process that has done so before:
-            the library is started and the file is in the page cache. Median of 3.
+        load_ms: reading the file and allocating its tensors or compiling it, in a process that has
+            done so before: the library is started and the file is in the page cache. Median of 3.
         first_ms: the first inference after loading. Median of 3.
+        warmup_ms: mean of the untimed inferences before the rounds.
+        warmup_runs: how many they were.
         latency_ms_p50: the median of the timed inferences.
         latency_ms_p90: their 90th percentile; None below 10 runs.
         latency_ms_p99: their 99th percentile; None below 100 runs.
+        latency_ms_p5: their 5th percentile; None below 20 runs.
+        latency_ms_p95: their 95th percentile; None below 20 runs.
+        latency_ms_min: the fastest.
+        latency_ms_max: the slowest.
         latency_ms_mean: their mean.
         latency_ms_std: their standard deviation; None for a single run.
         latency_runs: how many inferences were timed.
         block_runs: how many of them ran back to back in a round, for every file of the call.
-        ratio: median over rounds of this file's time divided by the first file's; 1 for the first.
+        ratio: median over rounds of this file's time divided by the first file's; 1 for the first,
+            None if the two weren't timed together.
         ratio_p10: 10th percentile over rounds; None below 10 rounds.
         ratio_p90: 90th percentile over rounds; None below 10 rounds.
     """
@@ -48,18 +57,24 @@ class Latency:
     path: str
     backend: str
     threads: int
-    load_ms: float
-    first_ms: float
-    latency_ms_p50: float
-    latency_ms_p90: float | None
-    latency_ms_p99: float | None
-    latency_ms_mean: float
-    latency_ms_std: float | None
-    latency_runs: int
-    block_runs: int
-    ratio: float
-    ratio_p10: float | None
-    ratio_p90: float | None
+    load_ms: float | None = None
+    first_ms: float | None = None
+    warmup_ms: float | None = None
+    warmup_runs: int = 0
+    latency_ms_p50: float | None = None
+    latency_ms_p90: float | None = None
+    latency_ms_p99: float | None = None
+    latency_ms_p5: float | None = None
+    latency_ms_p95: float | None = None
+    latency_ms_min: float | None = None
+    latency_ms_max: float | None = None
+    latency_ms_mean: float | None = None
+    latency_ms_std: float | None = None
+    latency_runs: int = 0
+    block_runs: int = 0
+    ratio: float | None = None
+    ratio_p10: float | None = None
+    ratio_p90: float | None = None
 
 
 def latency(
@@ -81,7 +96,8 @@ def latency(
 
     Args:
         paths: `.tflite` files; the first is what the others' ratios refer to.
-        backend: `cpu` or `cpu-noxnn` (without XNNPACK).
+        backend: such as `cpu`; see `tfcompress.benchmark.backends`. Whether the outputs are right
+            isn't asked here but in `tfcompress.benchmark.probe`.
         threads: CPU threads of an inference.
         runs: timed inferences of each file, at least, unless `max_seconds` ends them.
         min_seconds: how long the rounds go on, at least, or until 2,000 rounds are done.
@@ -96,7 +112,7 @@ def latency(
         InputError: no path, an unknown backend, threads or runs below 1, or a time below 0.
         BenchmarkError: a file can't be loaded or run, or the process crashed or ran out of time.
     """
-    check_backend(backend)
+    chosen = parse(backend)
     require(len(paths) > 0, "benchmark needs at least one .tflite file")
     require(threads >= 1, f"threads must be 1 or more; got {threads}")
     require(runs >= 1, f"runs must be 1 or more; got {runs}")
@@ -107,7 +123,7 @@ def latency(
             "task": "latency",
             "paths": [os.path.abspath(path) for path in paths],
             "threads": threads,
-            "xnnpack": backend == "cpu",
+            "backend": chosen.to_json(),
             "runs": runs,
             "min_seconds": min_seconds,
             "max_seconds": max_seconds,
@@ -122,6 +138,8 @@ def latency(
             threads=threads,
             load_ms=median(answer["loads_ns"][index]) / 1e6,
             first_ms=median(answer["firsts_ns"][index]) / 1e6,
+            warmup_ms=sum(answer["warmups_ns"][index]) / len(answer["warmups_ns"][index]) / 1e6,
+            warmup_runs=len(answer["warmups_ns"][index]),
             block_runs=answer["block_runs"],
             **statistics([times[index] for times in answer["rounds_ns"]]),
             **ratios(answer["rounds_ns"], index),
@@ -146,6 +164,10 @@ def statistics(rounds_ns: Sequence[Sequence[int]]) -> dict[str, Any]:
         "latency_ms_p50": float(np.percentile(times, 50)),
         "latency_ms_p90": float(np.percentile(times, 90)) if len(times) >= P90_RUNS else None,
         "latency_ms_p99": float(np.percentile(times, 99)) if len(times) >= P99_RUNS else None,
+        "latency_ms_p5": float(np.percentile(times, 5)) if len(times) >= P95_RUNS else None,
+        "latency_ms_p95": float(np.percentile(times, 95)) if len(times) >= P95_RUNS else None,
+        "latency_ms_min": float(times.min()),
+        "latency_ms_max": float(times.max()),
         "latency_ms_mean": float(times.mean()),
         "latency_ms_std": float(times.std(ddof=1)) if len(times) > 1 else None,
         "latency_runs": len(times),
@@ -175,13 +197,3 @@ def ratios(rounds_ns: Sequence[Sequence[Sequence[int]]], index: int) -> dict[str
         "ratio_p10": float(np.percentile(quotients, 10)) if spread else None,
         "ratio_p90": float(np.percentile(quotients, 90)) if spread else None,
     }
-
-
-def check_backend(backend: str) -> None:
-    """Raises `InputError` for a backend that can't be measured, and says which can."""
-    planned = ("gpu", "gpu+cpu", "delegate")
-    if backend.partition(":")[0] in planned:
-        raise InputError(
-            f"backend '{backend}' is not supported yet; supported: {', '.join(BENCHMARK_BACKENDS)}"
-        )
-    one_of("backend", backend, BENCHMARK_BACKENDS)

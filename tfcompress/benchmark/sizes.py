@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import pathlib
+from collections.abc import Iterable
 
 from tfcompress.config import InputError
+from tfcompress.runtime.content import FileContent, Tensor
+
+# Bits of an element, by the schema's name of its type.
+BITS = {
+    "bool": 8,
+    "int4": 4,
+    "uint4": 4,
+    "int2": 2,
+    **{f"{kind}{bits}": bits for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)},
+}
 
 
 def size_bytes(path: str | os.PathLike[str]) -> int:
@@ -27,6 +39,24 @@ def gzip_bytes(path: str | os.PathLike[str]) -> int:
         InputError: there is no such file.
     """
     return len(gzip.compress(_content(path), compresslevel=9, mtime=0))
+
+
+def activation_bytes(file: FileContent) -> int:
+    """What the main graph's ops write in one inference, each tensor once, before any op is fused.
+
+    A dynamic size counts as the file writes it, which is 1.
+    """
+    return _bytes({out for op in file.ops if op.subgraph == 0 for out in op.outputs})
+
+
+def input_bytes(file: FileContent) -> int:
+    """What one inference reads from outside."""
+    return _bytes(file.inputs)
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    """The bytes of the tensors' values."""
+    return sum(math.prod(tensor.shape) * BITS.get(tensor.dtype, 0) // 8 for tensor in tensors)
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:

@@ -15,7 +15,7 @@ MISSING = "-"
 
 
 def table(results: Sequence[FileBenchmark]) -> str:
-    """One row per file, backend and thread count, and the lines that explain the columns.
+    """What the files are, how they ran, and the lines that explain it.
 
     Args:
         results: as `measure` gives them.
@@ -24,45 +24,76 @@ def table(results: Sequence[FileBenchmark]) -> str:
         Text of several lines; `-` stands for a number that wasn't measured.
     """
     labels = file_labels([result.path for result in results])
+    parts = [sizes(results, labels), times(results, labels), explanation(results)]
+    told = remarks(results, labels)
+    return "\n\n".join([*parts, *(["\n".join(told)] if told else [])])
+
+
+def sizes(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> str:
+    """One row per file."""
+    rows = [
+        [
+            labels[path],
+            f"{file.size_bytes / 1024:,.1f}",
+            f"{file.gzip_bytes / 1024:,.1f}",
+            MISSING if file.macs is None else f"{file.macs:,}",
+            f"{file.weight_bytes / 1024:,.1f}",
+            f"{file.activation_bytes / 1024:,.1f}",
+        ]
+        for path, file in {result.path: result for result in results}.items()
+    ]
+    headers = ["file", "size\nKiB", "gzip\nKiB", "MACs", "weights\nKiB", "activations\nKiB"]
+    return _aligned(rows, headers, left=1)
+
+
+def times(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> str:
+    """One row per file, backend and thread count."""
     rows = [
         [
             labels[result.path],
             f"{result.backend} x{result.threads}",
-            f"{result.size_bytes / 1024:,.1f}",
-            f"{result.gzip_bytes / 1024:,.1f}",
-            MISSING if result.macs is None else f"{result.macs:,}",
+            f"{result.outcome} (software)" if result.software else result.outcome,
             milliseconds(result.latency_ms_p50),
             milliseconds(result.latency_ms_p90),
+            milliseconds(result.latency_ms_p99),
+            milliseconds(result.latency_ms_std),
             ratio(result),
             milliseconds(result.load_ms),
             milliseconds(result.first_ms),
             mebibytes(result.peak_memory_bytes),
-            f"{result.latency_runs:,}",
+            MISSING if result.gmacs_per_s is None else digits(result.gmacs_per_s, 3),
+            MISSING if result.peak_share is None else f"{100 * result.peak_share:.0f}",
+            f"{result.latency_runs:,}" if result.timed else MISSING,
         ]
         for result in results
     ]
     headers = [
         "file",
         "backend",
-        "size\nKiB",
-        "gzip\nKiB",
-        "MACs",
+        "outcome",
         "median\nms",
         "p90\nms",
+        "p99\nms",
+        "std\nms",
         "time /\nfirst file's",
         "load\nms",
         "first\nms",
         "memory\nMiB",
+        "GMAC/s",
+        "% of\npeak",
         "runs",
     ]
-    text = tabulate.tabulate(
-        rows, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 10)
-    )
-    return f"{text}\n\n{explanation(results)}"
+    return _aligned(rows, headers, left=3)
+
+
+def _aligned(rows: Sequence[Sequence[str]], headers: Sequence[str], *, left: int) -> str:
+    """A table whose first columns are words and whose others are numbers."""
+    sides = ["left"] * left + ["right"] * (len(headers) - left)
+    return tabulate.tabulate(rows, headers, disable_numparse=True, colalign=sides)
 
 
 def explanation(results: Sequence[FileBenchmark]) -> str:
-    """What the table's columns mean."""
+    """What the tables' columns mean."""
     lines = [
         "time / first file's: below 1 is faster than the first file; median over rounds, 10th to",
         "90th percentile in brackets.",
@@ -71,7 +102,30 @@ def explanation(results: Sequence[FileBenchmark]) -> str:
     baseline = next((r.baseline_memory_bytes for r in results if r.baseline_memory_bytes), None)
     if baseline:
         lines[-1] += f" Python and the runtime alone: {mebibytes(baseline)} MiB."
+    peaks = {(r.peak_dtype, r.threads): r.peak_gmacs_per_s for r in results if r.peak_gmacs_per_s}
+    for (dtype, threads), peak in peaks.items():
+        lines.append(
+            f"peak: {peak:,.0f} GMAC/s, a product of {dtype} matrices here with {threads} thread"
+            f"{'s' if threads > 1 else ''}."
+        )
     return "\n".join(lines)
+
+
+def remarks(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> list[str]:
+    """What the numbers alone don't say: what failed, what ran, what may fail."""
+    lines = []
+    for result in results:
+        if result.reason:
+            where = f"{labels[result.path]} on {result.backend} x{result.threads}"
+            lines.append(f"{where}: {result.outcome}: {result.reason}")
+    adapters = {(r.adapter, r.adapter_type, r.precision): r.software for r in results if r.adapter}
+    for (name, kind, precision), software in adapters.items():
+        asked = "fp16 where it can" if precision == "fp16" else precision
+        lines.append(f"GPU: {name} ({kind or 'of unnamed type'}), asked for {asked}.")
+        if software:
+            lines.append(f"{name} is a CPU in a GPU's place: not a performance number.")
+    warned = {f"{labels[r.path]}: {warning}." for r in results for warning in r.warnings}
+    return lines + [f"May fail on a GPU: {line}" for line in sorted(warned)]
 
 
 def place(machine: Mapping[str, Any]) -> str:
@@ -121,6 +175,8 @@ def mebibytes(value: int | None) -> str:
 
 def ratio(result: FileBenchmark) -> str:
     """The ratio to the first file, with its spread if there is one."""
+    if result.ratio is None:
+        return MISSING
     if result.ratio_p10 is None or result.ratio_p90 is None:
         return factor(result.ratio)
     return f"{factor(result.ratio)} ({factor(result.ratio_p10)}-{factor(result.ratio_p90)})"

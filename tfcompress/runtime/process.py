@@ -22,6 +22,11 @@ from tfcompress.runtime import magic
 
 # Seconds that an untrusted file may take to load and to run once.
 CHECK_SECONDS = 60.0
+# And the memory that it may take: Python and the runtime, and so much, or so often its size.
+CHECK_BYTES = 4 * 2**30
+CHECK_SIZES = 32
+# What native code says on its way, which is no cause of anything.
+_CHATTER = ("INFO:", "WARNING:", "I0000", "W0000", "\u2514", "error: XDG_")
 
 
 class ProcessError(RuntimeError):
@@ -30,13 +35,17 @@ class ProcessError(RuntimeError):
     Attributes:
         last: its last message: what it was doing, and with which file.
         cause: what became of it.
+        stderr: what it wrote there.
     """
 
-    def __init__(self, last: dict[str, Any], cause: str, request: dict[str, Any]) -> None:
+    def __init__(
+        self, last: dict[str, Any], cause: str, request: dict[str, Any], stderr: str = ""
+    ) -> None:
         file = last.get("file") or ", ".join(request.get("paths") or []) or "no file"
         super().__init__(f"{file} (at {last.get('stage', 'start')}): {cause}")
         self.last = last
         self.cause = cause
+        self.stderr = stderr
 
 
 class ProcessTimeoutError(ProcessError):
@@ -85,28 +94,58 @@ def ask(
         ProcessError: the process crashed, reported an error, or ran out of time. The message names
             the file at work and the cause.
     """
+    return ask_aloud(request, timeout_s=timeout_s, words=words, title=title)[0]
+
+
+def ask_aloud(
+    request: dict[str, Any],
+    *,
+    timeout_s: float,
+    words: Sequence[str] | None = None,
+    title: str = "process",
+) -> tuple[dict[str, Any], str]:
+    """As `ask`, with what the process wrote to stderr beside the answer."""
     # The process must find the package even where it was imported through sys.path alone.
     root = str(pathlib.Path(tfcompress.__file__).resolve().parent.parent)
     search_path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     try:
-        done = subprocess.run(
+        child = subprocess.Popen(
             list(words) if words is not None else command(),
-            input=json.dumps(request).encode(),
-            capture_output=True,
-            timeout=timeout_s,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": search_path},
-            check=False,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired as expired:
-        last = _last_message(expired.stdout or b"")
-        raise ProcessTimeoutError(last, f"not done after {timeout_s:g} s", request) from expired
     except OSError as error:
         raise ProcessError({}, f"can't start a {title}: {error}", request) from error
-    last = _last_message(done.stdout)
-    if done.returncode == 0 and "answer" in last:
-        return dict(last["answer"])
-    cause = last.get("error") or _cause(done.returncode, done.stderr, title)
-    raise ProcessError(last, cause, request)
+    late = False
+    try:
+        stdout, stderr = child.communicate(json.dumps(request).encode(), timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        late = True
+        _kill(child)
+        stdout, stderr = child.communicate()
+    except BaseException:  # Ctrl-C: in a session of its own, the child didn't get it
+        _kill(child)
+        child.wait()
+        raise
+    last, text = _last_message(stdout), stderr.decode("utf-8", "replace")
+    # Whatever its end was: native code may crash while it cleans up.
+    if "answer" in last:
+        return dict(last["answer"]), text
+    if late:
+        raise ProcessTimeoutError(last, f"not done after {timeout_s:g} s", request, text)
+    cause = last.get("error") or _cause(child.returncode, text, title)
+    raise ProcessError(last, cause, request, text)
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """Kills a process and whatever it started: those would keep its pipes open."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except (AttributeError, OSError):  # no such call on Windows, or it ended just now
+        child.kill()
 
 
 def check(path: str | os.PathLike[str], *, timeout_s: float = CHECK_SECONDS) -> str | None:
@@ -124,7 +163,7 @@ def check(path: str | os.PathLike[str], *, timeout_s: float = CHECK_SECONDS) -> 
             process or didn't come to an end.
     """
     file = magic.checked_path(path)
-    request = {"task": "check", "paths": [str(file.absolute())]}
+    request = check_request([file.absolute()])
     try:
         said: str | None = ask(request, timeout_s=timeout_s)["errors"][0]
     except ProcessTimeoutError as error:
@@ -139,6 +178,16 @@ def check(path: str | os.PathLike[str], *, timeout_s: float = CHECK_SECONDS) -> 
     if said is not None and said.startswith("ValueError"):  # It failed the runtime's verification.
         raise magic.corrupt(path, said.partition(": ")[2])
     return said
+
+
+def check_request(paths: Sequence[pathlib.Path]) -> dict[str, Any]:
+    """The request that tries these files in one process."""
+    largest = max(path.stat().st_size for path in paths)
+    return {
+        "task": "check",
+        "paths": [str(path) for path in paths],
+        "memory_bytes": CHECK_BYTES + CHECK_SIZES * largest,
+    }
 
 
 def cost(path: str | os.PathLike[str], *, timeout_s: float = 120.0) -> Cost:
@@ -170,7 +219,7 @@ def _last_message(stdout: bytes) -> dict[str, Any]:
     return {}
 
 
-def _cause(returncode: int, stderr: bytes, title: str) -> str:
+def _cause(returncode: int, stderr: str, title: str) -> str:
     """Why a process ended without an answer, from its exit status and its last line on stderr."""
     if returncode < 0:
         try:
@@ -182,6 +231,6 @@ def _cause(returncode: int, stderr: bytes, title: str) -> str:
             cause += " (out of memory?)"
     else:
         cause = f"the {title} ended with exit status {returncode} and without an answer"
-    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines()]
-    lines = [line for line in lines if line and not line.startswith("INFO:")]
+    lines = [line.strip() for line in stderr.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_CHATTER)]
     return f"{cause}: {lines[-1][:300]}" if lines else cause

@@ -1,0 +1,72 @@
+"""What a GPU refuses or gets wrong, found in the file before anything runs.
+
+Each warning is of something that was seen to fail with LiteRT's WebGPU accelerator. No warning is
+no promise: what counts is the run, and its comparison with the CPU.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfcompress.runtime.content import FileContent, Op
+
+_REFUSED = {
+    "WHILE": "loops don't run on the GPU",
+    "IF": "branches don't run on the GPU",
+    "CONV_3D": "3D convolutions don't run on the GPU",
+    "CONV_3D_TRANSPOSE": "3D convolutions don't run on the GPU",
+}
+
+
+def warnings(content: FileContent) -> tuple[str, ...]:
+    """What may fail on a GPU, one line each, in the file's order."""
+    found = [_dynamic_input(content.path)]
+    padded = {op.outputs[0] for op in content.ops if op.name == "PADV2"}
+    if any(op.name.endswith("CONV_2D") and op.inputs[0] in padded for op in content.ops):
+        found.append("a convolution after PADV2 is computed as if padded with zeros")
+    for op in content.ops:
+        found += [_REFUSED.get(op.name), _grouped(op), _wide(op), _indices(op)]
+    texts = [f"{text}" for text in found if text]
+    counts = {text: texts.count(text) for text in texts}
+    return tuple(f"{text} ({n} ops)" if n > 1 else text for text, n in counts.items())
+
+
+def _grouped(op: Op) -> str | None:
+    """A grouped convolution whose groups aren't whole blocks of four channels."""
+    if op.name != "CONV_2D" or op.inputs[0] is None or op.inputs[1] is None:
+        return None
+    channels, own = op.inputs[0].shape[-1], op.inputs[1].shape[-1]
+    if own == channels or own % 4 == 0:
+        return None
+    said = "is computed wrongly or not at all" if own < 4 else "crashes the process"
+    # One channel a group runs; the converter writes most of these as DEPTHWISE_CONV_2D.
+    return None if own == 1 else f"a grouped convolution of {own} channels a group {said}"
+
+
+def _wide(op: Op) -> str | None:
+    """Activations of 16 bits."""
+    # Constants and shape arithmetic aside, int16 tensors come from int16x8 quantisation.
+    wide = any(t and t.dtype == "int16" and not t.constant for t in (*op.inputs, *op.outputs))
+    return "int16 activations don't run on the GPU" if wide else None
+
+
+def _indices(op: Op) -> str | None:
+    """Index ops with wide or many-dimensional indices."""
+    if op.name in ("ARG_MAX", "ARG_MIN") and op.outputs[0].dtype == "int64":
+        return f"{op.name} with int64 indices doesn't run on the GPU"
+    if op.name == "GATHER" and op.inputs[1] is not None and len(op.inputs[1].shape) != 1:
+        return "GATHER with indices that aren't one-dimensional doesn't run on the GPU"
+    return None
+
+
+def _dynamic_input(path: str) -> str | None:
+    """An input whose shape is open, mostly in its batch."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.Model.GetRootAs(Path(path).read_bytes(), 0).Subgraphs(0)
+    for place in range(graph.InputsLength()):
+        tensor = graph.Tensors(graph.Inputs(place))
+        sizes = [tensor.ShapeSignature(i) for i in range(tensor.ShapeSignatureLength())]
+        if -1 in sizes:
+            return f"an input of open shape {tuple(sizes)} may not run on the GPU: fix the batch"
+    return None

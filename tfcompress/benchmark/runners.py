@@ -1,0 +1,172 @@
+"""A file that is loaded on a backend and can be run: the measuring process's side.
+
+Imports ai_edge_litert when a file is loaded, and nothing heavier than NumPy. Tensors are told apart
+by their place in the file's main graph, which every backend knows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tfcompress.runtime.child import filling
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Runner(Protocol):
+    """A loaded file."""
+
+    def feed(self, seed: int) -> None:
+        """Puts fixed values into the inputs, where they stay from run to run."""
+
+    def invoke(self) -> None:
+        """One inference, until the outputs stand in this process's memory."""
+
+    def outputs(self) -> dict[int, np.ndarray]:
+        """The last inference's outputs by their place in the file."""
+
+
+def load(path: str, backend: dict[str, Any], *, threads: int) -> Runner:
+    """Loads a file on a backend and allocates or compiles it.
+
+    Args:
+        path: the `.tflite` file.
+        backend: as `tfcompress.benchmark.backends.Backend.to_json` gives it.
+        threads: CPU threads of an inference.
+    """
+    if backend["kind"] in ("gpu", "gpu+cpu"):
+        return GpuRunner(path, backend, threads=threads)
+    return LiteRunner(path, backend, threads=threads)
+
+
+class LiteRunner:
+    """A file in LiteRT's interpreter, with XNNPACK, a delegate of the user's, or neither.
+
+    Args:
+        path: the `.tflite` file.
+        backend: `cpu`, `cpu-noxnn` or a delegate; with the latter, XNNPACK takes what it left, as
+            in an app.
+        threads: CPU threads of an inference.
+        alone: whether XNNPACK stays away, so that ops that are gone were taken by the delegate.
+    """
+
+    def __init__(
+        self, path: str, backend: dict[str, Any], *, threads: int, alone: bool = False
+    ) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
+
+        delegates = None
+        if backend["library"]:
+            delegates = [load_delegate(backend["library"], backend["options"])]
+        plain = alone or backend["kind"] == "cpu-noxnn"
+        self._interpreter = Interpreter(
+            path,
+            num_threads=threads,
+            experimental_delegates=delegates,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            if plain
+            else OpResolverType.AUTO,
+        )
+        self._interpreter.allocate_tensors()
+        self.invoke = self._interpreter.invoke
+
+    def feed(self, seed: int) -> None:
+        """See `Runner`."""
+        for details in self._interpreter.get_input_details():
+            place = details["index"]
+            self._interpreter.set_tensor(place, filling(details, seed + place))
+
+    def outputs(self) -> dict[int, np.ndarray]:
+        """See `Runner`."""
+        places = [details["index"] for details in self._interpreter.get_output_details()]
+        return {place: self._interpreter.get_tensor(place) for place in places}
+
+    def scales(self) -> dict[int, tuple[float, int]]:
+        """The scale and zero point of each output; 0 and 0 if it has none."""
+        details = self._interpreter.get_output_details()
+        return {each["index"]: each["quantization"] for each in details}
+
+    def taken_ops(self, own: int) -> int:
+        """How many of the file's ops a delegate has replaced.
+
+        A delegate's op stands behind the file's own ones, and lists only the tensors that go in and
+        come out; the ops in between are found by walking back from what comes out.
+
+        Args:
+            own: the number of ops in the file's main graph.
+        """
+        ops = self._interpreter._get_ops_details()
+        makers = {int(place): op for op in ops[:own] for place in op["outputs"]}
+        taken: set[int] = set()
+        for delegate in ops[own:]:
+            inside = {int(place) for place in delegate["inputs"]}
+            waiting = [int(place) for place in delegate["outputs"]]
+            while waiting:
+                place = waiting.pop()
+                if place in inside or place not in makers:
+                    continue
+                inside.add(place)
+                taken.add(int(makers[place]["index"]))
+                waiting += [int(before) for before in makers[place]["inputs"]]
+        return len(taken)
+
+
+class GpuRunner:
+    """A file compiled for LiteRT's GPU accelerator: WebGPU, or Metal on a Mac.
+
+    The accelerator's benchmark mode stays off: it refuses files that an app would run, and get
+    wrong results from. So `invoke` reads the outputs, which waits for the GPU.
+
+    Args:
+        path: the `.tflite` file.
+        backend: `gpu` or `gpu+cpu`, with its precision.
+        threads: CPU threads for what stays on the CPU.
+    """
+
+    def __init__(self, path: str, backend: dict[str, Any], *, threads: int) -> None:
+        import numpy as np
+        from ai_edge_litert.compiled_model import (
+            CompiledModel,
+            CpuOptions,
+            GpuOptions,
+            HardwareAccelerator,
+            Options,
+        )
+
+        accelerators = HardwareAccelerator.GPU
+        if backend["kind"] == "gpu+cpu":
+            accelerators |= HardwareAccelerator.CPU
+        options = Options(
+            accelerators,
+            cpu_options=CpuOptions(num_threads=threads),
+            gpu_options=GpuOptions(enforce_f32=backend["precision"] == "fp32"),
+        )
+        self._model = CompiledModel.from_file(path, options=options)
+        signature = self._model.get_signature_by_index(0)
+        inputs = self._model.get_input_tensor_details(signature["key"])
+        outputs = self._model.get_output_tensor_details(signature["key"])
+        self._input_details = [inputs[name] for name in signature["inputs"]]
+        self._inputs = self._model.create_input_buffers(0)
+        self._outputs = self._model.create_output_buffers(0)
+        self._reads = []
+        for name, buffer in zip(signature["outputs"], self._outputs, strict=True):
+            shape, dtype = tuple(outputs[name]["shape"]), np.dtype(outputs[name]["dtype"])
+            count = int(np.prod(shape, dtype=np.int64))
+            self._reads.append((outputs[name]["index"], buffer, count, dtype, shape))
+        self._values: dict[int, np.ndarray] = {}
+
+    def feed(self, seed: int) -> None:
+        """See `Runner`."""
+        for details, buffer in zip(self._input_details, self._inputs, strict=True):
+            buffer.write(filling(details, seed + details["index"]))
+
+    def invoke(self) -> None:
+        """See `Runner`."""
+        self._model.run_by_index(0, self._inputs, self._outputs)
+        for place, buffer, count, dtype, _ in self._reads:
+            self._values[place] = buffer.read(count, dtype)
+
+    def outputs(self) -> dict[int, np.ndarray]:
+        """See `Runner`."""
+        return {place: self._values[place].reshape(shape) for place, _, _, _, shape in self._reads}
