@@ -12,6 +12,7 @@ from typing import Any
 
 from tfcompress import files
 from tfcompress.report import plots
+from tfcompress.report.card import Card, card
 from tfcompress.report.headline import headline
 from tfcompress.report.result import HISTORIES, RunResult, strict
 from tfcompress.report.table import rows
@@ -31,6 +32,8 @@ COLUMNS = (
 
 def write_all(result: RunResult, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
     """Writes report.json, report.md, report.html, history.csv and the pictures (SVG and PNG).
+
+    Beside them README.md, the model card of the compressed file, where that is in the folder.
 
     All contents are made before the first file is touched, and each file appears whole or not at
     all. A picture without numbers (no training history) isn't written, and history.csv has then
@@ -52,6 +55,9 @@ def write_all(result: RunResult, folder: str | os.PathLike[str]) -> list[pathlib
         "report.html": html(result, drawn),
         "history.csv": history_csv(result),
     }
+    about = card(result, folder)
+    if about:
+        contents["README.md"] = _rendered("card.md.j2", result, [], autoescape=False, card=about)
     for picture in drawn:
         contents[f"{picture.name}.svg"] = picture.svg
         contents[f"{picture.name}.png"] = picture.png
@@ -94,7 +100,12 @@ def markdown(result: RunResult, drawn: list[plots.Picture]) -> str:
 
 
 def _rendered(
-    template: str, result: RunResult, drawn: list[plots.Picture], *, autoescape: bool
+    template: str,
+    result: RunResult,
+    drawn: list[plots.Picture],
+    *,
+    autoescape: bool,
+    card: Card | None = None,
 ) -> str:
     """A template of this package with the result in it."""
     import jinja2
@@ -115,6 +126,7 @@ def _rendered(
         pictures=drawn,
         facts=facts(result),
         limits=limits(result),
+        card=card,
     )
 
 
