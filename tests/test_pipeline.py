@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tfcompress import pipeline, training
+from tfcompress.benchmark import FileBenchmark
 from tfcompress.bridge import legacy
 from tfcompress.config import InputError, RunConfig
 from tfcompress.plan import plan
@@ -328,3 +329,25 @@ def test_quantised_without_training(picture_folder, tmp_path):
     assert list(report["layer_errors"]) == quantised
     assert all(0 < error < 1 for error in report["layer_errors"].values())
     assert not any("in floats" in note for note in report["notes"])
+
+
+def test_notes_say_why_a_time_is_missing_or_none():
+    sizes = {"threads": 1, "size_bytes": 1, "gzip_bytes": 1, "macs": None}
+    soft = {"adapter": "Soft", "software": True, "latency_ms_p50": 1.0}
+    notes = pipeline._benchmark_notes(
+        [
+            FileBenchmark(path="o/baseline.tflite", backend="cpu", **sizes),
+            FileBenchmark(path="o/baseline.tflite", backend="gpu", **soft, **sizes),
+            FileBenchmark(
+                path="o/compressed.tflite",
+                backend="gpu",
+                outcome="mismatch",
+                reason="the outputs differ",
+                **sizes,
+            ),
+        ]
+    )
+    assert notes == [
+        "compressed.tflite on gpu: mismatch: the outputs differ.",
+        "Soft is a software GPU: no performance number.",
+    ]

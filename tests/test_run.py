@@ -53,6 +53,7 @@ def test_list_names_everything(capsys):
         (["--seed=-1"], "--seed"),
         (["--benchmark=tpu"], "--benchmark must be one of"),
         (["--benchmark=none,cpu"], "none excludes"),
+        (["--benchmark=delegate:/no/such.so"], "there is no file /no/such.so"),
         (["--augment=twist"], "--augment"),
         (["--nonsense=1"], "nonsense"),
         (["xnor"], "'xnor' isn't a flag"),

@@ -56,7 +56,8 @@ def run(job: Plan) -> report.RunResult:
     Raises:
         InputError: something that the user gave can't be used; nothing is left behind.
         ExportError: a file isn't what it should be; the trained models are kept.
-        BenchmarkError: a file couldn't be measured; the trained models are kept.
+        BenchmarkError: no measuring process can be started; the trained models are kept. A file
+            that can't be measured has no times, and a note says why.
         Stopped: Ctrl-C; what was trained is kept.
     """
     resume = job.config.resume
@@ -333,7 +334,7 @@ def _result(
         layer_errors=file.errors,
         histories=histories,
         benchmarks=[entry.to_json() for entry in measured],
-        notes=[*_notes(job, images, histories), *_file_notes(file)],
+        notes=[*_notes(job, images, histories), *_file_notes(file), *_benchmark_notes(measured)],
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
@@ -372,6 +373,17 @@ def _file_notes(file: Exported) -> list[str]:
     if file.float_ops:
         notes.append(f"Computed in floats, between conversions: {', '.join(file.float_ops)}.")
     return notes
+
+
+def _benchmark_notes(measured: list[benchmark.FileBenchmark]) -> list[str]:
+    """What the times don't say: why one is missing, and where a CPU played the GPU."""
+    notes = [
+        f"{Path(entry.path).name} on {entry.backend}: {entry.outcome}: {entry.reason}."
+        for entry in measured
+        if entry.reason
+    ]
+    soft = {str(entry.adapter) for entry in measured if entry.software and entry.timed}
+    return notes + [f"{name} is a software GPU: no performance number." for name in sorted(soft)]
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfcompress import data, models, techniques
+from tfcompress.benchmark import backends
 from tfcompress.config import (
     InputError,
     RunConfig,
@@ -77,7 +78,7 @@ def plan(config: RunConfig) -> Plan:
     """Looks everything up.
 
     Raises:
-        InputError: an unknown technique, model, data set, storage or option.
+        InputError: an unknown technique, model, data set, storage, option or backend.
     """
     chain = techniques.chain(config.technique)
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
@@ -88,6 +89,9 @@ def plan(config: RunConfig) -> Plan:
     else:
         builder = models.get(config.model).build
     data.check_name(config.dataset, config.data_dir)
+    for name in config.benchmark:
+        if name != "none":
+            backends.parse(name)
     if config.storage is not None and config.storage not in STORAGES:
         raise unknown_name("storage", config.storage, STORAGES)
     texts = dict(config.options)
