@@ -100,7 +100,7 @@ CASES: dict[str, tuple[Build, dict[str, tuple[str, ...]]]] = {
     "vgg_small": (network("vgg_small", SMALL, 10), ALL),
     "vgg_small, width 4": (network("vgg_small", SMALL, 10, width=4), ALL),
     "vgg16": (network("vgg16", SMALL, 10), ALL),
-    "vgg_s": (network("vgg_s", LARGE, 1000), ALL | {"permutation": ("float32", "dynamic")}),
+    "vgg_s": (network("vgg_s", LARGE, 8), ALL | {"permutation": ("float32", "dynamic")}),
     "compact_vgg16": (network("compact_vgg16", SMALL, 10), {"float": FLOATS}),
     "squeezenet": (network("squeezenet", LARGE, 1000), {"float": FLOATS}),
     "mobilenet_v1": (network("mobilenet_v1", LARGE, 1000), {"float": FLOATS}),
