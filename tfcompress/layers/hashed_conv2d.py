@@ -25,7 +25,7 @@ class HashedConv2D(HashedWeights, keras.layers.Conv2D):
     ```
 
     `"elementwise"` hashes each weight of the kernel by itself, as the paper does a dense layer's.
-    A `.tflite` file of it holds V.
+    A `.tflite` file of it holds w and expands it when it first runs.
 
     `"permutation"` isn't the paper's: the filters are cut into blocks q of R = ceil(ratio *
     filters), which use the same R filters, each on its own permutation p_q of the input's channels

@@ -29,7 +29,7 @@ class HashedOptions:
         compression_ratio: stored by logical weights of the hashed layers; 1/8 as in Rassadin and
             Savchenko 2017 and in the first tables of Chen et al. 2015.
         hashing: `permutation` (files as small as the stored weights) or `elementwise` (the paper's;
-            files of the original size).
+            as small, and slower: its weights are expanded when the file first runs).
         hash_seed: of the first hashed layer; each further one has the next.
         hash_bias: whether biases are hashed, too, as Rassadin and Savchenko 2017 did. A file holds
             them expanded either way.
