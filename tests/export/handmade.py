@@ -60,6 +60,16 @@ class Dense:
         return np.clip(y, 0 if self.activation else -np.inf, most)
 
 
+@dataclasses.dataclass(frozen=True)
+class Reshape:
+    """A RESHAPE."""
+
+    shape: tuple[int, ...]
+
+    def out_shape(self, shape):
+        return self.shape
+
+
 class _Writer:
     def __init__(self):
         self.graph = schema.SubGraphT()
@@ -94,7 +104,19 @@ class _Writer:
         self.graph.operators.append(op)
 
 
+_NAMES = {
+    Conv: "CONV_2D",
+    Depthwise: "DEPTHWISE_CONV_2D",
+    Dense: "FULLY_CONNECTED",
+    Reshape: "RESHAPE",
+}
+
+
 def _options(layer):
+    if isinstance(layer, Reshape):
+        made = schema.ReshapeOptionsT()
+        made.newShape = list(layer.shape)
+        return made
     if isinstance(layer, Dense):
         made = schema.FullyConnectedOptionsT()
         made.keepNumDims = True
@@ -112,31 +134,24 @@ def _options(layer):
 
 
 def save(path, shape, *layers):
-    """Writes layers, each behind the last; `y0`, `y1`, ... are their outputs.
-
-    A dense layer behind a convolution meets its flattened output.
-    """
+    """Writes layers, each behind the last; `y0`, `y1`, ... are their outputs, `w0`, ... weights."""
     writer = _Writer()
     x = writer.tensor("x", shape)
     writer.graph.inputs = [x]
     for number, layer in enumerate(layers):
-        if isinstance(layer, Dense) and len(shape) == 4:
-            shape = (shape[0], int(np.prod(shape[1:])))
-            options = schema.ReshapeOptionsT()
-            options.newShape = list(shape)
-            want = writer.tensor(f"flat{number}", (2,), np.array(shape, np.int32))
-            flat = writer.tensor(f"flattened{number}", shape)
-            writer.op("RESHAPE", [x, want], flat, options)
-            x = flat
-        inputs = [x, writer.tensor(f"w{number}", layer.kernel.shape, layer.kernel)]
-        bias = layer.bias
-        if bias is None and isinstance(layer, Conv):  # Which must have one.
-            bias = np.zeros(layer.out_shape(shape)[3], np.float32)
-        inputs.append(-1 if bias is None else writer.tensor(f"b{number}", bias.shape, bias))
+        inputs = [x]
+        if isinstance(layer, Reshape):
+            want = np.array(layer.shape, np.int32)
+            inputs.append(writer.tensor(f"s{number}", want.shape, want))
+        else:
+            inputs.append(writer.tensor(f"w{number}", layer.kernel.shape, layer.kernel))
+            bias = layer.bias
+            if bias is None and isinstance(layer, Conv):  # Which must have one.
+                bias = np.zeros(layer.out_shape(shape)[3], np.float32)
+            inputs.append(-1 if bias is None else writer.tensor(f"b{number}", bias.shape, bias))
         shape = layer.out_shape(shape)
         x = writer.tensor(f"y{number}", shape)
-        name = {Conv: "CONV_2D", Depthwise: "DEPTHWISE_CONV_2D", Dense: "FULLY_CONNECTED"}
-        writer.op(name[type(layer)], inputs, x, _options(layer))
+        writer.op(_NAMES[type(layer)], inputs, x, _options(layer))
     writer.graph.outputs = [x]
     return _written(path, writer.model)
 

@@ -7,7 +7,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from hypothesis import strategies
 from hypothesis.extra import numpy as arrays
 
-from tests.export.handmade import Conv, Dense, Depthwise, binary, normal, opened, save
+from tests.export.handmade import Conv, Dense, Depthwise, Reshape, binary, normal, opened, save
 from tfcompress.export import bits
 from tfcompress.export.surgery import edit
 from tfcompress.runtime import LiteModel, read
@@ -82,7 +82,7 @@ def test_the_largest_word_and_the_least(tmp_path):
 def test_weights_are_unpacked_once_as_the_file_is_loaded(tmp_path, xnnpack):
     """They stand there before the first run."""
     dense, conv = Dense(binary((4, 7 * 6 * 5), 1)), Conv(binary((5, 3, 3, 2), 2))
-    path = save(tmp_path / "m.tflite", (1, 7, 6, 2), conv, dense)
+    path = save(tmp_path / "m.tflite", (1, 7, 6, 2), conv, Reshape((1, 7 * 6 * 5)), dense)
     edit(path, bits.write)
     resolver = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(str(path), experimental_op_resolver_type=resolver)
@@ -107,6 +107,7 @@ def test_layers_without_binary_weights_stay(tmp_path):
         Conv(binary((6, 3, 3, 2), 1)),
         Conv(binary((6, 3, 3, 6), 2)),
         Conv(off),
+        Reshape((1, 4 * 5 * 5)),
         Dense(binary((3, 4 * 5 * 5), 4)),
     )
     right, got, kept = written(path, (1, 5, 5, 2), *layers)

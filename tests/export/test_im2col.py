@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
-from tests.export.handmade import Conv, Dense, Depthwise, normal, save
+from tests.export.handmade import Conv, Dense, Depthwise, Reshape, normal, save
 from tfcompress.export import im2col
 from tfcompress.export.surgery import Surgery, edit
 from tfcompress.runtime import LiteModel, read
@@ -92,6 +92,7 @@ def test_several_in_a_row(tmp_path):
     layers = (
         Conv(normal((4, 3, 3, 3), 1), normal(4, 2), (2, 2), activation="relu"),
         Conv(normal((5, 1, 1, 4), 3), normal(5, 4), padding="valid"),
+        Reshape((1, 4 * 3 * 5)),
         Dense(normal((3, 4 * 3 * 5), 5), normal(3, 6), "relu"),
     )
     counts = check(tmp_path, (1, 7, 6, 3), *layers)

@@ -5,7 +5,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from tests.export.handmade import Conv, Dense, changed, normal, opened, save
+from tests.export.handmade import Conv, Dense, Reshape, changed, normal, opened, save
 from tfcompress.export.surgery import Surgery, edit
 from tfcompress.runtime import LiteModel, read
 
@@ -13,6 +13,7 @@ SHAPE = (1, 5, 4, 3)
 LAYERS = (
     Conv(normal((4, 3, 3, 3), 1), normal(4, 2), activation="relu"),
     Conv(normal((6, 2, 2, 4), 3), strides=(2, 1)),
+    Reshape((1, 3 * 4 * 6)),
     Dense(normal((5, 3 * 4 * 6), 4), normal(5, 5)),
 )
 
@@ -169,7 +170,7 @@ def test_every_tensor_has_a_name_of_its_own_after_several_edits(path, x):
         """Drops a tensor before those that the first edit named, and adds others."""
         op = surgery.ops()[0]
         op.inputs = [op.inputs[0], surgery.constant(surgery.values(op.inputs[1])), op.inputs[2]]
-        reader, ops = surgery.writer("y2"), []
+        reader, ops = surgery.writer("y3"), []
         zeros = surgery.constant(np.zeros(1, np.float32))
         shape = surgery.shape(reader.inputs[0])
         added = surgery.then("ADD", [reader.inputs[0], zeros], shape, "float32", ops)

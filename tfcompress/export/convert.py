@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,9 @@ def quantized_file(float_path: Path, path: Path, bits: Mapping[str, int]) -> Non
         for name, count in sorted(bits.items())
         for rule in recipes[count]
     ]
-    with quiet():
+    with quiet(), warnings.catch_warnings():
+        # Buckets of hashed weights are integers already and stay as they are.
+        warnings.filterwarnings("ignore", message="Input model is already partially quantized")
         result = quantizer.Quantizer(str(float_path), rules).quantize()
     path.write_bytes(result.quantized_model)
     finish(path)
