@@ -34,10 +34,19 @@ def test_delegates(tmp_path, monkeypatch):
     assert parse("delegate:libedgetpu.so.1").library == "libedgetpu.so.1"
 
 
+def test_phones():
+    assert parse("android").library is None
+    found = parse("android:10.0.0.2:5555?use_gpu=true")
+    assert (found.kind, found.library) == ("android", "10.0.0.2:5555")
+    assert found.options == {"use_gpu": "true"}
+    assert not found.is_cpu
+    assert not found.is_gpu
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tpu", "backend must be one of cpu, cpu-noxnn, gpu, gpu.cpu, delegate:PATH; got 'tpu'"),
+        ("tpu", "one of cpu, cpu-noxnn, gpu, gpu.cpu, delegate:PATH, android:SERIAL; got 'tpu'"),
         ("delegate:", "needs the path of a shared library"),
         ("delegate:PATH?", "options are key=value&key=value"),
         ("delegate:/no/such/lib.so", "there is no file /no/such/lib.so"),

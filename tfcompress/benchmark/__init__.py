@@ -34,6 +34,7 @@ class _Room(types.ModuleType):
         min_seconds: float = 1.0,
         timeout_s: float = 600.0,
         ops: bool = False,
+        benchmark_model: str | os.PathLike[str] | None = None,
     ) -> list[FileBenchmark]:
         """See `measure`."""
         return measure(
@@ -44,6 +45,7 @@ class _Room(types.ModuleType):
             min_seconds=min_seconds,
             timeout_s=timeout_s,
             ops=ops,
+            benchmark_model=benchmark_model,
         )
 
 

@@ -26,6 +26,7 @@ USAGE = """Measures .tflite files: size, latency, memory, multiply-accumulates.
   python -m tfcompress.benchmark m.tflite --backends=cpu,cpu-noxnn --threads=1,4 --json=m.json
   python -m tfcompress.benchmark m.tflite --backends=cpu,gpu,gpu+cpu
   python -m tfcompress.benchmark m.tflite --backends='delegate:./libx.so?level=2&cache=/tmp'
+  python -m tfcompress.benchmark m.tflite --backends=android --benchmark_model=benchmark_model
   python -m tfcompress.benchmark m.tflite --ops
 
 Several files run in turns in one process, and each is compared with the first one. No other work
@@ -62,6 +63,12 @@ def parser() -> flags.FlagValues:
         "seconds until a process is killed (default 600)",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "benchmark_model",
+        None,
+        "for phones: TensorFlow Lite's program of that name, built for the phone",
+        flag_values=values,
+    )
     flags.DEFINE_boolean("ops", False, "also time each op, on the CPU", flag_values=values)
     flags.DEFINE_string("json", None, "also write the numbers to this file", flag_values=values)
     flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
@@ -84,7 +91,16 @@ def run(argv: Sequence[str]) -> int:
     except flags.Error as error:
         raise InputError(f"{error}; see --help") from error
     if values.help:
-        names = ("backends", "threads", "runs", "min_seconds", "timeout", "ops", "json")
+        names = (
+            "backends",
+            "threads",
+            "runs",
+            "min_seconds",
+            "timeout",
+            "ops",
+            "benchmark_model",
+            "json",
+        )
         lines = [f"  --{name}: {values[name].help}" for name in names]
         print("\n".join([USAGE, *lines]))
         return 0
@@ -104,6 +120,7 @@ def run(argv: Sequence[str]) -> int:
         min_seconds=values.min_seconds,
         timeout_s=values.timeout,
         ops=values.ops,
+        benchmark_model=values.benchmark_model,
     )
     here = machine()
     lost: InputError | None = None

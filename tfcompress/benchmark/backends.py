@@ -11,8 +11,11 @@ from typing import Any
 
 from tfcompress.config import BENCHMARK_BACKENDS, InputError, one_of, require
 
+# A run of the pipeline has no phone.
+BACKENDS = (*BENCHMARK_BACKENDS, "android:SERIAL")
 PRECISIONS = ("fp16", "fp32")
 _DELEGATE = "delegate:"
+_PHONE = "android"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +25,10 @@ class Backend:
     Attributes:
         name: as the user wrote it.
         kind: `cpu` (with XNNPACK), `cpu-noxnn` (the runtime's own kernels), `gpu` (every op there),
-            `gpu+cpu` (what the GPU takes there, the rest on the CPU) or `delegate`.
-        library: the delegate's shared library.
-        options: the delegate's options, as text; of a GPU `precision`.
+            `gpu+cpu` (what the GPU takes there, the rest on the CPU), `delegate` or `android`.
+        library: the delegate's shared library; of a phone its serial number, None for the only one.
+        options: the delegate's options, as text; of a GPU `precision`; of a phone the flags of
+            `benchmark_model`.
     """
 
     name: str
@@ -79,7 +83,10 @@ def parse(name: str) -> Backend:
             library = os.path.abspath(library)
             require(Path(library).is_file(), f"backend '{name}': there is no file {library}")
         return Backend(name, "delegate", library, _options(name, question, text))
-    one_of("backend", head, BENCHMARK_BACKENDS)
+    if head.partition(":")[0] == _PHONE:
+        serial = head.partition(":")[2] or None
+        return Backend(name, _PHONE, serial, _options(name, question, text))
+    one_of("backend", head, BACKENDS)
     options = _options(name, question, text)
     found = Backend(name, head, None, options)
     known = {"precision"} if found.is_gpu else set()

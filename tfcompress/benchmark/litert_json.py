@@ -13,6 +13,7 @@ _ACCELERATORS = {
     "gpu": ["GPU"],
     "gpu+cpu": ["GPU", "CPU"],
     "delegate": ["DELEGATE", "CPU"],
+    "android": ["CPU"],
 }
 
 
@@ -28,7 +29,7 @@ def litert_keys(file: FileBenchmark) -> dict[str, Any]:
         "model_size_mb": round(file.size_bytes / 2**20, 2),
         "accelerators": _ACCELERATORS[file.kind],
         "signature": None,
-        "fully_accelerated": file.kind in ("cpu", "cpu-noxnn") or file.cpu_ops == 0,
+        "fully_accelerated": file.kind in ("cpu", "cpu-noxnn", "android") or file.cpu_ops == 0,
         "num_threads": file.threads,
         "latency": {
             "init_ms": file.load_ms,

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfcompress.benchmark import lint, profile
-from tfcompress.benchmark.backends import Backend, parse
+from tfcompress.benchmark import android, lint, profile
+from tfcompress.benchmark.backends import BACKENDS, Backend, parse
 from tfcompress.benchmark.latency import Latency, latency
 from tfcompress.benchmark.memory import baseline_memory_bytes
 from tfcompress.benchmark.peak import main_dtype, peaks_gmacs_per_s
@@ -16,7 +16,6 @@ from tfcompress.benchmark.probe import TIMED, Probe, References, probe
 from tfcompress.benchmark.process import BenchmarkError
 from tfcompress.benchmark.profile import Profile
 from tfcompress.benchmark.sizes import activation_bytes, gzip_bytes, input_bytes, size_bytes
-from tfcompress.config import BENCHMARK_BACKENDS as BACKENDS
 from tfcompress.config import require
 from tfcompress.runtime import content
 
@@ -50,8 +49,8 @@ class FileBenchmark(Latency):
         parity_relative_rms: rms of the difference to the CPU's outputs, divided by their rms; None
             on the CPU.
         parity_max_abs: the largest difference.
-        adapter: the GPU's name.
-        adapter_type: such as `discrete GPU`.
+        adapter: the GPU's name, or the phone's.
+        adapter_type: such as `discrete GPU`, or the phone's ABI.
         software: whether a CPU played the GPU: then no time is a performance number.
         precision: what was asked of the GPU: `fp16` where it can, or `fp32`.
         accelerated_ops: the file's ops that ran on the GPU or in the delegate.
@@ -88,7 +87,7 @@ class FileBenchmark(Latency):
     @property
     def timed(self) -> bool:
         """Whether there is a latency, which the outcome allows to be shown."""
-        return self.latency_ms_p50 is not None
+        return self.latency_runs > 0
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -110,6 +109,7 @@ def measure(
     min_seconds: float = 1.0,
     timeout_s: float = 600.0,
     ops: bool = False,
+    benchmark_model: str | os.PathLike[str] | None = None,
 ) -> list[FileBenchmark]:
     """Measures size, multiply-accumulates, latency and peak memory of `.tflite` files.
 
@@ -122,13 +122,14 @@ def measure(
         paths: a `.tflite` file or several.
         backends: `cpu` (with XNNPACK), `cpu-noxnn` (without), `gpu` (every op there), `gpu+cpu`
             (what the GPU can't stays on the CPU), `delegate:PATH?key=value&...` (a shared library
-            of yours, which is native code that you trust), or several. A GPU takes
-            `?precision=fp32`.
+            of yours, which is native code that you trust), `android:SERIAL`, or several. A GPU
+            takes `?precision=fp32`, a phone the flags of `benchmark_model`.
         threads: CPU threads of an inference, or several counts; `gpu` uses the first.
         runs: timed inferences of each file.
         min_seconds: how long the timed rounds go on, at least.
         timeout_s: a measuring process is killed after this.
         ops: whether each op is timed too, on `cpu` and `cpu-noxnn`.
+        benchmark_model: for phones, TensorFlow Lite's program of that name, for the phone's ABI.
 
     Returns:
         One value per backend, thread count and file, in this order.
@@ -154,11 +155,15 @@ def measure(
     require(min_seconds >= 0, f"min_seconds must be 0 or more; got {min_seconds}")
     require(timeout_s > 0, f"timeout_s must be positive; got {timeout_s}")
     chosen = [parse(name) for name in names]
+    if any(backend.kind == "android" for backend in chosen):
+        require(benchmark_model is not None, "a phone needs benchmark_model, the program's path")
+        android.binary_abi(os.fspath(benchmark_model or ""))
     # All files are parsed before any is run: a misspelled name shouldn't cost the others' time.
     contents = [content.read(file) for file in files]
     static = [_static(each) for each in contents]
     references = References(timeout_s)
-    own_bytes = baseline_memory_bytes(timeout_s=timeout_s)
+    here = any(backend.kind != "android" for backend in chosen)
+    own_bytes = baseline_memory_bytes(timeout_s=timeout_s) if here else None
     dtypes = sorted({numbers["peak_dtype"] for numbers in static})
     peaks: dict[int, dict[str, float]] = {}
     if any(backend.is_cpu for backend in chosen):
@@ -166,12 +171,20 @@ def measure(
     results: list[FileBenchmark] = []
     for backend in chosen:
         for count in counts[:1] if backend.kind == "gpu" else counts:
-            probes = [
-                probe(each, backend, references, threads=count, timeout_s=timeout_s)
-                for each in contents
-            ]
-            limits = {"runs": runs, "min_seconds": min_seconds, "timeout_s": timeout_s}
-            timed = _timed(files, probes, backend, count, limits)
+            limits: dict[str, Any] = {
+                "runs": runs,
+                "min_seconds": min_seconds,
+                "timeout_s": timeout_s,
+            }
+            if backend.kind == "android":
+                binary = os.fspath(benchmark_model or "")
+                timed = android.measure(files, backend, binary=binary, threads=count, **limits)
+            else:
+                probes = [
+                    probe(each, backend, references, threads=count, timeout_s=timeout_s)
+                    for each in contents
+                ]
+                timed = _timed(files, probes, backend, count, limits)
             for each, numbers, (seen, times) in zip(contents, static, timed, strict=True):
                 found = _joined(numbers, backend, seen, times, peaks.get(count, {}))
                 found = dataclasses.replace(found, baseline_memory_bytes=own_bytes)

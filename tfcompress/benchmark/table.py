@@ -118,7 +118,13 @@ def remarks(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> list
         if result.reason:
             where = f"{labels[result.path]} on {result.backend} x{result.threads}"
             lines.append(f"{where}: {result.outcome}: {result.reason}")
-    adapters = {(r.adapter, r.adapter_type, r.precision): r.software for r in results if r.adapter}
+        if result.latency_ms_p50 is None and result.latency_ms_mean is not None:
+            mean = milliseconds(result.latency_ms_mean)
+            lines.append(f"{labels[result.path]} on {result.backend}: mean {mean} ms, no median.")
+    phones = {r.adapter: None for r in results if r.adapter and r.kind == "android"}
+    lines += [f"Phone: {phone}; nobody compared what the files compute there." for phone in phones]
+    gpus = [r for r in results if r.adapter and r.kind != "android"]
+    adapters = {(r.adapter, r.adapter_type, r.precision): r.software for r in gpus}
     for (name, kind, precision), software in adapters.items():
         asked = "fp16 where it can" if precision == "fp16" else precision
         lines.append(f"GPU: {name} ({kind or 'of unnamed type'}), asked for {asked}.")
