@@ -63,15 +63,16 @@ class Surgery:
         """A tensor's name."""
         return str(self.graph.tensors[tensor].name.decode())
 
-    def values(self, tensor: int) -> np.ndarray | None:
-        """A float32 constant's values; None for what isn't one."""
+    def values(self, tensor: int, dtype: str = "float32") -> np.ndarray | None:
+        """A constant's values; None for what isn't one of this type."""
         if tensor < 0:
             return None
         found = self.graph.tensors[tensor]
         data = self._model.buffers[found.buffer].data
-        if data is None or not len(data) or found.type != self._schema.TensorType.FLOAT32:
+        wanted = getattr(self._schema.TensorType, dtype.upper())
+        if data is None or not len(data) or found.type != wanted:
             return None
-        return np.asarray(data, np.uint8).view(np.float32).reshape(self.shape(tensor))
+        return np.asarray(data, np.uint8).view(dtype).reshape(self.shape(tensor))
 
     def constant(
         self, values: np.ndarray, name: str = "", *, scale: float | None = None, graph: Any = None
@@ -168,6 +169,16 @@ class Surgery:
         assert not options, (name, options)
         return op
 
+    def custom(
+        self, name: str, inputs: Sequence[int], outputs: Sequence[int], options: bytes
+    ) -> Any:
+        """A custom op that stands nowhere yet; inputs left out are -1."""
+        op = self._schema.OperatorT()
+        op.opcodeIndex = self._code(self._builtins["CUSTOM"], 1, name.encode())
+        op.inputs, op.outputs = list(inputs), list(outputs)
+        op.customOptions = np.frombuffer(options, np.uint8)
+        return op
+
     def then(
         self,
         name: str,
@@ -236,14 +247,15 @@ class Surgery:
         self._sweep()
         path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(self._model)))
 
-    def _code(self, number: int, version: int) -> int:
+    def _code(self, number: int, version: int, custom: bytes | None = None) -> int:
         codes = self._model.operatorCodes
         for index, code in enumerate(codes):
             own = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
-            if own == number and int(code.version) == version and not code.customCode:
+            same = (code.customCode or None) == custom
+            if own == number and int(code.version) == version and same:
                 return index
         code = self._schema.OperatorCodeT()
-        code.builtinCode, code.version = number, version
+        code.builtinCode, code.version, code.customCode = number, version, custom
         code.deprecatedBuiltinCode = min(number, 127)
         codes.append(code)
         return len(codes) - 1

@@ -43,8 +43,8 @@ void xk_conv_destroy(struct xk_conv *conv);
 /* Fits the op to an input of this size, and says the output's. May be called again. */
 enum xk_status xk_conv_resize(struct xk_conv *conv, struct xk_shape input, struct xk_shape *output);
 
-/* Runs the op as it was sized last. Numbers and bits of an output may both be wanted. `residual` has
- * the output's shape. All data lie at multiples of their elements' sizes. */
+/* Runs the op as it was sized last. Of an output, numbers, bits or both are wanted: what isn't, has
+ * no data. `residual` has the output's shape. All data lie at multiples of their elements' sizes. */
 void xk_conv_run(struct xk_conv *conv, const struct xk_values *input,
                  const struct xk_values *residual, const struct xk_values *output, uint32_t *bits,
                  struct xk_pool *pool, int threads);

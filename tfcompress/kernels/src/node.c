@@ -296,13 +296,19 @@ static TfLiteStatus prepare(TfLiteContext *context, TfLiteNode *from) {
   return done;
 }
 
-/* A tensor's data, if there are as many bytes as `count` elements take, at a place that fits. */
+/* A tensor's data: as many bytes as `count` elements take, at a place that fits. */
 static bool data_of(const TfLiteTensor *from, int64_t count, struct xk_values *to) {
   if (!describe(from, to)) return false;
   const size_t size = to->type == XK_I8 ? 1 : 4;
   to->data = from->data;
   return from->data != NULL && from->bytes / size >= (uint64_t)count &&
          (uintptr_t)from->data % size == 0;
+}
+
+/* The same of an output. The runtime gives no memory to one that nothing reads. */
+static bool room_of(const TfLiteTensor *from, int64_t count, struct xk_values *to) {
+  if (from->data == NULL) return describe(from, to);
+  return data_of(from, count, to);
 }
 
 static TfLiteStatus invoke(TfLiteContext *context, TfLiteNode *from) {
@@ -318,14 +324,15 @@ static TfLiteStatus invoke(TfLiteContext *context, TfLiteNode *from) {
   struct xk_values in, out, add = {.type = XK_F32}, bits = {.type = XK_BITS};
   bool whole =
       data_of(x, pixels_in * (x->type == kTfLiteInt32 ? in_words : o->in_channels), &in) &&
-      data_of(output, pixels * (output->type == kTfLiteInt32 ? out_words : o->out_channels), &out);
+      room_of(output, pixels * (output->type == kTfLiteInt32 ? out_words : o->out_channels), &out);
   if (whole && residual != NULL) whole = data_of(residual, pixels * o->out_channels, &add);
-  if (whole && second != NULL) whole = data_of(second, pixels * out_words, &bits);
+  if (whole && second != NULL) whole = room_of(second, pixels * out_words, &bits);
   if (!whole) {
     context->ReportError(context, "tfcompress: %s '%s': a tensor without its memory",
                          NAMES[node->kind], output->name != NULL ? output->name : "");
     return kTfLiteError;
   }
+  if (out.data == NULL && bits.data == NULL) return kTfLiteOk;
   if (node->kind == POOL) {
     const TfLiteTensor *flip = tensor(context, node->inputs[WEIGHTS]);
     xk_bit_pool_run(o, node->in, node->out, flip != NULL ? flip->data : NULL, in.data, out.data);

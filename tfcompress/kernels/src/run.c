@@ -77,7 +77,8 @@ static void write_numbers(const struct job *job, const struct xk_window *window,
   const int left = c->o.out_channels - first;
   const int channels = left < XK_LANES ? left : XK_LANES;
   const int64_t at = pixel * c->o.out_channels + first;
-  const int floats = job->output->type == XK_F32;
+  const int floats = job->output->type == XK_F32 && job->output->data != NULL;
+  const int steps = job->output->type == XK_I8 && job->output->data != NULL;
   float real[XK_PIXELS][XK_LANES], y[XK_PIXELS][XK_LANES];
   struct xk_affine affine = {
       .scale = c->scale + first,
@@ -94,7 +95,7 @@ static void write_numbers(const struct job *job, const struct xk_window *window,
     affine.y[p] = floats ? (float *)job->output->data + here : y[p];
   }
   c->isa->numbers(window, &affine);
-  for (int p = 0; p < window->pixels && !floats; p++) {
+  for (int p = 0; p < window->pixels && steps; p++) {
     int8_t *to = (int8_t *)job->output->data + at + (int64_t)p * c->o.out_channels;
     for (int i = 0; i < channels; i++) {
       to[i] = quantized(y[p][i], job->output->scale, job->output->zero);

@@ -1,0 +1,124 @@
+"""Float files of binary nets, rewritten, against the stock runtime on the float file."""
+
+import numpy as np
+import pytest
+
+from tests.kernels import float_files, op_files
+from tests.kernels.float_files import RELU, SAME, Net
+from tfcompress.export import xnor_ops
+from tfcompress.export.surgery import Surgery
+from tfcompress.runtime.content import read
+
+PRODUCTS = (f"CUSTOM:{xnor_ops.CONV}", f"CUSTOM:{xnor_ops.DENSE}")
+
+
+def chain(net):
+    """As the technique `xnor` writes it: pools, PReLUs and norms between the products."""
+    x = net.norm(net.x)
+    x = net.conv(net.pad(net.sign(x), (1, 1, 1, 1)), 40)
+    x = net.norm(net.prelu(net.pool(x)))
+    x = net.conv(net.pad(net.sign(x), (0, 1, 0, 1)), 70, stride=2)
+    x = net.norm(x)
+    x = net.conv(net.pad(net.sign(x), (2, 2, 2, 2)), 33, dilation=2, activation=RELU)
+    x = net.norm(net.pool(x, 3, 2, SAME))
+    x = net.conv(net.sign(x), 9, size=1)
+    return [x], 3
+
+
+def residual(net):
+    """Numbers are added up beside the signs."""
+    x = net.norm(net.x)
+    y = net.prelu(net.conv(net.pad(net.sign(x), (1, 1, 1, 1)), 20), low=-1)
+    x = net.add(x, y)
+    y = net.conv(net.pad(net.sign(x), (1, 1, 1, 1)), 20)
+    x = net.prelu(net.add(y, x))
+    y = net.conv(net.pad(net.sign(net.norm(x)), (1, 1, 1, 1)), 20)
+    x = net.add(x, y)
+    return [net.norm(x), x], 0
+
+
+def zero_padding(net):
+    """Signs padded with zeros, by an op or by the convolution."""
+    x = net.conv(net.pad(net.sign(net.x), (1, 2, 0, 3), 0), 35)
+    x = net.conv(net.sign(net.norm(x)), 20, stride=2, padding=SAME)
+    x = net.conv(net.sign(net.norm(x)), 20, padding=SAME)
+    return [x], 2
+
+
+def shared(net):
+    """Two products of one sign, and a sign that a stock op reads as well."""
+    signs = net.sign(net.norm(net.x))
+    one, two = net.conv(net.pad(signs, (1, 1, 1, 1)), 20), net.conv(signs, 20, size=1)
+    return [net.add(one, two), net.add(signs, net.x)], 0
+
+
+def not_rising(net):
+    """A PReLU with slopes below 0 can turn a sign back: numbers in between."""
+    x = net.conv(net.sign(net.x), 40)
+    x = net.conv(net.sign(net.norm(net.prelu(x, low=-1))), 20)
+    return [x], 0
+
+
+def dense(net):
+    """Dense layers behind a reshape of numbers."""
+    n, h, w, c = net.shape(net.x)
+    shape = net.constant(np.array([n, h * w * c], "int32"))
+    x = net.stock("RESHAPE", [net.x, shape], (n, h * w * c))
+    x = net.dense(net.sign(x), 50)
+    x = net.dense(net.sign(net.norm(x)), 34)
+    return [net.norm(net.dense(net.sign(net.norm(x)), 10))], 2
+
+
+def rewritten(content, path):
+    path.write_bytes(content)
+    surgery = Surgery(path)
+    kept = xnor_ops.write(surgery)
+    surgery.write(path)
+    return kept
+
+
+@pytest.mark.parametrize("build", [chain, residual, zero_padding, shared, not_rising, dense])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_equal_to_the_float_file(fastest, tmp_path, build, seed):
+    from ai_edge_litert.interpreter import Interpreter
+
+    net = Net(seed, (1, 11, 9, 20))
+    outputs, packed = build(net)
+    content = net.done(*outputs)
+    path = tmp_path / "xnor.tflite"
+    assert rewritten(content, path) == {}
+    ours = [op for op in read(path).ops if op.name in PRODUCTS]
+    assert len(ours) == net.products
+    assert not {"CONV_2D", "FULLY_CONNECTED"} & set(read(path).op_counts())
+    assert [[t.dtype for t in op.outputs] for op in ours].count(["int32"]) == packed
+    float_one = Interpreter(model_content=content)
+    fast = op_files.interpreter(path.read_bytes(), fastest)
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        x = float_files.image(rng, (1, 11, 9, 20))
+        for wanted, got in zip(op_files.run(float_one, x), op_files.run(fast, x), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.slow
+def test_a_net_of_the_technique(fastest, tmp_path):
+    keras = pytest.importorskip("keras")
+    import tfcompress
+    from tfcompress import models
+
+    keras.utils.set_random_seed(0)
+    net = tfcompress.transform(models.build("vgg_small", (32, 32, 3), 10), "xnor")
+    rng = np.random.default_rng(1)
+    for layer in net.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shape = layer.gamma.shape
+            ranges = [rng.normal(1, 0.5, shape), *rng.normal(0, 0.3, (2, *shape))]
+            layer.set_weights([*ranges, rng.uniform(0.5, 2, shape)])
+    path, small = tmp_path / "float.tflite", tmp_path / "xnor.tflite"
+    tfcompress.export(net, path)
+    assert rewritten(path.read_bytes(), small) == {}
+    assert small.stat().st_size < path.stat().st_size / 15
+    made = op_files.interpreter(small.read_bytes(), fastest)
+    x = rng.standard_normal((20, 32, 32, 3)).astype("float32")
+    got = np.concatenate([op_files.run(made, one[None])[0] for one in x])
+    np.testing.assert_allclose(got, net(x).numpy(), atol=1e-4)

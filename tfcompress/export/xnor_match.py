@@ -1,0 +1,260 @@
+"""Binary products in a float file: what stands before and behind them, up to the next signs.
+
+```
+GREATER_EQUAL(x, 0), SELECT(1, -1), [PADV2 with 1, or PAD], CONV_2D or FULLY_CONNECTED with +-a
+```
+
+Behind a product, what acts on each channel alone and rises or falls throughout (PReLU, batch
+normalisation, max pooling) doesn't move numbers past the next sign in more than one place, so that
+the sum of signs can be compared with an integer instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tfcompress.export.bits import one_magnitude
+from tfcompress.export.surgery import Surgery
+
+PADS = ("PAD", "PADV2")
+_NONE, _RELU, _SAME = 0, 1, 0  # The schema's numbers of activations and paddings.
+
+
+@dataclasses.dataclass
+class Product:
+    """A convolution or dense op of signs.
+
+    Attributes:
+        op: the op.
+        dense: whether it is a dense op.
+        source: the tensor whose signs it takes.
+        sign: that tensor's GREATER_EQUAL, SELECT and padding ops.
+        kernel: bool (filters, height, width, channels), True for -1.
+        scale: float32 (filters,): the weights' magnitude.
+        bias: float32 (filters,).
+        pads: top, bottom, left, right.
+        pad_value: 1 or 0.
+        strides: down, right.
+        dilations: down, right.
+        relu: whether the op ends in a ReLU.
+    """
+
+    op: Any
+    dense: bool
+    source: int
+    sign: list[Any]
+    kernel: np.ndarray
+    scale: np.ndarray
+    bias: np.ndarray
+    pads: tuple[int, int, int, int]
+    pad_value: int
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    relu: bool
+
+
+class Graph:
+    """Who makes and who reads each tensor of a file's main graph."""
+
+    def __init__(self, surgery: Surgery) -> None:
+        self.surgery = surgery
+        self.makers: dict[int, Any] = {}
+        self.readers: dict[int, list[Any]] = {}
+        for op in surgery.ops():
+            self.makers.update({int(tensor): op for tensor in op.outputs})
+            for tensor in {int(tensor) for tensor in op.inputs}:
+                self.readers.setdefault(tensor, []).append(op)
+        self.outputs = {int(tensor) for tensor in surgery.graph.outputs}
+
+    def name(self, op: Any) -> str:
+        """An op's name; empty for None."""
+        return self.surgery.name(op) if op is not None else ""
+
+    def maker(self, tensor: int) -> Any:
+        """The op that makes a tensor, or None."""
+        return self.makers.get(int(tensor))
+
+    def reader(self, tensor: int) -> Any:
+        """The op that alone reads a tensor, or None."""
+        readers = self.readers.get(int(tensor), [])
+        return readers[0] if len(readers) == 1 and int(tensor) not in self.outputs else None
+
+    def scalar(self, tensor: int) -> float | None:
+        """A constant's only value."""
+        values = self.surgery.values(int(tensor))
+        return float(values.ravel()[0]) if values is not None and values.size == 1 else None
+
+    def per_filter(self, tensor: int, filters: int) -> np.ndarray | None:
+        """A constant with one value for each filter, or one for all: float32 (filters,)."""
+        values = self.surgery.values(int(tensor))
+        if values is None or values.size not in (1, filters):
+            return None
+        if values.size == filters and values.shape[-1:] not in ((filters,), ()):
+            return None
+        return np.broadcast_to(values.ravel(), (filters,)).astype("float32")
+
+    def sign(self, select: Any) -> tuple[int, Any] | None:
+        """The tensor whose signs an op selects, and the comparing op; None if it does not."""
+        if self.name(select) not in ("SELECT", "SELECT_V2"):
+            return None
+        compare = self.maker(select.inputs[0])
+        if (
+            self.name(compare) != "GREATER_EQUAL"
+            or self.scalar(compare.inputs[1]) != 0.0
+            or self.scalar(select.inputs[1]) != 1.0
+            or self.scalar(select.inputs[2]) != -1.0
+        ):
+            return None
+        return int(compare.inputs[0]), compare
+
+
+def products(graph: Graph) -> tuple[list[Product], dict[str, str]]:
+    """All binary products of a float file.
+
+    Returns:
+        The products in order; and the output name of each other product of binary weights, with
+        the reason why it isn't one.
+    """
+    found, kept = [], {}
+    for op in graph.surgery.ops():
+        if graph.name(op) not in ("CONV_2D", "FULLY_CONNECTED"):
+            continue
+        kernel = graph.surgery.values(op.inputs[1])
+        if kernel is None or not one_magnitude(kernel):
+            continue
+        product = _product(graph, op, kernel)
+        if isinstance(product, str):
+            kept[graph.surgery.text(op.outputs[0])] = product
+        else:
+            found.append(product)
+    return found, kept
+
+
+def _product(graph: Graph, op: Any, kernel: np.ndarray) -> Product | str:
+    """An op as a product, or why it is none."""
+    dense = graph.name(op) == "FULLY_CONNECTED"
+    options, shape = op.builtinOptions, graph.surgery.shape(op.inputs[0])
+    relu = options.fusedActivationFunction == _RELU
+    if not relu and options.fusedActivationFunction != _NONE:
+        return "its activation isn't a ReLU"
+    if dense:
+        if len(shape) != 2 and not options.keepNumDims:
+            return "it flattens its input"
+        kernel = kernel.reshape(len(kernel), 1, 1, -1)
+    if kernel.shape[-1] != shape[-1]:
+        return "its convolution has groups"
+    before = graph.maker(op.inputs[0])
+    pads, pad_value, padding = (0, 0, 0, 0), 1, []
+    if not dense and graph.name(before) in PADS:
+        amounts = graph.surgery.values(before.inputs[1], "int32")
+        value = graph.scalar(before.inputs[2]) if len(before.inputs) > 2 else 0.0
+        if amounts is None or value not in (0.0, 1.0) or amounts[[0, 3]].any():
+            return "its padding is neither 0 nor 1, or not of height and width"
+        top, bottom, left, right = (int(amount) for amount in amounts[1:3].ravel())
+        pads, pad_value = (top, bottom, left, right), int(value)
+        padding, before = [before], graph.maker(before.inputs[0])
+    sign = graph.sign(before)
+    if sign is None:
+        return "its inputs aren't signs"
+    strides, dilations = (1, 1), (1, 1)
+    if not dense:
+        strides = (int(options.strideH), int(options.strideW))
+        dilations = (int(options.dilationHFactor), int(options.dilationWFactor))
+        same = (0, 0, 0, 0)
+        if options.padding == _SAME:
+            same = _same_pads(shape, kernel.shape[1:3], strides, dilations)
+        if any(same):
+            if any(pads) and pad_value != 0:
+                return "it is padded twice, with other values"
+            top, bottom, left, right = (a + b for a, b in zip(pads, same, strict=True))
+            pads, pad_value = (top, bottom, left, right), 0
+    bias = graph.surgery.values(op.inputs[2]) if len(op.inputs) > 2 else None
+    return Product(
+        op=op,
+        dense=dense,
+        source=sign[0],
+        sign=[sign[1], before, *padding],
+        kernel=kernel < 0,
+        scale=np.abs(kernel.reshape(len(kernel), -1)).max(1).astype("float32"),
+        bias=np.zeros(len(kernel), "float32") if bias is None else bias.ravel(),
+        pads=pads,
+        pad_value=pad_value,
+        strides=strides,
+        dilations=dilations,
+        relu=relu,
+    )
+
+
+def _same_pads(
+    shape: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, int],
+    dilations: tuple[int, int],
+) -> tuple[int, int, int, int]:
+    """What TFLite's SAME padding adds: top, bottom, left, right."""
+    pads: list[int] = []
+    for size, width, stride, dilation in zip(shape[1:3], kernel, strides, dilations, strict=True):
+        total = max((-(-size // stride) - 1) * stride + (width - 1) * dilation + 1 - size, 0)
+        pads += (total // 2, total - total // 2)
+    top, bottom, left, right = pads
+    return top, bottom, left, right
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """A max pooling's window."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    size: tuple[int, int]  # of its output
+
+
+@dataclasses.dataclass
+class Step:
+    """An op that acts on each value of a channel alone.
+
+    Attributes:
+        op: the op.
+        output: its output.
+        apply: the same on float32 (values, filters), rounded as the op rounds; None if pooling.
+        pool: the window, if it is a pooling.
+    """
+
+    op: Any
+    output: int
+    apply: Callable[[np.ndarray], np.ndarray] | None
+    pool: Pool | None = None
+
+
+def step(graph: Graph, op: Any, tensor: int, filters: int) -> Step | None:
+    """An op as a step from this tensor; None if it isn't one that only rises or falls."""
+    name, output = graph.name(op), int(op.outputs[0]) if op is not None else -1
+    if name == "RELU":
+        return Step(op, output, lambda y: np.maximum(y, np.float32(0)))
+    if name == "PRELU" and int(op.inputs[0]) == tensor:
+        slope = graph.per_filter(op.inputs[1], filters)
+        if slope is None or (slope < 0).any():
+            return None
+        return Step(op, output, lambda y: np.where(y >= 0, y, y * slope))
+    if name in ("MUL", "ADD", "SUB") and op.builtinOptions.fusedActivationFunction == _NONE:
+        left = int(op.inputs[0]) == tensor
+        values = graph.per_filter(op.inputs[1 if left else 0], filters)
+        if values is None or (name == "SUB" and not left):
+            return None
+        apply = {"MUL": np.multiply, "ADD": np.add, "SUB": np.subtract}[name]
+        return Step(op, output, lambda y: apply(y, values))
+    if name == "MAX_POOL_2D" and op.builtinOptions.fusedActivationFunction == _NONE:
+        options, shape = op.builtinOptions, graph.surgery.shape(tensor)
+        kernel = (int(options.filterHeight), int(options.filterWidth))
+        strides = (int(options.strideH), int(options.strideW))
+        pads = (0, 0, 0, 0)
+        if options.padding == _SAME:
+            pads = _same_pads(shape, kernel, strides, (1, 1))
+        height, width = graph.surgery.shape(output)[1:3]
+        return Step(op, output, None, Pool(kernel, strides, pads, (height, width)))
+    return None

@@ -1,0 +1,280 @@
+"""Binary products as custom ops with a bit a weight, for `tfcompress.kernels`.
+
+Between two products bits stay packed: a channel's sign behind scale, bias, PReLU and batch
+normalisation is one comparison of the integer sum, and max pooling is done on bits. Where numbers
+are wanted, by stock ops or by an addition, the op writes floats.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tfcompress.export.surgery import Surgery
+from tfcompress.export.xnor_match import Graph, Pool, Product, Step, products, step
+
+CONV, DENSE, POOL = "TfcXnorConv2D", "TfcXnorDense", "TfcXnorMaxPool2D"
+_MAGIC, _VERSION = 0x4B584654, 1  # "TFXK"
+_LINEAR, _RELU, _PRELU = 0, 1, 2
+_WORD = 32
+
+
+def write(surgery: Surgery) -> dict[str, str]:
+    """Replaces every binary product of a float file, with what stands between them.
+
+    Args:
+        surgery: a float file of a binarised model, its signs written as -1 and +1.
+
+    Returns:
+        Output name of each product with binary weights that was left as it was, and why.
+    """
+    graph = Graph(surgery)
+    found, kept = products(graph)
+    writer = _Writer(graph, found)
+    for product in found:
+        writer.product(product)
+    ops: list[Any] = []
+    for op in surgery.ops():
+        if id(op) not in writer.gone:
+            ops.append(op)
+        ops += writer.made.get(id(op), [])
+    surgery.graph.operators = _needed(ops, graph.outputs)
+    return kept
+
+
+class _Writer:
+    """What was made so far."""
+
+    def __init__(self, graph: Graph, found: list[Product]) -> None:
+        self.graph, self.surgery = graph, graph.surgery
+        self.ends = {id(product.op) for product in found}
+        self.ours = self.ends | {id(op) for product in found for op in product.sign}
+        self.bits: dict[int, int] = {}  # tensor to the tensor of its signs' bits
+        self.made: dict[int, list[Any]] = {}  # by the op in whose place they stand
+        self.gone: set[int] = set()
+
+    def product(self, product: Product) -> None:
+        """Writes one product, as bits if only signs are wanted of it, else as numbers."""
+        steps = self._to_signs(product)
+        if steps is None:
+            self._numbers(product)
+        else:
+            self._bits(product, steps)
+
+    def _inside(self, tensor: int) -> bool:
+        """Whether nothing but the signs of our products reads a tensor."""
+        readers = self.graph.readers.get(tensor, [])
+        return (
+            bool(readers)
+            and tensor not in self.graph.outputs
+            and all(id(op) in self.ours for op in readers)
+            and all(id(op) in self.ends or self._inside(int(op.outputs[0])) for op in readers)
+        )
+
+    def _to_signs(self, product: Product) -> list[Step] | None:
+        """The steps to the next signs; None if there is another reader or op on the way."""
+        steps: list[Step] = []
+        tensor = int(product.op.outputs[0])
+        while not self._inside(tensor):
+            found = step(self.graph, self.graph.reader(tensor), tensor, len(product.scale))
+            if found is None or (found.pool and any(other.pool for other in steps)):
+                return None
+            steps.append(found)
+            tensor = found.output
+        return steps
+
+    def _bits(self, product: Product, steps: list[Step]) -> None:
+        """A product that writes bits, and the pooling behind it."""
+        output = int(product.op.outputs[0])
+        shape, filters = self.surgery.shape(output), len(product.scale)
+        source = steps[-1].output if steps else output
+
+        def after(y: np.ndarray) -> np.ndarray:
+            y = np.maximum(y, np.float32(0)) if product.relu else y
+            for one in steps:
+                y = one.apply(y) if one.apply else y
+            return y
+
+        threshold, flip = thresholds(product, after)
+        pool = next((one.pool for one in steps if one.pool), None)
+        name = self.surgery.text(source)
+        words = -(-filters // _WORD)
+        bits = self.surgery.tensor((*shape[:-1], words), "int32", f"{name}/bits")
+        turned = self.surgery.constant(packed_words(flip)) if flip.any() else -1
+        inputs = [*self._inputs(product), -1, -1, self.surgery.constant(threshold), turned]
+        made = [self._op(product, inputs, [bits], _LINEAR, 0)]
+        if pool:
+            small = self.surgery.tensor((shape[0], *pool.size, words), "int32", f"{name}/pooled")
+            options = pool_options(pool, filters)
+            made.append(self.surgery.custom(POOL, [bits, turned], [small], options))
+            bits = small
+        self.bits[source] = bits
+        self.gone.add(id(product.op))
+        self.made[id(product.op)] = made
+
+    def _numbers(self, product: Product) -> None:
+        """A product that writes floats, with the activation and the addition behind it."""
+        graph, filters = self.graph, len(product.scale)
+        output, last = int(product.op.outputs[0]), product.op
+        activation = _RELU if product.relu else _LINEAR
+        slope, operand, add_first = None, -1, 0
+        while (reader := graph.reader(output)) is not None and id(reader) not in self.gone:
+            name = graph.name(reader)
+            if name in ("RELU", "PRELU") and activation == _LINEAR:
+                values = None if name == "RELU" else graph.per_filter(reader.inputs[1], filters)
+                if name == "PRELU" and (values is None or int(reader.inputs[0]) != output):
+                    break
+                activation, slope = (_RELU, None) if name == "RELU" else (_PRELU, values)
+                add_first = int(operand >= 0)
+            elif name == "ADD" and operand < 0 and (other := self._operand(reader, output)) >= 0:
+                operand = other
+            else:
+                break
+            self.gone.add(id(reader))
+            output, last = int(reader.outputs[0]), reader
+        post, bits = self._second(output, filters)
+        constant = self.surgery.constant
+        inputs = [*self._inputs(product), constant(product.scale), constant(product.bias)]
+        inputs += [-1, -1, -1 if slope is None else constant(slope), operand]
+        inputs += [constant(values) for values in post]
+        outputs = [output] if bits is None else [output, bits]
+        self.gone.add(id(product.op))
+        self.made[id(last)] = [self._op(product, inputs, outputs, activation, add_first)]
+
+    def _operand(self, add: Any, output: int) -> int:
+        """The other operand of an addition of equal shapes; -1 if it isn't one."""
+        one, two = (int(tensor) for tensor in add.inputs)
+        other = two if one == output else one
+        whole = (
+            one != two
+            and add.builtinOptions.fusedActivationFunction == _LINEAR
+            and self.surgery.shape(other) == self.surgery.shape(output)
+            and self.surgery.values(other) is None
+        )
+        return other if whole else -1
+
+    def _second(self, output: int, filters: int) -> tuple[list[np.ndarray], int | None]:
+        """Bits beside the numbers, where one sign of them is wanted: what stands before it, too.
+
+        Returns:
+            Scale and bias before the sign, if there are any; and the bits' tensor, if any.
+        """
+        for reader in self.graph.readers.get(output, []):
+            values: list[np.ndarray] = []
+            source = output if id(reader) in self.ours else -1
+            if source < 0 and self.graph.name(reader) == "MUL":
+                after = self.graph.reader(int(reader.outputs[0]))
+                if self.graph.name(after) == "ADD" and self._plain(reader, after):
+                    found = [
+                        self.graph.per_filter(t, filters)
+                        for op, own in ((reader, output), (after, int(reader.outputs[0])))
+                        for t in op.inputs
+                        if int(t) != own
+                    ]
+                    values = [one for one in found if one is not None]
+                    source = int(after.outputs[0]) if len(values) == 2 else -1
+            if source >= 0 and (source == output or self._inside(source)):
+                shape = (*self.surgery.shape(output)[:-1], -(-filters // _WORD))
+                name = f"{self.surgery.text(source)}/bits"
+                self.bits[source] = self.surgery.tensor(shape, "int32", name)
+                return values, self.bits[source]
+        return [], None
+
+    def _plain(self, *ops: Any) -> bool:
+        """Whether no activation is fused into ops."""
+        return all(op.builtinOptions.fusedActivationFunction == _LINEAR for op in ops)
+
+    def _inputs(self, product: Product) -> list[int]:
+        """The first two inputs: what the signs are taken of, or their bits; and the weights."""
+        weights = np.packbits(product.kernel.ravel(), bitorder="little")
+        name = self.surgery.text(product.op.inputs[1])
+        return [
+            self.bits.get(product.source, product.source),
+            self.surgery.constant(weights, f"{name}/bits"),
+        ]
+
+    def _op(
+        self,
+        product: Product,
+        inputs: list[int],
+        outputs: list[int],
+        activation: int,
+        add_first: int,
+    ) -> Any:
+        while inputs[-1] < 0:
+            inputs = inputs[:-1]
+        filters, height, width, channels = product.kernel.shape
+        shape = (channels, filters, height, width, *product.strides, *product.dilations)
+        options = _options((*shape, *product.pads, product.pad_value, activation, add_first))
+        return self.surgery.custom(DENSE if product.dense else CONV, inputs, outputs, options)
+
+
+def thresholds(
+    product: Product, after: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The integers that a filter's sum of signs is compared with instead of numbers.
+
+    Args:
+        product: gives scale and bias.
+        after: what follows them, on float32 (filters,); each value rises with its sum throughout,
+            or falls.
+
+    Returns:
+        int32 (filters,) and bool (filters,): the sign is -1 where the sum is below the threshold,
+        or, if it is turned, where it is not.
+    """
+    window = int(np.prod(product.kernel.shape[1:]))
+
+    def positive(sums: np.ndarray) -> np.ndarray:
+        return after(sums.astype("float32") * product.scale + product.bias) >= 0
+
+    low = np.full(len(product.scale), -window, "int64")
+    high = np.full(len(product.scale), window, "int64")
+    first, last = positive(low), positive(high)
+    # The sign changes once, between low and high: the first sum where it is the last one's.
+    while (high - low).max() > 1:
+        middle = (low + high) // 2
+        same = positive(middle) == last
+        low, high = np.where(same, low, middle), np.where(same, middle, high)
+    changes = first != last
+    constant = np.where(last, -window, window + 1)
+    return (
+        np.where(changes, high, constant).astype("int32"),
+        changes & ~last,
+    )
+
+
+def packed_words(flags: np.ndarray) -> np.ndarray:
+    """Flags as 32-bit words, the first one lowest.
+
+    >>> packed_words(np.array([True, False, True]))
+    array([5], dtype=int32)
+    """
+    padded = np.zeros(-(-len(flags) // _WORD) * _WORD, bool)
+    padded[: len(flags)] = flags
+    return np.packbits(padded, bitorder="little").view("<i4")
+
+
+def pool_options(pool: Pool, channels: int) -> bytes:
+    """The options of a max pooling of bits."""
+    return _options(
+        (channels, channels, *pool.kernel, *pool.strides, 1, 1, *pool.pads, 0, _LINEAR, 0)
+    )
+
+
+def _options(values: tuple[int, ...]) -> bytes:
+    """The options of one of our ops, as `kernels/src/options.h` has them."""
+    return struct.pack("<17i", _MAGIC, _VERSION, *values)
+
+
+def _needed(ops: list[Any], outputs: set[int]) -> list[Any]:
+    """Ops without those whose outputs nothing reads."""
+    read, kept = set(outputs), []
+    for op in reversed(ops):
+        if any(int(tensor) in read for tensor in op.outputs):
+            kept.append(op)
+            read.update(int(tensor) for tensor in op.inputs)
+    return kept[::-1]
