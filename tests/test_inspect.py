@@ -3,9 +3,9 @@ import re
 import subprocess
 import sys
 
+import keras
 import pytest
 
-from tests.export.conftest import binary_net, real_images
 from tfcompress import inspect
 from tfcompress.export import export
 from tfcompress.runtime import Metadata, read
@@ -13,12 +13,19 @@ from tfcompress.runtime import Metadata, read
 LABELS = tuple(f"class {number}" for number in range(5))
 
 
+def small_net():
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    body = [layers.Conv2D(8, 3, activation="relu"), layers.Conv2D(8, 3), layers.Flatten()]
+    return keras.Sequential([keras.Input((15, 15, 3)), *body, layers.Dense(5)])
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A binary net's file: 8-bit weights in some layers, floats in others."""
+    """A file with 8-bit weights and float activations."""
     path = tmp_path_factory.mktemp("inspect") / "m.tflite"
     said = Metadata(name="net", description="two\nlines", labels=LABELS, mean=(1.5,), std=(2,))
-    return export(binary_net(), path, storage="int8", representative=real_images(), metadata=said)
+    return export(small_net(), path, storage="dynamic", metadata=said)
 
 
 def run(*arguments):
@@ -46,9 +53,12 @@ def test_json(written, capsys):
     assert found["oldest_runtime"]["unknown"] == []
     assert (found["runs_here"], found["runtime_said"]) == (True, None)
     assert found["doubts"] == []
+    weights = {op["version"] for op in found["ops"] if op["name"] == "CONV_2D"}
+    assert weights == {5}
 
 
-def test_tables(written, capsys):
+def test_tables(written, capsys, monkeypatch):
+    monkeypatch.setattr(inspect, "LARGEST", 3)
     assert run(written.path) == 0
     output = capsys.readouterr().out
     assert re.search(r"^bytes +[\d,]+, [\d,]+ after gzip$", output, re.M)
@@ -68,7 +78,7 @@ def test_tables(written, capsys):
 
 def test_doubts_are_shown(written, tmp_path, capsys):
     path = tmp_path / "plain.tflite"
-    export(binary_net(), path)
+    export(small_net(), path)
     assert run(path) == 0
     output = capsys.readouterr().out
     assert re.search(r"^MediaPipe +its input is float32, and no metadata", output, re.M)

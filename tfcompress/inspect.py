@@ -14,10 +14,12 @@ from typing import Any
 import tabulate
 from absl import flags
 
+from tfcompress.benchmark import lint
 from tfcompress.config import InputError, require
 from tfcompress.runtime import content, metadata, process, rules, versions
 from tfcompress.runtime.content import FileContent, Tensor
 from tfcompress.runtime.metadata import Metadata
+from tfcompress.runtime.rules import Doubt
 
 USAGE = """Shows what stands in a .tflite file: ops, tensors, bytes, metadata, who can run it.
 
@@ -73,7 +75,7 @@ def run(argv: Sequence[str]) -> None:
 
 
 def inspected(path: str) -> dict[str, Any]:
-    """Everything that the command shows, as JSON values.
+    """Everything that the command shows, as JSON values, of a file that is tried first.
 
     Args:
         path: of the file.
@@ -81,7 +83,16 @@ def inspected(path: str) -> dict[str, Any]:
     Raises:
         InputError: it isn't a `.tflite` file, or it is corrupt or crashes.
     """
-    said = process.check(path)
+    return described(path, process.check(path))
+
+
+def described(path: str, said: str | None) -> dict[str, Any]:
+    """The same without the trial.
+
+    Args:
+        path: of the file.
+        said: what the runtime said against it; None if it ran.
+    """
     found = content.read(path)
     data = pathlib.Path(path).read_bytes()
     own = metadata.read(path)
@@ -90,6 +101,7 @@ def inspected(path: str) -> dict[str, Any]:
         *rules.never(found),
         *rules.old(found),
         *rules.gpu(found),
+        *(Doubt("GPU", text) for text in lint.warnings(found)),
         *rules.mediapipe(found, own),
     ]
     return {

@@ -4,7 +4,8 @@ Run as `python -m tfcompress.runtime.child`; `tfcompress.runtime.process` does. 
 ai_edge_litert and nothing heavier, for what it imports counts as memory.
 
 Requests:
-    {"task": "check", "paths": [...]} loads each file and runs it once.
+    {"task": "check", "paths": [...], "memory_bytes": 8e9} loads each file and runs it once, in no
+     more memory than that.
     {"task": "memory", "paths": [one path, or none for the baseline], "threads": 1,
      "xnnpack": true, "seed": 0, "loads": 3} takes the peak memory, and times so many loads after.
 
@@ -100,6 +101,7 @@ def check(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     Returns:
         `errors`: for each file what the runtime said against it, or None.
     """
+    _limit(int(request["memory_bytes"]))
     errors: list[str | None] = []
     for path in request["paths"]:
         report.stage("load", path)
@@ -111,6 +113,18 @@ def check(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
         except Exception as error:
             errors.append(one_line(error))
     return {"errors": errors}
+
+
+def _limit(memory_bytes: int) -> None:
+    """Bounds this process's memory: a shape that lies would fill the machine's."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    if most != resource.RLIM_INFINITY:
+        memory_bytes = min(memory_bytes, most)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, most))
 
 
 def measure_memory(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:

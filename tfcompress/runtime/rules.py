@@ -50,7 +50,10 @@ def never(content: FileContent) -> list[Doubt]:
 
 
 def gpu(content: FileContent) -> list[Doubt]:
-    """What a GPU delegate leaves to the CPU, or refuses; from its source, measured on none."""
+    """Ops and weights that TFLite's GPU delegate leaves to the CPU, by its source.
+
+    `benchmark.lint` knows what LiteRT's WebGPU accelerator was seen to get wrong.
+    """
     return _found(content, "GPU", _not_on_a_gpu)
 
 
@@ -106,19 +109,12 @@ def _not_on_a_gpu(op: Op) -> Iterator[str]:
     if op.name not in _GPU_OPS.split():
         yield f"{op.name} isn't among a GPU's ops"
         return
-    first = op.inputs[0] if op.inputs else None
-    if first is not None and first.dtype == "int16" and first.quantized:
-        yield f"{op.name} with 16-bit activations isn't for GPUs"
     if weights is None or op.name not in (*CONVOLUTIONS, "FULLY_CONNECTED"):
         return
     if weights.dtype in ("int4", "int2"):
         yield f"{op.name} with {weights.dtype} weights isn't for every GPU"
     if op.name in CONVOLUTIONS and not weights.constant:
         yield f"{op.name} with computed weights isn't for every GPU"
-    if op.name == "CONV_2D" and first is not None and len(first.shape) == 4:
-        within = weights.shape[-1]
-        if within != first.shape[-1] and within % 4:
-            yield f"{op.name} in groups of {within} channels, not a multiple of 4"
 
 
 def _found(content: FileContent, who: str, rule: Callable[[Op], Iterator[str]]) -> list[Doubt]:
