@@ -19,6 +19,7 @@ from tfcompress.export import (
     fake_quantize,
     low_bits,
     mixed,
+    sparse,
 )
 from tfcompress.export.gate import ExportError
 from tfcompress.export.mixed import Validation
@@ -55,6 +56,8 @@ def write(
     made = folder / "float.tflite"
     convert.float_file(lowered, made)
     hashed = _expand_at_load(model, kind, made)
+    if kind.name == "sparse":
+        return Made(made, made, lowered, _drop_zeros(lowered, made))
     if kind.quantize == "none":
         return Made(made, made, lowered)
     if kind.quantize == "bits":
@@ -108,24 +111,46 @@ def _pack_bits(lowered: keras.Model, path: Path) -> dict[str, str]:
     return {names[name]: f"4 bytes a weight: {why}" for name, why in kept.items()}
 
 
+def _drop_zeros(lowered: keras.Model, path: Path) -> dict[str, str]:
+    """Weights without their zeros; layers that have too few, and why.
+
+    Raises:
+        InputError: no layer has enough.
+    """
+    ops = [op for op in damage.products(read(path)) if op.name in sparse.PRODUCTS]
+    names = damage.layer_names(lowered, ops)
+    kept: dict[str, str] = {}
+    edit(path, lambda surgery: kept.update(sparse.write(surgery)))
+    kept = {names[name]: why for name, why in kept.items()}
+    if len(kept) == len(ops):
+        raise InputError(
+            f"storage sparse finds no layer of model '{lowered.name}' with enough zeros "
+            f"({_some(kept) or 'it has no weights'}): use float32, or the technique prune, which "
+            "makes some"
+        )
+    return kept
+
+
 def _quantize_weights(
     lowered: keras.Model, kind: Storage, made: Path, quantized: Path, hashed: int
 ) -> dict[str, str]:
     """Integer weights and float activations, where the storage wants them; who got more bits."""
     content = read(made)
     outputs = convert.ops_to_quantize(content, convert.product_weights(made), kind.quantize)
-    if not outputs and hashed:
+    if not outputs and hashed and kind.quantize == "all" and kind.weight_bits == 8:
         shutil.copyfile(made, quantized)
         return {}
     if not outputs:
-        raise InputError(
-            f"storage {kind.name} finds nothing to quantise in model '{lowered.name}': "
-            + (
+        why = "it has no convolution or dense layer; use float32"
+        if kind.quantize == "binary":
+            why = (
                 "of a network with binary inputs it writes the layers with binary weights; use "
                 "float32"
-                if kind.quantize == "binary"
-                else "it has no convolution or dense layer; use float32"
             )
+        elif hashed:
+            why = "the buckets of its hashed layers have 8 bits; use dynamic"
+        raise InputError(
+            f"storage {kind.name} finds nothing to quantise in model '{lowered.name}': {why}"
         )
     names = damage.layer_names(lowered, damage.products(content))
     chosen, kept = dict.fromkeys(outputs, 8), dict[str, str]()

@@ -47,7 +47,8 @@ class Tensor:
         dtype: the schema's type in lower case, such as `float32`, `int8` or `int4`.
         shape: the static shape; a dynamic dimension is written as 1 by the converter.
         constant: whether its values stand in the file.
-        size_bytes: the bytes of those values in the file; 0 if it isn't constant.
+        size_bytes: the bytes of those values in the file, and of the tables that say where they
+            belong if zeros are left out; 0 if it isn't constant.
         quantized: whether it has scales, so that its integers stand for real numbers.
         scales: how many scales it has: one a tensor, or one a channel.
         buffer: the number of the buffer that holds the values, which tensors may share.
@@ -240,7 +241,7 @@ def _macs(
 
 def _tensor(packed: Any, buffers: list[int], types: Mapping[int, str], number: int) -> Tensor:
     """One tensor of the schema as our own value."""
-    size_bytes = buffers[packed.buffer]
+    size_bytes = buffers[packed.buffer] + _table_bytes(packed.sparsity)
     scales = packed.quantization.scale if packed.quantization is not None else None
     return Tensor(
         name=_text(packed.name),
@@ -253,6 +254,15 @@ def _tensor(packed: Any, buffers: list[int], types: Mapping[int, str], number: i
         buffer=int(packed.buffer),
         number=number,
     )
+
+
+def _table_bytes(sparsity: Any) -> int:
+    """The bytes of a sparse tensor's segments and indices."""
+    levels = sparsity.dimMetadata if sparsity is not None else None
+    tables = [
+        table for level in levels or () for table in (level.arraySegments, level.arrayIndices)
+    ]
+    return sum(table.values.nbytes for table in tables if table is not None)
 
 
 def _op_name(code: Any, builtins: Mapping[int, str]) -> str:

@@ -1,0 +1,203 @@
+"""Weights without their zeros, in TFLite's own sparse form.
+
+```
+values of the others, in their order     segments[row] .. segments[row + 1]: where a row's stand
+                                         indices: their places in the row
+```
+
+Rows lie along any one axis. A DENSIFY op puts the zeros back as the file is loaded, so that the
+layer then computes as if it had been dense. Dense layers whose zeros come in blocks of four
+neighbouring inputs have a kernel that skips them, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tfcompress.export import convert
+from tfcompress.export.surgery import Surgery
+
+PRODUCTS = (*convert.PRODUCTS, "TRANSPOSE_CONV")
+# Neighbouring inputs that the sparse kernel of FULLY_CONNECTED takes at once, and the share of such
+# blocks from which on it isn't faster than a dense one; with single weights it is slower anyway.
+_BLOCK = 4
+_QUICK = 0.2
+# Bytes of an op, a tensor and the tables of a sparse form.
+_OVERHEAD = 320
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """A tensor without its zeros.
+
+    Attributes:
+        axis: along which the rows lie.
+        block: neighbours along it that stand or fall together.
+        segments: first block of each row, and behind the last: (rows + 1,).
+        indices: each block's place in its row.
+        values: of the blocks.
+    """
+
+    axis: int
+    block: int
+    segments: np.ndarray
+    indices: np.ndarray
+    values: np.ndarray
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in the file."""
+        tables = sum(_narrow(table).nbytes for table in (self.segments, self.indices))
+        return self.values.nbytes + tables + _OVERHEAD
+
+
+def form(weights: np.ndarray, axis: int, block: int = 1) -> Form:
+    """The sparse form of weights, the rows in the order of the other axes.
+
+    Args:
+        weights: of any shape.
+        axis: along which the rows lie.
+        block: neighbours that stand or fall together; it divides the axis.
+
+    >>> found = form(np.array([[0, 5], [6, 7]]), axis=1)
+    >>> found.segments.tolist(), found.indices.tolist(), found.values.tolist()
+    ([0, 1, 3], [1, 0, 1], [5, 6, 7])
+    """
+    rows = np.moveaxis(weights, axis, -1)
+    blocks = rows.reshape(-1, weights.shape[axis] // block, block)
+    there = (blocks != 0).any(-1)
+    segments = np.concatenate([[0], np.cumsum(there.sum(1))])
+    return Form(axis, block, segments, np.nonzero(there)[1], blocks[there].ravel())
+
+
+def write(surgery: Surgery) -> dict[str, str]:
+    """Takes the zeros out of products' weights where the file becomes smaller by that.
+
+    Args:
+        surgery: a float file.
+
+    Returns:
+        Output name of each product that was left as it was, and why.
+    """
+    kept: dict[str, str] = {}
+    done: set[int] = set()
+    for op in surgery.ops():
+        if surgery.name(op) not in PRODUCTS:
+            continue
+        tensor = int(op.inputs[1])
+        weights = surgery.values(tensor)
+        if weights is None:
+            if tensor not in done:
+                kept[surgery.text(op.outputs[0])] = "its weights are no constant"
+            continue
+        if not weights.any():  # Not a value would be left, and a tensor without is no constant.
+            kept[surgery.text(op.outputs[0])] = "all its weights are zero"
+            continue
+        best = min(_forms(weights), key=lambda found: found.size_bytes)
+        if best.size_bytes >= weights.nbytes:
+            zeros = 1 - np.count_nonzero(weights) / weights.size
+            kept[surgery.text(op.outputs[0])] = (
+                f"{zeros:.0%} of its weights are zero: without them it takes "
+                f"{best.size_bytes} bytes, and {weights.nbytes} with them"
+            )
+            continue
+        quick = _quick(weights) if surgery.name(op) == "FULLY_CONNECTED" else None
+        if quick is not None and _readers(surgery, tensor) == 1:
+            _skip(surgery, op, weights, quick)
+        else:
+            _densify(surgery, op, weights, best)
+            done.add(tensor)
+    return kept
+
+
+def _forms(weights: np.ndarray) -> Iterator[Form]:
+    """The forms that DENSIFY takes in every runtime: older ones get blocks wrong."""
+    for axis, size in enumerate(weights.shape):
+        if size > 1 or weights.size == 1:
+            yield form(weights, axis)
+
+
+def _quick(weights: np.ndarray) -> Form | None:
+    """The form that a dense layer's sparse kernel takes, or None if that would be slower."""
+    if weights.shape[1] % _BLOCK:
+        return None
+    found = form(weights, 1, _BLOCK)
+    return found if found.values.size <= _QUICK * weights.size else None
+
+
+def _readers(surgery: Surgery, tensor: int) -> int:
+    """How many ops read a tensor."""
+    return sum(tensor in [int(i) for i in op.inputs] for op in surgery.ops())
+
+
+def _densify(surgery: Surgery, op: Any, weights: np.ndarray, sparse: Form) -> None:
+    """The dense weights become what an op makes of the sparse ones."""
+    dense = int(op.inputs[1])
+    constant = _constant(surgery, weights, sparse, surgery.text(dense))
+    surgery.graph.tensors[dense].buffer = 0
+    surgery.replace(op, [surgery.op("DENSIFY", [constant], [dense]), op])
+
+
+def _skip(surgery: Surgery, op: Any, weights: np.ndarray, sparse: Form) -> None:
+    """The op reads the sparse weights itself."""
+    constant = _constant(surgery, weights, sparse, surgery.text(int(op.inputs[1])))
+    inputs = [int(op.inputs[0]), constant, *(int(index) for index in op.inputs[2:])]
+    new = surgery.op(
+        "FULLY_CONNECTED", inputs, list(op.outputs), version=8, **vars(op.builtinOptions)
+    )
+    surgery.replace(op, [new])
+
+
+def _constant(surgery: Surgery, weights: np.ndarray, sparse: Form, name: str) -> int:
+    """A tensor with the values, and the tables that say where they belong."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    index = surgery.constant(sparse.values, f"{name}/nonzero")
+    tensor = surgery.graph.tensors[index]
+    tensor.shape = list(weights.shape)
+    tensor.sparsity = schema.SparsityParametersT()
+    others = [axis for axis in range(weights.ndim) if axis != sparse.axis]
+    levels = [_dense(schema, weights.shape[axis]) for axis in others]
+    levels.append(_rows(schema, sparse))
+    tensor.sparsity.traversalOrder = [*others, sparse.axis]
+    if sparse.block > 1:
+        levels.append(_dense(schema, sparse.block))
+        tensor.sparsity.traversalOrder.append(weights.ndim)
+        tensor.sparsity.blockMap = [sparse.axis]
+    tensor.sparsity.dimMetadata = levels
+    return index
+
+
+def _dense(schema: Any, size: int) -> Any:
+    """An axis of which everything is there."""
+    level = schema.DimensionMetadataT()
+    level.format, level.denseSize = schema.DimensionType.DENSE, int(size)
+    return level
+
+
+def _rows(schema: Any, sparse: Form) -> Any:
+    """The axis of which only some is there."""
+    level = schema.DimensionMetadataT()
+    level.format = schema.DimensionType.SPARSE_CSR
+    for field in ("segments", "indices"):
+        values = _narrow(getattr(sparse, field))
+        kind = f"{values.dtype.name.capitalize()}Vector"
+        table = getattr(schema, f"{kind}T")()
+        table.values = values
+        name = f"array{field.capitalize()}"
+        setattr(level, name, table)
+        setattr(level, f"{name}Type", getattr(schema.SparseIndexVector, kind))
+    return level
+
+
+def _narrow(table: np.ndarray) -> np.ndarray:
+    """A table of places in the narrowest type that the schema has for it."""
+    largest = int(table.max(initial=0))
+    for dtype in (np.uint8, np.uint16):
+        if largest <= np.iinfo(dtype).max:
+            return table.astype(dtype)
+    return table.astype(np.int32)
