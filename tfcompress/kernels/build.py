@@ -44,9 +44,9 @@ def library() -> Path:
     Raises:
         BuildError: there is no compiler, it fails, or the cache folder can't be used.
     """
-    compiler = _compiler()
+    command = compiler()
     folder = _folder()
-    path = folder / f"xnor-{_digest(compiler)}.so"
+    path = folder / f"xnor-{_digest(command)}.so"
     if path.is_file():
         return path
     try:
@@ -56,33 +56,41 @@ def library() -> Path:
     os.close(descriptor)
     beside = Path(name)
     try:
-        compile_to(beside, compiler)
+        compile_to(beside, command)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
     return path
 
 
-def compile_to(path: Path, compiler: list[str], flags: tuple[str, ...] = FLAGS) -> None:
-    """Compiles all sources into one shared library.
+def compile_to(path: Path, command: list[str], sources: Path = SOURCES) -> None:
+    """Compiles all sources of a folder into one shared library.
 
     Raises:
         BuildError: the compiler fails; the message holds its first line that says so.
     """
-    sources = sorted(str(source) for source in SOURCES.glob("*.c"))
-    command = [*compiler, *flags, *sources, "-o", str(path), "-lm"]
+    files = sorted(str(source) for source in sources.glob("*.c"))
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        done = subprocess.run(
+            [*command, *FLAGS, *files, "-o", str(path), "-lm"],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise BuildError(f"{compiler[0]} can't be run: {error}") from error
+        raise BuildError(f"{command[0]} can't be run: {error}") from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "error" in line]
         first = (lines or done.stderr.splitlines() or ["no message"])[0]
-        raise BuildError(f"{compiler[0]} failed: {first.strip()}")
+        raise BuildError(f"{command[0]} failed: {first.strip()}")
 
 
-def _compiler() -> list[str]:
-    """The command in `$CC`, else the first compiler that is there."""
+def compiler() -> list[str]:
+    """The command in `$CC`, else the first compiler that is there.
+
+    Raises:
+        BuildError: there is none.
+    """
     named = shlex.split(os.environ.get("CC", ""))
     for command in [named] if named else [["cc"], ["gcc"], ["clang"]]:
         if found := shutil.which(command[0]):
@@ -116,13 +124,13 @@ def _folder() -> Path:
     return folder
 
 
-def _digest(compiler: list[str]) -> str:
+def _digest(command: list[str]) -> str:
     """Of everything that the library depends on."""
-    state = os.stat(compiler[0])
+    state = os.stat(command[0])
     parts = [
         platform.machine(),
         sys.platform,
-        *compiler,
+        *command,
         *FLAGS,
         str((state.st_size, state.st_mtime_ns)),
     ]

@@ -1,0 +1,159 @@
+"""The 1-bit kernels beside float and int8 XNNPACK, each file in turns with the others.
+
+Run:
+
+    python experiments/xnor_kernel.py --output=experiments/results/xnor_kernel
+
+About ten minutes. Four 3x3 convolutions of one size behind one another, and a dense layer: as
+float32, as int8 with int8 activations, and with a bit a weight and activation. All files run in one
+process with the delegate, which leaves the first two to XNNPACK. The weights are random, which
+latency doesn't depend on.
+
+The last column compares with the processor's own bound: a loop of xor, popcount and add on
+registers alone, without a load, as often as the net's words need them. It is measured for the
+AVX-512 kernel, whose loop has these three.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from page import command, page
+
+import tfcompress
+from tfcompress import kernels
+from tfcompress.benchmark.latency import latency
+from tfcompress.export import xnor_ops
+from tfcompress.export.surgery import edit
+from tfcompress.kernels.build import compile_to, compiler
+from tfcompress.layers import BinaryConv2D, BinaryDense
+
+CONVS = ((56, 64), (28, 128), (14, 256), (7, 512))
+UNITS = 4096
+# Four sums in flight for each pipe: registers alone, and nothing for the compiler to drop.
+BOUND = r"""
+#define _POSIX_C_SOURCE 199309L
+#include <immintrin.h>
+#include <stdint.h>
+#include <time.h>
+#define T __attribute__((target("avx512f,avx512vpopcntdq")))
+__attribute__((visibility("default"))) T double words_per_ns(long rounds) {
+  __m512i sum[16], word = _mm512_set1_epi32(0x1234567);
+  for (int i = 0; i < 16; i++) sum[i] = _mm512_set1_epi32(i);
+  struct timespec a, b;
+  clock_gettime(CLOCK_MONOTONIC, &a);
+  for (long r = 0; r < rounds; r++) {
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+      __m512i x = _mm512_xor_si512(word, sum[i]);
+      __asm__("" : "+v"(x));
+      sum[i] = _mm512_add_epi32(sum[i], _mm512_popcnt_epi32(x));
+    }
+  }
+  clock_gettime(CLOCK_MONOTONIC, &b);
+  volatile int keep = 0;
+  for (int i = 0; i < 16; i++) keep += _mm512_reduce_add_epi32(sum[i]);
+  return 16.0 * 16 * rounds / ((b.tv_sec - a.tv_sec) * 1e9 + b.tv_nsec - a.tv_nsec);
+}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
+    parser.add_argument("--runs", type=int, default=200, help="timed inferences of each file")
+    flags = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        bound = measured_bound(Path(folder))
+        cases = [(f"4 convs {size}x{size}x{c}", *conv_nets(size, c)) for size, c in CONVS]
+        cases.append((f"dense {UNITS}x{UNITS}", *dense_nets()))
+        for name, plain, binary, words in cases:
+            paths = files(Path(folder), plain, binary)
+            for kernel, threads in [(kernel, 1) for kernel in kernels.names()] + [("", 2)]:
+                rows.append([name, *row(paths, kernel, threads, flags.runs, words, bound)])
+                print(*rows[-1], flush=True)
+    page(
+        flags.output,
+        "The 1-bit kernels",
+        command(),
+        "Latencies are medians; ratios, to float32 and to int8 XNNPACK with as many threads, are "
+        "medians over rounds, with the 10th and 90th percentile for the first. Share of the bound: "
+        "of xor, popcount and add on registers alone, one thread.",
+        ["net", "kernel", "threads", "float32, ms", "int8, ms", "1 bit, ms", "to float32",
+         "to int8", "size ratio", "share of bound"],
+        rows,
+    )  # fmt: skip
+
+
+def conv_nets(size: int, channels: int) -> tuple[keras.Model, keras.Model, float]:
+    """The float net, the binary one, and how many 32-bit words meet one another in it."""
+    nets = []
+    for layer in (keras.layers.Conv2D, BinaryConv2D):
+        x = inputs = keras.Input((size, size, channels))
+        for _ in range(4):
+            x = layer(channels, 3, padding="same")(x)
+        nets.append(keras.Model(inputs, x))
+    return nets[0], nets[1], 4 * size**2 * 9 * channels**2 / 32
+
+
+def dense_nets() -> tuple[keras.Model, keras.Model, float]:
+    """As `conv_nets`."""
+    nets = []
+    for layer in (keras.layers.Dense, BinaryDense):
+        inputs = keras.Input((UNITS,))
+        nets.append(keras.Model(inputs, layer(UNITS)(inputs)))
+    return nets[0], nets[1], UNITS**2 / 32
+
+
+def files(folder: Path, plain: keras.Model, binary: keras.Model) -> list[str]:
+    """Paths of the float32, the int8 and the 1-bit file."""
+    shape = plain.input_shape[1:]
+    images = np.random.default_rng(0).normal(size=(8, *shape)).astype("float32")
+    paths = [str(folder / f"{name}.tflite") for name in ("float32", "int8", "xnor")]
+    tfcompress.export(plain, paths[0])
+    # Without images to compare on: random nets have no labels to agree about.
+    tfcompress.export(plain, paths[1], storage="int8", calibration=images)
+    tfcompress.export(binary, paths[2])
+    edit(Path(paths[2]), xnor_ops.write)
+    return paths
+
+
+def row(
+    paths: list[str], kernel: str, threads: int, runs: int, words: float, bound: float
+) -> list[str]:
+    """One line of the table, without the net's name."""
+    backend = f"delegate:{kernels.library()}" + (f"?kernel={kernel}" if kernel else "")
+    base, int8, one = latency(paths, backend=backend, threads=threads, runs=runs)
+    sizes = [Path(path).stat().st_size for path in paths]
+    share = words / bound / 1e6 / one.latency_ms_p50
+    known = bound and threads == 1 and kernel == "avx512"
+    return [
+        kernel or kernels.names()[0],
+        str(threads),
+        *(f"{file.latency_ms_p50:.3f}" for file in (base, int8, one)),
+        f"{one.ratio:.4f} ({one.ratio_p10:.4f} to {one.ratio_p90:.4f})",
+        f"{one.latency_ms_p50 / int8.latency_ms_p50:.3f}",
+        f"{sizes[0] / sizes[2]:.1f}x",
+        f"{share:.0%}" if known else "",
+    ]
+
+
+def measured_bound(folder: Path) -> float:
+    """Words a nanosecond that xor, popcount and add can take; 1 where there is no AVX-512."""
+    if "avx512" not in kernels.names():
+        return 1.0
+    (folder / "bound.c").write_text(BOUND)
+    compile_to(folder / "bound.so", compiler(), sources=folder)
+    measure = ctypes.CDLL(str(folder / "bound.so")).words_per_ns
+    measure.restype, measure.argtypes = ctypes.c_double, [ctypes.c_long]
+    return max(measure(300_000) for _ in range(100))
+
+
+if __name__ == "__main__":
+    main()
