@@ -71,8 +71,10 @@ class Net:
         )
 
     def dense(self, x, units, seed=0):
-        """A flattening dense layer."""
+        """A dense layer, with a reshaping one before it if the input isn't flat."""
         count = int(np.prod(self.tensors[x].shape[1:]))
+        if len(self.tensors[x].shape) > 2:
+            x = self.op("RESHAPE", [x, self.tensor((2,), "int32", values=[1, count])], (1, count))
         weights = np.random.default_rng(seed).standard_normal((units, count)) / count**0.5
         return self.op(
             "FULLY_CONNECTED",

@@ -33,6 +33,17 @@ def test_open_batch(tmp_path):
     assert text == "an input of open shape (-1, 8) may not run on the GPU: fix the batch"
 
 
+def test_a_dense_layer_that_flattens(tmp_path):
+    net = Net()
+    x = net.tensor((1, 2, 2, 3))
+    weights = net.tensor((5, 12), values=np.zeros((5, 12)))
+    kind, options = KINDS.FullyConnectedOptions, schema.FullyConnectedOptionsT()
+    y = net.op("FULLY_CONNECTED", [x, weights, -1], (1, 5), kind=kind, options=options)
+    path = net.write(tmp_path / "m.tflite", [x], [y])
+    text = "a FULLY_CONNECTED that flattens its input itself is computed wrongly"
+    assert warnings(read(path)) == (text,)
+
+
 def test_types_and_ops(tmp_path):
     net = Net()
     x = net.tensor((1, 4, 8), "int16")

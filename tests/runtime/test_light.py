@@ -6,6 +6,7 @@ def test_starts_without_keras_and_tensorflow():
     heavy = "['keras', 'tensorflow', 'tf_keras', 'matplotlib', 'jax']"
     code = (
         "import sys, tfcompress.runtime, tfcompress.benchmark, tfcompress.benchmark.__main__\n"
+        "import tfcompress.webbench.__main__\n"
         "import tfcompress.report\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )

@@ -26,10 +26,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfcompress.benchmark.runners import LiteRunner, Runner, load
 from tfcompress.runtime.child import Reporter, Task, filling, peak_memory_bytes, serve
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WARMUP_RUNS = 3
 WARMUP_SECONDS = 0.1
@@ -161,14 +164,14 @@ def probe(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     """Loads one file and runs it once.
 
     Returns:
-        `peak_memory_bytes` and, if asked for, `outputs`: per output its `place` in the file,
-        `dtype`, `shape`, `data` (base64) and `quantization` (scale and zero point, or None).
+        `peak_memory_bytes` and, if asked for, `inputs` and `outputs`: per tensor its `place` in the
+        file, `dtype`, `shape`, `data` (base64) and `quantization` (scale and zero point, or None).
     """
     (path,) = request["paths"]
     report.stage("load", path)
     runner = loaded(path, request)
     ALIVE.append(runner)
-    runner.feed(request["seed"])
+    inputs = runner.feed(request["seed"])
     report.stage("first run", path)
     runner.invoke()
     # Before the outputs are copied: the copies aren't the file's.
@@ -176,19 +179,25 @@ def probe(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     if request["outputs"]:
         report.stage("outputs", path)
         scales = runner.scales() if isinstance(runner, LiteRunner) else {}
-        answer["outputs"] = [
-            {
-                "place": place,
-                "dtype": values.dtype.name,
-                "shape": list(values.shape),
-                "data": base64.b64encode(values.tobytes()).decode("ascii"),
-                "quantization": [float(scale) for scale in scales[place]]
-                if place in scales
-                else None,
-            }
-            for place, values in runner.outputs().items()
-        ]
+        answer["inputs"] = _packed(inputs, {})
+        answer["outputs"] = _packed(runner.outputs(), scales)
     return answer
+
+
+def _packed(
+    tensors: Mapping[int, np.ndarray], scales: Mapping[int, tuple[float, int]]
+) -> list[dict[str, Any]]:
+    """Tensors as JSON values, by their place in the file."""
+    return [
+        {
+            "place": place,
+            "dtype": values.dtype.name,
+            "shape": list(values.shape),
+            "data": base64.b64encode(values.tobytes()).decode("ascii"),
+            "quantization": [float(scale) for scale in scales[place]] if place in scales else None,
+        }
+        for place, values in tensors.items()
+    ]
 
 
 def taken(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def warnings(content: FileContent) -> tuple[str, ...]:
     if any(op.name.endswith("CONV_2D") and op.inputs[0] in padded for op in content.ops):
         found.append("a convolution after PADV2 is computed as if padded with zeros")
     for op in content.ops:
-        found += [_REFUSED.get(op.name), _grouped(op), _wide(op), _indices(op)]
+        found += [_REFUSED.get(op.name), _grouped(op), _flattening(op), _wide(op), _indices(op)]
     texts = [f"{text}" for text in found if text]
     counts = {text: texts.count(text) for text in texts}
     return tuple(f"{text} ({n} ops)" if n > 1 else text for text, n in counts.items())
@@ -41,6 +41,15 @@ def _grouped(op: Op) -> str | None:
     said = "is computed wrongly or not at all" if own < 4 else "crashes the process"
     # One channel a group runs; the converter writes most of these as DEPTHWISE_CONV_2D.
     return None if own == 1 else f"a grouped convolution of {own} channels a group {said}"
+
+
+def _flattening(op: Op) -> str | None:
+    """A dense layer that takes an image as it is, without a RESHAPE before it."""
+    if op.name != "FULLY_CONNECTED" or op.inputs[0] is None or op.inputs[1] is None:
+        return None
+    if op.inputs[0].shape[-1] == op.inputs[1].shape[-1]:
+        return None
+    return "a FULLY_CONNECTED that flattens its input itself is computed wrongly"
 
 
 def _wide(op: Op) -> str | None:

@@ -56,7 +56,7 @@ class References:
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._kept: dict[str, list[dict[str, Any]] | BenchmarkError] = {}
+        self._kept: dict[str, dict[str, Any] | BenchmarkError] = {}
 
     def outputs(self, path: str) -> list[dict[str, Any]]:
         """The file's outputs.
@@ -64,10 +64,18 @@ class References:
         Raises:
             BenchmarkError: the file doesn't run on the CPU.
         """
+        outputs: list[dict[str, Any]] = self.answer(path)["outputs"]
+        return outputs
+
+    def answer(self, path: str) -> dict[str, Any]:
+        """The file's `inputs` and `outputs`, as `tfcompress.benchmark.child` gives them.
+
+        Raises:
+            BenchmarkError: the file doesn't run on the CPU.
+        """
         if path not in self._kept:
             try:
-                answer, _ = _run(path, REFERENCE, 1, self._timeout_s, outputs=True)
-                self._kept[path] = answer["outputs"]
+                self._kept[path], _ = _run(path, REFERENCE, 1, self._timeout_s, outputs=True)
             except BenchmarkError as error:
                 self._kept[path] = error
         kept = self._kept[path]

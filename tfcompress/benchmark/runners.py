@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Runner(Protocol):
     """A loaded file."""
 
-    def feed(self, seed: int) -> None:
-        """Puts fixed values into the inputs, where they stay from run to run."""
+    def feed(self, seed: int) -> dict[int, np.ndarray]:
+        """Puts fixed values into the inputs, where they stay from run to run, and returns them."""
 
     def invoke(self) -> None:
         """One inference, until the outputs stand in this process's memory."""
@@ -71,11 +71,13 @@ class LiteRunner:
         self._interpreter.allocate_tensors()
         self.invoke = self._interpreter.invoke
 
-    def feed(self, seed: int) -> None:
+    def feed(self, seed: int) -> dict[int, np.ndarray]:
         """See `Runner`."""
-        for details in self._interpreter.get_input_details():
-            place = details["index"]
-            self._interpreter.set_tensor(place, filling(details, seed + place))
+        details = self._interpreter.get_input_details()
+        values = {each["index"]: filling(each, seed + each["index"]) for each in details}
+        for place, array in values.items():
+            self._interpreter.set_tensor(place, array)
+        return values
 
     def outputs(self) -> dict[int, np.ndarray]:
         """See `Runner`."""
@@ -156,10 +158,14 @@ class GpuRunner:
             self._reads.append((outputs[name]["index"], buffer, count, dtype, shape))
         self._values: dict[int, np.ndarray] = {}
 
-    def feed(self, seed: int) -> None:
+    def feed(self, seed: int) -> dict[int, np.ndarray]:
         """See `Runner`."""
-        for details, buffer in zip(self._input_details, self._inputs, strict=True):
-            buffer.write(filling(details, seed + details["index"]))
+        values = {
+            each["index"]: filling(each, seed + each["index"]) for each in self._input_details
+        }
+        for array, buffer in zip(values.values(), self._inputs, strict=True):
+            buffer.write(array)
+        return values
 
     def invoke(self) -> None:
         """See `Runner`."""

@@ -1,0 +1,115 @@
+"""The command `python -m tfcompress.webbench`: files in, a page out."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from tfcompress import files
+from tfcompress.config import InputError, require
+from tfcompress.webbench.page import make
+from tfcompress.webbench.serve import server
+
+USAGE = """Makes a page that times .tflite files in a browser, on WebAssembly and on WebGPU.
+
+  python -m tfcompress.webbench baseline.tflite compressed.tflite --out=bench.html
+  python -m tfcompress.webbench m.tflite --out=bench.html --serve
+  python -m tfcompress.webbench m.tflite --out=bench.html --serve --host=0.0.0.0 --port=8000
+
+The page holds the files and LiteRT.js, which is fetched from the npm registry once and verified by
+its hash. Open it in any browser and press Run: files run in turns, and one whose outputs aren't the
+CPU's has no time. With --serve the results are printed here too, as JSON; a phone in the same
+network needs --host=0.0.0.0, and has WebAssembly only: browsers keep WebGPU from pages over http.
+Whoever reads the page can take the files out of it. Exit status: 0 done, 2 bad usage or a bad file.
+
+Flags:"""
+
+_FLAGS = ("out", "runs", "min_seconds", "compatible", "serve", "host", "port")
+
+
+def parser() -> flags.FlagValues:
+    """The command's flags, apart from absl's global ones."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("out", "bench.html", "the page (default bench.html)", flag_values=values)
+    flags.DEFINE_integer("runs", 50, "timed inferences, at least (default 50)", flag_values=values)
+    flags.DEFINE_float(
+        "min_seconds", 1.0, "and for so long, at least (default 1)", flag_values=values
+    )
+    flags.DEFINE_boolean(
+        "compatible", False, "for browsers without relaxed SIMD; slower", flag_values=values
+    )
+    flags.DEFINE_boolean("serve", False, "serve the page until Ctrl-C", flag_values=values)
+    flags.DEFINE_string(
+        "host", "127.0.0.1", "address to serve on (default this machine)", flag_values=values
+    )
+    flags.DEFINE_integer("port", 0, "port to serve on (default a free one)", flag_values=values)
+    flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
+    return values
+
+
+def run(argv: Sequence[str]) -> None:
+    """Parses, makes the page, serves it if asked to.
+
+    Raises:
+        InputError: bad usage, a bad file, or LiteRT.js can't be had.
+    """
+    values = parser()
+    try:
+        paths = values(list(argv))[1:]
+    except flags.Error as error:
+        raise InputError(f"{error}; see --help") from error
+    if values.help:
+        print("\n".join([USAGE, *(f"  --{name}: {values[name].help}" for name in _FLAGS)]))
+        return
+    require(len(paths) > 0, "give the path of at least one .tflite file; see --help")
+    out = pathlib.Path(values.out)
+    folder = out.absolute().parent
+    require(folder.is_dir(), f"--out: the folder {folder} doesn't exist")
+    text = make(
+        paths, runs=values.runs, min_seconds=values.min_seconds, compatible=values.compatible
+    )
+    try:
+        files.write(out, text)
+    except OSError as error:
+        raise InputError(f"--out: {out} can't be written: {error.strerror or error}") from error
+    print(f"{out}: {len(text) / 2**20:.1f} MiB; open it in a browser", flush=True)
+    if values.serve:
+        _serve(text, values.host, values.port)
+
+
+def _serve(text: str, host: str, port: int) -> None:
+    """Serves until Ctrl-C."""
+    try:
+        serving = server(text, host, port, _printed)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--serve: {host}:{port} can't be used: {error}") from error
+    with serving:
+        print(f"http://{host}:{serving.server_address[1]}/  (Ctrl-C ends)", flush=True)
+        try:
+            serving.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+def _printed(report: dict[str, Any]) -> None:
+    """A browser's result; escapes in it don't reach the terminal, for JSON has none."""
+    print(json.dumps(report), flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    try:
+        run(sys.argv if argv is None else argv)
+    except InputError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

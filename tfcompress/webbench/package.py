@@ -1,0 +1,116 @@
+"""LiteRT.js from the npm registry: downloaded once, verified each time, never part of this package.
+
+Google publishes it under the Apache-2.0 licence. The versions and their SHA-512 are pinned here, so
+that neither the registry nor the cache can hand in other code than was looked at.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import io
+import os
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfcompress import files
+from tfcompress.config import InputError
+
+_REGISTRY = "https://registry.npmjs.org"
+_TIMEOUT_S = 60.0
+_MAX_BYTES = 64 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Package:
+    """A version of a package.
+
+    Attributes:
+        name: its name in the registry.
+        version: the version.
+        integrity: npm's: the base64 of its tarball's SHA-512.
+    """
+
+    name: str
+    version: str
+    integrity: str
+
+    @property
+    def file_name(self) -> str:
+        """The tarball's name in the registry."""
+        return f"{self.name.rpartition('/')[2]}-{self.version}.tgz"
+
+    @property
+    def url(self) -> str:
+        """Where the registry has it."""
+        return f"{_REGISTRY}/{self.name}/-/{self.file_name}"
+
+
+CORE = Package(
+    "@litertjs/core",
+    "2.5.3",
+    "PlGmbMOq9WitX7FO0jhbdJw9GthatsyuCQXjTt/wJZo0FLaw48q4tz8IwqgqCIkviYGr9OFDL1kCnN4nzWoyJQ==",
+)
+WASM_UTILS = Package(
+    "@litertjs/wasm-utils",
+    "2.5.3",
+    "4fJiw6tBQnIs+0jH/OQ16nYOiSl8/+zZnn5h2ul8aTKHi05sVqZW580Tmk78pC2kT39A9OYBVdFawteZ/sI1kQ==",
+)
+
+
+def cache() -> Path:
+    """The folder that keeps tarballs."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "tfcompress" / "npm"
+
+
+def read(package: Package, members: Sequence[str]) -> list[bytes]:
+    """The content of files of a package.
+
+    Args:
+        package: which.
+        members: their paths, without npm's leading `package/`.
+
+    Raises:
+        InputError: it isn't in the cache and can't be downloaded, or isn't what it should be.
+    """
+    path = cache() / package.file_name
+    content = path.read_bytes() if path.is_file() else None
+    if content is None or not _genuine(content, package):
+        # A cache that something has spoilt is replaced.
+        content = _downloaded(package)
+        if not _genuine(content, package):
+            raise InputError(
+                f"{package.url} isn't the file that was looked at: its SHA-512 is another one"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, content)
+    found = []
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+        for member in members:
+            file = archive.extractfile(f"package/{member}")
+            assert file is not None, member
+            found.append(file.read())
+    return found
+
+
+def _genuine(content: bytes, package: Package) -> bool:
+    """Whether the bytes are the package's."""
+    return base64.b64encode(hashlib.sha512(content).digest()).decode() == package.integrity
+
+
+def _downloaded(package: Package) -> bytes:
+    """The tarball from the registry."""
+    try:
+        with urllib.request.urlopen(package.url, timeout=_TIMEOUT_S) as answer:
+            return answer.read(_MAX_BYTES)
+    except (OSError, urllib.error.URLError) as error:
+        reason = getattr(error, "reason", error)
+        raise InputError(
+            f"{package.url} can't be downloaded ({reason}); where there is a network, fetch it and "
+            f"put it into {cache()}"
+        ) from error

@@ -1,0 +1,135 @@
+"""One HTML file: a runtime, `.tflite` files, an input of each and the output it should have."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import json
+import os
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+from tfcompress.benchmark.machine import machine
+from tfcompress.benchmark.parity import INTEGER_TOLERANCE, TOLERANCES
+from tfcompress.benchmark.probe import References
+from tfcompress.benchmark.process import BenchmarkError
+from tfcompress.benchmark.table import file_labels
+from tfcompress.config import InputError, require
+from tfcompress.runtime import FileContent, content
+from tfcompress.webbench import package
+
+# What LiteRT.js can put into a tensor.
+_DTYPES = ("float32", "int32", "uint8")
+
+
+def make(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    runs: int = 50,
+    min_seconds: float = 1.0,
+    compatible: bool = False,
+    timeout_s: float = 120.0,
+) -> str:
+    """The page, which needs nothing but a browser.
+
+    Args:
+        paths: `.tflite` files of one input and one output; the first is what ratios refer to.
+        runs: timed inferences of each file on each backend, at least.
+        min_seconds: how long they go on, at least.
+        compatible: whether the slower WebAssembly build goes in, for browsers without relaxed SIMD.
+        timeout_s: a process that computes a file's outputs is killed after this.
+
+    Raises:
+        InputError: a file isn't a `.tflite` file or doesn't run; the only file has more than one
+            input or output, or types that LiteRT.js doesn't take; or LiteRT.js can't be had.
+    """
+    require(len(paths) > 0, "webbench needs at least one .tflite file")
+    require(runs >= 1, f"runs must be 1 or more; got {runs}")
+    require(min_seconds >= 0, f"min_seconds must be 0 or more; got {min_seconds}")
+    labels = file_labels([os.fspath(path) for path in paths])
+    contents = [content.read(path) for path in paths]
+    for each in contents:
+        require(len(contents) > 1 or not refusal(each), f"{each.path} has {refusal(each)}")
+    build = "litert_wasm_compat_internal" if compatible else "litert_wasm_internal"
+    core, loader, binary = package.read(
+        package.CORE, ["dist/index.js", f"wasm/{build}.js", f"wasm/{build}.wasm"]
+    )
+    (utils,) = package.read(package.WASM_UTILS, ["dist/bundle.js"])
+    references = References(timeout_s)
+    data = {
+        "files": [_entry(each, labels[os.fspath(each.path)], references) for each in contents],
+        "runs": runs,
+        "min_seconds": min_seconds,
+        "compatible": compatible,
+        "litertjs": package.CORE.version,
+        "reference": f"ai_edge_litert {machine()['ai_edge_litert']}",
+        "tolerance": TOLERANCES["fp16"],
+        "integer_tolerance": INTEGER_TOLERANCE,
+    }
+    imports = {
+        package.CORE.name: _module(core),
+        package.WASM_UTILS.name: _module(utils),
+    }
+    parts = {
+        "@TITLE@": html.escape(", ".join(labels.values())),
+        "@IMPORTS@": _script_json({"imports": imports}),
+        "@DATA@": _script_json(data),
+        "@LOADER@": _base64(loader),
+        "@WASM@": _base64(binary),
+        "@SCRIPT@": _text("page.js"),
+    }
+    text = _text("page.html")
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
+    return text
+
+
+def refusal(file: FileContent) -> str:
+    """Why a page can't run a file, in words; empty if it can."""
+    if len(file.inputs) != 1 or len(file.outputs) != 1:
+        return f"{len(file.inputs)} inputs and {len(file.outputs)} outputs; webbench takes 1 and 1"
+    odd = [t.dtype for t in (*file.inputs, *file.outputs) if t.dtype not in _DTYPES]
+    return f"{odd[0]} at its edge; LiteRT.js takes {', '.join(_DTYPES)}" if odd else ""
+
+
+def _entry(file: FileContent, label: str, references: References) -> dict[str, Any]:
+    """A file, one input and the output that the CPU gives for it."""
+    if refusal(file):
+        return {"name": label, "refused": f"it has {refusal(file)}"}
+    try:
+        answer = references.answer(os.path.abspath(file.path))
+    except BenchmarkError as error:
+        raise InputError(f"{file.path} doesn't run here: {error.cause}") from error
+    with open(file.path, "rb") as opened:
+        packed = _base64(opened.read())
+    return {
+        "name": label,
+        "size_bytes": os.path.getsize(file.path),
+        "macs": file.macs,
+        "gzip": packed,
+        "input": answer["inputs"][0],
+        "output": answer["outputs"][0],
+        "quantized": any(t.quantized for op in file.ops for t in op.outputs),
+    }
+
+
+def _module(source: bytes) -> str:
+    """A script as a URL."""
+    return f"data:text/javascript;base64,{base64.b64encode(source).decode()}"
+
+
+def _base64(content: bytes) -> str:
+    """Bytes as text, smaller than they are."""
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
+
+
+def _script_json(value: Any) -> str:
+    """JSON that can't end the script element it stands in."""
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
+
+
+def _text(name: str) -> str:
+    """A file that lies beside this one."""
+    return resources.files("tfcompress.webbench").joinpath(name).read_text("utf-8")
