@@ -24,8 +24,16 @@ class TestAudit:
         return Tensor(name, dtype, shape, constant, 16 if constant else 0, dtype != "float32")
 
     def content(self, *ops, shape=(1, 4)):
+        weights = [t for op in ops for t in op.inputs[1:2] if t.constant]
         return FileContent(
-            "m.tflite", ops, (self.tensor(shape=shape, name="image"),), (), 0, (), {}, 0
+            path="m.tflite",
+            ops=ops,
+            inputs=(self.tensor(shape=shape, name="image"),),
+            outputs=(),
+            macs=0,
+            uncounted=(),
+            weight_bytes={tensor.dtype: tensor.size_bytes for tensor in weights},
+            buffer_bytes=0,
         )
 
     def op(self, name="CONV_2D", weights="float32", constant=True, macs=8):

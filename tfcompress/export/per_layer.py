@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -31,7 +31,11 @@ def layer_bytes(model: keras.Model, content: FileContent) -> dict[str, int]:
         model: in stock layers, as it was converted.
         content: of its file.
     """
-    known = {operation.name for operation in operations(model)}
+    # An op that several layers were merged into is that of the one with the kernel.
+    known = {
+        operation.name: max((len(w.shape) for w in getattr(operation, "weights", ())), default=0)
+        for operation in operations(model)
+    }
     readers: dict[Tensor, list[Op]] = collections.defaultdict(list)
     for op in content.ops:
         for tensor in op.inputs:
@@ -43,14 +47,16 @@ def layer_bytes(model: keras.Model, content: FileContent) -> dict[str, int]:
     return dict(found.most_common())
 
 
-def _layer(constant: Tensor, readers: dict[Tensor, list[Op]], known: Collection[str]) -> str | None:
-    """The first layer on the way from a constant to the outputs."""
+def _layer(
+    constant: Tensor, readers: dict[Tensor, list[Op]], known: Mapping[str, int]
+) -> str | None:
+    """The layer of the first op on the way from a constant to the outputs."""
     seen, ahead = {constant}, [constant]
     while ahead:
         tensor = ahead.pop(0)
         names = layers_in(tensor.name, known)
         if names:
-            return names[0]
+            return max(names, key=lambda name: known[name])
         for op in readers.get(tensor, []):
             ahead += [out for out in op.outputs if out not in seen]
             seen.update(op.outputs)
