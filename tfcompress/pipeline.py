@@ -141,7 +141,7 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
         results[title] = _file_result(
             files[title], keras_model, images, times, histories[title], space.folder
         )
-    result = _result(job, images, candidate, results, histories, measured, files["compressed"])
+    result = _result(job, images, model, candidate, results, histories, measured, files)
     space.finish(result)
     return result
 
@@ -258,7 +258,9 @@ def _benchmark(job: Plan, paths: list[str]) -> list[benchmark.FileBenchmark]:
     if "none" in job.config.benchmark:
         return []
     say("benchmark", f"both files in turns on {', '.join(job.config.benchmark)}, one thread")
-    return benchmark.measure(paths, backends=job.config.benchmark, runs=job.config.benchmark_runs)
+    return benchmark.measure(
+        paths, backends=job.config.benchmark, runs=job.config.benchmark_runs, ops=True
+    )
 
 
 def _file_result(
@@ -306,13 +308,14 @@ def _file_accuracy(path: Path, images: Dataset) -> float:
 def _result(
     job: Plan,
     images: Dataset,
+    model: keras.Model,
     candidate: Candidate,
     results: dict[str, report.FileResult],
     histories: dict[str, list[dict[str, float]]],
     measured: list[benchmark.FileBenchmark],
-    file: Exported,
+    files: dict[str, Exported],
 ) -> report.RunResult:
-    compressed = measured[1] if measured else None
+    compressed, file = measured[1] if measured else None, files["compressed"]
     return report.RunResult(
         technique=job.config.technique,
         reference="; ".join(step.technique.reference for step in job.steps),
@@ -332,6 +335,8 @@ def _result(
         latency_ratio_p90=compressed.ratio_p90 if compressed else None,
         layers=[dataclasses.asdict(line) for line in _lines(candidate, file)],
         layer_errors=file.errors,
+        layers_before=report.per_layer(graph.count(model), files["baseline"].layer_bytes),
+        layers_after=report.per_layer(graph.count(candidate.model), file.layer_bytes),
         histories=histories,
         benchmarks=[entry.to_json() for entry in measured],
         notes=[*_notes(job, images, histories), *_file_notes(file), *_benchmark_notes(measured)],

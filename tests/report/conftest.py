@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tfcompress.report import plots
+from tfcompress.report.picture import Picture
 from tfcompress.report.result import FileResult, RunResult
 
 
@@ -73,10 +75,37 @@ RUN = RunResult(
         {"name": "conv_1", "kind": "Conv2D", "action": "kept", "reason": "it reads the image"},
         {"name": "conv_2", "kind": "Conv2D", "action": "binarized", "reason": "3x3, 64 channels"},
     ],
+    layers_before=[
+        {"name": "conv_1", "kind": "Conv2D", "parameters": 200, "macs": 800_000, "bytes": 800},
+        {"name": "conv_2", "kind": "Conv2D", "parameters": 800, "macs": 1_200_000, "bytes": 3200},
+        {"name": "flat", "kind": "Flatten", "parameters": 0, "macs": 0, "bytes": 0},
+    ],
+    layers_after=[
+        {"name": "conv_1", "kind": "Conv2D", "parameters": 200, "macs": 800_000, "bytes": 800},
+        {"name": "bn_2", "kind": "BatchNormalization", "parameters": 16, "macs": 0, "bytes": 64},
+        {
+            "name": "conv_2",
+            "kind": "BinaryConv2D",
+            "parameters": 800,
+            "macs": 200_000,
+            "bytes": 400,
+        },
+        {"name": "shape", "bytes": 8},
+    ],
+    benchmarks=[
+        {"profile": {"ops": [{"name": "CONV_2D", "ms": ms} for ms in times]}}
+        for times in ((0.25, 0.5), (0.25, 0.125))
+    ],
     histories={"baseline": rows(0.3), "compressed": rows(0.4)},
     notes=["One image is 0.05 points."],
     created="2025-11-20T10:00:00+00:00",
 )
+
+
+@pytest.fixture(scope="session")
+def drawn() -> list[Picture]:
+    """The pictures of the run as it is."""
+    return plots.pictures(RUN)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from tests.report.conftest import RUN
 from tfcompress.export import metadata
+from tfcompress.report import plots
 from tfcompress.report.card import card
 from tfcompress.report.write import write_all
 from tfcompress.runtime.metadata import Metadata
@@ -57,7 +58,8 @@ def test_says_what_stands_in_the_file(folder):
     assert [row.label for row in about.rows][:2] == ["accuracy of the file", "file size, KiB"]
 
 
-def test_is_written_beside_the_report(folder):
+def test_is_written_beside_the_report(folder, drawn, monkeypatch):
+    monkeypatch.setattr(plots, "pictures", lambda result: drawn)
     names = [path.name for path in write_all(RUN, folder)]
     assert "README.md" in names
     text = (folder / "README.md").read_text()
@@ -75,7 +77,8 @@ def test_a_file_without_metadata(tmp_path):
     assert "normalised as in training" in about.takes
 
 
-def test_no_file_no_card(tmp_path):
+def test_no_file_no_card(tmp_path, drawn, monkeypatch):
+    monkeypatch.setattr(plots, "pictures", lambda result: drawn)
     assert card(RUN, tmp_path) is None
     elsewhere = dataclasses.replace(
         RUN, compressed=dataclasses.replace(RUN.compressed, path="other.tflite")

@@ -1,15 +1,14 @@
 import xml.etree.ElementTree
 
-from tfcompress.report import plots
+from tfcompress.report import layer_costs, plots
 
 
 def texts(svg):
     return [node.text for node in xml.etree.ElementTree.fromstring(svg).iter() if node.text]
 
 
-def test_both_pictures(run):
-    drawn = plots.pictures(run())
-    assert [picture.name for picture in drawn] == ["errors", "tradeoff"]
+def test_all_pictures(drawn):
+    assert [picture.name for picture in drawn] == ["errors", "tradeoff", "pareto", "layers"]
     for picture in drawn:
         assert picture.png.startswith(b"\x89PNG")
         xml.etree.ElementTree.fromstring(picture.svg)
@@ -17,21 +16,30 @@ def test_both_pictures(run):
         assert picture.inline().startswith("<svg")
 
 
-def test_what_the_pictures_say(run):
-    curves, bars = plots.pictures(run())
+def test_what_the_pictures_say(drawn):
+    curves, bars, costs, layers = drawn
     assert {"baseline, test", "baseline, train", "xnor, test", "xnor, train"} <= set(
         texts(curves.svg)
     )
     assert {"35.2", "9.8", "1.00", "0.500", "91.45", "90.85"} <= set(texts(bars.svg))
     assert "xnor, test: 15.33 % at the end" in curves.alt
     assert "latency median, ms: 1.00 and 0.500" in bars.alt
+    assert {"baseline", "xnor", "file size, KiB", "latency median, ms"} <= set(texts(costs.svg))
+    assert "the cheapest, xnor (9.766, 90.85 %), baseline (35.16, 91.45 %)" in costs.alt
+    assert {"conv_1", "conv_2", "KiB in the file", "MACs, million"} <= set(texts(layers.svg))
+    assert "conv_2 3.1 and 0.39" in layers.alt
+    assert "conv_2 1.2 and 0.2" in layers.alt
 
 
 def test_nothing_is_drawn_that_was_not_measured(run):
-    result = run(histories={}, file_latency_ms_p50=None)
-    (bars,) = plots.pictures(result)
-    assert "latency" not in bars.alt
-    assert "latency median, ms" not in texts(bars.svg)
+    result = run(histories={}, file_latency_ms_p50=None, layers_before=(), layers_after=())
+    bars, costs = plots.pictures(result)
+    for picture in (bars, costs):
+        assert "latency" not in picture.alt
+        assert "latency median, ms" not in texts(picture.svg)
+    no_macs = [{"name": "conv_1", "kind": "Conv2D", "bytes": 800}]
+    layers = layer_costs.layer_bars(run(layers_before=no_macs, layers_after=no_macs))
+    assert "MACs" not in layers.alt
 
 
 def test_curves_skip_gaps_and_number_rows():
@@ -42,25 +50,27 @@ def test_curves_skip_gaps_and_number_rows():
 
 def test_one_epoch_and_nan_are_drawn(run):
     one = [{"epoch": 1, "train_error": 0.3, "test_error": float("nan")}]
-    curves, _ = plots.pictures(run(histories={"compressed": one}))
+    curves = plots.error_curves(run(histories={"compressed": one}))
     xml.etree.ElementTree.fromstring(curves.svg)
     assert "xnor, test: not a number at the end" in curves.alt
 
 
 def test_names_are_text_and_never_formulas_or_markup(run):
-    curves, bars = plots.pictures(run(technique="a<b>$x^2$&"))
-    assert "a<b>$x^2$&, test" in texts(curves.svg)
-    assert "a<b>$x^2$&" in texts(bars.svg)
+    evil = "a<b>$x^2$&"
+    layer = [{"name": evil, "kind": evil, "macs": 1, "bytes": 1}]
+    curves, *others = plots.pictures(run(technique=evil, layers_before=layer, layers_after=layer))
+    assert f"{evil}, test" in texts(curves.svg)
+    for picture in others:
+        assert evil in texts(picture.svg)
 
 
 def test_long_names_give_way(run):
-    _, bars = plots.pictures(run(technique="cp+prune+cluster+int8"))
-    assert "compressed" in texts(bars.svg)
+    assert "compressed" in texts(plots.comparison(run(technique="cp+prune+cluster+int8")).svg)
 
 
-def test_ids_in_a_page_are_unique_and_resolve(run):
+def test_ids_in_a_page_are_unique_and_resolve(drawn):
     ids, targets = [], set()
-    for picture in plots.pictures(run()):
+    for picture in drawn:
         for node in xml.etree.ElementTree.fromstring(picture.inline()).iter():
             for key, value in node.attrib.items():
                 if key == "id":
@@ -74,6 +84,5 @@ def test_ids_in_a_page_are_unique_and_resolve(run):
     assert targets <= set(ids)
 
 
-def test_the_same_numbers_give_the_same_bytes(run):
-    first, second = plots.pictures(run()), plots.pictures(run())
-    assert first == second
+def test_the_same_numbers_give_the_same_bytes(drawn, run):
+    assert plots.pictures(run()) == drawn

@@ -1,11 +1,13 @@
 import csv
-import html.parser
+import html
+import io
 import json
 import os
 import re
 
 import pytest
 
+from tests.report.pages import Page, assert_inert
 from tfcompress.report import plots, write
 from tfcompress.report.write import html as page
 from tfcompress.report.write import markdown, write_all
@@ -18,37 +20,13 @@ NAMES = [
     "errors.png",
     "tradeoff.svg",
     "tradeoff.png",
+    "pareto.svg",
+    "pareto.png",
+    "layers.svg",
+    "layers.png",
     "report.json",
 ]
 EVIL = '<script>alert("x")</script>|`&'
-
-
-class Page(html.parser.HTMLParser):
-    """Collects tags, attributes and text, and that every tag is closed in order."""
-
-    VOID = frozenset({"meta", "link", "br", "img", "hr"})
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.texts, self.open = [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
 
 
 def test_everything_is_written(run, tmp_path):
@@ -65,7 +43,8 @@ def test_a_run_without_histories(run, tmp_path):
     assert header == "stage,epoch,loss,train_error,test_error,learning_rate,step_ms,seconds\n"
 
 
-def test_failure_while_rendering_touches_no_file(run, tmp_path, monkeypatch):
+def test_failure_while_rendering_touches_no_file(run, drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "pictures", lambda result: drawn)
     write_all(run(), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -78,31 +57,85 @@ def test_failure_while_rendering_touches_no_file(run, tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_history_takes_what_rows_have(run, tmp_path):
+def test_history_takes_what_rows_have(run):
     histories = {
         "baseline": [{"epoch": 1, "loss": float("nan"), "extra": 7, "train_error": 0.5}],
         "compressed": [{"epoch": 1, "loss": 0.25, "learning_rate": 0.001}],
     }
-    write_all(run(histories=histories), tmp_path)
-    with (tmp_path / "history.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(io.StringIO(write.history_csv(run(histories=histories)))))
     assert list(rows[0]) == ["stage", "epoch", "loss", "train_error", "learning_rate", "extra"]
     assert list(rows[0].values()) == ["baseline", "1", "", "0.5", "", "7"]
     assert list(rows[1].values()) == ["compressed", "1", "0.25", "", "0.001", ""]
 
 
-def test_page_is_whole_and_fetches_nothing(run):
-    text = page(run(), plots.pictures(run()))
+def test_page_is_whole_and_fetches_nothing(run, drawn):
+    text = page(run(), drawn)
+    assert Page(text).tags.count("svg") == 4
+    assert_inert(text)
+
+
+def test_page_without_what_was_not_measured(run):
+    """A run of the least that there can be."""
+    bare = run(
+        **dict.fromkeys(("layers", "layers_before", "layers_after", "benchmarks", "notes"), ()),
+        **{name: {} for name in ("histories", "versions", "machine", "config", "file_parity")},
+        **dict.fromkeys(("latency_ratio", "latency_ratio_p10", "latency_ratio_p90")),
+        **dict.fromkeys(("file_latency_ms_p50", "file_macs", "file_gzip_bytes", "test_images")),
+        command="",
+        reference="",
+        dataset_split="",
+    )
+    text = page(bare, plots.pictures(bare))
+    assert_inert(text)
+    assert "its speed was not measured" in text
+    said = headings(text)
+    assert said == [
+        "Before and after",
+        "What the file costs",
+        "Cost against accuracy",
+        "How it was made",
+        "What the numbers don't say",
+    ]
+
+
+def test_page_has_all_parts(run, drawn):
+    text = page(run(layer_errors={"conv_2": 0.01}), drawn)
+    assert headings(text) == [
+        "Before and after",
+        "Error by epoch",
+        "What the file costs",
+        "Cost against accuracy",
+        "Where the bytes and the work are",
+        "What each layer costs",
+        "Where the time goes",
+        "What was done to each layer",
+        "Where the rounding shows",
+        "How it was made",
+        "What the numbers don't say",
+    ]
+    # By keyboard: past the title, into what scrolls, and what is folded opens by itself.
     found = Page(text)
-    assert found.open == []
-    assert found.tags.count("svg") == 2
-    assert not {"script", "iframe", "img", "object"} & set(found.tags)
-    assert ("name", "viewport") in found.attributes
-    assert "prefers-color-scheme: dark" in text
-    for key, value in found.attributes:
-        if key in ("src", "href", "xlink:href", "action"):
-            assert value.startswith(("#", "data:"))
-    assert not re.search(r"@import|url\((?!#)", text)
+    assert ("href", "#main") in found.attributes
+    assert ("id", "main") in found.attributes
+    assert found.tags.count("summary") == found.tags.count("details") == 3
+    assert found.tags.count("caption") == found.tags.count("table")
+    assert text.count('tabindex="0" role="region" aria-label=') == 1
+    for cell in (
+        "Conv2D → BinaryConv2D",
+        "<td>3,200</td><td>400</td><td>1,200,000</td><td>200,000</td>",
+        "<td>0.750 (2)</td><td>0.375 (2)</td>",
+        "2 layers: 1 kept, 1 binarized",
+        "<td>30.00</td><td>32.00</td>",
+    ):
+        assert cell in text
+    for alt in (picture.alt for picture in drawn):
+        assert alt in html.unescape(text)
+
+
+def headings(text):
+    return [
+        html.unescape(heading) for heading in re.findall(r"<h2>(.*?)</h2>", text, flags=re.DOTALL)
+    ]
 
 
 def test_page_says_what_was_found_and_how(run):
@@ -134,22 +167,24 @@ def evil_run(run):
         layers=[{"name": EVIL, "kind": EVIL, "action": EVIL, "reason": EVIL}],
         versions={EVIL: EVIL},
         machine={EVIL: EVIL},
+        layers_before=[{"name": EVIL, "kind": EVIL, "macs": 1, "bytes": 1}],
+        layers_after=[{"name": EVIL, "kind": EVIL, "macs": 1, "bytes": 1}],
+        layer_errors={EVIL: 0.5},
+        benchmarks=[{"profile": {"ops": [{"name": EVIL, "ms": 1.0}]}}] * 2,
     )
 
 
 def test_names_are_inert_in_the_page(run):
     result = evil_run(run)
     text = page(result, plots.pictures(result))
-    found = Page(text)
-    assert "script" not in found.tags
+    assert_inert(text)
     assert "<script" not in text
     assert 'alert("x")' not in text.replace("&#34;", "'")
-    assert found.open == []
 
 
 def test_names_are_inert_in_markdown(run):
     result = evil_run(run)
-    text = markdown(result, plots.pictures(result))
+    text = markdown(result, [plots.costs(result)])
     # The command stands in an indented block, where nothing is markup.
     outside = [line for line in text.splitlines() if not line.startswith("    ")]
     assert "<script" not in "\n".join(outside)
@@ -157,8 +192,8 @@ def test_names_are_inert_in_markdown(run):
     assert len(re.findall(r"(?<!\\)\|", layer)) == 5
 
 
-def test_markdown_links_the_pictures(run):
-    text = markdown(run(), plots.pictures(run()))
+def test_markdown_links_the_pictures(run, drawn):
+    text = markdown(run(), drawn)
     assert text.startswith("# xnor on vgg\\_small, fashion\\_mnist\\_small\n")
     assert "](errors.svg)" in text
     assert "](tradeoff.svg)" in text

@@ -1,8 +1,9 @@
 """From results to what people and programs read: JSON, Markdown, HTML, CSV, plots, a table."""
 
 from tfcompress.report.headline import headline
+from tfcompress.report.layer_costs import per_layer
 from tfcompress.report.result import FileResult, RunResult
 from tfcompress.report.table import console_table
 from tfcompress.report.write import write_all
 
-__all__ = ["FileResult", "RunResult", "console_table", "headline", "write_all"]
+__all__ = ["FileResult", "RunResult", "console_table", "headline", "per_layer", "write_all"]

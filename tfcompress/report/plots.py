@@ -1,67 +1,22 @@
-"""The pictures of a run as SVG and PNG: error curves, and what the file costs before and after.
-
-Drawn with matplotlib's objects and not with pyplot, whose state the whole process shares.
-"""
+"""The pictures of a run as SVG and PNG: error curves, and what the file costs before and after."""
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import math
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tfcompress.report.layer_costs import layer_bars
+from tfcompress.report.pareto import Point, tradeoffs
+from tfcompress.report.picture import COLOURS, INK, Picture, canvas, drawn
 from tfcompress.report.result import RunResult
 from tfcompress.report.table import milliseconds
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Okabe and Ito's blue and vermilion: told apart by colour-blind eyes, on white and on black.
-COLOURS = {"baseline": "#3a8fd0", "compressed": "#d55e00"}
-# A grey with about the same contrast on white and on a dark page, for files of their own. In HTML
-# it gives way to the page's text colour.
-INK = "#7b7f85"
-# Inches. At a phone's width a point is then about a pixel, so that 12 points stay readable.
-WIDTH = 4.8
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A drawn picture.
-
-    Attributes:
-        name: the file's name without its ending.
-        alt: what it shows, in words.
-        svg: the whole SVG document.
-        png: the same as PNG, with a transparent background.
-    """
-
-    name: str
-    alt: str
-    svg: str
-    png: bytes
-
-    def inline(self) -> str:
-        """The `<svg>` element for an HTML page: its own ids, the page's text colour."""
-        svg = self.svg[self.svg.index("<svg") :]
-        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-        # Ids are the page's, not the picture's: two pictures' clip paths may be named alike.
-        svg = re.sub(r'\bid="', f'id="{self.name}-', svg)
-        svg = re.sub(r"url\(#", f"url(#{self.name}-", svg)
-        svg = re.sub(r'href="#', f'href="#{self.name}-', svg)
-        svg = svg.replace(INK, "currentColor")
-        # Width and height in points would fix the size; the viewBox alone lets the page decide.
-        opening = re.sub(r' (width|height)="[^"]*"', "", svg[: svg.index(">")])
-        return opening + ' aria-hidden="true"' + svg[svg.index(">") :]
 
 
 def pictures(result: RunResult) -> list[Picture]:
     """Every picture that the result has numbers for."""
-    drawn = [error_curves(result), comparison(result)]
-    return [picture for picture in drawn if picture is not None]
+    found = [error_curves(result), comparison(result), costs(result), layer_bars(result)]
+    return [picture for picture in found if picture is not None]
 
 
 def error_curves(result: RunResult) -> Picture | None:
@@ -76,7 +31,7 @@ def error_curves(result: RunResult) -> Picture | None:
         return None
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _canvas(1, height=3.6)
+    figure, axes = canvas(1, height=3.6)
     names = {"baseline": "baseline", "compressed": label(result.technique)}
     for stage, key, points in curves:
         axes[0].plot(
@@ -110,7 +65,7 @@ def error_curves(result: RunResult) -> Picture | None:
         f"{names[stage]}, {key.removesuffix('_error')}: {ending(points[-1][1])} at the end."
         for stage, key, points in curves
     )
-    return _drawn("errors", alt, figure)
+    return drawn("errors", alt, figure)
 
 
 def comparison(result: RunResult) -> Picture:
@@ -131,7 +86,7 @@ def comparison(result: RunResult) -> Picture:
     shares = (100 * before.accuracy, 100 * after.accuracy)
     groups.append(("accuracy, %", shares, (f"{shares[0]:.2f}", f"{shares[1]:.2f}")))
 
-    figure, axes = _canvas(len(groups), height=0.2 + 1.2 * len(groups))
+    figure, axes = canvas(len(groups), height=0.2 + 1.2 * len(groups))
     labels = ("baseline", label(result.technique))
     for place, (title, values, texts) in zip(axes, groups, strict=True):
         bars = place.barh([0, 1], values, height=0.72, color=list(COLOURS.values()))
@@ -147,7 +102,30 @@ def comparison(result: RunResult) -> Picture:
     alt = "Baseline and compressed file compared. " + " ".join(
         f"{title}: {texts[0]} and {texts[1]}." for title, _, texts in groups
     )
-    return _drawn("tradeoff", alt, figure)
+    return drawn("tradeoff", alt, figure)
+
+
+def costs(result: RunResult) -> Picture:
+    """Size and latency against accuracy: the two files as points."""
+    files = (
+        ("baseline", "baseline", result.baseline),
+        (label(result.technique), result.technique, result.compressed),
+    )
+    panels = [
+        (
+            title,
+            [
+                Point(short, name, cost, file.accuracy, at == 0)
+                for at, (short, name, file) in enumerate(files)
+                if (cost := value(file)) is not None
+            ],
+        )
+        for title, value in (
+            ("file size, KiB", lambda file: file.size_bytes / 1024),
+            ("latency median, ms", lambda file: file.latency_ms_p50),
+        )
+    ]
+    return tradeoffs([(title, points) for title, points in panels if len(points) == 2])
 
 
 def ending(percent: float) -> str:
@@ -168,48 +146,3 @@ def curve(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, floa
         if value is not None:
             points.append((float(row.get("epoch", number)), 100 * float(value)))
     return points
-
-
-def _canvas(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` axes, one below the other, in our ink on no background."""
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    # Inches between one group's bars and the next one's title.
-    layout = ConstrainedLayoutEngine(h_pad=0.08)
-    with matplotlib.rc_context({"font.size": 12}):
-        figure = Figure(figsize=(WIDTH, height), layout=layout, facecolor="none")
-        axes = [figure.add_subplot(count, 1, number + 1) for number in range(count)]
-    for place in axes:
-        place.set_facecolor("none")
-        place.tick_params(colors=INK, labelsize=12)
-        place.xaxis.label.set(color=INK, fontsize=12)
-        place.yaxis.label.set(color=INK, fontsize=12)
-        for side, spine in place.spines.items():
-            spine.set_color(INK)
-            spine.set_visible(side in ("left", "bottom"))
-    return figure, axes
-
-
-def _drawn(name: str, alt: str, figure: Figure) -> Picture:
-    """The figure as a picture, the same bytes for the same numbers."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    settings = {
-        "font.size": 12,
-        # Text stays text: it can be searched, and takes the page's font.
-        "svg.fonttype": "none",
-        # Ids and clip paths are drawn from this and not from chance.
-        "svg.hashsalt": f"tfcompress-{name}",
-    }
-    with matplotlib.rc_context(settings):
-        vector, pixels = io.BytesIO(), io.BytesIO()
-        FigureCanvasSVG(figure).print_svg(
-            vector, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
-        figure.set_dpi(200)
-        FigureCanvasAgg(figure).print_png(pixels, metadata={"Software": None})
-    return Picture(name, alt, vector.getvalue().decode(), pixels.getvalue())

@@ -10,6 +10,8 @@ from typing import Any
 from tfcompress.config import require
 
 HISTORIES = ("baseline", "compressed")
+# Of report.json; raised when a key that others rely on changes its meaning or goes.
+SCHEMA = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,9 @@ class RunResult:
             left alone and why.
         layer_errors: of a quantised file, layer to the rms of its output's difference from the
             float file's as a share of that output's rms, in the network's order.
+        layers_before: per layer of the baseline `name`, `kind`, `parameters`, `macs` and the
+            `bytes` of its constants in the file; see `layer_costs.per_layer`.
+        layers_after: the same of the compressed network.
         histories: `baseline` and `compressed` to rows of `epoch`, `loss`, `train_error` and
             `test_error` (0 to 1), `step_ms`, `seconds`; a row may lack any of them.
         benchmarks: every file on every backend, as the benchmark gives it.
@@ -144,6 +149,8 @@ class RunResult:
     latency_ratio_p90: float | None = None
     layers: Sequence[Mapping[str, str]] = ()
     layer_errors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    layers_before: Sequence[Mapping[str, Any]] = ()
+    layers_after: Sequence[Mapping[str, Any]] = ()
     histories: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
     benchmarks: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
@@ -198,6 +205,7 @@ class RunResult:
         """The result as strict JSON values: NaN and infinity become None."""
         return strict(
             {
+                "schema": SCHEMA,
                 "technique": self.technique,
                 "reference": self.reference,
                 "model": self.model,
@@ -215,6 +223,8 @@ class RunResult:
                 "accuracy_change_points": self.accuracy_change_points,
                 "layers": self.layers,
                 "layer_errors": self.layer_errors,
+                "layers_before": self.layers_before,
+                "layers_after": self.layers_after,
                 "histories": self.histories,
                 "benchmarks": self.benchmarks,
                 "notes": self.notes,

@@ -158,7 +158,7 @@ def milliseconds(value: float | None) -> str:
     for limit, digits in ((100, 0), (10, 1), (1, 2), (0.01, 3)):
         if value >= limit:
             return f"{value:,.{digits}f}"
-    return f"{value:.4f}"
+    return f"{value:.4f}" if value >= 0.0001 or value == 0 else "<0.0001"
 
 
 def factor(value: float | None) -> str:

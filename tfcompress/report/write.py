@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import io
 import json
 import os
 import pathlib
-import re
 from typing import Any
 
 from tfcompress import files
 from tfcompress.report import plots
 from tfcompress.report.card import Card, card
 from tfcompress.report.headline import headline
+from tfcompress.report.layer_costs import layer_rows
+from tfcompress.report.op_times import op_rows
+from tfcompress.report.picture import Picture
+from tfcompress.report.render import rendered
 from tfcompress.report.result import HISTORIES, RunResult, strict
 from tfcompress.report.table import rows
 
@@ -28,6 +32,13 @@ COLUMNS = (
     "step_ms",
     "seconds",
 )
+# Of the pictures, on the page.
+TITLES = {
+    "errors": "Error by epoch",
+    "tradeoff": "What the file costs",
+    "pareto": "Cost against accuracy",
+    "layers": "Where the bytes and the work are",
+}
 
 
 def write_all(result: RunResult, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
@@ -89,12 +100,12 @@ def history_csv(result: RunResult) -> str:
     return text.getvalue()
 
 
-def html(result: RunResult, drawn: list[plots.Picture]) -> str:
+def html(result: RunResult, drawn: list[Picture]) -> str:
     """The report as one self-contained page."""
     return _rendered("report.html.j2", result, drawn, autoescape=True)
 
 
-def markdown(result: RunResult, drawn: list[plots.Picture]) -> str:
+def markdown(result: RunResult, drawn: list[Picture]) -> str:
     """The report as Markdown, with the pictures beside it."""
     return _rendered("report.md.j2", result, drawn, autoescape=False)
 
@@ -102,32 +113,52 @@ def markdown(result: RunResult, drawn: list[plots.Picture]) -> str:
 def _rendered(
     template: str,
     result: RunResult,
-    drawn: list[plots.Picture],
+    drawn: list[Picture],
     *,
     autoescape: bool,
     card: Card | None = None,
 ) -> str:
     """A template of this package with the result in it."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent / "templates"),
+    return rendered(
+        template,
         autoescape=autoescape,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = markdown_cell
-    return environment.get_template(template).render(
         result=result,
         headline=headline(result),
         rows=rows(result),
         pictures=drawn,
+        titles=TITLES,
+        errors=_errors(result),
+        layer_rows=layer_rows(result),
+        op_rows=op_rows(result),
+        actions=_actions(result),
         facts=facts(result),
         limits=limits(result),
         card=card,
     )
+
+
+def _errors(result: RunResult) -> list[tuple[str, str, str, str]]:
+    """Stage, epoch, train and test error of every epoch that has one."""
+
+    def text(percent: float | None) -> str:
+        return "-" if percent is None else f"{percent:.2f}"
+
+    lines = []
+    for stage in HISTORIES:
+        found: dict[float, dict[str, float]] = {}
+        for key in ("train_error", "test_error"):
+            for epoch, percent in plots.curve(result.histories.get(stage, ()), key):
+                found.setdefault(epoch, {})[key] = percent
+        for epoch, errors in sorted(found.items()):
+            train, test = (text(errors.get(key)) for key in ("train_error", "test_error"))
+            lines.append((stage, f"{epoch:g}", train, test))
+    return lines
+
+
+def _actions(result: RunResult) -> str:
+    """How many layers each action was taken on."""
+    counts = collections.Counter(layer.get("action", "") for layer in result.layers)
+    return ", ".join(f"{count} {action}" for action, count in counts.most_common())
 
 
 def facts(result: RunResult) -> list[tuple[str, str]]:
@@ -170,17 +201,6 @@ def limits(result: RunResult) -> list[str]:
     else:
         lines.append("Latency was not compared.")
     return [*lines, *result.notes]
-
-
-def markdown_cell(text: Any) -> str:
-    r"""Text that stays text in a Markdown table: no markup, no HTML, no new column or line.
-
-    >>> markdown_cell("a|b <script> _c_")
-    'a\\|b &lt;script> \\_c\\_'
-    """
-    flat = " ".join(str(text).split()).replace("&", "&amp;")
-    flat = flat.replace("<", "&lt;")
-    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", flat)
 
 
 def _listed(values: Any) -> str:

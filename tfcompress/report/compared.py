@@ -1,0 +1,233 @@
+"""Many runs in one table: what training, inference, size and accuracy became of them.
+
+The columns are those of table 2 of Rassadin and Savchenko 2017, "Deep neural networks
+performance optimization in image recognition", and beside each the ratio to the run's own baseline.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+
+from tfcompress.report.pareto import Point, front, tradeoffs
+from tfcompress.report.picture import Picture
+from tfcompress.report.render import markdown_cell, rendered
+from tfcompress.report.result import FileResult, RunResult, quotient
+from tfcompress.report.table import MISSING, factor, kibibytes, milliseconds
+
+NOTE = (
+    "Ratios: compressed divided by the run's own baseline, below 1 is less; a latency's is "
+    "measured with both files in turns. Training steps and latencies of different runs were taken "
+    "at different times, and compare only as far as the machine was the same. -: not measured."
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """A file of a run. None is what wasn't measured.
+
+    Attributes:
+        number: of the line, by which pictures name it.
+        run: the run's folder.
+        technique: that made it; `baseline` for an uncompressed one.
+        model: the builder's name or the user's file.
+        dataset: the data set's name.
+        seed: of the run.
+        train_step_ms: median time of a training step.
+        latency_ms: median time of an inference.
+        size_bytes: of the file.
+        accuracy: 0 to 1.
+        train_step_ratio: to the run's own baseline.
+        latency_ratio: the same, measured interleaved.
+        size_ratio: the same.
+        accuracy_change_points: the difference to the baseline.
+        baseline: whether it is one.
+    """
+
+    number: int = 0
+    run: str
+    technique: str
+    model: str
+    dataset: str
+    seed: int
+    train_step_ms: float | None
+    latency_ms: float | None
+    size_bytes: int
+    accuracy: float
+    train_step_ratio: float | None = None
+    latency_ratio: float | None = None
+    size_ratio: float | None = None
+    accuracy_change_points: float | None = None
+    baseline: bool = False
+
+
+# What lines can be sorted by, and whether more is better.
+SORTS: dict[str, tuple[Callable[[Line], float | str | None], bool]] = {
+    "accuracy": (lambda line: line.accuracy, True),
+    "latency": (lambda line: line.latency_ms, False),
+    "latency_ratio": (lambda line: line.latency_ratio, False),
+    "size": (lambda line: line.size_bytes, False),
+    "technique": (lambda line: line.technique, False),
+    "train_step": (lambda line: line.train_step_ms, False),
+}
+# Header, text and number of a cell: for people, and for CSV.
+_COLUMNS: tuple[tuple[str, str, Callable[[Line], str], Callable[[Line], object]], ...] = (
+    ("no.", "number", lambda line: str(line.number), lambda line: line.number),
+    ("technique", "technique", lambda line: line.technique, lambda line: line.technique),
+    ("model", "model", lambda line: line.model, lambda line: line.model),
+    ("data set", "dataset", lambda line: line.dataset, lambda line: line.dataset),
+    ("seed", "seed", lambda line: str(line.seed), lambda line: line.seed),
+    ("train step, ms", "train_step_ms", lambda line: milliseconds(line.train_step_ms),
+     lambda line: line.train_step_ms),
+    ("inference, ms", "latency_ms_p50", lambda line: milliseconds(line.latency_ms),
+     lambda line: line.latency_ms),
+    ("size, KiB", "size_bytes", lambda line: kibibytes(line.size_bytes),
+     lambda line: line.size_bytes),
+    ("accuracy, %", "accuracy", lambda line: f"{100 * line.accuracy:.2f}",
+     lambda line: line.accuracy),
+    ("step ratio", "train_step_ratio", lambda line: factor(line.train_step_ratio),
+     lambda line: line.train_step_ratio),
+    ("inference ratio", "latency_ratio", lambda line: factor(line.latency_ratio),
+     lambda line: line.latency_ratio),
+    ("size ratio", "size_ratio", lambda line: factor(line.size_ratio),
+     lambda line: line.size_ratio),
+    ("accuracy, points", "accuracy_change_points", lambda line: _points(line),
+     lambda line: line.accuracy_change_points),
+)  # fmt: skip
+_TEXT = 4  # The columns before the first number.
+_SAME = (2, 3, 4)  # Model, data set and seed.
+
+
+def lines(runs: Sequence[tuple[str, RunResult]], sort: str | None = None) -> list[Line]:
+    """Each run's file, and each baseline once.
+
+    Runs with the same model, data set and seed have the same baseline if its file is as large and
+    as accurate; its times are then those of the first run that has any.
+
+    Args:
+        runs: folder and result.
+        sort: one of `SORTS`; lines without that number come last. By default as given, each
+            baseline before the first run that has it.
+    """
+    found: list[Line] = []
+    baselines: dict[tuple[object, ...], int] = {}
+    for folder, result in runs:
+        own, after = result.baseline, result.compressed
+        line = dataclasses.replace(_line(folder, result, own), technique="baseline", baseline=True)
+        key = (result.model, result.dataset, result.seed, own.size_bytes, own.accuracy)
+        if key not in baselines:
+            baselines[key] = len(found)
+            found.append(line)
+        elif found[baselines[key]].latency_ms is None:
+            found[baselines[key]] = line
+        found.append(
+            dataclasses.replace(
+                _line(folder, result, after),
+                train_step_ratio=quotient(after.train_step_ms, own.train_step_ms),
+                latency_ratio=result.latency_ratio,
+                size_ratio=result.ratio["size"],
+                accuracy_change_points=result.accuracy_change_points,
+            )
+        )
+    if sort is not None:
+        value, more_is_better = SORTS[sort]
+        known = [line for line in found if value(line) is not None]
+        known.sort(key=value, reverse=more_is_better)  # type: ignore[arg-type]
+        found = known + [line for line in found if value(line) is None]
+    return [dataclasses.replace(line, number=at) for at, line in enumerate(found, start=1)]
+
+
+def _line(folder: str, result: RunResult, file: FileResult) -> Line:
+    return Line(
+        run=folder,
+        technique=result.technique,
+        model=result.model,
+        dataset=result.dataset,
+        seed=result.seed,
+        train_step_ms=file.train_step_ms,
+        latency_ms=file.latency_ms_p50,
+        size_bytes=file.size_bytes,
+        accuracy=file.accuracy,
+    )
+
+
+def markdown(found: Sequence[Line]) -> str:
+    """The lines as a Markdown table."""
+    headers = [header for header, *_ in _COLUMNS]
+    rules = ["---" if 0 < at < _TEXT else "---:" for at in range(len(headers))]
+    rows = [headers, rules, *([markdown_cell(c) for c in _cells(line)] for line in found)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{NOTE}\n"
+
+
+def comma_separated(found: Sequence[Line]) -> str:
+    """The lines as CSV: numbers as measured, empty where they weren't, and the run's folder."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*(key for _, key, *_ in _COLUMNS), "run"])
+    for line in found:
+        values = [value(line) for *_, value in _COLUMNS]
+        writer.writerow(["" if value is None else value for value in [*values, line.run]])
+    return text.getvalue()
+
+
+def html(found: Sequence[Line]) -> str:
+    """The lines as a self-contained page, with cost against accuracy drawn."""
+    # What is the same in all lines is said once: a screen is narrow.
+    same = [at for at in _SAME if len({_cells(line)[at] for line in found}) == 1]
+    kept = [at for at in range(len(_COLUMNS)) if at not in same]
+    return rendered(
+        "compare.html.j2",
+        autoescape=True,
+        headers=[_COLUMNS[at][0] for at in kept],
+        rows=[[_cells(line)[at] for at in kept] for line in found],
+        text_columns=sum(at < _TEXT for at in kept),
+        common=", ".join(f"{_COLUMNS[at][0]} {_cells(found[0])[at]}" for at in same),
+        headline=headline(found),
+        picture=picture(found),
+        runs=[(line.number, line.technique, line.run) for line in found if not line.baseline],
+        note=NOTE,
+    )
+
+
+def picture(found: Sequence[Line]) -> Picture:
+    """Size and latency against accuracy; the latter if two files or more were timed."""
+    panels = [
+        (title, _points_of(found, value))
+        for title, value in (("file size, KiB", _kibibytes), ("latency median, ms", _latency))
+    ]
+    return tradeoffs([(title, points) for title, points in panels if len(points) > 1])
+
+
+def headline(found: Sequence[Line]) -> str:
+    """What the front of size and accuracy holds, in a sentence."""
+    best = front(_points_of(found, _kibibytes))
+    names = ", ".join(f"{point.name} ({100 * point.accuracy:.2f}%)" for point in best)
+    return f"Of {len(found)} files, none is both smaller and more accurate than: {names}."
+
+
+def _points_of(found: Sequence[Line], cost: Callable[[Line], float | None]) -> list[Point]:
+    return [
+        Point(str(line.number), f"{line.number} {line.technique}", value, line.accuracy,
+              line.baseline)
+        for line in found
+        if (value := cost(line)) is not None
+    ]  # fmt: skip
+
+
+def _kibibytes(line: Line) -> float:
+    return line.size_bytes / 1024
+
+
+def _latency(line: Line) -> float | None:
+    return line.latency_ms
+
+
+def _cells(line: Line) -> list[str]:
+    return [text(line) for _, _, text, _ in _COLUMNS]
+
+
+def _points(line: Line) -> str:
+    change = line.accuracy_change_points
+    return MISSING if change is None else f"{change:+.2f}"

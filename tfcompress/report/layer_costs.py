@@ -1,0 +1,195 @@
+"""What each layer costs before and after: bytes in the file, multiply-accumulates in the model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from tfcompress.report.picture import COLOURS, INK, Picture, canvas, drawn
+from tfcompress.report.result import RunResult
+
+# Bars that a picture has room for; the others are one bar.
+_MOST = 10
+# Of the longest bar: a shorter one can't be seen.
+_LEAST = 0.005
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerRow:
+    """A layer in both networks. None is what it isn't in, or what isn't known.
+
+    Attributes:
+        name: the layer's.
+        kind: its class; both with an arrow between them if they differ.
+        bytes_before: of its constants in the baseline file.
+        bytes_after: of its constants in the compressed file.
+        macs_before: multiply-accumulates in the baseline.
+        macs_after: in the compressed network.
+    """
+
+    name: str
+    kind: str
+    bytes_before: int | None
+    bytes_after: int | None
+    macs_before: int | None
+    macs_after: int | None
+
+
+class Counted(Protocol):
+    """What was counted of one call of a layer."""
+
+    @property
+    def name(self) -> str:
+        """The layer's."""
+
+    @property
+    def kind(self) -> str:
+        """Its class."""
+
+    @property
+    def parameters(self) -> int:
+        """Those that no earlier call had."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of this call."""
+
+
+def per_layer(counted: Iterable[Counted], layer_bytes: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Joins what was counted in a model with what its file holds.
+
+    A layer of ours is several in the file; their names begin with its name.
+
+    Args:
+        counted: one entry for each call of a layer.
+        layer_bytes: bytes of constants by the layer, or by the tensor if it belongs to none.
+
+    Returns:
+        One entry for each layer, in the model's order, with `bytes` too; then what only the file
+        has, without `kind`, `parameters` and `macs`.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for call in counted:
+        row = rows.setdefault(
+            call.name,
+            {"name": call.name, "kind": call.kind, "parameters": 0, "macs": 0, "bytes": 0},
+        )
+        row["parameters"] += call.parameters
+        row["macs"] += call.macs
+    for name, size in layer_bytes.items():
+        owners = [known for known in rows if name == known or name.startswith(f"{known}_")]
+        owner = max(owners, key=len, default=None)
+        if owner is None:
+            owner = name
+            rows[name] = {"name": name, "bytes": 0}
+        rows[owner]["bytes"] += size
+    return list(rows.values())
+
+
+def layer_rows(result: RunResult) -> list[LayerRow]:
+    """The layers of both networks that hold bytes or multiply, in the baseline's order.
+
+    Layers that only the compressed network has stand behind the one that they follow there.
+    """
+    before = {row["name"]: row for row in result.layers_before}
+    after = {row["name"]: row for row in result.layers_after}
+    names = list(before)
+    place = 0
+    for name in after:
+        if name in before:
+            place = names.index(name) + 1
+        else:
+            names.insert(place, name)
+            place += 1
+    rows = []
+    for name in names:
+        old, new = before.get(name, {}), after.get(name, {})
+        kinds = dict.fromkeys(kind for kind in (old.get("kind"), new.get("kind")) if kind)
+        row = LayerRow(
+            name,
+            " → ".join(kinds),
+            old.get("bytes"),
+            new.get("bytes"),
+            old.get("macs"),
+            new.get("macs"),
+        )
+        if any((row.bytes_before, row.bytes_after, row.macs_before, row.macs_after)):
+            rows.append(row)
+    return rows
+
+
+def layer_bars(result: RunResult) -> Picture | None:
+    """Bars of each layer's KiB and MACs, before above after; None if nothing is known."""
+    rows = layer_rows(result)
+    known = [
+        (title, [((getattr(r, f"{key}_before") or 0) / unit,
+                  (getattr(r, f"{key}_after") or 0) / unit) for r in rows])
+        for title, key, unit in (("KiB in the file", "bytes", 1024), ("MACs, million", "macs", 1e6))
+    ]  # fmt: skip
+    known = [(title, values) for title, values in known if any(map(any, values))]
+    if not known:
+        return None
+    panels = [(title, _largest([row.name for row in rows], values)) for title, values in known]
+    count = sum(len(bars) for _, bars in panels)
+    figure, axes = canvas(len(panels), height=0.6 * len(panels) + 0.42 * count)
+    told = []
+    for place, (title, bars) in zip(axes, panels, strict=True):
+        for side, (stage, colour) in enumerate(COLOURS.items()):
+            drawn_bars = place.barh(
+                [at + (side - 0.5) * 0.38 for at in range(len(bars))],
+                [pair[side] for _, pair in bars],
+                height=0.36,
+                color=colour,
+                label=stage,
+            )
+            texts = [_short(pair[side]) for _, pair in bars]
+            place.bar_label(drawn_bars, texts, padding=3, color=INK, fontsize=9)
+        place.set_yticks(range(len(bars)), [_cut(name) for name, _ in bars], parse_math=False)
+        place.set_ylim(len(bars) - 0.4, -0.6)
+        place.set_xlim(0, 1.2 * max(max(pair) for _, pair in bars))
+        place.tick_params(left=False, bottom=False, labelbottom=False, labelsize=10)
+        place.set_title(title, loc="left", fontsize=12, color=INK, pad=5)
+        place.spines["bottom"].set_visible(False)
+        told.append(
+            f"{title}: "
+            + ", ".join(f"{name} {_short(a)} and {_short(b)}" for name, (a, b) in bars)
+            + "."
+        )
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=2, frameon=False, labelcolor=INK,
+        fontsize=12,
+    )  # fmt: skip
+    alt = "Each layer in the baseline and in the compressed file. " + " ".join(told)
+    return drawn("layers", alt, figure)
+
+
+def _largest(
+    names: list[str], values: list[tuple[float, float]]
+) -> list[tuple[str, tuple[float, float]]]:
+    """The layers with the longest bars, in the network's order, and the others as one."""
+    longest = max(map(max, values))
+    order = sorted(
+        (at for at in range(len(names)) if any(values[at])), key=lambda at: -max(values[at])
+    )
+    count = min(_MOST, sum(max(values[at]) >= _LEAST * longest for at in order))
+    chosen, others = sorted(order[:count]), order[count:]
+    bars = [(names[at], values[at]) for at in chosen]
+    if others:
+        sums = (sum(values[at][0] for at in others), sum(values[at][1] for at in others))
+        bars.append((f"{len(others)} others", sums))
+    return bars
+
+
+def _cut(name: str, most: int = 18) -> str:
+    """A name that leaves room for bars: its ends."""
+    half = most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half + 1 :]}"
+
+
+def _short(value: float) -> str:
+    """A number with about three digits and never in exponents."""
+    if value == 0 or value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2g}" if value >= 0.01 else "<0.01"

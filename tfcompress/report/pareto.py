@@ -1,0 +1,169 @@
+"""What accuracy costs: files as points of cost and accuracy, and the front that none beats."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from tfcompress.report.picture import COLOURS, INK, Picture, canvas, drawn
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Costs that lie further apart stand on a logarithmic axis.
+_FAR = 8.0
+# Where a label may begin, in points from its own: beside and above first, then further away.
+_PLACES = [
+    *((7, 3), (-7, 3), (0, 7), (7, -14), (-7, -14), (0, -18), (7, -5), (-7, -5)),
+    *((16, 12), (-16, 12), (0, 20), (16, -22), (-16, -22), (0, -30)),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A file.
+
+    Attributes:
+        label: what stands beside it in the picture; short.
+        name: what it is called in words.
+        cost: what it costs, in the axis's unit.
+        accuracy: 0 to 1.
+        baseline: whether it is an uncompressed one.
+    """
+
+    label: str
+    name: str
+    cost: float
+    accuracy: float
+    baseline: bool
+
+
+def front(points: Iterable[Point]) -> list[Point]:
+    """The points that no other one beats: none costs less and is as accurate, or the reverse.
+
+    Returns:
+        From the cheapest to the dearest; of points that are alike, the first one.
+    """
+    best: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.cost, -point.accuracy)):
+        if not best or point.accuracy > best[-1].accuracy:
+            best.append(point)
+    return best
+
+
+def tradeoffs(panels: Sequence[tuple[str, Sequence[Point]]], name: str = "pareto") -> Picture:
+    """Each cost against accuracy, one panel below the other, with the front as steps.
+
+    Args:
+        panels: the cost with its unit, and the files of which it is known.
+        name: of the picture.
+    """
+    figure, axes = canvas(len(panels), height=3.0 * len(panels))
+    told = []
+    for place, (title, points) in zip(axes, panels, strict=True):
+        best = front(points)
+        for kind, marker in (("baseline", "s"), ("compressed", "o")):
+            some = [point for point in points if point.baseline == (kind == "baseline")]
+            if not some:
+                continue  # Markers without a place would leave none to the axes.
+            place.plot(
+                [point.cost for point in some],
+                [100 * point.accuracy for point in some],
+                marker,
+                color=COLOURS[kind],
+                markersize=7,
+                clip_on=False,
+                zorder=3,
+            )
+        place.step(
+            [point.cost for point in best],
+            [100 * point.accuracy for point in best],
+            where="post",
+            color=INK,
+            linestyle=(0, (3, 2)),
+            linewidth=1.5,
+        )
+        _scale(place, points)
+        _labels(place, points)
+        place.set_xlabel(title)
+        place.set_ylabel("accuracy, %")
+        place.grid(True, color=INK, alpha=0.25, linewidth=0.8)
+        told.append(
+            f"{title}: on the front, from the cheapest, "
+            + ", ".join(f"{p.name} ({p.cost:.4g}, {100 * p.accuracy:.2f} %)" for p in best)
+            + "."
+        )
+    return drawn(name, "Cost against accuracy. " + " ".join(told), figure)
+
+
+def _scale(place: Axes, points: Sequence[Point]) -> None:
+    """Axes with room around the points for their labels."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    costs = [point.cost for point in points]
+    low, high = min(costs), max(costs)
+    if low > 0 and high / low > _FAR:
+        place.set_xscale("log")
+        room = (high / low) ** 0.12
+        place.set_xlim(low / room, high * room)
+        ends = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0)
+        place.xaxis.set_major_locator(LogLocator(subs=ends, numticks=12))
+        place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        place.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        place.set_xlim(0, 1.15 * high or 1.0)
+        place.xaxis.set_major_locator(MaxNLocator(5))
+        place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    shares = [100 * point.accuracy for point in points]
+    room = max(0.25 * (max(shares) - min(shares)), 0.5)
+    place.set_ylim(min(shares) - room, max(shares) + room)
+    place.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _labels(place: Axes, points: Sequence[Point], size: tuple[float, float] = (280, 160)) -> None:
+    """Each point's label where it covers neither a point nor another label, if there is room.
+
+    Args:
+        place: whose limits are set.
+        points: what it shows.
+        size: of the axes in points, about.
+    """
+    centres = []
+    for point in points:
+        share = place.transLimits.transform(
+            place.transScale.transform((point.cost, 100 * point.accuracy))
+        )
+        centres.append((share[0] * size[0], share[1] * size[1]))
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in centres]
+    for point, (x, y) in zip(points, centres, strict=True):
+        wide, high = 7.0 * len(point.label), 11.0
+        best: tuple[float, float, float, tuple[float, float, float, float]] | None = None
+        for across, up in _PLACES:
+            left = x + across if across > 0 else x + across - wide if across < 0 else x - wide / 2
+            box = (left, y + up, left + wide, y + up + high)
+            outside = max(0.0, -left) + max(0.0, left + wide - size[0] - 15)
+            cost = outside + sum(_overlap(box, other) for other in taken)
+            if best is None or cost < best[0]:
+                best = (cost, left - x, up, box)
+        assert best is not None  # There are places.
+        taken.append(best[3])
+        text = place.annotate(
+            point.label,
+            (point.cost, 100 * point.accuracy),
+            xytext=best[1:3],
+            textcoords="offset points",
+            color=INK,
+            fontsize=12,
+        )
+        text.set_parse_math(False)
+        text.set_in_layout(False)  # It is placed within the axes.
+
+
+def _overlap(
+    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
+) -> float:
+    """The area that two boxes share."""
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    up = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, across) * max(0.0, up)
