@@ -94,6 +94,11 @@ def plan(config: RunConfig) -> Plan:
             backends.parse(name)
     if config.storage is not None and config.storage not in STORAGES:
         raise unknown_name("storage", config.storage, STORAGES)
+    if config.storage is not None and STORAGES[config.storage].custom_ops:
+        raise InputError(
+            f"storage {config.storage} isn't for this command, which measures files in LiteRT: "
+            "train with another storage and write compressed.keras by tfcompress.export.export"
+        )
     texts = dict(config.options)
     own, taken = techniques.distribute(chain, texts)
     takers = {

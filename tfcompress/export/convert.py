@@ -37,6 +37,22 @@ def float_file(model: keras.Model, path: Path, **converter: Any) -> None:
     Raises:
         InputError: an input has no static size, or the backend can't export.
     """
+    saved(model, str(path), "litert", **converter)
+    one_zero(path)
+
+
+def saved(model: keras.Model, path: str, form: str, **options: Any) -> None:
+    """Exports the model with a static batch of 1.
+
+    Args:
+        model: functional or Sequential.
+        path: of the file or folder.
+        form: one of Keras's formats, such as `tf_saved_model`.
+        options: of that format.
+
+    Raises:
+        InputError: an input has no static size, or the backend can't export.
+    """
     if keras.backend.backend() != "tensorflow":
         raise InputError(
             "export needs the TensorFlow backend: save the model, set KERAS_BACKEND=tensorflow "
@@ -55,10 +71,7 @@ def float_file(model: keras.Model, path: Path, **converter: Any) -> None:
     with quiet():
         # Same layers, new model: exporting tracks resources on the object it is given.
         fresh = keras.Model(model.inputs, model.outputs, name=model.name)
-        fresh.export(
-            str(path), format="litert", input_signature=signature, verbose=False, **converter
-        )
-    one_zero(path)
+        fresh.export(path, format=form, input_signature=signature, verbose=False, **options)
 
 
 def quantized_file(float_path: Path, path: Path, bits: Mapping[str, int]) -> None:

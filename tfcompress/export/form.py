@@ -17,6 +17,7 @@ from tfcompress.export import (
     convert,
     damage,
     fake_quantize,
+    lce,
     low_bits,
     mixed,
     sparse,
@@ -54,6 +55,8 @@ def write(
         return Made(made, made, model)
     lowered = lower(model, activations=kind.activations)
     made = folder / "float.tflite"
+    if kind.name == "lce":
+        return Made(made, made, lowered, lce.write(lowered, made))
     convert.float_file(lowered, made)
     hashed = _expand_at_load(model, kind, made)
     if kind.name == "sparse":

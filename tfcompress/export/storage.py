@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tfcompress.config import InputError, unknown_name
+from tfcompress.runtime.rules import LCE_OPS
 
 _NONE = float("inf")
 
@@ -26,6 +27,7 @@ class Storage:
             through, as a share of the largest output.
         min_agreement: the share of images whose label must be Keras's.
         max_relative_rms: what `Parity.relative_rms` may be.
+        custom_ops: ops of another runtime than LiteRT, which the file then needs.
         weight_bits: of `static`: 8, or 4 for the ops of `convert.FOUR_BITS`; of `binary` and `all`:
             8, or the fewest of `low_bits.choose`.
     """
@@ -38,6 +40,7 @@ class Storage:
     min_agreement: float
     max_relative_rms: float = _NONE
     weight_bits: int = 8
+    custom_ops: tuple[str, ...] = ()
 
     @property
     def rounds(self) -> bool:
@@ -145,6 +148,20 @@ STORAGES = {
             quantize="bits",
             max_abs=1e-5,
             min_agreement=1.0,
+        ),
+        Storage(
+            name="lce",
+            summary=(
+                "1 bit a weight of binary convolutions with binary inputs, for ARM phones that run "
+                "larq-compute-engine instead of LiteRT. From Python only (tfcompress.export), and "
+                "with larq-compute-engine 0.16 in an environment of its own"
+            ),
+            activations="signed",
+            quantize="bits",
+            max_abs=0.1,
+            min_agreement=0.98,
+            max_relative_rms=0.01,
+            custom_ops=LCE_OPS,
         ),
         Storage(
             name="sparse",

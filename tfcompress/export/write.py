@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfcompress.config import InputError, require
-from tfcompress.export import damage, ends, fake_quantize, form
+from tfcompress.export import damage, ends, fake_quantize, form, lce
 from tfcompress.export.gate import Parity, audit, check_images, check_parity, trial
 from tfcompress.export.metadata import write as write_metadata
 from tfcompress.export.mixed import Validation
@@ -132,13 +132,19 @@ def export(
         ends_as = _finish(made.path, kind, metadata, io)
         content = read(made.path)
         audit(content, kind, ends_as)
-        cost = trial(made.path)
+        outputs = None
+        if kind.custom_ops:
+            outputs, cost = lce.run(made.path, images)
+        else:
+            cost = trial(made.path)
         errors: dict[str, float] = {}
         parity = None
         if images is not None:
             if kind.rounds:
                 errors = damage.errors(made.lowered, made.float_path, made.path, images)
-            parity = check_parity(model, made.path, images, kind, errors, made.lowered)
+            # Layers are looked into in LiteRT.
+            lowered = None if kind.custom_ops else made.lowered
+            parity = check_parity(model, made.path, images, kind, errors, lowered, outputs)
         os.replace(made.path, target)
     return Exported(
         path=str(target),
@@ -152,7 +158,7 @@ def export(
         errors=errors,
         kept=made.kept,
         layer_bytes=layer_bytes(made.lowered, content),
-        min_runtime=str(oldest(content)),
+        min_runtime=lce.RUNTIME if kind.custom_ops else str(oldest(content)),
         load_ms=cost.load_ms,
         peak_memory_bytes=cost.peak_memory_bytes,
     )

@@ -9,6 +9,8 @@ from tfcompress.runtime.content import FileContent, Op, Tensor
 from tfcompress.runtime.metadata import Metadata
 from tfcompress.runtime.versions import needed_version
 
+# Of larq-compute-engine 0.16.
+LCE_OPS = tuple(f"CUSTOM:Lce{name}" for name in ("Bconv2d", "BMaxPool2d", "Dequantize", "Quantize"))
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 # What the GPU delegate takes, by TFLite's gpu_compatibility.cc (LiteRT 2.2).
 _GPU_OPS = """
@@ -79,7 +81,8 @@ def _wrong(op: Op) -> Iterator[str]:
     weights = _second(op)
     dtype = weights.dtype if weights else ""
     if op.name.startswith("CUSTOM:"):
-        yield f"{op.name} isn't a built-in op"
+        own = ": it needs larq-compute-engine's runtime" if op.name in LCE_OPS else ""
+        yield f"{op.name} isn't a built-in op{own}"
     if op.name in CONVOLUTIONS and dtype == "int2":
         # NaN or a segmentation fault in LiteRT 2.3.
         yield f"{op.name} with 2-bit weights crashes the interpreter"
