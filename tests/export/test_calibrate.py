@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tests.export.handmade import Dense, Reshape, save
 from tests.export.quantised import (
     DEPTHWISE_WEIGHTS,
     FOUR_BIT_WEIGHTS,
@@ -12,9 +13,11 @@ from tests.export.quantised import (
     mixed_net,
     pictures,
 )
+from tests.techniques.conftest import randomise
 from tfcompress import data, models
 from tfcompress.config import InputError
-from tfcompress.export import STORAGES, ExportError, calibrate, convert, export, write
+from tfcompress.export import STORAGES, ExportError, calibrate, convert, export
+from tfcompress.layers import HashedConv2D, HashedDense
 from tfcompress.runtime import LiteModel, read
 from tfcompress.training import logits
 
@@ -117,6 +120,41 @@ def test_ranges_are_the_least_and_the_largest_of_all_images(net, tmp_path):
         assert ends["min"].item() <= 0 <= ends["max"].item()
 
 
+def test_ranges_of_parts_of_an_image_that_stand_beside_the_batch(tmp_path):
+    """As blocks of hashed weights have them: a range of the first part would clip the others."""
+    kernel = np.diag([1, -2, 30]).astype(np.float32)
+    blocks = Reshape((3, 2)), Dense(np.diag([1, -1]).astype(np.float32)), Reshape((1, 6))
+    path = save(tmp_path / "m.tflite", (1, 3), Dense(np.repeat(kernel, 2, 0)), *blocks)
+    x = np.abs(pictures(9)[:, 0, 0])
+    most = x.max(0)
+    found = calibrate.ranges(path, x)
+    for name, least, largest in (("y1", -2 * most[1], 30 * most[2]),
+                                 ("y2", -30 * most[2], 30 * most[2])):  # fmt: skip
+        ends = found[name]["min"].item(), found[name]["max"].item()
+        np.testing.assert_allclose(ends, [least, largest], rtol=1e-6)
+
+
+def test_hashed_blocks_as_integers(tmp_path):
+    """Each block's outputs, of another size than the first one's."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((6, 6, 8), name="image")
+    x = HashedConv2D(16, 3, compression_ratio=1 / 4, activation="relu", name="conv")(image)
+    x = HashedDense(32, compression_ratio=1 / 4, name="hidden")(layers.Flatten()(x))
+    model = randomise(keras.Model(image, layers.Dense(5, name="scores")(layers.ReLU()(x))))
+    # The blocks see the inputs in other orders, of which the last ones are the largest.
+    x = np.random.default_rng(0).normal(size=(260, 6, 6, 8)).astype(np.float32)
+    x *= np.geomspace(0.05, 5, 8, dtype=np.float32)
+    written = export(
+        model,
+        tmp_path / "m.tflite",
+        storage="int8",
+        representative=x[:60],
+        calibration=x[60:],
+    )
+    assert {op.split()[0] for op in written.float_ops} <= {"NEG"}
+    assert written.parity.relative_rms < 0.05
+
+
 def test_zeros_stay_zero_and_shared_values_few(tmp_path):
     """What pruning and clustering leave is still there: the grid has 0, and is the filter's."""
     model = mixed_net()
@@ -200,7 +238,7 @@ def test_a_failing_gate_names_the_layer(net, tmp_path, monkeypatch):
         (name,) = [name for name in found if "pointwise" in name]
         return found | {name: {end: value / 100 for end, value in found[name].items()}}
 
-    monkeypatch.setattr(write.calibrate, "ranges", wrong)
+    monkeypatch.setattr(calibrate, "ranges", wrong)
     with pytest.raises(ExportError, match=r"output of layer 'pointwise' differs most, by 0\.9"):
         export(net, tmp_path / "m.tflite", storage="int8", representative=pictures(60))
     assert list(tmp_path.iterdir()) == []

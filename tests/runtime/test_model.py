@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.export.handmade import Dense, Reshape, save
 from tfcompress.config import InputError
 from tfcompress.runtime.model import LiteModel, dequantized, quantized
 
@@ -41,6 +42,18 @@ def test_int8_file_refuses_nan(tiny):
     x[0, 0, 0, 0] = np.nan
     with pytest.raises(InputError, match="NaN"):
         LiteModel(tiny.int8_path).predict(x)
+
+
+def test_values_inside_a_file(tmp_path):
+    """Parts of an image that stand beside the batch are all kept."""
+    kernel = np.arange(12, dtype=np.float32).reshape(6, 2)
+    layers = Dense(kernel), Reshape((3, 2)), Dense(np.eye(2, dtype=np.float32)), Reshape((1, 6))
+    path = save(tmp_path / "m.tflite", (1, 2), *layers)
+    x = np.array([[1, 0], [2, -1]], np.float32)
+    right = x @ kernel.T
+    found = LiteModel(path, keep_all=True).tensors(x, ["y0", "y1", "y2", "y3"])
+    for values, shape in zip(found, [(2, 6), (2, 3, 2), (2, 3, 2), (2, 6)], strict=True):
+        np.testing.assert_array_equal(values, right.reshape(shape))
 
 
 def test_no_images_give_no_predictions(tiny):
