@@ -210,6 +210,12 @@ def test_untimed_files_are_not_given_zero_runs(run):
     )
 
 
+def test_what_a_container_is_stands_where_there_is_one(run):
+    told = "tfcompress.pack --unpack"
+    assert any(told in line for line in write.limits(run()))
+    assert not any(told in line for line in write.limits(run(file_packed_bytes=None)))
+
+
 def test_the_ten_layers_where_rounding_shows_most(run):
     errors = {f"layer{i}": i / 1000 for i in range(12)}
     result = run(layer_errors=errors)
