@@ -95,6 +95,7 @@ class Net:
         for name, ins, outs, kind, options in self.ops:
             code = schema.OperatorCodeT()
             code.builtinCode, code.deprecatedBuiltinCode, code.version = name, min(name, 127), 1
+            code.customCode = "Stub" if name == OPS.CUSTOM else None
             operator = schema.OperatorT()
             operator.opcodeIndex, operator.inputs, operator.outputs = (
                 len(graph.operators),

@@ -52,6 +52,7 @@ Delegate* tflite_plugin_create_delegate(char** keys, char** values, size_t count
   }
   Delegate* delegate = calloc(1, sizeof(Delegate));
   delegate->prepare = prepare;
+  delegate->flags = 1;  // kTfLiteDelegateFlagsAllowDynamicTensors: asked before ops are prepared, so that custom ones may be taken
   return delegate;
 }
 

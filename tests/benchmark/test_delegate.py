@@ -29,6 +29,16 @@ def test_taken_ops(files, stub_delegate):
     assert half.ratio > 0
 
 
+def test_a_delegates_own_op_has_nothing_to_be_compared_with(tmp_path, stub_delegate):
+    own = chain(tmp_path / "own.tflite", "NEG", "CUSTOM")
+    backends = [f"delegate:{stub_delegate}?ops=1", "cpu"]
+    (found, cpu) = measured(own, backends)
+    assert (found.outcome, found.timed, found.parity_relative_rms) == ("partial", True, None)
+    assert found.reason.endswith("; no comparison: only the delegate knows its own ops")
+    assert (cpu.outcome, cpu.timed) == ("unsupported", False)
+    assert "custom op: Stub" in cpu.reason
+
+
 def test_one_that_takes_nothing_is_said_so(files, stub_delegate):
     (found,) = measured(files[1], f"delegate:{stub_delegate}")
     assert (found.outcome, found.timed) == ("unsupported", False)
