@@ -118,13 +118,25 @@ def test_page(folders, tmp_path):
     text = path.read_text()
     assert_inert(text)
     assert "<script" not in text
-    # 2 costs as much as 5 and is more accurate; the larger baselines are less accurate than 2.
-    assert "Of 6 files, none is both smaller and more accurate than: 3 xnor (90.00%), 2 cp" in text
+    # 3 is the smallest, 2 the most accurate; both baselines are larger than 2.
+    assert "Of 6 files on fashion_mnist_small, none is both smaller and more accurate than" in text
+    assert "than 3 xnor (90.00%), 2 cp (92.00%).<" in text
     assert "file size, KiB: on the front, from the cheapest, 3 xnor (8.789, 90.00 %), 2 cp" in text
     assert (
         text.count('scope="col"') == 13 - 1 + 2
     )  # All but the data set, which is always the same.
     assert "data set fashion_mnist_small" in text
+
+
+def test_data_sets_have_fronts_of_their_own():
+    other = dataclasses.replace(RUNS["b"], dataset="other")
+    lines = compared.lines([("a", RUNS["a"]), ("b", other)])
+    said = compared.headline(lines)
+    assert "on fashion_mnist_small, none is both smaller and more accurate than 2 cp (92" in said
+    assert "on other, none is both smaller and more accurate than 4 xnor (90.00%), 3 base" in said
+    alt = compared.picture(lines).alt
+    assert "file size, KiB, other: on the front, from the cheapest, 4 xnor (8.789" in alt
+    assert "latency median, ms, fashion_mnist_small: on" in alt
 
 
 def test_one_run_is_enough(folders, tmp_path):

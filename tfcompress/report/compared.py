@@ -192,19 +192,38 @@ def html(found: Sequence[Line]) -> str:
 
 
 def picture(found: Sequence[Line]) -> Picture:
-    """Size and latency against accuracy; the latter if two files or more were timed."""
+    """Size and latency against accuracy; the latter if two files or more were timed.
+
+    Accuracies on different data sets aren't compared: each has panels of its own.
+    """
+    sets = _by_dataset(found)
     panels = [
-        (title, _points_of(found, value))
+        (title if len(sets) == 1 else f"{title}, {name}", _points_of(files, value))
+        for name, files in sets.items()
         for title, value in (("file size, KiB", _kibibytes), ("latency median, ms", _latency))
     ]
     return tradeoffs([(title, points) for title, points in panels if len(points) > 1])
 
 
 def headline(found: Sequence[Line]) -> str:
-    """What the front of size and accuracy holds, in a sentence."""
-    best = front(_points_of(found, _kibibytes))
-    names = ", ".join(f"{point.name} ({100 * point.accuracy:.2f}%)" for point in best)
-    return f"Of {len(found)} files, none is both smaller and more accurate than: {names}."
+    """What the front of size and accuracy holds, a sentence for each data set."""
+    return " ".join(
+        f"Of {len(files)} files on {name}, none is both smaller and more accurate than "
+        + ", ".join(f"{p.name} ({100 * p.accuracy:.2f}%)" for p in front(_sizes(files)))
+        + "."
+        for name, files in _by_dataset(found).items()
+    )
+
+
+def _by_dataset(found: Sequence[Line]) -> dict[str, list[Line]]:
+    groups: dict[str, list[Line]] = {}
+    for line in found:
+        groups.setdefault(line.dataset, []).append(line)
+    return groups
+
+
+def _sizes(found: Sequence[Line]) -> list[Point]:
+    return _points_of(found, _kibibytes)
 
 
 def _points_of(found: Sequence[Line], cost: Callable[[Line], float | None]) -> list[Point]:
