@@ -40,6 +40,11 @@ class Net(op_files.Writer):
             op.builtinOptionsType = getattr(self.schema.BuiltinOptions, f"{kind}Options")
         return output
 
+    def name(self, op):
+        """An op's name."""
+        code = self.model.operatorCodes[op.opcodeIndex].builtinCode
+        return next(n for n, v in vars(self.schema.BuiltinOperator).items() if v == code)
+
     def numbers(self, *shape, low=-64, high=64):
         """Multiples of 1/64."""
         return (self.rng.integers(low, high + 1, shape) / 64).astype("float32")

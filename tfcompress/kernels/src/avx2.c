@@ -36,18 +36,20 @@ static const uint8_t DIFFERENCES[16][16] __attribute__((aligned(64))) = {
     ROW(4, 3, 3, 2, 3, 2, 2, 1, 3, 2, 2, 1, 2, 1, 1, 0),
 };
 
-/* Adds the bytes of `sum` to 32-bit sums and clears them. */
-XK_INLINE void flush(__m256i *sum, const int V, uint32_t *counts) {
-  uint8_t bytes[XK_LANES];
+/* Moves the bytes of `sum` to 32-bit sums, which begin there or have begun, and clears them. */
+XK_INLINE void flush(__m256i *sum, const int V, int begun, uint32_t *counts) {
 #pragma GCC unroll 2
   for (int v = 0; v < V; v++) {
-    _mm256_storeu_si256((void *)(bytes + 32 * v), sum[v]);
+    __m128i half[2] = {_mm256_castsi256_si128(sum[v]), _mm256_extracti128_si256(sum[v], 1)};
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+      __m128i eight = i % 2 ? _mm_srli_si128(half[i / 2], 8) : half[i / 2];
+      __m256i more = _mm256_cvtepu8_epi32(eight);
+      void *at = counts + 32 * v + 8 * i;
+      if (begun) more = _mm256_add_epi32(more, _mm256_loadu_si256(at));
+      _mm256_storeu_si256(at, more);
+    }
     sum[v] = _mm256_setzero_si256();
-  }
-  for (int l = 0; l < 32 * V; l += 8) {
-    __m256i more = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(bytes + l)));
-    __m256i old = _mm256_loadu_si256((const void *)(counts + l));
-    _mm256_storeu_si256((void *)(counts + l), _mm256_add_epi32(old, more));
   }
 }
 
@@ -56,10 +58,9 @@ XK_INLINE void count_some(const struct xk_window *w, int first, const int P, con
   const __m256i low_bits = _mm256_set1_epi8(15);
   const uint8_t *weights = w->weights;
   __m256i sum[AT_ONCE][2];
-  int filled = 0;
+  int filled = 0, begun = 0;
 #pragma GCC unroll 3
   for (int p = 0; p < P; p++) {
-    memset(counts[first + p], 0, sizeof counts[0]);
     sum[p][0] = sum[p][1] = _mm256_setzero_si256();
   }
   for (int r = 0; r < w->runs; r++) {
@@ -92,12 +93,13 @@ XK_INLINE void count_some(const struct xk_window *w, int first, const int P, con
       if (++filled == WORDS_IN_A_BYTE) {
         filled = 0;
 #pragma GCC unroll 3
-        for (int p = 0; p < P; p++) flush(sum[p], V, counts[first + p]);
+        for (int p = 0; p < P; p++) flush(sum[p], V, begun, counts[first + p]);
+        begun = 1;
       }
     }
   }
 #pragma GCC unroll 3
-  for (int p = 0; p < P; p++) flush(sum[p], V, counts[first + p]);
+  for (int p = 0; p < P; p++) flush(sum[p], V, begun, counts[first + p]);
 }
 
 static XK_TARGET void count(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES]) {

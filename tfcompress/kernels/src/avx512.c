@@ -80,13 +80,15 @@ XK_INLINE void compare_some(const struct xk_window *w, int first, const int P, c
   add_up(w, w->pixel + first, P, V, sum);
 #pragma GCC unroll 6
   for (int p = 0; p < P; p++) {
-    uint64_t word = 0;
+    __mmask16 more[4] = {0, 0, 0, 0};
 #pragma GCC unroll 4
     for (int v = 0; v < V; v++) {
       __m512i most = _mm512_loadu_si512(limit[first + p] + 16 * v);
-      word |= (uint64_t)_mm512_cmpgt_epi32_mask(sum[p][v], most) << (16 * v);
+      more[v] = _mm512_cmpgt_epi32_mask(sum[p][v], most);
     }
-    bits[first + p] = word;
+    __mmask32 low = _mm512_kunpackw(more[1], more[0]);
+    __mmask32 high = V > 2 ? _mm512_kunpackw(more[3], more[2]) : 0;
+    bits[first + p] = V > 2 ? _mm512_kunpackd(high, low) : low;
   }
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node.h"
+#include "pattern.h"
 
 #ifdef _WIN32
 #define XK_ENTRY __declspec(dllexport)
@@ -11,29 +12,51 @@
 #define XK_ENTRY __attribute__((visibility("default")))
 #endif
 
-/* Takes our custom ops, one by one: what goes from op to op is then a tensor of the runtime's, which
- * plans memory and sizes as for any other op. */
-static TfLiteStatus prepare(TfLiteContext *context, TfLiteDelegate *delegate) {
-  TfLiteIntArray *plan = NULL;
-  if (context->GetExecutionPlan(context, &plan) != kTfLiteOk || plan == NULL) return kTfLiteError;
-  const int count = plan->size;
-  int *nodes = malloc(sizeof *nodes * (size_t)(count > 0 ? count : 1));
-  TfLiteIntArray *one = malloc(sizeof *one + sizeof one->data[0]);
-  TfLiteStatus status = nodes != NULL && one != NULL ? kTfLiteOk : kTfLiteError;
-  /* The runtime's plan changes with each node that is taken. */
-  if (status == kTfLiteOk) memcpy(nodes, plan->data, sizeof *nodes * (size_t)count);
+/* Gives nodes of the graph to a kernel of ours, as one node. */
+static TfLiteStatus take(TfLiteContext *context, TfLiteDelegate *delegate, const int *nodes,
+                         int count) {
+  TfLiteIntArray *array = malloc(sizeof *array + sizeof array->data[0] * (size_t)count);
+  if (array == NULL) return kTfLiteError;
+  array->size = count;
+  memcpy(array->data, nodes, sizeof *nodes * (size_t)count);
+  TfLiteStatus status = context->ReplaceNodeSubsetsWithDelegateKernels(context, xk_registration(),
+                                                                       array, delegate);
+  free(array);
+  return status;
+}
+
+/* Custom ops of ours, and products of signs in stock ops; one by one: what goes from op to op is
+ * then a tensor of the runtime's, which plans memory and sizes as for any other op. */
+static TfLiteStatus take_all(TfLiteContext *context, TfLiteDelegate *delegate, const int *plan,
+                             int count) {
+  struct xk_graph graph = {NULL, NULL};
+  TfLiteStatus status = xk_graph_of(context, plan, count, &graph) ? kTfLiteOk : kTfLiteError;
   for (int i = 0; i < count && status == kTfLiteOk; i++) {
     TfLiteNode *node = NULL;
     TfLiteRegistration *registration = NULL;
-    status = context->GetNodeAndRegistration(context, nodes[i], &node, &registration);
-    if (status != kTfLiteOk || !xk_is_ours(registration)) continue;
-    one->size = 1;
-    one->data[0] = nodes[i];
-    status = context->ReplaceNodeSubsetsWithDelegateKernels(context, xk_registration(), one,
-                                                            delegate);
+    struct xk_pattern pattern;
+    status = context->GetNodeAndRegistration(context, plan[i], &node, &registration);
+    if (status != kTfLiteOk) break;
+    if (xk_is_ours(registration)) {
+      status = take(context, delegate, &plan[i], 1);
+    } else if (xk_find_pattern(context, &graph, plan[i], &pattern)) {
+      status = take(context, delegate, pattern.nodes, pattern.count);
+    }
   }
+  xk_graph_free(&graph);
+  return status;
+}
+
+static TfLiteStatus prepare(TfLiteContext *context, TfLiteDelegate *delegate) {
+  TfLiteIntArray *plan = NULL;
+  if (context->GetExecutionPlan(context, &plan) != kTfLiteOk || plan == NULL) return kTfLiteError;
+  /* The runtime's own plan changes with each node that is taken. */
+  const int count = plan->size;
+  int *nodes = malloc(sizeof *nodes * (size_t)(count > 0 ? count : 1));
+  if (nodes == NULL) return kTfLiteError;
+  if (count > 0) memcpy(nodes, plan->data, sizeof *nodes * (size_t)count);
+  TfLiteStatus status = take_all(context, delegate, nodes, count);
   free(nodes);
-  free(one);
   return status;
 }
 
