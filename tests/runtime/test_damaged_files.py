@@ -47,16 +47,29 @@ def wholes(tiny, tmp_path_factory):
     return found
 
 
-def mutated(whole, chance):
+def structure(whole):
+    """The places of a file where no weights stand: damage to those is just another net."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    left = set(range(8, len(whole) - 4))
+    for buffer in schema.ModelT.InitFromPackedBuf(whole, 0).buffers:
+        values = bytes(buffer.data) if buffer.data is not None else b""
+        if len(values) > 64 and b"M001" not in values:
+            start = whole.index(values)
+            left -= set(range(start, start + len(values)))
+    return sorted(left)
+
+
+def mutated(whole, places, chance):
     """Bytes with one kind of damage, behind the header, which is checked by itself."""
     data = bytearray(whole)
     kind = chance.randrange(5)
-    at = chance.randrange(8, len(data) - 4)
+    at = chance.choice(places)
     if kind == 0:  # cut short
         return data[:at]
     if kind == 1:  # some bits
         for _ in range(chance.randrange(1, 9)):
-            data[chance.randrange(8, len(data))] ^= 1 << chance.randrange(8)
+            data[chance.choice(places)] ^= 1 << chance.randrange(8)
     elif kind == 2:  # a number that lies, where numbers stand
         at -= at % 4
         lie = chance.choice([0, 1, 0x7F, 0xFFFF, 2**20, 2**31 - 1, 2**32 - 1])
@@ -65,7 +78,7 @@ def mutated(whole, chance):
         size = chance.randrange(1, 64)
         data[at : at + size] = chance.randbytes(len(data[at : at + size]))
     else:  # a piece of itself, elsewhere
-        size, other = chance.randrange(4, 200), chance.randrange(8, len(data) - 4)
+        size, other = chance.randrange(4, 200), chance.choice(places)
         piece = data[other : other + size]
         data[at : at + len(piece)] = piece
     return data
@@ -87,10 +100,12 @@ def outcomes(paths, seconds=30):
 def tried(wholes, folder, count, seed):
     """Mutated files, as the check and what comes behind it take them."""
     chance = random.Random(seed)
+    places = [structure(whole) for whole in wholes]
     paths = []
     for number in range(count):
         paths.append(folder / f"{number}.tflite")
-        paths[-1].write_bytes(mutated(chance.choice(wholes), chance))
+        which = chance.randrange(len(wholes))
+        paths[-1].write_bytes(mutated(wholes[which], places[which], chance))
     found = outcomes(paths)
     through = [str(path) for path in paths if found[path] is None]
     done = subprocess.run(
