@@ -28,8 +28,11 @@ def on_jax(code):
     )
 
 
-# Of most layers what trains them, forward and backward; -m slow runs all of their tests.
-QUICK = "binary or binarize or clip_weights or (train and not factorize)"
+# A training step of each layer, and the binary ones' maths; -m slow runs all of their tests.
+QUICK = (
+    "(train and not factorize and not half_precision and not reconstruct) or straight_through or "
+    "(binary and both and (forward or papers) and (valid or same-stride or groups or shape0))"
+)
 
 
 @pytest.mark.parametrize(
