@@ -1,11 +1,14 @@
 """Nets whose every weight differs from its first value, and images for them."""
 
+import hashlib
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from tests.techniques.conftest import randomise
+from tfcompress.export import convert
 from tfcompress.layers import BinaryConv2D, BinaryDense
 
 if keras.backend.backend() != "tensorflow":
@@ -43,6 +46,32 @@ FLOAT_WEIGHTS = 9 * 3 * 8 + 20 * 5
 
 def real_images(count=50, seed=1, size=SIZE):
     return np.random.default_rng(seed).normal(size=(count, size, size, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def converted_once():
+    """The converter, half of this room's time, is asked once for a network that many tests export.
+
+    Its file hangs on the layers, their names, their weights and the converter's settings alone.
+    """
+    made: dict[str, bytes] = {}
+    convert_model = convert.float_file
+
+    def float_file(model, path, **converter):
+        if keras.backend.backend() != "tensorflow":
+            return convert_model(model, path, **converter)
+        key = hashlib.sha256(repr((model.to_json(), converter)).encode())
+        for weight in model.get_weights():
+            key.update(weight.tobytes())
+        if key.digest() not in made:
+            convert_model(model, path, **converter)
+            made[key.digest()] = path.read_bytes()
+        path.write_bytes(made[key.digest()])
+        return None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convert, "float_file", float_file)
+        yield
 
 
 @pytest.fixture(scope="session")

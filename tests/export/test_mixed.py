@@ -1,5 +1,7 @@
 """Layers that keep more bits: which, how many, and why."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -15,17 +17,18 @@ def net():
     return mixed_net()
 
 
-def borderline(net, count=300):
+@functools.cache
+def borderline(count=300):
     """Pictures whose two best classes are nearest, and Keras's labels."""
     x = pictures(3000, 5)
-    scores = logits(net, x)
+    scores = logits(mixed_net(), x)
     ordered = np.sort(scores, axis=1)
     nearest = np.argsort(ordered[:, -1] - ordered[:, -2])[:count]
     return x[nearest], scores.argmax(1)[nearest]
 
 
 def written(net, folder, drop, storage="int8_int4", **more):
-    validation = Validation(*borderline(net), drop)
+    validation = Validation(*borderline(), drop)
     return export(
         net,
         folder / "m.tflite",
@@ -75,7 +78,7 @@ def test_the_most_harmful_layers_keep_8_bits(net, tmp_path):
 
 
 def test_the_bound_holds_and_no_layer_too_many_is_kept(net, tmp_path):
-    x, labels = borderline(net)
+    x, labels = borderline()
     counts = []
     for drop in (2, 10, 30):
         held = written(net, tmp_path, drop)
