@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfcompress.training.evaluate import jit_compile
+
 
 def signs(x):
     """-1 and +1, with +1 at 0."""
@@ -108,5 +110,5 @@ def save_and_load(model, folder):
 
 def train_one_step(model, x, y, *, learning_rate=0.1):
     """One step of SGD on the mean squared error."""
-    model.compile(keras.optimizers.SGD(learning_rate), "mse")
+    model.compile(keras.optimizers.SGD(learning_rate), "mse", jit_compile=jit_compile())
     model.train_on_batch(x, y)

@@ -1,10 +1,14 @@
 """Small nets, each with something that TFMOT or the converter would leave float, or get wrong."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import layers
 
 from tests.techniques.conftest import randomise
+from tfcompress.bridge import qat
+from tfcompress.bridge.ready import ready
 
 SIZE = 12
 
@@ -220,3 +224,15 @@ def images_for(model, count=32, seed=0):
     """Normal images of the model's size."""
     shape = (count, *model.inputs[0].shape[1:])
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+@functools.cache
+def quantised(name):
+    """A net wrapped by TFMOT and calibrated on 64 images, and what it comes back as.
+
+    Made once for all who only look at it.
+    """
+    model = net(name)
+    x = images_for(model, 64)
+    prepared = qat.prepare(ready(model)[0], calibration=x)
+    return prepared, prepared.finish(x)

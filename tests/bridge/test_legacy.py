@@ -35,7 +35,13 @@ def seen(first):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("first", ["", "import tensorflow as tf; tf.keras.layers"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param("", id="first", marks=pytest.mark.slow),
+        pytest.param("import tensorflow as tf; tf.keras.layers", id="tensorflow-before"),
+    ],
+)
 def test_what_tfmot_does_to_the_process_stays_inside(first):
     found = seen(first)
     assert found["made"][0] == "tensorflow_model_optimization"

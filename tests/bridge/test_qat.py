@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.bridge.ready_nets import NETS, images_for, net
+from tests.bridge.ready_nets import NETS, images_for, net, quantised
 from tests.checks import predict
 from tfcompress.bridge import qat, train
 from tfcompress.bridge.qat_layout import layout
@@ -47,12 +47,11 @@ def small(classes=2, seed=0):
 def test_comes_back_with_the_same_outputs(name):
     model = net(name)
     x = images_for(model, 64)
-    prepared = qat.prepare(ready(model)[0], calibration=x)
-    result = prepared.finish(x)
-    quantised = np.asarray(prepared.model(x, training=False))
+    prepared, result = quantised(name)
+    expected = np.asarray(prepared.model(x, training=False))
     # Equal, but for values that the folded normalisation moves across the border of two steps.
-    assert relative(predict(result, x), quantised) < 0.01
-    assert relative(quantised, predict(model, x)) < 0.05
+    assert relative(predict(result, x), expected) < 0.01
+    assert relative(expected, predict(model, x)) < 0.05
     assert any(isinstance(operation, FakeQuantize) for operation in operations(result))
     assert "BatchNormalization" not in {type(op).__name__ for op in operations(result)}
 

@@ -7,6 +7,7 @@ from keras import layers
 
 import tfcompress
 from tests.bridge.ready_nets import NETS, images_for, net
+from tests.bridge.ready_nets import quantised as quantised_net
 from tests.checks import predict
 from tfcompress.bridge import qat
 from tfcompress.bridge.ready import ready
@@ -31,8 +32,8 @@ def written(model, path, x):
 
 @pytest.mark.parametrize("name", NETS)
 def test_no_float_op_is_left_and_the_outputs_are_keras(name, tmp_path):
-    x = images_for(net(name), 64)
-    model = quantised(net(name), x)
+    _, model = quantised_net(name)
+    x = images_for(model, 64)
     file = written(model, tmp_path / "m.tflite", x)
     assert file.float_ops == ()
     assert file.float_products == ()

@@ -128,7 +128,11 @@ class TestWholeModels:
         names = order(candidate.model)
         assert names.index("body_prelu") < names.index("pool")
 
-    @pytest.mark.parametrize("name", BINARY)
+    # The others are tried on VGG-16 below.
+    @pytest.mark.parametrize(
+        "name",
+        [pytest.param(n, marks=() if n == "xnor" else pytest.mark.slow) for n in BINARY],
+    )
     def test_mobilenet(self, name):
         model = keras.applications.MobileNetV2(
             input_shape=(32, 32, 3), alpha=0.35, weights=None, classes=5

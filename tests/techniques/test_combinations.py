@@ -20,12 +20,13 @@ def data():
 @pytest.mark.parametrize(
     "chain",
     [
-        "prune+qat",
-        "cluster+qat",
+        # The slow ones are parts of the others, or the same scheme in test_qat.py of the bridge.
+        pytest.param("prune+qat", marks=pytest.mark.slow),
+        pytest.param("cluster+qat", marks=pytest.mark.slow),
         "prune+cluster+qat",
-        "cp+qat",
+        pytest.param("cp+qat", marks=pytest.mark.slow),
         "separable+prune+qat",
-        "prune+int8",
+        pytest.param("prune+int8", marks=pytest.mark.slow),
         "prune+cluster+int8",
     ],
 )

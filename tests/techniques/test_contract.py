@@ -8,12 +8,12 @@ import pytest
 
 import tfcompress
 import tfcompress.runtime
+from tests.checks import predict
 from tfcompress import graph, techniques
 from tfcompress.config import InputError, Training
 from tfcompress.data import from_arrays
 from tfcompress.export import STORAGES
 from tfcompress.export.write import kind_of
-from tfcompress.training import logits
 
 # conv1, its BN's gamma and beta, and the last dense layer of 4x4x16 features.
 ENDS = 3 * 3 * 3 * 8 + 2 * 8 + 4 * 4 * 16 * 4 + 4
@@ -150,11 +150,13 @@ def test_trains_lowers_exports_and_reloads(name, small, tmp_path):
     assert not any(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
     x = images(20)
-    expected = logits(model, x)
+    expected = predict(model, x)
     for activations in ("signed", "unit"):
         lowered = graph.lower(model, activations=activations)
         assert not any(type(op).__module__.startswith("tfcompress") for op in lowered.layers)
-        np.testing.assert_allclose(logits(lowered, x), expected, atol=1e-5 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            predict(lowered, x), expected, atol=1e-5 * np.abs(expected).max()
+        )
 
     written = tfcompress.export(
         model,
@@ -170,4 +172,4 @@ def test_trains_lowers_exports_and_reloads(name, small, tmp_path):
 
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(logits(again, x), expected)
+    np.testing.assert_array_equal(predict(again, x), expected)

@@ -230,8 +230,15 @@ def test_options_from_the_command():
     assert FactoriseOptions(ranks={"a": 4}).macs_ratio is None
 
 
-@pytest.mark.parametrize("name", ["cp", "svd"])
-@pytest.mark.parametrize("application", ["MobileNetV2", "ResNet50"])
+@pytest.mark.parametrize(
+    ("name", "application"),
+    [
+        ("cp", "MobileNetV2"),
+        pytest.param("svd", "MobileNetV2", marks=pytest.mark.slow),
+        pytest.param("cp", "ResNet50", marks=pytest.mark.slow),
+        ("svd", "ResNet50"),
+    ],
+)
 def test_networks_of_keras_applications(name, application):
     keras.utils.set_random_seed(0)
     build = getattr(keras.applications, application)

@@ -39,8 +39,7 @@ def zeros(model):
     return {name: float(np.mean(kernel == 0)) for name, kernel in kernels(model).items()}
 
 
-@pytest.mark.parametrize("schedule", ["polynomial", "constant"])
-@pytest.mark.parametrize("sparsity", [0.5, 0.9])
+@pytest.mark.parametrize(("schedule", "sparsity"), [("polynomial", 0.9), ("constant", 0.5)])
 def test_as_many_zeros_as_asked(small, data, schedule, sparsity):
     candidate = prune(
         small(), data, schedule=schedule, initial_sparsity=0.2, final_sparsity=sparsity, frequency=2
@@ -64,14 +63,6 @@ def test_the_smallest_weights_go(small, data):
         after = kernels(candidate.model)[name]
         limit = np.quantile(np.abs(before), 0.5)
         np.testing.assert_allclose(after, np.where(np.abs(before) > limit, before, 0), atol=1e-6)
-
-
-def test_the_model_itself_stays(small, data):
-    model = small()
-    before = model.get_weights()
-    prune(model, data)
-    for old, now in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, now)
 
 
 def test_two_of_four(small, data):
@@ -118,7 +109,7 @@ def test_by_name(small, data):
     assert found["conv3"] == pytest.approx(0.9, abs=0.01)
 
 
-@pytest.mark.parametrize("steps", [1, 3, 7])
+@pytest.mark.parametrize("steps", [1, 7])
 def test_a_short_training_reaches_the_goal(small, data, steps):
     own = TECHNIQUE.make_options()
     candidate = TECHNIQUE.transform(techniques.Candidate(small()), own)
@@ -143,11 +134,15 @@ def test_goes_on_where_it_was(small, data, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_leaves_no_trace_in_the_process(small, data):
+def test_leaves_no_trace_in_the_model_and_the_process(small, data):
     import tensorflow as tf
 
+    model = small()
+    before = model.get_weights()
     environment, version = dict(os.environ), tf.keras.__version__
-    prune(small(), data)
+    prune(model, data)
+    for old, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, now)
     assert dict(os.environ) == environment
     assert tf.keras.__version__ == version == keras.__version__
 

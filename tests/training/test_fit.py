@@ -113,8 +113,8 @@ class Crash(Exception):
 
 @pytest.mark.parametrize(
     ("training", "raised"),
-    [(SETTINGS, Crash), (SGD, Crash), (DISTILLED, Crash), (SETTINGS, KeyboardInterrupt)],
-    ids=["adam", "sgd", "distilled", "ctrl-c"],
+    [(SGD, Crash), (DISTILLED, Crash), (SETTINGS, KeyboardInterrupt)],
+    ids=["sgd", "distilled", "adam, ctrl-c"],
 )
 def test_goes_on_where_it_was_stopped(toy, build, tmp_path, training, raised):
     teacher = build(7, filters=8)
