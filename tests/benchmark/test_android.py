@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.benchmark.benchmark_model_output import OUTPUT
+from tests.benchmark.fake_adb import OUTPUT
 from tfcompress.benchmark import __main__ as command
 from tfcompress.benchmark import measure as function
 from tfcompress.benchmark.benchmark_model import parsed
@@ -25,7 +25,7 @@ def phone(tmp_path, monkeypatch):
     programs.mkdir()
     (root / "data/local/tmp").mkdir(parents=True)
     script = programs / "adb"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE}" "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "{FAKE}" "$@"\n')
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setenv("FAKE_PHONE", str(root))
