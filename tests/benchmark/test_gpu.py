@@ -49,6 +49,8 @@ def test_failures():
     assert gpu.failure(log)[1] == (
         "the GPU accelerator failed: Validation error: binding size is zero"
     )
+    log = "WARNING: [gpu_registry.cc:160] GPU accelerator could not be loaded and registered.\n"
+    assert gpu.failure(log)[0] == "no-adapter"
     assert gpu.failure("INFO: all is well\n") is None
 
 

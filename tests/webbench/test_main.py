@@ -32,7 +32,7 @@ def test_bad_usage_is_one_line_and_status_2(npm, arguments, message, capsys):
     assert message in captured.err
 
 
-def test_a_port_that_is_taken(npm, small_file, tmp_path, capsys):
+def test_a_port_that_does_not_exist(npm, small_file, tmp_path, capsys):
     out = tmp_path / "bench.html"
     assert run(small_file, f"--out={out}", "--serve", "--port=99999") == 2
     assert "--serve: 127.0.0.1:99999 can't be used" in capsys.readouterr().err

@@ -32,7 +32,9 @@ USAGE = """Measures .tflite files: size, latency, memory, multiply-accumulates.
 Several files run in turns in one process, and each is compared with the first one. No other work
 should run on the machine meanwhile. On a GPU or a delegate a file must first compute what the CPU
 computes; one that doesn't, or that crashes or hangs, has an outcome and no latency, and the other
-files are measured. A delegate is native code of yours and runs as such.
+files are measured. A delegate is native code of yours and runs as such; %2C in its options is a
+comma. A phone needs adb and TensorFlow Lite's benchmark_model; nobody compares what files compute
+there.
 
 Exit status: 0 done, 2 bad usage or a bad file, 1 a file that couldn't be measured on a backend.
 
@@ -168,6 +170,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, BenchmarkError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     except OSError as error:  # what was measured is in --json's file, if one was asked for
         print(f"error: the result can't be printed: {error.strerror or error}", file=sys.stderr)
         # Python would try again on its way out, and complain.

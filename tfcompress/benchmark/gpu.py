@@ -22,6 +22,7 @@ _REFUSED = re.compile(
 )
 _ERROR = re.compile(r"(?:WebGPU error: |^ERROR: (?!\[)|^E\d{4} [^\]]*\] )(.*)", re.M)
 _NO_ADAPTER = ("No adapters found", "Failed to initialize WebGPU environment")
+_NO_ACCELERATOR = "GPU accelerator could not be loaded and registered"
 _SOFTWARE = ("software", "cpu", "swiftshader", "llvmpipe", "lavapipe")
 
 
@@ -68,6 +69,8 @@ def failure(log: str) -> tuple[str, str] | None:
         elif "Couldn't load Vulkan" in log:
             why = "the Vulkan loader is missing (in Debian the package libvulkan1)"
         return "no-adapter", f"LiteRT's GPU accelerator needs a GPU: {why}"
+    if _NO_ACCELERATOR in log:
+        return "no-adapter", "this LiteRT has no GPU accelerator for this system"
     refused = _REFUSED.search(log)
     if refused:
         ops = [" ".join(line.split()) for line in refused[1].splitlines() if line.strip()]

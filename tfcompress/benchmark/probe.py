@@ -179,8 +179,9 @@ def _on_gpu(found: Probe, backend: Backend, log: str, own_ops: int) -> Probe:
         taken, left = own_ops, 0
     found = dataclasses.replace(found, adapter=seen, accelerated_ops=taken, cpu_ops=left)
     if taken is None:
-        reason = "nothing in LiteRT's log shows that a GPU ran"
-        return dataclasses.replace(found, outcome="unsupported", reason=reason)
+        silent = ("unsupported", "nothing in LiteRT's log shows that a GPU ran")
+        outcome, reason = gpu.failure(log) or silent
+        return dataclasses.replace(found, outcome=outcome, reason=reason)
     return _split(found, taken, left or 0, "the GPU")
 
 
