@@ -51,7 +51,7 @@ def times(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> str:
     rows = [
         [
             labels[result.path],
-            f"{result.backend} x{result.threads}",
+            f"{backend_label(result.backend)} x{result.threads}",
             f"{result.outcome} (software)" if result.software else result.outcome,
             milliseconds(result.latency_ms_p50),
             milliseconds(result.latency_ms_p90),
@@ -116,7 +116,7 @@ def remarks(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> list
     lines = []
     for result in results:
         if result.reason:
-            where = f"{labels[result.path]} on {result.backend} x{result.threads}"
+            where = f"{labels[result.path]} on {backend_label(result.backend)} x{result.threads}"
             lines.append(f"{where}: {result.outcome}: {result.reason}")
         if result.latency_ms_p50 is None and result.latency_ms_mean is not None:
             mean = milliseconds(result.latency_ms_mean)
@@ -159,6 +159,18 @@ def file_labels(paths: Sequence[str]) -> dict[str, str]:
                 break
         labels[path] = end
     return labels
+
+
+def backend_label(name: str) -> str:
+    """A backend's name without the folders of a delegate's library.
+
+    >>> backend_label("delegate:/usr/lib/libx.so?level=2/3")
+    'delegate:libx.so?level=2/3'
+    """
+    if not name.startswith("delegate:"):
+        return name
+    library, question, options = name.removeprefix("delegate:").partition("?")
+    return f"delegate:{os.path.basename(library)}{question}{options}"
 
 
 def milliseconds(value: float | None) -> str:
