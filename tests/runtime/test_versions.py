@@ -37,10 +37,10 @@ from tfcompress.runtime.versions import first_version, needed_version, oldest, r
             "2.12.0",
             "int4 tensors",
         ),
-        # 2.13 gives NaN, 2.14 runs.
+        # 2.13 gives NaN, 2.16 other numbers, 2.18 and LiteRT 1.1 the right ones.
         (
             op("FULLY_CONNECTED", tensor(), tensor("int4"), version=9),
-            "2.14.0",
+            "2.18.0",
             "FULLY_CONNECTED of float32 and int4",
         ),
         # TensorFlow 2.18 and LiteRT 1.0 refuse it, 2.19 and 1.1 run.
@@ -75,6 +75,7 @@ def test_what_the_table_lacks_is_said(made, said):
     [
         (op("ADD"), "1.0"),
         (op("FULLY_CONNECTED", tensor("int8"), tensor("int4")), "1.1"),
+        (op("FULLY_CONNECTED", tensor(), tensor("int4")), "1.1"),
         (op("FULLY_CONNECTED", tensor(), tensor("int2")), "2.1.2"),
         (op("TRANSPOSE", version=8), None),
     ],
