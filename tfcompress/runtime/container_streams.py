@@ -44,7 +44,7 @@ def encode(symbols: np.ndarray, alphabet: int, coder: str = "best") -> bytes:
     if np.count_nonzero(counts) <= 1:
         only = int(counts.argmax())
         return _stream("bits", varint(0) + varint(only))
-    tried = (coder, "bits")
+    tried = [coder, "bits"]
     if coder == "best":
         # What entropy coders take can be told from the counts; zstandard has to be tried.
         sizes = {
@@ -52,7 +52,9 @@ def encode(symbols: np.ndarray, alphabet: int, coder: str = "best") -> bytes:
             "huffman": entropy.huffman_bytes(counts),
             "ans": entropy.ans_bytes(counts),
         }
-        tried = ("zstd", min(sizes, key=sizes.__getitem__))
+        tried = [min(sizes, key=sizes.__getitem__)]
+        if _promising(symbols, counts):
+            tried.append("zstd")
     return min((_stream(name, _ENCODE[name](symbols, counts)) for name in tried), key=len)
 
 
@@ -102,12 +104,22 @@ def _read_bits(reader: Reader, count: int, alphabet: int) -> np.ndarray:
 
 
 def _zstd(symbols: np.ndarray, counts: np.ndarray) -> bytes:
-    kind = np.uint8 if len(counts) <= 256 else "<u2"
-    data = symbols.astype(kind).tobytes()
-    payload = compress(data, _QUICK if len(data) > _LONG_BYTES else None)
-    if _LONG_BYTES < len(data) > len(payload) < _PROMISING * _entropy_bytes(counts):
-        payload = compress(data)
+    payload = compress(symbols.astype(_kind(len(counts))).tobytes())
     return varint(len(payload)) + payload
+
+
+def _promising(symbols: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether zstandard may be the shortest."""
+    data = symbols.astype(_kind(len(counts))).tobytes()
+    if len(data) <= _LONG_BYTES:
+        return True
+    quick = len(compress(data, _QUICK))
+    return quick < len(data) and quick < _PROMISING * _entropy_bytes(counts)
+
+
+def _kind(alphabet: int) -> np.dtype:
+    """The type of a symbol in zstandard's streams."""
+    return np.dtype(np.uint8 if alphabet <= 256 else "<u2")
 
 
 def _entropy_bytes(counts: np.ndarray) -> float:
@@ -117,7 +129,7 @@ def _entropy_bytes(counts: np.ndarray) -> float:
 
 
 def _read_zstd(reader: Reader, count: int, alphabet: int) -> np.ndarray:
-    kind = np.dtype(np.uint8 if alphabet <= 256 else "<u2")
+    kind = _kind(alphabet)
     return np.frombuffer(decompress(reader, count * kind.itemsize), kind).astype(np.uint16)
 
 

@@ -1,0 +1,293 @@
+r"""Deep Compression stage by stage: pruned, shared, coded; on the file and layer by layer.
+
+Run:
+
+    python experiments/deep_compression.py --work=DIR \
+        --output=experiments/results/deep_compression_vgg_small
+    python experiments/deep_compression.py --seeds=1 --set final_sparsity=0.9 --set conv_bits=5 \
+        --set sparsities=conv1:0.5 --work=DIR \
+        --output=experiments/results/deep_compression_vgg_small_90
+    python experiments/deep_compression.py --model=vgg16 --seeds=1 --baseline_epochs=3 --epochs=2 \
+        --set final_sparsity=0.92 --set sparsities=block1_conv1:0.42 --work=DIR \
+        --output=experiments/results/deep_compression_vgg16
+    python experiments/deep_compression.py --model=vgg16 --dataset=cifar10 --data_dir=DIR \
+        --work=DIR --output=DIR
+
+About 10, 3 and 20 minutes of CPU time (each with a `--work` of its own); the last, a whole training
+on CIFAR-10, needs more than two cores. A float net is trained and compressed by the technique
+`deep_compression`; the float, the pruned and the shared network are written as `.tflite`, and these
+as containers by each coder, all of them unpacked again and compared. Trainings go on where they
+were stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gzip
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from page import Kept, command, page
+from tabulate import tabulate
+
+from tfcompress import data, models, techniques, training
+from tfcompress.bridge.fold import fold
+from tfcompress.config import Training
+from tfcompress.export import export
+from tfcompress.runtime import LiteModel, container, container_parts, container_ranges
+from tfcompress.runtime.container_bytes import Reader
+from tfcompress.training.progress import Progress
+
+TECHNIQUE = techniques.get("deep_compression")
+HEADERS = [
+    "stage",
+    "accuracy",
+    "points below float",
+    "bytes",
+    "times smaller",
+    "restored bit by bit",
+]
+LAYER_HEADERS = [
+    "layer",
+    "weights",
+    "kept",
+    "value bits P+Q",
+    "value bits P+Q+H",
+    "distance bits P+Q",
+    "distance bits P+Q+H",
+    "of float P+Q",
+    "of float P+Q+H",
+    "of float, best coder",
+]
+
+
+class Bench:
+    """The data and what is done with them.
+
+    Args:
+        flags: of the command.
+    """
+
+    def __init__(self, flags: argparse.Namespace) -> None:
+        self._flags = flags
+        self.images = data.load(
+            flags.dataset,
+            data_dir=flags.data_dir,
+            fallback_size=models.get(flags.model).NATIVE_SIZE,
+        )
+        self.options = TECHNIQUE.make_options(**dict(pair.split("=", 1) for pair in flags.set))
+
+    def run(self, seed: int) -> dict[str, Any]:
+        """All three networks, their files and containers, and what they take."""
+        folder = self._flags.work / f"{self._flags.model}_{self._flags.dataset}_{seed}"
+        folder.mkdir(parents=True, exist_ok=True)
+        original = self._trained(folder, seed)
+        pruned, shared = self._compressed(original, folder, seed)
+        # Normalisations are folded as in the last file, so that zeros have one sign.
+        nets = {"float": original, "pruned": fold(pruned)[0], "shared": shared}
+        found: dict[str, Any] = {}
+        for name, net in nets.items():
+            path = folder / f"{name}.tflite"
+            export(net, path, representative=self.images.representative(50, seed))
+            found[name] = {
+                "accuracy": self._accuracy(path),
+                "bytes": path.stat().st_size,
+                "gzip": len(gzip.compress(path.read_bytes(), 9, mtime=0)),
+                **{coder: packed(path, coder) for coder in container.CODERS},
+            }
+        found["layers"] = layers(folder / "shared.tflite")
+        return found
+
+    def _trained(self, folder: Path, seed: int) -> keras.Model:
+        """The float net; from its file if it is there."""
+        path = folder / "float.keras"
+        if not path.exists():
+            keras.utils.set_random_seed(seed)
+            shape, classes = self.images.image_shape, self.images.num_classes
+            model = models.build(self._flags.model, shape, classes)
+            settings = Training(epochs=self._flags.baseline_epochs)
+            training.fit(
+                model, self.images, settings, seed=seed, **watched(folder, "float", settings)
+            )
+            model.save(path)
+        return keras.saving.load_model(path)
+
+    def _compressed(self, original: keras.Model, folder: Path, seed: int) -> list[keras.Model]:
+        """The network after each round."""
+        settings = TECHNIQUE.training(self.options)
+        if self._flags.epochs:
+            settings = dataclasses.replace(settings, epochs=self._flags.epochs)
+        candidate = techniques.Candidate(original)
+        found = []
+        for name, (options, its) in zip(
+            ("pruned", "shared"), TECHNIQUE.course(candidate, self.options, settings), strict=True
+        ):
+            keras.utils.set_random_seed(seed)
+            candidate = TECHNIQUE.transform(candidate, options)
+            candidate, _ = TECHNIQUE.fit(
+                candidate,
+                options,
+                self.images,
+                its,
+                seed=seed,
+                teacher=original,
+                **watched(folder, name, its),
+            )
+            candidate.model.save(folder / f"{name}.keras")
+            found.append(candidate.model)
+        return found
+
+    def _accuracy(self, path: Path) -> float:
+        """The file's, on all test images."""
+        lite = LiteModel(path, threads=2)
+        right = sum(
+            int((lite.predict(batch).argmax(1) == labels).sum())
+            for batch, labels in self.images.batches("test", 64)
+        )
+        return right / len(self.images.test)
+
+
+def watched(folder: Path, name: str, settings: Training) -> dict[str, Any]:
+    """A training's checkpoint and what it prints."""
+    progress = Progress(name, settings.epochs)
+    return {
+        "checkpoint": folder / f"{name}.npz",
+        "on_epoch": progress.epoch,
+        "on_step": progress.step,
+    }
+
+
+def packed(path: Path, coder: str) -> int:
+    """The container's bytes, once it gave back the file."""
+    target = path.with_name(f"{path.stem}_{coder}.tfz")
+    again = path.with_name("again.tflite")
+    container.pack(path, target, coder=coder)
+    container.unpack(target, again)
+    if again.read_bytes() != path.read_bytes():
+        raise RuntimeError(f"{target} doesn't hold {path}")
+    return target.stat().st_size
+
+
+def layers(path: Path) -> list[dict[str, Any]]:
+    """Each kernel as the paper's tables have it: bits of a written value, and shares of float."""
+    whole = path.read_bytes()
+    found = []
+    for one in container_ranges.constants(whole, str(path)):
+        content = whole[one.start : one.start + one.size_bytes]
+        if one.width != 4 or not np.any(np.frombuffer(content, "<f4") == 0):
+            continue  # A bias.
+        sizes = {}
+        for coder in ("bits", "huffman"):
+            written = container_parts.encode(content, 4, coder, sparse=True)
+            sizes[coder] = container_parts.decode(Reader(written), 0, len(content))[1]
+        fixed, coded = sizes["bits"], sizes["huffman"]
+        best = container_parts.encode(content, 4)
+        found.append(
+            {
+                "name": one.name.split("/")[1] if "/" in one.name else one.name,
+                "weights": fixed.values,
+                "kept": float(np.mean(np.frombuffer(content, "<f4") != 0)),
+                "value_bits": [8 * p.value_bytes / p.written for p in (fixed, coded)],
+                "gap_bits": [8 * p.gap_bytes / p.written for p in (fixed, coded)],
+                "gap_width": fixed.gap_bits,
+                "table": fixed.table_values,
+                "of_float": [p.packed_bytes / len(content) for p in (fixed, coded)],
+                "best": len(best) / len(content),
+            }
+        )
+    return found
+
+
+STAGES = (
+    ("float file", "float", "bytes"),
+    ("float, best coder", "float", "best"),
+    ("pruned: distances and floats (P)", "pruned", "bits"),
+    ("shared: distances and indices (P+Q)", "shared", "bits"),
+    ("Huffman (P+Q+H)", "shared", "huffman"),
+    ("ANS in place of Huffman", "shared", "ans"),
+    ("zstandard in place of Huffman", "shared", "zstd"),
+    ("best for each stream", "shared", "best"),
+    ("gzip -9 of the shared file", "shared", "gzip"),
+)
+
+
+def stage_rows(runs: list[dict[str, Any]]) -> list[list[str]]:
+    """One line a stage; of several seeds all accuracies and the range of the others."""
+    rows = []
+    for label, net, size in STAGES:
+        below = [100 * (run["float"]["accuracy"] - run[net]["accuracy"]) for run in runs]
+        sizes = [run[net][size] for run in runs]
+        smaller = [run["float"]["bytes"] / run[net][size] for run in runs]
+        rows.append(
+            [
+                label,
+                " ".join(f"{run[net]['accuracy']:.4f}".lstrip("0") for run in runs),
+                "" if net == "float" else spread(below, 2),
+                spread(sizes, 0),
+                spread(smaller, 2),
+                "" if size in ("bytes", "gzip") else "yes",
+            ]
+        )
+    return rows
+
+
+def spread(values: list[float], digits: int) -> str:
+    """The mean, and the range if there are several."""
+    mean = f"{sum(values) / len(values):,.{digits}f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def layer_rows(run: dict[str, Any]) -> list[list[str]]:
+    """One line a kernel, of one seed."""
+    return [
+        [
+            layer["name"],
+            f"{layer['weights']:,}",
+            f"{layer['kept']:.1%}",
+            *(f"{bits:.1f}" for bits in layer["value_bits"]),
+            *(f"{bits:.1f}" for bits in layer["gap_bits"]),
+            *(f"{share:.1%}" for share in layer["of_float"]),
+            f"{layer['best']:.1%}",
+        ]
+        for layer in run["layers"]
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder for table and runs")
+    parser.add_argument("--work", type=Path, required=True, help="folder for networks and files")
+    parser.add_argument("--model", default="vgg_small")
+    parser.add_argument("--dataset", default="fashion_mnist_small")
+    parser.add_argument("--data_dir")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--baseline_epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, help="of pruning; sharing takes half of them")
+    parser.add_argument("--set", action="append", default=[], help="option of the technique")
+    flags = parser.parse_args()
+    bench, kept = Bench(flags), Kept(flags.output)
+    runs = [kept.get(f"seed {seed}", bench.run, seed) for seed in range(flags.seeds)]
+    seeds = "one seed" if flags.seeds == 1 else f"seeds 0 to {flags.seeds - 1}, mean and range"
+    page(
+        flags.output,
+        f"Deep Compression of {flags.model} on {bench.images.name}",
+        command(work="DIR", **({"data_dir": "DIR"} if flags.data_dir else {})),
+        f"Accuracies of the .tflite files on all {len(bench.images.test):,} test images, after the "
+        f"training that follows each stage; {seeds}. Bytes are those of containers that give the "
+        ".tflite back, everything in it included; P, Q and H are the paper's prune, quantise, "
+        "Huffman (Han, Mao, Dally 2016, arXiv:1510.00149). Float trained for "
+        f"{flags.baseline_epochs} epochs. Each kernel of seed 0, as in the paper's tables 3 to 5, "
+        "always sparse (a container takes dense indices where they are shorter):\n\n"
+        + tabulate(layer_rows(runs[0]), LAYER_HEADERS, tablefmt="github", disable_numparse=True),
+        HEADERS,
+        stage_rows(runs),
+    )
+
+
+if __name__ == "__main__":
+    main()
