@@ -40,6 +40,7 @@ def test_list_names_everything(capsys):
         (["--dataset=cifar11"], "unknown data set 'cifar11'"),
         (["--dataset=folder:/no/such"], "/no/such"),
         (["--storage=int9"], "unknown storage 'int9'"),
+        (["--storage=lce"], "storage lce isn't for this command, which measures files in LiteRT"),
         (["--set", "wdth=2"], "unknown option 'wdth': did you mean 'width'?"),
         (["--set", "width"], "key=value"),
         (["--set", "width=wide"], "option width takes a number; got 'wide'"),
