@@ -60,8 +60,8 @@ def main() -> None:
         "isn't binary; on x86-64 its binary kernels are portable code, which its authors call "
         "correct and not optimised. Latencies are medians, ratios medians over rounds with the "
         "10th and 90th percentile; all files of a net run in turns in one process. Sizes "
-        "and ratios are to the float net's float32 file. The last figures compare the lce file with "
-        "Keras, signs that rounding turned included; random nets have no labels.",
+        "and ratios are to the float net's float32 file. The last figures compare the lce "
+        "file with Keras, signs that rounding turned included; random nets have no labels.",
         ["net", "float, KiB", "times smaller", "float, ms", "lce, ms", "lce to float",
          "binary as float32 to float", "off by, of the outputs' rms", "largest, of the largest",
          "equal labels", "binary layers left float"],
