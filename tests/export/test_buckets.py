@@ -166,6 +166,7 @@ def test_buckets_stand_there_once(tmp_path, dtype):
     sizes = [len(buffer.data) for buffer in opened(path).buffers if buffer.data is not None]
     assert sizes.count(stored) == 1
     assert max(sizes) == stored
+    assert read(path).op_counts().get("DEQUANTIZE", 0) == (dtype != "float32")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])

@@ -1,5 +1,7 @@
 """Convolutions as slices and products, beside the CONV_2D that they came from."""
 
+import dataclasses
+
 import hypothesis
 import numpy as np
 import pytest
@@ -72,7 +74,17 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("im2col")
 
 
-@hypothesis.settings(max_examples=30, deadline=None)
+# Several images at a step of 1, of which no cut is one run of memory; a row of the filters alone;
+# steps and distances that differ, where TensorFlow's SAME has more behind than before.
+BIG = Conv(normal((4, 3, 2, 3), 1), normal(4, 2), activation="relu")
+
+
+@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.example(((3, 5, 6, 3), BIG))
+@hypothesis.example(((3, 5, 6, 3), dataclasses.replace(BIG, padding="valid", strides=(1, 2))))
+@hypothesis.example(((3, 7, 6, 3), dataclasses.replace(BIG, strides=(2, 3))))
+@hypothesis.example(((2, 7, 6, 3), Conv(normal((4, 1, 4, 3)), strides=(3, 2))))
+@hypothesis.example(((1, 9, 8, 3), dataclasses.replace(BIG, dilations=(2, 3), strides=(2, 1))))
 @hypothesis.given(convolutions())
 def test_computes_what_the_convolution_does(folder, case):
     shape, conv = case

@@ -52,6 +52,7 @@ def with_junk(model):
     model.operatorCodes.insert(0, code)
     for op in graph.operators:
         op.opcodeIndex += 1
+    graph.operators[-1].intermediates = list(graph.operators[0].outputs)  # As an LSTM has them.
     metadata = schema.MetadataT()
     metadata.name, metadata.buffer = b"said", len(model.buffers) - 1
     model.metadata, model.metadataBuffer = [metadata], [metadata.buffer]
@@ -89,6 +90,8 @@ def test_what_nothing_uses_goes_and_the_rest_is_numbered_anew(path, x):
         list(range(len(after.buffers)))
     )
     assert bytes(after.buffers[after.metadata[0].buffer].data) == b"what it says"
+    (inside,) = after.subgraphs[0].operators[-1].intermediates
+    assert names(after.subgraphs[0])[inside] == "y0"
     np.testing.assert_array_equal(LiteModel(path).predict(x), right)
     run = Interpreter(str(path)).get_signature_runner("serve")
     np.testing.assert_array_equal(run(image=x[:1])["scores"], right[:1])
