@@ -19,6 +19,7 @@ setup: .venv/ready
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	$(UV) install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m tfcompress.kernels
 	touch $@
 
 run: setup
@@ -30,8 +31,9 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+# A process for each core: most of a test's time is TensorFlow tracing on one of them.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
 slow: setup
 	$(BIN)/python -m pytest -m slow
