@@ -73,7 +73,7 @@ def test_adapters_and_warnings_are_said_once():
     }
     told = remarks([measured("m.tflite", **gpu)] * 2, {"m.tflite": "m.tflite"})
     assert told == [
-        "GPU: Soft (CPU), asked for fp32.",
+        "GPU: Soft (CPU), asked for fp32; times go on until the outputs are read.",
         "Soft is a CPU in a GPU's place: not a performance number.",
         "May fail on a GPU: m.tflite: it may fail.",
     ]

@@ -127,7 +127,10 @@ def remarks(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> list
     adapters = {(r.adapter, r.adapter_type, r.precision): r.software for r in gpus}
     for (name, kind, precision), software in adapters.items():
         asked = "fp16 where it can" if precision == "fp16" else precision
-        lines.append(f"GPU: {name} ({kind or 'of unnamed type'}), asked for {asked}.")
+        lines.append(
+            f"GPU: {name} ({kind or 'of unnamed type'}), asked for {asked}; times go on until the "
+            "outputs are read."
+        )
         if software:
             lines.append(f"{name} is a CPU in a GPU's place: not a performance number.")
     warned = {f"{labels[r.path]}: {warning}." for r in results for warning in r.warnings}
