@@ -1,5 +1,6 @@
 """The C sources' own tests, under the sanitizers: a few here, many with `-m slow`."""
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -57,3 +58,17 @@ def test_fuzzer(tmp_path):
         pytest.skip("no clang, which has the fuzzer")
     path = program(clang, tmp_path, "fuzzer,address,undefined", *FUZZER)
     output(path, "-max_total_time=120", "-max_len=200", "-rss_limit_mb=3000")
+
+
+@pytest.mark.slow
+def test_neon_in_an_emulator(tmp_path):
+    """Compiled by `$TFCOMPRESS_AARCH64_CC`, such as `zig cc -target aarch64-linux-musl`."""
+    named = os.environ.get("TFCOMPRESS_AARCH64_CC", "aarch64-linux-gnu-gcc").split()
+    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if not shutil.which(named[0]) or emulator is None:
+        pytest.skip("no compiler for aarch64, or no qemu to run what it makes")
+    path = tmp_path / "unit"
+    sources = [*sorted(SOURCES.glob("*.c")), *(HERE / file for file in (*FUZZER, "unit.c"))]
+    command = [*named, *FLAGS, "-static", f"-I{SOURCES}", *map(str, sources)]
+    subprocess.run([*command, "-o", str(path), "-lm"], check=True)
+    assert output(emulator, str(path), "200", "0", "20000") == "all right\n"

@@ -1,5 +1,7 @@
 """Dense layers, pooling, and ops of ours among the runtime's own."""
 
+import concurrent.futures
+
 import numpy as np
 import pytest
 
@@ -98,6 +100,29 @@ def test_the_runtime_keeps_its_own_ops(fastest):
     ends = [(int(op["inputs"][0]), int(op["outputs"][0])) for op in taken]
     # Ours one by one; then XNNPACK, which is a delegate, too, the stock ops at both ends.
     assert ends == [(1, 2), (2, 3), (3, 4), (0, 1), (4, 10)]
+
+
+def test_two_interpreters_share_a_delegate(fastest):
+    from ai_edge_litert.interpreter import Interpreter
+
+    from tfcompress import kernels
+
+    content, expected = chain(np.random.default_rng(7))
+    delegate = kernels.delegate(fastest)
+    made = [
+        Interpreter(model_content=content, num_threads=2, experimental_delegates=[delegate])
+        for _ in range(2)
+    ]
+    x = [np.random.default_rng(n).standard_normal((1, 8, 8, 64)).astype("float32") for n in (1, 2)]
+
+    def often(number):
+        return all(
+            np.array_equal(op_files.run(made[number], x[number])[0], expected(x[number]))
+            for _ in range(20)
+        )
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(often, (0, 1))) == [True, True]
 
 
 @pytest.mark.slow

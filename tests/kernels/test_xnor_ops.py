@@ -5,8 +5,8 @@ import pytest
 
 from tests.kernels import float_files, op_files
 from tests.kernels.float_files import RELU, SAME, Net
+from tfcompress.config import InputError
 from tfcompress.export import xnor_ops
-from tfcompress.export.surgery import Surgery
 from tfcompress.runtime.content import read
 
 PRODUCTS = (f"CUSTOM:{xnor_ops.CONV}", f"CUSTOM:{xnor_ops.DENSE}")
@@ -71,10 +71,7 @@ def dense(net):
 
 def rewritten(content, path):
     path.write_bytes(content)
-    surgery = Surgery(path)
-    kept = xnor_ops.write(surgery)
-    surgery.write(path)
-    return kept
+    return xnor_ops.xnor_file(path, path)
 
 
 @pytest.mark.parametrize("build", [chain, residual, zero_padding, shared, not_rising, dense])
@@ -98,6 +95,16 @@ def test_equal_to_the_float_file(fastest, tmp_path, build, seed):
         x = float_files.image(rng, (1, 11, 9, 20))
         for wanted, got in zip(op_files.run(float_one, x), op_files.run(fast, x), strict=True):
             np.testing.assert_array_equal(got, wanted)
+
+
+def test_nothing_to_replace(tmp_path):
+    net = Net(0, (1, 6, 6, 4))
+    path = tmp_path / "float.tflite"
+    path.write_bytes(net.done(net.conv(net.x, 5)))
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="its inputs aren't signs"):
+        xnor_ops.xnor_file(path, path)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.slow

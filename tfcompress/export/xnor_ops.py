@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfcompress.config import require
 from tfcompress.export.surgery import Surgery
 from tfcompress.export.xnor_match import Graph, Pool, Product, Step, products, step
 
@@ -20,6 +22,30 @@ CONV, DENSE, POOL = "TfcXnorConv2D", "TfcXnorDense", "TfcXnorMaxPool2D"
 _MAGIC, _VERSION = 0x4B584654, 1  # "TFXK"
 _LINEAR, _RELU, _PRELU = 0, 1, 2
 _WORD = 32
+
+
+def xnor_file(float_path: Path, path: Path) -> dict[str, str]:
+    """Writes a float file of a binarised model again, with `write`'s ops.
+
+    Args:
+        float_path: the file, its signs written as -1 and +1.
+        path: the file to write, which may be the same.
+
+    Returns:
+        As of `write`.
+
+    Raises:
+        InputError: there is nothing to replace.
+    """
+    surgery = Surgery(float_path)
+    kept = write(surgery)
+    reasons = "; ".join(f"{name}: {why}" for name, why in kept.items())
+    require(
+        any(op.customOptions is not None for op in surgery.ops()),
+        f"no layer with binary inputs and weights to write as bits ({reasons or 'none is binary'})",
+    )
+    surgery.write(path)
+    return kept
 
 
 def write(surgery: Surgery) -> dict[str, str]:

@@ -10,9 +10,11 @@ void tflite_plugin_destroy_delegate(TfLiteDelegate *delegate);
 struct runtime {
   TfLiteContext context;
   TfLiteTensor tensors[FAKE_TENSORS];
-  TfLiteNode node, taken;
-  TfLiteRegistration registration, kernel;
+  TfLiteNode nodes[FAKE_NODES], taken[FAKE_NODES];
+  TfLiteRegistration registrations[FAKE_NODES], kernel;
+  int node_count, taken_count;
   TfLiteIntArray *plan;
+  TfLiteDelegateParams preview;
 };
 
 static TfLiteIntArray *int_array(const int *values, int count) {
@@ -53,9 +55,19 @@ static TfLiteStatus get_plan(TfLiteContext *context, TfLiteIntArray **plan) {
 static TfLiteStatus get_node(TfLiteContext *context, int index, TfLiteNode **node,
                              TfLiteRegistration **registration) {
   struct runtime *runtime = context->impl_;
-  if (index != 0) return kTfLiteError;
-  *node = &runtime->node;
-  *registration = &runtime->registration;
+  if (index < 0 || index >= runtime->node_count) return kTfLiteError;
+  *node = &runtime->nodes[index];
+  *registration = &runtime->registrations[index];
+  return kTfLiteOk;
+}
+
+/* One node for all of them, with the last one's outputs. */
+static TfLiteStatus preview(TfLiteContext *context, const TfLiteIntArray *nodes,
+                            TfLiteDelegateParams **parts, int *count) {
+  struct runtime *runtime = context->impl_;
+  runtime->preview.output_tensors = runtime->nodes[nodes->data[nodes->size - 1]].outputs;
+  *parts = &runtime->preview;
+  *count = 1;
   return kTfLiteOk;
 }
 
@@ -63,9 +75,11 @@ static TfLiteStatus replace(TfLiteContext *context, TfLiteRegistration kernel,
                             const TfLiteIntArray *nodes, TfLiteDelegate *delegate) {
   struct runtime *runtime = context->impl_;
   TfLiteDelegateParams params = {.delegate = delegate};
+  if (runtime->taken_count == FAKE_NODES) return kTfLiteError;
   params.nodes_to_replace = int_array(nodes->data, nodes->size);
   runtime->kernel = kernel;
-  runtime->taken.user_data = kernel.init(context, (const char *)&params, 0);
+  runtime->taken[runtime->taken_count++].user_data =
+      kernel.init(context, (const char *)&params, 0);
   free(params.nodes_to_replace);
   return kTfLiteOk;
 }
@@ -124,33 +138,50 @@ static int allocate(struct runtime *runtime, const struct fake_op *op) {
   return 1;
 }
 
-static TfLiteStatus go(struct runtime *runtime, const struct fake_op *op, int runs,
-                       void *const *results) {
-  TfLiteStatus status = kTfLiteOk;
-  if (runtime->kernel.prepare == NULL) return kTfLiteError;
+static TfLiteStatus go(struct runtime *runtime, const struct fake_op *op, int runs) {
+  TfLiteStatus status = runtime->taken_count > 0 ? kTfLiteOk : kTfLiteError;
   for (int run = 0; run < runs && status == kTfLiteOk; run++) {
-    status = runtime->kernel.prepare(&runtime->context, &runtime->taken);
+    for (int i = 0; i < runtime->taken_count && status == kTfLiteOk; i++) {
+      status = runtime->kernel.prepare(&runtime->context, &runtime->taken[i]);
+    }
     if (status == kTfLiteOk && !allocate(runtime, op)) status = kTfLiteError;
-    if (status == kTfLiteOk) status = runtime->kernel.invoke(&runtime->context, &runtime->taken);
+    for (int i = 0; i < runtime->taken_count && status == kTfLiteOk; i++) {
+      status = runtime->kernel.invoke(&runtime->context, &runtime->taken[i]);
+    }
   }
-  for (int i = 0; i < op->output_count && status == kTfLiteOk; i++) {
-    if (op->outputs[i] < 0 || op->outputs[i] >= FAKE_TENSORS) continue;
-    const TfLiteTensor *output = &runtime->tensors[op->outputs[i]];
+  const struct fake_node *last = &op->nodes[op->node_count - 1];
+  for (int i = 0; i < last->output_count && status == kTfLiteOk; i++) {
+    if (last->outputs[i] < 0 || last->outputs[i] >= FAKE_TENSORS) continue;
+    const TfLiteTensor *output = &runtime->tensors[last->outputs[i]];
     volatile uint8_t seen = 0;
     for (size_t b = 0; b < output->bytes; b++) seen ^= ((const uint8_t *)output->data)[b];
-    if (results != NULL && results[i] != NULL) memcpy(results[i], output->data, output->bytes);
   }
   return status;
 }
 
-TfLiteStatus fake_run(const struct fake_op *op, int runs, void *const *results) {
+/* Options in memory of their own, as a custom op's or as a stock op's. */
+static void load_node(struct runtime *runtime, int index, const struct fake_node *from) {
+  TfLiteNode *to = &runtime->nodes[index];
+  uint8_t *options = malloc(from->option_bytes > 0 ? from->option_bytes : 1);
+  if (options == NULL) abort();
+  if (from->option_bytes > 0) memcpy(options, from->options, from->option_bytes);
+  to->builtin_data = options;
+  to->custom_initial_data = options;
+  to->custom_initial_data_size = (int)from->option_bytes;
+  to->inputs = int_array(from->inputs, from->input_count);
+  to->outputs = int_array(from->outputs, from->output_count);
+  runtime->registrations[index].builtin_code = from->code;
+  runtime->registrations[index].custom_name = from->name;
+  runtime->registrations[index].version = 1;
+}
+
+TfLiteStatus fake_run(const struct fake_op *op, int runs) {
+  static const int ORDER[FAKE_NODES] = {0, 1, 2, 3};
   const char *key = "kernel";
   struct runtime *runtime = calloc(1, sizeof *runtime);
-  uint8_t *options = malloc(op->option_bytes > 0 ? op->option_bytes : 1);
   TfLiteDelegate *delegate =
       tflite_plugin_create_delegate(&key, &op->kernel, op->kernel != NULL, NULL);
-  if (runtime == NULL || options == NULL || delegate == NULL) abort();
-  if (op->option_bytes > 0) memcpy(options, op->options, op->option_bytes);
+  if (runtime == NULL || delegate == NULL) abort();
   runtime->context = (TfLiteContext){
       .tensors_size = FAKE_TENSORS,
       .tensors = runtime->tensors,
@@ -158,35 +189,33 @@ TfLiteStatus fake_run(const struct fake_op *op, int runs, void *const *results) 
       .GetExecutionPlan = get_plan,
       .GetNodeAndRegistration = get_node,
       .ReplaceNodeSubsetsWithDelegateKernels = replace,
+      .PreviewDelegatePartitioning = preview,
       .ResizeTensor = resize,
       .ReportError = report,
       .recommended_num_threads = op->threads,
   };
-  runtime->registration.builtin_code = kTfLiteBuiltinCustom;
-  runtime->registration.custom_name = op->name;
-  runtime->registration.version = 1;
-  runtime->node.custom_initial_data = options;
-  runtime->node.custom_initial_data_size = (int)op->option_bytes;
-  runtime->node.inputs = int_array(op->inputs, op->input_count);
-  runtime->node.outputs = int_array(op->outputs, op->output_count);
-  runtime->plan = int_array((const int[]){0}, 1);
+  runtime->node_count = op->node_count;
+  for (int i = 0; i < op->node_count; i++) load_node(runtime, i, &op->nodes[i]);
+  runtime->plan = int_array(ORDER, op->node_count);
   for (int i = 0; i < FAKE_TENSORS; i++) load(&runtime->tensors[i], &op->tensors[i]);
 
   TfLiteStatus status = delegate->Prepare(&runtime->context, delegate);
-  if (status == kTfLiteOk) status = go(runtime, op, runs, results);
+  if (status == kTfLiteOk) status = go(runtime, op, runs);
 
-  if (runtime->kernel.free != NULL) {
-    runtime->kernel.free(&runtime->context, runtime->taken.user_data);
+  for (int i = 0; i < runtime->taken_count; i++) {
+    runtime->kernel.free(&runtime->context, runtime->taken[i].user_data);
   }
   tflite_plugin_destroy_delegate(delegate);
   for (int i = 0; i < FAKE_TENSORS; i++) {
     free(runtime->tensors[i].dims);
     free(runtime->tensors[i].data);
   }
-  free(runtime->node.inputs);
-  free(runtime->node.outputs);
+  for (int i = 0; i < op->node_count; i++) {
+    free(runtime->nodes[i].inputs);
+    free(runtime->nodes[i].outputs);
+    free(runtime->nodes[i].builtin_data);
+  }
   free(runtime->plan);
-  free(options);
   free(runtime);
   return status;
 }

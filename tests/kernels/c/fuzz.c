@@ -48,6 +48,67 @@ static void put_int(uint8_t *to, int32_t value) {
   for (int i = 0; i < 4; i++) to[i] = (uint8_t)((uint32_t)value >> 8 * i);
 }
 
+static void node(struct fake_node *to, int code, int input, int output) {
+  to->code = code;
+  to->inputs[0] = input;
+  to->outputs[0] = output;
+  to->input_count = to->output_count = 1;
+}
+
+static void more_inputs(struct fake_node *to, int one, int two) {
+  to->inputs[1] = one;
+  to->inputs[2] = two;
+  to->input_count = 3;
+}
+
+/* A right product of signs in stock ops: its options are those of TFLite's structs. */
+static void make_pattern(struct bytes *from, struct fake_op *op, uint8_t *options) {
+  static const float ONE = 1.0f, ZERO = 0.0f, MINUS = -1.0f;
+  static float weights[40 * 40 * 9];
+  static int32_t amounts[8];
+  const int dense = among(from, 0, 3) == 0, padded = dense ? 0 : among(from, 0, 2);
+  const int in = among(from, 1, 40), out = among(from, 1, 40);
+  const int side = dense ? 1 : among(from, 1, 3), n = among(from, 1, 2), h = among(from, 3, 9);
+  struct fake_tensor *t = op->tensors;
+  for (int i = 0; i < out * side * side * in; i++) weights[i] = i % 3 ? 0.5f : -0.5f;
+  for (int i = 0; i < 8; i++) amounts[i] = i / 2 % 3 == 0 ? 0 : among(from, 0, 2);
+  for (int i = 0; i < 4; i++) shape(&t[i], kTfLiteFloat32, dense ? 2 : 4, n, h, h, in);
+  if (padded) t[3].dims[1] = h + amounts[2] + amounts[3];
+  if (padded) t[3].dims[2] = h + amounts[4] + amounts[5];
+  t[1].type = kTfLiteBool;
+  shape(&t[4], kTfLiteFloat32, dense ? 2 : 4, out, side, side, in);
+  if (dense) t[4].dims[0] = out;
+  t[4].constant = 1;
+  t[4].bytes = 4 * (size_t)(out * side * side * in);
+  t[4].data = weights;
+  constant(&t[5], kTfLiteFloat32, out);
+  for (int i = 6; i < 9; i++) constant(&t[i], kTfLiteFloat32, 1);
+  t[6].data = &ZERO;
+  t[7].data = &ONE;
+  t[8].data = &MINUS;
+  constant(&t[9], kTfLiteInt32, 8);
+  t[9].data = amounts;
+  shape(&t[10], kTfLiteFloat32, dense ? 2 : 4, 1, 1, 1, 1);
+  node(&op->nodes[0], 62, 0, 1); /* GREATER_EQUAL */
+  more_inputs(&op->nodes[0], 6, -1);
+  node(&op->nodes[1], among(from, 0, 1) ? 123 : 64, 1, 2); /* SELECT_V2, SELECT */
+  more_inputs(&op->nodes[1], 7, 8);
+  node(&op->nodes[2], padded == 2 ? 60 : 34, 2, 3); /* PADV2, PAD */
+  more_inputs(&op->nodes[2], 9, among(from, 0, 1) ? 7 : 6);
+  struct fake_node *product = &op->nodes[padded ? 3 : 2];
+  node(product, dense ? 9 : 3, padded ? 3 : 2, 10); /* FULLY_CONNECTED, CONV_2D */
+  more_inputs(product, 4, among(from, 0, 1) ? 5 : -1);
+  op->node_count = padded ? 4 : 3;
+  /* Padding, strides, activation, dilations; of a dense op activation, format, what it keeps. */
+  const int values[6] = {dense ? 0 : padded ? 2 : among(from, 1, 2), among(from, 1, 2),
+                         among(from, 1, 2), among(from, 0, 1), 1, 1};
+  memset(options, 0, XK_OPTION_BYTES);
+  for (int i = 0; i < (dense ? 1 : 6); i++) put_int(options + 4 * i, values[i]);
+  product->options = options;
+  product->option_bytes = 28;
+  op->threads = among(from, -1, 2);
+}
+
 /* A right op, of the sizes that the bytes say. */
 static void make(struct bytes *from, struct fake_op *op, uint8_t *options) {
   static const char *const NAMES[] = {"TfcXnorConv2D", "TfcXnorDense", "TfcXnorMaxPool2D"};
@@ -66,9 +127,12 @@ static void make(struct bytes *from, struct fake_op *op, uint8_t *options) {
   put_int(options, XK_MAGIC);
   put_int(options + 4, XK_VERSION);
   for (int i = 0; i < XK_OPTION_COUNT; i++) put_int(options + 8 + 4 * i, values[i]);
-  op->options = options;
-  op->option_bytes = XK_OPTION_BYTES;
-  op->name = NAMES[kind];
+  struct fake_node *only = &op->nodes[0];
+  op->node_count = 1;
+  only->code = kTfLiteBuiltinCustom;
+  only->options = options;
+  only->option_bytes = XK_OPTION_BYTES;
+  only->name = NAMES[kind];
 
   const int x = kind == 2 ? kTfLiteInt32 : KINDS[among(from, 0, 2)];
   const int y = kind == 2 ? kTfLiteInt32 : KINDS[among(from, 0, 2)];
@@ -80,16 +144,16 @@ static void make(struct bytes *from, struct fake_op *op, uint8_t *options) {
   for (int i = 2; i < 10; i++) constant(&op->tensors[i], kTfLiteFloat32, out);
   op->tensors[4].type = op->tensors[5].type = kTfLiteInt32;
   op->tensors[5].bytes = 4 * (size_t)((out + 31) / 32);
-  for (int i = 0; i < 10; i++) op->inputs[i] = i;
-  op->input_count = 10;
+  for (int i = 0; i < 10; i++) only->inputs[i] = i;
+  only->input_count = 10;
   shape(&op->tensors[10], y, 4, 1, 1, 1, 1);
   shape(&op->tensors[11], kTfLiteInt32, 4, 1, 1, 1, 1);
-  op->outputs[0] = 10;
-  op->outputs[1] = 11;
-  op->output_count = y != kTfLiteInt32 && take(from) % 2 ? 2 : 1;
-  op->inputs[7] = -1;
+  only->outputs[0] = 10;
+  only->outputs[1] = 11;
+  only->output_count = y != kTfLiteInt32 && take(from) % 2 ? 2 : 1;
+  only->inputs[7] = -1;
   if (y != kTfLiteInt32 && take(from) % 2) { /* A second operand, of the right shape for 1x1. */
-    op->inputs[7] = 7;
+    only->inputs[7] = 7;
     op->tensors[7] = op->tensors[0];
     op->tensors[7].type = take(from) % 2 ? kTfLiteFloat32 : kTfLiteInt8;
     op->tensors[7].dims[op->tensors[7].rank - 1] = out;
@@ -100,20 +164,26 @@ static void make(struct bytes *from, struct fake_op *op, uint8_t *options) {
 /* Breaks one field. */
 static void damage(struct bytes *from, struct fake_op *op, uint8_t *options) {
   struct fake_tensor *tensor = &op->tensors[take(from) % FAKE_TENSORS];
+  struct fake_node *only = &op->nodes[take(from) % (unsigned)op->node_count];
   switch (take(from) % 12) {
     case 0: put_int(options + 4 * (take(from) % (XK_OPTION_COUNT + 2)), odd(from)); break;
     case 1: options[take(from) % XK_OPTION_BYTES] ^= (uint8_t)(1u << take(from) % 8); break;
-    case 2: op->option_bytes = take(from) % (XK_OPTION_BYTES + 1); break;
+    case 2: /* Of a stock op the runtime itself makes the options. */
+      if (only->name != NULL) only->option_bytes = take(from) % (XK_OPTION_BYTES + 1);
+      break;
     case 3: tensor->type = among(from, 0, 18); break;
     case 4: tensor->rank = among(from, -1, FAKE_RANK); break;
     case 5: tensor->dims[take(from) % FAKE_RANK] = odd(from); break;
-    case 6: tensor->bytes = take(from); break;
+    case 6:
+      tensor->bytes = take(from);
+      tensor->data = NULL;
+      break;
     case 7: tensor->constant = !tensor->constant; break;
-    case 8: op->inputs[take(from) % 12] = among(from, -2, FAKE_TENSORS); break;
-    case 9: op->outputs[take(from) % 3] = among(from, -2, FAKE_TENSORS); break;
+    case 8: only->inputs[take(from) % 12] = among(from, -2, FAKE_TENSORS); break;
+    case 9: only->outputs[take(from) % 3] = among(from, -2, FAKE_TENSORS); break;
     case 10:
-      op->input_count = among(from, 0, 12);
-      op->output_count = among(from, 0, 3);
+      only->input_count = among(from, 0, 12);
+      only->output_count = among(from, 0, 3);
       break;
     default:
       tensor->zero = odd(from);
@@ -124,7 +194,7 @@ static void damage(struct bytes *from, struct fake_op *op, uint8_t *options) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-unsigned long fuzz_ran = 0; /* inputs that made an op which ran: most should */
+unsigned long fuzz_ran = 0, fuzz_patterns = 0; /* inputs that made an op, or a pattern, which ran */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static const char *const KERNELS[] = {NULL, "portable"};
@@ -134,8 +204,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   memset(&op, 0, sizeof op);
   op.kernel = KERNELS[take(&from) % 2];
   int broken = among(&from, 0, 3);
-  make(&from, &op, options);
+  const int pattern = take(&from) % 4 == 0;
+  if (pattern) {
+    make_pattern(&from, &op, options);
+  } else {
+    make(&from, &op, options);
+  }
   for (int i = 0; i < broken; i++) damage(&from, &op, options);
-  if (fake_run(&op, 2, NULL) == kTfLiteOk) fuzz_ran++;
+  if (fake_run(&op, 2) != kTfLiteOk) return 0;
+  if (pattern) {
+    fuzz_patterns++;
+  } else {
+    fuzz_ran++;
+  }
   return 0;
 }
