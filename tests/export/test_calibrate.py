@@ -135,15 +135,18 @@ def test_ranges_of_parts_of_an_image_that_stand_beside_the_batch(tmp_path):
 
 
 def test_hashed_blocks_as_integers(tmp_path):
-    """Each block's outputs, of another size than the first one's."""
+    """The last block's outputs are far larger than the first one's."""
     keras.utils.set_random_seed(0)
     image = keras.Input((6, 6, 8), name="image")
     x = HashedConv2D(16, 3, compression_ratio=1 / 4, activation="relu", name="conv")(image)
     x = HashedDense(32, compression_ratio=1 / 4, name="hidden")(layers.Flatten()(x))
     model = randomise(keras.Model(image, layers.Dense(5, name="scores")(layers.ReLU()(x))))
-    # The blocks see the inputs in other orders, of which the last ones are the largest.
+    conv = model.get_layer("conv")
+    first, *_, last = conv.positions.orders[0]  # The channels that the first weights meet there.
+    assert first != last
+    conv.kernel.assign(conv.kernel * np.array([10] + [0.1] * 7, np.float32)[:, None])
     x = np.random.default_rng(0).normal(size=(260, 6, 6, 8)).astype(np.float32)
-    x *= np.geomspace(0.05, 5, 8, dtype=np.float32)
+    x[..., last] *= 10
     written = export(
         model,
         tmp_path / "m.tflite",
