@@ -58,7 +58,7 @@ def test_writes_everything_and_nothing_else(finished):
     _, _, output = finished
     names = {path.name for path in output.iterdir()}
     wanted = {"baseline.tflite", "compressed.tflite", "baseline.keras", "compressed.keras"}
-    wanted |= {"baseline.tfz", "compressed.tfz"}
+    wanted |= {"baseline.tfz", "compressed.tfz", "README.md"}
     wanted |= {"report.json", "report.md", "report.html", "history.csv", "config.json"}
     assert wanted <= names
     assert {name for name in names - wanted if not re.fullmatch(r"\w+\.(svg|png)", name)} == set()
@@ -67,7 +67,12 @@ def test_writes_everything_and_nothing_else(finished):
 def test_report_has_the_promised_keys(finished):
     _, _, output = finished
     report = json.loads((output / "report.json").read_text())
-    assert report.keys() >= TOP | {"accuracy_change_points"}
+    assert report.keys() >= TOP | {"accuracy_change_points", "schema"}
+    for title, layers in (("baseline", "layers_before"), ("compressed", "layers_after")):
+        assert sum(row.get("macs", 0) for row in report[layers]) == report[title]["macs"]
+        assert 0 < sum(row["bytes"] for row in report[layers]) < report[title]["size_bytes"]
+    for entry in report["benchmarks"]:
+        assert entry["profile"]["ops"] or entry["profile"]["unavailable"]
     assert report["baseline"].keys() >= FILE
     assert report["compressed"].keys() >= FILE | {"parity_max_abs_diff"}
     assert report["ratio"].keys() == {"size", "latency", "parameters", "macs"}

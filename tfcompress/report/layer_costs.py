@@ -174,6 +174,8 @@ def _largest(
         (at for at in range(len(names)) if any(values[at])), key=lambda at: -max(values[at])
     )
     count = min(_MOST, sum(max(values[at]) >= _LEAST * longest for at in order))
+    if len(order) == count + 1:  # A bar of one other would take as much room as its own.
+        count += 1
     chosen, others = sorted(order[:count]), order[count:]
     bars = [(names[at], values[at]) for at in chosen]
     if others:
