@@ -1,6 +1,7 @@
 """Dense layers, pooling, and ops of ours among the runtime's own."""
 
 import concurrent.futures
+import pathlib
 
 import numpy as np
 import pytest
@@ -141,18 +142,18 @@ def test_tensorflow_has_the_same_interpreter(fastest):
 
 
 @pytest.mark.slow
-def test_a_thousand_interpreters_leave_nothing_behind(fastest):
-    import resource
-
+def test_thousands_of_interpreters_leave_nothing_behind(fastest):
     content, expected = chain(np.random.default_rng(9))
     x = np.ones((1, 8, 8, 64), "float32")
-
-    def many(count):
-        for _ in range(count):
+    statm = pathlib.Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("no /proc here")
+    pages = []
+    for _ in range(6):
+        for _ in range(500):
             got = op_files.run(op_files.interpreter(content, fastest, 2), x)[0]
         np.testing.assert_array_equal(got, expected(x))
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-    before = many(100)
-    # In KiB. One leaked copy of the weights a time would be 100 MB, a thread 8 MB of addresses.
-    assert many(1000) - before < 2048
+        pages.append(int(statm.read_text().split()[1]))
+    # A leak shows every time: of the weights alone it would be 2,000 pages. What the allocator
+    # sets aside for a new thread comes now and then.
+    assert min(np.diff(pages)) < 20
