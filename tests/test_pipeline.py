@@ -338,7 +338,7 @@ def test_quantised_without_training(picture_folder, tmp_path):
 
 def test_notes_say_why_a_time_is_missing_or_none():
     sizes = {"threads": 1, "size_bytes": 1, "gzip_bytes": 1, "macs": None}
-    soft = {"adapter": "Soft", "software": True, "latency_ms_p50": 1.0}
+    soft = {"adapter": "Soft", "software": True, "latency_ms_p50": 1.0, "latency_runs": 1}
     notes = pipeline._benchmark_notes(
         [
             FileBenchmark(path="o/baseline.tflite", backend="cpu", **sizes),
