@@ -87,6 +87,8 @@ def test_equal_to_the_float_file(fastest, tmp_path, build, seed):
     ours = [op for op in read(path).ops if op.name in PRODUCTS]
     assert len(ours) == net.products
     assert not {"CONV_2D", "FULLY_CONNECTED"} & set(read(path).op_counts())
+    (tmp_path / "float.tflite").write_bytes(content)
+    assert read(path).macs == read(tmp_path / "float.tflite").macs
     assert [[t.dtype for t in op.outputs] for op in ours].count(["int32"]) == packed
     float_one = Interpreter(model_content=content)
     fast = op_files.interpreter(path.read_bytes(), fastest)

@@ -7,7 +7,6 @@ are wanted, by stock ops or by an addition, the op writes floats.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,8 @@ import numpy as np
 
 from tfcompress.config import require
 from tfcompress.export.surgery import Surgery
-from tfcompress.export.xnor_match import Graph, Pool, Product, Step, products, step
-
-CONV, DENSE, POOL = "TfcXnorConv2D", "TfcXnorDense", "TfcXnorMaxPool2D"
-_MAGIC, _VERSION = 0x4B584654, 1  # "TFXK"
-_LINEAR, _RELU, _PRELU = 0, 1, 2
-_WORD = 32
+from tfcompress.export.xnor_match import Graph, Product, Step, products, step
+from tfcompress.kernels.ops import CONV, DENSE, LINEAR, POOL, PRELU, RELU, WORD, options
 
 
 def xnor_file(float_path: Path, path: Path) -> dict[str, str]:
@@ -127,15 +122,17 @@ class _Writer:
         threshold, flip = thresholds(product, after)
         pool = next((one.pool for one in steps if one.pool), None)
         name = self.surgery.text(source)
-        words = -(-filters // _WORD)
+        words = -(-filters // WORD)
         bits = self.surgery.tensor((*shape[:-1], words), "int32", f"{name}/bits")
         turned = self.surgery.constant(packed_words(flip)) if flip.any() else -1
         inputs = [*self._inputs(product), -1, -1, self.surgery.constant(threshold), turned]
-        made = [self._op(product, inputs, [bits], _LINEAR, 0)]
+        made = [self._op(product, inputs, [bits], LINEAR, 0)]
         if pool:
             small = self.surgery.tensor((shape[0], *pool.size, words), "int32", f"{name}/pooled")
-            options = pool_options(pool, filters)
-            made.append(self.surgery.custom(POOL, [bits, turned], [small], options))
+            form = options(
+                filters, filters, kernel=pool.kernel, strides=pool.strides, pads=pool.pads
+            )
+            made.append(self.surgery.custom(POOL, [bits, turned], [small], form))
             bits = small
         self.bits[source] = bits
         self.gone.add(id(product.op))
@@ -145,15 +142,15 @@ class _Writer:
         """A product that writes floats, with the activation and the addition behind it."""
         graph, filters = self.graph, len(product.scale)
         output, last = int(product.op.outputs[0]), product.op
-        activation = _RELU if product.relu else _LINEAR
+        activation = RELU if product.relu else LINEAR
         slope, operand, add_first = None, -1, 0
         while (reader := graph.reader(output)) is not None and id(reader) not in self.gone:
             name = graph.name(reader)
-            if name in ("RELU", "PRELU") and activation == _LINEAR:
+            if name in ("RELU", "PRELU") and activation == LINEAR:
                 values = None if name == "RELU" else graph.per_filter(reader.inputs[1], filters)
                 if name == "PRELU" and (values is None or int(reader.inputs[0]) != output):
                     break
-                activation, slope = (_RELU, None) if name == "RELU" else (_PRELU, values)
+                activation, slope = (RELU, None) if name == "RELU" else (PRELU, values)
                 add_first = int(operand >= 0)
             elif name == "ADD" and operand < 0 and (other := self._operand(reader, output)) >= 0:
                 operand = other
@@ -176,7 +173,7 @@ class _Writer:
         other = two if one == output else one
         whole = (
             one != two
-            and add.builtinOptions.fusedActivationFunction == _LINEAR
+            and add.builtinOptions.fusedActivationFunction == LINEAR
             and self.surgery.shape(other) == self.surgery.shape(output)
             and self.surgery.values(other) is None
         )
@@ -203,7 +200,7 @@ class _Writer:
                     values = [one for one in found if one is not None]
                     source = int(after.outputs[0]) if len(values) == 2 else -1
             if source >= 0 and (source == output or self._inside(source)):
-                shape = (*self.surgery.shape(output)[:-1], -(-filters // _WORD))
+                shape = (*self.surgery.shape(output)[:-1], -(-filters // WORD))
                 name = f"{self.surgery.text(source)}/bits"
                 self.bits[source] = self.surgery.tensor(shape, "int32", name)
                 return values, self.bits[source]
@@ -211,7 +208,7 @@ class _Writer:
 
     def _plain(self, *ops: Any) -> bool:
         """Whether no activation is fused into ops."""
-        return all(op.builtinOptions.fusedActivationFunction == _LINEAR for op in ops)
+        return all(op.builtinOptions.fusedActivationFunction == LINEAR for op in ops)
 
     def _inputs(self, product: Product) -> list[int]:
         """The first two inputs: what the signs are taken of, or their bits; and the weights."""
@@ -233,9 +230,18 @@ class _Writer:
         while inputs[-1] < 0:
             inputs = inputs[:-1]
         filters, height, width, channels = product.kernel.shape
-        shape = (channels, filters, height, width, *product.strides, *product.dilations)
-        options = _options((*shape, *product.pads, product.pad_value, activation, add_first))
-        return self.surgery.custom(DENSE if product.dense else CONV, inputs, outputs, options)
+        form = options(
+            channels,
+            filters,
+            kernel=(height, width),
+            strides=product.strides,
+            dilations=product.dilations,
+            pads=product.pads,
+            pad_value=product.pad_value,
+            activation=activation,
+            add_first=bool(add_first),
+        )
+        return self.surgery.custom(DENSE if product.dense else CONV, inputs, outputs, form)
 
 
 def thresholds(
@@ -279,21 +285,9 @@ def packed_words(flags: np.ndarray) -> np.ndarray:
     >>> packed_words(np.array([True, False, True]))
     array([5], dtype=int32)
     """
-    padded = np.zeros(-(-len(flags) // _WORD) * _WORD, bool)
+    padded = np.zeros(-(-len(flags) // WORD) * WORD, bool)
     padded[: len(flags)] = flags
     return np.packbits(padded, bitorder="little").view("<i4")
-
-
-def pool_options(pool: Pool, channels: int) -> bytes:
-    """The options of a max pooling of bits."""
-    return _options(
-        (channels, channels, *pool.kernel, *pool.strides, 1, 1, *pool.pads, 0, _LINEAR, 0)
-    )
-
-
-def _options(values: tuple[int, ...]) -> bytes:
-    """The options of one of our ops, as `kernels/src/options.h` has them."""
-    return struct.pack("<17i", _MAGIC, _VERSION, *values)
 
 
 def _needed(ops: list[Any], outputs: set[int]) -> list[Any]:

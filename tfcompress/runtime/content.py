@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfcompress.config import InputError
+from tfcompress.kernels import ops as kernels
 from tfcompress.runtime import magic
 
 # Ops that multiply and that no rule below counts: a total without them would be a lower bound.
@@ -213,6 +214,9 @@ def _ops(
         inputs = tuple(tensors[index] if index >= 0 else None for index in ins)
         outputs = tuple(tensors[index] for index in outs)
         macs = _macs(name, inputs, outputs, packed.builtinOptions)
+        if name.startswith("CUSTOM:") and packed.customOptions is not None and outputs:
+            options = bytes(bytearray(packed.customOptions))
+            macs = kernels.macs(name.removeprefix("CUSTOM:"), options, outputs[0].shape)
         ops.append(Op(name, version, inputs, outputs, subgraph, folded, macs))
     return ops
 

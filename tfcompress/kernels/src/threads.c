@@ -139,6 +139,7 @@ void xk_pool_run(struct xk_pool *pool, int threads, xk_task task, void *context)
     task(context, 0, 1);
     return;
   }
+  if (threads > MOST_THREADS) threads = MOST_THREADS;
   grow(pool, threads - 1);
   pthread_mutex_lock(&pool->lock);
   pool->task = task;
