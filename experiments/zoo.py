@@ -32,7 +32,7 @@ ZOO = {
     "fashion_bwn_1bit": ("--technique=bwn", "--storage=1bit"),
     "fashion_xnor_int8": ("--technique=xnor",),
     "fashion_xnor_1bit": ("--technique=xnor", "--storage=1bit"),
-    "fashion_hashed_int8": ("--technique=hashed+int8",),
+    "fashion_hashed_int8": ("--technique=hashed+int8", "--set", "include=all"),
     "fashion_cp_int8": ("--technique=cp+int8",),
     "fashion_separable_int8": ("--technique=separable+int8",),
 }
