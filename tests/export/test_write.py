@@ -156,9 +156,7 @@ class TestWrongInput:
         assert before is None or sorted(folder.iterdir()) == before
 
     def test_unknown_storage(self, model, tmp_path):
-        message = (
-            r"unknown storage 'int9': did you mean 'int8'\? Known: 1bit, dynamic, .*int8_int4"
-        )
+        message = r"unknown storage 'int9': did you mean 'int8'\? Known: 1bit, dynamic, .*int8_int4"
         self.refused(message, model, tmp_path / "m.tflite", storage="int9")
 
     def test_missing_folder(self, model, tmp_path):
