@@ -43,9 +43,7 @@ def test_what_the_runtime_lacks_is_said_and_is_no_damage(tiny, tmp_path):
 
 def test_a_crash(child, tiny):
     child(LOADING + "import os; os.abort()")
-    with pytest.raises(
-        InputError, match=r"corrupt or made to crash.*load.*SIGABRT"
-    ):
+    with pytest.raises(InputError, match=r"corrupt or made to crash.*load.*SIGABRT"):
         process.check(tiny.path)
     with pytest.raises(process.ProcessError, match=r"^/a/m\.tflite \(at load\): .*SIGABRT"):
         process.cost(tiny.path)
