@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from tfcompress.benchmark.machine import machine
 from tfcompress.files import write
-from tfcompress.pipeline import versions
+from tfcompress.provenance import versions
 
 
 def command(**shown: object) -> str:

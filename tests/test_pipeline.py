@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfcompress import pipeline, training
+from tfcompress import pipeline, provenance, training
 from tfcompress.benchmark import FileBenchmark
 from tfcompress.bridge import legacy
 from tfcompress.config import InputError, RunConfig
@@ -233,7 +233,7 @@ def test_command_repeats_the_run():
     settings = RunConfig(
         technique="bwn", epochs=3, options={"width": "2"}, tensorboard=True, output_dir="my runs"
     )
-    assert pipeline.command(settings) == (
+    assert provenance.command(settings) == (
         "python -m tfcompress.run --technique=bwn --epochs=3 '--output_dir=my runs' --tensorboard "
         "--set width=2"
     )

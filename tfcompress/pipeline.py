@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib.metadata
-import platform
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +13,14 @@ import numpy as np
 import tfcompress
 from tfcompress import benchmark, bridge, data, graph, models, report, techniques, training
 from tfcompress.benchmark.machine import machine
-from tfcompress.config import NORMALIZATIONS, InputError, RunConfig, Training
+from tfcompress.config import NORMALIZATIONS, InputError, Training
 from tfcompress.data.dataset import Dataset, Normalization
 from tfcompress.door import check_fit
 from tfcompress.export import Exported, Validation, export
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
 from tfcompress.plan import Plan
+from tfcompress.provenance import command, versions
 from tfcompress.runtime import LiteModel, Metadata, container
 from tfcompress.techniques import Candidate
 from tfcompress.training.progress import Progress, say
@@ -31,15 +29,6 @@ from tfcompress.workspace import Workspace
 PARITY_IMAGES = 200
 # Of images larger than 64 pixels, where a user's model takes any size.
 _NATIVE_SIZE = 224
-_PACKAGES = (
-    "keras",
-    "tensorflow",
-    "tf_keras",
-    "tensorflow-model-optimization",
-    "ai-edge-litert",
-    "ai-edge-quantizer",
-    "numpy",
-)
 
 
 def run(job: Plan) -> report.RunResult:
@@ -389,25 +378,3 @@ def _benchmark_notes(measured: list[benchmark.FileBenchmark]) -> list[str]:
     ]
     soft = {str(entry.adapter) for entry in measured if entry.software and entry.timed}
     return notes + [f"{name} is a software GPU: no performance number." for name in sorted(soft)]
-
-
-def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
-    found = {"tfcompress": tfcompress.__version__, "python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
-
-
-def command(config: RunConfig) -> str:
-    """The shortest command that repeats the run."""
-    words = ["python", "-m", "tfcompress.run", f"--technique={config.technique}"]
-    for field in dataclasses.fields(RunConfig):
-        value = getattr(config, field.name)
-        if field.name in ("technique", "options", "resume"):
-            continue
-        default = field.default
-        if value != default:
-            if isinstance(value, tuple):
-                value = ",".join(value)
-            words.append(f"--{field.name}" if value is True else f"--{field.name}={value}")
-    words += [f"--set {key}={value}" for key, value in config.options.items()]
-    return " ".join(word if word.startswith("--set ") else shlex.quote(word) for word in words)
