@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfcompress import pipeline, provenance, training
+from tfcompress import pipeline, training
 from tfcompress.benchmark import FileBenchmark
 from tfcompress.bridge import legacy
 from tfcompress.config import InputError, RunConfig
@@ -227,16 +227,6 @@ def test_what_the_technique_refuses_is_refused_before_the_training(
     with pytest.raises(InputError, match=message):
         pipeline.run(job)
     assert not (tmp_path / "out").exists()
-
-
-def test_command_repeats_the_run():
-    settings = RunConfig(
-        technique="bwn", epochs=3, options={"width": "2"}, tensorboard=True, output_dir="my runs"
-    )
-    assert provenance.command(settings) == (
-        "python -m tfcompress.run --technique=bwn --epochs=3 '--output_dir=my runs' --tensorboard "
-        "--set width=2"
-    )
 
 
 def test_a_strangers_files_are_left_alone(picture_folder, tmp_path):
