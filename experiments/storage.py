@@ -108,7 +108,7 @@ CASES: dict[str, tuple[Build, dict[str, tuple[str, ...]]]] = {
 
 
 def unlike(net: keras.Model) -> keras.Model:
-    """Gives the BNs values as after training.
+    """Gives BNs and biases values as after training.
 
     With their first ones, many sums before a sign are 0 but for rounding.
     """
@@ -125,6 +125,8 @@ def unlike(net: keras.Model) -> keras.Model:
                     variance * np.exp(some[3]),
                 ]
             )
+        elif getattr(layer, "bias", None) is not None:
+            layer.bias.assign(0.1 * rng.standard_normal(layer.bias.shape))
     return net
 
 
