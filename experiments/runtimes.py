@@ -75,7 +75,9 @@ def main() -> None:
             np.save(inputs, quantized(real, model._input))
             cells = [_compared(python, path, inputs, model, right) for python in pythons]
             oldest = versions.oldest(read(path))
-            rows.append([path.stem, f"{path.stat().st_size / 1024:,.1f}", str(oldest), *cells])
+            # A run's file is known by its folder.
+            name = path.parent.name if path.stem == "compressed" else path.stem
+            rows.append([name, f"{path.stat().st_size / 1024:,.1f}", str(oldest), *cells])
             print(*rows[-1], sep=" | ", flush=True)
     page(
         flags.output,
