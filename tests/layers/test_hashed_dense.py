@@ -270,12 +270,11 @@ def test_lower_needs_known_sizes():
 def test_exported_file_is_the_same_and_small(kind, tmp_path):
     layer = make(kind, 300, 240, 1 / 8, activation="relu")
     written = compact.assert_export_is_the_same(layer, draw((5, 300)), tmp_path)
-    # Stored weights, and biases; positions of 8 blocks.
-    stored = 300 * 240 * (1 / 8 if kind == "permutation" else 1)
-    assert written.weight_bytes["float32"] == 4 * (stored + 240)
-    if kind == "permutation":
-        assert written.weight_bytes["int32"] < 4 * 300 * 8 + 100
-        assert written.size_bytes < 4 * 300 * 240 / 4
+    # Stored weights, and biases; positions of 8 blocks, or the two signs.
+    signs = 0 if kind == "permutation" else 2
+    assert written.weight_bytes["float32"] == 4 * (300 * 240 / 8 + 240 + signs)
+    assert written.weight_bytes["int32"] < (4 * 300 * 8 if kind == "permutation" else 0) + 100
+    assert written.size_bytes < 4 * 300 * 240 / 4
 
 
 @pytest.mark.parametrize(
