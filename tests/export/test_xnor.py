@@ -10,9 +10,10 @@ from keras import layers
 import tfcompress
 from tests.export.conftest import BINARY_WEIGHTS, FLOAT_WEIGHTS, binary_net, real_images
 from tests.export.test_gate import dense_net, float_file, numbers
-from tfcompress import benchmark, graph, kernels
+from tfcompress import benchmark, graph, kernels, plan
+from tfcompress.benchmark import peak
 from tfcompress.benchmark.profile import profile
-from tfcompress.config import InputError
+from tfcompress.config import InputError, RunConfig
 from tfcompress.export import STORAGES, ExportError, export, gate, xnor_ops
 from tfcompress.inspect import inspected
 from tfcompress.runtime import LiteModel, Metadata, delegates, read, rules
@@ -41,7 +42,7 @@ def no_kernels(monkeypatch):
 
 
 @needs_kernels
-def test_a_bit_a_weight(net, images, written, tmp_path):
+def test_a_bit_a_weight(net, written, tmp_path):
     assert written.ops["CUSTOM:TfcXnorConv2D"] == 3
     assert written.ops["CUSTOM:TfcXnorDense"] == 1
     assert written.weight_bytes["uint8"] == BINARY_WEIGHTS / 8
@@ -51,7 +52,7 @@ def test_a_bit_a_weight(net, images, written, tmp_path):
     assert (written.kept, written.min_runtime) == ({}, "LiteRT with tfcompress's kernels")
     assert (written.parity.images, written.parity.ties) == (50, 0)
     assert written.load_ms > 0
-    packed = export(net, tmp_path / "1bit.tflite", storage="1bit", representative=images)
+    packed = export(net, tmp_path / "1bit.tflite", storage="1bit")
     assert BINARY_WEIGHTS / 8 + 4 * FLOAT_WEIGHTS < written.size_bytes < packed.size_bytes
 
 
@@ -66,18 +67,15 @@ def test_computes_what_keras_computes(net, written, xnnpack):
 
 
 @needs_kernels
-def test_whoever_runs_files_runs_it(net, written):
+def test_whoever_runs_files_runs_it(net, written, monkeypatch):
     image = real_images(1, seed=3)
     powers = np.exp(logits(net, image)[0])
     found = tfcompress.load(written.path).probabilities(image[0])
     np.testing.assert_allclose(found, powers / powers.sum(), rtol=1e-4)
-    backends = ["cpu", "cpu-noxnn"]
-    for measured in benchmark.measure(written.path, backends=backends, runs=1, min_seconds=0):
-        assert (measured.outcome, measured.timed, measured.macs) == (
-            "ok",
-            True,
-            read(written.path).macs,
-        )
+    monkeypatch.setattr(peak, "SECONDS", 0.01)  # It isn't looked at.
+    (measured,) = benchmark.measure(written.path, backends=["cpu"], runs=1, min_seconds=0)
+    assert (measured.outcome, measured.timed) == ("ok", True)
+    assert measured.macs == read(written.path).macs > BINARY_WEIGHTS
     assert "takes no delegate" in profile(written.path, benchmark.backends.CPU).unavailable
 
 
@@ -118,6 +116,27 @@ def test_which_files_need_the_delegate(written, tmp_path):
 def test_without_kernels_it_doesnt_run(written, no_kernels):
     with pytest.raises(InputError, match=r"holds 1-bit ops .*, but there are no 1-bit kernels"):
         LiteModel(written.path)
+
+
+@needs_kernels
+def test_processes_without_kernels_say_so(written, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFCOMPRESS_CACHE", str(tmp_path))
+    monkeypatch.setenv("CC", "/no/compiler")
+    monkeypatch.setattr(peak, "SECONDS", 0.01)
+    (measured,) = benchmark.measure(written.path, backends=["cpu-noxnn"], runs=1, min_seconds=0)
+    assert (measured.outcome, measured.timed) == ("unsupported", False)
+    assert "holds 1-bit ops of tfcompress's own, but there are no 1-bit kernels" in measured.reason
+    with pytest.raises(InputError, match=r"can't be run .*no 1-bit kernels here: no C compiler"):
+        tfcompress.load(written.path)
+
+
+def test_the_command_takes_it_where_kernels_are(monkeypatch):
+    config = RunConfig(technique="xnor", storage="xnor")
+    monkeypatch.setattr(kernels, "missing", lambda: None)
+    assert plan.plan(config).storage == "xnor"
+    monkeypatch.setattr(kernels, "missing", lambda: "no C compiler")
+    with pytest.raises(InputError, match=r"storage xnor needs .*: no C compiler; use 1bit or int8"):
+        plan.plan(config)
 
 
 def test_without_kernels_it_isnt_written(net, tmp_path, no_kernels):
