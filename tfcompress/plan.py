@@ -19,6 +19,7 @@ from tfcompress.config import (
     unknown_name,
 )
 from tfcompress.export import STORAGES
+from tfcompress.export.form import check_kernels
 from tfcompress.models import saved
 
 # A user's own model is trained already.
@@ -94,7 +95,7 @@ def plan(config: RunConfig) -> Plan:
             backends.parse(name)
     if config.storage is not None and config.storage not in STORAGES:
         raise unknown_name("storage", config.storage, STORAGES)
-    if config.storage is not None and STORAGES[config.storage].custom_ops:
+    if config.storage is not None and STORAGES[config.storage].runtime:
         raise InputError(
             f"storage {config.storage} isn't for this command, which measures files in LiteRT: "
             "train with another storage and write compressed.keras by tfcompress.export.export"
@@ -113,13 +114,15 @@ def plan(config: RunConfig) -> Plan:
         training = _with_flags(technique.training(options), config, values["training"], None)
         steps.append(techniques.Step(technique, options, training))
     baseline = _USERS_BASELINE if builder is None else _BASELINE
+    storage = config.storage or chain[-1].storage
+    check_kernels(STORAGES[storage])  # Before hours of training.
     return Plan(
         config=config,
         steps=tuple(steps),
         model_options=values["model"],
         data_options=values["data"],
         baseline=_with_flags(baseline, config, values["training"], config.baseline_epochs),
-        storage=config.storage or chain[-1].storage,
+        storage=storage,
         output_dir=Path(config.output_dir or default_output_dir(config)),
     )
 

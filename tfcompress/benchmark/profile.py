@@ -13,6 +13,7 @@ import tabulate
 from tfcompress.benchmark import process, profiler
 from tfcompress.benchmark.backends import Backend
 from tfcompress.benchmark.process import BenchmarkError
+from tfcompress.runtime.delegates import has_bit_ops
 
 RUNS = 200
 SECONDS = 0.5
@@ -86,6 +87,8 @@ def profile(
         The ops' times, or why there are none.
     """
     reason = profiler.unavailable()
+    if not reason and has_bit_ops(path):
+        reason = "LiteRT's profiler takes no delegate, which the file's 1-bit ops need"
     if reason:
         return Profile(unavailable=reason)
     request = {

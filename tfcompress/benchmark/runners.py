@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tfcompress.runtime.child import filling
+from tfcompress.runtime.delegates import delegates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +44,8 @@ def load(path: str, backend: dict[str, Any], *, threads: int) -> Runner:
 class LiteRunner:
     """A file in LiteRT's interpreter, with XNNPACK, a delegate of the user's, or neither.
 
+    Without a delegate of the user's, 1-bit ops go to tfcompress's kernels.
+
     Args:
         path: the `.tflite` file.
         backend: `cpu`, `cpu-noxnn` or a delegate; with the latter, XNNPACK takes what it left, as
@@ -56,14 +59,16 @@ class LiteRunner:
     ) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
 
-        delegates = None
+        given: list[Any] | None
         if backend["library"]:
-            delegates = [load_delegate(backend["library"], backend["options"])]
+            given = [load_delegate(backend["library"], backend["options"])]
+        else:
+            given = delegates(path)
         plain = alone or backend["kind"] == "cpu-noxnn"
         self._interpreter = Interpreter(
             path,
             num_threads=threads,
-            experimental_delegates=delegates,
+            experimental_delegates=given,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
             if plain
             else OpResolverType.AUTO,

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tfcompress import kernels
 from tfcompress.config import InputError
 from tfcompress.export import (
     bits,
@@ -21,6 +22,7 @@ from tfcompress.export import (
     low_bits,
     mixed,
     sparse,
+    xnor_ops,
 )
 from tfcompress.export.gate import ExportError
 from tfcompress.export.mixed import Validation
@@ -28,6 +30,7 @@ from tfcompress.export.storage import Storage
 from tfcompress.export.surgery import edit
 from tfcompress.graph import lower
 from tfcompress.runtime.content import Op, read
+from tfcompress.runtime.magic import one_line
 
 _INTEGERS = ("int8", "int4", "int2")
 
@@ -50,6 +53,7 @@ def write(
     validation: Validation | None,
 ) -> Made:
     """The file in a folder of its own."""
+    check_kernels(kind)
     if kind.quantize == "trained":
         made = fake_quantize.int8_file(model, folder / "int8.tflite")
         return Made(made, made, model)
@@ -61,6 +65,9 @@ def write(
     hashed = _expand_at_load(model, kind, made)
     if kind.name == "sparse":
         return Made(made, made, lowered, _drop_zeros(lowered, made))
+    if kind.name == "xnor":
+        packed = folder / "xnor.tflite"
+        return Made(packed, made, lowered, _bit_ops(lowered, made, packed))
     if kind.quantize == "none":
         return Made(made, made, lowered)
     if kind.quantize == "bits":
@@ -79,6 +86,20 @@ def write(
     else:
         kept = _quantize_weights(lowered, kind, made, quantized, hashed)
     return Made(quantized, made, lowered, kept)
+
+
+def check_kernels(kind: Storage) -> None:
+    """Refuses 1-bit ops where nothing runs them fast, so that none could be compared with Keras.
+
+    Raises:
+        InputError: the storage needs tfcompress's kernels, and there are none here.
+    """
+    why = kernels.missing() if kind.name == "xnor" else None
+    if why is not None:
+        raise InputError(
+            f"storage xnor needs tfcompress's 1-bit kernels, which can't be used here: {why}; use "
+            "1bit or int8"
+        )
 
 
 # How buckets are written, by what a storage does with weights; with integer activations they are
@@ -111,6 +132,23 @@ def _pack_bits(lowered: keras.Model, path: Path) -> dict[str, str]:
             f"storage 1bit finds no binary weights in model '{lowered.name}': use float32, or "
             "a technique that makes some, such as bwn or xnor"
         )
+    return {names[name]: f"4 bytes a weight: {why}" for name, why in kept.items()}
+
+
+def _bit_ops(lowered: keras.Model, made: Path, packed: Path) -> dict[str, str]:
+    """Our ops in the place of binary products; layers with binary weights that have none, and why.
+
+    Raises:
+        InputError: no layer has one.
+    """
+    names = damage.layer_names(lowered, damage.products(read(made)))
+    try:
+        kept = xnor_ops.xnor_file(made, packed)
+    except InputError as error:
+        raise InputError(
+            f"storage xnor finds nothing for it in model '{lowered.name}', {one_line(error)}: use "
+            "1bit or float32, or the technique xnor, which makes such layers"
+        ) from error
     return {names[name]: f"4 bytes a weight: {why}" for name, why in kept.items()}
 
 

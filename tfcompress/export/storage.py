@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tfcompress.config import InputError, unknown_name
-from tfcompress.runtime.rules import LCE_OPS
+from tfcompress.runtime.rules import LCE_OPS, XNOR_OPS
 
 _NONE = float("inf")
 
@@ -27,7 +27,9 @@ class Storage:
             through, as a share of the largest output.
         min_agreement: the share of images whose label must be Keras's.
         max_relative_rms: what `Parity.relative_rms` may be.
-        custom_ops: ops of another runtime than LiteRT, which the file then needs.
+        custom_ops: ops that LiteRT doesn't have, which the file then needs.
+        runtime: who has them and runs the file instead of LiteRT; empty if they are of a delegate
+            of ours, which LiteRT is given with the file.
         weight_bits: of `static`: 8, or 4 for the ops of `convert.FOUR_BITS`; of `binary` and `all`:
             8, or the fewest of `low_bits.choose`.
     """
@@ -41,6 +43,7 @@ class Storage:
     max_relative_rms: float = _NONE
     weight_bits: int = 8
     custom_ops: tuple[str, ...] = ()
+    runtime: str = ""
 
     @property
     def rounds(self) -> bool:
@@ -164,6 +167,20 @@ STORAGES = {
             min_agreement=0.98,
             max_relative_rms=0.01,
             custom_ops=LCE_OPS,
+            runtime="larq-compute-engine",
+        ),
+        Storage(
+            name="xnor",
+            summary=(
+                "1 bit a weight of layers with binary inputs and weights, 4 bytes any other; "
+                "exact. Multiplied as bits by tfcompress's own kernels, which a C compiler builds "
+                "once on each machine: LiteRT alone, phones' apps and GPUs don't run the file"
+            ),
+            activations="signed",
+            quantize="none",
+            max_abs=1e-5,
+            min_agreement=1.0,
+            custom_ops=XNOR_OPS,
         ),
         Storage(
             name="sparse",

@@ -46,7 +46,7 @@ class Exported:
         layer_bytes: bytes of constants by layer, the largest first; of what belongs to no layer by
             tensor.
         min_runtime: the oldest runtime that can run the file, such as `TensorFlow Lite 2.11.0,
-            LiteRT 1.0`.
+            LiteRT 1.0`; of a file with ops that LiteRT doesn't have, who has them.
         load_ms: median time of a load in a fresh process.
         peak_memory_bytes: peak of a fresh process that loads the file and runs it once; None where
             the system doesn't say.
@@ -133,7 +133,7 @@ def export(
         content = read(made.path)
         audit(content, kind, ends_as)
         outputs = None
-        if kind.custom_ops:
+        if kind.runtime:
             outputs, cost = lce.run(made.path, images)
         else:
             cost = trial(made.path)
@@ -143,8 +143,12 @@ def export(
             if kind.rounds:
                 errors = damage.errors(made.lowered, made.float_path, made.path, images)
             # Layers are looked into in LiteRT.
-            lowered = None if kind.custom_ops else made.lowered
-            parity = check_parity(model, made.path, images, kind, errors, lowered, outputs)
+            lowered = None if kind.runtime else made.lowered
+            # Our ops keep their signs to themselves.
+            signs = made.float_path if kind.name == "xnor" else None
+            parity = check_parity(
+                model, made.path, images, kind, errors, lowered, outputs, signs=signs
+            )
         os.replace(made.path, target)
     return Exported(
         path=str(target),
@@ -158,10 +162,17 @@ def export(
         errors=errors,
         kept=made.kept,
         layer_bytes=layer_bytes(made.lowered, content),
-        min_runtime=lce.RUNTIME if kind.custom_ops else str(oldest(content)),
+        min_runtime=_min_runtime(kind, content),
         load_ms=cost.load_ms,
         peak_memory_bytes=cost.peak_memory_bytes,
     )
+
+
+def _min_runtime(kind: Storage, content: FileContent) -> str:
+    """Who can run a file."""
+    if kind.runtime:
+        return lce.RUNTIME
+    return "LiteRT with tfcompress's kernels" if kind.custom_ops else str(oldest(content))
 
 
 def _finish(path: Path, kind: Storage, said: Metadata | None, io: str | None) -> str:

@@ -25,6 +25,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from tfcompress.runtime.delegates import delegates
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -74,12 +76,13 @@ def filling(details: dict[str, Any], seed: int) -> np.ndarray:
 
 
 def loaded(path: str, request: Mapping[str, Any]) -> Any:
-    """An interpreter with its tensors allocated."""
+    """An interpreter with its tensors allocated, and with our delegate if the file needs it."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     interpreter = Interpreter(
         path,
         num_threads=request["threads"],
+        experimental_delegates=delegates(path),
         experimental_op_resolver_type=OpResolverType.AUTO
         if request["xnnpack"]
         else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,

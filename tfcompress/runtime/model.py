@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcompress.config import InputError, require
 from tfcompress.runtime import magic
+from tfcompress.runtime.delegates import delegates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,8 @@ class LiteModel:
 
     With XNNPACK the runtime writes one INFO line to stderr when it first makes a delegate; its
     Python interface has no switch for that.
+
+    The 1-bit ops of the storage `xnor` go to tfcompress's own kernels, with and without XNNPACK.
 
     Args:
         path: the file.
@@ -40,7 +43,8 @@ class LiteModel:
 
     Raises:
         InputError: the file is missing, not a `.tflite` file, cut short or corrupt, needs ops that
-            the runtime lacks, or has more than one input or output; or threads is below 1.
+            the runtime lacks, or has more than one input or output; it has 1-bit ops, and the
+            kernels can't be built here; or threads is below 1.
 
     Example:
         >>> model = LiteModel("compressed.tflite")  # doctest: +SKIP
@@ -63,12 +67,14 @@ class LiteModel:
         resolver = (
             OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         )
+        own = delegates(self.path)
         try:
             with warnings.catch_warnings():  # That keeping all costs memory is said above.
                 warnings.filterwarnings("ignore", message=".*preserve_all_tensors", append=False)
                 self._interpreter = Interpreter(
                     self.path,
                     num_threads=threads,
+                    experimental_delegates=own,
                     experimental_op_resolver_type=resolver,
                     experimental_preserve_all_tensors=keep_all,
                 )

@@ -5,12 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 
+from tfcompress.kernels import ops as kernels
 from tfcompress.runtime.content import FileContent, Op, Tensor
 from tfcompress.runtime.metadata import Metadata
 from tfcompress.runtime.versions import needed_version
 
 # Of larq-compute-engine 0.16.
 LCE_OPS = tuple(f"CUSTOM:Lce{name}" for name in ("Bconv2d", "BMaxPool2d", "Dequantize", "Quantize"))
+# Of tfcompress's own kernels.
+XNOR_OPS = tuple(f"CUSTOM:{name}" for name in (kernels.CONV, kernels.DENSE, kernels.POOL))
+_RUNTIMES = {
+    **dict.fromkeys(LCE_OPS, ": it needs larq-compute-engine's runtime"),
+    **dict.fromkeys(XNOR_OPS, ": it needs tfcompress's kernels"),
+}
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 # What the GPU delegate takes, by TFLite's gpu_compatibility.cc (LiteRT 2.2).
 _GPU_OPS = """
@@ -81,8 +88,7 @@ def _wrong(op: Op) -> Iterator[str]:
     weights = _second(op)
     dtype = weights.dtype if weights else ""
     if op.name.startswith("CUSTOM:"):
-        own = ": it needs larq-compute-engine's runtime" if op.name in LCE_OPS else ""
-        yield f"{op.name} isn't a built-in op{own}"
+        yield f"{op.name} isn't a built-in op{_RUNTIMES.get(op.name, '')}"
     if op.name in CONVOLUTIONS and dtype == "int2":
         # NaN or a segmentation fault in LiteRT 2.3.
         yield f"{op.name} with 2-bit weights crashes the interpreter"
