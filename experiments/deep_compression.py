@@ -15,7 +15,7 @@ Run:
 
 The first two take about 10 and 3 minutes of CPU time (each with a `--work` of its own). VGG-16 was
 not run to its end yet: an epoch of its float training is 2 minutes of CPU time on the embedded set
-and 10 on CIFAR-10, which needs many of them. A float net is trained and compressed by the technique
+and CIFAR-10 has five times the images. A float net is trained and compressed by the technique
 `deep_compression`; the float, the pruned and the shared network are written as `.tflite`, and these
 as containers by each coder, all of them unpacked again and compared. Trainings go on where they
 were stopped.
