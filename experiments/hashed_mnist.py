@@ -95,7 +95,6 @@ def run(kind: str, times: int, seed: int, arrays: list[np.ndarray], epochs: int)
 def row(name: str, ratio: str, found: list[dict]) -> list[str]:
     accuracies = [100 * one["accuracy"] for one in found]
     spread = f"{statistics.stdev(accuracies):.2f}" if len(found) > 1 else "one seed"
-    seconds = statistics.median(one["seconds"] for one in found)
     return [
         name,
         ratio,
@@ -103,7 +102,6 @@ def row(name: str, ratio: str, found: list[dict]) -> list[str]:
         " ".join(f"{accuracy:.2f}" for accuracy in accuracies),
         f"{statistics.mean(accuracies):.2f}",
         spread,
-        f"{seconds:.0f}",
     ]
 
 
@@ -132,7 +130,6 @@ def main() -> None:
         "accuracies, %",
         "mean",
         "standard deviation",
-        "training, s",
     ]
     page(
         flags.output,
