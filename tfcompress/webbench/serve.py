@@ -49,8 +49,8 @@ def server(
             if not isinstance(report, dict):
                 self._answer(400, b"", "text/plain")
                 return
+            on_result(report)  # Before the answer: who has that knows that the result is here.
             self._answer(204, b"", "text/plain")
-            on_result(report)
 
         def _answer(self, status: int, body: bytes, kind: str) -> None:
             self.send_response(status)
