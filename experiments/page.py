@@ -72,6 +72,9 @@ class Kept:
         self._path = folder / "runs.json"
         self._runs = json.loads(self._path.read_text()) if self._path.exists() else {}
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._runs
+
     def get(self, key: str, run: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
         """The result of the key, from `run(*args)` if it isn't there yet."""
         if key not in self._runs:

@@ -188,6 +188,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the table")
     parser.add_argument("--only", default="", help="cases whose names begin so")
     parser.add_argument("--runs", type=int, default=100, help="timed inferences of each file")
+    parser.add_argument("--kept", action="store_true", help="measure nothing more")
     flags = parser.parse_args()
     kept = Kept(flags.output)
     rows = []
@@ -197,6 +198,8 @@ def main() -> None:
         for kind, storages in kinds.items():
             for storage in storages:
                 key = f"{case}, {kind}, {storage}"
+                if flags.kept and key not in kept:
+                    continue
                 found = kept.get(key, measured, case, kind, storage, flags.runs)
                 rows.append(row(case, kind, storage, found))
     page(
