@@ -26,9 +26,9 @@ class HashedDense(HashedWeights, keras.layers.Dense):
 
     `"elementwise"` is the paper's: a hash h chooses a bucket for every logical weight, another hash
     xi its sign. It saves bytes and costs time: V is expanded in each step (4096x4096 at 1/8: 7 to
-    11 times a dense layer's step at batch 128, 14 to 18 times at 20), its positions take 5 to 13 bytes
-    for each logical weight; a `.tflite` file holds w (8.0 times smaller), expands it when it first
-    runs, and then copies V in each inference (4 times a dense layer's time). A share of
+    11 times a dense layer's step at batch 128, 14 to 18 times at 20), its positions take 5 to 13
+    bytes for each logical weight; a `.tflite` file holds w (8.0 times smaller), expands it when it
+    first runs, and then copies V in each inference (4 times a dense layer's time). A share of
     exp(-1 / ratio) of the buckets stays empty.
 
     `"permutation"` isn't the paper's, but fast and small everywhere. The outputs are cut into
