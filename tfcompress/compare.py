@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from tfcompress import files
+from tfcompress import commands, files
 from tfcompress.config import InputError, require
 from tfcompress.report import compared
 from tfcompress.report.read import read
@@ -33,7 +33,7 @@ ENDINGS = {
 
 def parser() -> flags.FlagValues:
     """The command's flags, apart from absl's global ones."""
-    values = flags.FlagValues()
+    values = commands.help_only()
     flags.DEFINE_string(
         "output",
         None,
@@ -46,7 +46,6 @@ def parser() -> flags.FlagValues:
         f"by {', '.join(compared.SORTS)} (default: as given)",
         flag_values=values,
     )
-    flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
     return values
 
 
@@ -57,12 +56,8 @@ def run(argv: Sequence[str]) -> None:
         InputError: bad usage, or a folder without a usable report; nothing is written.
     """
     values = parser()
-    try:
-        folders = values(list(argv))[1:]
-    except flags.Error as error:
-        raise InputError(f"{error}; see --help") from error
-    if values.help:
-        print("\n".join([USAGE, *(f"  --{n}: {values[n].help}" for n in ("output", "sort"))]))
+    folders = commands.words(values, argv, USAGE)
+    if folders is None:
         return
     require(len(folders) > 0, "give at least one folder of a finished run; see --help")
     require(
@@ -91,13 +86,8 @@ def run(argv: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
-    try:
-        run(sys.argv if argv is None else argv)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Runs the command and returns its exit status."""
+    return commands.status(run, argv)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import collections
-import gzip
 import json
-import pathlib
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -14,8 +12,9 @@ from typing import Any
 import tabulate
 from absl import flags
 
-from tfcompress.benchmark import lint
-from tfcompress.config import InputError, require
+from tfcompress import commands
+from tfcompress.benchmark import lint, sizes
+from tfcompress.config import require
 from tfcompress.runtime import content, metadata, process, rules, versions
 from tfcompress.runtime.content import FileContent, Tensor
 from tfcompress.runtime.metadata import Metadata
@@ -39,12 +38,11 @@ WIDTH = 72
 
 def parser() -> flags.FlagValues:
     """The command's flags, apart from absl's global ones."""
-    values = flags.FlagValues()
+    values = commands.help_only()
     flags.DEFINE_boolean("json", False, "print JSON, of all constants", flag_values=values)
     flags.DEFINE_boolean(
         "tensors", False, f"all constants, not the {LARGEST} largest only", flag_values=values
     )
-    flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
     return values
 
 
@@ -55,16 +53,8 @@ def run(argv: Sequence[str]) -> None:
         InputError: bad usage or a bad file.
     """
     values = parser()
-    try:
-        paths = values(list(argv))[1:]
-    except flags.Error as error:
-        raise InputError(f"{error}; see --help") from error
-    if values.help:
-        print(
-            "\n".join(
-                [USAGE, *(f"  --{name}: {values[name].help}" for name in ("json", "tensors"))]
-            )
-        )
+    paths = commands.words(values, argv, USAGE)
+    if paths is None:
         return
     require(len(paths) == 1, f"give the path of one .tflite file; got {len(paths)}; see --help")
     found = inspected(paths[0])
@@ -94,7 +84,6 @@ def described(path: str, said: str | None) -> dict[str, Any]:
         said: what the runtime said against it; None if it ran.
     """
     found = content.read(path)
-    data = pathlib.Path(path).read_bytes()
     own = metadata.read(path)
     first = versions.oldest(found)
     doubts = [
@@ -106,8 +95,8 @@ def described(path: str, said: str | None) -> dict[str, Any]:
     ]
     return {
         "path": str(path),
-        "size_bytes": len(data),
-        "gzip_bytes": len(gzip.compress(data, compresslevel=9, mtime=0)),
+        "size_bytes": sizes.size_bytes(path),
+        "gzip_bytes": sizes.gzip_bytes(path),
         "macs": found.macs,
         "uncounted_ops": list(found.uncounted),
         "inputs": [_tensor(tensor) for tensor in found.inputs],
@@ -241,12 +230,7 @@ def _table(rows: Sequence[dict[str, Any]], columns: dict[str, str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    try:
-        run(sys.argv if argv is None else argv)
-    except InputError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
+    return commands.status(run, argv)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tfcompress.config import InputError, require
+from tfcompress import commands
+from tfcompress.config import require
 from tfcompress.runtime import container
 
 USAGE = """Packs a .tflite file losslessly, or unpacks it.
@@ -23,7 +24,7 @@ Flags:"""
 
 def parser() -> flags.FlagValues:
     """The command's flags, apart from absl's global ones."""
-    values = flags.FlagValues()
+    values = commands.help_only()
     flags.DEFINE_boolean("unpack", False, "the first file is the container", flag_values=values)
     flags.DEFINE_string(
         "coder", "best", f"one of {', '.join(container.CODERS)} (default best)", flag_values=values
@@ -34,7 +35,6 @@ def parser() -> flags.FlagValues:
         "with --unpack, refuse to unpack more (default 2 GiB)",
         flag_values=values,
     )
-    flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
     return values
 
 
@@ -45,13 +45,8 @@ def run(argv: Sequence[str]) -> None:
         InputError: bad usage or a bad file.
     """
     values = parser()
-    try:
-        paths = values(list(argv))[1:]
-    except flags.Error as error:
-        raise InputError(f"{error}; see --help") from error
-    if values.help:
-        names = ("unpack", "coder", "max_bytes")
-        print("\n".join([USAGE, *(f"  --{name}: {values[name].help}" for name in names)]))
+    paths = commands.words(values, argv, USAGE)
+    if paths is None:
         return
     require(len(paths) == 2, f"give a file to read and one to write; got {len(paths)}; see --help")
     source, target = paths
@@ -65,12 +60,7 @@ def run(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    try:
-        run(sys.argv if argv is None else argv)
-    except InputError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
+    return commands.status(run, argv)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from tfcompress import commands
 from tfcompress.config import (
     AUGMENTATIONS,
     BENCHMARK_BACKENDS,
@@ -139,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         execute(sys.argv if argv is None else argv)
     except InputError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        commands.complain(error)
         return 2
     except KeyboardInterrupt as interrupt:
         said = str(interrupt) or "stopped by Ctrl-C"

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from tfcompress import files
+from tfcompress import commands, files
 from tfcompress.benchmark.litert_json import litert_keys
 from tfcompress.benchmark.machine import machine
 from tfcompress.benchmark.measure import BACKENDS, FileBenchmark, measure
@@ -43,7 +43,7 @@ Flags:"""
 
 def parser() -> flags.FlagValues:
     """The command's flags, apart from absl's global ones."""
-    values = flags.FlagValues()
+    values = commands.help_only()
     flags.DEFINE_list(
         "backends", "cpu", f"any of {', '.join(BACKENDS)} (default cpu)", flag_values=values
     )
@@ -65,15 +65,14 @@ def parser() -> flags.FlagValues:
         "seconds until a process is killed (default 600)",
         flag_values=values,
     )
+    flags.DEFINE_boolean("ops", False, "also time each op, on the CPU", flag_values=values)
     flags.DEFINE_string(
         "benchmark_model",
         None,
         "for phones: TensorFlow Lite's program of that name, built for the phone",
         flag_values=values,
     )
-    flags.DEFINE_boolean("ops", False, "also time each op, on the CPU", flag_values=values)
     flags.DEFINE_string("json", None, "also write the numbers to this file", flag_values=values)
-    flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
     return values
 
 
@@ -88,23 +87,8 @@ def run(argv: Sequence[str]) -> int:
         BenchmarkError: nothing can be measured here.
     """
     values = parser()
-    try:
-        paths = values(list(argv))[1:]
-    except flags.Error as error:
-        raise InputError(f"{error}; see --help") from error
-    if values.help:
-        names = (
-            "backends",
-            "threads",
-            "runs",
-            "min_seconds",
-            "timeout",
-            "ops",
-            "benchmark_model",
-            "json",
-        )
-        lines = [f"  --{name}: {values[name].help}" for name in names]
-        print("\n".join([USAGE, *lines]))
+    paths = commands.words(values, argv, USAGE)
+    if paths is None:
         return 0
     require(len(paths) > 0, "give the path of at least one .tflite file; see --help")
     require(
@@ -168,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(sys.argv if argv is None else argv)
     except (InputError, BenchmarkError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        commands.complain(error)
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import flags
 
-from tfcompress import files
+from tfcompress import commands, files
 from tfcompress.config import InputError, require
 from tfcompress.webbench.page import make
 from tfcompress.webbench.serve import server
@@ -29,12 +29,10 @@ Whoever reads the page can take the files out of it. Exit status: 0 done, 2 bad 
 
 Flags:"""
 
-_FLAGS = ("out", "runs", "min_seconds", "compatible", "serve", "host", "port")
-
 
 def parser() -> flags.FlagValues:
     """The command's flags, apart from absl's global ones."""
-    values = flags.FlagValues()
+    values = commands.help_only()
     flags.DEFINE_string("out", "bench.html", "the page (default bench.html)", flag_values=values)
     flags.DEFINE_integer("runs", 50, "timed inferences, at least (default 50)", flag_values=values)
     flags.DEFINE_float(
@@ -48,7 +46,6 @@ def parser() -> flags.FlagValues:
         "host", "127.0.0.1", "address to serve on (default this machine)", flag_values=values
     )
     flags.DEFINE_integer("port", 0, "port to serve on (default a free one)", flag_values=values)
-    flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
     return values
 
 
@@ -59,12 +56,8 @@ def run(argv: Sequence[str]) -> None:
         InputError: bad usage, a bad file, or LiteRT.js can't be had.
     """
     values = parser()
-    try:
-        paths = values(list(argv))[1:]
-    except flags.Error as error:
-        raise InputError(f"{error}; see --help") from error
-    if values.help:
-        print("\n".join([USAGE, *(f"  --{name}: {values[name].help}" for name in _FLAGS)]))
+    paths = commands.words(values, argv, USAGE)
+    if paths is None:
         return
     require(len(paths) > 0, "give the path of at least one .tflite file; see --help")
     out = pathlib.Path(values.out)
@@ -103,12 +96,7 @@ def _printed(report: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    try:
-        run(sys.argv if argv is None else argv)
-    except InputError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
+    return commands.status(run, argv)
 
 
 if __name__ == "__main__":

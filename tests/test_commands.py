@@ -1,0 +1,42 @@
+import pytest
+from absl import flags
+
+from tfcompress import commands
+from tfcompress.config import InputError
+
+
+@pytest.fixture
+def values():
+    found = commands.help_only()
+    flags.DEFINE_integer("count", 1, "how many", flag_values=found)
+    flags.DEFINE_string("a_name", None, "which", flag_values=found)
+    return found
+
+
+def test_words_and_flags(values):
+    assert commands.words(values, ["prog", "x", "--count=3", "y"], "usage") == ["x", "y"]
+    assert values.count == 3
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_shows_flags_as_they_were_defined(values, flag, capsys):
+    assert commands.words(values, ["prog", flag], "usage") is None
+    assert capsys.readouterr().out == "usage\n  --count: how many\n  --a_name: which\n"
+
+
+@pytest.mark.parametrize("word", ["--nope", "--count=many"])
+def test_bad_flags(values, word):
+    with pytest.raises(InputError, match="see --help"):
+        commands.words(values, ["prog", word], "usage")
+
+
+def test_status(capsys):
+    seen = []
+    assert commands.status(seen.append, ["prog", "x"]) == 0
+    assert seen == [["prog", "x"]]
+
+    def wrong(argv):
+        raise InputError("two\n  lines")
+
+    assert commands.status(wrong, ["prog"]) == 2
+    assert capsys.readouterr().err == "error: two lines\n"
