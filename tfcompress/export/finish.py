@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfcompress.runtime.schema import names, op_number
 from tfcompress.runtime.versions import first_version
 
 # A flatbuffer's offsets are signed 32-bit numbers.
@@ -31,11 +33,10 @@ def finish(path: Path) -> None:
     model: Any = schema.ModelT.InitFromPackedBuf(data, 0)
     if len(data) <= _LARGEST:
         _inline(model, data)
-    names = _names(schema.BuiltinOperator)
-    types = _names(schema.TensorType)
+    ops = names(schema.BuiltinOperator)
     for graph in model.subgraphs:
-        _join(graph, model, names)
-    _versions(model, names, types)
+        _join(graph, model, ops)
+    raise_versions(model)
     path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
 
 
@@ -49,9 +50,9 @@ def _inline(model: Any, data: bytes) -> None:
             buffer.offset = buffer.size = 0
 
 
-def _join(graph: Any, model: Any, names: dict[int, str]) -> None:
+def _join(graph: Any, model: Any, op_names: Mapping[int, str]) -> None:
     """DEQUANTIZE, activation, QUANTIZE as one integer activation."""
-    code = {index: names[_number(c)] for index, c in enumerate(model.operatorCodes)}
+    code = {index: op_names[op_number(c)] for index, c in enumerate(model.operatorCodes)}
     ops = list(graph.operators)
     makers = {int(out): op for op in ops for out in op.outputs}
     readers: dict[int, list[Any]] = {}
@@ -87,35 +88,22 @@ def _join(graph: Any, model: Any, names: dict[int, str]) -> None:
     graph.operators = [op for op in ops if not any(op is other for other in gone)]
 
 
-def _versions(model: Any, names: dict[int, str], types: dict[int, str]) -> None:
+def raise_versions(model: Any) -> None:
     """Raises each op code's version to the highest that one of its ops needs."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    ops = names(schema.BuiltinOperator)
+    types = {number: name.lower() for number, name in names(schema.TensorType).items()}
     for graph in model.subgraphs:
         for op in graph.operators:
             code = model.operatorCodes[op.opcodeIndex]
-            code.version = max(int(code.version), _needed(op, graph, names[_number(code)], types))
+            code.version = max(int(code.version), _needed(op, graph, ops[op_number(code)], types))
 
 
-def _needed(op: Any, graph: Any, name: str, types: dict[int, str]) -> int:
+def _needed(op: Any, graph: Any, name: str, types: Mapping[int, str]) -> int:
     """The first version that has the types of what this op reads."""
     tensors = [graph.tensors[index] if index >= 0 else None for index in op.inputs]
     kinds = [types[tensor.type] if tensor is not None else "" for tensor in tensors]
     weights = tensors[1] if len(tensors) > 1 else None
     scales = getattr(weights.quantization, "scale", None) if weights is not None else None
     return first_version(name, kinds, len(scales) if scales is not None else 0)
-
-
-def _number(code: Any) -> int:
-    """The op's number, of which old files hold the lower half only."""
-    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
-
-
-def _names(enumeration: Any) -> dict[int, str]:
-    """Number to name of one of the schema's enumerations: ops in capitals, types in lower case."""
-    found = {
-        number: name
-        for name, number in vars(enumeration).items()
-        if isinstance(number, int) and not name.startswith("_")
-    }
-    if enumeration.__name__ == "TensorType":
-        return {number: name.lower() for number, name in found.items()}
-    return found

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.export.finish import finish
+from tfcompress.export.finish import raise_versions
+from tfcompress.runtime.schema import names, op_number
 
 # Ops whose options the schema names otherwise than the op.
 _OPTIONS = {"BATCH_MATMUL": "BatchMatMul", "CONV_2D": "Conv2D", "PADV2": "PadV2"}
-_DTYPES = {"float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"}
 
 
 class Surgery:
@@ -35,8 +35,8 @@ class Surgery:
 
         self._schema: Any = schema
         self._model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
-        self._builtins = vars(schema.BuiltinOperator)
-        self._names = {number: name for name, number in self._builtins.items()}
+        self._names = names(schema.BuiltinOperator)
+        self._numbers = {name: number for number, name in self._names.items()}
         self._constants: dict[tuple[Any, ...], int] = {}
         self.graph: Any = self._model.subgraphs[0]
 
@@ -47,7 +47,7 @@ class Surgery:
     def name(self, op: Any) -> str:
         """An op's name, such as `CONV_2D`."""
         code = self._model.operatorCodes[op.opcodeIndex]
-        return str(self._names[max(int(code.builtinCode), int(code.deprecatedBuiltinCode))])
+        return self._names[op_number(code)]
 
     def writer(self, output: str) -> Any:
         """The op whose first output has this name."""
@@ -153,7 +153,7 @@ class Surgery:
             options: fields of the op's options, as the schema spells them.
         """
         op = self._schema.OperatorT()
-        op.opcodeIndex = self._code(self._builtins[name], version)
+        op.opcodeIndex = self._code(self._numbers[name], version)
         op.inputs, op.outputs = list(inputs), list(outputs)
         kind = _OPTIONS.get(name) or "".join(part.capitalize() for part in name.split("_"))
         for number in ("", "2"):
@@ -174,7 +174,7 @@ class Surgery:
     ) -> Any:
         """A custom op that stands nowhere yet; inputs left out are -1."""
         op = self._schema.OperatorT()
-        op.opcodeIndex = self._code(self._builtins["CUSTOM"], 1, name.encode())
+        op.opcodeIndex = self._code(self._numbers["CUSTOM"], 1, name.encode())
         op.inputs, op.outputs = list(inputs), list(outputs)
         op.customOptions = np.frombuffer(options, np.uint8)
         return op
@@ -241,18 +241,18 @@ class Surgery:
         return graph, len(self._model.subgraphs) - 1
 
     def write(self, path: Path) -> None:
-        """Writes the file without what nothing uses any more."""
+        """Writes the file without what nothing uses any more, each op with its version."""
         from ai_edge_litert.tools import flatbuffer_utils
 
         self._sweep()
+        raise_versions(self._model)
         path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(self._model)))
 
     def _code(self, number: int, version: int, custom: bytes | None = None) -> int:
         codes = self._model.operatorCodes
         for index, code in enumerate(codes):
-            own = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
             same = (code.customCode or None) == custom
-            if own == number and int(code.version) == version and same:
+            if op_number(code) == number and int(code.version) == version and same:
                 return index
         code = self._schema.OperatorCodeT()
         code.builtinCode, code.version, code.customCode = number, version, custom
@@ -322,8 +322,7 @@ def _numbered(kept: Iterable[int]) -> dict[int, int]:
 
 
 def edit(path: Path, change: Callable[[Surgery], object]) -> None:
-    """Opens a file, changes it and writes it back, with each op's version."""
+    """Opens a file, changes it and writes it back."""
     surgery = Surgery(path)
     change(surgery)
     surgery.write(path)
-    finish(path)

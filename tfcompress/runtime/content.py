@@ -16,6 +16,7 @@ from typing import Any
 from tfcompress.config import InputError
 from tfcompress.kernels import ops as kernels
 from tfcompress.runtime import magic
+from tfcompress.runtime.schema import names, op_number
 
 # Ops that multiply and that no rule below counts: a total without them would be a lower bound.
 _UNCOUNTED = frozenset(
@@ -161,8 +162,8 @@ def read(path: str | os.PathLike[str]) -> FileContent:
 
 def _content(path: str, model: Any, schema: Any) -> FileContent:
     """The parsed file as our own values."""
-    types = _names(schema.TensorType)
-    builtins = _names(schema.BuiltinOperator)
+    types = {number: name.lower() for number, name in names(schema.TensorType).items()}
+    builtins = names(schema.BuiltinOperator)
     buffers = [_buffer_bytes(buffer) for buffer in model.buffers]
     codes = [(_op_name(code, builtins), int(code.version)) for code in model.operatorCodes]
 
@@ -271,9 +272,8 @@ def _table_bytes(sparsity: Any) -> int:
 
 def _op_name(code: Any, builtins: Mapping[int, str]) -> str:
     """The name of an op code."""
-    # Codes above 127 don't fit the field that old files use; the larger of the two is the op.
-    number = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
-    name = builtins.get(number, f"OP {number}").upper()
+    number = op_number(code)
+    name = builtins.get(number, f"OP {number}")
     return f"CUSTOM:{_text(code.customCode)}" if name == "CUSTOM" else name
 
 
@@ -285,15 +285,6 @@ def _buffer_bytes(buffer: Any) -> int:
 def _picked(indices: Any, tensors: list[Tensor]) -> tuple[Tensor, ...]:
     """The tensors of these indices."""
     return tuple(tensors[int(index)] for index in (indices if indices is not None else ()))
-
-
-def _names(enumeration: Any) -> dict[int, str]:
-    """Number to lower-case name of one of the schema's enumerations."""
-    return {
-        number: name.lower()
-        for name, number in vars(enumeration).items()
-        if isinstance(number, int) and not name.startswith("_")
-    }
 
 
 def _text(name: bytes | str | None) -> str:
