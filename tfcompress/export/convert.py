@@ -139,6 +139,12 @@ def ops_to_quantize(content: FileContent, weights: dict[str, np.ndarray], which:
     return chosen
 
 
+def weights_type(op: Op) -> str | None:
+    """The type of a product's weights; None if they aren't constants of the file."""
+    weights = op.inputs[1]
+    return weights.dtype if weights is not None and weights.constant else None
+
+
 def product_weights(path: Path) -> dict[str, np.ndarray]:
     """The float constants of a file's products, by tensor name."""
     from ai_edge_litert import schema_py_generated as schema

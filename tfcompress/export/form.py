@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -24,13 +26,13 @@ from tfcompress.export import (
     sparse,
     xnor_ops,
 )
+from tfcompress.export.convert import weights_type
 from tfcompress.export.gate import ExportError
 from tfcompress.export.mixed import Validation
 from tfcompress.export.storage import Storage
-from tfcompress.export.surgery import edit
+from tfcompress.export.surgery import Surgery, edit
 from tfcompress.graph import lower
-from tfcompress.runtime.content import Op, read
-from tfcompress.runtime.magic import one_line
+from tfcompress.runtime.content import read
 
 _INTEGERS = ("int8", "int4", "int2")
 
@@ -63,15 +65,11 @@ def write(
         return Made(made, made, lowered, lce.write(lowered, made))
     convert.float_file(lowered, made)
     hashed = _expand_at_load(model, kind, made)
-    if kind.name == "sparse":
-        return Made(made, made, lowered, _drop_zeros(lowered, made))
-    if kind.name == "xnor":
-        packed = folder / "xnor.tflite"
-        return Made(packed, made, lowered, _bit_ops(lowered, made, packed))
+    if kind.name in _REWRITINGS:
+        rewritten = folder / "rewritten.tflite"
+        return Made(rewritten, made, lowered, _rewrite(lowered, kind.name, made, rewritten))
     if kind.quantize == "none":
         return Made(made, made, lowered)
-    if kind.quantize == "bits":
-        return Made(made, made, lowered, _pack_bits(lowered, made))
     quantized = folder / "quantized.tflite"
     kept: dict[str, str] = {}
     if kind.quantize == "half":
@@ -117,59 +115,64 @@ def _expand_at_load(model: keras.Model, kind: Storage, path: Path) -> int:
     return sum(done)
 
 
-def _pack_bits(lowered: keras.Model, path: Path) -> dict[str, str]:
-    """Bits in the place of binary weights; layers that have none, and why.
+@dataclasses.dataclass(frozen=True)
+class _Rewriting:
+    """A storage that puts other ops and constants into the float file.
+
+    Attributes:
+        write: changes an open file; gives the output name of each product that it left, and why.
+        nothing: what is said of a `model` where it changes nothing, and `why`.
+        empty: the `why` where no product was left either.
+        kept: what is said before the reason of a layer that was left.
+    """
+
+    write: Callable[[Surgery], dict[str, str]]
+    nothing: str
+    empty: str = "it has no weights"
+    kept: str = ""
+
+
+_FLOATS = "4 bytes a weight: "
+_REWRITINGS = {
+    "1bit": _Rewriting(
+        bits.write,
+        "storage 1bit finds no binary weights in model '{model}': use float32, or a technique that "
+        "makes some, such as bwn or xnor",
+        kept=_FLOATS,
+    ),
+    "sparse": _Rewriting(
+        sparse.write,
+        "storage sparse finds no layer of model '{model}' with enough zeros ({why}): use float32, "
+        "or the technique prune, which makes some",
+    ),
+    "xnor": _Rewriting(
+        xnor_ops.write,
+        "storage xnor finds nothing for it in model '{model}', no layer with binary inputs and "
+        "weights to write as bits ({why}): use 1bit or float32, or the technique xnor, which makes "
+        "such layers",
+        empty="none is binary",
+        kept=_FLOATS,
+    ),
+}
+
+
+def _rewrite(lowered: keras.Model, name: str, made: Path, rewritten: Path) -> dict[str, str]:
+    """The float file as a storage of `_REWRITINGS` has it; layers that were left, and why.
 
     Raises:
-        InputError: no layer has any.
+        InputError: it changes nothing.
     """
-    ops = list(damage.products(read(path)))
-    names = damage.layer_names(lowered, ops)
-    kept: dict[str, str] = {}
-    edit(path, lambda surgery: kept.update(bits.write(surgery)))
-    if len(kept) == len(ops):
-        raise InputError(
-            f"storage 1bit finds no binary weights in model '{lowered.name}': use float32, or "
-            "a technique that makes some, such as bwn or xnor"
-        )
-    return {names[name]: f"4 bytes a weight: {why}" for name, why in kept.items()}
-
-
-def _bit_ops(lowered: keras.Model, made: Path, packed: Path) -> dict[str, str]:
-    """Our ops in the place of binary products; layers with binary weights that have none, and why.
-
-    Raises:
-        InputError: no layer has one.
-    """
+    how = _REWRITINGS[name]
     names = damage.layer_names(lowered, damage.products(read(made)))
-    try:
-        kept = xnor_ops.xnor_file(made, packed)
-    except InputError as error:
-        raise InputError(
-            f"storage xnor finds nothing for it in model '{lowered.name}', {one_line(error)}: use "
-            "1bit or float32, or the technique xnor, which makes such layers"
-        ) from error
-    return {names[name]: f"4 bytes a weight: {why}" for name, why in kept.items()}
-
-
-def _drop_zeros(lowered: keras.Model, path: Path) -> dict[str, str]:
-    """Weights without their zeros; layers that have too few, and why.
-
-    Raises:
-        InputError: no layer has enough.
-    """
-    ops = [op for op in damage.products(read(path)) if op.name in sparse.PRODUCTS]
-    names = damage.layer_names(lowered, ops)
-    kept: dict[str, str] = {}
-    edit(path, lambda surgery: kept.update(sparse.write(surgery)))
-    kept = {names[name]: why for name, why in kept.items()}
-    if len(kept) == len(ops):
-        raise InputError(
-            f"storage sparse finds no layer of model '{lowered.name}' with enough zeros "
-            f"({_some(kept) or 'it has no weights'}): use float32, or the technique prune, which "
-            "makes some"
-        )
-    return kept
+    surgery = Surgery(made)
+    before = surgery.ops()
+    left = {names.get(output, output): why for output, why in how.write(surgery).items()}
+    after = surgery.ops()
+    if len(after) == len(before) and all(map(operator.is_, before, after)):
+        why = _some(left) or how.empty
+        raise InputError(how.nothing.format(model=lowered.name, why=why))
+    surgery.write(rewritten)
+    return {layer: f"{how.kept}{why}" for layer, why in left.items()}
 
 
 def _quantize_weights(
@@ -215,9 +218,3 @@ def _some(kept: dict[str, str]) -> str:
     """The first few reasons."""
     lines = [f"{name}: {why}" for name, why in list(kept.items())[:3]]
     return "; ".join(lines) + ("; ..." if len(kept) > 3 else "")
-
-
-def weights_type(op: Op) -> str | None:
-    """The type of a product's weights; None if they aren't constants of the file."""
-    weights = op.inputs[1]
-    return weights.dtype if weights is not None and weights.constant else None

@@ -12,13 +12,13 @@ import numpy as np
 
 from tfcompress.config import require
 from tfcompress.export import ties
-from tfcompress.export.convert import PRODUCTS
+from tfcompress.export.convert import PRODUCTS, weights_type
 from tfcompress.export.per_layer import differences
 from tfcompress.export.storage import Storage
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional
 from tfcompress.runtime import LiteModel, rules
-from tfcompress.runtime.content import FileContent, Op
+from tfcompress.runtime.content import FileContent
 from tfcompress.runtime.process import Cost, ProcessError, cost
 
 # Of an output's rms: more than adding in another order makes.
@@ -70,7 +70,7 @@ def audit(content: FileContent, storage: Storage, io: str = "int8") -> None:
     stock = tuple(op for op in content.ops if op.name not in storage.custom_ops)
     problems = [str(doubt) for doubt in rules.never(dataclasses.replace(content, ops=stock))]
     for op in content.ops:
-        if storage.quantize == "all" and op.name in PRODUCTS and "float32" in _weights_types(op):
+        if storage.quantize == "all" and op.name in PRODUCTS and weights_type(op) == "float32":
             problems.append(f"{op.name} '{op.outputs[0].name}' kept float32 weights")
     kinds = {
         weights.dtype
@@ -109,10 +109,6 @@ def trial(path: Path) -> Cost:
         raise ExportError(
             f"the file doesn't run (at {error.last.get('stage', 'start')}): {error.cause}"
         ) from error
-
-
-def _weights_types(op: Op) -> set[str]:
-    return {tensor.dtype for tensor in op.inputs[1:2] if tensor and tensor.constant}
 
 
 def check_images(model: keras.Model, images: np.ndarray) -> None:
@@ -227,13 +223,8 @@ def _differs(
         off = [layer for layer, error in errors.items() if error > _ROUNDING]
         if off and not storage.rounds:
             worst += f", and '{off[0]}' is the first that differs"
-    if storage.name == "int8_int4":
-        worst += "; int8 and the technique mixed give layers more bits"
-    if storage.name == "xnor":
-        # Exact sums are 0 where Keras's rounded ones may be on either side of it.
-        worst += (
-            "; in an untrained network many sums of signs lie at a border: train it, or use int8"
-        )
+    if storage.hint:
+        worst += f"; {storage.hint}"
     return (
         f"the file differs from Keras: outputs by up to {parity.max_abs_diff:.3g} of "
         f"{largest:.3g}{limits[0]}, by {parity.relative_rms:.3g} of their rms{limits[1]}, "

@@ -30,6 +30,7 @@ class Storage:
         custom_ops: ops that LiteRT doesn't have, which the file then needs.
         runtime: who has them and runs the file instead of LiteRT; empty if they are of a delegate
             of ours, which LiteRT is given with the file.
+        hint: what to do where a file differs too much from Keras, if it isn't the same for all.
         weight_bits: of `static`: 8, or 4 for the ops of `convert.FOUR_BITS`; of `binary` and `all`:
             8, or the fewest of `low_bits.choose`.
     """
@@ -44,6 +45,7 @@ class Storage:
     weight_bits: int = 8
     custom_ops: tuple[str, ...] = ()
     runtime: str = ""
+    hint: str = ""
 
     @property
     def rounds(self) -> bool:
@@ -102,6 +104,7 @@ STORAGES = {
             min_agreement=0.75,
             max_relative_rms=0.5,
             weight_bits=4,
+            hint="int8 and the technique mixed give layers more bits",
         ),
         Storage(
             name="dynamic",
@@ -181,6 +184,10 @@ STORAGES = {
             max_abs=1e-5,
             min_agreement=1.0,
             custom_ops=XNOR_OPS,
+            # Exact sums are 0 where Keras's rounded ones may be on either side of it.
+            hint=(
+                "in an untrained network many sums of signs lie at a border: train it, or use int8"
+            ),
         ),
         Storage(
             name="sparse",

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfcompress.config import InputError, require
 from tfcompress.export import damage, ends, fake_quantize, form, lce
+from tfcompress.export.convert import weights_type
 from tfcompress.export.gate import Parity, audit, check_images, check_parity, trial
 from tfcompress.export.metadata import write as write_metadata
 from tfcompress.export.mixed import Validation
@@ -145,7 +146,7 @@ def export(
             # Layers are looked into in LiteRT.
             lowered = None if kind.runtime else made.lowered
             # Our ops keep their signs to themselves.
-            signs = made.float_path if kind.name == "xnor" else None
+            signs = made.float_path if kind.custom_ops and not kind.runtime else None
             parity = check_parity(
                 model, made.path, images, kind, errors, lowered, outputs, signs=signs
             )
@@ -252,5 +253,5 @@ def _images(
 def _float_products(content: FileContent) -> tuple[str, ...]:
     """Names of products with 4 bytes a weight."""
     return tuple(
-        op.outputs[0].name for op in content.ops if op.macs and form.weights_type(op) == "float32"
+        op.outputs[0].name for op in content.ops if op.macs and weights_type(op) == "float32"
     )
