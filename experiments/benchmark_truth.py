@@ -28,12 +28,12 @@ from statistics import median
 import keras
 import numpy as np
 from page import command, page
-from tabulate import tabulate
 
 import tfcompress
 from tfcompress import models
 from tfcompress.benchmark import FileBenchmark, measure
 from tfcompress.benchmark.latency import latency
+from tfcompress.console import table
 
 # Lagrange and Pedersoli for CIFAR-10; Sandler et al. 2018 print 300 M for MobileNetV2.
 PAPERS = {"vgg16": "313.2", "compact_vgg16": "38.0", "mobilenet_v2": "300"}
@@ -148,7 +148,7 @@ def gpu_table(paths: list[Path]) -> str:
     adapters = {f"{f.adapter} ({f.adapter_type})" for f in found if f.adapter}
     headers = ["file", "backend", "outcome", "off the CPU's rms", "ops on GPU", "why"]
     title = f"On the GPU: {', '.join(sorted(adapters)) or 'none here'}."
-    return f"{title}\n\n{tabulate(rows, headers, tablefmt='github', disable_numparse=True)}"
+    return f"{title}\n\n{table(rows, headers, markdown=True)}"
 
 
 def main() -> None:

@@ -32,11 +32,11 @@ from typing import Any
 import keras
 import numpy as np
 from page import Kept, command, page
-from tabulate import tabulate
 
 from tfcompress import data, models, techniques, training
 from tfcompress.bridge.fold import fold
 from tfcompress.config import Training
+from tfcompress.console import table
 from tfcompress.export import export
 from tfcompress.runtime import LiteModel, container, container_parts, container_ranges
 from tfcompress.runtime.container_bytes import Reader
@@ -284,7 +284,7 @@ def main() -> None:
         "Huffman (Han, Mao, Dally 2016, arXiv:1510.00149). Float trained for "
         f"{flags.baseline_epochs} epochs. Each kernel of seed 0, as in the paper's tables 3 to 5, "
         "always sparse (a container takes dense indices where they are shorter):\n\n"
-        + tabulate(layer_rows(runs[0]), LAYER_HEADERS, tablefmt="github", disable_numparse=True),
+        + table(layer_rows(runs[0]), LAYER_HEADERS, markdown=True),
         HEADERS,
         stage_rows(runs),
     )

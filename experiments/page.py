@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from tfcompress.benchmark.machine import machine
+from tfcompress.console import table
 from tfcompress.files import write
 from tfcompress.provenance import versions
 
@@ -52,7 +51,7 @@ def page(
         "",
         note,
         "",
-        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+        table(rows, headers, markdown=True),
         "",
     ]
     folder.mkdir(parents=True, exist_ok=True)

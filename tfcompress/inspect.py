@@ -5,16 +5,15 @@ from __future__ import annotations
 import collections
 import json
 import sys
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-import tabulate
 from absl import flags
 
 from tfcompress import commands
 from tfcompress.benchmark import lint, sizes
 from tfcompress.config import require
+from tfcompress.console import table
 from tfcompress.runtime import content, metadata, process, rules, versions
 from tfcompress.runtime.content import FileContent, Tensor
 from tfcompress.runtime.metadata import Metadata
@@ -32,8 +31,8 @@ Exit status: 0 done, 2 bad usage or a bad file.
 Flags:"""
 # Constants that are shown unless --tensors asks for all.
 LARGEST = 8
-# Of a table's cell.
-WIDTH = 72
+# Of a line, in characters, unless the terminal is narrower.
+WIDTH = 120
 
 
 def parser() -> flags.FlagValues:
@@ -182,7 +181,7 @@ def _facts(found: dict[str, Any]) -> str:
         "oldest runtime": runtime,
         "here": "loads and runs" if found["runs_here"] else found["runtime_said"],
     }
-    return tabulate.tabulate(rows.items(), tablefmt="plain", disable_numparse=True)
+    return table(rows.items(), width=WIDTH)
 
 
 def _ops(found: FileContent) -> list[dict[str, Any]]:
@@ -221,11 +220,8 @@ def _shown(value: Any) -> str:
 
 def _table(rows: Sequence[dict[str, Any]], columns: dict[str, str]) -> str:
     """Rows with these keys, under these headers."""
-    cells = [
-        [textwrap.fill(str(row[key]), WIDTH, break_on_hyphens=False) for key in columns]
-        for row in rows
-    ]
-    return tabulate.tabulate(cells, list(columns.values()), disable_numparse=True)
+    cells = [[row[key] for key in columns] for row in rows]
+    return table(cells, list(columns.values()), width=WIDTH)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -200,6 +200,15 @@ def test_markdown_links_the_pictures(run, drawn):
     assert "| file size, KiB | 35.2 | 9.8 | 0.28x |" in text
     assert "| conv\\_1 | Conv2D | kept | it reads the image |" in text
     assert "    python -m tfcompress.run --technique=xnor --seed=3" in text
+    layers, ops = (
+        text.split(f"## {title}\n")[1].split("\n\n")[1]
+        for title in ("What each layer costs", "Where the time goes")
+    )
+    for found, columns in ((layers, 6), (ops, 3)):
+        assert {line.count("|") for line in found.splitlines()} == {columns + 1}
+        assert len(found.splitlines()) > 3
+    assert "Conv2D → BinaryConv2D | 3,200 | 400 | 1,200,000 | 200,000 |" in layers
+    assert "| 0.750 (2) | 0.375 (2) |" in ops
 
 
 def test_untimed_files_are_not_given_zero_runs(run):

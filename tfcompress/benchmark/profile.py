@@ -8,11 +8,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tabulate
-
 from tfcompress.benchmark import process, profiler
 from tfcompress.benchmark.backends import Backend
 from tfcompress.benchmark.process import BenchmarkError
+from tfcompress.console import table
 from tfcompress.runtime.delegates import has_bit_ops
 
 RUNS = 200
@@ -142,12 +141,7 @@ def top_ops(found: Profile, count: int = 10) -> str:
         ms = sum(each for _, (_, each) in rest)
         n = sum(each for _, (each, _) in rest)
         rows.append([f"{len(rest)} other kinds", f"{n:,}", f"{ms:,.4f}", f"{100 * ms / total:.1f}"])
-    text = tabulate.tabulate(
-        rows,
-        ["op", "count", "ms", "%"],
-        disable_numparse=True,
-        colalign=("left", "right", "right", "right"),
-    )
+    text = table(rows, ["op", "count", "ms", "%"], words=1)
     return f"{text}\nall ops: {total:,.4f} ms, {100 * (found.coverage or 0):.0f}% of a whole run"
 
 

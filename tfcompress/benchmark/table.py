@@ -7,8 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tabulate
-
+from tfcompress import console
 from tfcompress.benchmark.measure import FileBenchmark
 
 MISSING = "-"
@@ -43,7 +42,7 @@ def sizes(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> str:
         for path, file in {result.path: result for result in results}.items()
     ]
     headers = ["file", "size\nKiB", "gzip\nKiB", "MACs", "weights\nKiB", "activations\nKiB"]
-    return _aligned(rows, headers, left=1)
+    return console.table(rows, headers, words=1)
 
 
 def times(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> str:
@@ -83,13 +82,7 @@ def times(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> str:
         "% of\npeak",
         "runs",
     ]
-    return _aligned(rows, headers, left=3)
-
-
-def _aligned(rows: Sequence[Sequence[str]], headers: Sequence[str], *, left: int) -> str:
-    """A table whose first columns are words and whose others are numbers."""
-    sides = ["left"] * left + ["right"] * (len(headers) - left)
-    return tabulate.tabulate(rows, headers, disable_numparse=True, colalign=sides)
+    return console.table(rows, headers, words=3)
 
 
 def explanation(results: Sequence[FileBenchmark]) -> str:

@@ -8,9 +8,12 @@ from typing import Any
 
 import keras
 from keras import layers, tree
-from tabulate import tabulate
 
+from tfcompress.console import table
 from tfcompress.graph.rewrite import fresh_inputs, run
+
+# Of a line of the table, in characters.
+WIDTH = 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +153,7 @@ def summary(model: keras.Model) -> str:
     are in its report. A line has at most about 120 characters: long names are wrapped.
     """
     rows = count(model)
-    table = [
+    lines = [
         (
             row.name,
             row.kind,
@@ -163,7 +166,7 @@ def summary(model: keras.Model) -> str:
         )
         for row in rows
     ]
-    table.append(
+    lines.append(
         (
             "total",
             "",
@@ -176,10 +179,4 @@ def summary(model: keras.Model) -> str:
         )
     )
     headers = ("layer", "kind", "output", "parameters", "logical", "MACs", "bits", "KiB")
-    return tabulate(
-        table,
-        headers,
-        disable_numparse=True,
-        colalign=("left",) * 3 + ("right",) * 5,
-        maxcolwidths=[22, 22] + [None] * 6,
-    )
+    return table(lines, headers, words=3, width=WIDTH)

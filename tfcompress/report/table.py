@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-import tabulate
-
+from tfcompress.console import table
 from tfcompress.report.result import RunResult, quotient
 
 MISSING = "-"
@@ -102,11 +101,10 @@ def rows(result: RunResult) -> list[Row]:
 def console_table(result: RunResult) -> str:
     """The comparison as text for a terminal, with the line that explains it."""
     compared = rows(result)
-    text = tabulate.tabulate(
+    text = table(
         [[row.label, row.baseline, row.compressed, row.change] for row in compared],
         ["", "baseline", result.technique, "ratio or change"],
-        disable_numparse=True,
-        colalign=("left", "right", "right", "right"),
+        words=1,
     )
     missing = any(MISSING in (row.baseline, row.compressed) for row in compared)
     explained = "\n- not measured" if missing else ""
