@@ -201,7 +201,7 @@ def test_markdown_links_the_pictures(run, drawn):
     assert "| conv\\_1 | Conv2D | kept | it reads the image |" in text
     assert "    python -m tfcompress.run --technique=xnor --seed=3" in text
     layers, ops = (
-        text.split(f"## {title}\n")[1].split("\n\n")[1]
+        text.split(f"## {title}\n\n")[1].split("\n\n")[0]
         for title in ("What each layer costs", "Where the time goes")
     )
     for found, columns in ((layers, 6), (ops, 3)):
