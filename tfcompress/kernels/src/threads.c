@@ -3,29 +3,10 @@
 #endif
 #include "threads.h"
 
-#include <stdlib.h>
-
-#ifdef _WIN32
-
-struct xk_pool {
-  int none;
-};
-
-struct xk_pool *xk_pool_create(void) { return calloc(1, sizeof(struct xk_pool)); }
-
-void xk_pool_destroy(struct xk_pool *pool) { free(pool); }
-
-void xk_pool_run(struct xk_pool *pool, int threads, xk_task task, void *context) {
-  (void)pool;
-  (void)threads;
-  task(context, 0, 1);
-}
-
-#else
-
-#include <pthread.h>
+#include <pthread.h> /* On Windows MinGW brings it. */
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* A thread without work looks for some this often before it sleeps: about 50 us, the time of a few
@@ -163,5 +144,3 @@ void xk_pool_run(struct xk_pool *pool, int threads, xk_task task, void *context)
   }
   pthread_mutex_unlock(&pool->users);
 }
-
-#endif
