@@ -62,39 +62,46 @@ static int8_t quantized(float value, float scale, int zero) {
 
 /* An 8-bit operand's block as floats. */
 static const float *real_numbers(const struct xk_values *from, int64_t at, int count, float *to) {
-  if (from->data == NULL) return NULL;
   if (from->type == XK_F32) return (const float *)from->data + at;
   const int8_t *steps = (const int8_t *)from->data + at;
   for (int i = 0; i < count; i++) to[i] = from->scale * (float)(steps[i] - from->zero);
   return to;
 }
 
-/* The numbers of a block of some pixels: as floats or 8-bit integers, and their signs. */
-static void write_numbers(const struct job *job, const struct xk_window *window, int64_t pixel,
-                          int block, const size_t *class) {
+/* What becomes of a block's sums, but for what differs from pixel to pixel. */
+static struct xk_affine affine_of(const struct job *job, int block) {
   const struct xk_conv *c = job->c;
-  const int first = block * XK_LANES;
-  const int left = c->o.out_channels - first;
-  const int channels = left < XK_LANES ? left : XK_LANES;
-  const int64_t at = pixel * c->o.out_channels + first;
-  const int floats = job->output->type == XK_F32 && job->output->data != NULL;
-  const int steps = job->output->type == XK_I8 && job->output->data != NULL;
-  float real[XK_PIXELS][XK_LANES], y[XK_PIXELS][XK_LANES];
-  struct xk_affine affine = {
+  const int first = block * XK_LANES, left = c->o.out_channels - first;
+  return (struct xk_affine){
       .scale = c->scale + first,
       .bias = c->bias + first,
       .slope = c->slope != NULL ? c->slope + first : NULL,
       .relu = c->o.activation == XK_RELU,
       .add_first = c->o.add_first,
-      .channels = channels,
+      .channels = left < XK_LANES ? left : XK_LANES,
   };
+}
+
+/* The numbers of a block of some pixels: as floats or 8-bit integers, and their signs. */
+static void write_numbers(const struct job *job, const struct xk_window *window,
+                          struct xk_affine *affine, int64_t pixel, int block,
+                          const size_t *class) {
+  const struct xk_conv *c = job->c;
+  const int first = block * XK_LANES, channels = affine->channels;
+  const int64_t at = pixel * c->o.out_channels + first;
+  const int floats = job->output->type == XK_F32 && job->output->data != NULL;
+  const int steps = job->output->type == XK_I8 && job->output->data != NULL;
+  float real[XK_PIXELS][XK_LANES], y[XK_PIXELS][XK_LANES];
   for (int p = 0; p < window->pixels; p++) {
     const int64_t here = at + (int64_t)p * c->o.out_channels;
-    affine.base[p] = c->base + class[p];
-    affine.residual[p] = real_numbers(job->residual, here, channels, real[p]);
-    affine.y[p] = floats ? (float *)job->output->data + here : y[p];
+    affine->base[p] = c->base + class[p];
+    affine->y[p] = floats ? (float *)job->output->data + here : y[p];
   }
-  c->isa->numbers(window, &affine);
+  for (int p = 0; p < window->pixels && job->residual->data != NULL; p++) {
+    const int64_t here = at + (int64_t)p * c->o.out_channels;
+    affine->residual[p] = real_numbers(job->residual, here, channels, real[p]);
+  }
+  c->isa->numbers(window, affine);
   for (int p = 0; p < window->pixels && steps; p++) {
     int8_t *to = (int8_t *)job->output->data + at + (int64_t)p * c->o.out_channels;
     for (int i = 0; i < channels; i++) {
@@ -102,7 +109,7 @@ static void write_numbers(const struct job *job, const struct xk_window *window,
     }
   }
   for (int p = 0; p < window->pixels && job->bits != NULL; p++) {
-    const float *value = affine.y[p];
+    const float *value = affine->y[p];
     if (c->post_scale != NULL) {
       for (int i = 0; i < channels; i++) {
         float scaled = value[i] * c->post_scale[first + i];
@@ -146,6 +153,19 @@ static struct place place_of(const struct job *job, int64_t pixel) {
   return at;
 }
 
+/* The next row's first place, which the last row of all has as well: nothing reads there. */
+static void next_row(const struct job *job, struct place *at) {
+  const struct xk_conv *c = job->c;
+  at->x = 0;
+  if (++at->y == c->out.h) {
+    at->y = 0;
+    at->n++;
+  }
+  at->word = job->image +
+             (at->n * c->padded_h + at->y * c->o.stride_h) * c->padded_w * c->words;
+}
+
+/* Some sets of pixels of some blocks, block by block: a block's weights stay in the first cache. */
 static void windows(void *context, int part, int parts) {
   const struct job *job = context;
   struct xk_conv *c = job->c;
@@ -155,30 +175,33 @@ static void windows(void *context, int part, int parts) {
   int64_t item, end;
   struct xk_window window = {
       .run_offset = c->run_offset, .runs = c->runs, .run_words = c->run_words};
-  struct place at = {0, 0, 0, NULL};
-  int block = -1;
   share(sets * c->blocks, part, parts, &item, &end);
-  for (; item < end; item++) {
-    const int64_t first = item % sets * XK_PIXELS;
-    if (block != (int)(item / sets)) { /* Also at this part's very first item. */
-      block = (int)(item / sets);
-      const int left = c->o.out_channels - block * XK_LANES;
-      window.lanes = left < XK_LANES ? (left + 15) / 16 * 16 : XK_LANES;
-      window.weights = c->weights + (size_t)block * c->block_bytes;
-      at = place_of(job, first);
-    }
-    size_t class[XK_PIXELS];
-    window.pixels = pixels - first < XK_PIXELS ? (int)(pixels - first) : XK_PIXELS;
-    for (int p = 0; p < window.pixels; p++) {
-      window.pixel[p] = at.word;
-      class[p] = c->row_part[at.y] + c->col_part[at.x] + (size_t)block * XK_LANES;
-      at.word += right;
-      if (++at.x == c->out.w && first + p + 1 < pixels) at = place_of(job, first + p + 1);
-    }
-    if (c->bits_only) {
-      write_bits(job, &window, first, block, class);
-    } else {
-      write_numbers(job, &window, first, block, class);
+  while (item < end) {
+    const int block = (int)(item / sets);
+    const int64_t last = end - block * sets < sets ? end - block * sets : sets;
+    int64_t set = item - block * sets;
+    struct xk_affine affine = {0};
+    struct place at = place_of(job, set * XK_PIXELS);
+    if (!c->bits_only) affine = affine_of(job, block);
+    const int left = c->o.out_channels - block * XK_LANES;
+    window.lanes = left < XK_LANES ? (left + 15) / 16 * 16 : XK_LANES;
+    window.weights = c->weights + (size_t)block * c->block_bytes;
+    item += last - set;
+    for (; set < last; set++) {
+      const int64_t first = set * XK_PIXELS;
+      size_t class[XK_PIXELS];
+      window.pixels = pixels - first < XK_PIXELS ? (int)(pixels - first) : XK_PIXELS;
+      for (int p = 0; p < window.pixels; p++) {
+        window.pixel[p] = at.word;
+        class[p] = c->row_part[at.y] + c->col_part[at.x] + (size_t)block * XK_LANES;
+        at.word += right;
+        if (++at.x == c->out.w) next_row(job, &at);
+      }
+      if (c->bits_only) {
+        write_bits(job, &window, first, block, class);
+      } else {
+        write_numbers(job, &window, &affine, first, block, class);
+      }
     }
   }
 }
