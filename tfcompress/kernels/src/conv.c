@@ -89,7 +89,8 @@ static enum xk_status fill(struct xk_conv *c, const struct xk_constants *from) {
   } arrays[] = {
       {from->scale, &c->scale, !c->bits_only},
       {from->bias, &c->bias, !c->bits_only},
-      {from->slope, &c->slope, !c->bits_only && o->activation == XK_PRELU},
+      {o->activation == XK_PRELU ? from->slope : NULL, &c->slope,
+       !c->bits_only && o->activation == XK_PRELU},
       {from->threshold, &c->threshold, c->bits_only},
       {from->post_scale, &c->post_scale, from->post_bias != NULL},
       {from->post_bias, &c->post_bias, from->post_scale != NULL},
