@@ -19,7 +19,10 @@ def test_names():
         "library": None,
         "options": {"precision": "fp32"},
         "precision": "fp32",
+        "signature": "serving_default",
     }
+    assert parse("cpu").signature is None
+    assert parse("cpu-noxnn?signature=xnor").signature == "xnor"
 
 
 def test_delegates(tmp_path, monkeypatch):
@@ -54,7 +57,7 @@ def test_phones():
         ("delegate:x.so?a=1&a=2", "option a is given twice"),
         ("gpu?precision=fp64", "gpu.precision must be one of fp16, fp32; got 'fp64'"),
         ("gpu?speed=1", "gpu takes precision, not 'speed'"),
-        ("cpu?precision=fp16", "cpu takes no options, not 'precision'"),
+        ("cpu?precision=fp16", "cpu takes signature, not 'precision'"),
     ],
 )
 def test_bad_names(name, message):

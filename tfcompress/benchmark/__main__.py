@@ -25,16 +25,18 @@ USAGE = """Measures .tflite files: size, latency, memory, multiply-accumulates.
   python -m tfcompress.benchmark baseline.tflite compressed.tflite
   python -m tfcompress.benchmark m.tflite --backends=cpu,cpu-noxnn --threads=1,4 --json=m.json
   python -m tfcompress.benchmark m.tflite --backends=cpu,gpu,gpu+cpu
+  python -m tfcompress.benchmark m.tflite --backends='cpu,cpu?signature=serving_default'
   python -m tfcompress.benchmark m.tflite --backends='delegate:./libx.so?level=2&cache=/tmp'
   python -m tfcompress.benchmark m.tflite --backends=android --benchmark_model=benchmark_model
   python -m tfcompress.benchmark m.tflite --ops
 
 Several files run in turns in one process, and each is compared with the first one. No other work
-should run on the machine meanwhile. On a GPU or a delegate a file must first compute what the CPU
-computes; one that doesn't, or that crashes or hangs, has an outcome and no latency, and the other
-files are measured. A delegate is native code of yours and runs as such; %2C in its options is a
-comma. A phone needs adb and TensorFlow Lite's benchmark_model; nobody compares what files compute
-there.
+should run on the machine meanwhile. A file with two signatures runs on the CPU as tfcompress.load
+would run it, and with ?signature=serving_default by its stock one. On a GPU or a delegate a file
+must first compute what the CPU computes; one that doesn't, or that crashes or hangs, has an outcome
+and no latency, and the other files are measured. A delegate is native code of yours and runs as
+such; %2C in its options is a comma. A phone needs adb and TensorFlow Lite's benchmark_model; nobody
+compares what files compute there.
 
 Exit status: 0 done, 2 bad usage or a bad file, 1 a file that couldn't be measured on a backend.
 

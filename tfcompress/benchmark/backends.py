@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tfcompress.config import BENCHMARK_BACKENDS, InputError, one_of, require
+from tfcompress.runtime.signatures import DEFAULT
 
 # A run of the pipeline has no phone.
 BACKENDS = (*BENCHMARK_BACKENDS, "android:SERIAL")
@@ -27,8 +28,8 @@ class Backend:
         kind: `cpu` (with XNNPACK), `cpu-noxnn` (the runtime's own kernels), `gpu` (every op there),
             `gpu+cpu` (what the GPU takes there, the rest on the CPU), `delegate` or `android`.
         library: the delegate's shared library; of a phone its serial number, None for the only one.
-        options: the delegate's options, as text; of a GPU `precision`; of a phone the flags of
-            `benchmark_model`.
+        options: the delegate's options, as text; of the CPU `signature`; of a GPU `precision`; of
+            a phone the flags of `benchmark_model`.
     """
 
     name: str
@@ -51,6 +52,13 @@ class Backend:
         """What is asked of a GPU: `fp16` means half precision where the adapter has it."""
         return self.options.get("precision", "fp16") if self.is_gpu else None
 
+    @property
+    def signature(self) -> str | None:
+        """Which one of a file with several runs; None for the one that `tfcompress.load` takes."""
+        if self.is_cpu:
+            return self.options.get("signature")
+        return DEFAULT
+
     def to_json(self) -> dict[str, Any]:
         """What the measuring process needs to know."""
         return {
@@ -58,11 +66,13 @@ class Backend:
             "library": self.library,
             "options": dict(self.options),
             "precision": self.precision,
+            "signature": self.signature,
         }
 
 
 CPU = Backend("cpu", "cpu")
-REFERENCE = Backend("cpu-noxnn", "cpu-noxnn")
+# Other backends than the CPU run the stock signature.
+REFERENCE = Backend("cpu-noxnn", "cpu-noxnn", options={"signature": DEFAULT})
 
 
 def parse(name: str) -> Backend:
@@ -89,9 +99,8 @@ def parse(name: str) -> Backend:
     one_of("backend", head, BACKENDS)
     options = _options(name, question, text)
     found = Backend(name, head, None, options)
-    known = {"precision"} if found.is_gpu else set()
-    for key in options.keys() - known:
-        takes = "precision" if known else "no options"
+    takes = "precision" if found.is_gpu else "signature"
+    for key in options.keys() - {takes}:
         raise InputError(f"backend '{name}': {head} takes {takes}, not '{key}'")
     if found.precision:
         one_of(f"{head}?precision", found.precision, PRECISIONS)

@@ -164,8 +164,9 @@ def probe(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     """Loads one file and runs it once.
 
     Returns:
-        `peak_memory_bytes` and, if asked for, `inputs` and `outputs`: per tensor its `place` in the
-        file, `dtype`, `shape`, `data` (base64) and `quantization` (scale and zero point, or None).
+        `peak_memory_bytes`; `signature` and `because`, as `LiteRunner` has them; and, if asked for,
+        `inputs` and `outputs`: per tensor its `place` in the file, `dtype`, `shape`, `data`
+        (base64) and `quantization` (scale and zero point, or None).
     """
     (path,) = request["paths"]
     report.stage("load", path)
@@ -176,6 +177,8 @@ def probe(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     runner.invoke()
     # Before the outputs are copied: the copies aren't the file's.
     answer: dict[str, Any] = {"peak_memory_bytes": peak_memory_bytes()}
+    answer["signature"] = runner.signature if isinstance(runner, LiteRunner) else None
+    answer["because"] = runner.because if isinstance(runner, LiteRunner) else ""
     if request["outputs"]:
         report.stage("outputs", path)
         scales = runner.scales() if isinstance(runner, LiteRunner) else {}

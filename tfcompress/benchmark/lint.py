@@ -20,6 +20,7 @@ _REFUSED = {
 
 def warnings(content: FileContent) -> tuple[str, ...]:
     """What may fail on a GPU, one line each, in the file's order."""
+    content = content.of()  # A GPU runs the stock one of two signatures.
     found = [_dynamic_input(content.path)]
     padded = {op.outputs[0] for op in content.ops if op.name == "PADV2"}
     if any(op.name.endswith("CONV_2D") and op.inputs[0] in padded for op in content.ops):

@@ -55,6 +55,7 @@ class FileBenchmark(Latency):
         precision: what was asked of the GPU: `fp16` where it can, or `fp32`.
         accelerated_ops: the file's ops that ran on the GPU or in the delegate.
         cpu_ops: those that stayed on the CPU.
+        signature: which one of a file with several ran, such as `xnor`; None of other files.
         profile: the times of its ops; None unless asked for.
     """
 
@@ -82,6 +83,7 @@ class FileBenchmark(Latency):
     precision: str | None = None
     accelerated_ops: int | None = None
     cpu_ops: int | None = None
+    signature: str | None = None
     profile: Profile | None = None
 
     @property
@@ -123,7 +125,9 @@ def measure(
         backends: `cpu` (with XNNPACK), `cpu-noxnn` (without), `gpu` (every op there), `gpu+cpu`
             (what the GPU can't stays on the CPU), `delegate:PATH?key=value&...` (a shared library
             of yours, which is native code that you trust), `android:SERIAL`, or several. A GPU
-            takes `?precision=fp32`, a phone the flags of `benchmark_model`.
+            takes `?precision=fp32`, a phone the flags of `benchmark_model`. A file with two
+            signatures runs on a CPU as `tfcompress.load` would run it, by the stock one with
+            `?signature=serving_default`, and elsewhere by the stock one.
         threads: CPU threads of an inference, or several counts; `gpu` uses the first.
         runs: timed inferences of each file.
         min_seconds: how long the timed rounds go on, at least.
@@ -191,7 +195,13 @@ def measure(
                 if backend.is_gpu:
                     found = dataclasses.replace(found, warnings=lint.warnings(each))
                 if ops and backend.is_cpu and found.timed:
-                    taken = profile.profile(each.path, backend, threads=count, timeout_s=timeout_s)
+                    ran = {"signature": found.signature} if found.signature else backend.options
+                    taken = profile.profile(
+                        each.path,
+                        dataclasses.replace(backend, options=ran),
+                        threads=count,
+                        timeout_s=timeout_s,
+                    )
                     found = dataclasses.replace(found, profile=taken)
                 results.append(found)
     return results
@@ -278,6 +288,7 @@ def _joined(
         precision=backend.precision,
         accelerated_ops=seen.accelerated_ops,
         cpu_ops=seen.cpu_ops,
+        signature=seen.signature,
     )
 
 

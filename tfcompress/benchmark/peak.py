@@ -9,6 +9,7 @@ from tfcompress.benchmark.process import BenchmarkError
 from tfcompress.runtime.content import FileContent
 
 SECONDS = 0.3
+_INTEGERS = ("int8", "uint8", "int4", "int2")
 
 
 def peaks_gmacs_per_s(
@@ -42,10 +43,13 @@ def peaks_gmacs_per_s(
 
 
 def main_dtype(file: FileContent) -> str:
-    """The type in which most of a file's products are: `int8`, or else `float32`."""
+    """The type in which most of a file's products are computed: `int8`, or else `float32`.
+
+    With weights of few bits they are computed in 8, also where their inputs and outputs are floats.
+    """
     integer = sum(
         op.macs or 0
         for op in file.ops
-        if op.outputs and op.outputs[0].dtype in ("int8", "uint8") and op.subgraph == 0
+        if op.macs and op.subgraph == 0 and op.inputs[1] and op.inputs[1].dtype in _INTEGERS
     )
     return "int8" if 2 * integer > (file.macs or 0) > 0 else "float32"

@@ -35,6 +35,7 @@ class Probe:
         adapter: the GPU; None on other backends.
         accelerated_ops: the file's ops that a GPU or a delegate took; None on the CPU.
         cpu_ops: the ops that stayed on the CPU; None on the CPU.
+        signature: which one of a file with several ran; None of other files.
     """
 
     outcome: str = "ok"
@@ -44,6 +45,7 @@ class Probe:
     adapter: gpu.Adapter | None = None
     accelerated_ops: int | None = None
     cpu_ops: int | None = None
+    signature: str | None = None
 
 
 class References:
@@ -103,12 +105,17 @@ def probe(
         timeout_s: a process is killed after this.
     """
     path = os.path.abspath(content.path)
+    content = content.of()  # Other backends than the CPU run the stock signature.
     own_ops = sum(op.subgraph == 0 for op in content.ops)
     try:
         answer, log = _run(path, backend, threads, timeout_s, outputs=not backend.is_cpu)
     except BenchmarkError as error:
         return _failed(backend, error)
-    found = Probe(peak_memory_bytes=answer["peak_memory_bytes"])
+    found = Probe(
+        peak_memory_bytes=answer["peak_memory_bytes"],
+        signature=answer["signature"],
+        reason=f"not as bits: {answer['because']}" if answer["because"] else "",
+    )
     if backend.is_cpu:
         return found
     try:

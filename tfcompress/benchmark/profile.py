@@ -13,6 +13,7 @@ from tfcompress.benchmark.backends import Backend
 from tfcompress.benchmark.process import BenchmarkError
 from tfcompress.console import table
 from tfcompress.runtime.delegates import has_bit_ops
+from tfcompress.runtime.signatures import DEFAULT
 
 RUNS = 200
 SECONDS = 0.5
@@ -86,7 +87,7 @@ def profile(
         The ops' times, or why there are none.
     """
     reason = profiler.unavailable()
-    if not reason and has_bit_ops(path):
+    if not reason and has_bit_ops(path) and backend.signature != DEFAULT:
         reason = "LiteRT's profiler takes no delegate, which the file's 1-bit ops need"
     if reason:
         return Profile(unavailable=reason)

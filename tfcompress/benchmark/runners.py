@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tfcompress.runtime.child import filling
-from tfcompress.runtime.delegates import delegates
+from tfcompress.runtime.interpreter import opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,8 @@ def load(path: str, backend: dict[str, Any], *, threads: int) -> Runner:
 class LiteRunner:
     """A file in LiteRT's interpreter, with XNNPACK, a delegate of the user's, or neither.
 
-    Without a delegate of the user's, 1-bit ops go to tfcompress's kernels.
+    Without a delegate of the user's, 1-bit ops go to tfcompress's kernels, and a file with two
+    signatures runs as `tfcompress.load` would run it.
 
     Args:
         path: the `.tflite` file.
@@ -52,28 +53,29 @@ class LiteRunner:
             in an app.
         threads: CPU threads of an inference.
         alone: whether XNNPACK stays away, so that ops that are gone were taken by the delegate.
+
+    Attributes:
+        signature: which one of a file with several runs; None of other files.
+        because: why that isn't the one of 1-bit ops, if nobody asked for it.
     """
 
     def __init__(
         self, path: str, backend: dict[str, Any], *, threads: int, alone: bool = False
     ) -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
-
-        given: list[Any] | None
+        given: list[Any] | None = None
         if backend["library"]:
+            from ai_edge_litert.interpreter import load_delegate
+
             given = [load_delegate(backend["library"], backend["options"])]
-        else:
-            given = delegates(path)
-        plain = alone or backend["kind"] == "cpu-noxnn"
-        self._interpreter = Interpreter(
+        found = opened(
             path,
-            num_threads=threads,
-            experimental_delegates=given,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            if plain
-            else OpResolverType.AUTO,
+            threads=threads,
+            xnnpack=not alone and backend["kind"] != "cpu-noxnn",
+            signature=backend["signature"],
+            given=given,
         )
-        self._interpreter.allocate_tensors()
+        self._interpreter, self.signature = found.interpreter, found.signature
+        self.because = found.because
         self.invoke = self._interpreter.invoke
 
     def feed(self, seed: int) -> dict[int, np.ndarray]:

@@ -50,7 +50,7 @@ def times(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> str:
     rows = [
         [
             labels[result.path],
-            f"{backend_label(result.backend)} x{result.threads}",
+            f"{backend_label(result.backend)} x{result.threads}{_signature(result)}",
             f"{result.outcome} (software)" if result.software else result.outcome,
             milliseconds(result.latency_ms_p50),
             milliseconds(result.latency_ms_p90),
@@ -83,6 +83,12 @@ def times(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> str:
         "runs",
     ]
     return console.table(rows, headers, words=3)
+
+
+def _signature(result: FileBenchmark) -> str:
+    """Which one of a file with several ran."""
+    told = not result.signature or "signature=" in result.backend
+    return "" if told else f" ({result.signature})"
 
 
 def explanation(results: Sequence[FileBenchmark]) -> str:
