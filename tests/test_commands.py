@@ -1,7 +1,9 @@
+import errno
+
 import pytest
 from absl import flags
 
-from tfcompress import commands
+from tfcompress import commands, files
 from tfcompress.config import InputError
 
 
@@ -40,3 +42,20 @@ def test_status(capsys):
 
     assert commands.status(wrong, ["prog"]) == 2
     assert capsys.readouterr().err == "error: two lines\n"
+
+
+def test_a_full_disk(capsys, tmp_path):
+    def full(argv):
+        with files.whole(tmp_path / "m.bin"):
+            raise OSError(errno.ENOSPC, "anything")
+
+    assert commands.status(full, ["prog"]) == 2
+    said = f"error: {tmp_path}/m.bin can't be written: No space left on device\n"
+    assert capsys.readouterr().err == said
+    assert not list(tmp_path.iterdir())
+
+    def other(argv):
+        raise OSError(errno.ECHILD, "no child")
+
+    with pytest.raises(OSError, match="no child"):
+        commands.status(other, ["prog"])

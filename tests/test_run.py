@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 from tfcompress import run
@@ -113,6 +115,17 @@ def test_ctrl_c(capsys, monkeypatch):
     monkeypatch.setattr(run, "execute", interrupt)
     assert run.main(["run"]) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_later(monkeypatch, capsys):
+    def full(argv):
+        raise OSError(errno.ENOSPC, "No space left on device", "out/report.md")
+
+    monkeypatch.setattr(run, "execute", full)
+    assert run.main(["run"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "error: out/report.md can't be written: No space left on device"
+    assert "the same command goes on" in second
 
 
 def test_parse_refuses_in_one_line():

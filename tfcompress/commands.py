@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -47,11 +49,24 @@ def complain(error: Exception) -> None:
     print("error:", " ".join(str(error).split()), file=sys.stderr)
 
 
+def disk(error: OSError) -> InputError | None:
+    """What to say if a disk is full, read-only or broken; None if it is something else."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+        return None
+    where = error.filename or "a file"
+    return InputError(f"{where} can't be written: {os.strerror(error.errno)}")
+
+
 def status(run: Callable[[Sequence[str]], None], argv: Sequence[str] | None) -> int:
     """Runs a command on `argv`, or on the program's; 0, or 2 for bad input."""
     try:
         run(sys.argv if argv is None else argv)
     except InputError as error:
         complain(error)
+        return 2
+    except OSError as error:
+        if (said := disk(error)) is None:
+            raise
+        complain(said)
         return 2
     return 0

@@ -39,9 +39,11 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         with open(beside, "rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             beside.unlink()
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(target)  # A write doesn't know where it goes.
         raise
 
 

@@ -142,6 +142,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         commands.complain(error)
         return 2
+    except OSError as error:
+        if (full := commands.disk(error)) is None:
+            raise
+        commands.complain(full)
+        print("what is finished is kept; the same command goes on from there", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as interrupt:
         said = str(interrupt) or "stopped by Ctrl-C"
         print(f"\n{said}; the same command goes on from there", file=sys.stderr)
