@@ -1,8 +1,9 @@
 /* AVX2, which has no popcount: differences of 4 channels are looked up, 32 output channels at once.
  *
- * For each value v of 4 bits there is a table of popcount(v ^ i), i = 0..15. A pixel's 4 bits choose
- * the table, the weights' 4 bits are the indices of `pshufb`; the sum is kept in bytes and moved to
- * 32-bit sums before it could overflow. */
+ * A byte holds 4 bits of one pixel and 4 of another. For each such byte v there is a table of
+ * popcount(low 4 bits of v ^ i) + 16 * popcount(high 4 bits of v ^ i), i = 0..15. The pixels choose
+ * the table, the weights' 4 bits are the indices of `pshufb`. Three answers add up to 12 at most in
+ * each half of a byte; then the halves are taken apart. */
 #include "isa.h"
 
 #ifdef XK_X86
@@ -12,104 +13,178 @@
 #define XK_TARGET __attribute__((target("avx2")))
 #define XK_INLINE static inline __attribute__((always_inline)) XK_TARGET
 
-/* A byte of channels adds 8 at most: 31 of them fit in a byte's sum, so 7 words of 4 do. */
-enum { WORDS_IN_A_BYTE = 7, AT_ONCE = 3 };
+/* Four channels add 4 at most: a byte holds 63 of them, which 7 words of 8 don't exceed; 16 bits
+ * hold 260 such bytes. */
+enum { BYTE_WORDS = 7, SHORT_SUMS = 260, PAIRS = XK_PIXELS / 2 };
 
-#define ROW(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p) \
-  { a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p }
-static const uint8_t DIFFERENCES[16][16] __attribute__((aligned(64))) = {
-    ROW(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4),
-    ROW(1, 0, 2, 1, 2, 1, 3, 2, 2, 1, 3, 2, 3, 2, 4, 3),
-    ROW(1, 2, 0, 1, 2, 3, 1, 2, 2, 3, 1, 2, 3, 4, 2, 3),
-    ROW(2, 1, 1, 0, 3, 2, 2, 1, 3, 2, 2, 1, 4, 3, 3, 2),
-    ROW(1, 2, 2, 3, 0, 1, 1, 2, 2, 3, 3, 4, 1, 2, 2, 3),
-    ROW(2, 1, 3, 2, 1, 0, 2, 1, 3, 2, 4, 3, 2, 1, 3, 2),
-    ROW(2, 3, 1, 2, 1, 2, 0, 1, 3, 4, 2, 3, 2, 3, 1, 2),
-    ROW(3, 2, 2, 1, 2, 1, 1, 0, 4, 3, 3, 2, 3, 2, 2, 1),
-    ROW(1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3),
-    ROW(2, 1, 3, 2, 3, 2, 4, 3, 1, 0, 2, 1, 2, 1, 3, 2),
-    ROW(2, 3, 1, 2, 3, 4, 2, 3, 1, 2, 0, 1, 2, 3, 1, 2),
-    ROW(3, 2, 2, 1, 4, 3, 3, 2, 2, 1, 1, 0, 3, 2, 2, 1),
-    ROW(2, 3, 3, 4, 1, 2, 2, 3, 1, 2, 2, 3, 0, 1, 1, 2),
-    ROW(3, 2, 4, 3, 2, 1, 3, 2, 2, 1, 3, 2, 1, 0, 2, 1),
-    ROW(3, 4, 2, 3, 2, 3, 1, 2, 2, 3, 1, 2, 1, 2, 0, 1),
-    ROW(4, 3, 3, 2, 3, 2, 2, 1, 3, 2, 2, 1, 2, 1, 1, 0),
+#define ONES(v) (((v) & 1) + ((v) >> 1 & 1) + ((v) >> 2 & 1) + ((v) >> 3 & 1))
+#define BOTH(v, i) ONES(((v) & 15) ^ (i)) + 16 * ONES((v) >> 4 ^ (i))
+#define FOUR(v, i) BOTH(v, i), BOTH(v, i + 1), BOTH(v, i + 2), BOTH(v, i + 3)
+#define TABLE(v) {FOUR(v, 0), FOUR(v, 4), FOUR(v, 8), FOUR(v, 12)}
+#define FOUR_TABLES(v) TABLE(v), TABLE(v + 1), TABLE(v + 2), TABLE(v + 3)
+#define TABLES(v) FOUR_TABLES(v), FOUR_TABLES(v + 4), FOUR_TABLES(v + 8), FOUR_TABLES(v + 12)
+static const uint8_t DIFFERENCES[256][16] __attribute__((aligned(64))) = {
+    TABLES(0),   TABLES(16),  TABLES(32),  TABLES(48),  TABLES(64),  TABLES(80),
+    TABLES(96),  TABLES(112), TABLES(128), TABLES(144), TABLES(160), TABLES(176),
+    TABLES(192), TABLES(208), TABLES(224), TABLES(240),
 };
 
-/* Moves the bytes of `sum` to 32-bit sums, which begin there or have begun, and clears them. */
-XK_INLINE void flush(__m256i *sum, const int V, int begun, uint32_t *counts) {
-#pragma GCC unroll 2
-  for (int v = 0; v < V; v++) {
-    __m128i half[2] = {_mm256_castsi256_si128(sum[v]), _mm256_extracti128_si256(sum[v], 1)};
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-      __m128i eight = i % 2 ? _mm_srli_si128(half[i / 2], 8) : half[i / 2];
-      __m256i more = _mm256_cvtepu8_epi32(eight);
-      void *at = counts + 32 * v + 8 * i;
-      if (begun) more = _mm256_add_epi32(more, _mm256_loadu_si256(at));
-      _mm256_storeu_si256(at, more);
+/* A few words of each pair of pixels: for every 4 channels where their table begins. */
+struct looked_up {
+  uint16_t at[PAIRS][8 * BYTE_WORDS] __attribute__((aligned(16)));
+  int words;
+};
+
+/* Sums of 32 output channels: those with even numbers, then the odd ones. */
+struct short_sums {
+  uint16_t of[XK_PIXELS][XK_LANES / 32][2][16] __attribute__((aligned(32)));
+};
+
+/* A place in a window: `at` words behind each pixel's first one. */
+struct cursor {
+  const uint32_t *pixel[XK_PIXELS];
+  int run;
+  int64_t at, end; /* of this run */
+};
+
+static struct cursor begin(const struct xk_window *w) {
+  struct cursor from = {.run = 0, .at = w->run_offset[0], .end = w->run_offset[0] + w->run_words};
+  for (int p = 0; p < XK_PIXELS; p++) { /* A last pixel without a partner is its own. */
+    from.pixel[p] = w->pixel[p < w->pixels ? p : w->pixels - 1];
+  }
+  return from;
+}
+
+/* Looks two words up, or one, in each pair. */
+XK_INLINE void look_up_some(const struct cursor *from, int place, const int words,
+                            struct looked_up *to) {
+  const uint64_t four = UINT64_C(0x0f0f0f0f0f0f0f0f);
+#pragma GCC unroll 3
+  for (int p = 0; p < PAIRS; p++) {
+    uint64_t a = 0, b = 0;
+    memcpy(&a, from->pixel[2 * p] + from->at, 4 * (size_t)words);
+    memcpy(&b, from->pixel[2 * p + 1] + from->at, 4 * (size_t)words);
+    uint64_t low = (a & four) | (b & four) << 4;
+    uint64_t high = (a >> 4 & four) | (b & ~four);
+    __m128i bytes =
+        _mm_unpacklo_epi8(_mm_cvtsi64_si128((int64_t)low), _mm_cvtsi64_si128((int64_t)high));
+    void *at = to->at[p] + 8 * place;
+    if (words == 2) {
+      _mm256_storeu_si256(at, _mm256_slli_epi16(_mm256_cvtepu8_epi16(bytes), 4));
+    } else {
+      _mm_storeu_si128(at, _mm_slli_epi16(_mm_cvtepu8_epi16(bytes), 4));
     }
-    sum[v] = _mm256_setzero_si256();
   }
 }
 
-XK_INLINE void count_some(const struct xk_window *w, int first, const int P, const int V,
-                          uint32_t counts[XK_PIXELS][XK_LANES]) {
-  const __m256i low_bits = _mm256_set1_epi8(15);
-  const uint8_t *weights = w->weights;
-  __m256i sum[AT_ONCE][2];
-  int filled = 0, begun = 0;
-#pragma GCC unroll 3
-  for (int p = 0; p < P; p++) {
-    sum[p][0] = sum[p][1] = _mm256_setzero_si256();
+/* Takes the window's next words. */
+static XK_TARGET void look_up(const struct xk_window *w, struct cursor *from, int words,
+                              struct looked_up *to) {
+  to->words = words;
+  for (int done = 0; done < words;) {
+    const int left = words - done;
+    const int end = done + (from->end - from->at < left ? (int)(from->end - from->at) : left);
+    for (; done + 1 < end; done += 2, from->at += 2) look_up_some(from, done, 2, to);
+    if (done < end) {
+      look_up_some(from, done++, 1, to);
+      from->at++;
+    }
+    if (from->at == from->end && from->run + 1 < w->runs) {
+      from->at = w->run_offset[++from->run];
+      from->end = from->at + w->run_words;
+    }
   }
-  for (int r = 0; r < w->runs; r++) {
-    const uint8_t *x[AT_ONCE];
+}
+
+/* Adds bytes to 16-bit sums. */
+XK_INLINE void add_bytes(__m256i bytes, uint16_t sums[2][16]) {
+  __m256i *even = (void *)sums[0], *odd = (void *)sums[1];
+  *even = _mm256_add_epi16(*even, _mm256_and_si256(bytes, _mm256_set1_epi16(255)));
+  *odd = _mm256_add_epi16(*odd, _mm256_srli_epi16(bytes, 8));
+}
+
+/* Counts some words of P pairs from `first` on, for 32 output channels: the half `v` of a block. */
+XK_INLINE void count_some(const uint8_t *weights, const struct looked_up *found, int first,
+                          const int P, int v, struct short_sums *sums) {
+  const __m256i four = _mm256_set1_epi8(15);
+  __m256i both[PAIRS], second[PAIRS]; /* the sum of all, and of the pairs' second pixels */
 #pragma GCC unroll 3
-    for (int p = 0; p < P; p++) x[p] = (const uint8_t *)(w->pixel[first + p] + w->run_offset[r]);
-    for (int64_t k = 0; k < w->run_words; k++) {
-      for (int64_t b = 4 * k; b < 4 * k + 4; b++, weights += XK_LANES) {
-        __m256i low[2], high[2];
-#pragma GCC unroll 2
-        for (int v = 0; v < V; v++) {
-          __m256i lane = _mm256_loadu_si256((const void *)(weights + 32 * v));
-          low[v] = _mm256_and_si256(lane, low_bits);
-          high[v] = _mm256_and_si256(_mm256_srli_epi16(lane, 4), low_bits);
-        }
+  for (int p = 0; p < P; p++) both[p] = second[p] = _mm256_setzero_si256();
+  for (int k = 0; k < found->words; k++) {
 #pragma GCC unroll 3
-        for (int p = 0; p < P; p++) {
-          unsigned byte = x[p][b];
-          __m256i to_low =
-              _mm256_broadcastsi128_si256(_mm_load_si128((const void *)DIFFERENCES[byte & 15]));
-          __m256i to_high =
-              _mm256_broadcastsi128_si256(_mm_load_si128((const void *)DIFFERENCES[byte >> 4]));
-#pragma GCC unroll 2
-          for (int v = 0; v < V; v++) {
-            sum[p][v] = _mm256_add_epi8(sum[p][v], _mm256_shuffle_epi8(to_low, low[v]));
-            sum[p][v] = _mm256_add_epi8(sum[p][v], _mm256_shuffle_epi8(to_high, high[v]));
-          }
-        }
+    for (int start = 0; start < 8; start += 3) {
+      const int count = start < 6 ? 3 : 2;
+      __m256i lane[3];
+#pragma GCC unroll 3
+      for (int i = 0; i < count; i++, weights += XK_LANES) {
+        lane[i] = _mm256_loadu_si256((const void *)weights);
       }
-      if (++filled == WORDS_IN_A_BYTE) {
-        filled = 0;
 #pragma GCC unroll 3
-        for (int p = 0; p < P; p++) flush(sum[p], V, begun, counts[first + p]);
-        begun = 1;
+      for (int p = 0; p < P; p++) {
+        const uint16_t *at = found->at[first + p] + 8 * k + start;
+        __m256i sum = _mm256_setzero_si256();
+#pragma GCC unroll 3
+        for (int i = 0; i < count; i++) {
+          const void *table = DIFFERENCES[0] + at[i];
+          __m256i answers = _mm256_broadcastsi128_si256(_mm_load_si128(table));
+          sum = _mm256_add_epi8(sum, _mm256_shuffle_epi8(answers, lane[i]));
+        }
+        both[p] = _mm256_add_epi8(both[p], sum);
+        __asm__("" : "+x"(both[p])); /* Else the compiler keeps more sums than registers. */
+        sum = _mm256_and_si256(_mm256_srli_epi16(sum, 4), four);
+        second[p] = _mm256_add_epi8(second[p], sum);
+        __asm__("" : "+x"(second[p]));
       }
     }
   }
 #pragma GCC unroll 3
-  for (int p = 0; p < P; p++) flush(sum[p], V, begun, counts[first + p]);
+  for (int p = 0; p < P; p++) {
+    __m256i sixteen = _mm256_andnot_si256(four, _mm256_slli_epi16(second[p], 4));
+    add_bytes(_mm256_sub_epi8(both[p], sixteen), sums->of[2 * (first + p)][v]);
+    add_bytes(second[p], sums->of[2 * (first + p) + 1][v]);
+  }
+}
+
+/* Moves 16-bit sums to 32-bit ones in the channels' order, which begin there or have begun. */
+XK_INLINE void widen(const uint16_t from[2][16], int begun, uint32_t *counts) {
+  const __m256i even = _mm256_load_si256((const void *)from[0]);
+  const __m256i odd = _mm256_load_si256((const void *)from[1]);
+  const __m256i part[2] = {_mm256_unpacklo_epi16(even, odd), _mm256_unpackhi_epi16(even, odd)};
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    __m256i both = part[i % 2];
+    __m128i eight = i < 2 ? _mm256_castsi256_si128(both) : _mm256_extracti128_si256(both, 1);
+    __m256i more = _mm256_cvtepu16_epi32(eight), *at = (void *)(counts + 8 * i);
+    if (begun) more = _mm256_add_epi32(more, _mm256_loadu_si256(at));
+    _mm256_storeu_si256(at, more);
+  }
 }
 
 static XK_TARGET void count(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES]) {
-  int p = 0;
-  if (w->lanes > 32) {
-    for (; p + AT_ONCE <= w->pixels; p += AT_ONCE) count_some(w, p, AT_ONCE, 2, counts);
-    for (; p < w->pixels; p++) count_some(w, p, 1, 2, counts);
-  } else {
-    for (; p + AT_ONCE <= w->pixels; p += AT_ONCE) count_some(w, p, AT_ONCE, 1, counts);
-    for (; p < w->pixels; p++) count_some(w, p, 1, 1, counts);
+  const int pairs = (w->pixels + 1) / 2, halves = w->lanes > 32 ? 2 : 1;
+  const int64_t words = (int64_t)w->runs * w->run_words;
+  const uint8_t *weights = w->weights;
+  struct cursor from = begin(w);
+  struct looked_up found;
+  struct short_sums sums;
+  for (int64_t done = 0; done < words;) {
+    const int begun = done > 0;
+    memset(&sums, 0, sizeof sums);
+    for (int added = 0; done < words && added < SHORT_SUMS; added++) {
+      look_up(w, &from, words - done < BYTE_WORDS ? (int)(words - done) : BYTE_WORDS, &found);
+      for (int v = 0; v < halves; v++) {
+        if (pairs == PAIRS) {
+          count_some(weights + 32 * v, &found, 0, PAIRS, v, &sums);
+        } else {
+          for (int p = 0; p < pairs; p++) count_some(weights + 32 * v, &found, p, 1, v, &sums);
+        }
+      }
+      weights += found.words * 8 * XK_LANES;
+      done += found.words;
+    }
+    for (int p = 0; p < w->pixels; p++) {
+      for (int v = 0; v < halves; v++) widen(sums.of[p][v], begun, counts[p] + 32 * v);
+    }
   }
 }
 
@@ -155,7 +230,7 @@ static XK_TARGET void pack_i8(const int8_t *values, size_t count, int zero, uint
 
 const struct xk_isa xk_avx2 = {
     .name = "avx2",
-    .unit_bytes = 1,
+    .unit_bits = 4,
     .numbers = numbers,
     .compare = compare,
     .pack_f32 = pack_f32,
