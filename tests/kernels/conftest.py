@@ -5,6 +5,8 @@ import shutil
 import pytest
 
 from tfcompress import kernels
+from tfcompress.config import InputError
+from tfcompress.kernels import cross
 
 
 def built() -> tuple[str, ...]:
@@ -38,3 +40,12 @@ def compiler():
     if not found:
         pytest.skip("no C compiler here")
     return found
+
+
+@pytest.fixture(scope="session")
+def zig():
+    """The command of a compiler for other systems."""
+    try:
+        return cross.zig()
+    except InputError as error:
+        pytest.skip(str(error))

@@ -10,11 +10,14 @@ from tfcompress import kernels
 from tfcompress.config import InputError
 from tfcompress.kernels import build
 
+# Without a wheel of the kernels, which would come before the compiler.
+UNINSTALLED = "import sys; sys.modules['tfcompress_kernels'] = None\n"
+
 
 def asked(code, **environment):
     """What a fresh process prints, with its own environment."""
     done = subprocess.run(
-        [sys.executable, "-c", f"from tfcompress import kernels\n{code}"],
+        [sys.executable, "-c", f"{UNINSTALLED}from tfcompress import kernels\n{code}"],
         env={**os.environ, **environment}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout + done.stderr
@@ -25,7 +28,7 @@ def test_built_once_and_private(compiler, tmp_path):
     folder = tmp_path / "cache"
     first, second = (asked(code, TFCOMPRESS_CACHE=str(folder)) for _ in range(2))
     assert first == second
-    assert [entry.suffix for entry in folder.iterdir()] == [".so"]
+    assert [entry.suffix for entry in folder.iterdir()] == [build.SUFFIX]
     assert folder.stat().st_mode & 0o022 == 0
 
 

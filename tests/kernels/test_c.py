@@ -1,6 +1,5 @@
 """The C sources' own tests, under the sanitizers: a few here, many with `-m slow`."""
 
-import os
 import pathlib
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from tfcompress.kernels.build import SOURCES
 HERE = pathlib.Path(__file__).parent / "c"
 FLAGS = ["-std=c11", "-g", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-pthread"]
 FUZZER = ["fake_runtime.c", "fuzz.c"]
+UNIT = [*FUZZER, "convs.c", "unit.c"]
 
 
 def program(compiler, folder, sanitizers, *files):
@@ -39,9 +39,33 @@ def output(*command, timeout=900):
     return done.stdout
 
 
+def kernels_that_were_right(*command):
+    """Of `unit`'s last line; it ends with an error if one wasn't."""
+    names, right = output(*command).rsplit("all right", 1)
+    assert right == "\n"
+    return names.split()
+
+
 def test_everything_under_asan(compiler, tmp_path):
-    path = program(compiler, tmp_path, "address,undefined", *FUZZER, "unit.c")
-    assert output(path, "15", "0", "3000") == "all right\n"
+    path = program(compiler, tmp_path, "address,undefined", *UNIT)
+    assert kernels_that_were_right(path, "0", "15", "0", "3000")[-1] == "portable"
+
+
+def test_a_leak_would_be_seen(compiler, tmp_path):
+    """Else the test above would say nothing about memory that isn't given back."""
+    (tmp_path / "leak.c").write_text(
+        "#include <stdlib.h>\nint main(void) { volatile char *p = malloc(9); p = 0; return !!p; }"
+    )
+    path = str(tmp_path / "leak")
+    done = subprocess.run(
+        [compiler, "-g", "-fsanitize=address", str(tmp_path / "leak.c"), "-o", path],
+        capture_output=True,
+    )
+    if done.returncode:
+        pytest.skip(f"{compiler} has no address sanitizer here")
+    said = subprocess.run([path], capture_output=True, text=True)
+    assert "detected memory leaks" in said.stderr
+    assert said.returncode != 0
 
 
 @pytest.mark.slow
@@ -49,8 +73,8 @@ def test_everything_under_asan(compiler, tmp_path):
     ("sanitizers", "ops"), [("address,undefined", "200000"), ("thread", "5000")]
 )
 def test_much_under_sanitizers(compiler, tmp_path, sanitizers, ops):
-    path = program(compiler, tmp_path, sanitizers, *FUZZER, "unit.c")
-    assert output(path, "500", "3000", ops) == "all right\n"
+    path = program(compiler, tmp_path, sanitizers, *UNIT)
+    assert kernels_that_were_right(path, "15", "500", "3000", ops)
 
 
 @pytest.mark.slow
@@ -63,14 +87,14 @@ def test_fuzzer(tmp_path):
 
 
 @pytest.mark.slow
-def test_neon_in_an_emulator(tmp_path):
-    """Compiled by `$TFCOMPRESS_AARCH64_CC`, such as `zig cc -target aarch64-linux-musl`."""
-    named = os.environ.get("TFCOMPRESS_AARCH64_CC", "aarch64-linux-gnu-gcc").split()
+def test_neon_in_an_emulator(zig, tmp_path):
     emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
-    if not shutil.which(named[0]) or emulator is None:
-        pytest.skip("no compiler for aarch64, or no qemu to run what it makes")
+    if emulator is None:
+        pytest.skip("no qemu to run what is compiled for aarch64")
     path = tmp_path / "unit"
-    sources = [*sorted(SOURCES.glob("*.c")), *(HERE / file for file in (*FUZZER, "unit.c"))]
-    command = [*named, *FLAGS, "-static", f"-I{SOURCES}", *map(str, sources)]
-    subprocess.run([*command, "-o", str(path), "-lm"], check=True)
-    assert output(emulator, str(path), "200", "0", "20000") == "all right\n"
+    sources = [*sorted(SOURCES.glob("*.c")), *(HERE / file for file in UNIT)]
+    command = [*zig, "cc", "-target", "aarch64-linux-musl", "-static", *FLAGS, "-O2"]
+    command += [f"-I{SOURCES}", *map(str, sources), "-o", str(path), "-lm"]
+    subprocess.run(command, check=True)
+    ran = kernels_that_were_right(emulator, str(path), "0", "500", "0", "20000")
+    assert ran == ["neon", "portable"]

@@ -1,19 +1,111 @@
-"""Builds the kernels: `python -m tfcompress.kernels`."""
+"""The command `python -m tfcompress.kernels`: builds the kernels here, or for other systems."""
 
 from __future__ import annotations
 
 import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
-from tfcompress.kernels.build import BuildError, library
+from absl import flags
+
+from tfcompress import commands, files
+from tfcompress.config import InputError, require, unknown_name
+from tfcompress.kernels import cross, wheel
+from tfcompress.kernels.build import PACKAGE, BuildError, library, names_in
+from tfcompress.kernels.cross import TARGETS, Target
+
+USAGE = """Builds the 1-bit kernels with the system's C compiler, ahead of their first use.
+
+  python -m tfcompress.kernels
+  python -m tfcompress.kernels --wheel=linux-aarch64,windows-x86_64 --out=dist
+
+Without a flag it says where the library is, or why there is none; none is needed. With --wheel it
+compiles for other systems, by the package ziglang (pip install 'tfcompress[wheels]'), and writes
+wheels; for Android a library that benchmark_model takes as --external_delegate_path.
+Exit status: 0 done, 2 bad usage, or a compiler that isn't there or fails.
+
+Flags:"""
 
 
-def main() -> int:
-    """Says where the library is, or why there is none; 0 either way, for none is needed."""
+def parser() -> flags.FlagValues:
+    """The command's flags, apart from absl's global ones."""
+    values = commands.help_only()
+    flags.DEFINE_list("wheel", [], f"systems, or all: {', '.join(TARGETS)}", flag_values=values)
+    flags.DEFINE_string("out", "dist", "folder for what --wheel writes", flag_values=values)
+    return values
+
+
+def run(argv: Sequence[str]) -> None:
+    """Parses, builds, says where.
+
+    Raises:
+        InputError: bad usage, or a compiler for other systems that isn't there or fails.
+    """
+    values = parser()
+    rest = commands.words(values, argv, USAGE)
+    if rest is None:
+        return
+    require(not rest, f"unknown words: {' '.join(rest)}; see --help")
+    if values.wheel:
+        for target in wanted(values.wheel):
+            print(made(target, Path(values.out)), flush=True)
+        return
     try:
         print(f"1-bit kernels: {library()}")
     except BuildError as error:
         print(f"1-bit kernels not built ({error}); binary networks run on stock int8 kernels")
-    return 0
+
+
+def wanted(systems: Sequence[str]) -> list[Target]:
+    """The targets of these names; all for `all`.
+
+    Raises:
+        InputError: a name that isn't known.
+    """
+    if list(systems) == ["all"]:
+        return list(TARGETS.values())
+    for name in systems:
+        if name not in TARGETS:
+            raise unknown_name("system", name, [*TARGETS, "all"])
+    return [TARGETS[name] for name in systems]
+
+
+def made(target: Target, folder: Path) -> str:
+    """Compiles and writes for one system.
+
+    Returns:
+        A line that says what was written, and whether the library was run.
+
+    Raises:
+        InputError: it can't be done.
+    """
+    try:
+        content = cross.library(target)
+        folder.mkdir(parents=True, exist_ok=True)
+        ran = said_here(content, target)
+        if target.tag is None:
+            name = f"lib{PACKAGE}-{target.name}{target.suffix}"
+            path = files.write(folder / name, content)
+        else:
+            path = wheel.pack(content, target, folder, cross.licenses(target))
+    except (BuildError, OSError) as error:
+        raise InputError(f"{target.name}: {error}") from error
+    return f"{path}: {path.stat().st_size:,} bytes, {ran}"
+
+
+def said_here(content: bytes, target: Target) -> str:
+    """Whether a library runs here, and which kernels it has then."""
+    if not target.here():
+        return "built, not run here"
+    with tempfile.TemporaryDirectory() as folder:
+        path = files.write(Path(folder) / f"library{target.suffix}", content)
+        return f"run here: {', '.join(names_in(path))}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    return commands.status(run, argv)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""Builds the kernels with the system's C compiler, once for each state of the sources.
+"""Finds the kernels compiled, or compiles them, once for each state of the sources.
 
-`python -m tfcompress.kernels` builds them ahead of their first use.
+A package `tfcompress_kernels` that is installed comes first (`python -m tfcompress.kernels --wheel`
+makes one), then the system's C compiler. `python -m tfcompress.kernels` builds ahead of first use.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import shlex
@@ -27,6 +30,8 @@ FLAGS = (
     "-shared",
     "-pthread",
 )
+PACKAGE = "tfcompress_kernels"
+SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
 _TIMEOUT_S = 300.0
 
 
@@ -36,17 +41,19 @@ class BuildError(RuntimeError):
 
 @functools.cache
 def library() -> Path:
-    """The shared library, which is built if it isn't there yet.
+    """The shared library, which is built if none is installed and it isn't there yet.
 
-    It lies in `$TFCOMPRESS_CACHE`, or in the user's cache folder, under a name that holds a digest
-    of the sources, the compiler and the flags.
+    What is built lies in `$TFCOMPRESS_CACHE`, or in the user's cache folder, under a name that
+    holds a digest of the sources, the compiler and the flags.
 
     Raises:
         BuildError: there is no compiler, it fails, or the cache folder can't be used.
     """
+    if found := installed():
+        return found
     command = compiler()
     folder = _folder()
-    path = folder / f"xnor-{_digest(command)}.so"
+    path = folder / f"xnor-{_digest(command)}{SUFFIX}"
     if path.is_file():
         return path
     try:
@@ -63,6 +70,40 @@ def library() -> Path:
     return path
 
 
+def installed() -> Path | None:
+    """The library of an installed `tfcompress_kernels`, if it was made of these very sources.
+
+    One of other sources isn't loaded: it may know other options. That is said on stderr.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / file_name(SUFFIX)
+    if path.is_file():
+        return path
+    print(
+        f"the installed {PACKAGE} isn't used: it was made of other sources than this tfcompress's "
+        f"({path.name} isn't in it)",
+        file=sys.stderr,
+    )
+    return None
+
+
+def file_name(suffix: str) -> str:
+    """What the library is called in a package: a digest of sources and flags says which it is."""
+    return f"xnor-{_sources_digest().hexdigest()[:16]}{suffix}"
+
+
+def names_in(path: Path) -> tuple[str, ...]:
+    """The kernels in a library that this processor runs, fastest first."""
+    found = ctypes.CDLL(str(path)).tfcompress_kernel_name
+    found.restype, found.argtypes = ctypes.c_char_p, [ctypes.c_int]
+    listed: list[str] = []
+    while name := found(len(listed)):
+        listed.append(name.decode())
+    return tuple(listed)
+
+
 def compile_to(path: Path, command: list[str], sources: Path = SOURCES) -> None:
     """Compiles all sources of a folder into one shared library.
 
@@ -70,13 +111,17 @@ def compile_to(path: Path, command: list[str], sources: Path = SOURCES) -> None:
         BuildError: the compiler fails; the message holds its first line that says so.
     """
     files = sorted(str(source) for source in sources.glob("*.c"))
+    run_compiler([*command, *FLAGS, *files, "-o", str(path), "-lm"])
+
+
+def run_compiler(command: list[str]) -> None:
+    """Runs a compiler or a linker.
+
+    Raises:
+        BuildError: it fails; the message holds its first line that says so.
+    """
     try:
-        done = subprocess.run(
-            [*command, *FLAGS, *files, "-o", str(path), "-lm"],
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError(f"{command[0]} can't be run: {error}") from error
     if done.returncode:
@@ -125,17 +170,17 @@ def _folder() -> Path:
 
 
 def _digest(command: list[str]) -> str:
-    """Of everything that the library depends on."""
+    """Of everything that a library built here depends on."""
     state = os.stat(command[0])
-    parts = [
-        platform.machine(),
-        sys.platform,
-        *command,
-        *FLAGS,
-        str((state.st_size, state.st_mtime_ns)),
-    ]
-    digest = hashlib.sha256("\0".join(parts).encode())
+    parts = [platform.machine(), sys.platform, *command, str((state.st_size, state.st_mtime_ns))]
+    digest = _sources_digest()
+    digest.update("\0".join(parts).encode())
+    return digest.hexdigest()[:16]
+
+
+def _sources_digest() -> hashlib._Hash:
+    digest = hashlib.sha256("\0".join(FLAGS).encode())
     for source in sorted(SOURCES.iterdir()):
         if source.suffix in (".c", ".h", ".inc"):
             digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    return digest.hexdigest()[:16]
+    return digest
