@@ -10,6 +10,8 @@ Run:
     python experiments/deep_compression.py --model=vgg16 --seeds=1 --baseline_epochs=3 --epochs=2 \
         --set final_sparsity=0.92 --set sparsities=block1_conv1:0.42 --work=DIR \
         --output=experiments/results/deep_compression_vgg16
+    python experiments/deep_compression.py --model=vgg_s_dense --seeds=1 --baseline_epochs=3 \
+        --epochs=2 --work=DIR --output=experiments/results/deep_compression_vgg_s_dense
     python experiments/deep_compression.py --model=vgg16 --dataset=cifar10 --data_dir=DIR \
         --work=DIR --output=DIR
 
@@ -31,6 +33,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import vgg_s_features
 from page import Kept, command, page
 
 from tfcompress import data, models, techniques, training
@@ -74,11 +77,11 @@ class Bench:
 
     def __init__(self, flags: argparse.Namespace) -> None:
         self._flags = flags
-        self.images = data.load(
-            flags.dataset,
-            data_dir=flags.data_dir,
-            fallback_size=models.get(flags.model).NATIVE_SIZE,
-        )
+        if flags.model == vgg_s_features.NAME:
+            self.images = vgg_s_features.features(flags.dataset, flags.data_dir, flags.work)
+        else:
+            size = models.get(flags.model).NATIVE_SIZE
+            self.images = data.load(flags.dataset, data_dir=flags.data_dir, fallback_size=size)
         self.options = TECHNIQUE.make_options(**dict(pair.split("=", 1) for pair in flags.set))
 
     def run(self, seed: int) -> dict[str, Any]:
@@ -108,7 +111,10 @@ class Bench:
         if not path.exists():
             keras.utils.set_random_seed(seed)
             shape, classes = self.images.image_shape, self.images.num_classes
-            model = models.build(self._flags.model, shape, classes)
+            if self._flags.model == vgg_s_features.NAME:
+                model = vgg_s_features.dense_layers(classes)
+            else:
+                model = models.build(self._flags.model, shape, classes)
             settings = Training(epochs=self._flags.baseline_epochs)
             training.fit(
                 model, self.images, settings, seed=seed, **watched(folder, "float", settings)
@@ -278,9 +284,10 @@ def main() -> None:
         flags.output,
         f"Deep Compression of {flags.model} on {bench.images.name}",
         command(work="DIR", **({"data_dir": "DIR"} if flags.data_dir else {})),
-        f"Accuracies of the .tflite files on all {len(bench.images.test):,} test images, after the "
-        f"training that follows each stage; {seeds}. Bytes are those of containers that give the "
-        ".tflite back, everything in it included; P, Q and H are the paper's prune, quantise, "
+        (vgg_s_features.NOTE if flags.model == vgg_s_features.NAME else "")
+        + f"Accuracies of the .tflite files on all {len(bench.images.test):,} test images, after "
+        f"the training that follows each stage; {seeds}. Bytes are those of containers that give "
+        "the .tflite back, everything in it included; P, Q and H are the paper's prune, quantise, "
         "Huffman (Han, Mao, Dally 2016, arXiv:1510.00149). Float trained for "
         f"{flags.baseline_epochs} epochs. Each kernel of seed 0, as in the paper's tables 3 to 5, "
         "always sparse (a container takes dense indices where they are shorter):\n\n"
