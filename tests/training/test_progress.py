@@ -42,11 +42,23 @@ def test_the_time_left_follows_the_last_three_epochs():
     assert stream.getvalue().splitlines()[-1].endswith("3.0 s, 12 s left")  # 6 epochs of 2 s
 
 
-def test_a_terminal_counts_steps_in_one_line():
+def test_a_terminal_has_a_bar_until_the_epoch_is_over(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
     progress = Progress("xnor", 2, stream)
-    progress.step(1, 5, 5)
-    assert stream.getvalue() == "\r\033[Kxnor       epoch 1/2  step 5/5\r"
+    for step in range(1, 6):
+        progress.step(1, step, 5)
+    drawn = stream.getvalue()
+    assert "xnor       epoch 1/2" in drawn
+    assert "step 5/5" in drawn
+    # If nothing more comes, as after Ctrl-C, the cursor is there.
+    assert drawn.rindex("\033[?25h") > drawn.rindex("\033[?25l")
+    progress.epoch(row(1))
+    rest = stream.getvalue().removeprefix(drawn)
+    assert "\033[2K" in rest  # The bar's line is cleared.
+    assert rest.endswith("10.0 s, 10 s left\n")
+    progress.step(2, 1, 5)
+    assert "xnor       epoch 2/2" in stream.getvalue().removeprefix(drawn + rest)
 
 
 @pytest.mark.parametrize(

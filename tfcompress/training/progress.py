@@ -1,10 +1,13 @@
-"""A line for each stage and epoch, and on a terminal one that counts the steps."""
+"""A line for each stage and epoch, and on a terminal a bar for the steps of an epoch."""
 
 from __future__ import annotations
 
 import sys
 import time
 from typing import TextIO
+
+from rich import progress
+from rich.console import Console
 
 
 def say(stage: str, text: str) -> None:
@@ -25,7 +28,7 @@ class Progress:
         self._stage = stage
         self._epochs = epochs
         self._stream = sys.stdout if stream is None else stream
-        self._live = self._stream.isatty()
+        self._bar: progress.Progress | None = None
         self._shown = 0.0
         self._seconds: list[float] = []
 
@@ -39,24 +42,46 @@ class Progress:
         end = (
             f"{row['seconds']:.1f} s, {duration(left)} left" if left else f"{row['seconds']:.1f} s"
         )
-        self._line(
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+        self._stream.write(
             f"{self._stage:<10} epoch {number:>{len(str(self._epochs))}}/{self._epochs}  "
             f"loss {row['loss']:.3f}  train error {row['train_error']:6.2%}  "
-            f"test error {row['test_error']:6.2%}  {end}",
-            "\n",
+            f"test error {row['test_error']:6.2%}  {end}\n"
         )
+        self._stream.flush()
 
     def step(self, epoch: int, step: int, steps: int) -> None:
-        """On a terminal, overwrites one line, a few times a second."""
+        """On a terminal, draws a bar with the steps of the epoch and the time that it will take."""
+        if not self._stream.isatty():
+            return
+        if self._bar is None:
+            self._bar = _bar(Console(file=self._stream))
+            self._bar.add_task(f"{self._stage:<10} epoch {epoch}/{self._epochs}", total=steps)
+            self._bar.start()
+            # Who stops the training with Ctrl-C gets a terminal with a cursor.
+            self._bar.console.show_cursor(True)
+        self._bar.update(self._bar.task_ids[0], completed=step)
         now = time.monotonic()
-        if self._live and (now - self._shown > 0.2 or step == steps):
+        if now - self._shown > 0.2 or step == steps:
             self._shown = now
-            self._line(f"{self._stage:<10} epoch {epoch}/{self._epochs}  step {step}/{steps}", "\r")
+            self._bar.refresh()
 
-    def _line(self, text: str, end: str) -> None:
-        clear = "\r\033[K" if self._live else ""
-        self._stream.write(f"{clear}{text}{end}")
-        self._stream.flush()
+
+def _bar(console: Console) -> progress.Progress:
+    """It goes away when it is stopped, and draws itself when it is told to, in no thread."""
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TextColumn("step {task.completed}/{task.total}"),
+        progress.TimeRemainingColumn(),
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
 
 
 def duration(seconds: float) -> str:
