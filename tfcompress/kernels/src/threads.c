@@ -6,28 +6,43 @@
 #include <pthread.h> /* On Windows MinGW brings it. */
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <unistd.h>
+
+#include "memory.h"
 
 /* A thread without work looks for some this often before it sleeps: about 50 us, the time of a few
  * small ops between two of ours. Waking one up costs more than a small layer. */
 enum { LOOKS = 2000, MOST_THREADS = 64, PARTS_A_THREAD = 4 };
 
+/* The parts that a thread begins with, and that others take when they are done with theirs. Tasks
+ * are alike, so a thread finds in its cache what it wrote in the one before. The number of the task
+ * stands in the upper half, the part to be done next in the lower one: who raises it has taken the
+ * part, which keeps the task and what it points to as they are. */
+struct range {
+  _Alignas(64) atomic_ullong next;
+};
+
+struct worker {
+  struct xk_pool *pool;
+  int index; /* of its range; the caller's is 0 */
+  pthread_t thread;
+};
+
 struct xk_pool {
   pthread_mutex_t users; /* held by whoever's work is being done */
-  pthread_mutex_t lock;  /* guards what follows, up to `generation` */
+  pthread_mutex_t lock;  /* for sleeping and waking up */
   pthread_cond_t wake;
-  xk_task task;
-  void *context;
-  int parts;
-  int open; /* whether there is work to join */
-  int stop;
-  atomic_uint generation; /* rises with each task; written under `lock` */
-  atomic_int next;        /* the part to be done next */
-  atomic_int active;      /* threads that joined the work */
-  pthread_t threads[MOST_THREADS];
-  int count;
+  atomic_int asleep, stop;
   pid_t process;
+  int count;
+  struct worker workers[MOST_THREADS];
+
+  _Alignas(64) atomic_uint number; /* of the task; what follows is written before it */
+  _Atomic(xk_task) task;
+  _Atomic(void *) context;
+  atomic_int threads;
+  _Alignas(64) atomic_int done; /* parts */
+  struct range ranges[MOST_THREADS];
 };
 
 static void look_away(void) {
@@ -38,43 +53,53 @@ static void look_away(void) {
 #endif
 }
 
-static void do_parts(struct xk_pool *pool, xk_task task, void *context, int parts) {
-  for (;;) {
-    int part = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-    if (part >= parts) return;
-    task(context, part, parts);
+/* Does what is left of a range, if it still is this task's. */
+static void do_range(struct xk_pool *pool, unsigned number, int index, int threads) {
+  struct range *range = &pool->ranges[index];
+  xk_task task = atomic_load_explicit(&pool->task, memory_order_relaxed);
+  void *context = atomic_load_explicit(&pool->context, memory_order_relaxed);
+  unsigned long long next = atomic_load_explicit(&range->next, memory_order_acquire);
+  while (next >> 32 == number && (int)(next & 0xffffffffu) < PARTS_A_THREAD * (index + 1)) {
+    if (!atomic_compare_exchange_weak_explicit(&range->next, &next, next + 1, memory_order_acq_rel,
+                                               memory_order_acquire)) {
+      continue;
+    }
+    task(context, (int)(next & 0xffffffffu), PARTS_A_THREAD * threads);
+    atomic_fetch_add_explicit(&pool->done, 1, memory_order_release);
+    next++;
+  }
+}
+
+static void do_parts(struct xk_pool *pool, unsigned number, int own) {
+  const int threads = atomic_load_explicit(&pool->threads, memory_order_relaxed);
+  for (int i = 0; i < threads && own < threads; i++) {
+    do_range(pool, number, (own + i) % threads, threads);
   }
 }
 
 static void *work(void *argument) {
-  struct xk_pool *pool = argument;
+  const struct worker *worker = argument;
+  struct xk_pool *pool = worker->pool;
   unsigned seen = 0;
   for (;;) {
-    for (int i = 0; i < LOOKS && atomic_load(&pool->generation) == seen; i++) look_away();
-    pthread_mutex_lock(&pool->lock);
-    while (atomic_load(&pool->generation) == seen && !pool->stop) {
-      pthread_cond_wait(&pool->wake, &pool->lock);
-    }
-    seen = atomic_load(&pool->generation);
-    if (pool->stop) {
+    for (int i = 0; i < LOOKS && atomic_load(&pool->number) == seen; i++) look_away();
+    if (atomic_load(&pool->number) == seen) {
+      pthread_mutex_lock(&pool->lock);
+      atomic_fetch_add(&pool->asleep, 1);
+      while (atomic_load(&pool->number) == seen && !atomic_load(&pool->stop)) {
+        pthread_cond_wait(&pool->wake, &pool->lock);
+      }
+      atomic_fetch_sub(&pool->asleep, 1);
       pthread_mutex_unlock(&pool->lock);
-      return NULL;
     }
-    int join = pool->open;
-    xk_task task = pool->task;
-    void *context = pool->context;
-    int parts = pool->parts;
-    if (join) atomic_fetch_add(&pool->active, 1);
-    pthread_mutex_unlock(&pool->lock);
-    if (join) {
-      do_parts(pool, task, context, parts);
-      atomic_fetch_sub_explicit(&pool->active, 1, memory_order_release);
-    }
+    if (atomic_load(&pool->stop)) return NULL;
+    seen = atomic_load(&pool->number);
+    do_parts(pool, seen, worker->index);
   }
 }
 
 struct xk_pool *xk_pool_create(void) {
-  struct xk_pool *pool = calloc(1, sizeof *pool);
+  struct xk_pool *pool = xk_zeroed(1, sizeof *pool);
   if (pool == NULL) return NULL;
   if (pthread_mutex_init(&pool->users, NULL) != 0) goto no_users;
   if (pthread_mutex_init(&pool->lock, NULL) != 0) goto no_lock;
@@ -86,30 +111,38 @@ no_wake:
 no_lock:
   pthread_mutex_destroy(&pool->users);
 no_users:
-  free(pool);
+  xk_free(pool);
   return NULL;
+}
+
+/* Wakes up the threads that sleep. One that is about to sleep looks once more before it does. */
+static void wake(struct xk_pool *pool) {
+  if (atomic_load(&pool->asleep) == 0) return;
+  pthread_mutex_lock(&pool->lock);
+  pthread_cond_broadcast(&pool->wake);
+  pthread_mutex_unlock(&pool->lock);
 }
 
 void xk_pool_destroy(struct xk_pool *pool) {
   if (pool == NULL) return;
   if (pool->process == getpid()) { /* Else the threads are another process's, and so are the locks. */
-    pthread_mutex_lock(&pool->lock);
-    pool->stop = 1;
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
-    for (int i = 0; i < pool->count; i++) pthread_join(pool->threads[i], NULL);
+    atomic_store(&pool->stop, 1);
+    wake(pool);
+    for (int i = 0; i < pool->count; i++) pthread_join(pool->workers[i].thread, NULL);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
     pthread_mutex_destroy(&pool->users);
   }
-  free(pool);
+  xk_free(pool);
 }
 
 /* Starts threads until there are `wanted`, or none can be had. */
 static void grow(struct xk_pool *pool, int wanted) {
-  if (wanted > MOST_THREADS) wanted = MOST_THREADS;
   while (pool->count < wanted) {
-    if (pthread_create(&pool->threads[pool->count], NULL, work, pool) != 0) return;
+    struct worker *made = &pool->workers[pool->count];
+    made->pool = pool;
+    made->index = pool->count + 1;
+    if (pthread_create(&made->thread, NULL, work, made) != 0) return;
     pool->count++;
   }
 }
@@ -122,20 +155,21 @@ void xk_pool_run(struct xk_pool *pool, int threads, xk_task task, void *context)
   }
   if (threads > MOST_THREADS) threads = MOST_THREADS;
   grow(pool, threads - 1);
-  pthread_mutex_lock(&pool->lock);
-  pool->task = task;
-  pool->context = context;
-  pool->parts = PARTS_A_THREAD * threads;
-  pool->open = 1;
-  atomic_store(&pool->next, 0);
-  atomic_fetch_add(&pool->generation, 1);
-  pthread_cond_broadcast(&pool->wake);
-  pthread_mutex_unlock(&pool->lock);
-  do_parts(pool, task, context, PARTS_A_THREAD * threads);
-  pthread_mutex_lock(&pool->lock);
-  pool->open = 0; /* A thread that wakes up now finds nothing to join. */
-  pthread_mutex_unlock(&pool->lock);
-  for (int i = 0; atomic_load_explicit(&pool->active, memory_order_acquire) > 0; i++) {
+  const unsigned number = atomic_load(&pool->number) + 1;
+  atomic_store_explicit(&pool->task, task, memory_order_relaxed);
+  atomic_store_explicit(&pool->context, context, memory_order_relaxed);
+  atomic_store_explicit(&pool->threads, threads, memory_order_relaxed);
+  atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
+  for (int i = 0; i < threads; i++) {
+    const unsigned long long first = (unsigned)(PARTS_A_THREAD * i);
+    atomic_store_explicit(&pool->ranges[i].next, (unsigned long long)number << 32 | first,
+                          memory_order_release);
+  }
+  atomic_store(&pool->number, number);
+  wake(pool);
+  do_parts(pool, number, 0);
+  for (int i = 0; atomic_load_explicit(&pool->done, memory_order_acquire) <
+                  PARTS_A_THREAD * threads; i++) {
     if (i < LOOKS) {
       look_away();
     } else {
