@@ -9,7 +9,8 @@ environment of its own in `--env`. A `vgg_small` is trained for a few epochs on 
 and binarised by the technique `xnor`. Four 3x3 convolutions of one size behind one another have
 random weights, which latency doesn't depend on, and random batch normalisations: without those,
 sums of signs are often exactly 0, and any two runtimes round them to different sides. Each net is
-written as float32 by the stock converter, as a float net and as a binary one, and as `lce`.
+written as float32 by the stock converter, as a float net and as a binary one, as `lce`, and with
+the 1-bit ops of our own kernels, which run in LiteRT: its process and that of `lce` take turns.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ from environments import environment
 from page import command, page
 
 import tfcompress
-from tfcompress import data, models, training
+from tfcompress import data, kernels, models, training
+from tfcompress.benchmark.latency import latency
 from tfcompress.config import Training
-from tfcompress.export import Exported, lce
+from tfcompress.export import Exported, lce, xnor_ops
+from tfcompress.export.surgery import Surgery
 from tfcompress.layers import BinaryConv2D
 
 PACKAGES = ("larq-compute-engine==0.16.*", "numpy<2")
+TURNS = 20
 CONVS = ((56, 64), (28, 128), (14, 256), (7, 512))
 
 
@@ -59,11 +63,13 @@ def main() -> None:
         f"{PACKAGES[0]}, its interpreter with one thread, indirect products and XNNPACK for what "
         "isn't binary; on x86-64 its binary kernels are portable code, which its authors call "
         "correct and not optimised. Latencies are medians, ratios medians over rounds with the "
-        "10th and 90th percentile; all files of a net run in turns in one process. Sizes "
+        "10th and 90th percentile; all files of a net run in turns in one process, and those in "
+        "LiteRT (its own float kernels, our 1-bit kernels) in one beside it, by turns. Sizes "
         "and ratios are to the float net's float32 file. The last figures compare the lce "
         "file with Keras, signs that rounding turned included; random nets have no labels.",
         ["net", "float, KiB", "times smaller", "float, ms", "lce, ms", "lce to float",
-         "binary as float32 to float", "off by, of the outputs' rms", "largest, of the largest",
+         "binary as float32 to float", "ours, ms", "ours to float, both in LiteRT", "ours to lce",
+         "off by, of the outputs' rms", "largest, of the largest",
          "equal labels", "binary layers left float"],
         rows,
     )  # fmt: skip
@@ -110,7 +116,11 @@ def row(
     assert got is not None
     difference = got.reshape(expected.shape) - expected
     rms = np.sqrt(np.mean(difference**2) / np.mean(expected**2))
-    times = lce.latencies_ms(paths, rounds)
+    surgery = Surgery(paths[1])
+    xnor_ops.write(surgery)
+    paths.append(folder / "xnor.tflite")
+    surgery.write(paths[3])
+    times, ours = in_turns(paths, rounds)
     line = [
         name,
         f"{before.size_bytes / 1024:,.1f}",
@@ -119,6 +129,9 @@ def row(
         f"{statistics.median(times[2]):.3f}",
         ratio(times[2], times[0]),
         ratio(times[1], times[0]),
+        f"{statistics.median(ours[1]):.3f}",
+        ratio(ours[1], ours[0]),
+        ratio(ours[1], [statistics.median(turn) for turn in np.array_split(times[2], TURNS)]),
         f"{rms:.1e}",
         f"{np.abs(difference).max() / np.abs(expected).max():.1e}",
         f"{(got.argmax(1) == expected.argmax(1)).mean():.4f} of {len(images)}" if labelled else "-",
@@ -126,6 +139,24 @@ def row(
     ]
     print(*line, flush=True)
     return line
+
+
+def in_turns(paths: list[Path], rounds: int) -> tuple[list[list[float]], list[list[float]]]:
+    """Milliseconds of the float, the sign and the lce file there, of the float and ours here.
+
+    There each inference is timed, here the medians of `TURNS` turns.
+    """
+    there: list[list[float]] = [[], [], []]
+    here: list[list[float]] = [[], []]
+    backend = f"delegate:{kernels.library()}"
+    for _ in range(TURNS):
+        for kept, new in zip(there, lce.latencies_ms(paths[:3], rounds // TURNS), strict=True):
+            kept += new
+        pair = [paths[0], paths[3]]
+        found = latency(pair, backend=backend, runs=rounds // TURNS, min_seconds=0.2)
+        for taken, file in zip(here, found, strict=True):
+            taken.append(file.latency_ms_p50)
+    return there, here
 
 
 def ratio(times: list[float], base: list[float]) -> str:
