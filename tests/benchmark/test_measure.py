@@ -49,7 +49,7 @@ def test_backends_and_threads_in_order(tiny_file, monkeypatch):
         count = len(request.get("paths", ()))
         answers = {
             "baseline": {"peak_memory_bytes": None},
-            "probe": {"peak_memory_bytes": None},
+            "probe": {"peak_memory_bytes": None, "signature": None, "because": ""},
             "peak": {"macs_per_s": {"float32": 2e9}},
             "latency": {
                 "loads_ns": [[3, 1, 2]] * count,

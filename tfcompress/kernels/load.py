@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import sys
 from typing import Any
 
 from tfcompress.config import InputError, unknown_name
-from tfcompress.kernels.build import BuildError, library
+from tfcompress.kernels.build import BuildError, library, names_in
 
 # Kernels that are faster than the stock 8-bit ones; the portable one is there to compare with.
 _FAST = ("avx512", "avx2", "neon")
@@ -63,8 +62,13 @@ def delegate_or_none() -> Any | None:
     why = missing()
     if why is None:
         return delegate()
-    _say(f"1-bit kernels aren't used ({why}); binary networks run on stock int8 kernels")
+    unused(why)
     return None
+
+
+def unused(why: str) -> None:
+    """Says on stderr, once, that stock kernels do what these would."""
+    _say(f"1-bit kernels aren't used ({why}); binary networks run on stock int8 kernels")
 
 
 @functools.cache
@@ -74,12 +78,7 @@ def names() -> tuple[str, ...]:
     Raises:
         BuildError: the kernels can't be built here.
     """
-    found = ctypes.CDLL(str(library())).tfcompress_kernel_name
-    found.restype, found.argtypes = ctypes.c_char_p, [ctypes.c_int]
-    listed: list[str] = []
-    while name := found(len(listed)):
-        listed.append(name.decode())
-    return tuple(listed)
+    return names_in(library())
 
 
 @functools.cache

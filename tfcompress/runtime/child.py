@@ -25,8 +25,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tfcompress.runtime.delegates import delegates
-
 if TYPE_CHECKING:
     import numpy as np
 
@@ -77,18 +75,15 @@ def filling(details: dict[str, Any], seed: int) -> np.ndarray:
 
 def loaded(path: str, request: Mapping[str, Any]) -> Any:
     """An interpreter with its tensors allocated, and with our delegate if the file needs it."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    # Not above: larq-compute-engine's Python runs this file and has no tfcompress.
+    from tfcompress.runtime.interpreter import opened
 
-    interpreter = Interpreter(
+    return opened(
         path,
-        num_threads=request["threads"],
-        experimental_delegates=delegates(path),
-        experimental_op_resolver_type=OpResolverType.AUTO
-        if request["xnnpack"]
-        else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
-    return interpreter
+        threads=request["threads"],
+        xnnpack=request["xnnpack"],
+        signature=request.get("signature"),
+    ).interpreter
 
 
 def fed(interpreter: Any, seed: int) -> Any:
@@ -109,7 +104,7 @@ def check(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     for path in request["paths"]:
         report.stage("load", path)
         try:
-            interpreter = fed(loaded(path, DEFAULTS), 0)
+            interpreter = fed(loaded(path, {**DEFAULTS, **request}), 0)
             report.stage("first run", path)
             interpreter.invoke()
             errors.append(None)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.config import InputError, require
 from tfcompress.runtime import magic
-from tfcompress.runtime.delegates import delegates
+from tfcompress.runtime.interpreter import opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +24,9 @@ class LiteModel:
     With XNNPACK the runtime writes one INFO line to stderr when it first makes a delegate; its
     Python interface has no switch for that.
 
-    The 1-bit ops of the storage `xnor` go to tfcompress's own kernels, with and without XNNPACK.
+    The 1-bit ops of the storage `xnor` go to tfcompress's own kernels, with and without XNNPACK. A
+    file of the storage `xnor+int8` runs by its 1-bit signature where they can be used, and else by
+    its stock one, with a word on stderr.
 
     Args:
         path: the file.
@@ -33,8 +34,11 @@ class LiteModel:
         xnnpack: whether float and int8 ops go to XNNPACK, the runtime's fast CPU kernels. Off is
             4 to 8 times slower and shows the file's own op kernels.
         keep_all: whether values inside the file are kept for `tensors`, at the cost of memory.
+        signature: of a file with several, the one to run, such as `serving_default`; None for the
+            fastest that runs here.
 
     Attributes:
+        signature: the one that runs; None of a file that has no two.
         input_shape: shape of the input, batch first.
         output_shape: shape of the output, batch first.
         input_dtype: the file's input type, such as `float32` or `int8`.
@@ -43,8 +47,8 @@ class LiteModel:
 
     Raises:
         InputError: the file is missing, not a `.tflite` file, cut short or corrupt, needs ops that
-            the runtime lacks, or has more than one input or output; it has 1-bit ops, and the
-            kernels can't be built here; or threads is below 1.
+            the runtime lacks, or has more than one input or output; it has 1-bit ops alone, and the
+            kernels can't be built here; it has no such signature; or threads is below 1.
 
     Example:
         >>> model = LiteModel("compressed.tflite")  # doctest: +SKIP
@@ -58,33 +62,27 @@ class LiteModel:
         threads: int = 1,
         xnnpack: bool = True,
         keep_all: bool = False,
+        signature: str | None = None,
     ) -> None:
         require(threads >= 1, f"threads must be 1 or more; got {threads}")
         self.path = str(magic.checked_path(path))
-        # Here and not above: reading the settings of a run shouldn't load a native library.
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        resolver = (
-            OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        )
-        own = delegates(self.path)
         try:
-            with warnings.catch_warnings():  # That keeping all costs memory is said above.
-                warnings.filterwarnings("ignore", message=".*preserve_all_tensors", append=False)
-                self._interpreter = Interpreter(
-                    self.path,
-                    num_threads=threads,
-                    experimental_delegates=own,
-                    experimental_op_resolver_type=resolver,
-                    experimental_preserve_all_tensors=keep_all,
-                )
-            self._interpreter.allocate_tensors()
+            found = opened(
+                path, threads=threads, xnnpack=xnnpack, signature=signature, keep_all=keep_all
+            )
+        except InputError:
+            raise
         except ValueError as error:  # the flatbuffer failed verification
             raise magic.corrupt(path, error) from error
         except RuntimeError as error:  # an unknown op, or tensors that don't fit together
             raise InputError(
                 f"{path} can't be run by this LiteRT: {magic.one_line(error)}"
             ) from error
+        if found.because:
+            from tfcompress import kernels
+
+            kernels.unused(found.because)
+        self._interpreter, self.signature = found.interpreter, found.signature
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         require(

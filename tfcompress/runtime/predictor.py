@@ -50,6 +50,7 @@ class Predictor:
     Attributes:
         labels: the classes, in the outputs' order.
         image_shape: (height, width, channels) of what the file takes.
+        signature: which one of a file with several runs; None of other files.
         metadata: what the file says of itself, or None.
 
     Raises:
@@ -88,6 +89,7 @@ class Predictor:
         self._model = model
         self._scores = not probabilities
         self.metadata = said
+        self.signature = model.signature
         self.labels = given or tuple(map(str, range(classes)))
         self.image_shape = (shape[0], shape[1], shape[2])
 
@@ -166,6 +168,7 @@ def load(
     *,
     check: bool = True,
     threads: int = 1,
+    signature: str | None = None,
     timeout_s: float = process.CHECK_SECONDS,
 ) -> Predictor:
     """Loads an image classifier.
@@ -176,6 +179,8 @@ def load(
             that is corrupt or made to harm crashes or hangs there. It takes 0.2 seconds, and what
             the file needs to load and run; leave it out for your own files.
         threads: CPU threads of one inference.
+        signature: of a file with several, the one to run, such as `serving_default`; None for the
+            fastest that runs here.
         timeout_s: seconds that the check may take.
 
     Returns:
@@ -183,14 +188,16 @@ def load(
 
     Raises:
         InputError: the file isn't there, isn't a `.tflite` file, is cut short or corrupt, crashes
-            or hangs, needs ops that the runtime lacks, or isn't an image classifier.
+            or hangs, needs ops that the runtime lacks, has no such signature, or isn't an image
+            classifier.
     """
     if check:
-        said = process.check(path, timeout_s=timeout_s)
+        said = process.check(path, signature=signature, timeout_s=timeout_s)
         require(said is None, f"{path} can't be run by this LiteRT: {said}")
     own = metadata.read(path)
     found = content.read(path)
-    return Predictor(LiteModel(path, threads=threads), own, probabilities=_probabilities(found))
+    model = LiteModel(path, threads=threads, signature=signature)
+    return Predictor(model, own, probabilities=_probabilities(found))
 
 
 def _probabilities(found: FileContent) -> bool:

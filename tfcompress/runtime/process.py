@@ -148,11 +148,17 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
         child.kill()
 
 
-def check(path: str | os.PathLike[str], *, timeout_s: float = CHECK_SECONDS) -> str | None:
+def check(
+    path: str | os.PathLike[str],
+    *,
+    signature: str | None = None,
+    timeout_s: float = CHECK_SECONDS,
+) -> str | None:
     """Loads and runs a file once where it can do no harm to this process.
 
     Args:
         path: the file.
+        signature: which one of several; None for the one that `load` would run.
         timeout_s: seconds after which it is given up.
 
     Returns:
@@ -163,7 +169,7 @@ def check(path: str | os.PathLike[str], *, timeout_s: float = CHECK_SECONDS) -> 
             process or didn't come to an end.
     """
     file = magic.checked_path(path)
-    request = check_request([file.absolute()])
+    request = {**check_request([file.absolute()]), "signature": signature}
     try:
         said: str | None = ask(request, timeout_s=timeout_s)["errors"][0]
     except ProcessTimeoutError as error:
@@ -190,8 +196,15 @@ def check_request(paths: Sequence[pathlib.Path]) -> dict[str, Any]:
     }
 
 
-def cost(path: str | os.PathLike[str], *, timeout_s: float = 120.0) -> Cost:
+def cost(
+    path: str | os.PathLike[str], *, signature: str | None = None, timeout_s: float = 120.0
+) -> Cost:
     """What a file costs a fresh process.
+
+    Args:
+        path: the file.
+        signature: which one of several; None for the one that `load` would run.
+        timeout_s: seconds after which it is given up.
 
     Raises:
         ProcessError: it can't be loaded or run, or crashed its process.
@@ -203,6 +216,7 @@ def cost(path: str | os.PathLike[str], *, timeout_s: float = 120.0) -> Cost:
         "xnnpack": True,
         "seed": 0,
         "loads": 3,
+        "signature": signature,
     }
     return Cost(**ask(request, timeout_s=timeout_s))
 
