@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -84,11 +85,20 @@ def described(path: str, said: str | None) -> dict[str, Any]:
     """
     found = content.read(path)
     own = metadata.read(path)
-    first = versions.oldest(found)
+    # What everybody runs; the other signatures are for those who ask for them.
+    main = found.of()
+    others = [one.name for one in found.signatures if one.subgraph]
+    own_name = next((one.name for one in main.signatures), "")
+    first = versions.oldest(main)
     doubts = [
-        *rules.never(found),
+        *rules.never(main),
+        *(
+            dataclasses.replace(doubt, who=f"signature {name}")
+            for name in others
+            for doubt in rules.never(found.of(name))
+        ),
         *rules.old(found),
-        *rules.gpu(found),
+        *rules.gpu(main),
         *(Doubt("GPU", text) for text in lint.warnings(found)),
         *rules.mediapipe(found, own),
     ]
@@ -100,7 +110,11 @@ def described(path: str, said: str | None) -> dict[str, Any]:
         "uncounted_ops": list(found.uncounted),
         "inputs": [_tensor(tensor) for tensor in found.inputs],
         "outputs": [_tensor(tensor) for tensor in found.outputs],
-        "ops": _ops(found),
+        "signatures": [one.name for one in found.signatures],
+        "ops": [
+            *_ops(main, own_name),
+            *(op for name in others for op in _ops(found.of(name), name)),
+        ],
         "weight_bytes": dict(found.weight_bytes),
         "constants": [
             {**_tensor(tensor), "size_bytes": tensor.size_bytes} for tensor in found.constants
@@ -120,11 +134,13 @@ def described(path: str, said: str | None) -> dict[str, Any]:
 
 def text(found: dict[str, Any], *, all_constants: bool = False) -> str:
     """The same as tables that a person reads."""
+    several = len(found["signatures"]) > 1
     parts = [
         _facts(found),
         _table(
             found["ops"],
             {
+                **({"signature": "signature"} if several else {}),
                 "name": "op",
                 "version": "version",
                 "count": "count",
@@ -178,13 +194,14 @@ def _facts(found: dict[str, Any]) -> str:
         "multiply-accumulates": macs,
         "in": "; ".join(map(_described, found["inputs"])),
         "out": "; ".join(map(_described, found["outputs"])),
+        **({"signatures": ", ".join(found["signatures"])} if len(found["signatures"]) > 1 else {}),
         "oldest runtime": runtime,
         "here": "loads and runs" if found["runs_here"] else found["runtime_said"],
     }
     return table(rows.items(), width=WIDTH)
 
 
-def _ops(found: FileContent) -> list[dict[str, Any]]:
+def _ops(found: FileContent, signature: str) -> list[dict[str, Any]]:
     """Each op, version and types with how often it occurs, the most frequent first."""
     counts = collections.Counter(
         (op.name, op.version, " ".join(tensor.dtype if tensor else "-" for tensor in op.inputs))
@@ -192,6 +209,7 @@ def _ops(found: FileContent) -> list[dict[str, Any]]:
     )
     return [
         {
+            "signature": signature,
             "name": name,
             "version": version,
             "count": count,

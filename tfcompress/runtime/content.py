@@ -10,10 +10,10 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from tfcompress.config import InputError
+from tfcompress.config import InputError, unknown_name
 from tfcompress.kernels import ops as kernels
 from tfcompress.runtime import magic
 from tfcompress.runtime.schema import names, op_number
@@ -93,6 +93,23 @@ class Op:
 
 
 @dataclasses.dataclass(frozen=True)
+class Signature:
+    """A name by which programs run one of the file's graphs.
+
+    Attributes:
+        name: such as `serving_default`.
+        subgraph: the graph's number.
+        inputs: the graph's inputs.
+        outputs: the graph's outputs.
+    """
+
+    name: str
+    subgraph: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class FileContent:
     """The content of a `.tflite` file.
 
@@ -110,6 +127,7 @@ class FileContent:
         buffer_bytes: the bytes of all buffers, metadata included.
         constants: the constants of all subgraphs, the largest first; of those that share a buffer
             the first one.
+        signatures: in the file's order; most files have one, and some none.
     """
 
     path: str
@@ -121,6 +139,42 @@ class FileContent:
     weight_bytes: Mapping[str, int]
     buffer_bytes: int
     constants: tuple[Tensor, ...] = ()
+    signatures: tuple[Signature, ...] = ()
+
+    def of(self, name: str | None = None) -> FileContent:
+        """What runs by a signature: the file as if it held nothing else.
+
+        Args:
+            name: of a signature; None for the main graph's, with the graphs that it calls: what
+                everybody runs who doesn't ask for another.
+
+        Raises:
+            InputError: there is no such signature.
+        """
+        others = {one.name: one for one in self.signatures if one.subgraph}
+        if name is not None and name not in (one.name for one in self.signatures):
+            raise unknown_name(f"signature of {self.path}", name, (s.name for s in self.signatures))
+        if not others:
+            return self
+        chosen = others.get(name or "")
+        graphs = {one.subgraph for one in others.values()}
+        ops = tuple(
+            op if chosen is None else dataclasses.replace(op, subgraph=0)
+            for op in self.ops
+            if (op.subgraph == chosen.subgraph if chosen else op.subgraph not in graphs)
+        )
+        read = [tensor for op in ops for tensor in op.inputs if tensor and tensor.constant]
+        weights = {tensor.buffer: tensor for tensor in reversed(read)}
+        return dataclasses.replace(
+            self,
+            ops=ops,
+            inputs=chosen.inputs if chosen else self.inputs,
+            outputs=chosen.outputs if chosen else self.outputs,
+            signatures=(dataclasses.replace(chosen, subgraph=0),)
+            if chosen
+            else tuple(one for one in self.signatures if not one.subgraph),
+            **_totals(ops, weights.values()),
+        )
 
     def op_counts(self) -> dict[str, int]:
         """Op name to how often it occurs, the most frequent first."""
@@ -169,7 +223,7 @@ def _content(path: str, model: Any, schema: Any) -> FileContent:
 
     ops: list[Op] = []
     weights: dict[int, Tensor] = {}
-    main: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] = ((), ())
+    ends: list[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = []
     count = itertools.count()
     for number, graph in enumerate(model.subgraphs):
         tensors = [_tensor(tensor, buffers, types, next(count)) for tensor in graph.tensors]
@@ -177,25 +231,34 @@ def _content(path: str, model: Any, schema: Any) -> FileContent:
             if tensor.constant:
                 weights.setdefault(tensor.buffer, tensor)
         ops += _ops(graph, tensors, codes, number)
-        if number == 0:
-            main = (_picked(graph.inputs, tensors), _picked(graph.outputs, tensors))
+        ends.append((_picked(graph.inputs, tensors), _picked(graph.outputs, tensors)))
 
-    weight_bytes: dict[str, int] = collections.Counter()
-    for tensor in weights.values():
-        weight_bytes[tensor.dtype] += tensor.size_bytes
-    counted = [op for op in ops if op.subgraph == 0 and not op.folded]
-    uncounted = tuple(sorted({op.name for op in counted if op.macs is None}))
+    named = [(int(s.subgraphIndex), _text(s.signatureKey)) for s in model.signatureDefs or ()]
+    main = ends[0] if ends else ((), ())
     return FileContent(
         path=path,
         ops=tuple(ops),
         inputs=main[0],
         outputs=main[1],
-        macs=None if uncounted else sum(op.macs or 0 for op in counted),
-        uncounted=uncounted,
-        weight_bytes=dict(weight_bytes),
         buffer_bytes=sum(buffers),
-        constants=tuple(sorted(weights.values(), key=lambda t: (-t.size_bytes, t.name))),
+        signatures=tuple(Signature(name, number, *ends[number]) for number, name in named),
+        **_totals(ops, weights.values()),
     )
+
+
+def _totals(ops: Sequence[Op], weights: Collection[Tensor]) -> dict[str, Any]:
+    """The fields of `FileContent` that are sums over ops and constants."""
+    weight_bytes: dict[str, int] = collections.Counter()
+    for tensor in weights:
+        weight_bytes[tensor.dtype] += tensor.size_bytes
+    counted = [op for op in ops if op.subgraph == 0 and not op.folded]
+    uncounted = tuple(sorted({op.name for op in counted if op.macs is None}))
+    return {
+        "macs": None if uncounted else sum(op.macs or 0 for op in counted),
+        "uncounted": uncounted,
+        "weight_bytes": dict(weight_bytes),
+        "constants": tuple(sorted(weights, key=lambda t: (-t.size_bytes, t.name))),
+    }
 
 
 def _ops(

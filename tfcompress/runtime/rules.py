@@ -74,6 +74,8 @@ def old(content: FileContent) -> list[Doubt]:
 def mediapipe(content: FileContent, said: Metadata | None) -> list[Doubt]:
     """What keeps MediaPipe's ImageClassifier (1.2.2) from taking the file."""
     found = []
+    if any(op.subgraph for op in content.ops):
+        found.append("it has several graphs, and MediaPipe takes files of one")
     for tensor in content.inputs[:1]:
         if tensor.dtype not in ("float32", "uint8"):
             found.append(f"its input is {tensor.dtype}, not float32 or uint8")
