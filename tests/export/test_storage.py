@@ -11,7 +11,8 @@ def test_each_is_complete(name):
     assert storage.name == name
     assert storage.summary
     assert storage.activations in ("signed", "unit")
-    assert storage.quantize in ("none", "bits", "half", "all", "static")
+    assert storage.quantize in ("none", "bits", "half", "all", "static", "binary")
+    assert storage.second in ("", *STORAGES)
     assert 0 < storage.max_abs <= 0.1 or 0 < storage.max_relative_rms <= 0.5
     assert 0.7 < storage.min_agreement <= 1
 

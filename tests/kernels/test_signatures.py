@@ -1,5 +1,7 @@
 """One file with two signatures: stock ops by default, ours where the delegate is."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from tests.kernels.float_files import Net
 from tests.kernels.test_xnor_ops import chain, rewritten
 from tfcompress.config import InputError
 from tfcompress.export import signatures
+from tfcompress.runtime import read
+from tfcompress.runtime.signatures import alone, graphs
 
 
 @pytest.fixture
@@ -40,6 +44,57 @@ def test_both_signatures(fastest, joined):
         (got,) = [y.copy() for y in fast.get_signature_runner(signature)(**{name: x}).values()]
         np.testing.assert_array_equal(got, wanted)
     np.testing.assert_array_equal(op_files.run(fast, x)[0], wanted)
+
+
+def test_one_alone(fastest, joined):
+    first, second, path = joined
+    assert graphs(first) == {}
+    assert graphs(path) == {"serving_default": 0, "xnor": 1}
+    assert graphs(path.with_name("missing.tflite")) == {}
+    x = float_files.image(np.random.default_rng(3), (1, 11, 9, 20))
+    (wanted,) = op_files.run(op_files.interpreter(second.read_bytes(), fastest), x)
+    cut = op_files.interpreter(alone(path, "xnor"), fastest)
+    assert (cut.num_subgraphs(), cut.get_signature_list()) == (1, {})
+    np.testing.assert_array_equal(op_files.run(cut, x)[0], wanted)
+    with pytest.raises(InputError, match=r"unknown signature of .*: did you mean 'xnor'"):
+        alone(path, "xnr")
+
+
+def test_what_each_runs(joined):
+    first, second, path = joined
+    both, *apart = (read(file) for file in (path, first, second))
+    assert [one.name for one in both.signatures] == ["serving_default", "xnor"]
+    assert len(both.ops) == sum(len(one.ops) for one in apart)
+    for name, one in zip((None, "xnor"), apart, strict=True):
+        part = both.of(name)
+        assert part.op_counts() == one.op_counts()
+        assert (part.macs, part.weight_bytes) == (one.macs, one.weight_bytes)
+        assert [t.shape for t in part.inputs] == [t.shape for t in one.inputs]
+        assert part.of() == part
+    assert both.of("serving_default") == both.of()
+    with pytest.raises(InputError, match="unknown signature"):
+        both.of("fast")
+
+
+def test_broken_files_have_an_answer(joined, tmp_path):
+    data, path = joined[2].read_bytes(), tmp_path / "broken.tflite"
+    rng = np.random.default_rng(0)
+    for size in (0, 3, 8, 40, 100, len(data) // 2, *[len(data)] * 50):
+        broken = bytearray(data[:size])
+        for place in rng.integers(0, min(size, 400) or 1, 4) if size == len(data) else ():
+            broken[place] = rng.integers(256)
+        path.write_bytes(broken)
+        for name in graphs(path):
+            with contextlib.suppress(InputError):
+                assert len(alone(path, name)) == len(broken)
+
+
+def test_other_ends(joined, tmp_path):
+    first, second, _ = joined
+    net = Net(0, (1, 9, 9, 20))
+    second.write_bytes(net.done(*chain(net)[0]))
+    with pytest.raises(InputError, match=r"same inputs: .* float32 \(1, 11, 9, 20\), .*1, 9, 9"):
+        signatures.join(first, second, tmp_path / "x.tflite", "xnor")
 
 
 def test_more_graphs_than_one(joined, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -23,28 +23,40 @@ from tfcompress.export import (
     lce,
     low_bits,
     mixed,
+    signatures,
     sparse,
     xnor_ops,
 )
 from tfcompress.export.convert import weights_type
 from tfcompress.export.gate import ExportError
 from tfcompress.export.mixed import Validation
-from tfcompress.export.storage import Storage
+from tfcompress.export.storage import BINARY, STORAGES, Storage
 from tfcompress.export.surgery import Surgery, edit
 from tfcompress.graph import lower
 from tfcompress.runtime.content import read
+from tfcompress.runtime.signatures import BITS, DEFAULT
 
 _INTEGERS = ("int8", "int4", "int2")
 
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """A file in its temporary folder, and what it was made of."""
+    """A file in its temporary folder, and what it was made of.
+
+    Attributes:
+        path: the file.
+        float_path: the float file that it was made of.
+        lowered: the model in stock layers, as it was converted.
+        kept: layers that kept more bits than the storage gives, and why.
+        parts: of a file with two signatures, by their names: how each is written, and the file
+            that it was.
+    """
 
     path: Path
     float_path: Path
     lowered: keras.Model
     kept: dict[str, str] = dataclasses.field(default_factory=dict)
+    parts: Mapping[str, tuple[Storage, Made]] = dataclasses.field(default_factory=dict)
 
 
 def write(
@@ -56,6 +68,8 @@ def write(
 ) -> Made:
     """The file in a folder of its own."""
     check_kernels(kind)
+    if kind.second:
+        return _both(model, kind, folder)
     if kind.quantize == "trained":
         made = fake_quantize.int8_file(model, folder / "int8.tflite")
         return Made(made, made, model)
@@ -92,12 +106,34 @@ def check_kernels(kind: Storage) -> None:
     Raises:
         InputError: the storage needs tfcompress's kernels, and there are none here.
     """
-    why = kernels.missing() if kind.name == "xnor" else None
+    why = kernels.missing() if "xnor" in (kind.name, kind.second) else None
     if why is not None:
         raise InputError(
-            f"storage xnor needs tfcompress's 1-bit kernels, which can't be used here: {why}; use "
-            "1bit or int8"
+            f"storage {kind.name} needs tfcompress's 1-bit kernels, which can't be used here: "
+            f"{why}; use 1bit or int8"
         )
+
+
+def _both(model: keras.Model, kind: Storage, folder: Path) -> Made:
+    """One file with two signatures.
+
+    Raises:
+        InputError: one of the storages finds nothing for it.
+    """
+    parts = {}
+    # The bits first: what they say of a network without any helps more.
+    for name, own in ((BITS, STORAGES[kind.second]), (DEFAULT, BINARY["int8"])):
+        (folder / name).mkdir()
+        try:
+            parts[name] = own, write(model, own, folder / name, None, None)
+        except InputError as error:
+            raise InputError(f"storage {kind.name}: {error}") from error
+    stock, bit_ops = parts[DEFAULT][1], parts[BITS][1]
+    path = folder / "both.tflite"
+    signatures.join(stock.path, bit_ops.path, path, BITS)
+    # The stock one first: it is tried and compared before the other.
+    parts = {name: parts[name] for name in (DEFAULT, BITS)}
+    return Made(path, stock.float_path, stock.lowered, stock.kept | bit_ops.kept, parts)
 
 
 # How buckets are written, by what a storage does with weights; with integer activations they are

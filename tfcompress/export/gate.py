@@ -97,14 +97,18 @@ def audit(content: FileContent, storage: Storage, io: str = "int8") -> None:
         raise ExportError(f"the file failed its audit: {'; '.join(problems)}")
 
 
-def trial(path: Path) -> Cost:
+def trial(path: Path, signature: str | None = None) -> Cost:
     """Loads a file and runs it once in a fresh process, before it may harm this one.
+
+    Args:
+        path: of the `.tflite`.
+        signature: which one of a file with several.
 
     Raises:
         ExportError: the interpreter can't load or run it, or crashes.
     """
     try:
-        return cost(path)
+        return cost(path, signature=signature)
     except ProcessError as error:
         raise ExportError(
             f"the file doesn't run (at {error.last.get('stage', 'start')}): {error.cause}"

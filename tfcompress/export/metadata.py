@@ -38,7 +38,7 @@ def write(path: Path, said: Metadata) -> None:
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
-    content = read(path)
+    content = read(path).of()  # What everybody runs, if there are two signatures.
     check(content, said)
     model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     _put(model, schema, form.BUFFER, packed(content, said))

@@ -1,7 +1,7 @@
 """Two files as one with two signatures: the stock one by default, another under its own name.
 
 Who knows nothing of the second runs the first as ever; constants that both hold stand in the file
-once.
+once. `runtime.signatures` reads such files.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from tfcompress.config import require
-
-DEFAULT = "serving_default"
+from tfcompress.runtime.schema import names
+from tfcompress.runtime.signatures import DEFAULT
 
 
 def join(first: Path, second: Path, path: Path, name: str) -> None:
@@ -26,7 +26,8 @@ def join(first: Path, second: Path, path: Path, name: str) -> None:
         name: of the second's signature.
 
     Raises:
-        InputError: the second has more graphs than one, or the inputs and outputs differ in number.
+        InputError: the second has more graphs than one, or the inputs and outputs differ in number,
+            type or shape.
     """
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
@@ -35,9 +36,13 @@ def join(first: Path, second: Path, path: Path, name: str) -> None:
     require(len(other.subgraphs) == 1, f"{second} has {len(other.subgraphs)} graphs, not one")
     main, graph = model.subgraphs[0], other.subgraphs[0]
     for field in ("inputs", "outputs"):
-        counts = [len(getattr(g, field)) for g in (main, graph)]
-        require(counts[0] == counts[1], f"{first} has {counts[0]} {field}, {second} {counts[1]}")
-    buffers = _buffers(model, other)
+        ends = [_ends(schema, g, getattr(g, field)) for g in (main, graph)]
+        require(
+            ends[0] == ends[1],
+            f"two signatures need the same {field}: {first} has {', '.join(ends[0]) or 'none'}, "
+            f"{second} {', '.join(ends[1]) or 'none'}",
+        )
+    buffers = _buffers(model, other, {int(tensor.buffer) for tensor in graph.tensors})
     for tensor in graph.tensors:
         tensor.buffer = buffers[int(tensor.buffer)]
     for op in graph.operators:
@@ -56,8 +61,16 @@ def join(first: Path, second: Path, path: Path, name: str) -> None:
     path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
 
 
-def _buffers(model: Any, other: Any) -> dict[int, int]:
-    """Puts another model's constants into a model: old number to new."""
+def _ends(schema: Any, graph: Any, tensors: Any) -> list[str]:
+    """Types and shapes of a graph's inputs or outputs."""
+    types = names(schema.TensorType)
+    ends = [graph.tensors[int(number)] for number in tensors]
+    shapes = [tuple(map(int, end.shape)) if end.shape is not None else () for end in ends]
+    return [f"{types[end.type].lower()} {s}" for end, s in zip(ends, shapes, strict=True)]
+
+
+def _buffers(model: Any, other: Any, wanted: set[int]) -> dict[int, int]:
+    """Puts another model's constants into a model: old number to new, of those that are wanted."""
 
     def content(buffer: Any) -> bytes:
         return b"" if buffer.data is None else np.asarray(buffer.data, np.uint8).tobytes()
@@ -65,7 +78,8 @@ def _buffers(model: Any, other: Any) -> dict[int, int]:
     known = {content(buffer): number for number, buffer in enumerate(model.buffers)}
     known[b""] = 0
     place = {}
-    for number, buffer in enumerate(other.buffers):
+    for number in sorted(wanted):
+        buffer = other.buffers[number]
         values = content(buffer)
         if values not in known:
             known[values] = len(model.buffers)

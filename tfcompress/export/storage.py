@@ -31,6 +31,8 @@ class Storage:
         runtime: who has them and runs the file instead of LiteRT; empty if they are of a delegate
             of ours, which LiteRT is given with the file.
         hint: what to do where a file differs too much from Keras, if it isn't the same for all.
+        second: the storage of the file's second signature, where it has two: the first one is then
+            of stock ops and for everybody, and what stands here is of the first.
         weight_bits: of `static`: 8, or 4 for the ops of `convert.FOUR_BITS`; of `binary` and `all`:
             8, or the fewest of `low_bits.choose`.
     """
@@ -46,6 +48,7 @@ class Storage:
     custom_ops: tuple[str, ...] = ()
     runtime: str = ""
     hint: str = ""
+    second: str = ""
 
     @property
     def rounds(self) -> bool:
@@ -188,6 +191,20 @@ STORAGES = {
             hint=(
                 "in an untrained network many sums of signs lie at a border: train it, or use int8"
             ),
+        ),
+        Storage(
+            name="xnor+int8",
+            summary=(
+                "a network with binary inputs and weights in two forms, int8 by default and xnor "
+                "as a second signature of the same file: runs in every LiteRT app, and as bits "
+                "where tfcompress loads it and its kernels are; exact. The bytes of both, less "
+                "what they share"
+            ),
+            activations="unit",
+            quantize="binary",
+            max_abs=1e-5,
+            min_agreement=1.0,
+            second="xnor",
         ),
         Storage(
             name="sparse",

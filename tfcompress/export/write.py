@@ -14,13 +14,22 @@ import numpy as np
 from tfcompress.config import InputError, require
 from tfcompress.export import damage, ends, fake_quantize, form, lce
 from tfcompress.export.convert import weights_type
-from tfcompress.export.gate import Parity, audit, check_images, check_parity, trial
+from tfcompress.export.gate import (
+    ExportError,
+    Parity,
+    audit,
+    check_images,
+    check_parity,
+    trial,
+)
 from tfcompress.export.metadata import write as write_metadata
 from tfcompress.export.mixed import Validation
 from tfcompress.export.per_layer import layer_bytes
 from tfcompress.export.storage import Storage, storage_of
+from tfcompress.files import quiet
 from tfcompress.graph.rewrite import operations
 from tfcompress.layers.min_max_quantize import MinMaxQuantize
+from tfcompress.runtime import LiteModel
 from tfcompress.runtime.content import FileContent, read
 from tfcompress.runtime.metadata import Metadata
 from tfcompress.runtime.versions import oldest
@@ -39,7 +48,8 @@ class Exported:
         float_products: names of the convolutions and dense ops whose weights stayed float.
         float_ops: names of all ops that compute in floats, in a file that is meant to compute in
             integers.
-        parity: the comparison with Keras, or None if there were no images to compare on.
+        parity: the comparison with Keras, or None if there were no images to compare on; of a file
+            with two signatures that of the one which is further off.
         errors: in a file with rounded weights or activations, the rms of each layer's output
             against the float file's, as a share of that output's rms, the layers before included.
             Empty if there were no images.
@@ -47,8 +57,10 @@ class Exported:
         layer_bytes: bytes of constants by layer, the largest first; of what belongs to no layer by
             tensor.
         min_runtime: the oldest runtime that can run the file, such as `TensorFlow Lite 2.11.0,
-            LiteRT 1.0`; of a file with ops that LiteRT doesn't have, who has them.
-        load_ms: median time of a load in a fresh process.
+            LiteRT 1.0`; of a file with ops that LiteRT doesn't have, who has them; of a file with
+            two signatures, for the stock one.
+        load_ms: median time of a load in a fresh process; of a file with two signatures, by the one
+            of 1-bit ops.
         peak_memory_bytes: peak of a fresh process that loads the file and runs it once; None where
             the system doesn't say.
     """
@@ -132,24 +144,27 @@ def export(
         made = form.write(model, kind, Path(folder), ranging, validation)
         ends_as = _finish(made.path, kind, metadata, io)
         content = read(made.path)
-        audit(content, kind, ends_as)
+        # Of a file with two signatures, each by its own rules.
+        parts: list[tuple[str | None, Storage, form.Made]] = [(None, kind, made)]
+        if made.parts:
+            parts = [(name, *part) for name, part in made.parts.items()]
+        for name, own, _ in parts:
+            audit(content.of(name), own, ends_as)
         outputs = None
         if kind.runtime:
             outputs, cost = lce.run(made.path, images)
         else:
-            cost = trial(made.path)
+            cost = [trial(made.path, name) for name, _, _ in parts][-1]
         errors: dict[str, float] = {}
         parity = None
         if images is not None:
             if kind.rounds:
                 errors = damage.errors(made.lowered, made.float_path, made.path, images)
-            # Layers are looked into in LiteRT.
-            lowered = None if kind.runtime else made.lowered
-            # Our ops keep their signs to themselves.
-            signs = made.float_path if kind.custom_ops and not kind.runtime else None
-            parity = check_parity(
-                model, made.path, images, kind, errors, lowered, outputs, signs=signs
-            )
+            parities = [
+                _parity(model, made.path, images, own, part, errors, outputs, name)
+                for name, own, part in parts
+            ]
+            parity = max(parities, key=lambda found: found.max_abs_diff)
         os.replace(made.path, target)
     return Exported(
         path=str(target),
@@ -169,11 +184,50 @@ def export(
     )
 
 
+def _parity(
+    model: keras.Model,
+    path: Path,
+    images: np.ndarray,
+    kind: Storage,
+    part: form.Made,
+    errors: dict[str, float],
+    outputs: np.ndarray | None,
+    signature: str | None,
+) -> Parity:
+    """The comparison of a file, or of one signature of it, with Keras.
+
+    Args:
+        model: the Keras model.
+        path: of the file.
+        images: to compare on.
+        kind: how the file, or the signature, is written.
+        part: the file, or what the signature was before two files were joined: there values inside
+            are looked for.
+        errors: of `damage.errors`.
+        outputs: the file's, where another runtime than LiteRT gave them.
+        signature: of the file; None if it hasn't got two.
+    """
+    # Layers are looked into in LiteRT's own ops; a delegate's keep what is inside to themselves,
+    # signs among it.
+    lowered = None if kind.custom_ops else part.lowered
+    signs = part.float_path if kind.custom_ops and not kind.runtime else None
+    if signature is not None:
+        with quiet():  # The runtime's line about its delegate.
+            outputs = LiteModel(path, signature=signature).predict(images)
+    inside = path if signature is None else part.path
+    try:
+        return check_parity(model, inside, images, kind, errors, lowered, outputs, signs=signs)
+    except ExportError as error:
+        if signature is None:
+            raise
+        raise ExportError(f"signature {signature}: {error}") from error
+
+
 def _min_runtime(kind: Storage, content: FileContent) -> str:
     """Who can run a file."""
     if kind.runtime:
         return lce.RUNTIME
-    return "LiteRT with tfcompress's kernels" if kind.custom_ops else str(oldest(content))
+    return "LiteRT with tfcompress's kernels" if kind.custom_ops else str(oldest(content.of()))
 
 
 def _finish(path: Path, kind: Storage, said: Metadata | None, io: str | None) -> str:
@@ -252,6 +306,5 @@ def _images(
 
 def _float_products(content: FileContent) -> tuple[str, ...]:
     """Names of products with 4 bytes a weight."""
-    return tuple(
-        op.outputs[0].name for op in content.ops if op.macs and weights_type(op) == "float32"
-    )
+    names = (op.outputs[0].name for op in content.ops if op.macs and weights_type(op) == "float32")
+    return tuple(dict.fromkeys(names))  # Two signatures may have one in common.
