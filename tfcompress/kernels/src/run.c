@@ -6,7 +6,7 @@
 
 /* Below so much work (words that meet 64 channels; numbers to pack) one thread is done sooner than
  * another wakes up. */
-enum { WORDS_FOR_THREADS = 8192, NUMBERS_FOR_THREADS = 1 << 15 };
+enum { WORDS_FOR_THREADS = 8192, NUMBERS_FOR_THREADS = 1 << 15, SETS_A_PART = 8 };
 
 struct job {
   struct xk_conv *c;
@@ -165,44 +165,59 @@ static void next_row(const struct job *job, struct place *at) {
              (at->n * c->padded_h + at->y * c->o.stride_h) * c->padded_w * c->words;
 }
 
-/* Some sets of pixels of some blocks, block by block: a block's weights stay in the first cache. */
-static void windows(void *context, int part, int parts) {
-  const struct job *job = context;
+/* Sets of pixels, from one to before another, of one block. */
+static void windows_of(const struct job *job, int block, int64_t set, int64_t last) {
   struct xk_conv *c = job->c;
   const int64_t pixels = c->out.n * c->out.h * c->out.w;
-  const int64_t sets = (pixels + XK_PIXELS - 1) / XK_PIXELS;
   const int64_t right = (int64_t)c->o.stride_w * c->words;
-  int64_t item, end;
+  const int left = c->o.out_channels - block * XK_LANES;
   struct xk_window window = {
-      .run_offset = c->run_offset, .runs = c->runs, .run_words = c->run_words};
-  share(sets * c->blocks, part, parts, &item, &end);
-  while (item < end) {
-    const int block = (int)(item / sets);
-    const int64_t last = end - block * sets < sets ? end - block * sets : sets;
-    int64_t set = item - block * sets;
-    struct xk_affine affine = {0};
-    struct place at = place_of(job, set * XK_PIXELS);
-    if (!c->bits_only) affine = affine_of(job, block);
-    const int left = c->o.out_channels - block * XK_LANES;
-    window.lanes = left < XK_LANES ? (left + 15) / 16 * 16 : XK_LANES;
-    window.weights = c->weights + (size_t)block * c->block_bytes;
-    item += last - set;
-    for (; set < last; set++) {
-      const int64_t first = set * XK_PIXELS;
-      size_t class[XK_PIXELS];
-      window.pixels = pixels - first < XK_PIXELS ? (int)(pixels - first) : XK_PIXELS;
-      for (int p = 0; p < window.pixels; p++) {
-        window.pixel[p] = at.word;
-        class[p] = c->row_part[at.y] + c->col_part[at.x] + (size_t)block * XK_LANES;
-        at.word += right;
-        if (++at.x == c->out.w) next_row(job, &at);
-      }
-      if (c->bits_only) {
-        write_bits(job, &window, first, block, class);
-      } else {
-        write_numbers(job, &window, &affine, first, block, class);
-      }
+      .weights = c->weights + (size_t)block * c->block_bytes,
+      .lanes = left < XK_LANES ? (left + 15) / 16 * 16 : XK_LANES,
+      .run_offset = c->run_offset,
+      .runs = c->runs,
+      .run_words = c->run_words,
+  };
+  struct xk_affine affine = {0};
+  struct place at = place_of(job, set * XK_PIXELS);
+  if (!c->bits_only) affine = affine_of(job, block);
+  for (; set < last; set++) {
+    const int64_t first = set * XK_PIXELS;
+    size_t class[XK_PIXELS];
+    window.pixels = pixels - first < XK_PIXELS ? (int)(pixels - first) : XK_PIXELS;
+    for (int p = 0; p < window.pixels; p++) {
+      window.pixel[p] = at.word;
+      class[p] = c->row_part[at.y] + c->col_part[at.x] + (size_t)block * XK_LANES;
+      at.word += right;
+      if (++at.x == c->out.w) next_row(job, &at);
     }
+    if (c->bits_only) {
+      write_bits(job, &window, first, block, class);
+    } else {
+      write_numbers(job, &window, &affine, first, block, class);
+    }
+  }
+}
+
+/* A part's pixels, block by block, so that a block's weights stay in the first cache. Two threads
+ * then write into one line of the cache nowhere but between their pixels. Only where there are few
+ * pixels, whose weights are many, a part has its own blocks. */
+static void windows(void *context, int part, int parts) {
+  const struct job *job = context;
+  const struct xk_conv *c = job->c;
+  const int64_t sets = (c->out.n * c->out.h * c->out.w + XK_PIXELS - 1) / XK_PIXELS;
+  int64_t first, end;
+  if (sets >= SETS_A_PART * parts) {
+    share(sets, part, parts, &first, &end);
+    for (int block = 0; block < c->blocks; block++) windows_of(job, block, first, end);
+    return;
+  }
+  share(sets * c->blocks, part, parts, &first, &end);
+  while (first < end) {
+    const int64_t block = first / sets, set = first % sets;
+    const int64_t here = end - first < sets - set ? end - first : sets - set;
+    windows_of(job, (int)block, set, set + here);
+    first += here;
   }
 }
 
