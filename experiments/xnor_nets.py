@@ -1,0 +1,172 @@
+"""Whole binary nets with the 1-bit kernels beside float and int8 XNNPACK, in turns.
+
+Run:
+
+    python experiments/xnor_nets.py --output=experiments/results/xnor_nets
+
+About five minutes. Weights are random, which neither size nor latency depends on. Batch
+normalisations and biases get values as after training: with their first ones many sums of signs
+are 0 but for rounding, and any two runtimes round them to different sides. `bi_real` is a
+Bi-Real net with the layout of ResNet-18 (Liu et al. 2018, arXiv:1808.00278): signs, a 3x3
+convolution with binary weights, BN, and a shortcut around each; the stem, the shortcuts' 1x1
+convolutions and the last layer stay float. Its float net has ReLUs in place of the signs, behind
+BN, where they cost nothing. `vgg_s, convs` is VGG-S without its dense layers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+from page import command, page
+from storage import LARGE, SMALL, Build, network, unlike
+
+import tfcompress
+from tfcompress.benchmark.latency import Latency, latency
+from tfcompress.export.xnor_ops import xnor_file
+from tfcompress.layers import BinaryConv2D
+from tfcompress.runtime import LiteModel
+
+KINDS = ("float32", "int8", "signs", "1bit", "xnor")
+# Of the largest output; a sign that is turned makes more.
+ROUNDING = 1e-4
+
+
+def bi_real(kind: str) -> keras.Model:
+    """ResNet-18 with a shortcut around each 3x3 convolution, binary but for kind `float`."""
+
+    def normalised(x: keras.KerasTensor, relu: bool) -> keras.KerasTensor:
+        x = layers.BatchNormalization()(x)
+        return layers.ReLU()(x) if relu else x
+
+    def block(x: keras.KerasTensor, filters: int, strides: int) -> keras.KerasTensor:
+        conv = layers.Conv2D if kind == "float" else BinaryConv2D
+        y = conv(filters, 3, strides=strides, padding="same", use_bias=False)(x)
+        if strides > 1:
+            x = layers.AveragePooling2D(strides)(x)
+            x = normalised(layers.Conv2D(filters, 1, use_bias=False)(x), False)
+        return layers.Add()([normalised(y, kind == "float"), x])
+
+    x = inputs = keras.Input(LARGE)
+    x = layers.Conv2D(64, 7, strides=2, padding="same", use_bias=False)(x)
+    x = normalised(x, kind == "float")
+    x = layers.MaxPooling2D(3, 2, padding="same")(x)
+    for filters in (64, 128, 256, 512):
+        for number in range(4):
+            x = block(x, filters, strides=2 if filters > 64 and number == 0 else 1)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(1000)(x), name="bi_real")
+
+
+def convolutions_only(build: Build, last: str) -> Build:
+    """A net up to a layer."""
+
+    def cut(kind: str) -> keras.Model:
+        net = keras.models.clone_model(build(kind))  # Surgery leaves layers in two graphs.
+        return keras.Model(net.inputs, net.get_layer(last).output)
+
+    return cut
+
+
+NETS: dict[str, Callable[[str], keras.Model]] = {
+    "vgg_small": network("vgg_small", SMALL, 10),
+    "vgg_small, width 4": network("vgg_small", SMALL, 10, width=4),
+    "vgg_s, convs": convolutions_only(network("vgg_s", LARGE, 8), "pool5"),
+    "bi_real": bi_real,
+}
+
+
+def files(folder: Path, build: Build, images: np.ndarray) -> tuple[dict[str, Path], keras.Model]:
+    """The files by kind, and the binary net that three of them are of."""
+    paths = {kind: folder / f"{kind}.tflite" for kind in KINDS}
+    keras.utils.set_random_seed(0)
+    plain = unlike(build("float"))
+    tfcompress.export(plain, paths["float32"])
+    # Without images to compare on: an untrained net's labels are a matter of rounding.
+    tfcompress.export(plain, paths["int8"], storage="int8", calibration=images)
+    keras.utils.set_random_seed(0)
+    binary = unlike(build("xnor"))
+    tfcompress.export(binary, paths["signs"])
+    tfcompress.export(binary, paths["1bit"], storage="1bit", calibration=images)
+    left = xnor_file(paths["signs"], paths["xnor"])
+    if left:
+        print(f"left float: {left}", flush=True)
+    return paths, binary
+
+
+def equal(one: np.ndarray, other: np.ndarray) -> str:
+    """How many images have the same outputs but for rounding."""
+    off = np.abs(one - other).reshape(len(one), -1).max(1) / np.abs(other).max()
+    return f"{(off <= ROUNDING).sum()} of {len(one)}"
+
+
+def row(name: str, build: Build, runs: int, count: int) -> list[str]:
+    """One line of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        shape = build("float").input_shape[1:]
+        images = np.random.default_rng(0).normal(size=(count, *shape)).astype("float32")
+        paths, binary = files(Path(folder), build, images)
+        timed = [str(paths[kind]) for kind in ("float32", "int8", "xnor", "signs")]
+        base, int8, one, signs = latency(timed, runs=runs)
+        over = latency(timed[1:3], runs=runs)[1]
+        got, right = (LiteModel(str(paths[kind])).predict(images) for kind in ("xnor", "signs"))
+        expected = binary.predict(images, verbose=0)
+        sizes = {kind: path.stat().st_size for kind, path in paths.items()}
+    line = [
+        name,
+        f"{sizes['float32'] / 1024:,.1f}",
+        *(f"{sizes['float32'] / sizes[kind]:.1f}" for kind in ("int8", "1bit", "xnor")),
+        *(f"{file.latency_ms_p50:.3f}" for file in (base, int8, one)),
+        spread(one),
+        spread(over),
+        f"{signs.ratio:.3f}",
+        equal(got, right),
+        equal(got, expected),
+    ]
+    print(*line, flush=True)
+    return line
+
+
+def spread(file: Latency) -> str:
+    """A ratio with its percentiles, if there were rounds enough."""
+    if file.ratio_p10 is None or file.ratio_p90 is None:
+        return f"{file.ratio:.4f}"
+    return f"{file.ratio:.4f} ({file.ratio_p10:.4f} to {file.ratio_p90:.4f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
+    parser.add_argument("--only", default="", help="nets whose names begin so")
+    parser.add_argument("--runs", type=int, default=200, help="timed inferences of each file")
+    parser.add_argument("--images", type=int, default=16, help="to compare outputs on")
+    flags = parser.parse_args()
+    rows = [
+        row(name, build, flags.runs, flags.images)
+        for name, build in NETS.items()
+        if name.startswith(flags.only)
+    ]
+    page(
+        flags.output,
+        "Whole nets with the 1-bit kernels",
+        command(),
+        "One thread, batch 1. Latencies are medians, ratios medians over rounds of all files in "
+        "turns, with the 10th and 90th percentile. Sizes are the float net's file by the others': "
+        "`1bit` is for the stock runtime, `xnor` for the 1-bit kernels. `signs` is the binary net "
+        "as a float file, of which `xnor` was made; the last two columns count the random images "
+        f"whose outputs in `xnor` are within {ROUNDING:g} of the largest output of that file and "
+        "of Keras: elsewhere a value near 0 was rounded to the other side before a sign.",
+        ["net", "float32, KiB", "int8 smaller", "1bit smaller", "xnor smaller", "float32, ms",
+         "int8, ms", "xnor, ms", "xnor to float32", "xnor to int8", "signs to float32",
+         "as `signs`", "as Keras"],
+        rows,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
