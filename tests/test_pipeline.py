@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import re
 
@@ -6,10 +7,11 @@ import keras
 import numpy as np
 import pytest
 
-from tfcompress import pipeline, training
+from tfcompress import pipeline, run, training
 from tfcompress.benchmark import FileBenchmark
 from tfcompress.bridge import legacy
 from tfcompress.config import InputError, RunConfig
+from tfcompress.export import storage
 from tfcompress.plan import plan
 from tfcompress.runtime import LiteModel, container, load
 
@@ -153,6 +155,47 @@ def test_other_settings_do_not_overwrite(finished, picture_folder):
     job = plan(config(picture_folder, output, seed=5))
     with pytest.raises(InputError, match=r"other settings \(seed\).*--noresume"):
         pipeline.run(job)
+
+
+def test_what_goes_in_and_out(finished, picture_folder, tmp_path):
+    _, _, output = finished
+    own = {"model": str(output / "baseline.keras"), "options": {}, "benchmark": ("none",)}
+    own |= {"technique": "int8", "normalization": "symmetric"}
+    settings = config(picture_folder, tmp_path / "int8", io="uint8", **own)
+    result = pipeline.run(plan(settings))
+    made = LiteModel(tmp_path / "int8" / "compressed.tflite")
+    assert (made.input_dtype, made.output_dtype) == ("uint8", "uint8")
+    assert LiteModel(tmp_path / "int8" / "baseline.tflite").input_dtype == "float32"
+    assert "--io=uint8" in result.command
+    assert any("takes and gives uint8" in note for note in result.notes)
+    assert result.compressed.accuracy >= result.compressed.accuracy_keras - 0.1
+    other = plan(dataclasses.replace(settings, io="int8"))
+    with pytest.raises(InputError, match=r"other settings \(io\).*--noresume"):
+        pipeline.run(other)
+
+
+def test_a_binary_network_has_float_ends(picture_folder, tmp_path):
+    job = plan(config(picture_folder, tmp_path / "out", io="int8", epochs=0, benchmark=("none",)))
+    with pytest.raises(InputError, match="io=int8 is for files that compute in integers"):
+        pipeline.run(job)
+    assert not (tmp_path / "out" / "compressed.tflite").exists()
+
+
+def test_a_refused_file_leaves_the_models(finished, picture_folder, tmp_path, monkeypatch, capsys):
+    _, _, output = finished
+    folder = tmp_path / "out"
+    words = [
+        "run", f"--dataset=folder:{picture_folder}", "--image_size=16", "--epochs=1",
+        f"--model={output / 'baseline.keras'}", "--benchmark=none", f"--output_dir={folder}",
+    ]  # fmt: skip
+    strict = {k: dataclasses.replace(s, max_abs=-1.0) for k, s in storage.STORAGES.items()}
+    monkeypatch.setattr(storage, "STORAGES", strict)
+    assert run.main(words) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line.startswith("error: the file differs from Keras")]
+    assert "Traceback" not in said
+    names = {path.name for path in folder.iterdir()}
+    assert names == {".tfcompress", "baseline.keras", "compressed.keras", "config.json"}
 
 
 def test_the_users_own_model(finished, picture_folder, tmp_path):

@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from tfcompress import run
-from tfcompress.config import InputError
+from tfcompress.config import ExportError, InputError
 
 
 def error_of(capsys, *words):
@@ -21,7 +21,7 @@ def test_help_teaches(capsys):
     text = capsys.readouterr().out
     assert "python -m tfcompress.run --technique=xnor" in text
     assert "Exit status" in text
-    for flag in ("technique", "model", "dataset", "set", "storage", "resume", "output_dir"):
+    for flag in ("technique", "model", "dataset", "set", "storage", "io", "resume", "output_dir"):
         assert f"--{flag}:" in text
 
 
@@ -43,6 +43,8 @@ def test_list_names_everything(capsys):
         (["--dataset=folder:/no/such"], "/no/such"),
         (["--storage=int9"], "unknown storage 'int9'"),
         (["--storage=lce"], "storage lce isn't for this command, which measures files in LiteRT"),
+        (["--io=int4"], "--io=int4: value should be one of <float32|int8|uint8>"),
+        (["--technique=prune", "--io=int8"], "io=int8 is for files that compute in integers"),
         (["--set", "wdth=2"], "unknown option 'wdth': did you mean 'width'?"),
         (["--set", "width"], "key=value"),
         (["--set", "width=wide"], "option width takes a number; got 'wide'"),
@@ -106,6 +108,15 @@ def test_flags_become_a_config():
     assert config.resume is False
     assert config.epochs is None
     assert config.benchmark == ("cpu",)
+
+
+def test_a_file_that_is_refused(capsys, tmp_path, monkeypatch):
+    def refuse(job):
+        raise ExportError("the file differs from Keras:\nit has 0 classes")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tfcompress.pipeline.run", refuse)
+    assert error_of(capsys) == "error: the file differs from Keras: it has 0 classes"
 
 
 def test_ctrl_c(capsys, monkeypatch):

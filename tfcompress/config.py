@@ -17,6 +17,7 @@ BENCHMARK_BACKENDS = ("cpu", "cpu-noxnn", "gpu", "gpu+cpu", "delegate:PATH")
 Optimizer = Literal["adam", "sgd"]
 Schedule = Literal["cosine", "constant", "step"]
 AUGMENTATIONS = ("none", "flip", "flip+shift", "shift")
+IO = ("float32", "int8", "uint8")
 NORMALIZATIONS = ("auto", "standardize", "none", "unit", "symmetric")
 
 
@@ -25,6 +26,13 @@ class InputError(ValueError):
 
     The message is one line that says what was wrong and what would be right; the runner prints it
     behind `error:` and exits with 2.
+    """
+
+
+class ExportError(RuntimeError):
+    """A file failed its audit or its parity check; nothing was written.
+
+    It stands here for the commands, which say it in one line and don't import what exports.
     """
 
 
@@ -212,6 +220,7 @@ class RunConfig:
     seed: int = 0
     options: Mapping[str, str] = dataclasses.field(default_factory=dict)
     storage: str | None = None
+    io: str | None = None
     benchmark: tuple[str, ...] = ("cpu",)
     benchmark_runs: int = 200
     output_dir: str | None = None
@@ -234,6 +243,8 @@ class RunConfig:
         if self.augment is not None:
             one_of("--augment", self.augment, AUGMENTATIONS)
         one_of("--normalization", self.normalization, NORMALIZATIONS)
+        if self.io is not None:
+            one_of("--io", self.io, IO)
         for backend in self.benchmark:
             # Behind a question mark stand options, which the benchmark knows.
             known = "delegate:PATH" if backend.startswith("delegate:") else backend.split("?")[0]

@@ -16,7 +16,8 @@ from tfcompress.benchmark.machine import machine
 from tfcompress.config import NORMALIZATIONS, InputError, Training
 from tfcompress.data.dataset import Dataset, Normalization
 from tfcompress.door import check_fit
-from tfcompress.export import Exported, Validation, export
+from tfcompress.export import Exported, Validation, ends, export
+from tfcompress.export.write import kind_of
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
 from tfcompress.plan import Plan
@@ -62,6 +63,7 @@ def run(job: Plan) -> report.RunResult:
         check_fit(model, images)
         first = job.steps[0]
         first.technique.check(Candidate(model), first.options)
+        _check_io(job, images, model)
         space.begin()
         return _stages(job, space, images, model)
 
@@ -82,6 +84,7 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
     space.save_model(model, "baseline.keras")
 
     def how(title: str, candidate: Candidate, settings: Training) -> dict[str, Any]:
+        _check_io(job, images, candidate.model)
         say(title, _what_was_done(candidate))
         return _how(job, space, title, f"compressed-{title}", settings)
 
@@ -111,6 +114,7 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
                 calibration=samples,
                 validation=chosen_on,
                 metadata=_metadata(job, images, title),
+                io=job.config.io if title == "compressed" else None,
             )
         parity = files[title].parity
         assert parity is not None  # There were images to compare on.
@@ -133,6 +137,14 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
     result = _result(job, images, model, candidate, results, histories, measured, files)
     space.finish(result)
     return result
+
+
+def _check_io(job: Plan, images: Dataset, model: keras.Model) -> None:
+    """Refuses `--io` before a training whose file couldn't have it."""
+    if job.config.io is not None:
+        normal = images.normalization
+        whole = kind_of(model, job.storage).integer
+        ends.check(job.config.io, integer=whole, mean=normal.mean, std=normal.std)
 
 
 def _metadata(job: Plan, images: Dataset, title: str) -> Metadata:
@@ -339,6 +351,8 @@ def _notes(job: Plan, images: Dataset, histories: dict[str, list[dict[str, float
         "The files take (pixel - mean) / std for RGB pixels in 0..255, mean "
         f"{', '.join(f'{v:.2f}' for v in mean)} and std {', '.join(f'{v:.2f}' for v in std)}.",
     ]
+    if job.config.io is not None:
+        notes.append(f"The compressed file takes and gives {ends.MEANS[job.config.io]}.")
     if any(step.training.distillation_weight for step in job.steps) and histories["compressed"]:
         notes.append("The compressed network's training step includes its teacher's forward pass.")
     return notes

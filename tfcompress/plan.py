@@ -18,7 +18,7 @@ from tfcompress.config import (
     typed_options,
     unknown_name,
 )
-from tfcompress.export import STORAGES
+from tfcompress.export import STORAGES, ends
 from tfcompress.export.form import check_kernels
 from tfcompress.models import saved
 
@@ -70,6 +70,7 @@ class Plan:
             },
             "seed": self.config.seed,
             "storage": self.storage,
+            "io": self.config.io,
             "benchmark": list(self.config.benchmark),
             "benchmark_runs": self.config.benchmark_runs,
         }
@@ -115,7 +116,9 @@ def plan(config: RunConfig) -> Plan:
         steps.append(techniques.Step(technique, options, training))
     baseline = _USERS_BASELINE if builder is None else _BASELINE
     storage = config.storage or chain[-1].storage
-    check_kernels(STORAGES[storage])  # Before hours of training.
+    # Before hours of training.
+    check_kernels(STORAGES[storage])
+    ends.check(config.io, integer=STORAGES[storage].integer)
     return Plan(
         config=config,
         steps=tuple(steps),

@@ -11,7 +11,8 @@ trains a float network on the embedded data set, turns it into a binary one, exp
     python -m tfcompress.run --technique=xnor --set width=2 --set activation=relu
 
 A run that was stopped goes on where it was when the same command is given again. Exit status:
-0 done, 1 a failure of tfcompress, 2 bad usage or bad input, 130 stopped by Ctrl-C.
+0 done, 1 a failure of tfcompress, 2 bad usage, bad input, or a file that differs too much from its
+Keras model to be written, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from tfcompress import commands
 from tfcompress.config import (
     AUGMENTATIONS,
     BENCHMARK_BACKENDS,
+    IO,
     NORMALIZATIONS,
+    ExportError,
     InputError,
     RunConfig,
     parse_assignments,
@@ -64,6 +67,9 @@ def define(values: flags.FlagValues) -> None:
                               "builder, the data set or the training; --list prints them",
                               flag_values=values)  # fmt: skip
     text("storage", None, "how the weights are written (default: the technique's); --list", values)
+    flags.DEFINE_enum("io", None, IO, "what goes into a compressed file that computes in integers, "
+                      "and comes out of it; uint8 takes pixels as they are (default: float32)",
+                      values)  # fmt: skip
     flags.DEFINE_list("benchmark", list(default.benchmark), "comma-separated: "
                       f"{', '.join(BENCHMARK_BACKENDS)}; or none", flag_values=values)  # fmt: skip
     number("benchmark_runs", default.benchmark_runs, "timed inferences of each file, at least",
@@ -139,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     try:
         execute(sys.argv if argv is None else argv)
-    except InputError as error:
+    except (InputError, ExportError) as error:
         commands.complain(error)
         return 2
     except OSError as error:

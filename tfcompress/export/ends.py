@@ -7,11 +7,43 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfcompress.config import InputError, one_of, require
+from tfcompress.config import IO, InputError, one_of, require
 from tfcompress.export.surgery import Surgery, edit
 from tfcompress.runtime.content import read
 
-IO = ("int8", "float32", "uint8")
+# What it means to who feeds a file.
+MEANS = {
+    "float32": "float32",
+    "int8": "int8, by the scales in it",
+    "uint8": "uint8: pixels as they are, and scores by the scale in it",
+}
+
+
+def check(
+    io: str | None, *, integer: bool, mean: Sequence[float] = (), std: Sequence[float] = ()
+) -> None:
+    """Refuses ends that a file can't have, before it is made.
+
+    Args:
+        io: of `IO`; None is right for every file.
+        integer: whether the file computes in integers throughout.
+        mean: of the normalisation, on the scale 0..255; none if it isn't known.
+        std: likewise.
+
+    Raises:
+        InputError: an unknown type, other ends than floats for a file of floats, or a normalisation
+            that differs between channels, for `uint8`.
+    """
+    if io is None:
+        return
+    one_of("io", io, IO)
+    require(
+        integer or io == "float32",
+        f"io={io} is for files that compute in integers throughout, such as those of storage int8 "
+        "of a network without binary inputs; this one takes and gives float32: leave io out",
+    )
+    if io == "uint8" and mean:
+        _pixel_grid(mean, std)
 
 
 def change(path: Path, io: str, mean: Sequence[float] = (), std: Sequence[float] = ()) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.config import require
+from tfcompress.config import ExportError, require
 from tfcompress.export import ties
 from tfcompress.export.convert import PRODUCTS, weights_type
 from tfcompress.export.per_layer import differences
@@ -23,10 +23,6 @@ from tfcompress.runtime.process import Cost, ProcessError, cost
 
 # Of an output's rms: more than adding in another order makes.
 _ROUNDING = 1e-4
-
-
-class ExportError(RuntimeError):
-    """A file failed its audit or its parity check; nothing was written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +73,8 @@ def audit(content: FileContent, storage: Storage, io: str = "int8") -> None:
         for op in stock
         if op.macs
         for weights in op.inputs[1:2]
-        if weights is not None
+        # Unpacked bits may be integers.
+        if weights is not None and (weights.constant or storage.quantize != "bits")
     }
     if storage.quantize in ("none", "bits", "half") and kinds - {"float32"}:
         problems.append(f"weights of types {sorted(kinds)} in a {storage.name} file")
