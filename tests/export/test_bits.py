@@ -8,8 +8,9 @@ from hypothesis import strategies
 from hypothesis.extra import numpy as arrays
 
 from tests.export.handmade import Conv, Dense, Depthwise, Reshape, binary, normal, opened, save
+from tests.kernels import float_files
 from tfcompress.export import bits
-from tfcompress.export.surgery import edit
+from tfcompress.export.surgery import Surgery, edit
 from tfcompress.runtime import LiteModel, read
 
 
@@ -26,7 +27,8 @@ def words(path):
     """The 16-bit constants of a file."""
     model = opened(path)
     kinds = [(t, model.buffers[t.buffer].data) for t in model.subgraphs[0].tensors]
-    return [data.view(np.int16) for t, data in kinds if data is not None and t.type == 7]
+    found = [data.view(np.int16) for t, data in kinds if data is not None and t.type == 7]
+    return [one for one in found if one.tolist() != [0, 1]]  # What the table's bits become.
 
 
 @hypothesis.given(arrays.arrays(np.bool_, strategies.integers(1, 100)))
@@ -62,7 +64,7 @@ def test_computes_what_the_floats_do(tmp_path, layer, shape):
     rows = [layer.kernel] if layer.kernel.ndim == 2 else list(np.moveaxis(layer.kernel, 1, 0))
     assert sorted(map(len, words(path))) == sorted(-(-row.size // 15) for row in rows)
     sizes = read(path).weight_bytes
-    assert sizes["int16"] == 2 * sum(-(-row.size // 15) for row in rows)
+    assert sizes["int16"] == 4 + 2 * sum(-(-row.size // 15) for row in rows)
     pairs = 2 * 4 * len(layer.kernel)  # Equal for all rows, so that they stand there once.
     floats = pairs + (layer.kernel.ndim == 4 or layer.bias is not None) * 4 * len(layer.kernel)
     assert floats <= sizes["float32"] <= floats + 4
@@ -95,6 +97,50 @@ def test_weights_are_unpacked_once_as_the_file_is_loaded(tmp_path, xnnpack):
     rows = [conv.kernel[:, row].reshape(5, -1) for row in range(3)]
     for tensor, right in zip(weights, [*rows, dense.kernel], strict=True):
         np.testing.assert_array_equal(interpreter.get_tensor(places[tensor.name]), right)
+
+
+@pytest.mark.parametrize(("flat", "relu"), [(False, True), (True, False)])
+def test_a_dense_layer_that_takes_signs_is_integers(tmp_path, flat, relu):
+    """No sum of the float file needs rounding, so that it is the integers' to the last bit."""
+    path, shape = tmp_path / "m.tflite", (1, 3, 4, 5) if flat else (1, 61)
+    net = float_files.Net(1, shape)
+    x = net.sign(net.x)
+    if flat:
+        x = net.stock("RESHAPE", [x, net.constant(np.array([1, 60], np.int32))], (1, 60))
+    y = net.dense(x, 7)
+    if relu:
+        net.graph.operators[-1].builtinOptions.fusedActivationFunction = 1
+    path.write_bytes(net.done(y))
+    kernel = Surgery(path).values(Surgery(path).ops()[-1].inputs[1])
+    images = float_files.image(np.random.default_rng(2), (5, *shape[1:]))
+    right = LiteModel(path).predict(images)
+    assert (right == 0).any() == relu
+    edit(path, bits.write)
+    np.testing.assert_array_equal(LiteModel(path).predict(images), right)
+    op = next(op for op in read(path).ops if op.name == "FULLY_CONNECTED")
+    assert (op.inputs[1].dtype, op.inputs[1].constant) == ("int8", False)
+    # They, too, stand there before the first run.
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    (weights,) = (
+        interpreter.get_tensor(details["index"])
+        for details in interpreter.get_tensor_details()
+        if details["dtype"] == np.int8 and tuple(details["shape"]) == kernel.shape
+    )
+    np.testing.assert_array_equal(weights, np.sign(kernel))
+
+
+def test_several_rows_of_signs_stay_floats(tmp_path):
+    path = tmp_path / "m.tflite"
+    net = float_files.Net(1, (1, 6, 11))
+    y = net.dense(net.sign(net.x), 7)
+    net.graph.operators[-1].builtinOptions.keepNumDims = True
+    path.write_bytes(net.done(y))
+    images = float_files.image(np.random.default_rng(2), (5, 6, 11))
+    right = LiteModel(path).predict(images)
+    edit(path, bits.write)
+    np.testing.assert_array_equal(LiteModel(path).predict(images), right)
+    assert read(path).op_counts()["BATCH_MATMUL"] == 1
 
 
 def test_layers_without_binary_weights_stay(tmp_path):

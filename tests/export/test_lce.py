@@ -1,6 +1,7 @@
 """Files of larq-compute-engine's ops; those that need it run where it is named."""
 
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from tests.export.conftest import binary_net, real_images
 from tfcompress.config import InputError
 from tfcompress.export import export, lce
-from tfcompress.runtime import read, rules
+from tfcompress.runtime import child, lce_child, read, rules
 from tfcompress.training import logits
 
 
@@ -24,6 +25,16 @@ def test_a_python_without_it(monkeypatch):
     monkeypatch.setenv(lce.PYTHON, sys.executable)
     with pytest.raises(InputError, match=rf"{lce.PYTHON}=.* can't run larq-compute-engine"):
         lce.python()
+
+
+def test_its_process_needs_nothing_of_ours_and_nothing_installed():
+    """Its Python has neither tfcompress nor our requirements."""
+    script = f"import runpy; runpy.run_path({lce_child.__file__!r}, run_name='other')"
+    beside = f"runpy.run_path({child.__file__!r}, run_name='other')"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"{script}; {beside}"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_such_python(monkeypatch, tmp_path):

@@ -7,16 +7,22 @@ weights[n, k] = magnitudes[n, bit[n, k]]        magnitudes[n] = (-a_n, a_n)
 The bits are looked up in a table of all 15-bit numbers. Its ops, like all that follow them, have
 constants for inputs and no kernels in XNNPACK: the interpreter runs them once, as it allocates
 tensors, and keeps the results. So that no such op multiplies floats, the filter's magnitude comes
-in by the lookup, too.
+in by the lookup, too; on the way there numbers have 16 bits, for all of them stay in memory.
+
+A dense layer that takes one row of signs gets its weights as 8-bit integers, -1 and 1, and the
+magnitudes behind it. The runtime's integer kernel reads a quarter of the bytes; its sums are exact,
+for it makes 127 and -127 of signs.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tfcompress.export import im2col
+from tfcompress.export.flow import Graph
 from tfcompress.export.surgery import Surgery
 
 _WORD = 15  # Bits of a 16-bit index that isn't negative.
@@ -50,6 +56,7 @@ def write(surgery: Surgery) -> dict[str, str]:
     Returns:
         Output name of each product that was left as it was, and why.
     """
+    graph = Graph(surgery)
     table: int | None = None
     before: list[Any] = []
     kept: dict[str, str] = {}
@@ -66,15 +73,18 @@ def write(surgery: Surgery) -> dict[str, str]:
             continue
         if table is None:
             table = _table(surgery, before)
+        if surgery.name(op) == "FULLY_CONNECTED" and _takes_signs(graph, op):
+            _integers(surgery, op, _matrix(surgery, kernel, table, before), kernel, before)
+            continue
         rows = [kernel] if kernel.ndim == 2 else list(kernel.transpose(1, 0, 2, 3))
-        unpacked = [_weights(surgery, row.reshape(len(row), -1), table, before) for row in rows]
+        unpacked = [_floats(surgery, row.reshape(len(row), -1), table, before) for row in rows]
         im2col.with_weights(surgery, op, unpacked.__getitem__)
     surgery.first(before)
     return kept
 
 
 def _table(surgery: Surgery, ops: list[Any]) -> int:
-    """All words' bits: int32 (2**15, 15), as a product of three tables of five bits."""
+    """All words' bits: int16 (2**15, 15), as a product of three tables of five bits."""
     size = _WORD // _DIGITS
     small = (np.arange(2**size)[:, None] >> np.arange(size - 1, -1, -1)) & 1
     found, shape = -1, [1] * _DIGITS + [_WORD]
@@ -89,20 +99,72 @@ def _table(surgery: Surgery, ops: list[Any]) -> int:
             found = factor
             continue
         found = surgery.then("MUL", [found, factor], list(shape), "int32", ops)
-    return surgery.reshaped(found, (2**_WORD, _WORD), ops, "int32")
+    found = surgery.reshaped(found, (2**_WORD, _WORD), ops, "int32")
+    # Not CAST, which runs in each inference.
+    narrow = surgery.constant(np.array([0, 1], np.int16))
+    return surgery.then("GATHER", [narrow, found], (2**_WORD, _WORD), "int16", ops)
 
 
-def _weights(surgery: Surgery, matrix: np.ndarray, table: int, ops: list[Any]) -> int:
-    """A matrix (filters, inputs) from its bits."""
+def _matrix(surgery: Surgery, matrix: np.ndarray, table: int, ops: list[Any]) -> int:
+    """The bits of a matrix (filters, inputs): int16, 1 for what isn't negative."""
     words = pack(matrix >= 0)
     shape = (len(words), _WORD)
-    index = surgery.constant(words)
-    x = surgery.then("GATHER", [table, index], shape, "int32", ops, axis=0)
+    x = surgery.then("GATHER", [table, surgery.constant(words)], shape, "int16", ops, axis=0)
     if matrix.size != words.size * _WORD:
-        x = surgery.reshaped(x, (words.size * _WORD,), ops, "int32")
+        x = surgery.reshaped(x, (words.size * _WORD,), ops, "int16")
         ends = [surgery.constant(np.array([end], np.int32)) for end in (0, matrix.size, 1)]
-        x = surgery.then("STRIDED_SLICE", [x, *ends], (matrix.size,), "int32", ops)
-    x = surgery.reshaped(x, matrix.shape, ops, "int32")
+        x = surgery.then("STRIDED_SLICE", [x, *ends], (matrix.size,), "int16", ops)
+    return surgery.reshaped(x, matrix.shape, ops, "int16")
+
+
+def _floats(surgery: Surgery, matrix: np.ndarray, table: int, ops: list[Any]) -> int:
+    """A matrix (filters, inputs) from its bits."""
+    x = _matrix(surgery, matrix, table, ops)
     size = np.abs(matrix).max(1)
     values = surgery.constant(np.stack([-size, size], 1))
     return surgery.then("GATHER", [values, x], matrix.shape, "float32", ops, axis=1, batchDims=1)
+
+
+def _takes_signs(graph: Graph, op: Any) -> bool:
+    """Whether a dense op takes one row, of -1 and 1."""
+    surgery, maker = graph.surgery, graph.maker(op.inputs[0])
+    if math.prod(surgery.shape(op.outputs[0])[:-1]) != 1:
+        return False  # Of BATCH_MATMUL, which several rows need, integers would come out wrong.
+    while graph.name(maker) == "RESHAPE":
+        maker = graph.maker(maker.inputs[0])
+    return graph.sign(maker) is not None
+
+
+def _integers(surgery: Surgery, op: Any, found: int, kernel: np.ndarray, before: list[Any]) -> None:
+    """A dense op with its weights' signs as integers, and what they lack behind it.
+
+    Args:
+        surgery: the file.
+        op: the FULLY_CONNECTED.
+        found: the weights' bits.
+        kernel: its weights.
+        before: where ops on constants are put.
+    """
+    signs = surgery.constant(np.array([-1, 1], np.int8), scale=1.0)
+    weights = surgery.then("GATHER", [signs, found], kernel.shape, "int8", before, scale=1.0)
+    shape, options = surgery.shape(op.outputs[0]), op.builtinOptions
+    after: list[Any] = []
+    y = surgery.then(
+        "FULLY_CONNECTED",
+        [int(op.inputs[0]), weights],
+        shape,
+        "float32",
+        after,
+        keepNumDims=bool(options.keepNumDims),
+    )
+    y = surgery.then("MUL", [y, surgery.constant(np.abs(kernel).max(1))], shape, "float32", after)
+    bias = int(op.inputs[2]) if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
+    if bias is None:
+        bias = surgery.constant(np.zeros(1, np.float32))
+    end = surgery.op(
+        "ADD",
+        [y, bias],
+        [int(op.outputs[0])],
+        fusedActivationFunction=options.fusedActivationFunction,
+    )
+    surgery.replace(op, [*after, end])

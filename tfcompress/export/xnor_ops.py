@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from tfcompress.config import require
+from tfcompress.export.flow import Graph
 from tfcompress.export.surgery import Surgery
-from tfcompress.export.xnor_match import Graph, Product, Step, products, step
+from tfcompress.export.xnor_match import Product, Step, products, step
 from tfcompress.kernels.ops import CONV, DENSE, LINEAR, POOL, PRELU, RELU, WORD, options
 
 
