@@ -14,6 +14,7 @@ from tests.export.handmade import (
     save,
 )
 from tfcompress.export import low_bits
+from tfcompress.export.surgery import Surgery
 from tfcompress.runtime import LiteModel, read
 
 
@@ -199,7 +200,8 @@ def test_a_layer_is_timed_alone(path, monkeypatch, name, tmp_path_factory):
             seen.append((path, kinds(path), self.input_shape))
 
     monkeypatch.setattr(low_bits, "LiteModel", Watched)
-    assert low_bits._latency_ratio(save(path, (1, 5, 5, 4), *MIXED), name, 4) > 0
+    surgery = Surgery(save(path, (1, 5, 5, 4), *MIXED))
+    assert low_bits._latency_ratio(surgery, name, 4) > 0
     (floats, few) = seen
     shape, op = ((1, 5, 5, 4), "CONV_2D") if name == "y0" else ((1, 8), "FULLY_CONNECTED")
     assert floats[1:] == ([(op, "float32")], shape)

@@ -99,11 +99,13 @@ def test_what_nothing_uses_goes_and_the_rest_is_numbered_anew(path, x):
 
 def test_only_one_op(path, x):
     """Its tensors and those that the op before had aren't the first ones any more."""
-    first = path.with_name("first.tflite")
+    first, whole = path.with_name("first.tflite"), path.with_name("whole.tflite")
+    surgery, untouched = Surgery(path), Surgery(path)
+    untouched.write(whole)
     for output, file in (("y0", first), ("y1", path)):
-        surgery = Surgery(path)
-        surgery.only(output)
-        surgery.write(file)
+        surgery.alone(output).write(file)
+    surgery.write(written := path.with_name("written.tflite"))
+    assert written.read_bytes() == whole.read_bytes()  # The file that they were cut from is whole.
     two = save(path.with_name("two.tflite"), SHAPE, *LAYERS[:2])
     middle = LiteModel(first).predict(x)
     np.testing.assert_array_equal(LiteModel(path).predict(middle), LiteModel(two).predict(x))

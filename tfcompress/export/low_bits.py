@@ -46,7 +46,7 @@ def choose(path: Path, outputs: list[str], bits: int) -> tuple[dict[str, int], d
         if reason is None:
             key = _shape(surgery, op)
             if key not in timed:
-                timed[key] = _latency_ratio(path, name, bits)
+                timed[key] = _latency_ratio(surgery, name, bits)
             if timed[key] > 1:
                 reason = f"with {bits} bits it took {timed[key]:.2f} times the floats' time here"
         chosen[name] = bits if reason is None else 8
@@ -123,13 +123,11 @@ def _shape(surgery: Surgery, op: Any) -> tuple[Any, ...]:
     return (*map(surgery.shape, tensors), *(str(options[key]) for key in sorted(options)))
 
 
-def _latency_ratio(path: Path, name: str, bits: int) -> float:
+def _latency_ratio(surgery: Surgery, name: str, bits: int) -> float:
     """The time of a layer with few bits, divided by its time in floats; medians, one thread."""
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder, quiet():
         floats, few = Path(folder) / "floats.tflite", Path(folder) / "few.tflite"
-        surgery = Surgery(path)
-        surgery.only(name)
-        surgery.write(floats)
+        surgery.alone(name).write(floats)
         write(floats, few, {name: bits})
         files = [LiteModel(file) for file in (floats, few)]
         x = np.random.default_rng(0).random((1, *files[0].input_shape[1:]), np.float32)

@@ -6,6 +6,7 @@ here, op by op. Who may run the result is for the audit (`export.gate`) to say.
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -221,12 +222,20 @@ class Surgery:
         at = next(index for index, other in enumerate(ops) if other is op)
         self.graph.operators = [*ops[:at], *by, *ops[at + 1 :]]
 
-    def only(self, output: str) -> None:
-        """Leaves one op of the file, by the name of its output: from its first input to that."""
-        op = self.writer(output)
-        self._model.subgraphs, self.graph.operators = [self.graph], [op]
-        self.graph.inputs, self.graph.outputs = [int(op.inputs[0])], [int(op.outputs[0])]
-        self._model.signatureDefs = None
+    def alone(self, output: str) -> Surgery:
+        """One op as a file of its own, by the name of its output: from its first input to that."""
+        op = copy.copy(self.writer(output))
+        other = copy.copy(self)
+        other._model, other._constants = copy.copy(self._model), {}
+        for field in ("operatorCodes", "metadata"):
+            entries = getattr(self._model, field)
+            setattr(other._model, field, entries and [copy.copy(entry) for entry in entries])
+        other._model.buffers, other._model.signatureDefs = list(self._model.buffers), None
+        other.graph = copy.copy(self.graph)
+        other.graph.tensors = [copy.copy(tensor) for tensor in self.graph.tensors]
+        other._model.subgraphs, other.graph.operators = [other.graph], [op]
+        other.graph.inputs, other.graph.outputs = [int(op.inputs[0])], [int(op.outputs[0])]
+        return other
 
     def first(self, ops: Iterable[Any]) -> None:
         """Puts ops before all others."""
