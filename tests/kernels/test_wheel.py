@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 
 import pytest
@@ -121,6 +122,7 @@ def test_a_library_for_each_system(zig, name):
         assert content[:8] == b"\xcf\xfa\xed\xfe\x0c\x00\x00\x01"
     for entry in (b"tflite_plugin_create_delegate", b"tflite_plugin_destroy_delegate"):
         assert entry + b"\0" in content
+    assert tempfile.gettempdir().encode() not in content
     if cross.TARGETS[name].here():
         ran = __main__.said_here(content, cross.TARGETS[name])
         assert ran == f"run here: {', '.join(kernels.names())}"

@@ -115,7 +115,9 @@ def library(target: Target) -> bytes:
         if target.tag is None:
             _link_for_android(command, path)
         else:
-            compile_to(path, [*command, "-s"])
+            # Else the library would name this folder as its place.
+            named = [f"-Wl,-install_name,@rpath/{path.name}"] if target.suffix == ".dylib" else []
+            compile_to(path, [*command, "-s", *named])
         return path.read_bytes()
 
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fake_runtime.h"
+#include "isa.h"
 #include "options.h"
 
 struct bytes {
@@ -197,12 +198,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 unsigned long fuzz_ran = 0, fuzz_patterns = 0; /* inputs that made an op, or a pattern, which ran */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static const char *const KERNELS[] = {NULL, "portable"};
   struct bytes from = {data, size};
   struct fake_op op;
   uint8_t options[XK_OPTION_BYTES];
   memset(&op, 0, sizeof op);
-  op.kernel = KERNELS[take(&from) % 2];
+  op.kernel = xk_isa_name(among(&from, 0, 3)); /* NULL, the fastest, beyond the last. */
   int broken = among(&from, 0, 3);
   const int pattern = take(&from) % 4 == 0;
   if (pattern) {
