@@ -1,9 +1,10 @@
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
 from tests.export.test_gate import dense_net, float_file, numbers
-from tfcompress.export import ties
+from tfcompress.export import ExportError, export, ties
 from tfcompress.layers import BinaryDense
 
 
@@ -35,6 +36,35 @@ def test_one_turned_too_far_spoils_the_image(tmp_path):
     images[3, 6] = -1e-3
     assert explained(dense_net(), dense_net(2e-3), images, tmp_path) == [5]
     assert explained(dense_net(), dense_net(1e-6), images, tmp_path) == [3, 5]
+
+
+def test_sums_that_are_zero_in_untrained_networks(tmp_path):
+    """By their distribution: half of n signs of either kind, about sqrt(2 / (pi n)) of the sums."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((64,))
+    x = BinaryDense(64, name="one")(inputs)
+    net = keras.Model(inputs, BinaryDense(200, name="two")(x))
+    images = np.random.default_rng(0).normal(size=(40, 64)).astype("float32")
+    # Of the values before the two layers' signs the first layer's are the numbers that go in.
+    expected = np.sqrt(2 / (np.pi * 64)) / 2
+    assert 0.7 * expected < ties.at_border(net, images) < 1.3 * expected
+    net.get_layer("one").bias.assign(np.full(64, 0.1))
+    assert ties.at_border(net, images) < 1e-3
+    assert ties.at_border(keras.Model(inputs, layers.Dense(2)(inputs)), images) == 0
+
+
+def test_the_gate_says_that_a_network_is_untrained(tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((64,))
+    net = keras.Model(inputs, BinaryDense(5)(BinaryDense(64)(inputs)))
+    images = np.random.default_rng(0).normal(size=(40, 64)).astype("float32")
+    said = (
+        r"% of the values before signs are 0 but for rounding, .*: train it first, or use float32"
+    )
+    with pytest.raises(ExportError, match=said) as caught:
+        export(net, tmp_path / "m.tflite", storage="1bit", representative=images)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def two_layers(shift):

@@ -23,6 +23,10 @@ from tfcompress.runtime.process import Cost, ProcessError, cost
 
 # Of an output's rms: more than adding in another order makes.
 _ROUNDING = 1e-4
+# More values than that lie at the border of two signs in untrained networks only.
+_UNTRAINED = 1e-3
+# Images that they are looked for in.
+_LOOKED_INTO = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +205,8 @@ def check_parity(
     ):
         if not errors and lowered is not None:
             errors = differences(lowered, path, images)
-        raise ExportError(_differs(parity, largest, agreement, storage, errors or {}))
+        border = 0.0 if storage.rounds else ties.at_border(model, images[:_LOOKED_INTO])
+        raise ExportError(_differs(parity, largest, agreement, storage, errors or {}, border))
     return parity
 
 
@@ -211,6 +216,7 @@ def _differs(
     agreement: float,
     storage: Storage,
     errors: Mapping[str, float],
+    border: float,
 ) -> str:
     """What is wrong, and what was allowed."""
     limits = [
@@ -224,6 +230,11 @@ def _differs(
         off = [layer for layer, error in errors.items() if error > _ROUNDING]
         if off and not storage.rounds:
             worst += f", and '{off[0]}' is the first that differs"
+    if border > _UNTRAINED:
+        worst += (
+            f"; {border:.1%} of the values before signs are 0 but for rounding, as in an untrained "
+            "network, and fall to either side: train it first, or use float32"
+        )
     if storage.hint:
         worst += f"; {storage.hint}"
     return (

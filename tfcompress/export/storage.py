@@ -188,10 +188,6 @@ STORAGES = {
             max_abs=1e-5,
             min_agreement=1.0,
             custom_ops=XNOR_OPS,
-            # Exact sums are 0 where Keras's rounded ones may be on either side of it.
-            hint=(
-                "in an untrained network many sums of signs lie at a border: train it, or use int8"
-            ),
         ),
         Storage(
             name="xnor+int8",

@@ -40,12 +40,7 @@ def explained(model: keras.Model, path: Path, images: np.ndarray) -> np.ndarray:
         bool (images,).
     """
     flat = clone(model)  # The layers of nested models, too.
-    before = [
-        tensor
-        for node in nodes(flat)
-        if getattr(node.operation, "binarize_inputs", False)
-        for tensor in node.input_tensors
-    ]
+    before = _before_signs(flat)
     names = [op.outputs[0].name for op in read(path).ops if op.name == "GREATER_EQUAL"]
     if not before or len(names) != len(before):
         return np.zeros(len(images), bool)
@@ -65,6 +60,35 @@ def explained(model: keras.Model, path: Path, images: np.ndarray) -> np.ndarray:
         right |= first & ~(differs & ~near).any(axis=1)
         open_still &= ~first
     return right
+
+
+def at_border(model: keras.Model, images: np.ndarray) -> float:
+    """The share of the values before signs that lie within `TIE` of 0.
+
+    In a trained network it is about 1e-5. In an untrained one, whose biases are 0, each sum of as
+    many signs of either kind is 0 but for rounding: one sum in ten or twenty.
+
+    Args:
+        model: the Keras model, with our binary layers.
+        images: float32 (images, height, width, channels), normalised.
+    """
+    flat = clone(model)
+    before = _before_signs(flat)
+    if not before:
+        return 0.0
+    values = outputs(flat, before, images)
+    near = sum(int((np.abs(value) <= TIE * np.abs(value).max()).sum()) for value in values)
+    return near / sum(value.size for value in values)
+
+
+def _before_signs(flat: keras.Model) -> list[Any]:
+    """The inputs of the layers that take their signs."""
+    return [
+        tensor
+        for node in nodes(flat)
+        if getattr(node.operation, "binarize_inputs", False)
+        for tensor in node.input_tensors
+    ]
 
 
 def _taken(signs: list[np.ndarray], value: np.ndarray) -> np.ndarray | None:
