@@ -75,6 +75,13 @@ def test_bits_times_numbers_are_not():
     assert convert.ops_to_quantize(of, REALS, "binary") == []
 
 
+def test_depthwise_convolutions_stay_floats_beside_others():
+    slow = op("DEPTHWISE_CONV_2D", tensor("in"), WEIGHTS, None, out="slow")
+    assert convert.ops_to_quantize(content(slow), REALS, "all") == ["slow"]
+    of = content(slow, product(slow.outputs[0]))
+    assert convert.ops_to_quantize(of, REALS, "all") == ["y"]
+
+
 def test_weights_that_are_computed_are_not():
     of = content(BOOL, BITS, product(BITS.outputs[0], weights=tensor("w")))
     assert convert.ops_to_quantize(of, SIGNS, "binary") == []

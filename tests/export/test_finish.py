@@ -11,7 +11,7 @@ from tfcompress.runtime import LiteModel, read
 VERSIONS = {
     "int8": {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "ADD": 2},
     "int8_int4": {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 10, "MAX_POOL_2D": 2},
-    "dynamic": {"CONV_2D": 5, "DEPTHWISE_CONV_2D": 6, "FULLY_CONNECTED": 12, "ADD": 1},
+    "dynamic": {"CONV_2D": 5, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 12, "ADD": 1},
     "float16": {"CONV_2D": 1, "DEQUANTIZE": 3},
 }
 

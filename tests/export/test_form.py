@@ -15,6 +15,8 @@ from tfcompress.training import logits
 
 # Words of 15 bits: of each row of the filters, and of the dense layer.
 WORDS = 3 * 20 + 3 * 20 + 3 * 20 + 96
+# What the bits of their table become.
+TABLE = (0, 1)
 # Of the dense layer. Without a sign between, the converter multiplies the BN before it into its
 # weights, which aren't binary any more then.
 HIDDEN = 3 * 3 * 8 * 20
@@ -75,9 +77,9 @@ def test_what_is_rounded_in_a_net_with_float_inputs(bwn_files, bwn):
 def test_bytes(files, bwn_files):
     assert BINARY_WEIGHTS == 3 * 3 * 288 + HIDDEN
     assert files["int2"].weight_bytes["int2"] == BINARY_WEIGHTS // 4
-    assert files["1bit"].weight_bytes["int16"] == 2 * WORDS
+    assert files["1bit"].weight_bytes["int16"] == 2 * (WORDS + len(TABLE))
     assert bwn_files["int2"].weight_bytes["int2"] == (BINARY_WEIGHTS - HIDDEN) // 4
-    assert bwn_files["1bit"].weight_bytes["int16"] == 2 * (WORDS - 96)
+    assert bwn_files["1bit"].weight_bytes["int16"] == 2 * (WORDS - 96 + len(TABLE))
     assert files["int4"].weight_bytes["int4"] == BINARY_WEIGHTS // 2
     assert bwn_files["int4"].weight_bytes["int4"] == (BINARY_WEIGHTS + FLOAT_WEIGHTS) // 2
     assert "int8" not in files["int2"].weight_bytes
@@ -109,8 +111,8 @@ def test_says_who_kept_more_bits(files, bwn_files):
         ("1bit", "storage 1bit finds no binary weights in model 'mixed_net': use float32, or a "
          "technique that makes some, such as bwn or xnor"),
         ("int2", "storage int2 finds no layer of model 'mixed_net' for 2 bits (first: 8 bits: its "
-         "filters have more than the values -c, 0 and c; depthwise: 8 bits: its filters have more "
-         "than the values -c, 0 and c; pointwise: 8 bits: its filters have more than the values "
+         "filters have more than the values -c, 0 and c; pointwise: 8 bits: its filters have more "
+         "than the values -c, 0 and c; hidden: 8 bits: its filters have more than the values "
          "-c, 0 and c; ...): use dynamic"),
     ],
 )  # fmt: skip
@@ -133,7 +135,6 @@ def test_a_net_that_fewer_bits_make_slower(tmp_path, net, bwn, monkeypatch, inpu
 
 class TestHashedAlone:
     def net(self, layer, *before):
-        keras.utils.set_random_seed(2)
         inputs = keras.Input((6, 6, 8))
         x = inputs
         for other in (*before, layer):
@@ -145,6 +146,7 @@ class TestHashedAlone:
 
     @pytest.mark.parametrize("kind", ["dense", "conv"])
     def test_dynamic(self, tmp_path, kind):
+        keras.utils.set_random_seed(2)  # Layers draw their seeds as they are made.
         before = [layers.Flatten()] if kind == "dense" else []
         conv = HashedConv2D(288, 3, hashing="elementwise", compression_ratio=1 / 16, strides=3)
         model = self.net(self.dense() if kind == "dense" else conv, *before)

@@ -22,6 +22,8 @@ from tfcompress.runtime.content import FileContent, Op, Tensor
 # What the values 0 and 1 pass through on their way to a convolution and stay 0 and 1.
 _KEEPS_BITS = {"PAD", "PADV2", "MAX_POOL_2D", "RESHAPE", "TRANSPOSE", "CONCATENATION", "SLICE"}
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+# With float activations, XNNPACK takes no 8-bit weights of theirs.
+SLOW = ("DEPTHWISE_CONV_2D",)
 
 
 def float_file(model: keras.Model, path: Path, **converter: Any) -> None:
@@ -117,7 +119,8 @@ def ops_to_quantize(content: FileContent, weights: dict[str, np.ndarray], which:
         content: of the float file.
         weights: constant name to its values, for the constants of products.
         which: `binary` for ops whose inputs are bits and whose weights have one magnitude a
-            filter, `all` for every product with constant weights.
+            filter, `all` for every product with constant weights; of these, depthwise convolutions
+            only where there is nothing else, for the runtime has no fast kernel for them.
     """
     maker: dict[Tensor, Op] = {out: op for op in content.ops for out in op.outputs}
 
@@ -135,8 +138,10 @@ def ops_to_quantize(content: FileContent, weights: dict[str, np.ndarray], which:
         if op.name not in PRODUCTS or op.inputs[1] is None or not op.inputs[1].constant:
             continue
         if which == "all" or (bits(op.inputs[0]) and one_magnitude(weights[op.inputs[1].name])):
-            chosen.append(op.outputs[0].name)
-    return chosen
+            chosen.append(op)
+    if which == "all" and any(op.name not in SLOW for op in chosen):
+        chosen = [op for op in chosen if op.name not in SLOW]
+    return [op.outputs[0].name for op in chosen]
 
 
 def weights_type(op: Op) -> str | None:

@@ -243,6 +243,10 @@ def _quantize_weights(
                 f"{kind.weight_bits} bits ({_some(kept)}): use "
                 + ("dynamic" if kind.quantize == "all" else "int8")
             )
+    if kind.quantize == "all":
+        slow = [op.outputs[0].name for op in content.ops if op.name in convert.SLOW]
+        why = "4 bytes a weight: the runtime has no fast kernel for it with 8-bit weights"
+        kept |= {names[name]: why for name in slow if name not in chosen}
     low_bits.write(made, quantized, chosen)
     integers = [op for op in read(quantized).ops if op.macs and weights_type(op) in _INTEGERS]
     if len(integers) < len(outputs):

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfcompress.config import ExportError, require
 from tfcompress.export import ties
-from tfcompress.export.convert import PRODUCTS, weights_type
+from tfcompress.export.convert import PRODUCTS, SLOW, weights_type
 from tfcompress.export.per_layer import differences
 from tfcompress.export.storage import Storage
 from tfcompress.files import quiet
@@ -70,7 +70,8 @@ def audit(content: FileContent, storage: Storage, io: str = "int8") -> None:
     stock = tuple(op for op in content.ops if op.name not in storage.custom_ops)
     problems = [str(doubt) for doubt in rules.never(dataclasses.replace(content, ops=stock))]
     for op in content.ops:
-        if storage.quantize == "all" and op.name in PRODUCTS and weights_type(op) == "float32":
+        kept = op.name in PRODUCTS and weights_type(op) == "float32"
+        if storage.quantize == "all" and kept and op.name not in SLOW:
             problems.append(f"{op.name} '{op.outputs[0].name}' kept float32 weights")
     kinds = {
         weights.dtype
