@@ -14,7 +14,7 @@ FUZZER = ["fake_runtime.c", "fuzz.c"]
 UNIT = [*FUZZER, "convs.c", "unit.c"]
 
 
-def program(compiler, folder, sanitizers, *files):
+def program(compiler, folder, sanitizers, *files, sources=SOURCES):
     """Compiles the sources with some files of tests; skips where there are no sanitizers."""
     path = folder / files[-1].replace(".c", "")
     command = [compiler, *FLAGS, f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"]
@@ -27,7 +27,7 @@ def program(compiler, folder, sanitizers, *files):
     )
     if probe.returncode:
         pytest.skip(f"{compiler} has no {sanitizers} sanitizer here")
-    command += [f"-I{SOURCES}", *map(str, sorted(SOURCES.glob("*.c")))]
+    command += [f"-I{sources}", *map(str, sorted(sources.glob("*.c")))]
     command += [*(str(HERE / file) for file in files), "-o", str(path), "-lm"]
     subprocess.run(command, check=True)
     return str(path)
@@ -75,6 +75,21 @@ def test_a_leak_would_be_seen(compiler, tmp_path):
 def test_much_under_sanitizers(compiler, tmp_path, sanitizers, ops):
     path = program(compiler, tmp_path, sanitizers, *UNIT)
     assert kernels_that_were_right(path, "15", "500", "3000", ops)
+
+
+@pytest.mark.slow
+def test_a_missing_check_would_be_seen(compiler, tmp_path):
+    """The same on sources that believe what a file says of its constants' sizes."""
+    broken = tmp_path / "src"
+    shutil.copytree(SOURCES, broken)
+    text = (broken / "node.c").read_text()
+    check = "found->bytes != bytes"
+    assert text.count(check) == 1
+    (broken / "node.c").write_text(text.replace(check, "found->bytes + bytes == 1"))
+    path = program(compiler, tmp_path, "address,undefined", *UNIT, sources=broken)
+    done = subprocess.run([path, "0", "0", "0", "3000"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
 
 
 @pytest.mark.slow
