@@ -19,7 +19,8 @@ def test_five_hundred_configurations(kernel):
 
 
 @pytest.mark.parametrize(
-    ("size", "channels", "filters"), [(7, 512, 512), (1, 4097, 1), (3, 1, 129), (9, 33, 47)]
+    ("size", "channels", "filters"),
+    [(7, 512, 512), (1, 4097, 1), (1, 20001, 8), (3, 1, 129), (9, 33, 47)],
 )
 def test_sizes_at_the_edges_of_words_and_blocks(kernel, size, channels, filters):
     rng = np.random.default_rng(3)

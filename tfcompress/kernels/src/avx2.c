@@ -56,11 +56,11 @@ static struct cursor begin(const struct xk_window *w) {
 }
 
 /* Looks two words up, or one, in each pair. */
-XK_INLINE void look_up_some(const struct cursor *from, int place, const int words,
+XK_INLINE void look_up_some(const struct cursor *from, int pairs, int place, const int words,
                             struct looked_up *to) {
   const uint64_t four = UINT64_C(0x0f0f0f0f0f0f0f0f);
 #pragma GCC unroll 3
-  for (int p = 0; p < PAIRS; p++) {
+  for (int p = 0; p < pairs; p++) {
     uint64_t a = 0, b = 0;
     memcpy(&a, from->pixel[2 * p] + from->at, 4 * (size_t)words);
     memcpy(&b, from->pixel[2 * p + 1] + from->at, 4 * (size_t)words);
@@ -80,13 +80,14 @@ XK_INLINE void look_up_some(const struct cursor *from, int place, const int word
 /* Takes the window's next words. */
 static XK_TARGET void look_up(const struct xk_window *w, struct cursor *from, int words,
                               struct looked_up *to) {
+  const int pairs = (w->pixels + 1) / 2;
   to->words = words;
   for (int done = 0; done < words;) {
     const int left = words - done;
     const int end = done + (from->end - from->at < left ? (int)(from->end - from->at) : left);
-    for (; done + 1 < end; done += 2, from->at += 2) look_up_some(from, done, 2, to);
+    for (; done + 1 < end; done += 2, from->at += 2) look_up_some(from, pairs, done, 2, to);
     if (done < end) {
-      look_up_some(from, done++, 1, to);
+      look_up_some(from, pairs, done++, 1, to);
       from->at++;
     }
     if (from->at == from->end && from->run + 1 < w->runs) {
@@ -103,6 +104,13 @@ XK_INLINE void add_bytes(__m256i bytes, uint16_t sums[2][16]) {
   *odd = _mm256_add_epi16(*odd, _mm256_srli_epi16(bytes, 8));
 }
 
+/* The low or the high 4 bits of each byte of weights. */
+XK_INLINE __m256i half_of(const uint8_t *weights, const int high) {
+  __m256i lane = _mm256_loadu_si256((const void *)weights);
+  if (high) lane = _mm256_srli_epi16(lane, 4);
+  return _mm256_and_si256(lane, _mm256_set1_epi8(15));
+}
+
 /* Counts some words of P pairs from `first` on, for 32 output channels: the half `v` of a block. */
 XK_INLINE void count_some(const uint8_t *weights, const struct looked_up *found, int first,
                           const int P, int v, struct short_sums *sums) {
@@ -110,14 +118,14 @@ XK_INLINE void count_some(const uint8_t *weights, const struct looked_up *found,
   __m256i both[PAIRS], second[PAIRS]; /* the sum of all, and of the pairs' second pixels */
 #pragma GCC unroll 3
   for (int p = 0; p < P; p++) both[p] = second[p] = _mm256_setzero_si256();
-  for (int k = 0; k < found->words; k++) {
+  for (int k = 0; k < found->words; k++, weights += 4 * XK_LANES) {
 #pragma GCC unroll 3
     for (int start = 0; start < 8; start += 3) {
       const int count = start < 6 ? 3 : 2;
       __m256i lane[3];
 #pragma GCC unroll 3
-      for (int i = 0; i < count; i++, weights += XK_LANES) {
-        lane[i] = _mm256_loadu_si256((const void *)weights);
+      for (int i = 0; i < count; i++) {
+        lane[i] = half_of(weights + (start + i) / 2 * XK_LANES, (start + i) % 2);
       }
 #pragma GCC unroll 3
       for (int p = 0; p < P; p++) {
@@ -143,6 +151,27 @@ XK_INLINE void count_some(const uint8_t *weights, const struct looked_up *found,
     add_bytes(_mm256_sub_epi8(both[p], sixteen), sums->of[2 * (first + p)][v]);
     add_bytes(second[p], sums->of[2 * (first + p) + 1][v]);
   }
+}
+
+/* The same of a pixel alone, whose answers need no taking apart; for V halves of a block. */
+XK_INLINE void count_one(const uint8_t *weights, const struct looked_up *found, int pair,
+                         const int V, struct short_sums *sums) {
+  __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  for (int k = 0; k < found->words; k++, weights += 4 * XK_LANES) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+      const void *table = DIFFERENCES[0] + found->at[pair][8 * k + i];
+      __m256i answers = _mm256_broadcastsi128_si256(_mm_load_si128(table));
+      answers = _mm256_and_si256(answers, _mm256_set1_epi8(15));
+#pragma GCC unroll 2
+      for (int v = 0; v < V; v++) {
+        __m256i lane = half_of(weights + 32 * v + i / 2 * XK_LANES, i % 2);
+        sum[v] = _mm256_add_epi8(sum[v], _mm256_shuffle_epi8(answers, lane));
+      }
+    }
+  }
+#pragma GCC unroll 2
+  for (int v = 0; v < V; v++) add_bytes(sum[v], sums->of[2 * pair][v]);
 }
 
 /* Moves 16-bit sums to 32-bit ones in the channels' order, which begin there or have begun. */
@@ -172,14 +201,19 @@ static XK_TARGET void count(const struct xk_window *w, uint32_t counts[XK_PIXELS
     memset(&sums, 0, sizeof sums);
     for (int added = 0; done < words && added < SHORT_SUMS; added++) {
       look_up(w, &from, words - done < BYTE_WORDS ? (int)(words - done) : BYTE_WORDS, &found);
-      for (int v = 0; v < halves; v++) {
-        if (pairs == PAIRS) {
-          count_some(weights + 32 * v, &found, 0, PAIRS, v, &sums);
+      for (int v = 0; v < halves && pairs == PAIRS; v++) {
+        count_some(weights + 32 * v, &found, 0, PAIRS, v, &sums);
+      }
+      for (int p = 0; p < pairs && pairs < PAIRS; p++) {
+        if (2 * p + 1 < w->pixels) {
+          for (int v = 0; v < halves; v++) count_some(weights + 32 * v, &found, p, 1, v, &sums);
+        } else if (halves == 2) {
+          count_one(weights, &found, p, 2, &sums);
         } else {
-          for (int p = 0; p < pairs; p++) count_some(weights + 32 * v, &found, p, 1, v, &sums);
+          count_one(weights, &found, p, 1, &sums);
         }
       }
-      weights += found.words * 8 * XK_LANES;
+      weights += found.words * 4 * XK_LANES;
       done += found.words;
     }
     for (int p = 0; p < w->pixels; p++) {
@@ -230,7 +264,7 @@ static XK_TARGET void pack_i8(const int8_t *values, size_t count, int zero, uint
 
 const struct xk_isa xk_avx2 = {
     .name = "avx2",
-    .unit_bits = 4,
+    .unit_bytes = 1,
     .numbers = numbers,
     .compare = compare,
     .pack_f32 = pack_f32,

@@ -164,7 +164,7 @@ static XK_TARGET void pack_i8(const int8_t *values, size_t count, int zero, uint
 
 const struct xk_isa xk_avx512 = {
     .name = "avx512",
-    .unit_bits = 32,
+    .unit_bytes = 4,
     .numbers = numbers,
     .compare = compare,
     .pack_f32 = pack_f32,

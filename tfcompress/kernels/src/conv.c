@@ -39,12 +39,10 @@ static int ones(uint32_t v) {
 /* The file's weights as the kernels read them, and the sums of each tap. */
 static enum xk_status repack(struct xk_conv *c, const uint8_t *bits) {
   const int taps = c->o.kernel_h * c->o.kernel_w;
-  const int bits_each = c->isa->unit_bits;
-  const size_t units = 32 / (size_t)bits_each; /* of a word */
-  const size_t unit = bits_each < 8 ? 1 : (size_t)bits_each / 8; /* its bytes */
-  const uint32_t mask = UINT32_MAX >> (32 - bits_each);
+  const size_t unit = (size_t)c->isa->unit_bytes;
+  const size_t units = 4 / unit; /* of a word */
   uint32_t *words = xk_zeroed((uint64_t)c->words, 4);
-  c->block_bytes = (size_t)taps * (size_t)c->words * units * unit * XK_LANES;
+  c->block_bytes = (size_t)taps * (size_t)c->words * 4 * XK_LANES;
   c->weights = xk_zeroed((uint64_t)c->blocks, c->block_bytes);
   if (c->o.pad_value == XK_PAD_ZERO) {
     c->tap_sums = xk_zeroed((uint64_t)taps * (uint64_t)c->channels, sizeof *c->tap_sums);
@@ -60,12 +58,13 @@ static enum xk_status repack(struct xk_conv *c, const uint8_t *bits) {
       cut(bits, tap * (uint64_t)c->o.in_channels, c->o.in_channels, words);
       int negative = 0;
       for (int k = 0; k < c->words; k++) {
+        uint8_t bytes[4] = {(uint8_t)words[k], (uint8_t)(words[k] >> 8), (uint8_t)(words[k] >> 16),
+                            (uint8_t)(words[k] >> 24)};
         size_t first = ((size_t)t * (size_t)c->words + (size_t)k) * units;
         for (size_t u = 0; u < units; u++) {
           size_t place = ((first + u) * XK_LANES + (size_t)(o % XK_LANES)) * unit;
-          uint8_t *to = c->weights + (size_t)(o / XK_LANES) * c->block_bytes + place;
-          uint32_t value = words[k] >> (size_t)bits_each * u & mask;
-          for (size_t b = 0; b < unit; b++) to[b] = (uint8_t)(value >> 8 * b);
+          memcpy(c->weights + (size_t)(o / XK_LANES) * c->block_bytes + place, bytes + u * unit,
+                 unit);
         }
         negative += ones(words[k]);
       }

@@ -12,8 +12,8 @@ enum { XK_LANES = 64, XK_PIXELS = 6 };
 /* A block's work at a few output pixels.
  *
  * A window is `runs` stretches of `run_words` words; stretch r begins at `pixel[p] + run_offset[r]`.
- * `weights` holds the block's weights in the order of those words: for each unit (32
- * channels, or fewer; see `struct xk_isa`) those of XK_LANES output channels side by side. */
+ * `weights` holds the block's weights in the order of those words: for each unit (4 bytes of
+ * channels, or 1; see `struct xk_isa`) those of XK_LANES output channels side by side. */
 struct xk_window {
   const uint32_t *pixel[XK_PIXELS];
   int pixels;
@@ -40,7 +40,7 @@ struct xk_affine {
 
 struct xk_isa {
   const char *name;
-  int unit_bits; /* 32; 8; or 4, each in a byte of its own */
+  int unit_bytes; /* 4 or 1 */
 
   /* Counts where signs differ, and writes the numbers that follow. */
   void (*numbers)(const struct xk_window *window, const struct xk_affine *affine);

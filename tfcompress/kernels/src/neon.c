@@ -111,7 +111,7 @@ static void pack_i8(const int8_t *values, size_t count, int zero, uint32_t *word
 
 const struct xk_isa xk_neon = {
     .name = "neon",
-    .unit_bits = 8,
+    .unit_bytes = 1,
     .numbers = numbers,
     .compare = compare,
     .pack_f32 = pack_f32,

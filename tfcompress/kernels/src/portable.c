@@ -63,7 +63,7 @@ static void pack_i8(const int8_t *values, size_t count, int zero, uint32_t *word
 
 const struct xk_isa xk_portable = {
     .name = "portable",
-    .unit_bits = 32,
+    .unit_bytes = 4,
     .numbers = numbers,
     .compare = compare,
     .pack_f32 = pack_f32,
