@@ -124,7 +124,7 @@ def tried(content, library):
 
 
 def run(library, first, count, only_options=False):
-    """Counts of what became of the files, and the reports of those that died in the library."""
+    """Counts of what became of the files; of those that died, what isn't known to be LiteRT's."""
     counts, found = collections.Counter(), []
     files = list(originals())
     with tempfile.TemporaryDirectory() as folder:
@@ -139,11 +139,12 @@ def run(library, first, count, only_options=False):
             text = report.read_text()
             if fate == signal.SIGALRM:
                 counts["too long"] += 1
-            elif pathlib.Path(library).name in text or "runtime error" in text:
-                counts["died in the library"] += 1
-                found.append({"number": number - 1, "report": text[:4000]})
-            else:
-                counts["died in LiteRT"] += 1
+                continue
+            ours = pathlib.Path(library).name in text or "runtime error" in text
+            where = "the library" if ours else "LiteRT" if "#0" in text else "places unknown"
+            counts[f"died in {where}"] += 1
+            if where != "LiteRT":
+                found.append({"number": number - 1, "fate": fate, "report": text[:4000]})
     return {**counts, "found": found}
 
 

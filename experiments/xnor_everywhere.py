@@ -1,0 +1,148 @@
+"""The 1-bit kernels on other processors, on wrong files, and compiled for other systems.
+
+Run:
+
+    pip install 'tfcompress[wheels]'
+    python experiments/xnor_everywhere.py --output=experiments/results/xnor_everywhere
+
+About a quarter of an hour; qemu-aarch64 must be there. The programs are those of `tests/kernels`:
+random convolutions against loops over single signs, ops made of random bytes in a stand-in for the
+interpreter, and whole files with something wrong in the stock interpreter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from page import command, page
+
+from tfcompress.kernels import __main__ as kernels_command
+from tfcompress.kernels import cross
+from tfcompress.kernels.build import FLAGS, SOURCES, compile_to, compiler
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTS = ROOT / "tests" / "kernels" / "c"
+PROGRAM = ("fake_runtime.c", "fuzz.c", "convs.c", "unit.c")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+PROCESSES = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
+    parser.add_argument("--convs", type=int, default=500, help="random convolutions")
+    parser.add_argument("--ops", type=int, default=100_000, help="ops made of random bytes")
+    parser.add_argument("--files", type=int, default=5000, help="whole files with something wrong")
+    flags = parser.parse_args()
+    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if emulator is None:
+        sys.exit("no qemu-aarch64 here")
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows += emulated(folder, emulator, flags.convs, flags.ops // PROCESSES)
+        rows += sanitized(folder, flags.convs, flags.ops)
+        rows += wrong_files(folder, flags.files)
+        rows += systems(folder)
+    note = (
+        "Convolutions of 1 to 700 channels and 1 to 200 filters, kernels of 1 to 7, strides, "
+        "dilations, pads, batches, all types, with and without what may stand behind them, on 1 to "
+        "3 threads; each output must be the oracle's to the bit. Ops from random bytes are right "
+        "ones of which up to three fields were broken: each must run or be refused. Sanitizers are "
+        "those for addresses, leaks and undefined behaviour. "
+        f"Zig {said(*cross.zig(), 'version')}, {said(emulator, '--version').splitlines()[0]}."
+    )
+    page(
+        flags.output,
+        "The 1-bit kernels elsewhere",
+        command(),
+        note,
+        ["what", "where", "how many", "result"],
+        rows,
+    )
+
+
+def emulated(folder: Path, emulator: str, convs: int, ops: int) -> Iterable[list[str]]:
+    """The C tests on a processor that isn't here."""
+    path = folder / "unit-aarch64"
+    target = ["cc", "-target", "aarch64-linux-musl", "-static"]
+    compile_program([*cross.zig(), *target], path, [flag for flag in FLAGS if flag != "-shared"])
+    where = "aarch64, in an emulator"
+    names = unit(emulator, str(path), first=0, convs=convs, ops=0)
+    yield [f"random convolutions on {names}", where, f"{convs:,}", "all equal"]
+    unit(emulator, str(path), first=0, convs=0, ops=ops)
+    yield ["ops from random bytes", where, f"{ops:,}", "none crashed"]
+
+
+def sanitized(folder: Path, convs: int, ops: int) -> Iterable[list[str]]:
+    """The same here, under the sanitizers."""
+    path = folder / "unit"
+    compile_program(compiler(), path, ["-std=c11", "-O1", "-ffp-contract=off", *SANITIZERS])
+    names = unit(str(path), first=0, convs=convs, ops=0)
+    yield [f"random convolutions on {names}", "here, sanitizers", f"{convs:,}", "all equal"]
+    each = ops // PROCESSES
+    for number in range(PROCESSES):
+        unit(str(path), first=number * each, convs=0, ops=each)
+    made = f"{PROCESSES * each:,} in {PROCESSES} processes"
+    yield ["ops from random bytes", "here, sanitizers", made, "no finding, no leak"]
+
+
+def wrong_files(folder: Path, count: int) -> Iterable[list[str]]:
+    """Whole files in the stock interpreter, the kernels under sanitizers."""
+    library = folder / "libxnor_under_test.so"
+    compile_to(library, [*compiler(), *SANITIZERS])
+    preloaded = [
+        said(*compiler(), f"-print-file-name={name}") for name in ("libasan.so", "libstdc++.so")
+    ]
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": " ".join(preloaded),
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:handle_abort=1:"
+        "alloc_dealloc_mismatch=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    words = [sys.executable, "-m", "tests.kernels.mutants", str(library), "0", str(count)]
+    done = subprocess.run(
+        words, env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    fates = json.loads(done.stdout)
+    found = len(fates.pop("found"))
+    text = ", ".join(f"{number:,} {fate}" for fate, number in fates.items())
+    where = "stock interpreter here, sanitizers"
+    yield ["whole files with something wrong", where, f"{count:,}", f"{found} findings; {text}"]
+
+
+def systems(folder: Path) -> Iterable[list[str]]:
+    """What the command makes for each system."""
+    for target in cross.TARGETS.values():
+        path, _, result = kernels_command.made(target, folder / "dist").partition(": ")
+        yield ["library" if target.tag is None else "wheel", target.name, Path(path).name, result]
+
+
+def compile_program(cc: list[str], path: Path, flags: Iterable[str]) -> None:
+    """Compiles the kernels with the tests' programs."""
+    sources = [*sorted(SOURCES.glob("*.c")), *(TESTS / name for name in PROGRAM)]
+    words = [*cc, *flags, "-pthread", f"-I{SOURCES}", *map(str, sources), "-o", str(path), "-lm"]
+    subprocess.run(words, check=True)
+
+
+def unit(*program: str, first: int, convs: int, ops: int) -> str:
+    """Runs the tests' program, which must find all right; the kernels that it ran."""
+    names = said(*program, "0", str(convs), str(first), str(ops)).removesuffix("all right")
+    return ", ".join(names.split())
+
+
+def said(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
