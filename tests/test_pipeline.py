@@ -375,6 +375,7 @@ def test_notes_say_why_a_time_is_missing_or_none():
     notes = pipeline._benchmark_notes(
         [
             FileBenchmark(path="o/baseline.tflite", backend="cpu", **sizes),
+            FileBenchmark(path="o/both.tflite", backend="cpu", signature="xnor", **sizes),
             FileBenchmark(path="o/baseline.tflite", backend="gpu", **soft, **sizes),
             FileBenchmark(
                 path="o/compressed.tflite",
@@ -387,5 +388,6 @@ def test_notes_say_why_a_time_is_missing_or_none():
     )
     assert notes == [
         "compressed.tflite on gpu: mismatch: the outputs differ.",
+        "both.tflite on cpu ran by its signature xnor.",
         "Soft is a software GPU: no performance number.",
     ]

@@ -384,11 +384,16 @@ def _file_notes(file: Exported) -> list[str]:
 
 
 def _benchmark_notes(measured: list[benchmark.FileBenchmark]) -> list[str]:
-    """What the times don't say: why one is missing, and where a CPU played the GPU."""
+    """What the times don't say: why one is missing, what ran, and where a CPU played the GPU."""
     notes = [
         f"{Path(entry.path).name} on {entry.backend}: {entry.outcome}: {entry.reason}."
         for entry in measured
         if entry.reason
+    ]
+    notes += [
+        f"{Path(entry.path).name} on {entry.backend} ran by its signature {entry.signature}."
+        for entry in measured
+        if entry.signature
     ]
     soft = {str(entry.adapter) for entry in measured if entry.software and entry.timed}
     return notes + [f"{name} is a software GPU: no performance number." for name in sorted(soft)]

@@ -75,6 +75,7 @@ def test_says_what_it_holds(net, written, tmp_path):
     assert not shown["oldest_runtime"]["unknown"]
     told = {(doubt["who"], doubt["text"].split(" ")[0]) for doubt in shown["doubts"]}
     assert ("signature xnor", "CUSTOM:TfcXnorConv2D") in told
+    assert ("MediaPipe", "it") in told  # It has several graphs.
     assert "all" not in {who for who, _ in told}
     assert f"{STOCK}, xnor" in text(shown)
 

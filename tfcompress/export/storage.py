@@ -193,9 +193,9 @@ STORAGES = {
             name="xnor+int8",
             summary=(
                 "a network with binary inputs and weights in two forms, int8 by default and xnor "
-                "as a second signature of the same file: runs in every LiteRT app, and as bits "
-                "where tfcompress loads it and its kernels are; exact. The bytes of both, less "
-                "what they share"
+                "as a second signature of the same file: runs in every LiteRT app but MediaPipe's, "
+                "and as bits where tfcompress loads it and its kernels are; exact. The bytes of "
+                "both, less what they share"
             ),
             activations="unit",
             quantize="binary",
