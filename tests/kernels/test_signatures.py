@@ -4,6 +4,8 @@ import contextlib
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
 
 from tests.kernels import float_files, op_files
 from tests.kernels.float_files import Net
@@ -11,6 +13,7 @@ from tests.kernels.test_xnor_ops import chain, rewritten
 from tfcompress.config import InputError
 from tfcompress.export import signatures
 from tfcompress.runtime import read
+from tfcompress.runtime.interpreter import opened
 from tfcompress.runtime.signatures import alone, graphs
 
 
@@ -58,6 +61,26 @@ def test_one_alone(fastest, joined):
     np.testing.assert_array_equal(op_files.run(cut, x)[0], wanted)
     with pytest.raises(InputError, match=r"unknown signature of .*: did you mean 'xnor'"):
         alone(path, "xnr")
+
+
+def test_the_main_graph_by_another_name(joined, tmp_path):
+    """What runs beside GPUs, to compare with, is the main graph; few files name it otherwise."""
+    first, _, path = joined
+    for file, names in ((first, ["serve"]), (path, ["serve", "other"])):
+        model = schema.ModelT.InitFromPackedBuf(file.read_bytes(), 0)
+        both = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0).signatureDefs
+        model.signatureDefs = both[: len(names)]
+        for one, name in zip(model.signatureDefs, names, strict=True):
+            one.signatureKey = name.encode()
+        renamed = tmp_path / "renamed.tflite"
+        renamed.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+        assert list(graphs(renamed)) == names
+        found = opened(renamed, threads=1, xnnpack=True, signature="serving_default")
+        x = float_files.image(np.random.default_rng(3), (1, 11, 9, 20))
+        wanted = op_files.run(opened(first, threads=1, xnnpack=True).interpreter, x)[0]
+        np.testing.assert_array_equal(op_files.run(found.interpreter, x)[0], wanted)
+        with pytest.raises(InputError, match=r"unknown signature of .* 'xnor'"):
+            opened(renamed, threads=1, xnnpack=True, signature="xnor")
 
 
 def test_what_each_runs(joined):

@@ -47,7 +47,8 @@ def opened(
         path: of the `.tflite` file.
         threads: CPU threads of one inference.
         xnnpack: whether what no delegate of ours takes goes to XNNPACK.
-        signature: one of the file's; None for the fastest that runs here.
+        signature: one of the file's, `serving_default` being its main graph by whatever name; None
+            for the fastest that runs here.
         keep_all: whether values inside the file are kept.
         given: delegates of the user's; with some, the file's own graph runs, whatever it holds.
 
@@ -59,7 +60,7 @@ def opened(
     """
     known = signatures.graphs(path)
     how: dict[str, Any] = {"threads": threads, "xnnpack": xnnpack, "keep_all": keep_all}
-    if signature is not None and signature not in (*known, *([] if known else [DEFAULT])):
+    if signature is not None and signature not in (*known, DEFAULT):
         raise unknown_name(f"signature of {path}", signature, known)
     if given is not None:
         return Opened(_interpreter({"model_path": str(path)}, given, **how))
@@ -76,7 +77,7 @@ def opened(
                 if signature:
                     raise
                 because = f"they didn't take the file's ops: {magic.one_line(error)}"
-    elif known[signature]:
+    elif known.get(signature, 0):
         whole = {"model_content": signatures.alone(path, signature)}
         return Opened(_interpreter(whole, None, **how), signature)
     # The 1-bit ops are in the other graph, which isn't run.
