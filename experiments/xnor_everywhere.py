@@ -5,7 +5,7 @@ Run:
     pip install 'tfcompress[wheels]'
     python experiments/xnor_everywhere.py --output=experiments/results/xnor_everywhere
 
-About a quarter of an hour; qemu-aarch64 must be there. The programs are those of `tests/kernels`:
+A few minutes; qemu-aarch64 must be there. The programs are those of `tests/kernels`:
 random convolutions against loops over single signs, ops made of random bytes in a stand-in for the
 interpreter, and whole files with something wrong in the stock interpreter.
 """

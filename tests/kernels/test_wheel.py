@@ -83,6 +83,23 @@ def test_a_wheel_of_other_sources_is_not_loaded(tmp_path):
     assert "tfcompress_kernels isn't used: it was made of other sources" in doubts
 
 
+def test_a_library_that_cant_be_loaded(tmp_path):
+    package = tmp_path / "tfcompress_kernels"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / build.file_name(build.SUFFIX)).write_bytes(b"of another system")
+    code = (
+        "from tfcompress import config, kernels\n"
+        "print([kernels.delegate_or_none() for _ in range(2)])\n"
+        "try: kernels.delegate()\n"
+        "except config.InputError as error: print(error)"
+    )
+    said, doubts = alone(code, tmp_path)
+    assert said.startswith("[None, None]\n")
+    assert said.count(build.file_name(build.SUFFIX)) == 1
+    assert doubts.count("1-bit kernels aren't used (the library can't be loaded: ") == 1
+
+
 def test_a_folder_of_that_name_is_no_package(tmp_path):
     folder = tmp_path / "tfcompress_kernels"
     folder.mkdir()

@@ -95,8 +95,15 @@ def file_name(suffix: str) -> str:
 
 
 def names_in(path: Path) -> tuple[str, ...]:
-    """The kernels in a library that this processor runs, fastest first."""
-    found = ctypes.CDLL(str(path)).tfcompress_kernel_name
+    """The kernels in a library that this processor runs, fastest first.
+
+    Raises:
+        BuildError: it can't be loaded.
+    """
+    try:
+        found = ctypes.CDLL(str(path)).tfcompress_kernel_name
+    except OSError as error:
+        raise BuildError(f"the library can't be loaded: {error}") from error
     found.restype, found.argtypes = ctypes.c_char_p, [ctypes.c_int]
     listed: list[str] = []
     while name := found(len(listed)):

@@ -42,8 +42,8 @@ def delegate(kernel: str | None = None) -> Any:
 
     try:
         return load_delegate(str(path), {} if kernel is None else {"kernel": kernel})
-    except ValueError as error:  # Of $TFCOMPRESS_KERNEL.
-        raise InputError(str(error)) from error
+    except (ValueError, OSError) as error:  # Of $TFCOMPRESS_KERNEL; or of another system.
+        raise InputError(" ".join(str(error).split())) from error
 
 
 def missing() -> str | None:
