@@ -6,6 +6,7 @@ import pytest
 import tfcompress
 from tests.export.conftest import BINARY_WEIGHTS, binary_net, real_images
 from tests.export.test_gate import dense_net
+from tests.export.test_xnor import hashed_net
 from tfcompress import benchmark, kernels
 from tfcompress.benchmark import peak
 from tfcompress.benchmark.backends import parse
@@ -175,6 +176,7 @@ def test_one_wrong_weight_is_seen(net, images, tmp_path, monkeypatch, broken, dt
     [
         (lambda: binary_net(inputs=False), {}, r"storage xnor\+int8: storage xnor finds nothing"),
         (dense_net, {"io": "int8"}, "io=int8 is for files that compute in integers"),
+        (hashed_net, {}, "hashed weights are expanded by a graph of their own, .*: use int8"),
     ],
 )
 def test_what_it_isnt_for(tmp_path, build, options, message):

@@ -16,6 +16,7 @@ from tfcompress.benchmark.profile import profile
 from tfcompress.config import InputError, RunConfig
 from tfcompress.export import STORAGES, ExportError, export, gate, xnor_ops
 from tfcompress.inspect import inspected
+from tfcompress.layers import BinaryDense, HashedDense
 from tfcompress.runtime import LiteModel, Metadata, delegates, read, rules
 from tfcompress.training import logits
 
@@ -157,6 +158,23 @@ def test_a_net_without_binary_inputs(tmp_path, binary):
         export(net, tmp_path / "m.tflite", storage="xnor")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def hashed_net():
+    """Hashed weights that a file expands in a graph of their own, before a binary layer."""
+    inputs = keras.Input((32,))
+    x = HashedDense(128, hashing="elementwise", bias_initializer="uniform")(inputs)
+    x = BinaryDense(16, bias_initializer="uniform")(x)
+    return keras.Model(inputs, layers.Dense(3)(x))
+
+
+@needs_kernels
+def test_beside_weights_that_another_graph_expands(tmp_path):
+    keras.utils.set_random_seed(0)
+    rows = np.random.default_rng(0).normal(size=(20, 32)).astype("float32")
+    made = export(hashed_net(), tmp_path / "m.tflite", storage="xnor", representative=rows)
+    assert (made.ops["CALL_ONCE"], made.ops["CUSTOM:TfcXnorDense"]) == (1, 1)
+    assert made.parity.ties == 0
 
 
 @needs_kernels

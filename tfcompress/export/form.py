@@ -129,6 +129,11 @@ def _both(model: keras.Model, kind: Storage, folder: Path) -> Made:
         except InputError as error:
             raise InputError(f"storage {kind.name}: {error}") from error
     stock, bit_ops = parts[DEFAULT][1], parts[BITS][1]
+    if any(op.subgraph for op in read(bit_ops.path).ops):
+        raise InputError(
+            f"storage {kind.name} can't hold model '{model.name}': its hashed weights are expanded "
+            "by a graph of their own, and a second signature has one alone: use int8"
+        )
     path = folder / "both.tflite"
     signatures.join(stock.path, bit_ops.path, path, BITS)
     # The stock one first: it is tried and compared before the other.

@@ -292,10 +292,10 @@ def packed_words(flags: np.ndarray) -> np.ndarray:
 
 
 def _needed(ops: list[Any], outputs: set[int]) -> list[Any]:
-    """Ops without those whose outputs nothing reads."""
+    """Ops without those whose outputs nothing reads; one without outputs, as CALL_ONCE, is kept."""
     read, kept = set(outputs), []
     for op in reversed(ops):
-        if any(int(tensor) in read for tensor in op.outputs):
+        if not len(op.outputs) or any(int(tensor) in read for tensor in op.outputs):
             kept.append(op)
             read.update(int(tensor) for tensor in op.inputs)
     return kept[::-1]
