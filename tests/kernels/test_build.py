@@ -14,10 +14,10 @@ from tfcompress.kernels import build
 UNINSTALLED = "import sys; sys.modules['tfcompress_kernels'] = None\n"
 
 
-def asked(code, **environment):
+def asked(code, before=UNINSTALLED, **environment):
     """What a fresh process prints, with its own environment."""
     done = subprocess.run(
-        [sys.executable, "-c", f"{UNINSTALLED}from tfcompress import kernels\n{code}"],
+        [sys.executable, "-c", f"{before}from tfcompress import kernels\n{code}"],
         env={**os.environ, **environment}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout + done.stderr
@@ -42,8 +42,9 @@ def test_without_a_compiler_says_so_once(tmp_path):
 
 
 def test_a_compiler_that_fails_leaves_nothing(tmp_path):
-    said = asked("print(kernels.missing())", CC="false", TFCOMPRESS_CACHE=str(tmp_path))
-    assert "false failed" in said
+    failing = f"{sys.executable} -c exit(1)"
+    said = asked("print(kernels.missing())", CC=failing, TFCOMPRESS_CACHE=str(tmp_path))
+    assert f"{sys.executable} failed" in said
     assert not list(tmp_path.iterdir())
 
 
@@ -79,4 +80,4 @@ def test_environment_overrules(fastest):
         "try: kernels.delegate('portable')\n"
         "except Exception as error: print(error)"
     )
-    assert "'none'" in asked(code, TFCOMPRESS_KERNEL="none")
+    assert "'none'" in asked(code, before="", TFCOMPRESS_KERNEL="none")

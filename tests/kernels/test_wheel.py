@@ -105,7 +105,7 @@ def test_a_folder_of_that_name_is_no_package(tmp_path):
     folder.mkdir()
     (folder / build.file_name(build.SUFFIX)).write_bytes(b"no library at all")
     code = "from tfcompress.kernels.build import installed\nprint(installed())"
-    assert alone(code, tmp_path) == ("None\n", "")
+    assert str(tmp_path) not in alone(code, tmp_path)[0]
 
 
 def test_bad_usage(monkeypatch, tmp_path, capsys):
