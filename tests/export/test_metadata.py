@@ -142,7 +142,7 @@ class TestEnds:
         assert LiteModel(written.path).input_dtype == "int8"
 
     def test_refused(self, net, integers, tmp_path):
-        with pytest.raises(InputError, match="io must be one of int8, float32, uint8"):
+        with pytest.raises(InputError, match="io must be one of float32, int8, uint8"):
             changed(integers, tmp_path, "int4")
         with pytest.raises(InputError, match="one scale for all channels"):
             changed(integers, tmp_path, "uint8", (1, 2, 3), (1, 1, 1))
