@@ -76,6 +76,7 @@ def convolutions_only(build: Build, last: str) -> Build:
 NETS: dict[str, Callable[[str], keras.Model]] = {
     "vgg_small": network("vgg_small", SMALL, 10),
     "vgg_small, width 4": network("vgg_small", SMALL, 10, width=4),
+    "vgg_s": network("vgg_s", LARGE, 8),
     "vgg_s, convs": convolutions_only(network("vgg_s", LARGE, 8), "pool5"),
     "bi_real": bi_real,
 }
