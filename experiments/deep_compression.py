@@ -15,12 +15,11 @@ Run:
     python experiments/deep_compression.py --model=vgg16 --dataset=cifar10 --data_dir=DIR \
         --work=DIR --output=DIR
 
-The first two take about 10 and 3 minutes of CPU time (each with a `--work` of its own), VGG-16 on the
-embedded set about 40 and VGG-S's dense layers 20. CIFAR-10, which has five times the images, was not
-run. A float net is trained and compressed by the technique
-`deep_compression`; the float, the pruned and the shared network are written as `.tflite`, and these
-as containers by each coder, all of them unpacked again and compared. Trainings go on where they
-were stopped.
+The first two take about 10 and 3 minutes of CPU time (each with a `--work` of its own), VGG-16 on
+the embedded set about 40 and VGG-S's dense layers 20. CIFAR-10, which has five times the images,
+was not run. A float net is trained and compressed by the technique `deep_compression`; the float,
+the pruned and the shared network are written as `.tflite`, and these as containers by each coder,
+all of them unpacked again and compared. Trainings go on where they were stopped.
 """
 
 from __future__ import annotations
