@@ -112,9 +112,9 @@ STORAGES = {
         Storage(
             name="dynamic",
             summary=(
-                "1 byte a weight of every convolution (depthwise ones stay floats beside others) and "
-                "dense layer, activations quantised to 8 bits as the file runs; outputs differ by "
-                "about 1%"
+                "1 byte a weight of every convolution and dense layer (depthwise ones stay floats "
+                "beside others), activations quantised to 8 bits as the file runs; outputs differ "
+                "by about 1%"
             ),
             activations="unit",
             quantize="all",
