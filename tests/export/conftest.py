@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 from tests.techniques.conftest import randomise
+from tfcompress import kernels
 from tfcompress.export import convert
 from tfcompress.layers import BinaryConv2D, BinaryDense
 
@@ -82,3 +83,15 @@ def net():
 @pytest.fixture(scope="session")
 def images():
     return real_images()
+
+
+@pytest.fixture
+def no_kernels(monkeypatch):
+    """A machine without a C compiler, on which nothing was said about it yet."""
+
+    def none():
+        raise kernels.BuildError("no C compiler: none of cc, gcc and clang is there")
+
+    for name in ("library", "names"):
+        monkeypatch.setattr(kernels.load, name, none)
+    kernels.load._say.cache_clear()

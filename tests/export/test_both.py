@@ -31,16 +31,6 @@ def written(net, images, tmp_path_factory):
     return export(net, path, storage="xnor+int8", representative=images, metadata=SAID)
 
 
-@pytest.fixture
-def no_kernels(monkeypatch):
-    def none():
-        raise kernels.BuildError("no C compiler: none of cc, gcc and clang is there")
-
-    for name in ("library", "names"):
-        monkeypatch.setattr(kernels.load, name, none)
-    kernels.load._say.cache_clear()
-
-
 def test_both_compute_what_keras_computes(net, written):
     x = real_images(50, seed=2)  # Others than those of the gate.
     expected = logits(net, x)

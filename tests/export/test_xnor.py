@@ -33,15 +33,6 @@ def written(net, images, tmp_path_factory):
     return export(net, path, storage="xnor", representative=images, metadata=said)
 
 
-@pytest.fixture
-def no_kernels(monkeypatch):
-    def none():
-        raise kernels.BuildError("no C compiler: none of cc, gcc and clang is there")
-
-    for name in ("library", "names"):
-        monkeypatch.setattr(kernels.load, name, none)
-
-
 @needs_kernels
 def test_a_bit_a_weight(net, written, tmp_path):
     assert written.ops["CUSTOM:TfcXnorConv2D"] == 3

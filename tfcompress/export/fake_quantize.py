@@ -8,9 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.config import InputError
+from tfcompress.config import ExportError, InputError
 from tfcompress.export import convert
-from tfcompress.export.gate import ExportError
 from tfcompress.graph import clone, lower, rewrite
 from tfcompress.graph.rewrite import operations
 from tfcompress.layers.fake_quantize import FakeQuantize

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfcompress import kernels
-from tfcompress.config import InputError
+from tfcompress.config import ExportError, InputError
 from tfcompress.export import (
     bits,
     buckets,
@@ -28,7 +28,6 @@ from tfcompress.export import (
     xnor_ops,
 )
 from tfcompress.export.convert import weights_type
-from tfcompress.export.gate import ExportError
 from tfcompress.export.mixed import Validation
 from tfcompress.export.storage import BINARY, STORAGES, Storage
 from tfcompress.export.surgery import Surgery, edit

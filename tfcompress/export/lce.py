@@ -14,10 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.config import InputError
+from tfcompress.config import ExportError, InputError
 from tfcompress.export import convert, damage
 from tfcompress.export.bits import one_magnitude
-from tfcompress.export.gate import ExportError
 from tfcompress.runtime import lce_child
 from tfcompress.runtime.content import read
 from tfcompress.runtime.process import Cost, ProcessError, ask

@@ -11,17 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.config import InputError, require
+from tfcompress.config import ExportError, InputError, require
 from tfcompress.export import damage, ends, fake_quantize, form, lce
 from tfcompress.export.convert import weights_type
-from tfcompress.export.gate import (
-    ExportError,
-    Parity,
-    audit,
-    check_images,
-    check_parity,
-    trial,
-)
+from tfcompress.export.gate import Parity, audit, check_images, check_parity, trial
 from tfcompress.export.metadata import write as write_metadata
 from tfcompress.export.mixed import Validation
 from tfcompress.export.per_layer import layer_bytes
