@@ -42,7 +42,7 @@ slow: setup
 # layers inherit from them.
 LAYERS := $(wildcard tfcompress/layers/_[a-z]*.py) tfcompress/layers/composite.py \
     $(patsubst docs/%.md,tfcompress/%.py,$(wildcard docs/layers/*.md))
-ROOMS := $(addprefix tfcompress.,door export benchmark graph models data techniques)
+ROOMS := $(addprefix tfcompress.,api export benchmark graph models data techniques)
 
 docs: setup
 	$(UV) install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]'

@@ -36,12 +36,13 @@ import vgg_s_features
 from page import Kept, command, page
 
 from tfcompress import data, models, techniques, training
-from tfcompress.bridge.fold import fold
 from tfcompress.config import Training
 from tfcompress.console import table
+from tfcompress.container import archive, parts, ranges
+from tfcompress.container.bytestream import Reader
 from tfcompress.export import export
-from tfcompress.runtime import LiteModel, container, container_parts, container_ranges
-from tfcompress.runtime.container_bytes import Reader
+from tfcompress.qat.fold import fold
+from tfcompress.runtime import LiteModel
 from tfcompress.training.progress import Progress
 
 TECHNIQUE = techniques.get("deep_compression")
@@ -99,7 +100,7 @@ class Bench:
                 "accuracy": self._accuracy(path),
                 "bytes": path.stat().st_size,
                 "gzip": len(gzip.compress(path.read_bytes(), 9, mtime=0)),
-                **{coder: packed(path, coder) for coder in container.CODERS},
+                **{coder: packed(path, coder) for coder in archive.CODERS},
             }
         found["layers"] = layers(folder / "shared.tflite")
         return found
@@ -129,7 +130,7 @@ class Bench:
         candidate = techniques.Candidate(original)
         found = []
         for name, (options, its) in zip(
-            ("pruned", "shared"), TECHNIQUE.course(candidate, self.options, settings), strict=True
+            ("pruned", "shared"), TECHNIQUE.rounds(candidate, self.options, settings), strict=True
         ):
             keras.utils.set_random_seed(seed)
             candidate = TECHNIQUE.transform(candidate, options)
@@ -170,8 +171,8 @@ def packed(path: Path, coder: str) -> int:
     """The container's bytes, once it gave back the file."""
     target = path.with_name(f"{path.stem}_{coder}.tfz")
     again = path.with_name("again.tflite")
-    container.pack(path, target, coder=coder)
-    container.unpack(target, again)
+    archive.pack(path, target, coder=coder)
+    archive.unpack(target, again)
     if again.read_bytes() != path.read_bytes():
         raise RuntimeError(f"{target} doesn't hold {path}")
     return target.stat().st_size
@@ -181,16 +182,16 @@ def layers(path: Path) -> list[dict[str, Any]]:
     """Each kernel as the paper's tables have it: bits of a written value, and shares of float."""
     whole = path.read_bytes()
     found = []
-    for one in container_ranges.constants(whole, str(path)):
+    for one in ranges.constants(whole, str(path)):
         content = whole[one.start : one.start + one.size_bytes]
         if one.width != 4 or not np.any(np.frombuffer(content, "<f4") == 0):
             continue  # A bias.
         sizes = {}
         for coder in ("bits", "huffman"):
-            written = container_parts.encode(content, 4, coder, sparse=True)
-            sizes[coder] = container_parts.decode(Reader(written), 0, len(content))[1]
+            written = parts.encode(content, 4, coder, sparse=True)
+            sizes[coder] = parts.decode(Reader(written), 0, len(content))[1]
         fixed, coded = sizes["bits"], sizes["huffman"]
-        best = container_parts.encode(content, 4)
+        best = parts.encode(content, 4)
         found.append(
             {
                 "name": one.name.split("/")[1] if "/" in one.name else one.name,

@@ -31,8 +31,8 @@ from tfcompress import data, kernels, models, training
 from tfcompress.benchmark.latency import latency
 from tfcompress.config import Training
 from tfcompress.export import Exported, lce, xnor_ops
-from tfcompress.export.surgery import Surgery
 from tfcompress.layers import BinaryConv2D
+from tfcompress.tflite.editor import Editor
 
 PACKAGES = ("larq-compute-engine==0.16.*", "numpy<2")
 TURNS = 20
@@ -116,10 +116,10 @@ def row(
     assert got is not None
     difference = got.reshape(expected.shape) - expected
     rms = np.sqrt(np.mean(difference**2) / np.mean(expected**2))
-    surgery = Surgery(paths[1])
-    xnor_ops.write(surgery)
+    editor = Editor(paths[1])
+    xnor_ops.write(editor)
     paths.append(folder / "xnor.tflite")
-    surgery.write(paths[3])
+    editor.write(paths[3])
     times, ours = in_turns(paths, rounds)
     line = [
         name,

@@ -13,7 +13,7 @@ from typing import Any
 from tfcompress.benchmark.machine import machine
 from tfcompress.console import table
 from tfcompress.files import write
-from tfcompress.provenance import versions
+from tfcompress.pipeline.provenance import versions
 
 
 def command(**shown: object) -> str:

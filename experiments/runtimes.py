@@ -22,9 +22,9 @@ from page import command, page
 from PIL import Image
 
 from tfcompress import data
-from tfcompress.runtime import metadata, versions
-from tfcompress.runtime.content import read
 from tfcompress.runtime.model import LiteModel, dequantized, quantized
+from tfcompress.tflite import metadata, versions
+from tfcompress.tflite.content import read
 
 RUNTIMES = ("tensorflow-cpu==2.16.1", "tflite-runtime==2.14.0")
 # Both were built for NumPy 1.

@@ -25,7 +25,7 @@ from keras import layers
 from page import Kept, command, page
 
 import tfcompress
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.runtime import LiteModel
 
 SHARES = (0.5, 0.7, 0.8, 0.9, 0.95)

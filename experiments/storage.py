@@ -27,7 +27,7 @@ from page import Kept, command, page
 
 import tfcompress
 from tfcompress import models
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.layers import BinaryConv2D, BinaryDense, HashedDense
 from tfcompress.runtime import LiteModel
 

@@ -29,9 +29,9 @@ import tfcompress
 from tfcompress import kernels
 from tfcompress.benchmark.latency import latency
 from tfcompress.export import xnor_ops
-from tfcompress.export.surgery import edit
 from tfcompress.kernels.build import compile_to, compiler
 from tfcompress.layers import BinaryConv2D, BinaryDense
+from tfcompress.tflite.editor import edit
 
 CONVS = ((56, 64), (28, 128), (14, 256), (7, 512))
 UNITS = 4096

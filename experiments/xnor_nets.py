@@ -67,7 +67,7 @@ def convolutions_only(build: Build, last: str) -> Build:
     """A net up to a layer."""
 
     def cut(kind: str) -> keras.Model:
-        net = keras.models.clone_model(build(kind))  # Surgery leaves layers in two graphs.
+        net = keras.models.clone_model(build(kind))  # Editor leaves layers in two graphs.
         return keras.Model(net.inputs, net.get_layer(last).output)
 
     return cut

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from page import page
 
-import tfcompress
+from tfcompress.tflite import content, versions
 
 # Folder to the flags that make its file.
 ZOO = {
@@ -68,7 +68,7 @@ def main() -> None:
     for name, words in ZOO.items():
         result = made(name, words, flags.work, flags.output)
         file, ratio = result["compressed"], result["ratio"]
-        held = tfcompress.runtime.read(flags.output / name / "compressed.tflite")
+        held = content.read(flags.output / name / "compressed.tflite")
         rows.append(
             [
                 f"[{name}]({name}/README.md)",
@@ -79,7 +79,7 @@ def main() -> None:
                 f"{file['packed_bytes'] / 1024:,.1f}",
                 f"{file['latency_ms_p50']:.3f}",
                 f"{ratio['latency']:.2f}",
-                str(tfcompress.runtime.versions.oldest(held)),
+                str(versions.oldest(held)),
             ]
         )
     page(

@@ -4,7 +4,7 @@ import pytest
 from absl import flags
 
 from tfcompress import commands, files
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from typing import Literal, Optional
 
 import pytest
 
-from tfcompress import config
-from tfcompress.config import InputError, RunConfig, Training
+from tfcompress import errors, options
+from tfcompress.config import RunConfig, Training
+from tfcompress.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,9 +35,9 @@ def function(first, second=2, *, depth: int = 3, plain="text"):
 
 
 def test_option_types_are_the_keyword_only_ones():
-    assert config.option_types(function) == {"depth": int, "plain": str}
-    assert set(config.option_types(Options)) == {f.name for f in dataclasses.fields(Options)}
-    assert config.option_types(Options)["layers"] == int | None
+    assert options.option_types(function) == {"depth": int, "plain": str}
+    assert set(options.option_types(Options)) == {f.name for f in dataclasses.fields(Options)}
+    assert options.option_types(Options)["layers"] == int | None
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_option_types_are_the_keyword_only_ones():
     ],
 )
 def test_texts_become_values_of_their_types(key, text, value):
-    found = config.typed_options(Options, {key: text})
+    found = options.typed_options(Options, {key: text})
     assert found == {key: value}
     assert type(found[key]) is type(value)
 
@@ -95,24 +96,24 @@ def test_texts_become_values_of_their_types(key, text, value):
 )
 def test_texts_of_another_type(key, text, message):
     with pytest.raises(InputError) as caught:
-        config.typed_options(Options, {key: text})
+        options.typed_options(Options, {key: text})
     assert str(caught.value) == message
 
 
 def test_unknown_options_are_named_with_the_nearest():
     with pytest.raises(InputError, match="unknown option 'rnk': did you mean 'rank'"):
-        config.typed_options(Options, {"rnk": "3"})
+        options.typed_options(Options, {"rnk": "3"})
     with pytest.raises(InputError, match="unknown option 'first'"):
-        config.typed_options(function, {"first": "3"})
+        options.typed_options(function, {"first": "3"})
 
 
 def test_no_options():
-    assert config.typed_options(Options, {}) == {}
+    assert options.typed_options(Options, {}) == {}
 
 
 def test_unknown_name_without_a_near_one():
-    assert str(config.unknown_name("model", "q", ["b", "a"])) == "unknown model 'q': Known: a, b"
-    assert str(config.unknown_name("model", "q", [])) == "unknown model 'q': Known: none"
+    assert str(errors.unknown_name("model", "q", ["b", "a"])) == "unknown model 'q': Known: a, b"
+    assert str(errors.unknown_name("model", "q", [])) == "unknown model 'q': Known: none"
 
 
 def test_input_error_is_a_value_error():
@@ -120,28 +121,28 @@ def test_input_error_is_a_value_error():
 
 
 def test_one_of():
-    config.one_of("--kind", "b", iter("ab"))
+    errors.one_of("--kind", "b", iter("ab"))
     with pytest.raises(InputError, match="--kind must be one of a, b; got 'c'"):
-        config.one_of("--kind", "c", iter("ab"))
+        errors.one_of("--kind", "c", iter("ab"))
 
 
 def test_parse_assignments():
     pairs = ["rank=64", " width = 0.5 ", "path=a=b", "empty="]
     expected = {"rank": "64", "width": "0.5", "path": "a=b", "empty": ""}
-    assert config.parse_assignments(pairs) == expected
-    assert config.parse_assignments([]) == {}
+    assert options.parse_assignments(pairs) == expected
+    assert options.parse_assignments([]) == {}
 
 
 @pytest.mark.parametrize("pair", ["rank", "=3", "  =3", ""])
 def test_what_is_no_assignment(pair):
     with pytest.raises(InputError) as caught:
-        config.parse_assignments(["width=2", pair])
+        options.parse_assignments(["width=2", pair])
     assert str(caught.value) == f"--set takes key=value, as in --set width=2; got '{pair}'"
 
 
 def test_a_key_given_twice():
     with pytest.raises(InputError, match="--set rank is given twice"):
-        config.parse_assignments(["rank=1", "rank =1"])
+        options.parse_assignments(["rank=1", "rank =1"])
 
 
 NAN, INFINITY = float("nan"), float("inf")

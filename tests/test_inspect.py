@@ -8,7 +8,8 @@ import pytest
 
 from tfcompress import inspect
 from tfcompress.export import export
-from tfcompress.runtime import Metadata, read
+from tfcompress.runtime import Metadata
+from tfcompress.tflite.content import read
 
 LABELS = tuple(f"class {number}" for number in range(5))
 
@@ -52,7 +53,7 @@ def test_json(written, capsys):
     assert found["oldest_runtime"]["tensorflow_lite"] == "2.17.0"
     assert found["oldest_runtime"]["unknown"] == []
     assert (found["runs_here"], found["runtime_said"]) == (True, None)
-    assert found["doubts"] == []
+    assert found["issues"] == []
     weights = {op["version"] for op in found["ops"] if op["name"] == "CONV_2D"}
     assert weights == {5}
 

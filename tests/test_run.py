@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from tfcompress import run
-from tfcompress.config import ExportError, InputError
+from tfcompress.errors import ExportError, InputError
 
 
 def error_of(capsys, *words):
@@ -115,7 +115,7 @@ def test_a_file_that_is_refused(capsys, tmp_path, monkeypatch):
         raise ExportError("the file differs from Keras:\nit has 0 classes")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tfcompress.pipeline.run", refuse)
+    monkeypatch.setattr("tfcompress.pipeline.stages.run", refuse)
     assert error_of(capsys) == "error: the file differs from Keras: it has 0 classes"
 
 

@@ -1,6 +1,6 @@
 """Makes Keras models small and fast for real, and proves it on the `.tflite` file.
 
-The door, for Keras users; each name is imported when it is first used:
+The functions for Keras users; each name is imported when it is first used:
 
     transform   surgery only: a Keras model in, a Keras model out
     compress    surgery and training
@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfcompress.door import compress, transform
+    from tfcompress.api import compress, transform
     from tfcompress.graph import summary
     from tfcompress.runtime import Metadata, load
 
@@ -38,10 +38,10 @@ __all__ = [
 
 _FUNCTIONS = {
     "Metadata": "runtime",
-    "compress": "door",
+    "compress": "api",
     "load": "runtime",
     "summary": "graph",
-    "transform": "door",
+    "transform": "api",
 }
 _ROOMS = ("benchmark", "data", "export", "layers", "models", "techniques")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 
 def help_only() -> flags.FlagValues:

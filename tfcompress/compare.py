@@ -9,7 +9,7 @@ from pathlib import Path
 from absl import flags
 
 from tfcompress import commands, files
-from tfcompress.config import InputError, require
+from tfcompress.errors import InputError, require
 from tfcompress.report import compared
 from tfcompress.report.read import read
 

@@ -1,4 +1,4 @@
-"""The settings of a run as frozen, validated values, and the error for what a user hands in.
+"""The settings of a training and of a run as frozen, validated values.
 
 Nothing here imports more than the standard library, so that a misspelled flag is answered at once.
 """
@@ -6,12 +6,20 @@ Nothing here imports more than the standard library, so that a misspelled flag i
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import inspect
-import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
+
+from tfcompress.deprecated import moved
+from tfcompress.errors import one_of, require
+
+__getattr__ = moved(
+    __name__,
+    {
+        "ExportError": "tfcompress.errors.ExportError",
+        "InputError": "tfcompress.errors.InputError",
+    },
+)
 
 BENCHMARK_BACKENDS = ("cpu", "cpu-noxnn", "gpu", "gpu+cpu", "delegate:PATH")
 Optimizer = Literal["adam", "sgd"]
@@ -19,135 +27,6 @@ Schedule = Literal["cosine", "constant", "step"]
 AUGMENTATIONS = ("none", "flip", "flip+shift", "shift")
 IO = ("float32", "int8", "uint8")
 NORMALIZATIONS = ("auto", "standardize", "none", "unit", "symmetric")
-
-
-class InputError(ValueError):
-    """What the user handed in can't be used.
-
-    The message is one line that says what was wrong and what would be right; the runner prints it
-    behind `error:` and exits with 2.
-    """
-
-
-class ExportError(RuntimeError):
-    """A file failed its audit or its parity check; nothing was written.
-
-    It stands here for the commands, which say it in one line and don't import what exports.
-    """
-
-
-def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
-    """The error for a name that isn't in a list: says the nearest one, or all of them.
-
-    >>> str(unknown_name("technique", "xnr", ["baseline", "xnor"]))
-    "unknown technique 'xnr': did you mean 'xnor'? Known: baseline, xnor"
-    """
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return InputError(f"unknown {what} '{name}': {hint}Known: {', '.join(known) or 'none'}")
-
-
-def require(condition: bool, message: str) -> None:
-    """Raises `InputError(message)` unless the condition holds."""
-    if not condition:
-        raise InputError(message)
-
-
-def one_of(flag: str, value: str, allowed: Iterable[str]) -> None:
-    """Raises `InputError` unless the value is one of the allowed words."""
-    allowed = tuple(allowed)
-    require(value in allowed, f"{flag} must be one of {', '.join(allowed)}; got '{value}'")
-
-
-def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
-    """`["rank=64", "width=2"]` as `{"rank": "64", "width": "2"}`.
-
-    Raises:
-        InputError: a pair has no `=`, no key, or repeats a key.
-    """
-    values: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        key = key.strip()
-        require(bool(equals and key), f"--set takes key=value, as in --set width=2; got '{pair}'")
-        require(key not in values, f"--set {key} is given twice")
-        values[key] = value.strip()
-    return values
-
-
-def option_types(target: Callable[..., Any]) -> dict[str, Any]:
-    """The keyword-only options of a dataclass or function, by name, with their annotated types."""
-    # Of a dataclass itself: the annotations of a base in another module are of that module's names.
-    plain = inspect.isclass(target) and not dataclasses.is_dataclass(target)
-    hints = typing.get_type_hints(target.__init__ if plain else target)
-    return {
-        name: hints.get(name, str)
-        for name, parameter in inspect.signature(target).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-
-
-def typed_options(target: Callable[..., Any], texts: Mapping[str, str]) -> dict[str, Any]:
-    """Converts option texts to the types that a dataclass or function annotates.
-
-    Args:
-        target: a dataclass or function whose keyword-only parameters are the options.
-        texts: option name to text, as `parse_assignments` gives them.
-
-    Returns:
-        Option name to a value of the annotated type.
-
-    Raises:
-        InputError: an option that the target doesn't have, or a text that isn't of its type.
-    """
-    kinds = option_types(target)
-    for key in texts:
-        if key not in kinds:
-            raise unknown_name("option", key, kinds)
-    return {key: _typed(key, text, kinds[key]) for key, text in texts.items()}
-
-
-def _typed(key: str, text: str, kind: Any) -> Any:
-    """One option's text as a value of its annotated type."""
-    members = [kind]
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        members = list(typing.get_args(kind))
-    if type(None) in members and text.lower() == "none":
-        return None
-    for member in members:
-        if member is bool:
-            if text.lower() in ("true", "1", "yes"):
-                return True
-            if text.lower() in ("false", "0", "no"):
-                return False
-        elif member is str:
-            return text
-        elif typing.get_origin(member) is Literal:
-            if text in typing.get_args(member):
-                return text
-        elif typing.get_origin(member) is tuple:
-            parts = (part.strip() for part in text.split(",") if part.strip())
-            return tuple(_typed(key, part, typing.get_args(member)[0]) for part in parts)
-        elif member in (int, float):
-            try:
-                return member(text)
-            except ValueError:
-                continue
-    wanted = " or ".join(_described(member) for member in members if member is not type(None))
-    raise InputError(f"option {key} takes {wanted}; got '{text}'")
-
-
-def _described(kind: Any) -> str:
-    """What a value of this type looks like.
-
-    >>> _described(float), _described(Literal["a", "b"])
-    ('a number', 'one of a, b')
-    """
-    if typing.get_origin(kind) is Literal:
-        return f"one of {', '.join(typing.get_args(kind))}"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    return words.get(kind, "values with commas between them")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

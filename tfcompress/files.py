@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 
 @contextlib.contextmanager

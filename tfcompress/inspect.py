@@ -13,12 +13,13 @@ from absl import flags
 
 from tfcompress import commands
 from tfcompress.benchmark import lint, sizes
-from tfcompress.config import require
 from tfcompress.console import table
-from tfcompress.runtime import content, metadata, process, rules, versions
-from tfcompress.runtime.content import FileContent, Tensor
-from tfcompress.runtime.metadata import Metadata
-from tfcompress.runtime.rules import Doubt
+from tfcompress.errors import require
+from tfcompress.runtime import process
+from tfcompress.tflite import compatibility, content, metadata, versions
+from tfcompress.tflite.compatibility import CompatibilityIssue
+from tfcompress.tflite.content import FileContent, Tensor
+from tfcompress.tflite.metadata import Metadata
 
 USAGE = """Shows what stands in a .tflite file: ops, tensors, bytes, metadata, who can run it.
 
@@ -90,17 +91,17 @@ def described(path: str, said: str | None) -> dict[str, Any]:
     others = [one.name for one in found.signatures if one.subgraph]
     own_name = next((one.name for one in main.signatures), "")
     first = versions.oldest(main)
-    doubts = [
-        *rules.never(main),
+    issues = [
+        *compatibility.never(main),
         *(
-            dataclasses.replace(doubt, who=f"signature {name}")
+            dataclasses.replace(issue, who=f"signature {name}")
             for name in others
-            for doubt in rules.never(found.of(name))
+            for issue in compatibility.never(found.of(name))
         ),
-        *rules.old(found),
-        *rules.gpu(main),
-        *(Doubt("GPU", text) for text in lint.warnings(found)),
-        *rules.mediapipe(found, own),
+        *compatibility.old(found),
+        *compatibility.gpu(main),
+        *(CompatibilityIssue("GPU", text) for text in lint.warnings(found)),
+        *compatibility.mediapipe(found, own),
     ]
     return {
         "path": str(path),
@@ -128,7 +129,7 @@ def described(path: str, said: str | None) -> dict[str, Any]:
         },
         "runs_here": said is None,
         "runtime_said": said,
-        "doubts": [{"who": doubt.who, "text": str(doubt)} for doubt in doubts],
+        "issues": [{"who": issue.who, "text": str(issue)} for issue in issues],
     }
 
 
@@ -169,8 +170,8 @@ def text(found: dict[str, Any], *, all_constants: bool = False) -> str:
             {"field": key, "value": _shown(value)} for key, value in vars(said).items() if value
         ]
         parts.append(_table(rows, {"field": "metadata", "value": ""}))
-    if found["doubts"]:
-        parts.append(_table(found["doubts"], {"who": "who", "text": "may refuse or get wrong"}))
+    if found["issues"]:
+        parts.append(_table(found["issues"], {"who": "who", "text": "may refuse or get wrong"}))
     return "\n\n".join(parts)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from tfcompress import commands
-from tfcompress.config import require
-from tfcompress.runtime import container
+from tfcompress.container import archive
+from tfcompress.errors import require
 
 USAGE = """Packs a .tflite file losslessly, or unpacks it.
 
@@ -27,11 +27,11 @@ def parser() -> flags.FlagValues:
     values = commands.help_only()
     flags.DEFINE_boolean("unpack", False, "the first file is the container", flag_values=values)
     flags.DEFINE_string(
-        "coder", "best", f"one of {', '.join(container.CODERS)} (default best)", flag_values=values
+        "coder", "best", f"one of {', '.join(archive.CODERS)} (default best)", flag_values=values
     )
     flags.DEFINE_integer(
         "max_bytes",
-        container.MAX_BYTES,
+        archive.MAX_BYTES,
         "with --unpack, refuse to unpack more (default 2 GiB)",
         flag_values=values,
     )
@@ -51,10 +51,10 @@ def run(argv: Sequence[str]) -> None:
     require(len(paths) == 2, f"give a file to read and one to write; got {len(paths)}; see --help")
     source, target = paths
     if values.unpack:
-        size = container.unpack(source, target, max_bytes=values.max_bytes)
+        size = archive.unpack(source, target, max_bytes=values.max_bytes)
         print(f"{target}: {size:,} bytes, with the SHA-256 of the file that was packed")
     else:
-        before, after = container.pack(source, target, coder=values.coder)
+        before, after = archive.pack(source, target, coder=values.coder)
         print(f"{target}: {after:,} bytes of {before:,}, {before / after:.2f} times smaller")
 
 

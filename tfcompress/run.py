@@ -25,16 +25,9 @@ from collections.abc import Sequence
 from absl import flags
 
 from tfcompress import commands
-from tfcompress.config import (
-    AUGMENTATIONS,
-    BENCHMARK_BACKENDS,
-    IO,
-    NORMALIZATIONS,
-    ExportError,
-    InputError,
-    RunConfig,
-    parse_assignments,
-)
+from tfcompress.config import AUGMENTATIONS, BENCHMARK_BACKENDS, IO, NORMALIZATIONS, RunConfig
+from tfcompress.errors import ExportError, InputError
+from tfcompress.options import parse_assignments
 
 
 def define(values: flags.FlagValues) -> None:
@@ -128,15 +121,16 @@ def execute(argv: Sequence[str]) -> None:
     with quiet():
         import keras
 
-        from tfcompress import catalogue, pipeline, report
-        from tfcompress.plan import plan
+        from tfcompress import report
+        from tfcompress.pipeline import catalogue, stages
+        from tfcompress.pipeline.plan import plan
 
         keras.ops.zeros(1)  # TensorFlow looks for GPUs, and complains, at its first operation.
     if values.list:
         print(catalogue.text())
         return
     job = plan(config)
-    result = pipeline.run(job)
+    result = stages.run(job)
     print(f"\n{report.headline(result)}\n\n{report.console_table(result)}\n")
     print(f"The report: {job.output_dir / 'report.html'}")
 

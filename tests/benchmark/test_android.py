@@ -11,7 +11,7 @@ from tests.benchmark.fake_adb import OUTPUT
 from tfcompress.benchmark import __main__ as command
 from tfcompress.benchmark import measure as function
 from tfcompress.benchmark.benchmark_model import parsed
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 FAKE = pathlib.Path(__file__).with_name("fake_adb.py")
 

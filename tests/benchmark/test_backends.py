@@ -1,7 +1,7 @@
 import pytest
 
 from tfcompress.benchmark.backends import parse
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 
 def test_names():

@@ -6,7 +6,7 @@ import pytest
 from tfcompress.benchmark import latency as module
 from tfcompress.benchmark import process
 from tfcompress.benchmark.latency import latency, ratios, statistics
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 
 def test_statistics_by_hand():

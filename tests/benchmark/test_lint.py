@@ -3,7 +3,7 @@ import pytest
 
 from tests.benchmark.flat import KINDS, Net, chain, grouped, schema
 from tfcompress.benchmark.lint import warnings
-from tfcompress.runtime import read
+from tfcompress.tflite.content import read
 
 
 @pytest.mark.parametrize(

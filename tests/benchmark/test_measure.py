@@ -10,9 +10,9 @@ from tests.benchmark.flat import chain
 from tfcompress.benchmark import measure as function
 from tfcompress.benchmark import process, sizes
 from tfcompress.benchmark.process import BenchmarkError
-from tfcompress.config import InputError
-from tfcompress.runtime import read
+from tfcompress.errors import InputError
 from tfcompress.runtime.process import ProcessError
+from tfcompress.tflite.content import read
 
 # The package's name `measure` is the function.
 module = importlib.import_module("tfcompress.benchmark.measure")

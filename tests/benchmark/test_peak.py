@@ -6,8 +6,9 @@ from tests.benchmark.flat import grouped
 from tfcompress.benchmark import peak, process
 from tfcompress.benchmark.matmul import matmul_file
 from tfcompress.benchmark.process import BenchmarkError
-from tfcompress.runtime import LiteModel, read
+from tfcompress.runtime import LiteModel
 from tfcompress.runtime.process import ProcessError
+from tfcompress.tflite.content import read
 
 
 def test_the_product_is_one(tmp_path):

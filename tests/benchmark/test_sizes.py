@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfcompress.benchmark import sizes
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 
 def test_against_the_file_system_and_gzip(tmp_path):

@@ -5,8 +5,8 @@ import pytest
 
 from tests.bridge import layer_cases, nets
 from tfcompress.bridge import copy_back, to_keras, to_tf_keras
-from tfcompress.bridge.carry import sublayers
 from tfcompress.bridge.configs import CARRIED
+from tfcompress.bridge.convert import sublayers
 
 
 def kinds(layer):

@@ -7,7 +7,7 @@ import pytest
 
 from tfcompress.bridge import BridgeError, load_h5
 from tfcompress.bridge.legacy import tf_keras
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 OLD = tf_keras()
 

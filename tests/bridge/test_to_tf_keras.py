@@ -6,7 +6,7 @@ from keras import layers, ops
 from tests.bridge import nets
 from tfcompress.bridge import BridgeError, to_keras, to_tf_keras
 from tfcompress.bridge.legacy import tf_keras
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 
 def residual():

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tfcompress import data
-from tfcompress.config import InputError
 from tfcompress.data import from_arrays
+from tfcompress.errors import InputError
 
 
 class Pipeline:

@@ -4,9 +4,10 @@ import sys
 import pytest
 
 from tfcompress import data
-from tfcompress.config import InputError, typed_options
 from tfcompress.data.folder import FolderOptions
 from tfcompress.data.rafd import RafdOptions
+from tfcompress.errors import InputError
+from tfcompress.options import typed_options
 
 
 def test_importing_the_room_imports_nothing_heavy():

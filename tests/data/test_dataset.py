@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from tfcompress.config import InputError
 from tfcompress.data.dataset import (
     ArrayImages,
     Dataset,
@@ -10,6 +9,7 @@ from tfcompress.data.dataset import (
     Split,
     stratified_split,
 )
+from tfcompress.errors import InputError
 
 
 def random_images(count, seed=0, side=6):

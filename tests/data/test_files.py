@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfcompress.config import InputError
-from tfcompress.data import files, images
+from tfcompress import images
+from tfcompress.data import files
 from tfcompress.data.dataset import ArrayImages, FileImages
 from tfcompress.data.files import LabelledFile
+from tfcompress.errors import InputError
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfcompress import data
-from tfcompress.config import InputError
-from tfcompress.data import folder, images
+from tfcompress import data, images
+from tfcompress.data import folder
 from tfcompress.data.dataset import FileImages
+from tfcompress.errors import InputError
 
 
 def save(path, value=0, size=(40, 40)):

@@ -3,9 +3,9 @@ import pytest
 from PIL import Image
 
 from tfcompress import data
-from tfcompress.config import InputError
 from tfcompress.data import rafd
 from tfcompress.data.rafd import RafdName, RafdOptions
+from tfcompress.errors import InputError
 
 
 def save(folder, person, emotion, angle="090", gaze="frontal", extension="jpg", group="Kid"):

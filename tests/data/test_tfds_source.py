@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfcompress import data
-from tfcompress.config import InputError
-from tfcompress.data import images
+from tfcompress import data, images
+from tfcompress.errors import InputError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 tfds = pytest.importorskip("tensorflow_datasets")

@@ -10,8 +10,9 @@ from hypothesis.extra import numpy as arrays
 from tests.export.handmade import Conv, Dense, Depthwise, Reshape, binary, normal, opened, save
 from tests.kernels import float_files
 from tfcompress.export import bits
-from tfcompress.export.surgery import Surgery, edit
-from tfcompress.runtime import LiteModel, read
+from tfcompress.runtime import LiteModel
+from tfcompress.tflite.content import read
+from tfcompress.tflite.editor import Editor, edit
 
 
 def written(path, shape, *layers):
@@ -19,7 +20,7 @@ def written(path, shape, *layers):
     save(path, shape, *layers)
     x = normal((3 * shape[0], *shape[1:]), 7)
     right, kept = LiteModel(path).predict(x), {}
-    edit(path, lambda surgery: kept.update(bits.write(surgery)))
+    edit(path, lambda editor: kept.update(bits.write(editor)))
     return right, LiteModel(path).predict(x), kept
 
 
@@ -111,7 +112,7 @@ def test_a_dense_layer_that_takes_signs_is_integers(tmp_path, flat, relu):
     if relu:
         net.graph.operators[-1].builtinOptions.fusedActivationFunction = 1
     path.write_bytes(net.done(y))
-    kernel = Surgery(path).values(Surgery(path).ops()[-1].inputs[1])
+    kernel = Editor(path).values(Editor(path).ops()[-1].inputs[1])
     images = float_files.image(np.random.default_rng(2), (5, *shape[1:]))
     right = LiteModel(path).predict(images)
     assert (right == 0).any() == relu

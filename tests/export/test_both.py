@@ -5,18 +5,20 @@ import pytest
 
 import tfcompress
 from tests.export.conftest import BINARY_WEIGHTS, binary_net, real_images
-from tests.export.test_gate import dense_net
+from tests.export.test_verify import dense_net
 from tests.export.test_xnor import hashed_net
 from tfcompress import benchmark, kernels
 from tfcompress.benchmark import peak
 from tfcompress.benchmark.backends import parse
 from tfcompress.benchmark.profile import profile
 from tfcompress.benchmark.table import table
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.export import ExportError, export, form
-from tfcompress.export.surgery import Surgery
 from tfcompress.inspect import inspected, text
-from tfcompress.runtime import LiteModel, Metadata, interpreter, metadata, read
+from tfcompress.runtime import LiteModel, Metadata, interpreter
+from tfcompress.tflite import metadata
+from tfcompress.tflite.content import read
+from tfcompress.tflite.editor import Editor
 from tfcompress.training import logits
 
 WHY = kernels.missing()
@@ -64,7 +66,7 @@ def test_says_what_it_holds(net, written, tmp_path):
     assert shown["runs_here"]
     assert shown["signatures"] == [STOCK, "xnor"]
     assert not shown["oldest_runtime"]["unknown"]
-    told = {(doubt["who"], doubt["text"].split(" ")[0]) for doubt in shown["doubts"]}
+    told = {(issue["who"], issue["text"].split(" ")[0]) for issue in shown["issues"]}
     assert ("signature xnor", "CUSTOM:TfcXnorConv2D") in told
     assert ("MediaPipe", "it") in told  # It has several graphs.
     assert "all" not in {who for who, _ in told}
@@ -140,14 +142,12 @@ def test_each_is_timed(written, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("broken", "dtype"), [("xnor", "uint8"), (STOCK, "int8")])
 def test_one_wrong_weight_is_seen(net, images, tmp_path, monkeypatch, broken, dtype):
     """In either signature: both are compared with Keras."""
-    join = form.signatures.join
+    join = form.join.join
 
     def damaged(first, second, path, name):
         file = second if broken == "xnor" else first
-        surgery = Surgery(file)
-        weights = [
-            surgery.values(op.inputs[1], dtype) for op in surgery.ops() if len(op.inputs) > 1
-        ]
+        editor = Editor(file)
+        weights = [editor.values(op.inputs[1], dtype) for op in editor.ops() if len(op.inputs) > 1]
         found = next(values for values in weights if values is not None).tobytes()
         data = bytearray(file.read_bytes())
         at = data.index(found)
@@ -155,7 +155,7 @@ def test_one_wrong_weight_is_seen(net, images, tmp_path, monkeypatch, broken, dt
         file.write_bytes(data)
         join(first, second, path, name)
 
-    monkeypatch.setattr(form.signatures, "join", damaged)
+    monkeypatch.setattr(form.join, "join", damaged)
     with pytest.raises(ExportError, match=f"signature {broken}: the file differs from Keras"):
         export(net, tmp_path / "m.tflite", storage="xnor+int8", representative=images)
     assert not list(tmp_path.iterdir())

@@ -9,10 +9,11 @@ from tests.export.handmade import Conv, Dense, normal, opened, save
 from tests.ops.test_hashing import elementwise
 from tests.techniques.conftest import randomise
 from tfcompress.export import buckets, export
-from tfcompress.export.surgery import edit
 from tfcompress.layers import HashedConv2D, HashedDense
 from tfcompress.ops.hashing import ElementwiseHash
-from tfcompress.runtime import LiteModel, read
+from tfcompress.runtime import LiteModel
+from tfcompress.tflite.content import read
+from tfcompress.tflite.editor import edit
 from tfcompress.training import logits
 
 
@@ -38,7 +39,7 @@ def file_of(path, shape, *products, dtype="float32", stored=()):
     """Writes a float file and puts buckets into it; says how many products have them."""
     save(path, shape, *products)
     done = []
-    edit(path, lambda surgery: done.append(buckets.write(surgery, list(stored), dtype)))
+    edit(path, lambda editor: done.append(buckets.write(editor, list(stored), dtype)))
     return done[0]
 
 

@@ -15,10 +15,11 @@ from tests.export.quantised import (
 )
 from tests.techniques.conftest import randomise
 from tfcompress import data, models
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.export import STORAGES, ExportError, calibrate, convert, export
 from tfcompress.layers import HashedConv2D, HashedDense
-from tfcompress.runtime import LiteModel, read
+from tfcompress.runtime import LiteModel
+from tfcompress.tflite.content import read
 from tfcompress.training import logits
 
 STORED = ("float16", "int8", "int8_int4")

@@ -5,10 +5,10 @@ from keras import layers
 
 from tests.export.conftest import binary_net, real_images
 from tfcompress import graph
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.export import convert
-from tfcompress.runtime import LiteModel, read
-from tfcompress.runtime.content import FileContent, Op, Tensor
+from tfcompress.runtime import LiteModel
+from tfcompress.tflite.content import FileContent, Op, Tensor, read
 
 
 def tensor(name, dtype="float32", constant=False):

@@ -6,20 +6,20 @@ import pytest
 from keras import layers
 
 import tfcompress
-from tests.bridge.ready_nets import NETS, images_for, net
-from tests.bridge.ready_nets import quantised as quantised_net
 from tests.checks import predict
-from tfcompress.bridge import qat
-from tfcompress.bridge.ready import ready
-from tfcompress.config import InputError
+from tests.qat.nets import NETS, images_for, net
+from tests.qat.nets import quantised as quantised_net
+from tfcompress.errors import InputError
 from tfcompress.export import ExportError, convert, fake_quantize
 from tfcompress.layers import FakeQuantize
+from tfcompress.qat import train
+from tfcompress.qat.prepare import ready
 from tfcompress.runtime import LiteModel
-from tfcompress.runtime.content import read
+from tfcompress.tflite.content import read
 
 
 def quantised(model, x, **how):
-    return qat.prepare(ready(model, **how)[0], calibration=x).finish()
+    return train.prepare(ready(model, **how)[0], calibration=x).finish()
 
 
 def relative(a, b):

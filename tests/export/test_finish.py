@@ -5,7 +5,8 @@ import pytest
 
 from tests.export.quantised import mixed_net, pictures
 from tfcompress.export import calibrate, convert, export
-from tfcompress.runtime import LiteModel, read
+from tfcompress.runtime import LiteModel
+from tfcompress.tflite.content import read
 
 # First versions of the ops with these types, as TensorFlow's converter writes them.
 VERSIONS = {

@@ -7,10 +7,11 @@ from keras import layers
 
 from tests.export.conftest import BINARY_WEIGHTS, FLOAT_WEIGHTS, binary_net, real_images
 from tests.export.quantised import mixed_net, pictures
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.export import export, low_bits
 from tfcompress.layers import BinaryDense, HashedConv2D, HashedDense
-from tfcompress.runtime import LiteModel, read
+from tfcompress.runtime import LiteModel
+from tfcompress.tflite.content import read
 from tfcompress.training import logits
 
 # Words of 15 bits: of each row of the filters, and of the dense layer.

@@ -9,26 +9,27 @@ from hypothesis import strategies
 
 from tests.export.handmade import Conv, Dense, Depthwise, Reshape, normal, save
 from tfcompress.export import im2col
-from tfcompress.export.surgery import Surgery, edit
-from tfcompress.runtime import LiteModel, read
+from tfcompress.runtime import LiteModel
+from tfcompress.tflite.content import read
+from tfcompress.tflite.editor import Editor, edit
 
 
 def rewritten(path, *, without_bias=False):
     """Every product of a file with weights that aren't asked for as one constant."""
 
-    def change(surgery):
-        for op in surgery.ops():
-            if surgery.name(op) == "RESHAPE":
+    def change(editor):
+        for op in editor.ops():
+            if editor.name(op) == "RESHAPE":
                 continue
-            assert im2col.why_not(surgery, op) is None
-            kernel = surgery.values(op.inputs[1])
+            assert im2col.why_not(editor, op) is None
+            kernel = editor.values(op.inputs[1])
             rows = [kernel] if kernel.ndim == 2 else list(kernel.transpose(1, 0, 2, 3))
             if without_bias:
                 op.inputs = op.inputs[:2]
             im2col.with_weights(
-                surgery,
+                editor,
                 op,
-                lambda row, rows=rows: surgery.constant(rows[row].reshape(len(rows[row]), -1)),
+                lambda row, rows=rows: editor.constant(rows[row].reshape(len(rows[row]), -1)),
             )
 
     edit(path, change)
@@ -126,12 +127,12 @@ def test_weights_are_asked_for_row_by_row(tmp_path):
     conv = Conv(normal((2, 4, 3, 2)))
     path = save(tmp_path / "m.tflite", (1, 6, 6, 2), conv)
 
-    def weights(surgery, row):
+    def weights(editor, row):
         asked.append(row)
-        return surgery.constant(conv.kernel[:, row].reshape(2, -1))
+        return editor.constant(conv.kernel[:, row].reshape(2, -1))
 
-    edit(path, lambda surgery: im2col.with_weights(
-        surgery, surgery.ops()[0], lambda row: weights(surgery, row)
+    edit(path, lambda editor: im2col.with_weights(
+        editor, editor.ops()[0], lambda row: weights(editor, row)
     ))  # fmt: skip
     assert asked == [0, 1, 2, 3]
 
@@ -145,5 +146,5 @@ def test_weights_are_asked_for_row_by_row(tmp_path):
     ],
 )
 def test_what_is_no_product_of_matrices(tmp_path, layer, why):
-    surgery = Surgery(save(tmp_path / "m.tflite", (1, 5, 5, 6), layer))
-    assert im2col.why_not(surgery, surgery.ops()[0]) == why
+    editor = Editor(save(tmp_path / "m.tflite", (1, 5, 5, 6), layer))
+    assert im2col.why_not(editor, editor.ops()[0]) == why

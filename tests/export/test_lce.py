@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from tests.export.conftest import binary_net, real_images
-from tfcompress.config import InputError
-from tfcompress.export import export, lce
-from tfcompress.runtime import child, lce_child, read, rules
+from tfcompress.errors import InputError
+from tfcompress.export import export, lce, lce_child
+from tfcompress.runtime import child
+from tfcompress.tflite import compatibility
+from tfcompress.tflite.content import read
 from tfcompress.training import logits
 
 
@@ -59,8 +61,8 @@ def test_a_file_for_its_runtime(net, tmp_path):
     got, cost = lce.run(tmp_path / "m.tflite", images)
     assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
     assert cost.load_ms > 0
-    doubts = [str(doubt) for doubt in rules.never(read(written.path))]
-    assert all("needs larq-compute-engine's runtime" in doubt for doubt in doubts)
+    issues = [str(issue) for issue in compatibility.never(read(written.path))]
+    assert all("needs larq-compute-engine's runtime" in issue for issue in issues)
 
 
 @needs_lce

@@ -14,8 +14,9 @@ from tests.export.handmade import (
     save,
 )
 from tfcompress.export import low_bits
-from tfcompress.export.surgery import Surgery
-from tfcompress.runtime import LiteModel, read
+from tfcompress.runtime import LiteModel
+from tfcompress.tflite.content import read
+from tfcompress.tflite.editor import Editor
 
 
 def ternary(shape, seed=0):
@@ -200,8 +201,8 @@ def test_a_layer_is_timed_alone(path, monkeypatch, name, tmp_path_factory):
             seen.append((path, kinds(path), self.input_shape))
 
     monkeypatch.setattr(low_bits, "LiteModel", Watched)
-    surgery = Surgery(save(path, (1, 5, 5, 4), *MIXED))
-    assert low_bits._latency_ratio(surgery, name, 4) > 0
+    editor = Editor(save(path, (1, 5, 5, 4), *MIXED))
+    assert low_bits._latency_ratio(editor, name, 4) > 0
     (floats, few) = seen
     shape, op = ((1, 5, 5, 4), "CONV_2D") if name == "y0" else ((1, 8), "FULLY_CONNECTED")
     assert floats[1:] == ([(op, "float32")], shape)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.export.quantised import mixed_net, pictures
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.export import Validation, calibrate, convert, export
-from tfcompress.runtime import LiteModel, read
+from tfcompress.runtime import LiteModel
+from tfcompress.tflite.content import read
 from tfcompress.training import logits
 
 

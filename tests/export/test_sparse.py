@@ -7,9 +7,10 @@ from keras import layers
 
 from tests.export.conftest import real_images
 from tests.techniques.conftest import randomise
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.export import export, sparse
-from tfcompress.runtime import LiteModel, read
+from tfcompress.runtime import LiteModel
+from tfcompress.tflite.content import read
 from tfcompress.training import logits
 
 # Share of zeros by layer; of `blocks` in fours of neighbouring inputs, of `few` too few to help.

@@ -1,6 +1,6 @@
 import pytest
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.export import STORAGES
 from tfcompress.export.storage import storage_of
 

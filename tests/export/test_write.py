@@ -8,9 +8,10 @@ from keras import layers
 import tfcompress
 from tests.export.conftest import BINARY_WEIGHTS, FLOAT_WEIGHTS, binary_net, real_images
 from tests.techniques.conftest import randomise
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.export import STORAGES, ExportError, convert, export
-from tfcompress.runtime import LiteModel, read
+from tfcompress.runtime import LiteModel
+from tfcompress.tflite.content import read
 from tfcompress.training import logits
 
 

@@ -9,15 +9,19 @@ from keras import layers
 
 import tfcompress
 from tests.export.conftest import BINARY_WEIGHTS, FLOAT_WEIGHTS, binary_net, real_images
-from tests.export.test_gate import dense_net, float_file, numbers
-from tfcompress import benchmark, graph, kernels, plan
+from tests.export.test_verify import dense_net, float_file, numbers
+from tfcompress import benchmark, graph, kernels
 from tfcompress.benchmark import peak
 from tfcompress.benchmark.profile import profile
-from tfcompress.config import InputError, RunConfig
-from tfcompress.export import STORAGES, ExportError, export, gate, xnor_ops
+from tfcompress.config import RunConfig
+from tfcompress.errors import InputError
+from tfcompress.export import STORAGES, ExportError, export, verify, xnor_ops
 from tfcompress.inspect import inspected
 from tfcompress.layers import BinaryDense, HashedDense
-from tfcompress.runtime import LiteModel, Metadata, delegates, read, rules
+from tfcompress.pipeline import plan
+from tfcompress.runtime import LiteModel, Metadata, delegates
+from tfcompress.tflite import compatibility
+from tfcompress.tflite.content import read
 from tfcompress.training import logits
 
 KIND = STORAGES["xnor"]
@@ -73,15 +77,15 @@ def test_whoever_runs_files_runs_it(net, written, monkeypatch):
 
 @needs_kernels
 def test_says_what_it_needs(written):
-    doubts = [str(doubt) for doubt in rules.never(read(written.path))]
-    assert len(doubts) == 2
-    assert all("it needs tfcompress's kernels" in doubt for doubt in doubts)
+    issues = [str(issue) for issue in compatibility.never(read(written.path))]
+    assert len(issues) == 2
+    assert all("it needs tfcompress's kernels" in issue for issue in issues)
     shown = inspected(written.path)
     assert shown["runs_here"]
-    assert any("tfcompress's kernels" in doubt["text"] for doubt in shown["doubts"])
-    gate.audit(read(written.path), KIND)
+    assert any("tfcompress's kernels" in issue["text"] for issue in shown["issues"])
+    verify.audit(read(written.path), KIND)
     with pytest.raises(ExportError, match="TfcXnorConv2D isn't a built-in op: it needs tfcompress"):
-        gate.audit(read(written.path), STORAGES["float32"])
+        verify.audit(read(written.path), STORAGES["float32"])
 
 
 @needs_kernels
@@ -182,11 +186,11 @@ class TestTies:
     def test_are_explained_by_the_float_file(self, shifted):
         float_path, path = shifted
         x = numbers(20, ties=(3, 11))
-        parity = gate.check_parity(dense_net(), path, x, KIND, signs=float_path)
+        parity = verify.check_parity(dense_net(), path, x, KIND, signs=float_path)
         assert (parity.images, parity.ties, parity.agreement) == (20, 2, 1.0)
         assert parity.max_abs_diff <= 1e-5 * parity.max_abs_output
         with pytest.raises(ExportError, match="the file differs from Keras"):
-            gate.check_parity(dense_net(), path, x, KIND)
+            verify.check_parity(dense_net(), path, x, KIND)
 
     def test_excuse_no_other_difference(self, shifted, tmp_path):
         """Where the float file has a tie, another file must still be that file."""
@@ -196,10 +200,10 @@ class TestTies:
         other = float_file(lowered, tmp_path / "m.tflite")
         x = numbers(20, ties=(3, 11))
         # Within the tolerance it passes; behind a sign that is really wrong it doesn't.
-        assert gate.check_parity(dense_net(), other, x, KIND, signs=shifted[0]).ties == 2
+        assert verify.check_parity(dense_net(), other, x, KIND, signs=shifted[0]).ties == 2
         wrong = float_file(turned(dense_net(1e-6)), tmp_path / "m.tflite")
         with pytest.raises(ExportError, match="the file differs from Keras"):
-            gate.check_parity(dense_net(), wrong, x, KIND, signs=shifted[0])
+            verify.check_parity(dense_net(), wrong, x, KIND, signs=shifted[0])
 
 
 def turned(net):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from tests.runtime.flatbuffers import flatbuffer
+from tests.tflite.flatbuffers import flatbuffer
 from tfcompress.export.zeros import one_zero
 
 

@@ -4,7 +4,7 @@ import keras
 import pytest
 from keras import layers
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.graph import clone, count, macs, parameters, summary
 from tfcompress.layers import (
     BinaryConv2D,

@@ -4,7 +4,7 @@ import pytest
 from keras import layers, ops
 
 from tests import checks
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.graph import Graph, clone, lower, rewrite
 from tfcompress.layers import BinaryConv2D, BinaryDense
 

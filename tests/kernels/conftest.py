@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from tfcompress import kernels
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.kernels import cross
 
 

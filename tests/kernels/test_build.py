@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tfcompress import kernels
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.kernels import build
 
 # Without a wheel of the kernels, which would come before the compiler.

@@ -10,11 +10,11 @@ from ai_edge_litert.tools import flatbuffer_utils
 from tests.kernels import float_files, op_files
 from tests.kernels.float_files import Net
 from tests.kernels.test_xnor_ops import chain, rewritten
-from tfcompress.config import InputError
-from tfcompress.export import signatures
-from tfcompress.runtime import read
+from tfcompress.errors import InputError
 from tfcompress.runtime.interpreter import opened
-from tfcompress.runtime.signatures import alone, graphs
+from tfcompress.tflite import join
+from tfcompress.tflite.content import read
+from tfcompress.tflite.signatures import alone, graphs
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def joined(tmp_path):
     first.write_bytes(net.done(*outputs))
     rewritten(first.read_bytes(), second)
     path = tmp_path / "both.tflite"
-    signatures.join(first, second, path, "xnor")
+    join.join(first, second, path, "xnor")
     return first, second, path
 
 
@@ -117,11 +117,11 @@ def test_other_ends(joined, tmp_path):
     net = Net(0, (1, 9, 9, 20))
     second.write_bytes(net.done(*chain(net)[0]))
     with pytest.raises(InputError, match=r"same inputs: .* float32 \(1, 11, 9, 20\), .*1, 9, 9"):
-        signatures.join(first, second, tmp_path / "x.tflite", "xnor")
+        join.join(first, second, tmp_path / "x.tflite", "xnor")
 
 
 def test_more_graphs_than_one(joined, tmp_path):
     first, _, path = joined
     with pytest.raises(InputError, match="has 2 graphs, not one"):
-        signatures.join(first, path, tmp_path / "x.tflite", "xnor")
+        join.join(first, path, tmp_path / "x.tflite", "xnor")
     assert not (tmp_path / "x.tflite").exists()

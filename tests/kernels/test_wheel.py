@@ -66,9 +66,9 @@ def test_an_installed_wheel_is_taken_without_a_compiler(fastest, packed, tmp_pat
         "assert str(kernels.library()) == tfcompress_kernels.library()\n"
         "print(kernels.names()[0], kernels.delegate() is not None)"
     )
-    said, doubts = alone(code, folder, TFCOMPRESS_CACHE=str(cache))
+    said, issues = alone(code, folder, TFCOMPRESS_CACHE=str(cache))
     assert said == f"{fastest} True\n"
-    assert "isn't used" not in doubts
+    assert "isn't used" not in issues
     assert not cache.exists()
 
 
@@ -78,9 +78,9 @@ def test_a_wheel_of_other_sources_is_not_loaded(tmp_path):
     (package / "__init__.py").write_text("raise RuntimeError('is not imported')")
     (package / f"xnor-0000000000000000{build.SUFFIX}").write_bytes(b"no library at all")
     code = "from tfcompress import kernels\nprint(kernels.missing(), kernels.missing())"
-    said, doubts = alone(code, package.parent, TFCOMPRESS_CACHE=str(tmp_path / "cache"))
+    said, issues = alone(code, package.parent, TFCOMPRESS_CACHE=str(tmp_path / "cache"))
     assert "no-such-compiler of $CC isn't there" in said
-    assert "tfcompress_kernels isn't used: it was made of other sources" in doubts
+    assert "tfcompress_kernels isn't used: it was made of other sources" in issues
 
 
 def test_a_library_that_cant_be_loaded(tmp_path):
@@ -89,15 +89,15 @@ def test_a_library_that_cant_be_loaded(tmp_path):
     (package / "__init__.py").touch()
     (package / build.file_name(build.SUFFIX)).write_bytes(b"of another system")
     code = (
-        "from tfcompress import config, kernels\n"
+        "from tfcompress import errors, kernels\n"
         "print([kernels.delegate_or_none() for _ in range(2)])\n"
         "try: kernels.delegate()\n"
-        "except config.InputError as error: print(error)"
+        "except errors.InputError as error: print(error)"
     )
-    said, doubts = alone(code, tmp_path)
+    said, issues = alone(code, tmp_path)
     assert said.startswith("[None, None]\n")
     assert said.count(build.file_name(build.SUFFIX)) == 1
-    assert doubts.count("1-bit kernels aren't used (the library can't be loaded: ") == 1
+    assert issues.count("1-bit kernels aren't used (the library can't be loaded: ") == 1
 
 
 def test_a_folder_of_that_name_is_no_package(tmp_path):

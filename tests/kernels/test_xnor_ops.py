@@ -5,9 +5,9 @@ import pytest
 
 from tests.kernels import float_files, op_files
 from tests.kernels.float_files import RELU, SAME, Net
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.export import xnor_ops
-from tfcompress.runtime.content import read
+from tfcompress.tflite.content import read
 
 PRODUCTS = (f"CUSTOM:{xnor_ops.CONV}", f"CUSTOM:{xnor_ops.DENSE}")
 

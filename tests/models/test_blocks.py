@@ -2,7 +2,7 @@ import keras
 import pytest
 from keras import layers
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.models import blocks
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from tests import checks
 from tfcompress import models
-from tfcompress.config import InputError, option_types
+from tfcompress.errors import InputError
+from tfcompress.options import option_types
 
 NAMES = models.names()
 

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from tfcompress import graph, models
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.layers import DepthwiseSeparable
 
 # Filters of the 13 convolutions, and the size of the images that each works on.

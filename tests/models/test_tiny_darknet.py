@@ -1,7 +1,7 @@
 import pytest
 
 from tfcompress import graph, models
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 # Kernel size, channels, filters and image size of the 15 convolutions with BN.
 CONVS = [

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from tfcompress import graph, models
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 
 def test_pinned_counts():

@@ -2,7 +2,7 @@ import keras
 import pytest
 
 from tfcompress import graph, models
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 
 def test_pinned_counts():

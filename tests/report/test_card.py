@@ -7,11 +7,11 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from tests.report.conftest import RUN
-from tfcompress.export import metadata
 from tfcompress.report import plots
 from tfcompress.report.card import card
 from tfcompress.report.write import write_all
-from tfcompress.runtime.metadata import Metadata
+from tfcompress.tflite import metadata_writer
+from tfcompress.tflite.metadata import Metadata
 
 EVIL = "<script>|"
 
@@ -39,7 +39,7 @@ def relu_file(path):
 def folder(tmp_path):
     path = tmp_path / RUN.compressed.path
     relu_file(path)
-    metadata.write(
+    metadata_writer.write(
         path,
         Metadata(name="a net", labels=("cat", EVIL), licence="MIT", mean=(1.5,), std=(2.0,)),
     )

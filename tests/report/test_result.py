@@ -4,7 +4,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.report.result import strict
 
 FILE_KEYS = {

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tfcompress import inspect
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.runtime import Metadata, load, process
 from tfcompress.runtime.process import ProcessError
 
@@ -16,9 +16,10 @@ from tfcompress.runtime.process import ProcessError
 GO_ON = """
 import json, sys
 import numpy as np
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress import inspect
-from tfcompress.runtime import content, load
+from tfcompress.runtime import load
+from tfcompress.tflite import content
 for path in json.load(sys.stdin):
     print(path, file=sys.stderr, flush=True)
     for work in (
@@ -35,14 +36,14 @@ for path in json.load(sys.stdin):
 @pytest.fixture(scope="module")
 def wholes(tiny, tmp_path_factory):
     """The bytes of a float and an int8 file with metadata."""
-    from tfcompress.export import metadata
+    from tfcompress.tflite import metadata_writer
 
     said = Metadata(name="n", labels=tuple("abcde"), mean=(100.0,), std=(50.0,))
     found = []
     for path in (tiny.path, tiny.int8_path):
         copy = tmp_path_factory.mktemp("whole") / "m.tflite"
         copy.write_bytes(path.read_bytes())
-        metadata.write(copy, said)
+        metadata_writer.write(copy, said)
         found.append(copy.read_bytes())
     return found
 

@@ -17,7 +17,8 @@ def test_starts_without_keras_and_tensorflow():
 def test_reading_and_running_a_file_needs_neither(tiny):
     code = (
         "import sys, numpy as np\n"
-        "from tfcompress.runtime import LiteModel, read\n"
+        "from tfcompress.runtime import LiteModel\n"
+        "from tfcompress.tflite.content import read\n"
         "assert read(sys.argv[1]).macs > 0\n"
         "LiteModel(sys.argv[1]).predict(np.zeros((1, 8, 8, 3), np.float32))\n"
         "print([name for name in ('keras', 'tensorflow') if name in sys.modules])"
@@ -31,12 +32,12 @@ def test_reading_and_running_a_file_needs_neither(tiny):
 def test_classifying_an_image_needs_neither(tiny, tmp_path):
     from PIL import Image
 
-    from tfcompress.export import metadata
     from tfcompress.runtime import Metadata
+    from tfcompress.tflite import metadata_writer
 
     path, image = tmp_path / "m.tflite", tmp_path / "image.png"
     path.write_bytes(tiny.path.read_bytes())
-    metadata.write(path, Metadata(mean=(1.0,), std=(1.0,)))
+    metadata_writer.write(path, Metadata(mean=(1.0,), std=(1.0,)))
     Image.new("RGB", (30, 20)).save(image)
     code = (
         "import sys, tfcompress\n"

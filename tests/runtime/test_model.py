@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.export.handmade import Dense, Reshape, save
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.runtime.model import LiteModel, dequantized, quantized
 
 

@@ -7,7 +7,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from PIL import Image
 
 import tfcompress
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.runtime import LiteModel, Metadata, load
 from tfcompress.runtime.picture import pixels
 
@@ -18,7 +18,7 @@ MEAN, STD = (100.0, 120.0, 90.0), (50.0, 60.0, 70.0)
 @pytest.fixture(scope="module")
 def files(tiny, tmp_path_factory):
     """The float and the int8 file with metadata, and the float one without its softmax."""
-    from tfcompress.export import metadata
+    from tfcompress.tflite import metadata_writer
 
     folder = tmp_path_factory.mktemp("files")
     said = Metadata(labels=LABELS, mean=MEAN, std=STD)
@@ -26,14 +26,14 @@ def files(tiny, tmp_path_factory):
     for name, path in (("float", tiny.path), ("int8", tiny.int8_path)):
         found[name] = folder / f"{name}.tflite"
         found[name].write_bytes(path.read_bytes())
-        metadata.write(found[name], said)
+        metadata_writer.write(found[name], said)
     model = schema.ModelT.InitFromPackedBuf(tiny.path.read_bytes(), 0)
     graph = model.subgraphs[0]
     graph.outputs = [int(graph.operators.pop().inputs[0])]
     model.signatureDefs = None
     found["scores"] = folder / "scores.tflite"
     found["scores"].write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
-    metadata.write(found["scores"], said)
+    metadata_writer.write(found["scores"], said)
     return found
 
 
@@ -88,7 +88,7 @@ class TestPixels:
         np.testing.assert_array_equal(pixels(picture(6, 9), 6, 9, 3), picture(6, 9))
 
     def test_as_in_training(self, tmp_path):
-        from tfcompress.data.images import Standard, decode
+        from tfcompress.images import Standard, decode
 
         path = tmp_path / "image.png"
         Image.fromarray(picture(40, 70)).save(path)
@@ -147,11 +147,11 @@ class TestWithoutMetadata:
             load(tiny.path)(picture())
 
     def test_bytes_are_pixels(self, tiny, tmp_path):
-        from tfcompress.export import ends
+        from tfcompress.export import io_types
 
         path = tmp_path / "m.tflite"
         path.write_bytes(tiny.int8_path.read_bytes())
-        ends.change(path, "uint8", (100.0,), (50.0,))
+        io_types.change(path, "uint8", (100.0,), (50.0,))
         right = LiteModel(tiny.int8_path).predict((picture()[None] - 100.0) / 50.0)[0]
         found = load(path).probabilities(picture())
         np.testing.assert_allclose(found, right, atol=3 / 256)

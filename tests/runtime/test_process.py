@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.runtime import process
 
 LOADING = 'import sys; print(\'{"stage": "load", "file": "/a/m.tflite"}\', flush=True); '

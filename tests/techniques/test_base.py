@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from tfcompress import techniques
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

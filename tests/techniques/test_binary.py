@@ -5,7 +5,7 @@ from keras import layers
 
 from tests.techniques.conftest import randomise
 from tfcompress import graph, techniques
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.layers import BinaryConv2D, BinaryDense
 
 BINARY = ("xnor", "bwn", "binary_activations")

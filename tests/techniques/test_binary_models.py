@@ -14,7 +14,7 @@ from tests.techniques.test_binary import (
     reasons,
     transform,
 )
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.layers import BinaryConv2D
 from tfcompress.training import logits
 

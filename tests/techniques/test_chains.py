@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tfcompress import techniques
-from tfcompress.config import InputError, Training
+from tfcompress.config import Training
 from tfcompress.data import from_arrays
+from tfcompress.errors import InputError
 from tfcompress.layers import HashedDense, LowRankConv2D
 from tfcompress.techniques import chain, distribute
 from tfcompress.techniques.base import STRUCTURES
@@ -32,7 +33,7 @@ def test_refusals(name, message):
 
 def test_what_would_be_undone_is_refused_with_what_works(monkeypatch):
     cp, xnor = techniques.get("cp"), techniques.get("xnor")
-    filling = dataclasses.replace(cp, keeps=frozenset())
+    filling = dataclasses.replace(cp, preserves=frozenset())
     found = {"cp": filling, "xnor": xnor}
     monkeypatch.setattr("tfcompress.techniques.chains.get", found.__getitem__)
     assert [t.name for t in chain("cp+xnor")] == ["cp", "xnor"]
@@ -44,8 +45,8 @@ def test_what_would_be_undone_is_refused_with_what_works(monkeypatch):
 def test_leaves_and_keeps_are_known_words(name):
     known = STRUCTURES | {"sparsity", "clusters", "quantised"}
     technique = techniques.get(name)
-    assert technique.leaves <= known
-    assert technique.keeps <= known
+    assert technique.produces <= known
+    assert technique.preserves <= known
 
 
 def test_options_go_to_all_that_have_them_or_to_one():

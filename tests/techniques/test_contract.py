@@ -10,8 +10,9 @@ import tfcompress
 import tfcompress.runtime
 from tests.checks import predict
 from tfcompress import graph, techniques
-from tfcompress.config import InputError, Training
+from tfcompress.config import Training
 from tfcompress.data import from_arrays
+from tfcompress.errors import InputError
 from tfcompress.export import STORAGES
 from tfcompress.export.write import kind_of
 

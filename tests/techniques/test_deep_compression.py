@@ -4,17 +4,18 @@ import pytest
 
 import tfcompress
 from tfcompress import techniques
-from tfcompress.config import InputError, Training
+from tfcompress.config import Training
+from tfcompress.container import archive
 from tfcompress.data import from_arrays
-from tfcompress.runtime import container
+from tfcompress.errors import InputError
 
 TECHNIQUE = techniques.get("deep_compression")
 SETTINGS = Training(epochs=3, batch_size=16, learning_rate=1e-3)
 
 
-def course(model, **options):
+def rounds_of(model, **options):
     own = TECHNIQUE.make_options(**options)
-    return TECHNIQUE.course(techniques.Candidate(model), own, SETTINGS)
+    return TECHNIQUE.rounds(techniques.Candidate(model), own, SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def data():
 
 
 def test_two_rounds_by_kind_of_layer(small):
-    (pruning, first), (sharing, second) = course(
+    (pruning, first), (sharing, second) = rounds_of(
         small(), sparsities=("conv1:0.16",), bits=("conv3:6",)
     )
     assert dict(text.split(":") for text in pruning.layers) == {
@@ -42,7 +43,7 @@ def test_two_rounds_by_kind_of_layer(small):
     assert sharing.centroids == "linear"
     assert first == SETTINGS
     assert (second.epochs, second.learning_rate) == (2, pytest.approx(1e-4))
-    (pruning, _), (sharing, _) = course(small(), final_sparsity=0.5, leave=("conv1",))
+    (pruning, _), (sharing, _) = rounds_of(small(), final_sparsity=0.5, leave=("conv1",))
     assert {text.split(":")[1] for text in pruning.layers} == {"0.5"}
     assert sharing.leave == ("conv1",)
 
@@ -61,8 +62,8 @@ def test_the_file_has_zeros_and_few_values_and_its_container_is_small(small, dat
         assert len(np.unique(values)) <= (32 if name == "logits" else 16), name
     path = tmp_path / "m.tflite"
     tfcompress.export(made, path, representative=data.representative(8))
-    before, size = container.pack(path, tmp_path / "m.tfz")
-    found, parts = container.unpacked((tmp_path / "m.tfz").read_bytes())
+    before, size = archive.pack(path, tmp_path / "m.tfz")
+    found, parts = archive.unpacked((tmp_path / "m.tfz").read_bytes())
     assert found == path.read_bytes()
     # Kernels: in place of 32 bits a weight, about one for where it is and some for its value.
     for part in parts:

@@ -8,7 +8,7 @@ from keras import layers
 import tfcompress
 from tests import checks
 from tfcompress import graph, techniques
-from tfcompress.config import InputError, typed_options
+from tfcompress.errors import InputError
 from tfcompress.layers import (
     CPConv2D,
     LowRankConv2D,
@@ -18,6 +18,7 @@ from tfcompress.layers import (
     TTDense,
     TuckerConv2D,
 )
+from tfcompress.options import typed_options
 from tfcompress.techniques._factorise_options import FactoriseOptions, SpectrumOptions
 
 FORMS = {

@@ -5,7 +5,7 @@ from keras import layers
 
 from tests import checks
 from tfcompress import graph, techniques
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.layers import HashedConv2D, HashedDense
 
 TECHNIQUE = techniques.get("hashed")

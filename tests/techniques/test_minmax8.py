@@ -7,7 +7,7 @@ from keras import layers
 
 import tfcompress
 from tfcompress import techniques
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.layers import HashedDense, MinMaxQuantize
 
 METHOD = techniques.get("minmax8")

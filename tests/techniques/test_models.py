@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from tfcompress import techniques
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.graph.rewrite import operations
 from tfcompress.techniques.base import Start
 

@@ -8,8 +8,9 @@ from keras import layers
 
 import tfcompress
 from tfcompress import techniques, training
-from tfcompress.config import InputError, Training
+from tfcompress.config import Training
 from tfcompress.data import from_arrays
+from tfcompress.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3)).astype(np.uint8)
 TECHNIQUE = techniques.get("prune")

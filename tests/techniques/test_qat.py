@@ -8,10 +8,10 @@ import pytest
 from keras import layers
 
 import tfcompress
-from tests.bridge.ready_nets import net
+from tests.qat.nets import net
 from tfcompress import techniques
-from tfcompress.config import InputError
 from tfcompress.data import from_arrays
+from tfcompress.errors import InputError
 from tfcompress.layers import FakeQuantize
 
 

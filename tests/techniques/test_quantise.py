@@ -8,11 +8,13 @@ import pytest
 
 import tfcompress
 from tests.export.quantised import constants
-from tfcompress import plan, techniques
-from tfcompress.config import InputError, RunConfig
+from tfcompress import techniques
+from tfcompress.config import RunConfig
 from tfcompress.data import from_arrays
+from tfcompress.errors import InputError
 from tfcompress.export import Validation
 from tfcompress.layers import HashedDense
+from tfcompress.pipeline import plan
 
 NAMES = ("float16", "dynamic", "int8", "int8_int4", "mixed")
 each = pytest.mark.parametrize("name", NAMES)

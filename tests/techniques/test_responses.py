@@ -8,8 +8,8 @@ from keras import layers
 import tfcompress
 from tests import checks
 from tfcompress import graph, techniques
-from tfcompress.config import InputError
 from tfcompress.data import from_arrays
+from tfcompress.errors import InputError
 from tfcompress.layers import LowRankDense, SpatialSeparableConv2D
 
 each = pytest.mark.parametrize("name", ["svd", "spatial"])

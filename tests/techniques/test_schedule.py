@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 import tfcompress
-from tfcompress import config, plan, techniques
-from tfcompress.config import InputError, Training
+from tfcompress import config, techniques
+from tfcompress.config import Training
 from tfcompress.data import from_arrays
+from tfcompress.errors import InputError
 from tfcompress.layers import CPConv2D, LowRankConv2D
+from tfcompress.pipeline import plan
 
 SETTINGS = Training(epochs=2, batch_size=16)
 
@@ -19,10 +21,10 @@ def data():
     return from_arrays((pixels, np.arange(32) % 4))
 
 
-def course(name, model, settings=SETTINGS, **options):
+def rounds_of(name, model, settings=SETTINGS, **options):
     technique = techniques.get(name)
     chosen = technique.make_options(schedule="iterative", **options)
-    return technique.course(techniques.Candidate(model), chosen, settings)
+    return technique.rounds(techniques.Candidate(model), chosen, settings)
 
 
 def applied(name, model, fit=None, **options):
@@ -45,7 +47,7 @@ def applied(name, model, fit=None, **options):
 def test_a_round_for_each_layer_with_the_rank_that_once_would_choose(name, small):
     whole = techniques.get(name)
     at_once = whole.transform(techniques.Candidate(small()), whole.make_options()).model
-    rounds = course(name, small(), layer_epochs=3)
+    rounds = rounds_of(name, small(), layer_epochs=3)
     assert [[*turn.options.ranks] for turn, _ in rounds] == [["conv2"], ["conv3"]]
     for turn, _ in rounds:
         ((layer, rank),) = turn.options.ranks.items()
@@ -58,19 +60,19 @@ def test_a_round_for_each_layer_with_the_rank_that_once_would_choose(name, small
 
 
 def test_rules_and_further_options_stay(small):
-    (first, _), _ = course("cp", small(), iterations=7, rank=3)
+    (first, _), _ = rounds_of("cp", small(), iterations=7, rank=3)
     assert (first.options.iterations, first.options.ranks) == (7, {"conv2": 3})
-    assert [turn.options.ranks for turn, _ in course("svd", small(), energy=0.5)] == [
+    assert [turn.options.ranks for turn, _ in rounds_of("svd", small(), energy=0.5)] == [
         {"conv2": 5},
         {"conv3": 6},
     ]
-    ((only, settings),) = course("tucker", small(), ranks={"conv3": (2, 3)})
+    ((only, settings),) = rounds_of("tucker", small(), ranks={"conv3": (2, 3)})
     assert (only.options.ranks, settings) == ({"conv3": (2, 3)}, SETTINGS)
 
 
 def test_no_epochs_train_nothing(small):
     settings = dataclasses.replace(SETTINGS, epochs=0)
-    assert [s.epochs for _, s in course("cp", small(), settings)] == [0, 0]
+    assert [s.epochs for _, s in rounds_of("cp", small(), settings)] == [0, 0]
 
 
 def test_trains_after_each_and_says_each_layer_once(small):
@@ -110,7 +112,7 @@ def test_activations_layer_by_layer(small):
     technique = techniques.get("spatial")
     options = technique.make_options(schedule="iterative", reconstruction="activations")
     candidate = techniques.Candidate(model, samples=images)
-    for turn, _ in technique.course(candidate, options, SETTINGS):
+    for turn, _ in technique.rounds(candidate, options, SETTINGS):
         candidate = technique.transform(candidate, turn)
     done = [line.reason for line in candidate.layers if line.action == "factorised"]
     assert len(done) == 2
@@ -119,9 +121,9 @@ def test_activations_layer_by_layer(small):
 
 def test_what_cannot_be_is_refused_before_anything_is_trained(small):
     with pytest.raises(InputError, match="unknown layer of model 'small' 'conv9'"):
-        course("cp", small(), ranks={"conv9": 4})
+        rounds_of("cp", small(), ranks={"conv9": 4})
     with pytest.raises(InputError, match="no layer of model 'small' gains by cp"):
-        course("cp", small(), rank=400)
+        rounds_of("cp", small(), rank=400)
     with pytest.raises(InputError, match="schedule takes one of once, iterative; got 'twice'"):
         techniques.get("cp").make_options(schedule="twice")
     with pytest.raises(InputError, match="layer_epochs must be 1 or more; got 0"):

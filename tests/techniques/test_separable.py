@@ -7,7 +7,7 @@ from keras import layers
 
 from tests.techniques.conftest import randomise
 from tfcompress import graph, techniques
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.layers import DepthwiseSeparable
 from tfcompress.training import logits
 

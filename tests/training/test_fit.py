@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tfcompress.config import InputError, Training
+from tfcompress.config import Training
 from tfcompress.data import from_arrays
+from tfcompress.errors import InputError
 from tfcompress.training import Stopped, TrainingError, fit
 from tfcompress.training.fit import make_optimizer
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.benchmark.flat import grouped
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.webbench import make
 from tfcompress.webbench.serve import server
 

@@ -2,7 +2,7 @@ import urllib.error
 
 import pytest
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.webbench import package
 
 

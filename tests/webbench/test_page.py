@@ -9,7 +9,7 @@ import pytest
 
 from tests.benchmark.flat import Net
 from tfcompress.benchmark.matmul import matmul_file
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.runtime import LiteModel
 from tfcompress.webbench import make
 

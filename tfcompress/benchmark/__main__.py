@@ -18,7 +18,7 @@ from tfcompress.benchmark.measure import BACKENDS, FileBenchmark, measure
 from tfcompress.benchmark.process import BenchmarkError
 from tfcompress.benchmark.profile import top_ops
 from tfcompress.benchmark.table import file_labels, place, table
-from tfcompress.config import InputError, require
+from tfcompress.errors import InputError, require
 
 USAGE = """Measures .tflite files: size, latency, memory, multiply-accumulates.
 

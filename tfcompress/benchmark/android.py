@@ -24,7 +24,7 @@ from tfcompress.benchmark.backends import Backend
 from tfcompress.benchmark.benchmark_model import parsed
 from tfcompress.benchmark.latency import Latency
 from tfcompress.benchmark.probe import Probe
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 FOLDER = "/data/local/tmp"
 # What the e_machine field of a binary's header means.

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfcompress.config import BENCHMARK_BACKENDS, InputError, one_of, require
-from tfcompress.runtime.signatures import DEFAULT
+from tfcompress.config import BENCHMARK_BACKENDS
+from tfcompress.errors import InputError, one_of, require
+from tfcompress.tflite.signatures import DEFAULT
 
 # A run of the pipeline has no phone.
 BACKENDS = (*BENCHMARK_BACKENDS, "android:SERIAL")

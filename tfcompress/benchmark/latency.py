@@ -16,7 +16,7 @@ from typing import Any
 
 from tfcompress.benchmark import process
 from tfcompress.benchmark.backends import parse
-from tfcompress.config import require
+from tfcompress.errors import require
 
 # From this many runs on, a percentile isn't just the largest value seen.
 P90_RUNS = 10

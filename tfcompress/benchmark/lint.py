@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfcompress.runtime.content import FileContent, Op
+from tfcompress.tflite.content import FileContent, Op
 
 _REFUSED = {
     "WHILE": "loops don't run on the GPU",

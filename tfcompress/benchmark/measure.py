@@ -16,8 +16,8 @@ from tfcompress.benchmark.probe import TIMED, Probe, References, probe
 from tfcompress.benchmark.process import BenchmarkError
 from tfcompress.benchmark.profile import Profile
 from tfcompress.benchmark.sizes import activation_bytes, gzip_bytes, input_bytes, size_bytes
-from tfcompress.config import require
-from tfcompress.runtime import content
+from tfcompress.errors import require
+from tfcompress.tflite import content
 
 __all__ = ["BACKENDS", "FileBenchmark", "measure"]
 

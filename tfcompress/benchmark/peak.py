@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tfcompress.benchmark import process
 from tfcompress.benchmark.process import BenchmarkError
-from tfcompress.runtime.content import FileContent
+from tfcompress.tflite.content import FileContent
 
 SECONDS = 0.3
 _INTEGERS = ("int8", "uint8", "int4", "int2")

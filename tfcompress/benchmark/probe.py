@@ -14,7 +14,7 @@ from tfcompress.benchmark import gpu, process
 from tfcompress.benchmark.backends import REFERENCE, Backend
 from tfcompress.benchmark.parity import INTEGER_TOLERANCE, TOLERANCES, Parity, compare
 from tfcompress.benchmark.process import BenchmarkError
-from tfcompress.runtime.content import FileContent
+from tfcompress.tflite.content import FileContent
 
 # Of these a file's times may be shown.
 TIMED = ("ok", "partial")

@@ -13,7 +13,7 @@ from tfcompress.benchmark.backends import Backend
 from tfcompress.benchmark.process import BenchmarkError
 from tfcompress.console import table
 from tfcompress.runtime.delegates import has_bit_ops
-from tfcompress.runtime.signatures import DEFAULT
+from tfcompress.tflite.signatures import DEFAULT
 
 RUNS = 200
 SECONDS = 0.5

@@ -8,8 +8,8 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from tfcompress.config import InputError
-from tfcompress.runtime.content import FileContent, Tensor
+from tfcompress.errors import InputError
+from tfcompress.tflite.content import FileContent, Tensor
 
 # Bits of an element, by the schema's name of its type.
 BITS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 
 class BridgeError(InputError):

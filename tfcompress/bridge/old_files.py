@@ -13,7 +13,7 @@ import keras
 from tfcompress.bridge import configs, legacy
 from tfcompress.bridge.errors import BridgeError
 from tfcompress.bridge.to_keras import TENSOR_OPERATIONS, to_keras
-from tfcompress.config import require
+from tfcompress.errors import require
 
 _MODELS = ("Functional", "Model", "Sequential")
 _KNOWN = frozenset((*configs.CARRIED, *_MODELS, "InputLayer", "ThresholdedReLU"))

@@ -11,8 +11,8 @@ from keras import tree
 
 from tfcompress.bridge import compare, configs
 from tfcompress.bridge.activations import TO_KERAS
-from tfcompress.bridge.carry import Carrier, copy_weights
 from tfcompress.bridge.compare import Step
+from tfcompress.bridge.convert import Carrier, copy_weights
 from tfcompress.bridge.errors import BridgeError, refusal
 from tfcompress.bridge.operations import stand_in
 from tfcompress.bridge.stock import free_name, valid_name

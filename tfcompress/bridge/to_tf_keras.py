@@ -10,8 +10,8 @@ from keras import tree
 
 from tfcompress.bridge import compare, legacy
 from tfcompress.bridge.activations import TO_TF_KERAS
-from tfcompress.bridge.carry import Carrier
 from tfcompress.bridge.compare import Step
+from tfcompress.bridge.convert import Carrier
 from tfcompress.bridge.errors import BridgeError, NoStockLayerError, refusal
 from tfcompress.bridge.operations import Rows, stand_in
 from tfcompress.bridge.stock import free_name, valid_name

@@ -67,8 +67,8 @@ def fit(
     legacy.utils.set_random_seed(seed)
     optimizer = make_optimizer(training, steps_per_epoch(data, training), legacy.optimizers)
     optimizer.build(model.trainable_variables)
-    taught = teacher is not None and training.distillation_weight > 0
-    objective = _Objective(training, softmax, teacher if taught else None)
+    distilled = teacher is not None and training.distillation_weight > 0
+    objective = _Objective(training, softmax, teacher if distilled else None)
     model.compile(
         optimizer=optimizer, loss=objective.loss, metrics=[objective.accuracy], jit_compile=False
     )

@@ -13,7 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tfcompress.config import option_types, require, unknown_name
+from tfcompress.errors import require, unknown_name
+from tfcompress.options import option_types
 
 if TYPE_CHECKING:
     from tfcompress.data.arrays import from_arrays as from_arrays

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.config import require
 from tfcompress.data.dataset import (
     ArrayImages,
     Dataset,
@@ -18,6 +17,7 @@ from tfcompress.data.dataset import (
     Split,
     stratified_split,
 )
+from tfcompress.errors import require
 
 _TEST_FRACTION = 0.2
 _SPLIT_SEED = 0

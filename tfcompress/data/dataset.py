@@ -9,8 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
-from tfcompress.config import AUGMENTATIONS, InputError, one_of, require
-from tfcompress.data.images import Standard, decode_all
+from tfcompress.config import AUGMENTATIONS
+from tfcompress.errors import InputError, one_of, require
+from tfcompress.images import Standard, decode_all
 
 # Mean and deviation are measured on at most this many images, and as many at a time.
 _MEASURED_IMAGES = 10_000

@@ -7,7 +7,7 @@ import importlib.resources
 import numpy as np
 
 from tfcompress.data.dataset import ArrayImages, Dataset, Normalization, Split
-from tfcompress.data.images import standard_for, standardize_arrays
+from tfcompress.images import standard_for, standardize_arrays
 
 NAME = "fashion_mnist_small"
 CLASS_NAMES = (

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfcompress.config import InputError, require
 from tfcompress.data.dataset import ArrayImages, Dataset, Normalization, Split
-from tfcompress.data.images import standard_for, standardize_arrays
+from tfcompress.errors import InputError, require
+from tfcompress.images import standard_for, standardize_arrays
 
 CLASS_NAMES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 _HEADER = ["emotion", "pixels", "Usage"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfcompress.data import images
+from tfcompress import images
 from tfcompress.data.dataset import ArrayImages, FileImages, Images, Split
-from tfcompress.data.images import Standard
+from tfcompress.images import Standard
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfcompress.config import InputError, require
 from tfcompress.data.dataset import Dataset, Normalization, stratified_split
 from tfcompress.data.files import LabelledFile, splits_of
-from tfcompress.data.images import IMAGE_EXTENSIONS
+from tfcompress.errors import InputError, require
+from tfcompress.images import IMAGE_EXTENSIONS
 
 _TEST_FOLDERS = ("test", "val", "validation", "valid")
 

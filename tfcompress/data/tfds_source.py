@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.config import InputError, require
-from tfcompress.data import images
+from tfcompress import images
 from tfcompress.data.dataset import (
     ArrayImages,
     Dataset,
@@ -25,7 +24,8 @@ from tfcompress.data.dataset import (
     Split,
     stratified_split,
 )
-from tfcompress.data.images import Standard, one_line
+from tfcompress.errors import InputError, require
+from tfcompress.images import Standard, one_line
 
 # Letters and digits change their meaning when mirrored, and some when shifted out of the frame.
 _WRITING = frozenset(

@@ -9,7 +9,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from tfcompress.config import ExportError
+from tfcompress.errors import ExportError
 from tfcompress.export.mixed import Validation
 from tfcompress.export.storage import STORAGES
 from tfcompress.export.write import Exported, export

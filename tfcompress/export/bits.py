@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from tfcompress.export import im2col
-from tfcompress.export.flow import Graph
-from tfcompress.export.surgery import Surgery
+from tfcompress.tflite.dataflow import Graph
+from tfcompress.tflite.editor import Editor
 
 _WORD = 15  # Bits of a 16-bit index that isn't negative.
 _DIGITS = 3  # The table is a product of so many small ones.
@@ -47,43 +47,43 @@ def pack(bits: np.ndarray) -> np.ndarray:
     return (words @ (1 << np.arange(_WORD - 1, -1, -1))).astype(np.int16)
 
 
-def write(surgery: Surgery) -> dict[str, str]:
+def write(editor: Editor) -> dict[str, str]:
     """Packs the weights of every product whose filters have one magnitude each.
 
     Args:
-        surgery: a float file. Its convolutions become slices and a product.
+        editor: a float file. Its convolutions become slices and a product.
 
     Returns:
         Output name of each product that was left as it was, and why.
     """
-    graph = Graph(surgery)
+    graph = Graph(editor)
     table: int | None = None
     before: list[Any] = []
     kept: dict[str, str] = {}
-    for op in surgery.ops():
-        if surgery.name(op) not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+    for op in editor.ops():
+        if editor.name(op) not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
             continue
-        kernel = surgery.values(op.inputs[1])
+        kernel = editor.values(op.inputs[1])
         if kernel is None:
             continue
         why = None if one_magnitude(kernel) else "its weights aren't one magnitude a filter"
-        why = why or im2col.why_not(surgery, op)
+        why = why or im2col.why_not(editor, op)
         if why:
-            kept[surgery.text(op.outputs[0])] = why
+            kept[editor.text(op.outputs[0])] = why
             continue
         if table is None:
-            table = _table(surgery, before)
-        if surgery.name(op) == "FULLY_CONNECTED" and _takes_signs(graph, op):
-            _integers(surgery, op, _matrix(surgery, kernel, table, before), kernel, before)
+            table = _table(editor, before)
+        if editor.name(op) == "FULLY_CONNECTED" and _takes_signs(graph, op):
+            _integers(editor, op, _matrix(editor, kernel, table, before), kernel, before)
             continue
         rows = [kernel] if kernel.ndim == 2 else list(kernel.transpose(1, 0, 2, 3))
-        unpacked = [_floats(surgery, row.reshape(len(row), -1), table, before) for row in rows]
-        im2col.with_weights(surgery, op, unpacked.__getitem__)
-    surgery.first(before)
+        unpacked = [_floats(editor, row.reshape(len(row), -1), table, before) for row in rows]
+        im2col.with_weights(editor, op, unpacked.__getitem__)
+    editor.first(before)
     return kept
 
 
-def _table(surgery: Surgery, ops: list[Any]) -> int:
+def _table(editor: Editor, ops: list[Any]) -> int:
     """All words' bits: int16 (2**15, 15), as a product of three tables of five bits."""
     size = _WORD // _DIGITS
     small = (np.arange(2**size)[:, None] >> np.arange(size - 1, -1, -1)) & 1
@@ -93,63 +93,63 @@ def _table(surgery: Surgery, ops: list[Any]) -> int:
         values[:, digit * size : (digit + 1) * size] = small
         own = [1] * _DIGITS + [_WORD]
         own[digit] = 2**size
-        factor = surgery.constant(values.reshape(own))
+        factor = editor.constant(values.reshape(own))
         shape[digit] = 2**size
         if digit == 0:
             found = factor
             continue
-        found = surgery.then("MUL", [found, factor], list(shape), "int32", ops)
-    found = surgery.reshaped(found, (2**_WORD, _WORD), ops, "int32")
+        found = editor.then("MUL", [found, factor], list(shape), "int32", ops)
+    found = editor.reshaped(found, (2**_WORD, _WORD), ops, "int32")
     # Not CAST, which runs in each inference.
-    narrow = surgery.constant(np.array([0, 1], np.int16))
-    return surgery.then("GATHER", [narrow, found], (2**_WORD, _WORD), "int16", ops)
+    narrow = editor.constant(np.array([0, 1], np.int16))
+    return editor.then("GATHER", [narrow, found], (2**_WORD, _WORD), "int16", ops)
 
 
-def _matrix(surgery: Surgery, matrix: np.ndarray, table: int, ops: list[Any]) -> int:
+def _matrix(editor: Editor, matrix: np.ndarray, table: int, ops: list[Any]) -> int:
     """The bits of a matrix (filters, inputs): int16, 1 for what isn't negative."""
     words = pack(matrix >= 0)
     shape = (len(words), _WORD)
-    x = surgery.then("GATHER", [table, surgery.constant(words)], shape, "int16", ops, axis=0)
+    x = editor.then("GATHER", [table, editor.constant(words)], shape, "int16", ops, axis=0)
     if matrix.size != words.size * _WORD:
-        x = surgery.reshaped(x, (words.size * _WORD,), ops, "int16")
-        ends = [surgery.constant(np.array([end], np.int32)) for end in (0, matrix.size, 1)]
-        x = surgery.then("STRIDED_SLICE", [x, *ends], (matrix.size,), "int16", ops)
-    return surgery.reshaped(x, matrix.shape, ops, "int16")
+        x = editor.reshaped(x, (words.size * _WORD,), ops, "int16")
+        ends = [editor.constant(np.array([end], np.int32)) for end in (0, matrix.size, 1)]
+        x = editor.then("STRIDED_SLICE", [x, *ends], (matrix.size,), "int16", ops)
+    return editor.reshaped(x, matrix.shape, ops, "int16")
 
 
-def _floats(surgery: Surgery, matrix: np.ndarray, table: int, ops: list[Any]) -> int:
+def _floats(editor: Editor, matrix: np.ndarray, table: int, ops: list[Any]) -> int:
     """A matrix (filters, inputs) from its bits."""
-    x = _matrix(surgery, matrix, table, ops)
+    x = _matrix(editor, matrix, table, ops)
     size = np.abs(matrix).max(1)
-    values = surgery.constant(np.stack([-size, size], 1))
-    return surgery.then("GATHER", [values, x], matrix.shape, "float32", ops, axis=1, batchDims=1)
+    values = editor.constant(np.stack([-size, size], 1))
+    return editor.then("GATHER", [values, x], matrix.shape, "float32", ops, axis=1, batchDims=1)
 
 
 def _takes_signs(graph: Graph, op: Any) -> bool:
     """Whether a dense op takes one row, of -1 and 1."""
-    surgery, maker = graph.surgery, graph.maker(op.inputs[0])
-    if math.prod(surgery.shape(op.outputs[0])[:-1]) != 1:
+    editor, maker = graph.editor, graph.maker(op.inputs[0])
+    if math.prod(editor.shape(op.outputs[0])[:-1]) != 1:
         return False  # Of BATCH_MATMUL, which several rows need, integers would come out wrong.
     while graph.name(maker) == "RESHAPE":
         maker = graph.maker(maker.inputs[0])
     return graph.sign(maker) is not None
 
 
-def _integers(surgery: Surgery, op: Any, found: int, kernel: np.ndarray, before: list[Any]) -> None:
+def _integers(editor: Editor, op: Any, found: int, kernel: np.ndarray, before: list[Any]) -> None:
     """A dense op with its weights' signs as integers, and what they lack behind it.
 
     Args:
-        surgery: the file.
+        editor: the file.
         op: the FULLY_CONNECTED.
         found: the weights' bits.
         kernel: its weights.
         before: where ops on constants are put.
     """
-    signs = surgery.constant(np.array([-1, 1], np.int8), scale=1.0)
-    weights = surgery.then("GATHER", [signs, found], kernel.shape, "int8", before, scale=1.0)
-    shape, options = surgery.shape(op.outputs[0]), op.builtinOptions
+    signs = editor.constant(np.array([-1, 1], np.int8), scale=1.0)
+    weights = editor.then("GATHER", [signs, found], kernel.shape, "int8", before, scale=1.0)
+    shape, options = editor.shape(op.outputs[0]), op.builtinOptions
     after: list[Any] = []
-    y = surgery.then(
+    y = editor.then(
         "FULLY_CONNECTED",
         [int(op.inputs[0]), weights],
         shape,
@@ -157,14 +157,14 @@ def _integers(surgery: Surgery, op: Any, found: int, kernel: np.ndarray, before:
         after,
         keepNumDims=bool(options.keepNumDims),
     )
-    y = surgery.then("MUL", [y, surgery.constant(np.abs(kernel).max(1))], shape, "float32", after)
+    y = editor.then("MUL", [y, editor.constant(np.abs(kernel).max(1))], shape, "float32", after)
     bias = int(op.inputs[2]) if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
     if bias is None:
-        bias = surgery.constant(np.zeros(1, np.float32))
-    end = surgery.op(
+        bias = editor.constant(np.zeros(1, np.float32))
+    end = editor.op(
         "ADD",
         [y, bias],
         [int(op.outputs[0])],
         fusedActivationFunction=options.fusedActivationFunction,
     )
-    surgery.replace(op, [*after, end])
+    editor.replace(op, [*after, end])

@@ -17,9 +17,9 @@ import keras
 import numpy as np
 
 from tfcompress.export import im2col
-from tfcompress.export.surgery import Surgery
 from tfcompress.graph.rewrite import operations
 from tfcompress.ops import hashing
+from tfcompress.tflite.editor import Editor
 
 # A file counts places in 32-bit integers.
 _MOST = 2**31 - 1
@@ -58,11 +58,11 @@ def of(model: keras.Model) -> list[Buckets]:
     ]
 
 
-def write(surgery: Surgery, layers: list[Buckets], dtype: str = "float32") -> int:
+def write(editor: Editor, layers: list[Buckets], dtype: str = "float32") -> int:
     """Puts buckets in the place of the weights that they make, where that makes the file smaller.
 
     Args:
-        surgery: a float file.
+        editor: a float file.
         layers: of the model that it came from.
         dtype: of the buckets: `float32`, `float16` or `int8`, these with one scale a layer. A
             dense layer's int8 weights stay integers and meet inputs that are quantised as the file
@@ -71,12 +71,12 @@ def write(surgery: Surgery, layers: list[Buckets], dtype: str = "float32") -> in
     Returns:
         How many products of the file hold buckets now.
     """
-    expansion = _Expansion(surgery, dtype)
+    expansion = _Expansion(editor, dtype)
     done = 0
-    for op in surgery.ops():
-        if surgery.name(op) not in ("CONV_2D", "FULLY_CONNECTED"):
+    for op in editor.ops():
+        if editor.name(op) not in ("CONV_2D", "FULLY_CONNECTED"):
             continue
-        kernel = surgery.values(op.inputs[1])
+        kernel = editor.values(op.inputs[1])
         if kernel is None or kernel[0].size == 1:
             continue
         for layer in layers:
@@ -89,10 +89,10 @@ def write(surgery: Surgery, layers: list[Buckets], dtype: str = "float32") -> in
                 break
             # One row of inputs meets FULLY_CONNECTED, which takes integers that aren't constants;
             # of BATCH_MATMUL they would come out wrong.
-            rows = math.prod(surgery.shape(op.outputs[0])[:-1])
+            rows = math.prod(editor.shape(op.outputs[0])[:-1])
             integers = dtype == "int8" and kernel.ndim == 2 and rows == 1 and (factors == 1).all()
             weights = functools.partial(expansion.weights, layer, factors, width, bool(integers))
-            im2col.with_weights(surgery, op, weights)
+            im2col.with_weights(editor, op, weights)
             done += 1
             break
     expansion.close()
@@ -133,8 +133,8 @@ def _scale(weights: np.ndarray) -> float:
 class _Expansion:
     """The graph that fills the variables, and the ops of the main graph that read them."""
 
-    def __init__(self, surgery: Surgery, dtype: str) -> None:
-        self._surgery = surgery
+    def __init__(self, editor: Editor, dtype: str) -> None:
+        self._surgery = editor
         self._dtype = dtype
         self._before: list[Any] = []
         self._graph: Any = None
@@ -148,10 +148,10 @@ class _Expansion:
         Returns:
             A tensor of the main graph, int8 if `integers`.
         """
-        surgery = self._surgery
+        editor = self._surgery
         if self._graph is None:
-            self._graph, number = surgery.subgraph("expand")
-            self._before.append(surgery.op("CALL_ONCE", [], [], initSubgraphIndex=number))
+            self._graph, number = editor.subgraph("expand")
+            self._before.append(editor.op("CALL_ONCE", [], [], initSubgraphIndex=number))
         matrix = self._matrix(layer, row * width, width)
         dtype, scale = "float32", None
         if (factors != 1).any():
@@ -163,9 +163,9 @@ class _Expansion:
         shape = self._shape(matrix)
         shared: dict[str, Any] = {"container": "", "sharedName": f"weights{len(self._before)}"}
         handle = self._then("VAR_HANDLE", [], (), "resource", **shared)
-        self._graph.operators.append(surgery.op("ASSIGN_VARIABLE", [handle, matrix], []))
-        handle = surgery.then("VAR_HANDLE", [], (), "resource", self._before, **shared)
-        return surgery.then("READ_VARIABLE", [handle], shape, dtype, self._before, scale=scale)
+        self._graph.operators.append(editor.op("ASSIGN_VARIABLE", [handle, matrix], []))
+        handle = editor.then("VAR_HANDLE", [], (), "resource", self._before, **shared)
+        return editor.then("READ_VARIABLE", [handle], shape, dtype, self._before, scale=scale)
 
     def close(self) -> None:
         """Puts the reading before all other ops."""

@@ -14,7 +14,7 @@ import numpy as np
 from tfcompress.export.finish import finish
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
-from tfcompress.runtime.content import FileContent, Op, read
+from tfcompress.tflite.content import FileContent, Op, read
 
 # Ops whose 4-bit weights the quantizer can write and the runtime can multiply by 8-bit inputs.
 FOUR_BITS = ("CONV_2D", "FULLY_CONNECTED")

@@ -11,13 +11,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.export.bits import one_magnitude
 from tfcompress.export.finish import finish
 from tfcompress.export.zeros import one_zero
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional
-from tfcompress.runtime.content import FileContent, Op, Tensor
+from tfcompress.tflite.content import FileContent, Op, Tensor
 
 # What the values 0 and 1 pass through on their way to a convolution and stay 0 and 1.
 _KEEPS_BITS = {"PAD", "PADV2", "MAX_POOL_2D", "RESHAPE", "TRANSPOSE", "CONCATENATION", "SLICE"}

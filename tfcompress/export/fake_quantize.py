@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.config import ExportError, InputError
+from tfcompress.errors import ExportError, InputError
 from tfcompress.export import convert
 from tfcompress.graph import clone, lower, rewrite
 from tfcompress.graph.rewrite import operations
 from tfcompress.layers.fake_quantize import FakeQuantize
-from tfcompress.runtime.content import FileContent
+from tfcompress.tflite.content import FileContent
 
 # A kernel's axes in Keras, in the file's order.
 _AXES = {

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfcompress.runtime.schema import names, op_number
-from tfcompress.runtime.versions import first_version
+from tfcompress.tflite.op_versions import raise_versions
+from tfcompress.tflite.schema import names, op_number
 
 # A flatbuffer's offsets are signed 32-bit numbers.
 _LARGEST = 2**31 - 2**24
@@ -86,24 +86,3 @@ def _join(graph: Any, model: Any, op_names: Mapping[int, str]) -> None:
         if not readers[int(before.outputs[0])]:
             gone.append(before)
     graph.operators = [op for op in ops if not any(op is other for other in gone)]
-
-
-def raise_versions(model: Any) -> None:
-    """Raises each op code's version to the highest that one of its ops needs."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    ops = names(schema.BuiltinOperator)
-    types = {number: name.lower() for number, name in names(schema.TensorType).items()}
-    for graph in model.subgraphs:
-        for op in graph.operators:
-            code = model.operatorCodes[op.opcodeIndex]
-            code.version = max(int(code.version), _needed(op, graph, ops[op_number(code)], types))
-
-
-def _needed(op: Any, graph: Any, name: str, types: Mapping[int, str]) -> int:
-    """The first version that has the types of what this op reads."""
-    tensors = [graph.tensors[index] if index >= 0 else None for index in op.inputs]
-    kinds = [types[tensor.type] if tensor is not None else "" for tensor in tensors]
-    weights = tensors[1] if len(tensors) > 1 else None
-    scales = getattr(weights.quantization, "scale", None) if weights is not None else None
-    return first_version(name, kinds, len(scales) if scales is not None else 0)

@@ -12,34 +12,34 @@ import keras
 import numpy as np
 
 from tfcompress import kernels
-from tfcompress.config import ExportError, InputError
+from tfcompress.errors import ExportError, InputError
 from tfcompress.export import (
     bits,
     buckets,
     calibrate,
     convert,
-    damage,
     fake_quantize,
+    layer_errors,
     lce,
     low_bits,
     mixed,
-    signatures,
     sparse,
     xnor_ops,
 )
 from tfcompress.export.convert import weights_type
 from tfcompress.export.mixed import Validation
 from tfcompress.export.storage import BINARY, STORAGES, Storage
-from tfcompress.export.surgery import Surgery, edit
 from tfcompress.graph import lower
-from tfcompress.runtime.content import read
-from tfcompress.runtime.signatures import BITS, DEFAULT
+from tfcompress.tflite import join
+from tfcompress.tflite.content import read
+from tfcompress.tflite.editor import Editor, edit
+from tfcompress.tflite.signatures import BITS, DEFAULT
 
 _INTEGERS = ("int8", "int4", "int2")
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
+class BuiltFile:
     """A file in its temporary folder, and what it was made of.
 
     Attributes:
@@ -55,7 +55,7 @@ class Made:
     float_path: Path
     lowered: keras.Model
     kept: dict[str, str] = dataclasses.field(default_factory=dict)
-    parts: Mapping[str, tuple[Storage, Made]] = dataclasses.field(default_factory=dict)
+    parts: Mapping[str, tuple[Storage, BuiltFile]] = dataclasses.field(default_factory=dict)
 
 
 def write(
@@ -64,25 +64,25 @@ def write(
     folder: Path,
     ranging: np.ndarray | None,
     validation: Validation | None,
-) -> Made:
+) -> BuiltFile:
     """The file in a folder of its own."""
     check_kernels(kind)
     if kind.second:
         return _both(model, kind, folder)
     if kind.quantize == "trained":
         made = fake_quantize.int8_file(model, folder / "int8.tflite")
-        return Made(made, made, model)
+        return BuiltFile(made, made, model)
     lowered = lower(model, activations=kind.activations)
     made = folder / "float.tflite"
     if kind.name == "lce":
-        return Made(made, made, lowered, lce.write(lowered, made))
+        return BuiltFile(made, made, lowered, lce.write(lowered, made))
     convert.float_file(lowered, made)
     hashed = _expand_at_load(model, kind, made)
     if kind.name in _REWRITINGS:
         rewritten = folder / "rewritten.tflite"
-        return Made(rewritten, made, lowered, _rewrite(lowered, kind.name, made, rewritten))
+        return BuiltFile(rewritten, made, lowered, _rewrite(lowered, kind.name, made, rewritten))
     if kind.quantize == "none":
-        return Made(made, made, lowered)
+        return BuiltFile(made, made, lowered)
     quantized = folder / "quantized.tflite"
     kept: dict[str, str] = {}
     if kind.quantize == "half":
@@ -96,7 +96,7 @@ def write(
             kept = mixed.search(lowered, made, quantized, kind, found, ranging, validation)
     else:
         kept = _quantize_weights(lowered, kind, made, quantized, hashed)
-    return Made(quantized, made, lowered, kept)
+    return BuiltFile(quantized, made, lowered, kept)
 
 
 def check_kernels(kind: Storage) -> None:
@@ -113,7 +113,7 @@ def check_kernels(kind: Storage) -> None:
         )
 
 
-def _both(model: keras.Model, kind: Storage, folder: Path) -> Made:
+def _both(model: keras.Model, kind: Storage, folder: Path) -> BuiltFile:
     """One file with two signatures.
 
     Raises:
@@ -134,10 +134,10 @@ def _both(model: keras.Model, kind: Storage, folder: Path) -> Made:
             "by a graph of their own, and a second signature has one alone: use int8"
         )
     path = folder / "both.tflite"
-    signatures.join(stock.path, bit_ops.path, path, BITS)
+    join.join(stock.path, bit_ops.path, path, BITS)
     # The stock one first: it is tried and compared before the other.
     parts = {name: parts[name] for name in (DEFAULT, BITS)}
-    return Made(path, stock.float_path, stock.lowered, stock.kept | bit_ops.kept, parts)
+    return BuiltFile(path, stock.float_path, stock.lowered, stock.kept | bit_ops.kept, parts)
 
 
 # How buckets are written, by what a storage does with weights; with integer activations they are
@@ -166,7 +166,7 @@ class _Rewriting:
         kept: what is said before the reason of a layer that was left.
     """
 
-    write: Callable[[Surgery], dict[str, str]]
+    write: Callable[[Editor], dict[str, str]]
     nothing: str
     empty: str = "it has no weights"
     kept: str = ""
@@ -203,15 +203,15 @@ def _rewrite(lowered: keras.Model, name: str, made: Path, rewritten: Path) -> di
         InputError: it changes nothing.
     """
     how = _REWRITINGS[name]
-    names = damage.layer_names(lowered, damage.products(read(made)))
-    surgery = Surgery(made)
-    before = surgery.ops()
-    left = {names.get(output, output): why for output, why in how.write(surgery).items()}
-    after = surgery.ops()
+    names = layer_errors.layer_names(lowered, layer_errors.products(read(made)))
+    editor = Editor(made)
+    before = editor.ops()
+    left = {names.get(output, output): why for output, why in how.write(editor).items()}
+    after = editor.ops()
     if len(after) == len(before) and all(map(operator.is_, before, after)):
         why = _some(left) or how.empty
         raise InputError(how.nothing.format(model=lowered.name, why=why))
-    surgery.write(rewritten)
+    editor.write(rewritten)
     return {layer: f"{how.kept}{why}" for layer, why in left.items()}
 
 
@@ -236,7 +236,7 @@ def _quantize_weights(
         raise InputError(
             f"storage {kind.name} finds nothing to quantise in model '{lowered.name}': {why}"
         )
-    names = damage.layer_names(lowered, damage.products(content))
+    names = layer_errors.layer_names(lowered, layer_errors.products(content))
     chosen, kept = dict.fromkeys(outputs, 8), dict[str, str]()
     if kind.weight_bits < 8:
         chosen, kept = low_bits.choose(made, outputs, kind.weight_bits)

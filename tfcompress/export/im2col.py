@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.export.surgery import Surgery
+from tfcompress.tflite.editor import Editor
 
 _SAME = 0  # Of the schema's Padding.
 
@@ -29,45 +29,45 @@ Product = Callable[[int, int], int]
 Weights = Callable[[int], int]
 
 
-def why_not(surgery: Surgery, op: Any) -> str | None:
+def why_not(editor: Editor, op: Any) -> str | None:
     """Why an op isn't written as products of matrices, or None if it can be."""
-    if surgery.name(op) == "FULLY_CONNECTED":
+    if editor.name(op) == "FULLY_CONNECTED":
         return None
-    if surgery.name(op) == "DEPTHWISE_CONV_2D":
+    if editor.name(op) == "DEPTHWISE_CONV_2D":
         return "a depthwise convolution isn't a product of matrices"
-    channels, taken = surgery.shape(op.inputs[0])[-1], surgery.shape(op.inputs[1])[-1]
+    channels, taken = editor.shape(op.inputs[0])[-1], editor.shape(op.inputs[1])[-1]
     if channels != taken:
         return f"its {channels // taken} groups would be as many products"
     return None
 
 
-def convolution(surgery: Surgery, op: Any, ops: list[Any], product: Product) -> None:
+def convolution(editor: Editor, op: Any, ops: list[Any], product: Product) -> None:
     """Puts a CONV_2D's slices, products, sums and activation behind those of a list.
 
     Args:
-        surgery: the file.
+        editor: the file.
         op: a CONV_2D without groups.
         ops: where the new ops are put; the last one writes the convolution's output.
         product: puts one product there, with the bias for row 0.
     """
     out = int(op.outputs[0])
-    shape = surgery.shape(out)
+    shape = editor.shape(out)
     flat = (math.prod(shape[:3]), shape[3])
-    strips = _strips(surgery, op, ops)
+    strips = _strips(editor, op, ops)
     total = -1
     for row, strip in enumerate(strips):
         y = product(strip, row)
-        total = y if row == 0 else surgery.then("ADD", [y, total], flat, "float32", ops)
+        total = y if row == 0 else editor.then("ADD", [y, total], flat, "float32", ops)
     act = int(op.builtinOptions.fusedActivationFunction)
     if act:  # Of the last addition, or of one with 0.
         if len(strips) == 1:
-            zero = surgery.constant(np.zeros(1, np.float32))
-            total = surgery.then("ADD", [total, zero], flat, "float32", ops)
+            zero = editor.constant(np.zeros(1, np.float32))
+            total = editor.then("ADD", [total, zero], flat, "float32", ops)
         ops[-1].builtinOptions.fusedActivationFunction = act
-    ops.append(surgery.reshape(total, shape, output=out))
+    ops.append(editor.reshape(total, shape, output=out))
 
 
-def with_weights(surgery: Surgery, op: Any, weights: Weights) -> None:
+def with_weights(editor: Editor, op: Any, weights: Weights) -> None:
     """Another product in an op's place, for weights that aren't constants of the file.
 
     Convolutions become BATCH_MATMUL, whose right side XNNPACK takes at run time, where CONV_2D and
@@ -76,87 +76,86 @@ def with_weights(surgery: Surgery, op: Any, weights: Weights) -> None:
     constant weights' time).
 
     Args:
-        surgery: the file.
+        editor: the file.
         op: CONV_2D without groups, or FULLY_CONNECTED.
         weights: called for each row of the filters in turn; with 0 for FULLY_CONNECTED.
     """
     bias = int(op.inputs[2]) if len(op.inputs) > 2 else -1
-    rows = math.prod(surgery.shape(op.outputs[0])[:-1])
-    if surgery.name(op) == "FULLY_CONNECTED" and rows == 1:
+    rows = math.prod(editor.shape(op.outputs[0])[:-1])
+    if editor.name(op) == "FULLY_CONNECTED" and rows == 1:
         op.inputs = [op.inputs[0], weights(0), *op.inputs[2:]]
         return
     ops: list[Any] = []
 
     def product(strip: int, row: int) -> int:
         matrix = weights(row)
-        shape = (surgery.shape(strip)[0], surgery.shape(matrix)[0])
-        y = surgery.then("BATCH_MATMUL", [strip, matrix], shape, "float32", ops, adjY=True)
+        shape = (editor.shape(strip)[0], editor.shape(matrix)[0])
+        y = editor.then("BATCH_MATMUL", [strip, matrix], shape, "float32", ops, adjY=True)
         if row == 0 and bias >= 0:
-            y = surgery.then("ADD", [y, bias], shape, "float32", ops)
+            y = editor.then("ADD", [y, bias], shape, "float32", ops)
         return y
 
-    if surgery.name(op) == "CONV_2D":
-        convolution(surgery, op, ops, product)
+    if editor.name(op) == "CONV_2D":
+        convolution(editor, op, ops, product)
     else:
-        _dense(surgery, op, ops, product)
-    surgery.replace(op, ops)
+        _dense(editor, op, ops, product)
+    editor.replace(op, ops)
 
 
-def _dense(surgery: Surgery, op: Any, ops: list[Any], product: Product) -> None:
+def _dense(editor: Editor, op: Any, ops: list[Any], product: Product) -> None:
     """A FULLY_CONNECTED of several rows of inputs as one product."""
     out, x = int(op.outputs[0]), int(op.inputs[0])
-    shape = surgery.shape(x)
-    y = product(surgery.reshaped(x, (math.prod(shape[:-1]), shape[-1]), ops), 0)
+    shape = editor.shape(x)
+    y = product(editor.reshaped(x, (math.prod(shape[:-1]), shape[-1]), ops), 0)
     act = int(op.builtinOptions.fusedActivationFunction)
     if act:
-        zero = surgery.constant(np.zeros(1, np.float32))
-        y = surgery.then(
-            "ADD", [y, zero], surgery.shape(y), "float32", ops, fusedActivationFunction=act
+        zero = editor.constant(np.zeros(1, np.float32))
+        y = editor.then(
+            "ADD", [y, zero], editor.shape(y), "float32", ops, fusedActivationFunction=act
         )
-    ops.append(surgery.reshape(y, surgery.shape(out), output=out))
+    ops.append(editor.reshape(y, editor.shape(out), output=out))
 
 
-def _strips(surgery: Surgery, op: Any, ops: list[Any]) -> list[int]:
+def _strips(editor: Editor, op: Any, ops: list[Any]) -> list[int]:
     """For each row of the filter the inputs that it meets: (height * width, inputs)."""
     x, options = int(op.inputs[0]), op.builtinOptions
-    rows, columns = surgery.shape(op.inputs[1])[1:3]
-    high, wide = surgery.shape(op.outputs[0])[1:3]
+    rows, columns = editor.shape(op.inputs[1])[1:3]
+    high, wide = editor.shape(op.outputs[0])[1:3]
     step = (int(options.strideH), int(options.strideW))
     apart = (int(options.dilationHFactor), int(options.dilationWFactor))
     if options.padding == _SAME:
-        x = _padded(surgery, x, (rows, columns), (high, wide), step, apart, ops)
-    batch, tall, _, channels = surgery.shape(x)
+        x = _padded(editor, x, (rows, columns), (high, wide), step, apart, ops)
+    batch, tall, _, channels = editor.shape(x)
     down = 1
     if rows == 1:  # Rows that no filter meets needn't be copied.
         tall, down = high, step[0]
     parts = [
-        _cut(surgery, x, (0, column * apart[1]), (tall, wide), (down, step[1]), ops)
+        _cut(editor, x, (0, column * apart[1]), (tall, wide), (down, step[1]), ops)
         for column in range(columns)
     ]
     x, inputs = parts[0], columns * channels
     if columns > 1:
         shape = (batch, tall, wide, inputs)
-        x = surgery.then("CONCATENATION", parts, shape, "float32", ops, axis=3)
+        x = editor.then("CONCATENATION", parts, shape, "float32", ops, axis=3)
     flat = (batch * high * wide, inputs)
     if rows == 1:
-        return [surgery.reshaped(x, flat, ops)]
+        return [editor.reshaped(x, flat, ops)]
     if step[0] == 1 and batch == 1:  # A cut of whole rows is one run of memory.
-        x = surgery.reshaped(x, (tall * wide, inputs), ops)
-        size = surgery.constant(np.array(flat, np.int32))
+        x = editor.reshaped(x, (tall * wide, inputs), ops)
+        size = editor.constant(np.array(flat, np.int32))
         begins = [np.array([row * apart[0] * wide, 0], np.int32) for row in range(rows)]
         return [
-            surgery.then("SLICE", [x, surgery.constant(begin), size], flat, "float32", ops)
+            editor.then("SLICE", [x, editor.constant(begin), size], flat, "float32", ops)
             for begin in begins
         ]
     cuts = [
-        _cut(surgery, x, (row * apart[0], 0), (high, wide), (step[0], 1), ops)
-        for row in range(rows)
+        _cut(editor, x, (row * apart[0], 0), (high, wide), (step[0], 1), ops) for row in range(rows)
     ]
-    return [surgery.reshaped(cut, flat, ops) for cut in cuts]
+    return [editor.reshaped(cut, flat, ops) for cut in cuts]
 
 
 def _padded(
-    surgery: Surgery,
+    editor: Editor,
     x: int,
     kernel: tuple[int, int],
     size: tuple[int, int],
@@ -165,7 +164,7 @@ def _padded(
     ops: list[Any],
 ) -> int:
     """Zeros around images, as many as TensorFlow's SAME has; fewer before than behind."""
-    batch, *old, channels = surgery.shape(x)
+    batch, *old, channels = editor.shape(x)
     around = [(0, 0)]
     for axis in range(2):
         reach = (size[axis] - 1) * step[axis] + (kernel[axis] - 1) * apart[axis] + 1
@@ -175,12 +174,12 @@ def _padded(
     if not any(map(any, around)):
         return x
     new = [side + sum(pads) for side, pads in zip(old, around[1:3], strict=True)]
-    pads = surgery.constant(np.array(around, np.int32))
-    return surgery.then("PAD", [x, pads], (batch, *new, channels), "float32", ops)
+    pads = editor.constant(np.array(around, np.int32))
+    return editor.then("PAD", [x, pads], (batch, *new, channels), "float32", ops)
 
 
 def _cut(
-    surgery: Surgery,
+    editor: Editor,
     x: int,
     begin: tuple[int, int],
     size: tuple[int, int],
@@ -188,15 +187,15 @@ def _cut(
     ops: list[Any],
 ) -> int:
     """So many rows and columns, each a step behind the last."""
-    shape = surgery.shape(x)
+    shape = editor.shape(x)
     want = (shape[0], *size, shape[3])
     if shape == want and step == (1, 1):
         return x
-    first = surgery.constant(np.array([0, *begin, 0], np.int32))
+    first = editor.constant(np.array([0, *begin, 0], np.int32))
     if step == (1, 1):
-        inputs = [x, first, surgery.constant(np.array(want, np.int32))]
-        return surgery.then("SLICE", inputs, want, "float32", ops)
+        inputs = [x, first, editor.constant(np.array(want, np.int32))]
+        return editor.then("SLICE", inputs, want, "float32", ops)
     end = [shape[0], *(begin[i] + (size[i] - 1) * step[i] + 1 for i in range(2)), shape[3]]
-    inputs = [x, first, surgery.constant(np.array(end, np.int32)),
-              surgery.constant(np.array([1, *step, 1], np.int32))]  # fmt: skip
-    return surgery.then("STRIDED_SLICE", inputs, want, "float32", ops)
+    inputs = [x, first, editor.constant(np.array(end, np.int32)),
+              editor.constant(np.array([1, *step, 1], np.int32))]  # fmt: skip
+    return editor.then("STRIDED_SLICE", inputs, want, "float32", ops)

@@ -14,12 +14,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.config import ExportError, InputError
-from tfcompress.export import convert, damage
+from tfcompress.errors import ExportError, InputError
+from tfcompress.export import convert, layer_errors, lce_child
 from tfcompress.export.bits import one_magnitude
-from tfcompress.runtime import lce_child
-from tfcompress.runtime.content import read
 from tfcompress.runtime.process import Cost, ProcessError, ask
+from tfcompress.tflite.content import read
 
 PYTHON = "TFCOMPRESS_LCE_PYTHON"
 RUNTIME = "larq-compute-engine 0.16's own runtime"
@@ -76,8 +75,8 @@ def write(lowered: keras.Model, path: Path) -> dict[str, str]:
             f"storage lce finds no convolution of model '{lowered.name}' with binary inputs and "
             "weights: use float32, or a technique that makes some, such as xnor"
         )
-    ops = list(damage.products(content))
-    names, weights = damage.layer_names(lowered, ops), convert.product_weights(path)
+    ops = list(layer_errors.products(content))
+    names, weights = layer_errors.layer_names(lowered, ops), convert.product_weights(path)
     return {
         names[op.outputs[0].name]: f"4 bytes a weight: it is a {op.name}, which has no binary op"
         for op in ops

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from tfcompress.export import convert, im2col
-from tfcompress.export.surgery import Surgery
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
+from tfcompress.tflite.editor import Editor
 
 # Rounds of the timing, and seconds after which it ends earlier.
 _ROUNDS = 25
@@ -39,14 +39,14 @@ def choose(path: Path, outputs: list[str], bits: int) -> tuple[dict[str, int], d
     """
     chosen, why = {}, {}
     timed: dict[tuple[Any, ...], float] = {}
-    surgery = Surgery(path)
+    editor = Editor(path)
     for name in outputs:
-        op = surgery.writer(name)
-        reason = _cannot(surgery, op, bits)
+        op = editor.writer(name)
+        reason = _cannot(editor, op, bits)
         if reason is None:
-            key = _shape(surgery, op)
+            key = _shape(editor, op)
             if key not in timed:
-                timed[key] = _latency_ratio(surgery, name, bits)
+                timed[key] = _latency_ratio(editor, name, bits)
             if timed[key] > 1:
                 reason = f"with {bits} bits it took {timed[key]:.2f} times the floats' time here"
         chosen[name] = bits if reason is None else 8
@@ -66,21 +66,21 @@ def write(float_path: Path, path: Path, bits: dict[str, int]) -> None:
     Raises:
         InputError: there is no product.
     """
-    surgery = Surgery(float_path)
+    editor = Editor(float_path)
     by_name: dict[str, int] = {}
     for name, count in bits.items():
-        op = surgery.writer(name)
-        narrow = count < 8 and surgery.name(op) == "CONV_2D"
-        by_name |= dict.fromkeys(_as_dense(surgery, op, name) if narrow else [name], count)
+        op = editor.writer(name)
+        narrow = count < 8 and editor.name(op) == "CONV_2D"
+        by_name |= dict.fromkeys(_as_dense(editor, op, name) if narrow else [name], count)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         dense = Path(folder) / "dense.tflite"
-        surgery.write(dense)
+        editor.write(dense)
         convert.quantized_file(dense, path, by_name)
 
 
-def _as_dense(surgery: Surgery, op: Any, name: str) -> list[str]:
+def _as_dense(editor: Editor, op: Any, name: str) -> list[str]:
     """A convolution as slices and FULLY_CONNECTED; the names of these products' outputs."""
-    kernel = surgery.values(op.inputs[1])
+    kernel = editor.values(op.inputs[1])
     assert kernel is not None
     bias = int(op.inputs[2]) if len(op.inputs) > 2 else -1
     ops: list[Any] = []
@@ -90,23 +90,23 @@ def _as_dense(surgery: Surgery, op: Any, name: str) -> list[str]:
         label = f"{name}/{row}"
         names.append(label)
         matrix = kernel[:, row].reshape(len(kernel), -1)
-        weights = surgery.constant(matrix, f"{label}/weights")
-        shape = (surgery.shape(strip)[0], len(matrix))
+        weights = editor.constant(matrix, f"{label}/weights")
+        shape = (editor.shape(strip)[0], len(matrix))
         inputs = [strip, weights, bias if row == 0 else -1]
-        return surgery.then("FULLY_CONNECTED", inputs, shape, "float32", ops, label=label)
+        return editor.then("FULLY_CONNECTED", inputs, shape, "float32", ops, label=label)
 
-    im2col.convolution(surgery, op, ops, product)
-    surgery.replace(op, ops)
+    im2col.convolution(editor, op, ops, product)
+    editor.replace(op, ops)
     return names
 
 
-def _cannot(surgery: Surgery, op: Any, bits: int) -> str | None:
+def _cannot(editor: Editor, op: Any, bits: int) -> str | None:
     """Why a product's weights can't have so few bits, or None if they can."""
-    kernel = surgery.values(op.inputs[1])
+    kernel = editor.values(op.inputs[1])
     assert kernel is not None
     if bits == 2 and not _ternary(kernel):
         return "its filters have more than the values -c, 0 and c"
-    return im2col.why_not(surgery, op)
+    return im2col.why_not(editor, op)
 
 
 def _ternary(kernel: np.ndarray) -> bool:
@@ -116,18 +116,18 @@ def _ternary(kernel: np.ndarray) -> bool:
     return bool(np.all((size <= 1e-6 * most) | (size >= (1 - 1e-6) * most)))
 
 
-def _shape(surgery: Surgery, op: Any) -> tuple[Any, ...]:
+def _shape(editor: Editor, op: Any) -> tuple[Any, ...]:
     """What a product's time depends on."""
     tensors = (op.inputs[0], op.inputs[1], op.outputs[0])
     options = vars(op.builtinOptions)
-    return (*map(surgery.shape, tensors), *(str(options[key]) for key in sorted(options)))
+    return (*map(editor.shape, tensors), *(str(options[key]) for key in sorted(options)))
 
 
-def _latency_ratio(surgery: Surgery, name: str, bits: int) -> float:
+def _latency_ratio(editor: Editor, name: str, bits: int) -> float:
     """The time of a layer with few bits, divided by its time in floats; medians, one thread."""
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder, quiet():
         floats, few = Path(folder) / "floats.tflite", Path(folder) / "few.tflite"
-        surgery.alone(name).write(floats)
+        editor.alone(name).write(floats)
         write(floats, few, {name: bits})
         files = [LiteModel(file) for file in (floats, few)]
         x = np.random.default_rng(0).random((1, *files[0].input_shape[1:]), np.float32)

@@ -8,13 +8,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfcompress.config import InputError, require
+from tfcompress.errors import InputError, require
 from tfcompress.export import calibrate
-from tfcompress.export.damage import layer_names, relative_rms
+from tfcompress.export.layer_errors import layer_names, relative_rms
 from tfcompress.export.storage import Storage
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
-from tfcompress.runtime.content import read
+from tfcompress.tflite.content import read
 
 # Images on which each layer's rounding is judged alone.
 _IMAGES = 64

@@ -9,13 +9,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfcompress.export import ties
-from tfcompress.export.damage import layers_in, relative_rms
+from tfcompress.export import sign_flips
+from tfcompress.export.layer_errors import layers_in, relative_rms
 from tfcompress.files import quiet
 from tfcompress.graph import clone
 from tfcompress.graph.rewrite import nodes, operations
 from tfcompress.runtime import LiteModel
-from tfcompress.runtime.content import FileContent, Op, Tensor, read
+from tfcompress.tflite.content import FileContent, Op, Tensor, read
 
 # Images that a failed comparison is looked into on.
 IMAGES = 16
@@ -87,7 +87,7 @@ def differences(model: keras.Model, path: Path, images: np.ndarray) -> dict[str,
                 tensors[names[0]] = out  # A layer of several ops: its last one.
     for last, out in zip(flat.outputs, content.outputs, strict=True):  # Their names are the file's.
         tensors |= {name: out for name, tensor in known.items() if tensor is last}
-    expected = ties.outputs(flat, [known[name] for name in tensors], images)
+    expected = sign_flips.outputs(flat, [known[name] for name in tensors], images)
     with quiet():
         got = LiteModel(path, keep_all=True).tensors(images, [t.name for t in tensors.values()])
     return {

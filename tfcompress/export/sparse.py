@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tfcompress.export import convert
-from tfcompress.export.surgery import Surgery
+from tfcompress.tflite.editor import Editor
 
 PRODUCTS = (*convert.PRODUCTS, "TRANSPOSE_CONV")
 # Neighbouring inputs that the sparse kernel of FULLY_CONNECTED takes at once, and the share of such
@@ -74,42 +74,42 @@ def form(weights: np.ndarray, axis: int, block: int = 1) -> Form:
     return Form(axis, block, segments, np.nonzero(there)[1], blocks[there].ravel())
 
 
-def write(surgery: Surgery) -> dict[str, str]:
+def write(editor: Editor) -> dict[str, str]:
     """Takes the zeros out of products' weights where the file becomes smaller by that.
 
     Args:
-        surgery: a float file.
+        editor: a float file.
 
     Returns:
         Output name of each product that was left as it was, and why.
     """
     kept: dict[str, str] = {}
     done: set[int] = set()
-    for op in surgery.ops():
-        if surgery.name(op) not in PRODUCTS:
+    for op in editor.ops():
+        if editor.name(op) not in PRODUCTS:
             continue
         tensor = int(op.inputs[1])
-        weights = surgery.values(tensor)
+        weights = editor.values(tensor)
         if weights is None:
             if tensor not in done:
-                kept[surgery.text(op.outputs[0])] = "its weights are no constant"
+                kept[editor.text(op.outputs[0])] = "its weights are no constant"
             continue
         if not weights.any():  # Not a value would be left, and a tensor without is no constant.
-            kept[surgery.text(op.outputs[0])] = "all its weights are zero"
+            kept[editor.text(op.outputs[0])] = "all its weights are zero"
             continue
         best = min(_forms(weights), key=lambda found: found.size_bytes)
         if best.size_bytes >= weights.nbytes:
             zeros = 1 - np.count_nonzero(weights) / weights.size
-            kept[surgery.text(op.outputs[0])] = (
+            kept[editor.text(op.outputs[0])] = (
                 f"{zeros:.0%} of its weights are zero: without them it takes "
                 f"{best.size_bytes} bytes, and {weights.nbytes} with them"
             )
             continue
-        quick = _quick(weights) if surgery.name(op) == "FULLY_CONNECTED" else None
-        if quick is not None and _readers(surgery, tensor) == 1:
-            _skip(surgery, op, weights, quick)
+        quick = _quick(weights) if editor.name(op) == "FULLY_CONNECTED" else None
+        if quick is not None and _readers(editor, tensor) == 1:
+            _skip(editor, op, weights, quick)
         else:
-            _densify(surgery, op, weights, best)
+            _densify(editor, op, weights, best)
             done.add(tensor)
     return kept
 
@@ -129,35 +129,35 @@ def _quick(weights: np.ndarray) -> Form | None:
     return found if found.values.size <= _QUICK * weights.size else None
 
 
-def _readers(surgery: Surgery, tensor: int) -> int:
+def _readers(editor: Editor, tensor: int) -> int:
     """How many ops read a tensor."""
-    return sum(tensor in [int(i) for i in op.inputs] for op in surgery.ops())
+    return sum(tensor in [int(i) for i in op.inputs] for op in editor.ops())
 
 
-def _densify(surgery: Surgery, op: Any, weights: np.ndarray, sparse: Form) -> None:
+def _densify(editor: Editor, op: Any, weights: np.ndarray, sparse: Form) -> None:
     """The dense weights become what an op makes of the sparse ones."""
     dense = int(op.inputs[1])
-    constant = _constant(surgery, weights, sparse, surgery.text(dense))
-    surgery.graph.tensors[dense].buffer = 0
-    surgery.replace(op, [surgery.op("DENSIFY", [constant], [dense]), op])
+    constant = _constant(editor, weights, sparse, editor.text(dense))
+    editor.graph.tensors[dense].buffer = 0
+    editor.replace(op, [editor.op("DENSIFY", [constant], [dense]), op])
 
 
-def _skip(surgery: Surgery, op: Any, weights: np.ndarray, sparse: Form) -> None:
+def _skip(editor: Editor, op: Any, weights: np.ndarray, sparse: Form) -> None:
     """The op reads the sparse weights itself."""
-    constant = _constant(surgery, weights, sparse, surgery.text(int(op.inputs[1])))
+    constant = _constant(editor, weights, sparse, editor.text(int(op.inputs[1])))
     inputs = [int(op.inputs[0]), constant, *(int(index) for index in op.inputs[2:])]
-    new = surgery.op(
+    new = editor.op(
         "FULLY_CONNECTED", inputs, list(op.outputs), version=8, **vars(op.builtinOptions)
     )
-    surgery.replace(op, [new])
+    editor.replace(op, [new])
 
 
-def _constant(surgery: Surgery, weights: np.ndarray, sparse: Form, name: str) -> int:
+def _constant(editor: Editor, weights: np.ndarray, sparse: Form, name: str) -> int:
     """A tensor with the values, and the tables that say where they belong."""
     from ai_edge_litert import schema_py_generated as schema
 
-    index = surgery.constant(sparse.values, f"{name}/nonzero")
-    tensor = surgery.graph.tensors[index]
+    index = editor.constant(sparse.values, f"{name}/nonzero")
+    tensor = editor.graph.tensors[index]
     tensor.shape = list(weights.shape)
     tensor.sparsity = schema.SparsityParametersT()
     others = [axis for axis in range(weights.ndim) if axis != sparse.axis]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfcompress.config import InputError, unknown_name
-from tfcompress.runtime.rules import LCE_OPS, XNOR_OPS
+from tfcompress.errors import InputError, unknown_name
+from tfcompress.tflite.compatibility import LCE_OPS, XNOR_OPS
 
 _NONE = float("inf")
 

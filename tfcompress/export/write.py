@@ -11,21 +11,21 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.config import ExportError, InputError, require
-from tfcompress.export import damage, ends, fake_quantize, form, lce
+from tfcompress.errors import ExportError, InputError, require
+from tfcompress.export import fake_quantize, form, io_types, layer_errors, lce
 from tfcompress.export.convert import weights_type
-from tfcompress.export.gate import Parity, audit, check_images, check_parity, trial
-from tfcompress.export.metadata import write as write_metadata
 from tfcompress.export.mixed import Validation
 from tfcompress.export.per_layer import layer_bytes
 from tfcompress.export.storage import Storage, storage_of
+from tfcompress.export.verify import Parity, audit, check_images, check_parity, smoke_run
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import operations
 from tfcompress.layers.min_max_quantize import MinMaxQuantize
 from tfcompress.runtime import LiteModel
-from tfcompress.runtime.content import FileContent, read
-from tfcompress.runtime.metadata import Metadata
-from tfcompress.runtime.versions import oldest
+from tfcompress.tflite.content import FileContent, read
+from tfcompress.tflite.metadata import Metadata
+from tfcompress.tflite.metadata_writer import write as write_metadata
+from tfcompress.tflite.versions import oldest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ def export(
         metadata: what the file says of itself: labels, normalisation, author and the like. With
             them `tfcompress.load` and MediaPipe take images as they are.
         io: what goes into a file that computes in integers and comes out of it: `int8`, `float32`
-            or `uint8`; see `ends.change`. None is `float32` with metadata that tell the
+            or `uint8`; see `io_types.change`. None is `float32` with metadata that tell the
             normalisation, for MediaPipe refuses int8, and else `int8`.
 
     Returns:
@@ -138,7 +138,7 @@ def export(
         ends_as = _finish(made.path, kind, metadata, io)
         content = read(made.path)
         # Of a file with two signatures, each by its own rules.
-        parts: list[tuple[str | None, Storage, form.Made]] = [(None, kind, made)]
+        parts: list[tuple[str | None, Storage, form.BuiltFile]] = [(None, kind, made)]
         if made.parts:
             parts = [(name, *part) for name, part in made.parts.items()]
         for name, own, _ in parts:
@@ -147,12 +147,12 @@ def export(
         if kind.runtime:
             outputs, cost = lce.run(made.path, images)
         else:
-            cost = [trial(made.path, name) for name, _, _ in parts][-1]
+            cost = [smoke_run(made.path, name) for name, _, _ in parts][-1]
         errors: dict[str, float] = {}
         parity = None
         if images is not None:
             if kind.rounds:
-                errors = damage.errors(made.lowered, made.float_path, made.path, images)
+                errors = layer_errors.errors(made.lowered, made.float_path, made.path, images)
             parities = [
                 _parity(model, made.path, images, own, part, errors, outputs, name)
                 for name, own, part in parts
@@ -182,7 +182,7 @@ def _parity(
     path: Path,
     images: np.ndarray,
     kind: Storage,
-    part: form.Made,
+    part: form.BuiltFile,
     errors: dict[str, float],
     outputs: np.ndarray | None,
     signature: str | None,
@@ -196,7 +196,7 @@ def _parity(
         kind: how the file, or the signature, is written.
         part: the file, or what the signature was before two files were joined: there values inside
             are looked for.
-        errors: of `damage.errors`.
+        errors: of `layer_errors.errors`.
         outputs: the file's, where another runtime than LiteRT gave them.
         signature: of the file; None if it hasn't got two.
     """
@@ -228,7 +228,7 @@ def _finish(path: Path, kind: Storage, said: Metadata | None, io: str | None) ->
     known = said if said is not None else Metadata()
     ends_as = io or ("float32" if kind.integer and known.mean else "int8")
     if io is not None or kind.integer:
-        ends.change(path, ends_as, known.mean, known.std)
+        io_types.change(path, ends_as, known.mean, known.std)
     if said is not None:
         write_metadata(path, said)
     return ends_as

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tfcompress.export.bits import one_magnitude
-from tfcompress.export.flow import Graph
+from tfcompress.tflite.dataflow import Graph
 
 PADS = ("PAD", "PADV2")
 _NONE, _RELU, _SAME = 0, 1, 0  # The schema's numbers of activations and paddings.
@@ -65,15 +65,15 @@ def products(graph: Graph) -> tuple[list[Product], dict[str, str]]:
         the reason why it isn't one.
     """
     found, kept = [], {}
-    for op in graph.surgery.ops():
+    for op in graph.editor.ops():
         if graph.name(op) not in ("CONV_2D", "FULLY_CONNECTED"):
             continue
-        kernel = graph.surgery.values(op.inputs[1])
+        kernel = graph.editor.values(op.inputs[1])
         if kernel is None or not one_magnitude(kernel):
             continue
         product = _product(graph, op, kernel)
         if isinstance(product, str):
-            kept[graph.surgery.text(op.outputs[0])] = product
+            kept[graph.editor.text(op.outputs[0])] = product
         else:
             found.append(product)
     return found, kept
@@ -82,7 +82,7 @@ def products(graph: Graph) -> tuple[list[Product], dict[str, str]]:
 def _product(graph: Graph, op: Any, kernel: np.ndarray) -> Product | str:
     """An op as a product, or why it is none."""
     dense = graph.name(op) == "FULLY_CONNECTED"
-    options, shape = op.builtinOptions, graph.surgery.shape(op.inputs[0])
+    options, shape = op.builtinOptions, graph.editor.shape(op.inputs[0])
     relu = options.fusedActivationFunction == _RELU
     if not relu and options.fusedActivationFunction != _NONE:
         return "its activation isn't a ReLU"
@@ -95,7 +95,7 @@ def _product(graph: Graph, op: Any, kernel: np.ndarray) -> Product | str:
     before = graph.maker(op.inputs[0])
     pads, pad_value, padding = (0, 0, 0, 0), 1, []
     if not dense and graph.name(before) in PADS:
-        amounts = graph.surgery.values(before.inputs[1], "int32")
+        amounts = graph.editor.values(before.inputs[1], "int32")
         value = graph.scalar(before.inputs[2]) if len(before.inputs) > 2 else 0.0
         if amounts is None or value not in (0.0, 1.0) or amounts[[0, 3]].any():
             return "its padding is neither 0 nor 1, or not of height and width"
@@ -117,7 +117,7 @@ def _product(graph: Graph, op: Any, kernel: np.ndarray) -> Product | str:
                 return "it is padded twice, with other values"
             top, bottom, left, right = (a + b for a, b in zip(pads, same, strict=True))
             pads, pad_value = (top, bottom, left, right), 0
-    bias = graph.surgery.values(op.inputs[2]) if len(op.inputs) > 2 else None
+    bias = graph.editor.values(op.inputs[2]) if len(op.inputs) > 2 else None
     return Product(
         op=op,
         dense=dense,
@@ -194,12 +194,12 @@ def step(graph: Graph, op: Any, tensor: int, filters: int) -> Step | None:
         apply = {"MUL": np.multiply, "ADD": np.add, "SUB": np.subtract}[name]
         return Step(op, output, lambda y: apply(y, values))
     if name == "MAX_POOL_2D" and op.builtinOptions.fusedActivationFunction == _NONE:
-        options, shape = op.builtinOptions, graph.surgery.shape(tensor)
+        options, shape = op.builtinOptions, graph.editor.shape(tensor)
         kernel = (int(options.filterHeight), int(options.filterWidth))
         strides = (int(options.strideH), int(options.strideW))
         pads = (0, 0, 0, 0)
         if options.padding == _SAME:
             pads = _same_pads(shape, kernel, strides, (1, 1))
-        height, width = graph.surgery.shape(output)[1:3]
+        height, width = graph.editor.shape(output)[1:3]
         return Step(op, output, None, Pool(kernel, strides, pads, (height, width)))
     return None

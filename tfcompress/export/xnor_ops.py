@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.config import require
-from tfcompress.export.flow import Graph
-from tfcompress.export.surgery import Surgery
+from tfcompress.errors import require
 from tfcompress.export.xnor_match import Product, Step, products, step
-from tfcompress.kernels.ops import CONV, DENSE, LINEAR, POOL, PRELU, RELU, WORD, options
+from tfcompress.tflite.bit_ops import CONV, DENSE, LINEAR, POOL, PRELU, RELU, WORD, options
+from tfcompress.tflite.dataflow import Graph
+from tfcompress.tflite.editor import Editor
 
 
 def xnor_file(float_path: Path, path: Path) -> dict[str, str]:
@@ -33,37 +33,37 @@ def xnor_file(float_path: Path, path: Path) -> dict[str, str]:
     Raises:
         InputError: there is nothing to replace.
     """
-    surgery = Surgery(float_path)
-    kept = write(surgery)
+    editor = Editor(float_path)
+    kept = write(editor)
     reasons = "; ".join(f"{name}: {why}" for name, why in kept.items())
     require(
-        any(op.customOptions is not None for op in surgery.ops()),
+        any(op.customOptions is not None for op in editor.ops()),
         f"no layer with binary inputs and weights to write as bits ({reasons or 'none is binary'})",
     )
-    surgery.write(path)
+    editor.write(path)
     return kept
 
 
-def write(surgery: Surgery) -> dict[str, str]:
+def write(editor: Editor) -> dict[str, str]:
     """Replaces every binary product of a float file, with what stands between them.
 
     Args:
-        surgery: a float file of a binarised model, its signs written as -1 and +1.
+        editor: a float file of a binarised model, its signs written as -1 and +1.
 
     Returns:
         Output name of each product with binary weights that was left as it was, and why.
     """
-    graph = Graph(surgery)
+    graph = Graph(editor)
     found, kept = products(graph)
     writer = _Writer(graph, found)
     for product in found:
         writer.product(product)
     ops: list[Any] = []
-    for op in surgery.ops():
+    for op in editor.ops():
         if id(op) not in writer.gone:
             ops.append(op)
         ops += writer.made.get(id(op), [])
-    surgery.graph.operators = _needed(ops, graph.outputs)
+    editor.graph.operators = _needed(ops, graph.outputs)
     return kept
 
 
@@ -71,7 +71,7 @@ class _Writer:
     """What was made so far."""
 
     def __init__(self, graph: Graph, found: list[Product]) -> None:
-        self.graph, self.surgery = graph, graph.surgery
+        self.graph, self.editor = graph, graph.editor
         self.ends = {id(product.op) for product in found}
         self.ours = self.ends | {id(op) for product in found for op in product.sign}
         self.bits: dict[int, int] = {}  # tensor to the tensor of its signs' bits
@@ -111,7 +111,7 @@ class _Writer:
     def _bits(self, product: Product, steps: list[Step]) -> None:
         """A product that writes bits, and the pooling behind it."""
         output = int(product.op.outputs[0])
-        shape, filters = self.surgery.shape(output), len(product.scale)
+        shape, filters = self.editor.shape(output), len(product.scale)
         source = steps[-1].output if steps else output
 
         def after(y: np.ndarray) -> np.ndarray:
@@ -122,18 +122,18 @@ class _Writer:
 
         threshold, flip = thresholds(product, after)
         pool = next((one.pool for one in steps if one.pool), None)
-        name = self.surgery.text(source)
+        name = self.editor.text(source)
         words = -(-filters // WORD)
-        bits = self.surgery.tensor((*shape[:-1], words), "int32", f"{name}/bits")
-        turned = self.surgery.constant(packed_words(flip)) if flip.any() else -1
-        inputs = [*self._inputs(product), -1, -1, self.surgery.constant(threshold), turned]
+        bits = self.editor.tensor((*shape[:-1], words), "int32", f"{name}/bits")
+        turned = self.editor.constant(packed_words(flip)) if flip.any() else -1
+        inputs = [*self._inputs(product), -1, -1, self.editor.constant(threshold), turned]
         made = [self._op(product, inputs, [bits], LINEAR, 0)]
         if pool:
-            small = self.surgery.tensor((shape[0], *pool.size, words), "int32", f"{name}/pooled")
+            small = self.editor.tensor((shape[0], *pool.size, words), "int32", f"{name}/pooled")
             form = options(
                 filters, filters, kernel=pool.kernel, strides=pool.strides, pads=pool.pads
             )
-            made.append(self.surgery.custom(POOL, [bits, turned], [small], form))
+            made.append(self.editor.custom(POOL, [bits, turned], [small], form))
             bits = small
         self.bits[source] = bits
         self.gone.add(id(product.op))
@@ -160,7 +160,7 @@ class _Writer:
             self.gone.add(id(reader))
             output, last = int(reader.outputs[0]), reader
         post, bits = self._second(output, filters)
-        constant = self.surgery.constant
+        constant = self.editor.constant
         inputs = [*self._inputs(product), constant(product.scale), constant(product.bias)]
         inputs += [-1, -1, -1 if slope is None else constant(slope), operand]
         inputs += [constant(values) for values in post]
@@ -175,8 +175,8 @@ class _Writer:
         whole = (
             one != two
             and add.builtinOptions.fusedActivationFunction == LINEAR
-            and self.surgery.shape(other) == self.surgery.shape(output)
-            and self.surgery.values(other) is None
+            and self.editor.shape(other) == self.editor.shape(output)
+            and self.editor.values(other) is None
         )
         return other if whole else -1
 
@@ -201,9 +201,9 @@ class _Writer:
                     values = [one for one in found if one is not None]
                     source = int(after.outputs[0]) if len(values) == 2 else -1
             if source >= 0 and (source == output or self._inside(source)):
-                shape = (*self.surgery.shape(output)[:-1], -(-filters // WORD))
-                name = f"{self.surgery.text(source)}/bits"
-                self.bits[source] = self.surgery.tensor(shape, "int32", name)
+                shape = (*self.editor.shape(output)[:-1], -(-filters // WORD))
+                name = f"{self.editor.text(source)}/bits"
+                self.bits[source] = self.editor.tensor(shape, "int32", name)
                 return values, self.bits[source]
         return [], None
 
@@ -214,10 +214,10 @@ class _Writer:
     def _inputs(self, product: Product) -> list[int]:
         """The first two inputs: what the signs are taken of, or their bits; and the weights."""
         weights = np.packbits(product.kernel.ravel(), bitorder="little")
-        name = self.surgery.text(product.op.inputs[1])
+        name = self.editor.text(product.op.inputs[1])
         return [
             self.bits.get(product.source, product.source),
-            self.surgery.constant(weights, f"{name}/bits"),
+            self.editor.constant(weights, f"{name}/bits"),
         ]
 
     def _op(
@@ -242,7 +242,7 @@ class _Writer:
             activation=activation,
             add_first=bool(add_first),
         )
-        return self.surgery.custom(DENSE if product.dense else CONV, inputs, outputs, form)
+        return self.editor.custom(DENSE if product.dense else CONV, inputs, outputs, form)
 
 
 def thresholds(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfcompress.runtime.container_ranges import constants
+from tfcompress.container.ranges import constants
 
 
 def one_zero(path: Path) -> None:

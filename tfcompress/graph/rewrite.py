@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import tree
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 Apply = Callable[..., Any]
 

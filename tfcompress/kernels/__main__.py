@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import flags
 
 from tfcompress import commands, files
-from tfcompress.config import InputError, require, unknown_name
+from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.kernels import cross, wheel
 from tfcompress.kernels.build import PACKAGE, BuildError, library, names_in
 from tfcompress.kernels.cross import TARGETS, Target

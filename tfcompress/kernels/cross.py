@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tfcompress.config import InputError, require
+from tfcompress.errors import InputError, require
 from tfcompress.kernels.build import FLAGS, PACKAGE, SOURCES, compile_to, run_compiler
 
 

@@ -6,7 +6,7 @@ import functools
 import sys
 from typing import Any
 
-from tfcompress.config import InputError, unknown_name
+from tfcompress.errors import InputError, unknown_name
 from tfcompress.kernels.build import BuildError, library, names_in
 
 # Kernels that are faster than the stock 8-bit ones; the portable one is there to compare with.

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import tfcompress
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.kernels.build import PACKAGE, file_name
 from tfcompress.kernels.cross import Target
 

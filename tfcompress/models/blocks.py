@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import layers
 
-from tfcompress.config import require
+from tfcompress.errors import require
 
 
 def scaled(channels: int, width: float) -> int:

@@ -7,7 +7,7 @@ import pkgutil
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tfcompress.config import InputError, require, unknown_name
+from tfcompress.errors import InputError, require, unknown_name
 
 if TYPE_CHECKING:
     import keras

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfcompress.config import InputError, require
+from tfcompress.errors import InputError, require
 
 if TYPE_CHECKING:
     import keras

@@ -9,9 +9,9 @@ from pathlib import Path
 from tfcompress.report.headline import headline
 from tfcompress.report.result import RunResult
 from tfcompress.report.table import Row, rows
-from tfcompress.runtime import content, metadata, rules
-from tfcompress.runtime.metadata import Metadata
-from tfcompress.runtime.versions import oldest
+from tfcompress.tflite import compatibility, content, metadata
+from tfcompress.tflite.metadata import Metadata
+from tfcompress.tflite.versions import oldest
 
 # Rows of the comparison that say what a file costs, not how it came about.
 _ROWS = ("accuracy of", "file size", "after gzip", "latency median", "peak memory", "MACs")
@@ -30,7 +30,7 @@ class Card:
         gives: what comes out.
         rows: the measurements beside the baseline's.
         needs: the oldest runtime that runs it.
-        doubts: what GPUs and other programs may refuse.
+        issues: what GPUs and other programs may refuse.
         result: the run.
     """
 
@@ -42,7 +42,7 @@ class Card:
     gives: str
     rows: list[Row]
     needs: str
-    doubts: list[str]
+    issues: list[str]
     result: RunResult
 
 
@@ -78,7 +78,10 @@ def card(result: RunResult, folder: str | os.PathLike[str]) -> Card | None:
         gives=f"{out.dtype} {'x'.join(map(str, out.shape))}: a score for each class",
         rows=[row for row in rows(result) if row.label.startswith(_ROWS)],
         needs=str(oldest(held)),
-        doubts=[f"{doubt.who}: {doubt.text}" for doubt in (*rules.gpu(held), *rules.old(held))],
+        issues=[
+            f"{issue.who}: {issue.text}"
+            for issue in (*compatibility.gpu(held), *compatibility.old(held))
+        ],
         result=result,
     )
 

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.report.result import SCHEMA, RunResult
 
 

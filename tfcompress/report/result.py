@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfcompress.config import require
+from tfcompress.errors import require
 
 HISTORIES = ("baseline", "compressed")
 # Of report.json; raised when a key that others rely on changes its meaning or goes.

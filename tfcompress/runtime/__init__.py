@@ -1,22 +1,16 @@
 """From a `.tflite` file to predictions: what a deployed program needs, without Keras or TensorFlow.
 
-`load` makes a classifier of a file, `LiteModel` runs a file on arrays, `read` says what stands in
-it.
+`load` makes a classifier of a file, `LiteModel` runs a file on arrays.
 """
 
-from tfcompress.runtime.content import FileContent, Op, Tensor, read
-from tfcompress.runtime.metadata import Metadata
+from tfcompress.deprecated import moved
 from tfcompress.runtime.model import LiteModel
 from tfcompress.runtime.predictor import Prediction, Predictor, load
+from tfcompress.tflite.metadata import Metadata
 
-__all__ = [
-    "FileContent",
-    "LiteModel",
-    "Metadata",
-    "Op",
-    "Prediction",
-    "Predictor",
-    "Tensor",
-    "load",
-    "read",
-]
+__all__ = ["LiteModel", "Metadata", "Prediction", "Predictor", "load"]
+
+__getattr__ = moved(
+    __name__,
+    {name: f"tfcompress.tflite.content.{name}" for name in ("FileContent", "Op", "Tensor", "read")},
+)

@@ -11,8 +11,8 @@ import os
 import struct
 from typing import Any
 
-from tfcompress.config import InputError
-from tfcompress.runtime.tables import MODEL, OP_CODE, tables, text, there
+from tfcompress.errors import InputError
+from tfcompress.tflite.tables import MODEL, OP_CODE, tables, text, there
 
 _OWN = b"TfcXnor"
 

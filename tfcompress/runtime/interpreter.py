@@ -11,10 +11,10 @@ import os
 import warnings
 from typing import Any
 
-from tfcompress.config import unknown_name
-from tfcompress.runtime import magic, signatures
+from tfcompress.errors import unknown_name
 from tfcompress.runtime.delegates import delegates
-from tfcompress.runtime.signatures import BITS, DEFAULT
+from tfcompress.tflite import header, signatures
+from tfcompress.tflite.signatures import BITS, DEFAULT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ def opened(
             except RuntimeError as error:
                 if signature:
                     raise
-                because = f"they didn't take the file's ops: {magic.one_line(error)}"
+                because = f"they didn't take the file's ops: {header.one_line(error)}"
     elif known.get(signature, 0):
         whole = {"model_content": signatures.alone(path, signature)}
         return Opened(_interpreter(whole, None, **how), signature)

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfcompress.config import InputError, require
-from tfcompress.runtime import magic
+from tfcompress.errors import InputError, require
 from tfcompress.runtime.interpreter import opened
+from tfcompress.tflite import header
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ class LiteModel:
         signature: str | None = None,
     ) -> None:
         require(threads >= 1, f"threads must be 1 or more; got {threads}")
-        self.path = str(magic.checked_path(path))
+        self.path = str(header.checked_path(path))
         try:
             found = opened(
                 path, threads=threads, xnnpack=xnnpack, signature=signature, keep_all=keep_all
@@ -73,10 +73,10 @@ class LiteModel:
         except InputError:
             raise
         except ValueError as error:  # the flatbuffer failed verification
-            raise magic.corrupt(path, error) from error
+            raise header.corrupt(path, error) from error
         except RuntimeError as error:  # an unknown op, or tensors that don't fit together
             raise InputError(
-                f"{path} can't be run by this LiteRT: {magic.one_line(error)}"
+                f"{path} can't be run by this LiteRT: {header.one_line(error)}"
             ) from error
         if found.because:
             from tfcompress import kernels

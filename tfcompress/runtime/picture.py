@@ -6,7 +6,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from tfcompress.config import InputError, require
+from tfcompress.errors import InputError, require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ def pixels(image: Any, height: int, width: int, channels: int) -> np.ndarray:
     import numpy as np
     from PIL import Image, ImageOps
 
-    from tfcompress.data import images
+    from tfcompress import images
 
     if isinstance(image, (str, os.PathLike)):
         path = pathlib.Path(image)

@@ -6,12 +6,13 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
-from tfcompress.config import InputError, require
-from tfcompress.runtime import content, metadata, process
-from tfcompress.runtime.content import FileContent
-from tfcompress.runtime.metadata import Metadata
+from tfcompress.errors import InputError, require
+from tfcompress.runtime import process
 from tfcompress.runtime.model import LiteModel
 from tfcompress.runtime.picture import pixels
+from tfcompress.tflite import content, metadata
+from tfcompress.tflite.content import FileContent
+from tfcompress.tflite.metadata import Metadata
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import tfcompress
-from tfcompress.config import InputError
-from tfcompress.runtime import magic
+from tfcompress.errors import InputError
+from tfcompress.tflite import header
 
 # Seconds that an untrusted file may take to load and to run once.
 CHECK_SECONDS = 60.0
@@ -168,7 +168,7 @@ def check(
         InputError: it isn't a `.tflite` file, it is cut short or corrupt, or it crashed the
             process or didn't come to an end.
     """
-    file = magic.checked_path(path)
+    file = header.checked_path(path)
     request = {**check_request([file.absolute()]), "signature": signature}
     try:
         said: str | None = ask(request, timeout_s=timeout_s)["errors"][0]
@@ -182,7 +182,7 @@ def check(
             f"({error.last.get('stage', 'start')}) ended: {error.cause}"
         ) from error
     if said is not None and said.startswith("ValueError"):  # It failed the runtime's verification.
-        raise magic.corrupt(path, said.partition(": ")[2])
+        raise header.corrupt(path, said.partition(": ")[2])
     return said
 
 

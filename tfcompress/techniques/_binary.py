@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import BinaryConv2D, BinaryDense
 from tfcompress.techniques import _blocks

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfcompress.config import InputError, Training, require, unknown_name
+from tfcompress.config import Training
+from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.graph.rewrite import nodes
 from tfcompress.ops import ranks
@@ -106,7 +107,7 @@ class Factorisation:
         if not options.by_spectrum():
             self._plans(clone(candidate.model), options)
 
-    def course(
+    def rounds(
         self, candidate: Candidate, options: FactoriseOptions, settings: Training
     ) -> Sequence[tuple[Any, Training]]:
         """One round, or with the iterative schedule one for each layer, with its rank.

@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from tfcompress.config import one_of, require
-from tfcompress.techniques.base import taught
+from tfcompress.errors import one_of, require
+from tfcompress.techniques.base import distilled
 
 Rank = int | tuple[int, int]
 
@@ -167,4 +167,4 @@ def _parsed(given: Mapping[str, Rank] | Sequence[str]) -> dict[str, Rank]:
 
 
 # Fine-tuning: the rate that the decomposed nets took well.
-training = taught(epochs=5, learning_rate=5e-4)
+training = distilled(epochs=5, learning_rate=5e-4)

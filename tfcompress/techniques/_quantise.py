@@ -77,6 +77,6 @@ def technique(
         transform=transform,
         training=untrained,
         storage=name,
-        leaves=frozenset({"quantised"}),
-        keeps=KEEPS,
+        produces=frozenset({"quantised"}),
+        preserves=KEEPS,
     )

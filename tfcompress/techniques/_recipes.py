@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Literal, get_args
 
-from tfcompress.config import Training, one_of, require
-from tfcompress.techniques.base import taught
+from tfcompress.config import Training
+from tfcompress.errors import one_of, require
+from tfcompress.techniques.base import distilled
 
 Recipe = Literal["default", "paper"]
 Activation = Literal["prelu", "relu", "linear", "keep"]
@@ -84,6 +85,6 @@ def training(epochs: int) -> Callable[[WeightOptions], Training]:
                 learning_rate=1e-3,
                 learning_rate_schedule="constant",
             )
-        return taught(epochs=epochs)(options)
+        return distilled(epochs=epochs)(options)
 
     return settings

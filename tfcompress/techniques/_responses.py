@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from tfcompress.config import require
+from tfcompress.errors import require
 from tfcompress.graph.rewrite import run
 from tfcompress.ops import reconstruct
 

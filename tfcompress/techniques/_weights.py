@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from tfcompress.bridge.wrappers import KERNELS
-from tfcompress.config import InputError, require
+from tfcompress.errors import InputError, require
 from tfcompress.graph import clone, lower
 from tfcompress.graph.rewrite import operations
 from tfcompress.techniques._blocks import weighted

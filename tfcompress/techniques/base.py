@@ -9,7 +9,9 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfcompress.config import Training, typed_options, unknown_name
+from tfcompress.config import Training
+from tfcompress.errors import unknown_name
+from tfcompress.options import typed_options
 
 if TYPE_CHECKING:
     import keras
@@ -63,7 +65,7 @@ class Candidate:
         say: is told a stage and what was done in it, such as each layer that is decomposed; nobody
             by default.
         properties: what earlier techniques made of the weights and later ones must keep: of the
-            words of `Technique.leaves`.
+            words of `Technique.produces`.
         validation: `images`, `labels` and `max_drop` by which the export chooses layers that keep
             more bits; empty if it isn't to choose.
     """
@@ -93,11 +95,11 @@ def fit_keras(
 
 
 def once(candidate: Candidate, options: Any, settings: Training) -> Sequence[tuple[Any, Training]]:
-    """The usual course: transformed and trained once."""
+    """The usual rounds: transformed and trained once."""
     return [(options, settings)]
 
 
-def taught(**settings: Any) -> Callable[[Any], Training]:
+def distilled(**settings: Any) -> Callable[[Any], Training]:
     """A technique's `training`: these settings, with the original network as the teacher."""
     training = Training(distillation_weight=0.7, distillation_temperature=4.0, **settings)
     return lambda options: training
@@ -122,13 +124,13 @@ class Technique:
         training: how the transformed model is trained, from the options.
         storage: how the export writes it unless told otherwise.
         fit: trains the transformed candidate and returns it with the history.
-        course: the technique as rounds of (options, training), each of which transforms and
+        rounds: the technique as rounds of (options, training), each of which transforms and
             trains what the one before it left; from the candidate before the first.
         check: raises what `transform` would for this network, trained or not, in a second or so;
             the command calls it before the baseline is trained.
-        leaves: what it makes of the weights that a later technique could undo: `binary`,
+        produces: what it makes of the weights that a later technique could undo: `binary`,
             `buckets`, `sparsity`, `clusters`, `quantised`.
-        keeps: what of that, made by earlier ones, it doesn't undo.
+        preserves: what of that, made by earlier ones, it doesn't undo.
     """
 
     name: str
@@ -140,10 +142,10 @@ class Technique:
     training: Callable[[Any], Training]
     storage: str
     fit: Fit = fit_keras
-    course: Callable[[Candidate, Any, Training], Sequence[tuple[Any, Training]]] = once
+    rounds: Callable[[Candidate, Any, Training], Sequence[tuple[Any, Training]]] = once
     check: Callable[[Candidate, Any], object] = unchecked
-    leaves: frozenset[str] = frozenset()
-    keeps: frozenset[str] = STRUCTURES
+    produces: frozenset[str] = frozenset()
+    preserves: frozenset[str] = STRUCTURES
 
     def make_options(self, **values: Any) -> Any:
         """The options with these values; texts are converted to their types.

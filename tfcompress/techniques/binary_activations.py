@@ -20,5 +20,5 @@ TECHNIQUE = Technique(
     check=_SURGERY,
     training=_recipes.training(epochs=20),
     storage="float32",
-    leaves=frozenset({"binary"}),
+    produces=frozenset({"binary"}),
 )

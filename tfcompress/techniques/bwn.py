@@ -17,5 +17,5 @@ TECHNIQUE = Technique(
     check=_SURGERY,
     training=_recipes.training(epochs=10),
     storage="dynamic",
-    leaves=frozenset({"binary"}),
+    produces=frozenset({"binary"}),
 )

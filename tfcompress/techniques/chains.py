@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfcompress.config import InputError, Training
+from tfcompress.config import Training
+from tfcompress.errors import InputError
 from tfcompress.techniques.base import Candidate, Technique, get
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _undone(found: Sequence[Technique]) -> tuple[Technique, Technique, str] | No
     """The first two techniques of which the later undoes the earlier one's work, and what."""
     for position, later in enumerate(found):
         for first in found[:position]:
-            for what in sorted(first.leaves - later.keeps):
+            for what in sorted(first.produces - later.preserves):
                 return first, later, what
     return None
 
@@ -133,11 +134,11 @@ def apply(
 
     rows: list[Row] = []
     for step in steps:
-        course = step.technique.course(candidate, step.options, step.training)
-        for number, (options, settings) in enumerate(course, 1):
+        rounds = step.technique.rounds(candidate, step.options, step.training)
+        for number, (options, settings) in enumerate(rounds, 1):
             title = step.technique.name
-            if len(course) > 1:
-                title += f" {number}/{len(course)}"
+            if len(rounds) > 1:
+                title += f" {number}/{len(rounds)}"
             keras.utils.set_random_seed(seed)
             candidate = step.technique.transform(candidate, options)
             candidate, history = step.technique.fit(

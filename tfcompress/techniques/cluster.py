@@ -6,10 +6,11 @@ import dataclasses
 from typing import Any, Literal, get_args
 
 from tfcompress.bridge import cluster
-from tfcompress.config import Training, one_of, require
+from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
+from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, taught
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
 from tfcompress.training.loop import Row
 
 Centroids = Literal["kmeans++", "density", "linear", "random"]
@@ -97,9 +98,9 @@ TECHNIQUE = Technique(
     start=Start.TRAINED,
     transform=_transform,
     check=_transform,
-    training=taught(epochs=5, learning_rate=1e-4),
+    training=distilled(epochs=5, learning_rate=1e-4),
     storage="float32",
     fit=_fit,
-    leaves=frozenset({"clusters"}),
-    keeps=frozenset({"sparsity"}),
+    produces=frozenset({"clusters"}),
+    preserves=frozenset({"sparsity"}),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from tfcompress.config import require
+from tfcompress.errors import require
 from tfcompress.layers import CPConv2D
 from tfcompress.techniques._factorise import Factorisation
 from tfcompress.techniques._factorise_options import FactoriseOptions, training
@@ -58,7 +58,7 @@ TECHNIQUE = Technique(
     start=Start.TRAINED,
     transform=_SURGERY.transform,
     check=_SURGERY.check,
-    course=_SURGERY.course,
+    rounds=_SURGERY.rounds,
     training=training,
     storage="float32",
 )

@@ -12,10 +12,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from tfcompress.config import Training, one_of, require
+from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
+from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights, cluster, prune
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, taught
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
 from tfcompress.techniques.cluster import Centroids, ClusterOptions
 from tfcompress.techniques.prune import PruneOptions
 from tfcompress.training.loop import Row
@@ -71,7 +72,9 @@ def _check_bits(what: str, value: int) -> None:
     require(1 <= value <= _MOST_BITS, f"{what} must be 1 to {_MOST_BITS}; got {value}")
 
 
-def _rounds(candidate: Candidate, options: DeepCompressionOptions) -> tuple[PruneOptions, Any]:
+def _round_options(
+    candidate: Candidate, options: DeepCompressionOptions
+) -> tuple[PruneOptions, Any]:
     """The options of both rounds, each layer by its name.
 
     Raises:
@@ -107,11 +110,11 @@ def _rounds(candidate: Candidate, options: DeepCompressionOptions) -> tuple[Prun
     return pruning, sharing
 
 
-def _course(
+def _rounds(
     candidate: Candidate, options: DeepCompressionOptions, settings: Training
 ) -> Sequence[tuple[Any, Training]]:
     """Pruned and trained, then shared and trained."""
-    pruning, sharing = _rounds(candidate, options)
+    pruning, sharing = _round_options(candidate, options)
     tuning = dataclasses.replace(
         settings,
         epochs=math.ceil(settings.epochs * _TUNING_EPOCHS),
@@ -123,7 +126,7 @@ def _course(
 def _transform(candidate: Candidate, options: Any) -> Candidate:
     """Of one round; with the technique's own options that of the first."""
     if isinstance(options, ClusterOptions):
-        from tfcompress.bridge.fold import fold
+        from tfcompress.qat.fold import fold
 
         # Behind the sharing it would scale each filter's values apart.
         model, gone = fold(candidate.model)
@@ -133,7 +136,7 @@ def _transform(candidate: Candidate, options: Any) -> Candidate:
         ]
         return cluster.TECHNIQUE.transform(candidate.then(model, *lines), options)
     if isinstance(options, DeepCompressionOptions):
-        options = _rounds(candidate, options)[0]
+        options = _round_options(candidate, options)[0]
     return prune.TECHNIQUE.transform(candidate, options)
 
 
@@ -144,7 +147,7 @@ def _fit(
     if isinstance(options, ClusterOptions):
         return cluster.TECHNIQUE.fit(candidate, options, data, settings, **how)
     if isinstance(options, DeepCompressionOptions):
-        options = _rounds(candidate, options)[0]
+        options = _round_options(candidate, options)[0]
     return prune.TECHNIQUE.fit(candidate, options, data, settings, **how)
 
 
@@ -156,10 +159,10 @@ TECHNIQUE = Technique(
     start=Start.TRAINED,
     transform=_transform,
     check=_transform,
-    training=taught(epochs=10, learning_rate=1e-3),
+    training=distilled(epochs=10, learning_rate=1e-3),
     storage="float32",
     fit=_fit,
-    course=_course,
-    leaves=frozenset({"sparsity", "clusters"}),
-    keeps=frozenset(),
+    rounds=_rounds,
+    produces=frozenset({"sparsity", "clusters"}),
+    preserves=frozenset(),
 )

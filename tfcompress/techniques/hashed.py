@@ -9,12 +9,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from keras import layers, ops
 
-from tfcompress.config import InputError, one_of, require
+from tfcompress.errors import InputError, one_of, require
 from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import HashedConv2D, HashedDense
 from tfcompress.ops import hashing as hashes
 from tfcompress.techniques import _blocks
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, taught
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
 
 Hashing = Literal["permutation", "elementwise"]
 Include = Literal["dense", "all"]
@@ -127,7 +127,7 @@ TECHNIQUE = Technique(
     options=HashedOptions,
     start=Start.TRAINED,
     transform=_transform,
-    training=taught(epochs=10),
+    training=distilled(epochs=10),
     storage="float32",
-    leaves=frozenset({"buckets"}),
+    produces=frozenset({"buckets"}),
 )

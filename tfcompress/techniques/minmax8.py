@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfcompress.config import InputError, require
+from tfcompress.errors import InputError, require
 from tfcompress.graph import clone, rewrite
 from tfcompress.graph.rewrite import operations
 from tfcompress.layers.min_max_quantize import MinMaxQuantize
@@ -91,6 +91,6 @@ TECHNIQUE = Technique(
     transform=_transform,
     training=untrained,
     storage="float32",
-    leaves=frozenset({"quantised"}),
-    keeps=frozenset({"buckets"}),
+    produces=frozenset({"quantised"}),
+    preserves=frozenset({"buckets"}),
 )

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.config import Training, require
+from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
+from tfcompress.errors import require
 from tfcompress.graph import clone
 from tfcompress.techniques._quantise import KEEPS, lines, untrained
 from tfcompress.techniques.base import Candidate, Start, Technique, fit_keras
@@ -81,6 +82,6 @@ TECHNIQUE = Technique(
     training=untrained,
     storage="int8_int4",
     fit=_fit,
-    leaves=frozenset({"quantised"}),
-    keeps=KEEPS,
+    produces=frozenset({"quantised"}),
+    preserves=KEEPS,
 )

@@ -7,10 +7,11 @@ from typing import Any, Literal, get_args
 
 from tfcompress.bridge import prune
 from tfcompress.bridge.wrappers import kernel
-from tfcompress.config import InputError, Training, one_of, require
+from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
+from tfcompress.errors import InputError, one_of, require
 from tfcompress.techniques import _weights
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, taught
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
 from tfcompress.training.loop import Row, steps_per_epoch
 
 Schedule = Literal["polynomial", "constant"]
@@ -216,9 +217,9 @@ TECHNIQUE = Technique(
     start=Start.TRAINED,
     transform=_transform,
     check=_transform,
-    training=taught(epochs=10, learning_rate=1e-3),
+    training=distilled(epochs=10, learning_rate=1e-3),
     storage="float32",
     fit=_fit,
-    leaves=frozenset({"sparsity"}),
-    keeps=frozenset(),
+    produces=frozenset({"sparsity"}),
+    preserves=frozenset(),
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal, get_args
 
-from tfcompress.config import Training, one_of, require
+from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, taught
+from tfcompress.errors import one_of, require
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
 
 OnUnsupported = Literal["error", "keep_float"]
 
@@ -38,7 +39,7 @@ class QatOptions:
 
 def _transform(candidate: Candidate, options: QatOptions) -> Candidate:
     """The same function, in layers that can be quantised; nothing is rounded yet."""
-    from tfcompress.bridge.ready import ready, unsupported
+    from tfcompress.qat.prepare import ready, unsupported
 
     model, changes = ready(candidate.model, on_unsupported=options.on_unsupported)
     spread = "; its shared values are shared no more"
@@ -66,9 +67,9 @@ def _fit(
     **how: Any,
 ) -> tuple[Candidate, list[dict[str, float]]]:
     """Calibrates, trains with TFMOT, and comes back to Keras 3."""
-    from tfcompress.bridge import qat
+    from tfcompress.qat import train
 
-    model, rows = qat.fit(
+    model, rows = train.fit(
         candidate.model,
         data,
         settings,
@@ -89,9 +90,9 @@ TECHNIQUE = Technique(
     start=Start.TRAINED,
     transform=_transform,
     check=_transform,
-    training=taught(epochs=4, learning_rate=2e-4),
+    training=distilled(epochs=4, learning_rate=2e-4),
     storage="int8",
     fit=_fit,
-    leaves=frozenset({"quantised"}),
-    keeps=frozenset({"sparsity", "clusters"}),
+    produces=frozenset({"quantised"}),
+    preserves=frozenset({"sparsity", "clusters"}),
 )

@@ -10,12 +10,12 @@ from typing import Any, Literal, get_args
 import keras
 from keras import layers
 
-from tfcompress.config import InputError, one_of, require
+from tfcompress.errors import InputError, one_of, require
 from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import DepthwiseSeparable
 from tfcompress.ops.depthwise import factorise
 from tfcompress.techniques import _blocks
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, taught
+from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
 
 Init = Literal["scratch", "factorise"]
 DepthwiseActivation = Literal["relu", "linear"]
@@ -194,6 +194,6 @@ TECHNIQUE = Technique(
     options=SeparableOptions,
     start=Start.TRAINED,
     transform=_transform,
-    training=taught(epochs=20),
+    training=distilled(epochs=20),
     storage="float32",
 )

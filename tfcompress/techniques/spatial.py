@@ -24,7 +24,7 @@ TECHNIQUE = Technique(
     start=Start.TRAINED,
     transform=_SURGERY.transform,
     check=_SURGERY.check,
-    course=_SURGERY.course,
+    rounds=_SURGERY.rounds,
     training=training,
     storage="float32",
 )

@@ -17,5 +17,5 @@ TECHNIQUE = Technique(
     check=_SURGERY,
     training=_recipes.training(epochs=20),
     storage="int8",
-    leaves=frozenset({"binary"}),
+    produces=frozenset({"binary"}),
 )

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 from tfcompress.files import whole
 
 

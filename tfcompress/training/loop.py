@@ -12,8 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.config import InputError, Training
+from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
+from tfcompress.errors import InputError
 from tfcompress.training import checkpoint as checkpoints
 from tfcompress.training.batches import EpochBatches
 

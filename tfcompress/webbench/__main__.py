@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags
 
 from tfcompress import commands, files
-from tfcompress.config import InputError, require
+from tfcompress.errors import InputError, require
 from tfcompress.webbench.page import make
 from tfcompress.webbench.serve import server
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfcompress import files
-from tfcompress.config import InputError
+from tfcompress.errors import InputError
 
 _REGISTRY = "https://registry.npmjs.org"
 _TIMEOUT_S = 60.0

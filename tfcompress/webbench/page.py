@@ -16,8 +16,9 @@ from tfcompress.benchmark.parity import INTEGER_TOLERANCE, TOLERANCES
 from tfcompress.benchmark.probe import References
 from tfcompress.benchmark.process import BenchmarkError
 from tfcompress.benchmark.table import file_labels
-from tfcompress.config import InputError, require
-from tfcompress.runtime import FileContent, content
+from tfcompress.errors import InputError, require
+from tfcompress.tflite import content
+from tfcompress.tflite.content import FileContent
 from tfcompress.webbench import package
 
 # What LiteRT.js can put into a tensor.

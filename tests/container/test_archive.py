@@ -1,0 +1,198 @@
+import hashlib
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.tflite.flatbuffers import flatbuffer
+from tfcompress import pack
+from tfcompress.container import archive, ranges
+from tfcompress.errors import InputError
+from tfcompress.runtime import LiteModel
+
+
+def like_pruned_and_clustered(data):
+    """A file with most floats of each constant zero and the others of eight values."""
+    changed = bytearray(data)
+    for one in ranges.constants(data, "f"):
+        part = slice(one.start, one.start + one.size_bytes)
+        values = np.frombuffer(data[part], "<f4" if one.width == 4 else np.int8).copy()
+        step = np.abs(values).max() / 4
+        values = (np.rint(values / step) * step).astype(values.dtype)
+        values[np.abs(values) < 1.5 * step] = 0
+        changed[part] = values.tobytes()
+    return bytes(changed)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A file that has each form of a constant."""
+    rng = np.random.default_rng(0)
+    sparse = rng.standard_normal((40, 50)).astype("float32")
+    sparse[rng.random(sparse.shape) < 0.9] = 0
+    clustered = rng.standard_normal(16).astype("float32")[rng.integers(0, 16, 900)]
+    return flatbuffer(
+        sparse=sparse,
+        clustered=clustered,
+        integers=rng.integers(-20, 20, 700).astype("int8"),
+        halves=rng.standard_normal(300).astype("float16"),
+        shape=np.array([1, 2, 3], "int32"),
+    )
+
+
+@pytest.mark.parametrize("coder", archive.CODERS)
+def test_the_same_bits(tiny, tmp_path, coder):
+    path, target, again = tmp_path / "m.tflite", tmp_path / "m.tfz", tmp_path / "again.tflite"
+    for source in (tiny.path, tiny.int8_path):
+        data = source.read_bytes()
+        # As it is, pruned and clustered, and with an archive of metadata behind the flatbuffer.
+        for variant in (data, like_pruned_and_clustered(data), data + b"PK\x05\x06" + bytes(18)):
+            path.write_bytes(variant)
+            sizes = archive.pack(path, target, coder=coder)
+            assert sizes == (len(variant), target.stat().st_size)
+            assert archive.unpack(target, again) == len(variant)
+            assert again.read_bytes() == variant
+
+
+def test_ranges_are_the_constants(small):
+    found = {one.name: one for one in ranges.constants(small, "f")}
+    assert set(found) == {"sparse", "clustered", "integers", "halves"}  # `shape` is too short.
+    assert {name: one.width for name, one in found.items()} == {
+        "sparse": 4,
+        "clustered": 4,
+        "integers": 1,
+        "halves": 2,
+    }
+    one = found["sparse"]
+    values = np.frombuffer(small[one.start : one.start + one.size_bytes], "<f4")
+    assert np.mean(values == 0) == pytest.approx(0.9, abs=0.03)
+
+
+def test_says_how_each_constant_is_written(small):
+    found, parts = archive.unpacked(archive.packed(small))
+    assert found == small
+    places = ranges.constants(small, "f")
+    assert [(p.start, p.size_bytes) for p in parts] == [(c.start, c.size_bytes) for c in places]
+    forms = {place.name: part for place, part in zip(places, parts, strict=True)}
+    assert forms["sparse"].gap_bits
+    assert forms["sparse"].written < 300
+    assert forms["clustered"].table_values == 16
+    assert sum(part.packed_bytes for part in parts) < len(archive.packed(small))
+
+
+def test_smaller_than_gzip(tiny):
+    data = like_pruned_and_clustered(tiny.path.read_bytes())
+    import gzip
+
+    assert len(archive.packed(data)) < len(gzip.compress(data, 9))
+
+
+def test_loads_and_predicts(tiny, tmp_path):
+    path, restored = tmp_path / "m.tfz", tmp_path / "restored.tflite"
+    archive.pack(tiny.path, path)
+    archive.unpack(path, restored)
+    model = LiteModel(restored, threads=2)
+    x = np.random.default_rng(3).standard_normal((3, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(model.predict(x), LiteModel(tiny.path).predict(x))
+
+
+def test_damage(small):
+    """No container that was damaged gives a file, an endless wait or another error."""
+    chance = random.Random(11)
+    whole = {coder: archive.packed(small, coder=coder) for coder in archive.CODERS}
+    messages = set()
+    for number in range(250):
+        damaged = bytearray(whole[archive.CODERS[number % len(archive.CODERS)]])
+        if number % 5 == 4:
+            del damaged[chance.randrange(len(damaged)) :]
+        else:
+            for _ in range(1 + number % 3):
+                damaged[chance.randrange(4, len(damaged))] ^= 1 << chance.randrange(8)
+        if bytes(damaged) in whole.values():
+            continue
+        try:
+            found, _ = archive.unpacked(bytes(damaged), "m.tfz", max_bytes=2 * len(small))
+        except InputError as error:
+            messages.add(str(error))
+        else:
+            assert found == small  # A bit that nothing depends on, such as a frame's flag.
+    assert len(messages) > 10
+    assert all(text.startswith("m.tfz") and "\n" not in text for text in messages)
+
+
+def lying(size, count, *rest):
+    numbers = [number if isinstance(number, bytes) else _varint(number) for number in rest]
+    return b"TFZ\x01" + bytes(32) + _varint(size) + _varint(count) + b"".join(numbers)
+
+
+def _varint(number):
+    from tfcompress.container.bytestream import varint
+
+    return varint(number)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "cut short or damaged"),
+        (b"TFL3abcdefgh", "is not a .tfz container: it should begin with TFZ"),
+        (b"TFZ\x02" + bytes(60), "container of version 2; this program reads version 1"),
+        (lying(1 << 40, 0), r"holds a file of 1,099,511,627,776 bytes, more than 1,000"),
+        (lying(100, 200), "number of constants is 200, which is more than 100"),
+        (lying(100, 1, 50, 60), "constant's size is 60, which is more than 50"),
+        (lying(100, 1, 101), "constant's place is 101, which is more than 100"),
+        # A hundred bytes of zeros that nothing in the file vouches for.
+        (lying(100, 1, 0, 100, b"\x01\x00\x00\x00\x00\x00"), "zstandard frame"),
+    ],
+)
+def test_lies(data, message):
+    with pytest.raises(InputError, match=message):
+        archive.unpacked(data, "m.tfz", max_bytes=1000)
+
+
+def test_another_file_than_was_packed(small):
+    made = bytearray(archive.packed(small))
+    made[4:36] = hashlib.sha256(b"another").digest()
+    with pytest.raises(InputError, match="hasn't the SHA-256 of what was packed"):
+        archive.unpacked(bytes(made))
+
+
+def test_command(small, tmp_path, capsys):
+    path, target, again = tmp_path / "m.tflite", tmp_path / "m.tfz", tmp_path / "again.tflite"
+    path.write_bytes(small)
+    assert pack.main(["pack", str(path), str(target)]) == 0
+    assert "times smaller" in capsys.readouterr().out
+    assert pack.main(["pack", "--unpack", str(target), str(again)]) == 0
+    assert again.read_bytes() == small
+    capsys.readouterr()
+    for words, message in (
+        ([], "give a file to read and one to write; got 0"),
+        ([str(tmp_path / "none.tflite"), str(target)], "no such file"),
+        ([str(target), str(again)], "is not a .tflite file"),
+        (["--unpack", str(path), str(again)], "is not a .tfz container"),
+        (["--unpack", str(target), str(tmp_path / "no" / "m.tflite")], "can't be written"),
+        (["--coder=lzma", str(path), str(target)], "coder must be one of best, bits"),
+        (["--unpack", "--max_bytes=99", str(target), str(again)], "more than 99"),
+    ):
+        assert pack.main(["pack", *words]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.startswith("error: ")
+        assert error.count("\n") == 1
+
+
+def test_unpacking_needs_neither_keras_nor_tensorflow_nor_the_runtime(small, tmp_path):
+    path = tmp_path / "m.tfz"
+    path.write_bytes(archive.packed(small))
+    code = (
+        "import sys\n"
+        "from tfcompress.container import archive\n"
+        "archive.unpack(sys.argv[1], sys.argv[1] + '.tflite')\n"
+        "print([n for n in ('keras', 'tensorflow', 'ai_edge_litert') if n in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,83 @@
+"""Errors by layer: their names, and the figures against a computation of their own."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests.export.quantised import mixed_net, pictures
+from tfcompress.export import calibrate, convert, export, layer_errors
+from tfcompress.tflite.content import read
+
+
+def names(model, path):
+    convert.float_file(model, path)
+    return list(layer_errors.layer_names(model, calibrate.products(read(path))).values())
+
+
+def test_each_product_by_its_layer(tmp_path):
+    found = names(mixed_net(), tmp_path / "m.tflite")
+    assert found == ["first", "depthwise", "pointwise", "hidden", "scores"]
+
+
+def test_nested_and_shared_layers(tmp_path):
+    inner = keras.Sequential([layers.Conv2D(4, 3, name="conv_1"), layers.ReLU()], name="inner")
+    shared = layers.Conv2D(4, 3, padding="same", name="twice")
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            inner,
+            shared,
+            shared,
+            layers.Flatten(),
+            layers.Dense(2, name="d"),
+        ]
+    )
+    assert names(model, tmp_path / "m.tflite") == ["conv_1", "twice", "twice #2", "d"]
+
+
+def test_figures(tmp_path):
+    """Of a file with float weights a little off: the layers' own outputs by Keras."""
+    right, wrong = mixed_net(), mixed_net()
+    kernel = wrong.get_layer("pointwise").kernel
+    kernel.assign(kernel.numpy() * 1.25)
+    files = []
+    for name, model in (("right", right), ("wrong", wrong)):
+        files.append(tmp_path / f"{name}.tflite")
+        convert.float_file(model, files[-1])
+    x = pictures(layer_errors.IMAGES + 5)
+    found = layer_errors.errors(right, *files, x)
+    assert list(found) == ["first", "depthwise", "pointwise", "hidden", "scores"]
+    assert found["first"] == found["depthwise"] == 0
+    used = x[: layer_errors.IMAGES]
+    for layer in ("pointwise", "scores"):
+        before, after = (
+            keras.Model(model.inputs, model.get_layer(layer).output).predict(used, verbose=0)
+            for model in (right, wrong)
+        )
+        expected = np.linalg.norm(after - before) / np.linalg.norm(before)
+        assert found[layer] == pytest.approx(expected, rel=1e-4)
+
+
+def test_relative_rms_of_nothing():
+    zeros = np.zeros(3)
+    assert layer_errors.relative_rms(zeros, zeros) == 0
+    assert layer_errors.relative_rms(zeros, zeros + 1) == float("inf")
+    assert layer_errors.relative_rms(np.array([3.0, 4.0]), np.array([3, 4.5])) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8", "int8_int4", "dynamic"])
+def test_which_files_have_errors(storage, tmp_path):
+    written = export(
+        mixed_net(), tmp_path / "m.tflite", storage=storage, representative=pictures(60)
+    )
+    assert list(written.errors) == (
+        [] if storage == "float32" else ["first", "depthwise", "pointwise", "hidden", "scores"]
+    )
+    least, most = {
+        "float16": (0, 2e-3),
+        "int8": (1e-3, 0.05),
+        "int8_int4": (0.02, 0.4),
+        "dynamic": (1e-3, 0.05),
+    }.get(storage, (0, 0))
+    assert all(least < error < most for error in written.errors.values())

@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfcompress import images
+from tfcompress.errors import InputError
+from tfcompress.images import Standard, standard_for
+
+
+@pytest.mark.parametrize(
+    ("sizes", "image_size", "expected"),
+    [
+        ([(28, 28)], None, Standard(32, pad=True)),
+        ([(31, 31)], None, Standard(32, pad=True)),
+        ([(27, 27)], None, Standard(32)),
+        ([(32, 32)], None, Standard(32)),
+        ([(64, 64)], None, Standard(64)),
+        ([(65, 65)], None, Standard(40)),
+        ([(28, 20)], None, Standard(32)),
+        ([(64, 48)], None, Standard(32)),
+        ([(64, 80)], None, Standard(40)),
+        ([(28, 28), (32, 32)], None, Standard(40)),
+        ([], None, Standard(40)),
+        ([(28, 28)], 32, Standard(32, pad=True)),
+        ([(28, 28)], 48, Standard(48)),
+        ([(300, 200)], 32, Standard(32)),
+    ],
+)
+def test_size_rule(sizes, image_size, expected):
+    assert standard_for(sizes, image_size, fallback_size=40) == expected
+
+
+@pytest.mark.parametrize(("image_size", "fallback"), [(0, 32), (None, 0), (-3, 32)])
+def test_sizes_must_be_positive(image_size, fallback):
+    with pytest.raises(InputError, match="image size must be 1 pixel or more"):
+        standard_for([(28, 28)], image_size, fallback)
+
+
+@pytest.mark.parametrize(("side", "low", "high"), [(28, 2, 30), (29, 1, 30), (31, 0, 31)])
+def test_padding_keeps_every_pixel(side, low, high):
+    grey = np.random.default_rng(0).integers(1, 256, (3, side, side), dtype=np.uint8)
+    out = images.standardize_arrays(grey, Standard(32, pad=True))
+    assert out.shape == (3, 32, 32, 3)
+    for channel in range(3):
+        np.testing.assert_array_equal(out[:, low:high, low:high, channel], grey)
+    assert out.astype(int).sum() == 3 * grey.astype(int).sum()
+
+
+def test_arrays_and_pillow_images_come_out_alike():
+    rgb = np.random.default_rng(1).integers(0, 256, (2, 50, 70, 3), dtype=np.uint8)
+    for standard in (Standard(32), Standard(100)):
+        out = images.standardize_arrays(rgb, standard)
+        for row in range(2):
+            expected = images.standardize(Image.fromarray(rgb[row]), standard)
+            np.testing.assert_array_equal(out[row], expected)
+
+
+def test_images_of_the_right_size_are_not_changed():
+    rgb = np.random.default_rng(2).integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
+    assert images.standardize_arrays(rgb, Standard(40)) is rgb
+    np.testing.assert_array_equal(images.standardize(Image.fromarray(rgb[0]), Standard(40)), rgb[0])
+
+
+def test_wide_images_are_cropped_around_the_centre():
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, 10:20] = 200
+    assert (images.standardize(Image.fromarray(wide), Standard(10)) == 200).all()
+
+
+def test_modes_become_rgb():
+    grey16 = Image.fromarray(np.full((4, 4), 0xABCD, np.uint16))
+    assert images.to_rgb(grey16).getpixel((0, 0)) == (0xAB,) * 3
+    assert images.to_rgb(Image.new("L", (4, 4), 7)).getpixel((0, 0)) == (7, 7, 7)
+    assert images.to_rgb(Image.new("1", (4, 4), 1)).getpixel((0, 0)) == (255, 255, 255)
+    # Half transparent over black is half as bright; wholly transparent is black.
+    red, green, blue = images.to_rgb(Image.new("RGBA", (4, 4), (200, 100, 50, 128))).getpixel(
+        (0, 0)
+    )
+    assert (red, green, blue) == (100, 50, 25)
+    assert images.to_rgb(Image.new("LA", (4, 4), (90, 0))).getpixel((0, 0)) == (0, 0, 0)
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 10, 20, 30])
+    assert images.to_rgb(palette).getpixel((0, 0)) == (10, 20, 30)
+    palette.info["transparency"] = 1
+    assert images.to_rgb(palette).getpixel((0, 0)) == (0, 0, 0)
+    assert images.to_rgb(Image.new("CMYK", (4, 4), (0, 0, 0, 0))).mode == "RGB"
+
+
+def test_sixteen_bit_png_from_a_file(tmp_path):
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((8, 8), 0x1234, np.uint16)).save(path)
+    assert (images.decode(path, Standard(8)) == 0x12).all()
+
+
+def test_exif_turns_the_image(tmp_path):
+    path = tmp_path / "turned.jpg"
+    picture = np.zeros((16, 64, 3), np.uint8)
+    picture[:, 24:32] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held turned: 64 wide is to be seen as 64 high
+    Image.fromarray(picture).save(path, quality=95, exif=exif)
+    assert images.read_size(path) == (64, 16)
+    upright = images.decode(path, Standard(16))
+    # The white stripe, left of the middle, is now above it and spans the width.
+    assert upright[4, :].mean() > 200
+    assert upright[12, :].mean() < 50
+
+
+def test_large_jpegs_scale_like_whole_ones(tmp_path):
+    path = tmp_path / "large.jpg"
+    ramp = np.linspace(0, 255, 512).astype(np.uint8)
+    Image.fromarray(np.tile(ramp, (512, 1))).save(path, quality=95)
+    with Image.open(path) as whole:
+        expected = images.standardize(whole, Standard(32)).astype(int)
+    assert np.abs(images.decode(path, Standard(32)).astype(int) - expected).max() <= 3
+
+
+def test_floating_point_images_are_refused(tmp_path):
+    path = tmp_path / "float.tiff"
+    Image.fromarray(np.zeros((8, 8), np.float32)).save(path)
+    with pytest.raises(InputError, match=r"float\.tiff holds floating-point pixels"):
+        images.decode(path, Standard(8))
+
+
+def test_text_named_png(tmp_path):
+    path = tmp_path / "x.png"
+    path.write_text("not an image")
+    with pytest.raises(InputError, match=r"x\.png is no image that can be read"):
+        images.read_size(path)
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "gif", "bmp", "tiff", "webp"])
+def test_truncated_files(tmp_path, extension):
+    path = tmp_path / f"cut.{extension}"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=rf"cut\.{extension} (can't be|is no image)") as caught:
+        images.decode(path, Standard(32))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_and_broken_link(tmp_path):
+    link = tmp_path / "link.png"
+    link.symlink_to(tmp_path / "gone.png")
+    with pytest.raises(InputError, match=r"link\.png can't be read as an image \(No such file"):
+        images.read_size(link)
+    loop = tmp_path / "loop.png"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError, match=r"loop\.png can't be read as an image \(Too many levels"):
+        images.read_size(loop)
+
+
+@pytest.mark.parametrize(("limit", "message"), [(3000, "100 x 50 pixels"), (1000, "too large")])
+def test_too_many_pixels(tmp_path, monkeypatch, limit, message):
+    path = tmp_path / "huge.png"
+    Image.new("L", (100, 50)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(InputError, match=rf"huge\.png .*{message}.*scale it down"):
+        images.read_size(path)
+
+
+def test_decode_all_keeps_order_and_names_the_first_bad_file(tmp_path):
+    paths = []
+    for value in range(150):
+        paths.append(tmp_path / f"{value}.png")
+        Image.new("L", (4, 4), value).save(paths[-1])
+    decoded = [int(image[0, 0, 0]) for image in images.decode_all(paths, Standard(4))]
+    assert decoded == list(range(150))
+    for bad in (70, 140):
+        paths[bad].write_text("")
+    with pytest.raises(InputError, match=r"/70\.png"):
+        list(images.decode_all(paths, Standard(4)))

@@ -1,0 +1,146 @@
+"""What Keras users call: `tfcompress.transform`, `tfcompress.compress`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from tfcompress import data as datasets
+from tfcompress import techniques
+from tfcompress.config import Training
+from tfcompress.data.dataset import Dataset
+from tfcompress.errors import InputError, unknown_name
+from tfcompress.training.progress import Progress, say
+
+
+def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model:
+    """Surgery only: the model rebuilt by a technique, not yet trained.
+
+    Args:
+        model: functional or Sequential; it stays as it is.
+        technique: a name of `tfcompress.techniques.names()`, or several as in `cp+hashed`.
+        options: the techniques' own, such as `activation="relu"`.
+
+    Returns:
+        A new functional model with weights of its own.
+
+    Raises:
+        InputError: an unknown technique or option, or a model that it can't be applied to.
+    """
+    candidate = techniques.Candidate(model)
+    for method, own in _options(technique, options):
+        candidate = method.transform(candidate, method.make_options(**own))
+    return candidate.model
+
+
+def _options(
+    technique: str, options: dict[str, Any]
+) -> list[tuple[techniques.Technique, dict[str, Any]]]:
+    """Each technique of a chain with the options that are its own.
+
+    Raises:
+        InputError: an unknown technique, or an option that none of them has.
+    """
+    chain = techniques.chain(technique)
+    own, taken = techniques.distribute(chain, options)
+    for key in options:
+        if key not in taken:
+            known = {field.name for one in chain for field in dataclasses.fields(one.options)}
+            raise unknown_name(f"option of {technique}", key, known)
+    return [(method, own[method.name]) for method in chain]
+
+
+def compress(
+    model: keras.Model,
+    technique: str,
+    data: Any,
+    *,
+    seed: int = 0,
+    verbose: bool = True,
+    **options: Any,
+) -> keras.Model:
+    """Surgery and training.
+
+    Args:
+        model: trained, functional or Sequential; it stays as it is, and teaches if the
+            technique's recipe distils.
+        technique: a name of `tfcompress.techniques.names()`, or several as in `cp+hashed`.
+        data: a `tfcompress.data.Dataset`; or `(x, y)` or `((x, y), (x_test, y_test))` arrays, or a
+            `tf.data` pipeline of images and labels, which is read into memory. Images are in
+            0..255 or 0..1 and reach the model in that range, as 8-bit values; a `Dataset` says
+            itself how they are normalised.
+        seed: of the training.
+        verbose: whether a line is printed for each layer that is replaced and for each epoch.
+        options: the techniques' own, and fields of `tfcompress.config.Training`, such as
+            `epochs=5`. In a chain `**{"cp.rank": 8}` is cp's alone.
+
+    Returns:
+        A new functional Keras model, to be saved, evaluated or given to `tfcompress.export`.
+
+    Raises:
+        InputError: an unknown technique or option, or data that don't fit the model.
+    """
+    fields = {field.name for field in dataclasses.fields(Training)}
+    chosen = {key: value for key, value in options.items() if key in fields}
+    steps = []
+    for method, values in _options(technique, {k: options[k] for k in options.keys() - fields}):
+        own = method.make_options(**values)
+        recipe = method.training(own)
+        settings = dataclasses.replace(recipe, **chosen)
+        if not recipe.epochs:  # What isn't trained by itself isn't by `epochs`.
+            settings = dataclasses.replace(settings, epochs=0)
+        steps.append(techniques.Step(method, own, settings))
+    images = _dataset(data)
+    check_fit(model, images)
+
+    def how(title: str, _: techniques.Candidate, settings: Training) -> dict[str, Any]:
+        if not verbose:
+            return {}
+        progress = Progress(title, settings.epochs)
+        return {"on_epoch": progress.epoch, "on_step": progress.step}
+
+    samples = images.representative(techniques.SAMPLES, seed)
+    candidate = techniques.Candidate(model, samples=samples)
+    if verbose:
+        candidate = dataclasses.replace(candidate, say=say)
+    candidate, _ = techniques.apply(candidate, steps, images, seed=seed, teacher=model, how=how)
+    return candidate.model
+
+
+def _dataset(data: Any) -> Dataset:
+    """The user's data as a `Dataset` whose images reach the model as they are."""
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], tuple):
+        return datasets.from_arrays(*data, as_given=True)
+    return datasets.from_arrays(data, as_given=True)
+
+
+def check_fit(model: keras.Model, data: Dataset) -> None:
+    """Refuses a model that doesn't take these images or doesn't give these classes.
+
+    Raises:
+        InputError: says which shape was found and which is needed.
+    """
+    inputs, outputs = model.inputs, model.outputs
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise InputError(
+            f"model '{model.name}' has {len(inputs)} inputs and {len(outputs)} outputs; training "
+            "here needs one of each"
+        )
+    taken = tuple(inputs[0].shape[1:])
+    if len(taken) != 3 or any(
+        size not in (None, real) for size, real in zip(taken, data.image_shape, strict=True)
+    ):
+        raise InputError(
+            f"model '{model.name}' takes inputs of shape {taken}, but the images of {data.name} "
+            f"are {data.image_shape}"
+        )
+    given = tuple(outputs[0].shape[1:])
+    if given != (data.num_classes,):
+        raise InputError(
+            f"model '{model.name}' gives outputs of shape {given}, but {data.name} has "
+            f"{data.num_classes} classes"
+        )

@@ -1,0 +1,212 @@
+"""One constant of a file as bytes: its zeros by their distances, its values by a shared table.
+
+A constant is a run of values of 1, 2 or 4 bytes, and nothing is rounded. It is written dense or
+sparse. Sparse, the most frequent value (zero, in a pruned kernel) is left out, and each of the
+others has its distance from the one before; where a distance is too long for its bits, a zero is
+written as if it were another value. The values themselves are written plain, byte by byte of the
+value (so that the exponents of floats are together), or shared: a table, and for each value its
+place in there.
+
+Reference:
+    Han, Mao, Dally 2016, "Deep Compression", arXiv:1510.00149, sections 2 to 4 and figure 2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from tfcompress.container import streams as streams
+from tfcompress.container.bytestream import DamagedError, Reader, varint
+
+# Bits of a distance that are tried; the paper has 8 for convolutions and 5 for dense layers, and
+# 4 is best from about a quarter of the weights on.
+GAP_BITS = (4, 5, 8)
+WIDTHS = (1, 2, 4)
+# A table of more values is longer than what it saves.
+_MOST_SHARED = 4096
+_DENSE, _SPARSE = 0, 1
+_PLAIN, _SHARED = 0, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """How one constant is written.
+
+    Attributes:
+        start: its first byte in the `.tflite`.
+        size_bytes: in the `.tflite`.
+        packed_bytes: in the container, all of it.
+        values: how many it has there.
+        written: how many of them are written; all if it is dense, else those that aren't zero and
+            the zeros that fill long distances.
+        gap_bits: bits of a distance before they are coded; 0 if it is dense.
+        gap_bytes: the coded distances.
+        table_values: different values, if they are shared; else 0.
+        table_bytes: the table.
+        value_bytes: the values, or their places in the table.
+    """
+
+    start: int
+    size_bytes: int
+    packed_bytes: int
+    values: int
+    written: int
+    gap_bits: int
+    gap_bytes: int
+    table_values: int
+    table_bytes: int
+    value_bytes: int
+
+
+def relative(positions: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances of ascending positions, none longer than `bits` hold.
+
+    Args:
+        positions: ascending, from 0.
+        bits: a distance from 1 to `2^bits` is written as one less.
+
+    Returns:
+        The distances, each less by one, and which of them lead to a filler and not to a position.
+    """
+    reach = 1 << bits
+    distances = np.diff(positions, prepend=-1)
+    fillers = (distances - 1) // reach
+    ends = np.cumsum(fillers + 1) - 1  # Where each position's own distance stands.
+    filler = np.ones(int(fillers.sum()) + len(positions), bool)
+    filler[ends] = False
+    found = np.full(len(filler), reach - 1, np.uint16)
+    found[ends] = distances - fillers * reach - 1
+    return found, filler
+
+
+def absolute(distances: np.ndarray) -> np.ndarray:
+    """The positions, fillers' among them, that `relative` was called on."""
+    return np.cumsum(distances.astype(np.int64) + 1) - 1
+
+
+def encode(data: bytes, width: int, coder: str = "best", *, sparse: bool = False) -> bytes:
+    """A constant, in the shortest of its forms.
+
+    Args:
+        data: its bytes.
+        width: bytes of a value, of `WIDTHS`; a length that isn't a multiple of it is taken byte by
+            byte.
+        coder: as for `streams.encode`.
+        sparse: whether it is written sparse even if dense is shorter, which it often is if more
+            than a quarter of the values are kept; only where most of them are equal.
+    """
+    if len(data) % width:
+        width = 1
+    values = np.frombuffer(data, f"<u{width}")
+    distinct, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    table = distinct if len(distinct) <= _MOST_SHARED else distinct[:0]
+    head = bytes([width])
+    forms = [head + bytes([_DENSE]) + _values(values, table, places, coder)]
+    if width > 1 and not len(table):  # One stream for all bytes: what repeats is found by zstd.
+        single = np.frombuffer(data, np.uint8)
+        forms.append(bytes([1, _DENSE]) + _values(single, single[:0], single, coder))
+    often = int(counts.argmax())
+    if 2 * int(counts[often]) > len(values):
+        background = distinct[often]
+        kept = np.flatnonzero(values != background)
+        for bits in GAP_BITS:
+            gaps, filler = relative(kept, bits)
+            written = np.full(len(gaps), background, values.dtype)
+            written[~filler] = values[kept]
+            its_places = np.full(len(gaps), often, np.int64)
+            its_places[~filler] = places[kept]
+            its_table = table
+            if len(table) and not filler.any():  # Zero stands in the table for fillers only.
+                its_table = np.delete(table, often)
+                its_places -= its_places > often
+            body = background.tobytes() + bytes([bits]) + varint(len(gaps))
+            body += streams.encode(gaps, 1 << bits, coder)
+            forms.append(
+                head + bytes([_SPARSE]) + body + _values(written, its_table, its_places, coder)
+            )
+    return min([form for form in forms if form[1] == _SPARSE or not sparse] or forms, key=len)
+
+
+def _values(values: np.ndarray, table: np.ndarray, places: np.ndarray, coder: str) -> bytes:
+    """Values, plain or by the table, whichever is shorter; by an empty table never."""
+    forms = [bytes([_PLAIN]) + _plain(values, coder)]
+    if 0 < len(table) < 256**values.dtype.itemsize:
+        shared = bytes([_SHARED]) + varint(len(table)) + _plain(table, coder)
+        forms.append(shared + streams.encode(places, len(table), coder))
+    return min(forms, key=len)
+
+
+def _plain(values: np.ndarray, coder: str) -> bytes:
+    """A stream for each byte of the values, the lowest first."""
+    planes = values.astype(values.dtype.newbyteorder("<")).view(np.uint8)
+    planes = planes.reshape(-1, values.dtype.itemsize)
+    return b"".join(streams.encode(plane, 256, coder) for plane in planes.T)
+
+
+def decode(reader: Reader, start: int, size: int) -> tuple[bytes, Part]:
+    """A constant, and how it was written.
+
+    Args:
+        reader: stands at its first byte.
+        start: of the constant in the `.tflite`.
+        size: of the constant; whoever gives it has checked that so many bytes fit in memory.
+
+    Raises:
+        DamagedError: no packer writes such a constant.
+    """
+    begin = reader.at
+    width = reader.byte("a constant's bytes a value")
+    if width not in WIDTHS or size % width:
+        raise DamagedError(f"a constant of {size} bytes has {width} bytes a value")
+    count = size // width
+    form = reader.byte("a constant's form")
+    if form == _DENSE:
+        written, gap_bits, gap_bytes = count, 0, 0
+        values, shared = _read_values(reader, count, width)
+    elif form == _SPARSE:
+        background = np.frombuffer(reader.take(width, "a constant's zero"), f"<u{width}")[0]
+        gap_bits = reader.byte("the bits of a distance")
+        if gap_bits not in GAP_BITS:
+            raise DamagedError(f"the bits of a distance are {gap_bits}")
+        written = reader.number("the values that are written", count)
+        gap_bytes = reader.at
+        positions = absolute(streams.decode(reader, written, 1 << gap_bits))
+        gap_bytes = reader.at - gap_bytes
+        if written and int(positions[-1]) >= count:
+            raise DamagedError(f"a distance leads to value {int(positions[-1])} of {count}")
+        some, shared = _read_values(reader, written, width)
+        values = np.full(count, background, f"<u{width}")
+        values[positions] = some
+    else:
+        raise DamagedError(f"a constant's form is number {form} of 2")
+    packed = reader.at - begin
+    part = Part(
+        start, size, packed, count, written, gap_bits, gap_bytes, *shared[:2], value_bytes=shared[2]
+    )
+    return values.tobytes(), part
+
+
+def _read_values(reader: Reader, count: int, width: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Values; how many their table has, its bytes, and the bytes of the values or places."""
+    form = reader.byte("the form of values")
+    begin = reader.at
+    if form == _PLAIN:
+        return _read_plain(reader, count, width), (0, 0, reader.at - begin)
+    if form != _SHARED:
+        raise DamagedError(f"the form of values is number {form} of 2")
+    entries = reader.number("a table's length", _MOST_SHARED)
+    if entries == 0:
+        raise DamagedError("a table is empty")
+    table = _read_plain(reader, entries, width)
+    table_bytes = reader.at - begin
+    places = streams.decode(reader, count, entries)
+    return table[places], (entries, table_bytes, reader.at - begin - table_bytes)
+
+
+def _read_plain(reader: Reader, count: int, width: int) -> np.ndarray:
+    planes = np.empty((count, width), np.uint8)
+    for plane in planes.T:
+        plane[:] = streams.decode(reader, count, 256)
+    return planes.view(f"<u{width}").reshape(-1)

@@ -1,0 +1,100 @@
+"""Where the constants of a `.tflite` file lie in it, byte by byte."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from tfcompress.tflite import header
+
+# Shorter ones are packed with the rest: a table of their own would cost more than it saves.
+_SMALLEST_BYTES = 256
+# Bytes of a value by the schema's name of its type; of others a byte is a value.
+_WIDTHS = {
+    "float32": 4,
+    "int32": 4,
+    "uint32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int16": 2,
+    "uint16": 2,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """A constant's place.
+
+    Attributes:
+        name: of a tensor that has it.
+        start: its first byte in the file.
+        size_bytes: how many it has.
+        dtype: the schema's type in lower case.
+    """
+
+    name: str
+    start: int
+    size_bytes: int
+    dtype: str
+
+    @property
+    def width(self) -> int:
+        """Bytes of one value, or 1 where values aren't whole numbers of bytes."""
+        return _WIDTHS.get(self.dtype, 1)
+
+
+def constants(data: bytes, path: str) -> list[Constant]:
+    """The constants of 256 bytes or more, from front to back, none within another.
+
+    Args:
+        data: the whole file, whose header was checked.
+        path: for errors.
+
+    Raises:
+        InputError: the file is cut short or corrupt.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    try:
+        found = _constants(data, schema)
+    except MemoryError:
+        raise
+    except Exception as error:
+        # As in `content`: the generated parser checks nothing.
+        raise header.corrupt(path, error) from error
+    apart: list[Constant] = []
+    for one in sorted(found, key=lambda c: c.start):
+        if one.start >= (apart[-1].start + apart[-1].size_bytes if apart else 0):
+            apart.append(one)
+    return apart
+
+
+def _constants(data: bytes, schema: Any) -> list[Constant]:
+    """As the file has them, each buffer once."""
+    types = {
+        number: name.lower()
+        for name, number in vars(schema.TensorType).items()
+        if isinstance(number, int)
+    }
+    model = schema.Model.GetRootAs(data, 0)
+    used: dict[int, tuple[str, str]] = {}
+    for number in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(number)
+        for index in range(graph.TensorsLength()):
+            tensor = graph.Tensors(index)
+            name = (tensor.Name() or b"").decode("utf-8", "replace")
+            used.setdefault(tensor.Buffer(), (name, types.get(tensor.Type(), "?")))
+    found = []
+    for index, (name, dtype) in used.items():
+        start, size = _place(model.Buffers(index))
+        if size >= _SMALLEST_BYTES and start + size <= len(data):
+            found.append(Constant(name, start, size, dtype))
+    return found
+
+
+def _place(buffer: Any) -> tuple[int, int]:
+    """Start and size of a buffer, which stands in the flatbuffer or, in a huge file, behind it."""
+    field = buffer._tab.Offset(4)
+    if field:
+        return buffer._tab.Vector(field), buffer._tab.VectorLen(field)
+    return buffer.Offset(), buffer.Size()

@@ -1,0 +1,172 @@
+"""Streams of small whole numbers as bytes: fixed width, Huffman, ANS, zstandard.
+
+A stream is a byte for its coder, the coder's table, and the payload. How many symbols it has, and
+how many different ones there can be, is known to whoever reads it. Huffman and ANS are
+`constriction`'s; its tables come from the few integers that the stream holds, so that both sides
+make the same ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tfcompress.container import entropy as entropy
+from tfcompress.container.bytestream import (
+    DamagedError,
+    Reader,
+    packed_bits,
+    unpacked_bits,
+    varint,
+)
+
+# The order is the number in the file.
+CODERS = ("bits", "huffman", "ans", "zstd")
+# Zstandard's thorough level takes a second for a megabyte. Longer data get it only if a quick look
+# finds something: it shrinks them, to about what the symbols' frequencies alone give or less.
+_LONG_BYTES = 1 << 14
+_PROMISING = 1.03
+_QUICK, _THOROUGH = 3, 19
+# From here on the thorough level takes more than it gives.
+_HUGE_BYTES, _HUGE = 1 << 20, 12
+
+
+def encode(symbols: np.ndarray, alphabet: int, coder: str = "best") -> bytes:
+    """A stream.
+
+    Args:
+        symbols: whole numbers from 0 to below `alphabet`, in one dimension.
+        alphabet: at most 65,536.
+        coder: of `CODERS`, or `best` for the shortest. Where a coder with its table takes more
+            than fixed widths, those are taken, and a stream of one symbol repeated takes no bits.
+    """
+    symbols = np.asarray(symbols).astype(np.uint16 if alphabet > 256 else np.uint8)
+    counts = np.bincount(symbols, minlength=alphabet)
+    if np.count_nonzero(counts) <= 1:
+        only = int(counts.argmax())
+        return _stream("bits", varint(0) + varint(only))
+    tried = [coder, "bits"]
+    if coder == "best":
+        # What entropy coders take can be told from the counts; zstandard has to be tried.
+        sizes = {
+            "bits": _bits_bytes(counts),
+            "huffman": entropy.huffman_bytes(counts),
+            "ans": entropy.ans_bytes(counts),
+        }
+        tried = [min(sizes, key=sizes.__getitem__)]
+        if _promising(symbols, counts):
+            tried.append("zstd")
+    return min((_stream(name, _ENCODE[name](symbols, counts)) for name in tried), key=len)
+
+
+def decode(reader: Reader, count: int, alphabet: int) -> np.ndarray:
+    """The symbols of a stream.
+
+    Args:
+        reader: stands at its first byte.
+        count: symbols; whoever gives it has checked that so many fit in memory.
+        alphabet: as for `encode`.
+
+    Raises:
+        DamagedError: no packer writes such a stream.
+    """
+    number = reader.byte("a stream's coder")
+    if number >= len(CODERS):
+        raise DamagedError(f"a stream's coder is number {number} of {len(CODERS)}")
+    symbols = _DECODE[CODERS[number]](reader, count, alphabet)
+    if count and int(symbols.max()) >= alphabet:
+        raise DamagedError(f"a stream has symbol {int(symbols.max())} of {alphabet}")
+    return symbols
+
+
+def _stream(coder: str, content: bytes) -> bytes:
+    return bytes([CODERS.index(coder)]) + content
+
+
+def _width(counts: np.ndarray) -> int:
+    """Bits that the largest symbol takes."""
+    return int(np.flatnonzero(counts)[-1]).bit_length()
+
+
+def _bits_bytes(counts: np.ndarray) -> int:
+    return 1 - (-int(counts.sum()) * _width(counts) // 8)
+
+
+def _bits(symbols: np.ndarray, counts: np.ndarray) -> bytes:
+    width = _width(counts)
+    return varint(width) + packed_bits(symbols, width)
+
+
+def _read_bits(reader: Reader, count: int, alphabet: int) -> np.ndarray:
+    width = reader.number("a stream's bits a symbol", 16)
+    if width == 0:
+        return np.full(count, reader.number("a stream's only symbol", alphabet - 1), np.uint16)
+    return unpacked_bits(reader.take(-(-count * width // 8), "a stream"), width, count)
+
+
+def _zstd(symbols: np.ndarray, counts: np.ndarray) -> bytes:
+    payload = compress(symbols.astype(_kind(len(counts))).tobytes())
+    return varint(len(payload)) + payload
+
+
+def _promising(symbols: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether zstandard may be the shortest."""
+    data = symbols.astype(_kind(len(counts))).tobytes()
+    if len(data) <= _LONG_BYTES:
+        return True
+    quick = len(compress(data, _QUICK))
+    return quick < len(data) and quick < _PROMISING * _entropy_bytes(counts)
+
+
+def _kind(alphabet: int) -> np.dtype:
+    """The type of a symbol in zstandard's streams."""
+    return np.dtype(np.uint8 if alphabet <= 256 else "<u2")
+
+
+def _entropy_bytes(counts: np.ndarray) -> float:
+    """What no code of single symbols can be shorter than."""
+    used = counts[counts > 0]
+    return float(used @ np.log2(used.sum() / used)) / 8
+
+
+def _read_zstd(reader: Reader, count: int, alphabet: int) -> np.ndarray:
+    kind = _kind(alphabet)
+    return np.frombuffer(decompress(reader, count * kind.itemsize), kind).astype(np.uint16)
+
+
+def compress(data: bytes, level: int | None = None) -> bytes:
+    """A zstandard frame that says its size, thorough unless a level is given."""
+    import zstandard
+
+    if level is None:
+        level = _THOROUGH if len(data) <= _HUGE_BYTES else _HUGE
+    return zstandard.ZstdCompressor(level=level).compress(data)
+
+
+def decompress(reader: Reader, size: int) -> bytes:
+    """A zstandard frame behind its length, of exactly so many bytes when it is unpacked.
+
+    Raises:
+        DamagedError: it is another one.
+    """
+    import zstandard
+
+    data = reader.take(reader.number("a zstandard frame", reader.left), "a zstandard frame")
+    try:
+        # The library allocates what the frame says, so that is asked first.
+        if zstandard.frame_content_size(data) != size:
+            raise DamagedError(f"a zstandard frame isn't one of {size} bytes")
+        found = zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
+    except zstandard.ZstdError as error:
+        raise DamagedError(f"a zstandard frame can't be read: {error}") from error
+    if len(found) != size:
+        raise DamagedError(f"a zstandard frame has {len(found)} bytes in place of {size}")
+    return found
+
+
+_ENCODE = {"bits": _bits, "huffman": entropy.huffman, "ans": entropy.ans, "zstd": _zstd}
+_DECODE = {
+    "bits": _read_bits,
+    "huffman": entropy.read_huffman,
+    "ans": entropy.read_ans,
+    "zstd": _read_zstd,
+}

@@ -1,0 +1,48 @@
+"""The errors that a user's input causes, and the checks that raise them.
+
+Nothing here imports more than the standard library.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """What the user handed in can't be used.
+
+    The message is one line that says what was wrong and what would be right; the runner prints it
+    behind `error:` and exits with 2.
+    """
+
+
+class ExportError(RuntimeError):
+    """A file failed its audit or its parity check; nothing was written.
+
+    It stands here for the commands, which say it in one line and don't import what exports.
+    """
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that isn't in a list: says the nearest one, or all of them.
+
+    >>> str(unknown_name("technique", "xnr", ["baseline", "xnor"]))
+    "unknown technique 'xnr': did you mean 'xnor'? Known: baseline, xnor"
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return InputError(f"unknown {what} '{name}': {hint}Known: {', '.join(known) or 'none'}")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises `InputError(message)` unless the condition holds."""
+    if not condition:
+        raise InputError(message)
+
+
+def one_of(flag: str, value: str, allowed: Iterable[str]) -> None:
+    """Raises `InputError` unless the value is one of the allowed words."""
+    allowed = tuple(allowed)
+    require(value in allowed, f"{flag} must be one of {', '.join(allowed)}; got '{value}'")

@@ -1,0 +1,136 @@
+"""What goes into an integer file and comes out of it: integers, floats, or pixels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfcompress.config import IO
+from tfcompress.errors import InputError, one_of, require
+from tfcompress.tflite.content import read
+from tfcompress.tflite.editor import Editor, edit
+
+# What it means to who feeds a file.
+MEANS = {
+    "float32": "float32",
+    "int8": "int8, by the scales in it",
+    "uint8": "uint8: pixels as they are, and scores by the scale in it",
+}
+
+
+def check(
+    io: str | None, *, integer: bool, mean: Sequence[float] = (), std: Sequence[float] = ()
+) -> None:
+    """Refuses ends that a file can't have, before it is made.
+
+    Args:
+        io: of `IO`; None is right for every file.
+        integer: whether the file computes in integers throughout.
+        mean: of the normalisation, on the scale 0..255; none if it isn't known.
+        std: likewise.
+
+    Raises:
+        InputError: an unknown type, other ends than floats for a file of floats, or a normalisation
+            that differs between channels, for `uint8`.
+    """
+    if io is None:
+        return
+    one_of("io", io, IO)
+    require(
+        integer or io == "float32",
+        f"io={io} is for files that compute in integers throughout, such as those of storage int8 "
+        "of a network without binary inputs; this one takes and gives float32: leave io out",
+    )
+    if io == "uint8" and mean:
+        _pixel_grid(mean, std)
+
+
+def change(path: Path, io: str, mean: Sequence[float] = (), std: Sequence[float] = ()) -> None:
+    """Gives an integer file other types at its ends, in place; inside it stays as it is.
+
+    - `float32`: a QUANTIZE op in front and a DEQUANTIZE op behind, with the file's own grids, so
+      that the outputs are those of the integer file. MediaPipe takes such files, and no others
+      with integers that were trained on normalised images.
+    - `uint8`: the same for bytes. With a normalisation the input is pixels as they are:
+      `(pixel - zero point) * scale` is `(pixel - mean) / std` but for the mean's rounding to a
+      whole number.
+
+    A file whose ends are floats is left as it is by `float32`, one of integers by `int8`.
+
+    Args:
+        path: of the `.tflite`.
+        io: of `IO`.
+        mean: of the normalisation, on the scale 0..255; none if it isn't known.
+        std: likewise.
+
+    Raises:
+        InputError: an unknown type, a file whose ends can't have it, or a normalisation that
+            differs between channels, for `uint8`.
+    """
+    one_of("io", io, IO)
+    content = read(path)
+    found = {tensor.dtype for tensor in (*content.inputs, *content.outputs)}
+    if found == {io}:
+        return
+    if found != {"int8"}:
+        raise InputError(
+            f"io={io} is for files that compute in integers; this one takes and gives "
+            f"{', '.join(sorted(found))}: leave io out"
+        )
+    grid = _pixel_grid(mean, std) if io == "uint8" and mean else None
+    edit(path, lambda editor: _wrap(editor, io, grid))
+
+
+def _pixel_grid(mean: Sequence[float], std: Sequence[float]) -> tuple[float, int]:
+    """Scale and zero point with which a byte stands for the normalised pixel."""
+    require(
+        len(set(mean)) == len(set(std)) == 1 and 0 <= round(mean[0]) <= 255,
+        f"io=uint8 has one scale for all channels, and the normalisation has mean {tuple(mean)} "
+        f"and std {tuple(std)}: use io=float32, or a model that takes pixels",
+    )
+    return 1 / std[0], round(mean[0])
+
+
+def _wrap(editor: Editor, io: str, grid: tuple[float, int] | None) -> None:
+    """Ops at the ends. The ends' tensors keep their names and numbers and get the new type."""
+    graph = editor.graph
+    before, behind = [], []
+    for outer in map(int, graph.inputs):
+        inner = _moved(editor, outer, io)
+        for op in editor.ops():
+            op.inputs = [inner if int(index) == outer else int(index) for index in op.inputs]
+        if grid is not None:
+            tensor = graph.tensors[outer].quantization
+            tensor.scale, tensor.zeroPoint = [grid[0]], [grid[1]]
+        before.append(editor.op("QUANTIZE", [outer], [inner]))
+    for outer in map(int, graph.outputs):
+        inner = _moved(editor, outer, io)
+        for op in editor.ops():
+            for ends in ("inputs", "outputs"):
+                indices = getattr(op, ends)
+                setattr(op, ends, [inner if int(i) == outer else int(i) for i in indices])
+        if io == "float32":
+            behind.append(editor.op("DEQUANTIZE", [inner], [outer], version=2))
+        else:
+            behind.append(editor.op("QUANTIZE", [inner], [outer]))
+    graph.operators = [*before, *editor.ops(), *behind]
+
+
+def _moved(editor: Editor, outer: int, io: str) -> int:
+    """A new tensor that is what an end was; the end has the other type."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    tensor: Any = editor.graph.tensors[outer]
+    inner = copy.copy(tensor)
+    inner.name = tensor.name + b"_int8"
+    editor.graph.tensors.append(inner)
+    if io == "float32":
+        tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+    else:  # The same real numbers, 128 steps further up.
+        tensor.type, tensor.quantization = schema.TensorType.UINT8, copy.copy(inner.quantization)
+        tensor.quantization.zeroPoint = [
+            int(point) + 128 for point in tensor.quantization.zeroPoint
+        ]
+    return len(editor.graph.tensors) - 1

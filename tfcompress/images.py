@@ -1,0 +1,240 @@
+"""Brings images of any size and mode to one size and RGB, and decodes image files.
+
+Nothing here keeps more than a few images at a time; who needs them all collects them.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from tfcompress.errors import InputError
+
+IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+# What the decoded images of one data set may take in memory; larger ones are streamed from their
+# files or kept in a temporary file.
+MEMORY_BUDGET_BYTES = 1 << 30
+
+# Square images of 28 to 31 px a side (MNIST and its kin) are padded, not resized: their pixels
+# stay as they are and halve cleanly four times.
+_SMALL_SIDE = 32
+_SMALLEST_PADDED_SIDE = 28
+_LARGEST_KEPT_SIDE = 64
+
+# Images decoded at once, and those decoded ahead of the one that is asked for.
+_DECODERS = min(4, os.cpu_count() or 1)
+_DECODED_AHEAD = 64
+
+# EXIF's tag of how the camera was held; from 5 on, width and height are swapped.
+_EXIF_ORIENTATION = 0x0112
+
+
+@dataclasses.dataclass(frozen=True)
+class Standard:
+    """The one form that all images of a data set are brought to: RGB of size x size.
+
+    Attributes:
+        size: the side in pixels.
+        pad: whether images are padded with zeros on all sides (by `size` minus their side, the
+            smaller half at the top and left), instead of cropped to a square and resized.
+    """
+
+    size: int
+    pad: bool = False
+
+
+def standard_for(
+    sizes: Iterable[tuple[int, int]], image_size: int | None, fallback_size: int
+) -> Standard:
+    """Decides what a source's images are brought to.
+
+    Args:
+        sizes: (height, width) of the images in pixels; none when they aren't known.
+        image_size: the side that was asked for, or None: images of one size of at most 64 px a
+            side keep it, except that square ones of 28 to 31 px are padded to 32, and smaller or
+            non-square ones are resized to 32; all others are resized to `fallback_size`.
+        fallback_size: the side of images that are larger or of several sizes.
+
+    Returns:
+        The form; it pads where all images are square of 28 to 31 px and the side is to be 32.
+
+    Raises:
+        InputError: a side that isn't positive.
+
+    >>> standard_for([(28, 28)], None, 96)
+    Standard(size=32, pad=True)
+    >>> standard_for([(48, 48)], None, 96)
+    Standard(size=48, pad=False)
+    >>> standard_for([(480, 640), (48, 48)], None, 96)
+    Standard(size=96, pad=False)
+    """
+    for side in (image_size, fallback_size):
+        if side is not None and side < 1:
+            raise InputError(f"the image size must be 1 pixel or more; got {side}")
+    distinct = set(sizes)
+    height, width = distinct.pop() if len(distinct) == 1 else (0, 0)
+    square = height == width
+    padded = square and _SMALLEST_PADDED_SIDE <= height < _SMALL_SIDE
+    if image_size is not None:
+        return Standard(image_size, pad=padded and image_size == _SMALL_SIDE)
+    if not 0 < max(height, width) <= _LARGEST_KEPT_SIDE:
+        return Standard(fallback_size)
+    if square and height >= _SMALL_SIDE:
+        return Standard(height)
+    return Standard(_SMALL_SIDE, pad=padded)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image as 8-bit RGB.
+
+    Grey is repeated; palettes are resolved; transparent pixels are laid over black; of 16-bit
+    grey the high byte is kept; CMYK, YCbCr and others are converted as Pillow does.
+
+    Raises:
+        InputError: a floating-point image: no range of values can be assumed for it.
+    """
+    if image.mode == "F":
+        raise InputError("holds floating-point pixels: convert it to 8 bits a channel")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64) >> 8
+        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        over = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", over.size, (0, 0, 0, 255)), over).convert(
+            "RGB"
+        )
+    return image.convert("RGB")
+
+
+def standardize(image: Image.Image, standard: Standard) -> np.ndarray:
+    """One image in the standard form.
+
+    Returns:
+        uint8, (size, size, 3): padded, or cropped around the centre to a square and resized
+        (bilinear, antialiased).
+    """
+    rgb = to_rgb(image)
+    if standard.pad:
+        return _padded(np.asarray(rgb)[None], standard.size)[0]
+    side = (standard.size, standard.size)
+    return np.asarray(ImageOps.fit(rgb, side, Image.Resampling.BILINEAR))
+
+
+def standardize_arrays(images: np.ndarray, standard: Standard) -> np.ndarray:
+    """Images of one size in the standard form.
+
+    Args:
+        images: uint8, (N, H, W) or (N, H, W, C) with 1 channel (grey), 3 (RGB) or 4 (RGB and
+            alpha, laid over black).
+        standard: the form.
+
+    Returns:
+        uint8, (N, size, size, 3); the input itself where it has this form.
+    """
+    if images.ndim == 3:
+        images = images[..., None]
+    if standard.pad:
+        images = _padded(images, standard.size)
+    channels = images.shape[3]
+    if images.shape[1:3] == (standard.size, standard.size) and channels in (1, 3):
+        return images if channels == 3 else np.repeat(images, 3, axis=3)
+    out = np.empty((len(images), standard.size, standard.size, 3), np.uint8)
+    for index, image in enumerate(images):
+        plane = image[..., 0] if channels == 1 else image
+        out[index] = standardize(Image.fromarray(plane), Standard(standard.size))
+    return out
+
+
+def _padded(images: np.ndarray, size: int) -> np.ndarray:
+    """(N, H, W, C) with H and W at most `size` -> (N, size, size, C), zeros around."""
+    edges = [(0, 0)]
+    for side in images.shape[1:3]:
+        missing = size - side
+        edges.append((missing // 2, missing - missing // 2))
+    return np.pad(images, [*edges, (0, 0)])
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """(height, width) in pixels of an image file as it is to be seen, from its header alone.
+
+    Raises:
+        InputError: names a file that is no image, can't be read, or holds more pixels than
+            Pillow deems safe to decode.
+    """
+    try:
+        with warnings.catch_warnings():
+            # The size is judged below, with an error instead of Pillow's warning.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                width, height = image.size
+                turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+    except Exception as error:
+        raise unreadable(path, error) from error
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise InputError(
+            f"{path} has {width} x {height} pixels: at most {Image.MAX_IMAGE_PIXELS} are decoded; "
+            "scale it down"
+        )
+    return (width, height) if turned else (height, width)
+
+
+def decode(path: Path, standard: Standard) -> np.ndarray:
+    """An image file's first frame, upright as its EXIF data says, in the standard form.
+
+    Returns:
+        uint8, (size, size, 3).
+
+    Raises:
+        InputError: names a file that is no image, is truncated, or can't be read.
+    """
+    try:
+        with Image.open(path) as image:
+            if not standard.pad:
+                # A JPEG decoder scales down by powers of two for nearly nothing. Twice the size
+                # leaves the antialiased resizing its work.
+                image.draft(None, (2 * standard.size, 2 * standard.size))
+            return standardize(ImageOps.exif_transpose(image), standard)
+    except Exception as error:
+        # Pillow's decoders meet broken files with exceptions of many types, some with none of
+        # their own: OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError.
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """The one-line error for a file that Pillow couldn't open or decode."""
+    if isinstance(error, InputError):
+        return InputError(f"{path} {error}")
+    if isinstance(error, Image.UnidentifiedImageError):
+        return InputError(f"{path} is no image that can be read: replace or remove it")
+    if isinstance(error, Image.DecompressionBombError):
+        return InputError(f"{path} is too large to decode: {one_line(error)}; scale it down")
+    reason = getattr(error, "strerror", None) or one_line(error)
+    return InputError(f"{path} can't be read as an image ({reason}): replace or remove it")
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's text, or its type where it has none, without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def decode_all(paths: Sequence[Path], standard: Standard) -> Iterator[np.ndarray]:
+    """Decodes files in order, several at once, at most 64 ahead of the one asked for.
+
+    Yields:
+        uint8, (size, size, 3), one for each path.
+
+    Raises:
+        InputError: as `decode`, for the first path in order that fails.
+    """
+    with concurrent.futures.ThreadPoolExecutor(_DECODERS) as pool:
+        for start in range(0, len(paths), _DECODED_AHEAD):
+            ahead = paths[start : start + _DECODED_AHEAD]
+            yield from pool.map(decode, ahead, [standard] * len(ahead))

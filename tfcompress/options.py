@@ -1,0 +1,105 @@
+"""Converts option texts, as in `--set rank=64`, to the types that their owner annotates.
+
+Nothing here imports more than the standard library: a misspelled option is answered at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+from tfcompress.errors import InputError, require, unknown_name
+
+
+def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
+    """`["rank=64", "width=2"]` as `{"rank": "64", "width": "2"}`.
+
+    Raises:
+        InputError: a pair has no `=`, no key, or repeats a key.
+    """
+    values: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        key = key.strip()
+        require(bool(equals and key), f"--set takes key=value, as in --set width=2; got '{pair}'")
+        require(key not in values, f"--set {key} is given twice")
+        values[key] = value.strip()
+    return values
+
+
+def option_types(target: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword-only options of a dataclass or function, by name, with their annotated types."""
+    # Of a dataclass itself: the annotations of a base in another module are of that module's names.
+    plain = inspect.isclass(target) and not dataclasses.is_dataclass(target)
+    hints = typing.get_type_hints(target.__init__ if plain else target)
+    return {
+        name: hints.get(name, str)
+        for name, parameter in inspect.signature(target).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def typed_options(target: Callable[..., Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Converts option texts to the types that a dataclass or function annotates.
+
+    Args:
+        target: a dataclass or function whose keyword-only parameters are the options.
+        texts: option name to text, as `parse_assignments` gives them.
+
+    Returns:
+        Option name to a value of the annotated type.
+
+    Raises:
+        InputError: an option that the target doesn't have, or a text that isn't of its type.
+    """
+    kinds = option_types(target)
+    for key in texts:
+        if key not in kinds:
+            raise unknown_name("option", key, kinds)
+    return {key: _typed(key, text, kinds[key]) for key, text in texts.items()}
+
+
+def _typed(key: str, text: str, kind: Any) -> Any:
+    """One option's text as a value of its annotated type."""
+    members = [kind]
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        members = list(typing.get_args(kind))
+    if type(None) in members and text.lower() == "none":
+        return None
+    for member in members:
+        if member is bool:
+            if text.lower() in ("true", "1", "yes"):
+                return True
+            if text.lower() in ("false", "0", "no"):
+                return False
+        elif member is str:
+            return text
+        elif typing.get_origin(member) is Literal:
+            if text in typing.get_args(member):
+                return text
+        elif typing.get_origin(member) is tuple:
+            parts = (part.strip() for part in text.split(",") if part.strip())
+            return tuple(_typed(key, part, typing.get_args(member)[0]) for part in parts)
+        elif member in (int, float):
+            try:
+                return member(text)
+            except ValueError:
+                continue
+    wanted = " or ".join(_described(member) for member in members if member is not type(None))
+    raise InputError(f"option {key} takes {wanted}; got '{text}'")
+
+
+def _described(kind: Any) -> str:
+    """What a value of this type looks like.
+
+    >>> _described(float), _described(Literal["a", "b"])
+    ('a number', 'one of a, b')
+    """
+    if typing.get_origin(kind) is Literal:
+        return f"one of {', '.join(typing.get_args(kind))}"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    return words.get(kind, "values with commas between them")

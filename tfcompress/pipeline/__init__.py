@@ -1,0 +1,1 @@
+"""A run of `tfcompress.run`: its plan, its stages, its folder."""

@@ -1,0 +1,188 @@
+"""From the flags to a plan: every name looked up and every option typed, before any data loads."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+from tfcompress import data, models, techniques
+from tfcompress.benchmark import backends
+from tfcompress.config import RunConfig, Training
+from tfcompress.errors import InputError, unknown_name
+from tfcompress.export import STORAGES, io_types
+from tfcompress.export.form import check_kernels
+from tfcompress.models import saved
+from tfcompress.options import option_types, typed_options
+
+# A user's own model is trained already.
+_BASELINE = Training(epochs=10)
+_USERS_BASELINE = Training(epochs=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        config: the flags.
+        steps: the techniques, looked up, with their typed options and their training.
+        model_options: for the builder; empty for a model file.
+        data_options: for the data set's loader.
+        baseline: how the float network is trained.
+        storage: how the compressed network's weights are written.
+        output_dir: where everything goes.
+    """
+
+    config: RunConfig
+    steps: tuple[techniques.Step, ...]
+    model_options: dict[str, Any]
+    data_options: dict[str, Any]
+    baseline: Training
+    storage: str
+    output_dir: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """The resolved settings: what a run must have in common with the one it goes on with."""
+        return {
+            "technique": self.config.technique,
+            "technique_options": {
+                step.technique.name: dataclasses.asdict(step.options) for step in self.steps
+            },
+            "model": self.config.model,
+            "model_options": self.model_options,
+            "dataset": self.config.dataset,
+            "data_options": self.data_options,
+            "data_dir": self.config.data_dir,
+            "image_size": self.config.image_size,
+            "augment": self.config.augment,
+            "normalization": self.config.normalization,
+            "baseline_training": dataclasses.asdict(self.baseline),
+            "compressed_training": {
+                step.technique.name: dataclasses.asdict(step.training) for step in self.steps
+            },
+            "seed": self.config.seed,
+            "storage": self.storage,
+            "io": self.config.io,
+            "benchmark": list(self.config.benchmark),
+            "benchmark_runs": self.config.benchmark_runs,
+        }
+
+
+def plan(config: RunConfig) -> Plan:
+    """Looks everything up.
+
+    Raises:
+        InputError: an unknown technique, model, data set, storage, option or backend.
+    """
+    chain = techniques.chain(config.technique)
+    if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise InputError("--tensorboard needs a package: pip install 'tfcompress[tensorboard]'")
+    if models.is_file(config.model):
+        saved.check(config.model)
+        builder = None
+    else:
+        builder = models.get(config.model).build
+    data.check_name(config.dataset, config.data_dir)
+    for name in config.benchmark:
+        if name != "none":
+            backends.parse(name)
+    if config.storage is not None and config.storage not in STORAGES:
+        raise unknown_name("storage", config.storage, STORAGES)
+    if config.storage is not None and STORAGES[config.storage].runtime:
+        raise InputError(
+            f"storage {config.storage} isn't for this command, which measures files in LiteRT: "
+            "train with another storage and write compressed.keras by tfcompress.export.export"
+        )
+    texts = dict(config.options)
+    own, taken = techniques.distribute(chain, texts)
+    takers = {
+        "model": builder,
+        "data": data.options_type(config.dataset),
+        "training": Training,
+    }
+    values = _distribute(texts, takers, chain, taken)
+    steps = []
+    for technique in chain:
+        options = technique.make_options(**own[technique.name])
+        training = _with_flags(technique.training(options), config, values["training"], None)
+        steps.append(techniques.Step(technique, options, training))
+    baseline = _USERS_BASELINE if builder is None else _BASELINE
+    storage = config.storage or chain[-1].storage
+    # Before hours of training.
+    check_kernels(STORAGES[storage])
+    io_types.check(config.io, integer=STORAGES[storage].integer)
+    return Plan(
+        config=config,
+        steps=tuple(steps),
+        model_options=values["model"],
+        data_options=values["data"],
+        baseline=_with_flags(baseline, config, values["training"], config.baseline_epochs),
+        storage=storage,
+        output_dir=Path(config.output_dir or default_output_dir(config)),
+    )
+
+
+def _distribute(
+    texts: dict[str, str],
+    takers: dict[str, Any],
+    chain: tuple[techniques.Technique, ...],
+    taken: set[str],
+) -> dict[str, dict[str, Any]]:
+    """Each `--set` option to the builder, loader or training that has it, typed.
+
+    Args:
+        texts: all options.
+        takers: what they can go to besides the techniques.
+        chain: the techniques, to say what they would have taken.
+        taken: the options that they took.
+
+    Raises:
+        InputError: nobody has it, or the value isn't of its type.
+    """
+    known = {
+        title: (set(option_types(taker)) - _FLAGS if taker is not None else set())
+        for title, taker in takers.items()
+    }
+    own = {name for technique in chain for name in option_types(technique.options)}
+    everything = own.union(*known.values())
+    for key in texts:
+        if key in _FLAGS:
+            raise InputError(f"{key} has a flag of its own: --{key}={texts[key]}")
+        if key not in taken and not any(key in names for names in known.values()):
+            raise unknown_name("option", key, everything)
+    return {
+        title: typed_options(taker, {k: v for k, v in texts.items() if k in known[title]})
+        if taker is not None
+        else {}
+        for title, taker in takers.items()
+    }
+
+
+_FLAGS = {"epochs", "batch_size", "learning_rate"}
+
+
+def _with_flags(
+    training: Training, config: RunConfig, options: dict[str, Any], epochs: int | None
+) -> Training:
+    """A stage's training with the user's settings in place of its own."""
+    changed = dict(options)
+    if epochs is None and training.epochs:  # What isn't trained by itself isn't by --epochs.
+        epochs = config.epochs
+    flags = {
+        "epochs": epochs,
+        "batch_size": config.batch_size,
+        "learning_rate": config.learning_rate,
+    }
+    changed.update({key: value for key, value in flags.items() if value is not None})
+    return dataclasses.replace(training, **changed)
+
+
+def default_output_dir(config: RunConfig) -> str:
+    """`tflite_models/<model>_<dataset>_<technique>`, with paths cut to their last part."""
+    model = Path(config.model).stem if models.is_file(config.model) else config.model
+    dataset = Path(config.dataset.partition(":")[2] or config.dataset).stem
+    words = (model, dataset, config.technique)
+    return "tflite_models/" + "_".join(re.sub(r"[^A-Za-z0-9.-]+", "_", word) for word in words)

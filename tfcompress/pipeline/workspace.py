@@ -1,0 +1,165 @@
+"""The output folder of a run: what is kept, what is gone on with, what is cleaned up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tfcompress import files, report
+from tfcompress.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+_SETTINGS = "config.json"
+_WORK = ".tfcompress"
+_TITLES = ("baseline", "compressed")
+_OURS = (
+    "history.csv",
+    *(f"{title}.{end}" for title in _TITLES for end in ("keras", "tflite", "tfz")),
+    *(f"report.{end}" for end in ("json", "md", "html")),
+)
+
+
+class Workspace:
+    """One run's folder; use it in a `with` statement.
+
+    The folder is made at once, to find out early whether it can be, and removed again if the run
+    ends before it had begun to write.
+
+    Args:
+        folder: the output folder.
+        settings: the run's resolved settings, as JSON values.
+        versions: of the packages that it runs with.
+        resume: whether to go on with what the folder holds; else it is cleared of an old run.
+
+    Raises:
+        InputError: the folder can't be written, or holds a run with other settings.
+    """
+
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], versions: dict[str, str], *, resume: bool
+    ) -> None:
+        self.folder = folder
+        self._settings = json.loads(json.dumps(settings))
+        self._versions = versions
+        self._resume = resume
+        self._made: list[Path] = []
+        self._begun = False
+
+    def __enter__(self) -> Workspace:
+        """Makes the folder and tries to write into it."""
+        missing = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
+        try:
+            for path in reversed(missing):
+                path.mkdir()
+                self._made.append(path)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            self._remove_made()
+            raise InputError(
+                f"the output folder {self.folder} can't be written: {error.strerror}; choose "
+                "another with --output_dir"
+            ) from error
+        try:
+            self._check_old_run()
+        except BaseException:
+            self._remove_made()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Removes what was made for a run that never began."""
+        if not self._begun:
+            self._remove_made()
+
+    def _remove_made(self) -> None:
+        for path in reversed(self._made):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+    def _check_old_run(self) -> None:
+        path = self.folder / _SETTINGS
+        if not path.exists():
+            found = [name for name in _OURS if (self.folder / name).exists()]
+            if found:
+                raise InputError(
+                    f"{self.folder} holds {', '.join(found)}, which no run of tfcompress made and "
+                    "this one would replace: choose another --output_dir"
+                )
+        if not self._resume or not path.exists():
+            return
+        try:
+            old = json.loads(path.read_text())["settings"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} is damaged: remove it, choose another --output_dir, or use --noresume"
+            ) from error
+        different = sorted(
+            key for key in {*old, *self._settings} if old.get(key) != self._settings.get(key)
+        )
+        if different:
+            raise InputError(
+                f"{self.folder} holds a run with other settings ({', '.join(different)}): choose "
+                "another --output_dir, or --noresume to replace it"
+            )
+
+    def finished(self) -> report.RunResult | None:
+        """The result, if this very run was finished before."""
+        path = self.folder / "report.json"
+        if not (self._resume and path.exists()):
+            return None
+        try:
+            return report.RunResult.from_json(json.loads(path.read_text()))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} is damaged: remove it, choose another --output_dir, or use --noresume"
+            ) from error
+
+    def begin(self) -> None:
+        """From here on things are written: the settings first."""
+        self._begun = True
+        if not self._resume:
+            self._clear()
+        (self.folder / _WORK).mkdir(exist_ok=True)
+        for leftover in (*self.folder.glob(".export-*"), *self.folder.glob(".*.part")):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+        content = {"settings": self._settings, "versions": self._versions}
+        files.write(self.folder / _SETTINGS, json.dumps(content, indent=2) + "\n")
+
+    def _clear(self) -> None:
+        """Removes what an earlier run of ours left, and nothing else."""
+        shutil.rmtree(self.folder / _WORK, ignore_errors=True)
+        for name in _OURS:
+            (self.folder / name).unlink(missing_ok=True)
+
+    def checkpoint(self, stage: str) -> Path:
+        """Where a stage's training state is kept."""
+        return self.folder / _WORK / f"{stage}.npz"
+
+    def save_model(self, model: keras.Model, name: str) -> None:
+        """Keeps a Keras model, whole or not at all."""
+        with tempfile.TemporaryDirectory(dir=self.folder / _WORK) as folder:
+            beside = Path(folder) / name  # Keras wants the ending .keras.
+            model.save(beside)
+            os.replace(beside, self.folder / name)
+
+    def finish(self, result: report.RunResult) -> None:
+        """Writes the reports and drops the checkpoints; report.json comes last."""
+        report.write_all(result, self.folder)
+        shutil.rmtree(self.folder / _WORK, ignore_errors=True)

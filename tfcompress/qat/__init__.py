@@ -1,0 +1,1 @@
+"""Quantization-aware training of a Keras 3 model, by TFMOT."""

@@ -1,0 +1,301 @@
+"""How each kind of layer is written in parts that have integer ops.
+
+A rule takes a layer and a `Maker` and returns the function that is called in the layer's place and
+what was done, or None to leave the layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.qat.parts import Maker
+
+Rule = Callable[[Any, Maker], "tuple[Callable[..., Any], str] | None"]
+
+# Products whose activation stands inside.
+SPLITS = frozenset(
+    {
+        *("Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv1D", "DepthwiseConv2D"),
+        *("SeparableConv1D", "SeparableConv2D", "Conv1DTranspose", "EinsumDense"),
+    }
+)
+# They have no op in the file, or one that moves values: the input's grid is the output's.
+IDENTITIES = frozenset(
+    {
+        *("ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise"),
+        *("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Identity"),
+        *("RandomBrightness", "RandomContrast", "RandomFlip", "RandomRotation"),
+        *("RandomTranslation", "RandomZoom"),
+        *("Flatten", "Permute", "RepeatVector", "Reshape"),
+        *("Cropping1D", "Cropping2D", "ZeroPadding1D", "ZeroPadding2D"),
+        *("MaxPooling1D", "MaxPooling2D", "AveragePooling1D", "AveragePooling2D"),
+        *("GlobalMaxPooling1D", "GlobalMaxPooling2D"),
+    }
+)
+# Layers with an integer op of their own whose output has a range of its own.
+INTEGER = frozenset(
+    {
+        *("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D"),
+        *("Add", "Concatenate", "Multiply", "Subtract"),
+        *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "LeakyReLU", "Softmax"),
+        "UpSampling2D",
+    }
+)
+PLAIN_ACTIVATIONS = frozenset({"exponential", "gelu", "sigmoid", "softmax", "tanh"})
+
+
+def without_activation(layer: Any, make: Maker) -> tuple[Any, Callable[..., Any]]:
+    """A product with a linear activation and the same weights, and its activation as a layer."""
+    config = layer.get_config()
+    activation = config.pop("activation")
+    body = type(layer).from_config({**config, "activation": "linear"})
+    make.weights(body, *layer.get_weights())
+    if isinstance(layer.activation, keras.layers.Layer):
+        inner = layer.activation
+        name = f"{layer.name}_activation"
+        tail = type(inner).from_config({**inner.get_config(), "name": name})
+        if inner.weights:
+            make.weights(tail, *inner.get_weights())
+        return body, tail
+    return body, make.once(layer.name, "activation", "Activation", activation=activation)
+
+
+def _activation(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
+    name = getattr(layer.activation, "__name__", "")
+    own = layer.name
+    if name == "linear":
+        return (lambda x: x), ""
+    if name == "relu":
+        return make.once(own, "", "ReLU"), ""
+    if name == "relu6":
+        return make.once(own, "", "ReLU", max_value=6.0), ""
+    if name == "leaky_relu":
+        return make.once(own, "", "LeakyReLU", negative_slope=0.2), ""
+    if name in ("silu", "swish"):
+        gate = make.once(own, "sigmoid", "Activation", activation="sigmoid")
+        product = make.once(own, "", "Multiply")
+        return (lambda x: product([x, gate(x)])), "swish is x * sigmoid(x)"
+    if name == "elu":
+        return _elu(own, make, 1.0, 1.0)
+    if name == "selu":
+        return _elu(own, make, 1.6732632423543772, 1.0507009873554805)
+    return None
+
+
+def _elu_layer(layer: Any, make: Maker) -> tuple[Callable[..., Any], str]:
+    return _elu(layer.name, make, float(layer.alpha), 1.0)
+
+
+def _elu(own: str, make: Maker, alpha: float, scale: float) -> tuple[Callable[..., Any], str]:
+    """`scale * (relu(x) + alpha * (exp(-relu(-x)) - 1))`."""
+
+    def parts(x: Any) -> Any:
+        below = make.once(own, "below", "ReLU")(make.affine(own, "negated", x, -1.0))
+        below = make.affine(own, "back", below, -1.0)
+        below = make.once(own, "exp", "Activation", activation="exponential")(below)
+        below = make.affine(own, "curve", below, scale * alpha, -scale * alpha)
+        above = make.once(own, "above", "ReLU")(x)
+        above = above if scale == 1 else make.affine(own, "scale", above, scale)
+        return make.once(own, "", "Add")([above, below])
+
+    return parts, "elu is relu(x) + alpha * (exp(-relu(-x)) - 1)"
+
+
+def _relu(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
+    if layer.negative_slope and layer.max_value is None and not layer.threshold:
+        slope = float(layer.negative_slope)
+        return make.once(layer.name, "", "LeakyReLU", negative_slope=slope), ""
+    return None
+
+
+def _prelu(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
+    """`relu(x) - slope * relu(-x)` with one slope a channel."""
+    slope = layer.get_weights()[0]
+    if (
+        any(size != 1 for size in slope.shape[:-1])
+        and not (slope == slope.reshape(-1, slope.shape[-1])[0]).all()
+    ):
+        return None
+    slopes = slope.reshape(-1, slope.shape[-1])[0]
+
+    def parts(x: Any) -> Any:
+        own = layer.name
+        negative = make.affine(own, "negated", x, -1.0)
+        negative = make.once(own, "negative", "ReLU")(negative)
+        negative = make.affine(own, "slope", negative, -slopes)
+        positive = make.once(own, "positive", "ReLU")(x)
+        return make.once(own, "", "Add")([positive, negative])
+
+    return parts, "PReLU is relu(x) - slope * relu(-x)"
+
+
+def _rescaling(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
+    scale, offset = np.asarray(layer.scale), np.asarray(layer.offset)
+    if max(scale.ndim, offset.ndim) > 1:
+        sizes = [*scale.shape[:-1], *offset.shape[:-1]]
+        if any(size != 1 for size in sizes):
+            return None
+
+    def parts(x: Any) -> Any:
+        return make.affine(layer.name, "", x, scale, offset)
+
+    return parts, "a rescaling is a 1x1 depthwise convolution"
+
+
+def _normalization(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
+    if layer.axis is not None and tuple(layer.axis) not in ((-1,), (len(layer.input.shape) - 1,)):
+        return None
+    mean = np.asarray(keras.ops.convert_to_numpy(layer.mean), "float64")
+    deviation = np.sqrt(np.asarray(keras.ops.convert_to_numpy(layer.variance), "float64"))
+    scale, offset = 1 / np.maximum(deviation, 1e-7), -mean / np.maximum(deviation, 1e-7)
+    if layer.invert:
+        scale, offset = deviation, mean
+
+    def parts(x: Any) -> Any:
+        return make.affine(layer.name, "", x, scale, offset)
+
+    return parts, "a normalisation is a 1x1 depthwise convolution"
+
+
+def _chain(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
+    """A merge of more than two, two at a time, so that each sum has a range."""
+    kind = type(layer).__name__
+    if kind != "Average" and len(layer.input) == 2:
+        return None
+    step = "Add" if kind == "Average" else kind
+    count = len(layer.input)
+
+    def parts(xs: Any) -> Any:
+        total = xs[0]
+        for number, x in enumerate(xs[1:], start=1):
+            last = number == count - 1 and kind != "Average"
+            total = make.once(layer.name, "" if last else f"part{number}", step)([total, x])
+        return total if kind != "Average" else make.affine(layer.name, "", total, 1 / count)
+
+    return parts, f"of {count} inputs: two at a time"
+
+
+def _extreme(layer: Any, make: Maker) -> tuple[Callable[..., Any], str]:
+    """`max(a, b) = b + relu(a - b)` and `min(a, b) = a - relu(a - b)`, two at a time.
+
+    The integer ops for them want all three tensors on one grid, for which the converter takes an
+    input's, and so clips the others.
+    """
+    greater = type(layer).__name__ == "Maximum"
+    count = len(layer.input)
+
+    def parts(xs: Any) -> Any:
+        total = xs[0]
+        for number, x in enumerate(xs[1:], start=1):
+            tail = "" if number == 1 else str(number)
+            over = make.once(layer.name, f"difference{tail}", "Subtract")([total, x])
+            over = make.once(layer.name, f"positive{tail}", "ReLU")(over)
+            name = "" if number == count - 1 else f"part{number}"
+            last = make.once(layer.name, name, "Add" if greater else "Subtract")
+            total = last([x, over] if greater else [total, over])
+        return total
+
+    formula = "b + relu(a - b)" if greater else "a - relu(a - b)"
+    return parts, f"{type(layer).__name__} of a and b is {formula}"
+
+
+def _separable2d(layer: Any, make: Maker) -> tuple[Callable[..., Any], str]:
+    depth_kernel, point_kernel, *bias = layer.get_weights()
+    depth = make.once(
+        layer.name,
+        "depthwise",
+        "DepthwiseConv2D",
+        kernel_size=layer.kernel_size,
+        strides=layer.strides,
+        padding=layer.padding,
+        depth_multiplier=layer.depth_multiplier,
+        dilation_rate=layer.dilation_rate,
+        data_format=layer.data_format,
+        use_bias=False,
+    )
+    point = make.once(
+        layer.name,
+        "",
+        "Conv2D",
+        filters=layer.filters,
+        kernel_size=1,
+        data_format=layer.data_format,
+        use_bias=layer.use_bias,
+    )
+    make.weights(depth, depth_kernel)
+    make.weights(point, point_kernel, *bias)
+    return (lambda x: point(depth(x))), "a separable convolution is two"
+
+
+def _over_two_axes(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
+    """A convolution over (batch, steps, channels) as one over (batch, 1, steps, channels)."""
+    kind = type(layer).__name__
+    if layer.data_format != "channels_last":
+        return None
+    size, stride, dilation = layer.kernel_size[0], layer.strides[0], layer.dilation_rate[0]
+    causal = layer.padding == "causal"
+    config: dict[str, Any] = {
+        "kernel_size": (1, size),
+        "strides": (stride, stride) if "Depthwise" in kind or "Separable" in kind else (1, stride),
+        "dilation_rate": (1, dilation),
+        "padding": "valid" if causal else layer.padding,
+        "use_bias": layer.use_bias,
+    }
+    arrays = layer.get_weights()
+    depthwise = {**config, "depth_multiplier": getattr(layer, "depth_multiplier", 1)}
+
+    def product(x: Any) -> Any:
+        if kind == "Conv1D":
+            made = make.once(
+                layer.name, "", "Conv2D", filters=layer.filters, groups=layer.groups, **config
+            )
+            make.weights(made, arrays[0][None], *arrays[1:])
+            return made(x)
+        if kind == "DepthwiseConv1D":
+            made = make.once(layer.name, "", "DepthwiseConv2D", **depthwise)
+            make.weights(made, arrays[0][None], *arrays[1:])
+            return made(x)
+        first = make.once(
+            layer.name, "depthwise", "DepthwiseConv2D", **{**depthwise, "use_bias": False}
+        )
+        second = make.once(
+            layer.name, "", "Conv2D", filters=layer.filters, kernel_size=1, use_bias=layer.use_bias
+        )
+        make.weights(first, arrays[0][None])
+        make.weights(second, arrays[1][None], *arrays[2:])
+        return second(first(x))
+
+    def parts(x: Any) -> Any:
+        steps, channels = (-1 if n is None else n for n in tuple(x.shape)[1:])
+        x = make.once(layer.name, "in", "Reshape", target_shape=(1, steps, channels))(x)
+        if causal:
+            pad = ((0, 0), (dilation * (size - 1), 0))
+            x = make.once(layer.name, "pad", "ZeroPadding2D", padding=pad)(x)
+        x = product(x)
+        steps, channels = (-1 if n is None else n for n in tuple(x.shape)[2:])
+        return make.once(layer.name, "out", "Reshape", target_shape=(steps, channels))(x)
+
+    return parts, "a convolution over one axis is one over two"
+
+
+RULES: dict[str, Rule] = {
+    "Activation": _activation,
+    "Add": _chain,
+    "Average": _chain,
+    "Conv1D": _over_two_axes,
+    "DepthwiseConv1D": _over_two_axes,
+    "ELU": _elu_layer,
+    "Maximum": _extreme,
+    "Minimum": _extreme,
+    "Multiply": _chain,
+    "Normalization": _normalization,
+    "PReLU": _prelu,
+    "ReLU": _relu,
+    "Rescaling": _rescaling,
+    "SeparableConv1D": _over_two_axes,
+    "SeparableConv2D": _separable2d,
+}

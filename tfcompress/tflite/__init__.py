@@ -1,0 +1,1 @@
+"""The `.tflite` file format: reads, edits and joins files without running them."""

@@ -1,0 +1,64 @@
+"""The first look at a file: is it a `.tflite` file at all?"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import struct
+
+from tfcompress.errors import InputError, require
+
+# A flatbuffer begins with the offset of its root table; TFLite's identifier follows.
+IDENTIFIER = b"TFL3"
+HEADER_BYTES = 8
+
+
+def checked_path(path: str | os.PathLike[str]) -> pathlib.Path:
+    """The path, once its header is that of a `.tflite` file.
+
+    Only the header is read, so that a wrong file is named at once and in plain words. What lies
+    behind it is verified by whoever parses the file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The same path.
+
+    Raises:
+        InputError: there is no such file, it can't be read, it is empty or too short, it lacks the
+            `TFL3` identifier, or its root lies outside the file.
+    """
+    path = pathlib.Path(path)
+    require(path.exists(), f"{path}: no such file; give the path of a .tflite file")
+    require(path.is_file(), f"{path} is not a file; give the path of a .tflite file")
+    try:
+        size_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or error}") from error
+    require(size_bytes > 0, f"{path} is empty; it should be a .tflite file")
+    require(
+        len(header) == HEADER_BYTES and header[4:] == IDENTIFIER,
+        f"{path} is not a .tflite file: bytes 4 to 7 should read TFL3",
+    )
+    (root,) = struct.unpack_from("<I", header)
+    require(
+        HEADER_BYTES <= root <= size_bytes - 4,
+        f"{path} is cut short or corrupt: its root is at byte {root} of {size_bytes}",
+    )
+    return path
+
+
+def corrupt(path: str | os.PathLike[str], cause: object) -> InputError:
+    """The error for a file whose header is right and whose content is not."""
+    return InputError(
+        f"{path} is cut short or corrupt ({one_line(cause)}); export or download it again"
+    )
+
+
+def one_line(cause: object) -> str:
+    """An error's text on one line, at most 200 characters; its class's name if it has no text."""
+    text = " ".join(str(cause).split()) or type(cause).__name__
+    return text if len(text) <= 200 else text[:197] + "..."

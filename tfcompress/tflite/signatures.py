@@ -1,0 +1,72 @@
+"""Files with two signatures: stock ops by default, tfcompress's 1-bit ops as `xnor`.
+
+Who knows nothing of the second runs the first as ever. Nothing is imported to read which there are:
+the measuring processes ask, too, and what they hold counts as the file's memory.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import shutil
+import struct
+
+from tfcompress.errors import InputError, unknown_name
+from tfcompress.tflite import header
+from tfcompress.tflite.tables import MODEL, SIGNATURE, field, number, tables, text, there, vector
+
+# What converters call the only signature.
+DEFAULT = "serving_default"
+# The signature of 1-bit ops.
+BITS = "xnor"
+
+
+def graphs(path: str | os.PathLike[str]) -> dict[str, int]:
+    """Each signature's graph, by its name; none of a file that can't be read."""
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            found = {}
+            for signature in tables(data, there(data, 0), MODEL["signature_defs"]):
+                name = text(data, signature, SIGNATURE["signature_key"]).decode("utf-8", "replace")
+                place = field(data, signature, SIGNATURE["subgraph_index"])
+                found[name] = 0 if place is None else number(data, place)
+            return found
+    except (OSError, ValueError, struct.error):  # Missing, empty, or corrupt.
+        return {}
+
+
+def alone(path: str | os.PathLike[str], name: str) -> bytes:
+    """A file as if the graph of this signature was its only one.
+
+    The other graphs' ops are neither prepared nor given to delegates, and their weights take no
+    other memory than their bytes in the file. What is left out is cut off from the tables and
+    stays in the bytes.
+
+    Args:
+        path: of the file.
+        name: of a signature whose ops call no other graph.
+
+    Raises:
+        InputError: there is no such signature, or the file is corrupt.
+    """
+    known = graphs(path)
+    if name not in known:
+        raise unknown_name(f"signature of {path}", name, known)
+    buffer = io.BytesIO()  # Its bytes are given away without a copy.
+    try:
+        with open(path, "rb") as file:
+            shutil.copyfileobj(file, buffer)
+        with buffer.getbuffer() as data:
+            root = there(data, 0)
+            start = vector(data, root, MODEL["subgraphs"])
+            if start is None or known[name] >= number(data, start):
+                raise header.corrupt(path, f"signature {name} has no graph")
+            graph = there(data, start + 4 + 4 * known[name])
+            struct.pack_into("<II", data, start, 1, graph - (start + 4))
+            signatures = vector(data, root, MODEL["signature_defs"])
+            assert signatures is not None
+            struct.pack_into("<I", data, signatures, 0)
+    except (OSError, struct.error) as error:
+        raise InputError(f"{path} can't be read: {error}") from error
+    return buffer.getvalue()
