@@ -16,7 +16,7 @@ from tests.export.quantised import (
 from tests.techniques.conftest import randomise
 from tfcompress import data, models
 from tfcompress.errors import InputError
-from tfcompress.export import STORAGES, ExportError, calibrate, convert, export
+from tfcompress.export import ExportError, calibrate, convert, export, storages
 from tfcompress.layers import HashedConv2D, HashedDense
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
@@ -57,7 +57,9 @@ def test_computes_what_keras_does(files, net, storage, near):
     expected = logits(net, x)
     got = LiteModel(files[storage].path).predict(x)
     assert np.sqrt(np.mean((got - expected) ** 2) / np.mean(expected**2)) < near
-    assert (got.argmax(1) == expected.argmax(1)).mean() >= STORAGES[storage].min_agreement
+    assert (got.argmax(1) == expected.argmax(1)).mean() >= storages.get(
+        storage
+    ).usual.tolerance.min_agreement
 
 
 @pytest.mark.parametrize("storage", ["int8", "int8_int4"])

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from tfcompress import data, models, techniques
 from tfcompress.config import Training
-from tfcompress.export import STORAGES
+from tfcompress.export import storages
 from tfcompress.options import option_types
 
 
@@ -31,7 +31,7 @@ def text() -> str:
     for scheme in ("folder:PATH", "rafd:PATH"):
         lines += [line.replace("--set", f"{scheme} --set") for line in _options(_kind(scheme))]
     lines += ["", "Storages (--storage):"]
-    lines += [f"  {storage.name}: {storage.summary}" for storage in STORAGES.values()]
+    lines += [f"  {storage.name}: {storage.summary}" for storage in storages.by_name().values()]
     lines += ["", "Training options, for every technique:"]
     flags = tuple(f"    --set {name}=" for name in ("epochs", "batch_size", "learning_rate"))
     lines += [line for line in _options(Training) if not line.startswith(flags)]

@@ -19,7 +19,7 @@ from tfcompress.container import archive
 from tfcompress.data.dataset import Dataset, Normalization
 from tfcompress.errors import InputError
 from tfcompress.export import Exported, Validation, export, io_types
-from tfcompress.export.write import kind_of
+from tfcompress.export.write import method_of
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
 from tfcompress.pipeline.plan import Plan
@@ -145,7 +145,7 @@ def _check_io(job: Plan, images: Dataset, model: keras.Model) -> None:
     """Refuses `--io` before a training whose file couldn't have it."""
     if job.config.io is not None:
         normal = images.normalization
-        whole = kind_of(model, job.storage).integer
+        whole = method_of(model, job.storage).integer
         io_types.check(job.config.io, integer=whole, mean=normal.mean, std=normal.std)
 
 

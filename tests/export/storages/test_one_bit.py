@@ -9,10 +9,11 @@ from hypothesis.extra import numpy as arrays
 
 from tests.export.handmade import Conv, Dense, Depthwise, Reshape, binary, normal, opened, save
 from tests.kernels import float_files
-from tfcompress.export import bits
+from tfcompress.export.storages import one_bit
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
 from tfcompress.tflite.editor import Editor, edit
+from tfcompress.tflite.weighted_ops import one_magnitude
 
 
 def written(path, shape, *layers):
@@ -20,7 +21,7 @@ def written(path, shape, *layers):
     save(path, shape, *layers)
     x = normal((3 * shape[0], *shape[1:]), 7)
     right, kept = LiteModel(path).predict(x), {}
-    edit(path, lambda editor: kept.update(bits.write(editor)))
+    edit(path, lambda editor: kept.update(one_bit.write_bits(editor)))
     return right, LiteModel(path).predict(x), kept
 
 
@@ -34,7 +35,7 @@ def words(path):
 
 @hypothesis.given(arrays.arrays(np.bool_, strategies.integers(1, 100)))
 def test_packs_15_bits_a_word_the_first_highest(values):
-    found = bits.pack(values)
+    found = one_bit.pack(values)
     assert found.dtype == np.int16
     assert len(found) == -(-len(values) // 15)
     for place, value in enumerate(values):
@@ -76,7 +77,7 @@ def test_the_largest_word_and_the_least(tmp_path):
     signs = np.vstack([np.ones(15), -np.ones(15), 2 * np.eye(15) - 1, 1 - 2 * np.eye(15)])
     kernel = (signs * np.linspace(0.1, 3, len(signs))[:, None]).astype(np.float32)
     path = save(tmp_path / "m.tflite", (1, 15), Dense(kernel))
-    edit(path, bits.write)
+    edit(path, one_bit.write_bits)
     np.testing.assert_array_equal(LiteModel(path).predict(np.eye(15, dtype=np.float32)), kernel.T)
     assert max(map(max, words(path))) == 2**15 - 1
 
@@ -86,7 +87,7 @@ def test_weights_are_unpacked_once_as_the_file_is_loaded(tmp_path, xnnpack):
     """They stand there before the first run."""
     dense, conv = Dense(binary((4, 7 * 6 * 5), 1)), Conv(binary((5, 3, 3, 2), 2))
     path = save(tmp_path / "m.tflite", (1, 7, 6, 2), conv, Reshape((1, 7 * 6 * 5)), dense)
-    edit(path, bits.write)
+    edit(path, one_bit.write_bits)
     resolver = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(str(path), experimental_op_resolver_type=resolver)
     interpreter.allocate_tensors()
@@ -116,7 +117,7 @@ def test_a_dense_layer_that_takes_signs_is_integers(tmp_path, flat, relu):
     images = float_files.image(np.random.default_rng(2), (5, *shape[1:]))
     right = LiteModel(path).predict(images)
     assert (right == 0).any() == relu
-    edit(path, bits.write)
+    edit(path, one_bit.write_bits)
     np.testing.assert_array_equal(LiteModel(path).predict(images), right)
     op = next(op for op in read(path).ops if op.name == "FULLY_CONNECTED")
     assert (op.inputs[1].dtype, op.inputs[1].constant) == ("int8", False)
@@ -139,7 +140,7 @@ def test_several_rows_of_signs_stay_floats(tmp_path):
     path.write_bytes(net.done(y))
     images = float_files.image(np.random.default_rng(2), (5, 6, 11))
     right = LiteModel(path).predict(images)
-    edit(path, bits.write)
+    edit(path, one_bit.write_bits)
     np.testing.assert_array_equal(LiteModel(path).predict(images), right)
     assert read(path).op_counts()["BATCH_MATMUL"] == 1
 
@@ -201,4 +202,4 @@ def test_a_file_without_any_stays_as_it_is(tmp_path):
     ],
 )
 def test_one_magnitude(kernel, yes):
-    assert bits.one_magnitude(kernel) == yes
+    assert one_magnitude(kernel) == yes

@@ -13,9 +13,10 @@ from tfcompress.benchmark.backends import parse
 from tfcompress.benchmark.profile import profile
 from tfcompress.benchmark.table import table
 from tfcompress.errors import InputError
-from tfcompress.export import ExportError, export, form
+from tfcompress.export import ExportError, export
 from tfcompress.inspect import inspected, text
 from tfcompress.runtime import LiteModel, Metadata, interpreter
+from tfcompress.tflite import join as joining
 from tfcompress.tflite import metadata
 from tfcompress.tflite.content import read
 from tfcompress.tflite.editor import Editor
@@ -142,7 +143,7 @@ def test_each_is_timed(written, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("broken", "dtype"), [("xnor", "uint8"), (STOCK, "int8")])
 def test_one_wrong_weight_is_seen(net, images, tmp_path, monkeypatch, broken, dtype):
     """In either signature: both are compared with Keras."""
-    join = form.join.join
+    join = joining.join_signatures
 
     def damaged(first, second, path, name):
         file = second if broken == "xnor" else first
@@ -155,7 +156,7 @@ def test_one_wrong_weight_is_seen(net, images, tmp_path, monkeypatch, broken, dt
         file.write_bytes(data)
         join(first, second, path, name)
 
-    monkeypatch.setattr(form.join, "join", damaged)
+    monkeypatch.setattr(joining, "join_signatures", damaged)
     with pytest.raises(ExportError, match=f"signature {broken}: the file differs from Keras"):
         export(net, tmp_path / "m.tflite", storage="xnor+int8", representative=images)
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,8 @@ from keras import layers
 from tests.export.conftest import real_images
 from tests.techniques.conftest import randomise
 from tfcompress.errors import InputError
-from tfcompress.export import export, sparse
+from tfcompress.export import export
+from tfcompress.export.storages import sparse
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
 from tfcompress.training import logits
@@ -53,7 +54,7 @@ def files(pruned, tmp_path_factory):
 def test_tables_give_the_weights_back(axis, block):
     random = np.random.default_rng(2)
     weights = random.normal(size=(5, 8, 6)) * (random.random((5, 8, 6)) < 0.3)
-    found = sparse.form(weights, axis, block)
+    found = sparse.sparse_weights(weights, axis, block)
     rows = [size for at, size in enumerate(weights.shape) if at != axis]
     dense, value = np.zeros((*rows, weights.shape[axis])), iter(found.values)
     for row, place in enumerate(np.ndindex(*rows)):

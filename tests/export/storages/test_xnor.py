@@ -15,7 +15,8 @@ from tfcompress.benchmark import peak
 from tfcompress.benchmark.profile import profile
 from tfcompress.config import RunConfig
 from tfcompress.errors import InputError
-from tfcompress.export import STORAGES, ExportError, export, verify, xnor_ops
+from tfcompress.export import ExportError, export, storages, verify, xnor_ops
+from tfcompress.export.audit import audit
 from tfcompress.inspect import inspected
 from tfcompress.layers import BinaryDense, HashedDense
 from tfcompress.pipeline import plan
@@ -24,7 +25,13 @@ from tfcompress.tflite import compatibility
 from tfcompress.tflite.content import read
 from tfcompress.training import logits
 
-KIND = STORAGES["xnor"]
+METHOD = storages.get("xnor").usual
+
+
+def check(*args, **options):
+    return verify.check_parity(*args, storage="xnor", **options)
+
+
 WHY = kernels.missing()
 needs_kernels = pytest.mark.skipif(WHY is not None, reason=f"no 1-bit kernels here: {WHY}")
 
@@ -83,9 +90,9 @@ def test_says_what_it_needs(written):
     shown = inspected(written.path)
     assert shown["runs_here"]
     assert any("tfcompress's kernels" in issue["text"] for issue in shown["issues"])
-    verify.audit(read(written.path), KIND)
+    audit(read(written.path), METHOD)
     with pytest.raises(ExportError, match="TfcXnorConv2D isn't a built-in op: it needs tfcompress"):
-        verify.audit(read(written.path), STORAGES["float32"])
+        audit(read(written.path), storages.get("float32").usual)
 
 
 @needs_kernels
@@ -186,11 +193,11 @@ class TestTies:
     def test_are_explained_by_the_float_file(self, shifted):
         float_path, path = shifted
         x = numbers(20, ties=(3, 11))
-        parity = verify.check_parity(dense_net(), path, x, KIND, signs=float_path)
+        parity = check(dense_net(), path, x, METHOD, suspects=verify.Suspects(signs=float_path))
         assert (parity.images, parity.ties, parity.agreement) == (20, 2, 1.0)
         assert parity.max_abs_diff <= 1e-5 * parity.max_abs_output
         with pytest.raises(ExportError, match="the file differs from Keras"):
-            verify.check_parity(dense_net(), path, x, KIND)
+            check(dense_net(), path, x, METHOD)
 
     def test_excuse_no_other_difference(self, shifted, tmp_path):
         """Where the float file has a tie, another file must still be that file."""
@@ -200,10 +207,13 @@ class TestTies:
         other = float_file(lowered, tmp_path / "m.tflite")
         x = numbers(20, ties=(3, 11))
         # Within the tolerance it passes; behind a sign that is really wrong it doesn't.
-        assert verify.check_parity(dense_net(), other, x, KIND, signs=shifted[0]).ties == 2
+        assert (
+            check(dense_net(), other, x, METHOD, suspects=verify.Suspects(signs=shifted[0])).ties
+            == 2
+        )
         wrong = float_file(turned(dense_net(1e-6)), tmp_path / "m.tflite")
         with pytest.raises(ExportError, match="the file differs from Keras"):
-            verify.check_parity(dense_net(), wrong, x, KIND, signs=shifted[0])
+            check(dense_net(), wrong, x, METHOD, suspects=verify.Suspects(signs=shifted[0]))
 
 
 def turned(net):

@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.export import convert
+from tfcompress.export import audit
+from tfcompress.export.storage import BuildJob, BuiltFile, Method, Storage
 from tfcompress.tflite.editor import Editor
+from tfcompress.tflite.weighted_ops import WEIGHTED
 
-PRODUCTS = (*convert.PRODUCTS, "TRANSPOSE_CONV")
+_WEIGHTED = (*WEIGHTED, "TRANSPOSE_CONV")
 # Neighbouring inputs that the sparse kernel of FULLY_CONNECTED takes at once, and the share of such
 # blocks from which on it isn't faster than a dense one; with single weights it is slower anyway.
 _BLOCK = 4
@@ -31,7 +33,7 @@ _OVERHEAD = 320
 
 
 @dataclasses.dataclass(frozen=True)
-class Form:
+class SparseWeights:
     """A tensor without its zeros.
 
     Attributes:
@@ -50,20 +52,20 @@ class Form:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in the file."""
+        """The bytes that it takes in the file."""
         tables = sum(_narrow(table).nbytes for table in (self.segments, self.indices))
         return self.values.nbytes + tables + _OVERHEAD
 
 
-def form(weights: np.ndarray, axis: int, block: int = 1) -> Form:
-    """The sparse form of weights, the rows in the order of the other axes.
+def sparse_weights(weights: np.ndarray, axis: int, block: int = 1) -> SparseWeights:
+    """Returns weights without their zeros, the rows in the order of the other axes.
 
     Args:
         weights: of any shape.
         axis: along which the rows lie.
         block: neighbours that stand or fall together; it divides the axis.
 
-    >>> found = form(np.array([[0, 5], [6, 7]]), axis=1)
+    >>> found = sparse_weights(np.array([[0, 5], [6, 7]]), axis=1)
     >>> found.segments.tolist(), found.indices.tolist(), found.values.tolist()
     ([0, 1, 3], [1, 0, 1], [5, 6, 7])
     """
@@ -71,22 +73,22 @@ def form(weights: np.ndarray, axis: int, block: int = 1) -> Form:
     blocks = rows.reshape(-1, weights.shape[axis] // block, block)
     there = (blocks != 0).any(-1)
     segments = np.concatenate([[0], np.cumsum(there.sum(1))])
-    return Form(axis, block, segments, np.nonzero(there)[1], blocks[there].ravel())
+    return SparseWeights(axis, block, segments, np.nonzero(there)[1], blocks[there].ravel())
 
 
-def write(editor: Editor) -> dict[str, str]:
-    """Takes the zeros out of products' weights where the file becomes smaller by that.
+def write_sparse(editor: Editor) -> dict[str, str]:
+    """Takes the zeros out of weights where the file becomes smaller by that.
 
     Args:
         editor: a float file.
 
     Returns:
-        Output name of each product that was left as it was, and why.
+        The output name of each op that was left as it was, and why.
     """
     kept: dict[str, str] = {}
     done: set[int] = set()
     for op in editor.ops():
-        if editor.name(op) not in PRODUCTS:
+        if editor.name(op) not in _WEIGHTED:
             continue
         tensor = int(op.inputs[1])
         weights = editor.values(tensor)
@@ -97,7 +99,7 @@ def write(editor: Editor) -> dict[str, str]:
         if not weights.any():  # Not a value would be left, and a tensor without is no constant.
             kept[editor.text(op.outputs[0])] = "all its weights are zero"
             continue
-        best = min(_forms(weights), key=lambda found: found.size_bytes)
+        best = min(_candidates(weights), key=lambda found: found.size_bytes)
         if best.size_bytes >= weights.nbytes:
             zeros = 1 - np.count_nonzero(weights) / weights.size
             kept[editor.text(op.outputs[0])] = (
@@ -114,36 +116,36 @@ def write(editor: Editor) -> dict[str, str]:
     return kept
 
 
-def _forms(weights: np.ndarray) -> Iterator[Form]:
-    """The forms that DENSIFY takes in every runtime: older ones get blocks wrong."""
+def _candidates(weights: np.ndarray) -> Iterator[SparseWeights]:
+    """Yields the forms that DENSIFY takes in every runtime: older ones get blocks wrong."""
     for axis, size in enumerate(weights.shape):
         if size > 1 or weights.size == 1:
-            yield form(weights, axis)
+            yield sparse_weights(weights, axis)
 
 
-def _quick(weights: np.ndarray) -> Form | None:
-    """The form that a dense layer's sparse kernel takes, or None if that would be slower."""
+def _quick(weights: np.ndarray) -> SparseWeights | None:
+    """Returns the form that a dense layer's sparse kernel takes; None if that would be slower."""
     if weights.shape[1] % _BLOCK:
         return None
-    found = form(weights, 1, _BLOCK)
+    found = sparse_weights(weights, 1, _BLOCK)
     return found if found.values.size <= _QUICK * weights.size else None
 
 
 def _readers(editor: Editor, tensor: int) -> int:
-    """How many ops read a tensor."""
+    """Counts the ops that read a tensor."""
     return sum(tensor in [int(i) for i in op.inputs] for op in editor.ops())
 
 
-def _densify(editor: Editor, op: Any, weights: np.ndarray, sparse: Form) -> None:
-    """The dense weights become what an op makes of the sparse ones."""
+def _densify(editor: Editor, op: Any, weights: np.ndarray, sparse: SparseWeights) -> None:
+    """Lets an op make the dense weights of the sparse ones."""
     dense = int(op.inputs[1])
     constant = _constant(editor, weights, sparse, editor.text(dense))
     editor.graph.tensors[dense].buffer = 0
     editor.replace(op, [editor.op("DENSIFY", [constant], [dense]), op])
 
 
-def _skip(editor: Editor, op: Any, weights: np.ndarray, sparse: Form) -> None:
-    """The op reads the sparse weights itself."""
+def _skip(editor: Editor, op: Any, weights: np.ndarray, sparse: SparseWeights) -> None:
+    """Lets an op read the sparse weights itself."""
     constant = _constant(editor, weights, sparse, editor.text(int(op.inputs[1])))
     inputs = [int(op.inputs[0]), constant, *(int(index) for index in op.inputs[2:])]
     new = editor.op(
@@ -152,8 +154,8 @@ def _skip(editor: Editor, op: Any, weights: np.ndarray, sparse: Form) -> None:
     editor.replace(op, [new])
 
 
-def _constant(editor: Editor, weights: np.ndarray, sparse: Form, name: str) -> int:
-    """A tensor with the values, and the tables that say where they belong."""
+def _constant(editor: Editor, weights: np.ndarray, sparse: SparseWeights, name: str) -> int:
+    """Adds a tensor with the values, and the tables that say where they belong."""
     from ai_edge_litert import schema_py_generated as schema
 
     index = editor.constant(sparse.values, f"{name}/nonzero")
@@ -173,14 +175,14 @@ def _constant(editor: Editor, weights: np.ndarray, sparse: Form, name: str) -> i
 
 
 def _dense(schema: Any, size: int) -> Any:
-    """An axis of which everything is there."""
+    """Describes an axis of which everything is there."""
     level = schema.DimensionMetadataT()
     level.format, level.denseSize = schema.DimensionType.DENSE, int(size)
     return level
 
 
-def _rows(schema: Any, sparse: Form) -> Any:
-    """The axis of which only some is there."""
+def _rows(schema: Any, sparse: SparseWeights) -> Any:
+    """Describes the axis of which only some is there."""
     level = schema.DimensionMetadataT()
     level.format = schema.DimensionType.SPARSE_CSR
     for field in ("segments", "indices"):
@@ -195,9 +197,35 @@ def _rows(schema: Any, sparse: Form) -> Any:
 
 
 def _narrow(table: np.ndarray) -> np.ndarray:
-    """A table of places in the narrowest type that the schema has for it."""
+    """Returns a table of places in the narrowest type that the schema has for it."""
     largest = int(table.max(initial=0))
     for dtype in (np.uint8, np.uint16):
         if largest <= np.iinfo(dtype).max:
             return table.astype(dtype)
     return table.astype(np.int32)
+
+
+def _build(job: BuildJob) -> BuiltFile:
+    from tfcompress.export import build
+
+    return build.edited(
+        job,
+        write_sparse,
+        nothing=(
+            "storage sparse finds no layer of model '{model}' with enough zeros ({why}): use "
+            "float32, or the technique prune, which makes some"
+        ),
+    )
+
+
+_METHOD = Method(build=_build, audit=audit.float_weights)
+
+STORAGE = Storage(
+    name="sparse",
+    summary=(
+        "float weights without their zeros, 5 to 6 bytes each of the others, where that is "
+        "smaller: for prune; exact. As fast as float32 and no less memory, but for dense layers of "
+        "which at least 80% is zero in blocks of 4 inputs: those are faster"
+    ),
+    method=lambda traits: _METHOD,
+)

@@ -9,7 +9,9 @@ import pytest
 
 from tests.export.conftest import binary_net, real_images
 from tfcompress.errors import InputError
-from tfcompress.export import export, lce, lce_child
+from tfcompress.export import export
+from tfcompress.export.storages import _lce_child as lce_child
+from tfcompress.export.storages import lce
 from tfcompress.runtime import child
 from tfcompress.tflite import compatibility
 from tfcompress.tflite.content import read
