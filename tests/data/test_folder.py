@@ -4,7 +4,7 @@ from PIL import Image
 
 from tfcompress import data, images
 from tfcompress.data import folder
-from tfcompress.data.dataset import FileImages
+from tfcompress.data.stores import FileImages
 from tfcompress.errors import InputError
 
 

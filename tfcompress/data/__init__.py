@@ -19,8 +19,8 @@ from tfcompress.options import option_types
 if TYPE_CHECKING:
     from tfcompress.data.arrays import from_arrays as from_arrays
     from tfcompress.data.dataset import Dataset as Dataset
-    from tfcompress.data.dataset import Normalization as Normalization
     from tfcompress.data.dataset import Split as Split
+    from tfcompress.data.normalization import Normalization as Normalization
 
 _EMBEDDED = "fashion_mnist_small"
 _SCHEMES = ("folder", "rafd", "fer2013")
@@ -28,7 +28,7 @@ _SCHEMES = ("folder", "rafd", "fer2013")
 # Public names, and the modules that are imported when they are first used.
 _LAZY = {
     "Dataset": "dataset",
-    "Normalization": "dataset",
+    "Normalization": "normalization",
     "Split": "dataset",
     "from_arrays": "arrays",
 }

@@ -8,15 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.data.dataset import (
-    ArrayImages,
-    Dataset,
-    Images,
-    Normalization,
-    SelectedImages,
-    Split,
-    stratified_split,
-)
+from tfcompress.data.dataset import Dataset, Split, stratified_split
+from tfcompress.data.normalization import Normalization
+from tfcompress.data.stores import ArrayImages, Images, SelectedImages
 from tfcompress.errors import require
 
 _TEST_FRACTION = 0.2

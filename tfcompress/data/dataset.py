@@ -4,113 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from tfcompress.config import AUGMENTATIONS
-from tfcompress.errors import InputError, one_of, require
-from tfcompress.images import Standard, decode_all
-
-# Mean and deviation are measured on at most this many images, and as many at a time.
-_MEASURED_IMAGES = 10_000
-_MEASURED_AT_ONCE = 256
-
-
-class Images(Protocol):
-    """Random access to 8-bit RGB images of one size, in memory or streamed.
-
-    Attributes:
-        shape: (height, width, 3) of one image.
-    """
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, 3) of one image."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions: uint8, (n, height, width, 3)."""
-        ...
-
-
-class ArrayImages:
-    """Images in one array, in memory or mapped from a file.
-
-    Args:
-        array: uint8, (N, H, W, 3).
-
-    Raises:
-        InputError: another type or shape.
-    """
-
-    def __init__(self, array: np.ndarray):
-        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
-            raise InputError(
-                f"images must be uint8 of shape (N, H, W, 3); got {array.dtype} of {array.shape}"
-            )
-        self.array = array
-        self.shape = (int(array.shape[1]), int(array.shape[2]), 3)
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions: uint8, (n, H, W, 3), a copy."""
-        return np.asarray(self.array[indices])
-
-
-class FileImages:
-    """Image files, decoded when asked for; nothing is kept, so memory stays bounded.
-
-    Args:
-        paths: the files.
-        standard: what each image is brought to.
-    """
-
-    def __init__(self, paths: Sequence[Path], standard: Standard):
-        self.paths = list(paths)
-        self.standard = standard
-        self.shape = (standard.size, standard.size, 3)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions: uint8, (n, size, size, 3).
-
-        Raises:
-            InputError: names a file that can't be decoded.
-        """
-        wanted = [self.paths[index] for index in indices]
-        out = np.empty((len(wanted), *self.shape), np.uint8)
-        for row, image in enumerate(decode_all(wanted, self.standard)):
-            out[row] = image
-        return out
-
-
-class SelectedImages:
-    """Some of other images, without a copy.
-
-    Args:
-        images: the images to choose from.
-        positions: int, (n,): which of them, in which order.
-    """
-
-    def __init__(self, images: Images, positions: np.ndarray):
-        self.images = images
-        self.positions = np.asarray(positions)
-        self.shape = images.shape
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions of the selection: uint8, (n, H, W, 3)."""
-        return self.images.batch(self.positions[indices])
+from tfcompress.data.normalization import Normalization as Normalization
+from tfcompress.data.stores import Images
+from tfcompress.errors import one_of, require
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,81 +40,6 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-
-@dataclasses.dataclass(frozen=True)
-class Normalization:
-    """What a model sees of an 8-bit image x: `(x - mean) / std`, for each channel.
-
-    Attributes:
-        mean: of red, green and blue, on the scale 0..255.
-        std: likewise, positive.
-
-    >>> Normalization.symmetric()(np.uint8([[[[0, 255, 51]]]]))
-    array([[[[-1. ,  1. , -0.6]]]], dtype=float32)
-    """
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def __post_init__(self) -> None:
-        """Refuses what can't be divided by."""
-        require(
-            len(self.mean) == len(self.std) == 3 and min(self.std) > 0,
-            f"a normalization needs three means and three positive deviations; got mean "
-            f"{self.mean}, std {self.std}",
-        )
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8, (..., 3) -> float32 of the same shape."""
-        normalized: np.ndarray = images - np.asarray(self.mean, np.float32)
-        normalized /= np.asarray(self.std, np.float32)
-        return normalized
-
-    @classmethod
-    def identity(cls) -> Normalization:
-        """Leaves pixels in 0..255."""
-        return cls((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-
-    @classmethod
-    def unit(cls) -> Normalization:
-        """Brings pixels to 0..1."""
-        return cls((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
-
-    @classmethod
-    def symmetric(cls) -> Normalization:
-        """Brings pixels to -1..1."""
-        return cls((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
-
-    @classmethod
-    def of(cls, images: Images) -> Normalization:
-        """Brings these images to mean 0 and standard deviation 1 in each channel.
-
-        Measured exactly on all images, or on a seeded sample of 10,000 where there are more.
-        A channel that never changes is only centred (std 1).
-
-        Raises:
-            InputError: there are no images.
-        """
-        require(len(images) > 0, "there are no images to measure mean and deviation of")
-        positions = np.arange(len(images))
-        if len(positions) > _MEASURED_IMAGES:
-            generator = np.random.default_rng(0)
-            positions = np.sort(generator.choice(positions, _MEASURED_IMAGES, replace=False))
-        # Counting values instead of summing pixels: exact, in one pass over a few images a time.
-        counts = np.zeros((3, 256), np.int64)
-        for start in range(0, len(positions), _MEASURED_AT_ONCE):
-            pixels = images.batch(positions[start : start + _MEASURED_AT_ONCE])
-            for channel in range(3):
-                counts[channel] += np.bincount(pixels[..., channel].ravel(), minlength=256)
-        values = np.arange(256)
-        total = counts.sum(axis=1)
-        mean = counts @ values / total
-        variance = (counts * (values - mean[:, None]) ** 2).sum(axis=1) / total
-        std = np.sqrt(np.where(variance > 0, variance, 1.0))
-        red, green, blue = (float(value) for value in mean)
-        red_std, green_std, blue_std = (float(value) for value in std)
-        return cls((red, green, blue), (red_std, green_std, blue_std))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,7 +6,9 @@ import importlib.resources
 
 import numpy as np
 
-from tfcompress.data.dataset import ArrayImages, Dataset, Normalization, Split
+from tfcompress.data.dataset import Dataset, Split
+from tfcompress.data.normalization import Normalization
+from tfcompress.data.stores import ArrayImages
 from tfcompress.images import standard_for, standardize_arrays
 
 NAME = "fashion_mnist_small"

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfcompress.data.dataset import ArrayImages, Dataset, Normalization, Split
+from tfcompress.data.dataset import Dataset, Split
+from tfcompress.data.normalization import Normalization
+from tfcompress.data.stores import ArrayImages
 from tfcompress.errors import InputError, require
 from tfcompress.images import standard_for, standardize_arrays
 

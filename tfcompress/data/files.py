@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from tfcompress import images
-from tfcompress.data.dataset import ArrayImages, FileImages, Images, Split
+from tfcompress.data.dataset import Split
+from tfcompress.data.stores import ArrayImages, FileImages, Images
 from tfcompress.images import Standard
 
 

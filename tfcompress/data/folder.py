@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfcompress.data.dataset import Dataset, Normalization, stratified_split
+from tfcompress.data.dataset import Dataset, stratified_split
 from tfcompress.data.files import LabelledFile, splits_of
+from tfcompress.data.normalization import Normalization
 from tfcompress.errors import InputError, require
 from tfcompress.images import IMAGE_EXTENSIONS
 

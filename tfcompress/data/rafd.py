@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfcompress.data.dataset import Dataset, Normalization
+from tfcompress.data.dataset import Dataset
 from tfcompress.data.files import LabelledFile, splits_of
 from tfcompress.data.folder import existing_folder, image_files
+from tfcompress.data.normalization import Normalization
 from tfcompress.errors import InputError, require, unknown_name
 
 ANGLES = ("000", "045", "090", "135", "180")

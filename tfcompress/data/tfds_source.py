@@ -16,14 +16,9 @@ from typing import Any
 import numpy as np
 
 from tfcompress import images
-from tfcompress.data.dataset import (
-    ArrayImages,
-    Dataset,
-    Normalization,
-    SelectedImages,
-    Split,
-    stratified_split,
-)
+from tfcompress.data.dataset import Dataset, Split, stratified_split
+from tfcompress.data.normalization import Normalization
+from tfcompress.data.stores import ArrayImages, SelectedImages
 from tfcompress.errors import InputError, require
 from tfcompress.images import Standard, one_line
 
