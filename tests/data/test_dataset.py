@@ -130,3 +130,24 @@ def test_stratified_split_errors():
         stratified_split(np.array([0, 0, 1]), 0.2, 0, "ab")
     with pytest.raises(InputError, match=r"test_fraction must be in \(0, 1\); got 1"):
         stratified_split(np.array([0, 0, 1, 1]), 1, 0, "ab")
+
+
+@pytest.mark.parametrize(
+    ("name", "public"),
+    [
+        ("folder:/home/ann/photos", "folder:photos"),
+        ("folder:/home/ann/photos/", "folder:photos"),
+        ("fer2013:faces.csv", "fer2013:faces.csv"),
+        ("folder:/home/ann:bob/photos", "folder:photos"),
+        ("/home/ann/photos", "photos"),
+        ("/home/ann/code.py:load", "code.py:load"),
+        ("arrays", "arrays"),
+    ],
+)
+def test_the_public_name_has_no_folders(name, public):
+    data = dataset([0, 1], name=name)
+    assert data.local
+    assert data.public_name == public
+    shared = dataset([0, 1], name="emnist/letters:3.0.1", local=False)
+    assert shared.public_name == "emnist/letters:3.0.1"
+    assert shared.with_normalization(Normalization.identity()).local is False

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from tfcompress.config import AUGMENTATIONS
 from tfcompress.data.normalization import Normalization as Normalization
-from tfcompress.data.stores import Images
+from tfcompress.data.source import check_split_options
+from tfcompress.data.stores import Images, SelectedImages
 from tfcompress.errors import one_of, require
+
+# Of a data set that comes without test images.
+_TEST_FRACTION = 0.2
+_SPLIT_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,7 +28,7 @@ class Split:
         labels: int32, (N,): an index into the data set's class names.
 
     Raises:
-        InputError: as many labels as images there must be.
+        InputError: there isn't one label for each image.
     """
 
     images: Images
@@ -59,6 +65,9 @@ class Dataset:
             `config.AUGMENTATIONS`: `flip` where a mirror image keeps its label, `none` for
             digits and letters.
         split: a sentence that says how training and test images were told apart.
+        local: whether the images are the user's own files: what is written for others then says
+            neither in which folder they lie nor where they come from. True unless a source of
+            public images says otherwise.
 
     Raises:
         InputError: fewer than two classes, a class without a training image, no test images, a
@@ -74,6 +83,7 @@ class Dataset:
     normalization: Normalization
     augmentation: str
     split: str
+    local: bool = True
 
     def __post_init__(self) -> None:
         """Refuses data that no model could be trained or judged on."""
@@ -104,7 +114,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return len(self.class_names)
 
     @property
@@ -112,10 +122,21 @@ class Dataset:
         """(height, width, 3) of every image."""
         return self.train.images.shape
 
+    @property
+    def public_name(self) -> str:
+        """The name without the folders that a local data set lies in.
+
+        `folder:/home/ann/photos` is `folder:photos`; of a data set that isn't local, the name.
+        """
+        if not self.local:
+            return self.name
+        before, colon, after = self.name.partition(":")
+        return f"{Path(before).name}{colon}{Path(after).name}"
+
     def batches(
         self, split: str | Split, batch_size: int
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The images of a split in order, as a model is given them.
+        """Yields the images of a split in order, as a model is given them.
 
         Args:
             split: `train`, `test`, or any split of images of this data set.
@@ -140,11 +161,12 @@ class Dataset:
             yield self.normalization(split.images.batch(indices)), split.labels[indices]
 
     def representative(self, n: int, seed: int = 0) -> np.ndarray:
-        """Training images to calibrate a quantizer with: as many of each class, or one more.
+        """Chooses training images to calibrate a quantizer with, each class as often as the others.
 
         Args:
-            n: how many; all training images where there are fewer. Where a class has too few,
-                the other classes make up for it.
+            n: how many; all training images where there are fewer. Where n can't be divided by
+                the number of classes, some have one more; where a class has too few images, the
+                others make up for it.
             seed: of the choice, which is the same on every machine.
 
         Returns:
@@ -167,12 +189,12 @@ class Dataset:
         return self.normalization(self.train.images.batch(chosen))
 
     def with_normalization(self, normalization: Normalization) -> Dataset:
-        """The same data set with another normalisation."""
+        """Returns the same data set with another normalisation."""
         return dataclasses.replace(self, normalization=normalization)
 
 
 def stratified_split(
-    labels: np.ndarray, test_fraction: float, seed: int, class_names: Sequence[str]
+    labels: Sequence[int] | np.ndarray, test_fraction: float, seed: int, class_names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divides images at random, each class by itself.
 
@@ -180,7 +202,7 @@ def stratified_split(
         labels: int, (N,).
         test_fraction: the share of each class that becomes test images, rounded; at least one
             image of a class, and all but one at most.
-        seed: of the choice.
+        seed: of the choice, 0 or more.
         class_names: for the error.
 
     Returns:
@@ -189,7 +211,8 @@ def stratified_split(
     Raises:
         InputError: a fraction outside (0, 1), or a class of fewer than two images.
     """
-    require(0 < test_fraction < 1, f"test_fraction must be in (0, 1); got {test_fraction}")
+    check_split_options(test_fraction, seed)
+    labels = np.asarray(labels)
     train, test = [], []
     for label, name in enumerate(class_names):
         members = np.flatnonzero(labels == label)
@@ -200,7 +223,50 @@ def stratified_split(
         )
         # A generator a class: images of one class don't change the choice within another.
         members = np.random.default_rng([seed, label]).permutation(members)
-        count = min(max(round(len(members) * test_fraction), 1), len(members) - 1)
+        count = held_out_count(len(members), test_fraction)
         test.append(members[:count])
         train.append(members[count:])
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))
+
+
+def held_out_count(members: int, test_fraction: float) -> int:
+    """Returns how many of 2 or more members are for testing: at least one, and not all.
+
+    >>> held_out_count(10, 0.2), held_out_count(2, 0.01), held_out_count(2, 0.99)
+    (2, 1, 1)
+    """
+    return min(max(round(members * test_fraction), 1), members - 1)
+
+
+def split_off_test_images(
+    images: Images, labels: np.ndarray, class_names: Sequence[str], part: str = ""
+) -> tuple[Split, Split, str]:
+    """Splits a fifth of each class off, where a data set comes without test images.
+
+    Args:
+        images: N images; they aren't copied.
+        labels: int32, (N,).
+        class_names: for the error.
+        part: what the images are called in the sentence, if anything.
+
+    Returns:
+        The training split, the test split, and a sentence that says how they were told apart.
+
+    Raises:
+        InputError: a class has fewer than two images.
+    """
+    train, test = (
+        Split(SelectedImages(images, positions), labels[positions])
+        for positions in stratified_split(labels, _TEST_FRACTION, _SPLIT_SEED, class_names)
+    )
+    return train, test, random_split_sentence(_TEST_FRACTION, _SPLIT_SEED, part)
+
+
+def random_split_sentence(test_fraction: float, seed: int, part: str = "") -> str:
+    """Returns what `Dataset.split` says of a `stratified_split`.
+
+    >>> random_split_sentence(0.2, 0, "the photographs")
+    'At random within each class of the photographs, 20% for testing, seed 0.'
+    """
+    of_part = f" of {part}" if part else ""
+    return f"At random within each class{of_part}, {test_fraction:.0%} for testing, seed {seed}."
