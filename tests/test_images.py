@@ -7,6 +7,24 @@ from tfcompress.errors import InputError
 from tfcompress.images import Standard, standard_for
 
 
+def resized(image, box, height, width):
+    """The part of an image in a box, resized by a triangle filter as wide as a new pixel."""
+
+    def along_rows(values, start, end, count):
+        scale = (end - start) / count
+        rows = []
+        for row in range(count):
+            centre = start + (row + 0.5) * scale
+            distances = np.abs(np.arange(len(values)) + 0.5 - centre) / max(scale, 1)
+            weights = np.maximum(0, 1 - distances)
+            rows.append(np.tensordot(weights / weights.sum(), values, 1))
+        return np.stack(rows)
+
+    left, top, right, bottom = box
+    rows = along_rows(image.astype(float), top, bottom, height)
+    return along_rows(rows.swapaxes(0, 1), left, right, width).swapaxes(0, 1)
+
+
 @pytest.mark.parametrize(
     ("sizes", "image_size", "expected"),
     [
@@ -65,6 +83,14 @@ def test_wide_images_are_cropped_around_the_centre():
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = 200
     assert (images.standardize(Image.fromarray(wide), Standard(10)) == 200).all()
+
+
+@pytest.mark.parametrize("side", [7, 20, 64])
+def test_resizing_is_bilinear_and_antialiased(side):
+    rgb = np.random.default_rng(3).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    found = images.standardize(Image.fromarray(rgb), Standard(side))
+    # The square in the middle; Pillow rounds once for each axis.
+    assert np.abs(found - resized(rgb, (5, 0, 35, 30), side, side)).max() <= 1.5
 
 
 def test_modes_become_rgb():
