@@ -141,6 +141,16 @@ def test_large_jpegs_scale_like_whole_ones(tmp_path):
     assert np.abs(images.decode(path, Standard(32)).astype(int) - expected).max() <= 3
 
 
+def test_jpegs_are_not_scaled_down_too_far(tmp_path):
+    path = tmp_path / "fine.jpg"
+    coarse = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    Image.fromarray(coarse).resize((200, 200), Image.Resampling.NEAREST).save(path, quality=95)
+    with Image.open(path) as whole:
+        expected = images.standardize(whole, Standard(32)).astype(int)
+    # Decoded at an eighth, 25 x 25, it would be off by 19.
+    assert np.abs(images.decode(path, Standard(32)).astype(int) - expected).mean() < 10
+
+
 def test_floating_point_images_are_refused(tmp_path):
     path = tmp_path / "float.tiff"
     Image.fromarray(np.zeros((8, 8), np.float32)).save(path)

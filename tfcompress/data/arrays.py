@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,27 +56,11 @@ def from_arrays(
     >>> data.image_shape, len(data.train), len(data.test)
     ((8, 8, 3), 16, 4)
     """
-    pairs = {"train": _pair(train, "train")}
-    if test is not None:
-        pairs["test"] = _pair(test, "test")
-    # Judged together: the images of one split may all be dark.
-    in_0_to_1 = all(x.dtype.kind == "f" and x.max() <= 1 for x, _ in pairs.values())
-    checked = {
-        title: (ArrayImages(_bytes(x, title, in_0_to_1)), _labels(y, len(x), title))
-        for title, (x, y) in pairs.items()
-    }
-    highest = max(int(labels.max()) for _, labels in checked.values())
+    splits, in_0_to_1 = _checked_splits(train, test)
     if class_names is None:
+        highest = max(int(split.labels.max()) for split in splits.values())
         class_names = [str(label) for label in range(highest + 1)]
-    if test is not None:
-        train_split, test_split = Split(*checked["train"]), Split(*checked["test"])
-        split = "As given."
-    else:
-        require(
-            highest < len(class_names),
-            f"train: label {highest} has no class name; there are {len(class_names)}",
-        )
-        train_split, test_split, split = split_off_test_images(*checked["train"], class_names)
+    train_split, test_split, sentence = _train_and_test(splits, class_names)
     if as_given:
         normalization = Normalization.unit() if in_0_to_1 else Normalization.identity()
     else:
@@ -90,8 +74,42 @@ def from_arrays(
         test=test_split,
         normalization=normalization,
         augmentation=augmentation,
-        split=split,
+        split=sentence,
     )
+
+
+def _checked_splits(train: Any, test: Any) -> tuple[dict[str, Split], bool]:
+    """Converts what the user gave.
+
+    Returns:
+        The `train` split, and the `test` split unless None was given; and whether the images were
+        floats in 0..1.
+    """
+    pairs = {"train": _pair(train, "train")}
+    if test is not None:
+        pairs["test"] = _pair(test, "test")
+    # Judged together: the images of one split may all be dark.
+    in_0_to_1 = all(x.dtype.kind == "f" and x.max() <= 1 for x, _ in pairs.values())
+    splits = {
+        title: Split(ArrayImages(_bytes(x, title, in_0_to_1)), _labels(y, len(x), title))
+        for title, (x, y) in pairs.items()
+    }
+    return splits, in_0_to_1
+
+
+def _train_and_test(
+    splits: Mapping[str, Split], class_names: Sequence[str]
+) -> tuple[Split, Split, str]:
+    """Returns the training and the test split, and a sentence on how they were told apart."""
+    train = splits["train"]
+    if "test" in splits:
+        return train, splits["test"], "As given."
+    highest = int(train.labels.max())
+    require(
+        highest < len(class_names),
+        f"train: label {highest} has no class name; there are {len(class_names)}",
+    )
+    return split_off_test_images(train.images, train.labels, class_names)
 
 
 def _pair(data: Any, title: str) -> tuple[np.ndarray, np.ndarray]:

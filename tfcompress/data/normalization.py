@@ -38,31 +38,31 @@ class Normalization:
         )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8, (..., 3) -> float32 of the same shape."""
+        """Normalises uint8 images, (..., 3), to float32 of the same shape."""
         normalized: np.ndarray = images - np.asarray(self.mean, np.float32)
         normalized /= np.asarray(self.std, np.float32)
         return normalized
 
     @classmethod
     def identity(cls) -> Normalization:
-        """Leaves pixels in 0..255."""
+        """Returns the normalisation that leaves pixels in 0..255."""
         return cls((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
     @classmethod
     def unit(cls) -> Normalization:
-        """Brings pixels to 0..1."""
+        """Returns the normalisation that brings pixels to 0..1."""
         return cls((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
 
     @classmethod
     def symmetric(cls) -> Normalization:
-        """Brings pixels to -1..1."""
+        """Returns the normalisation that brings pixels to -1..1."""
         return cls((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 
     @classmethod
     def of(cls, images: Images) -> Normalization:
-        """Brings these images to mean 0 and standard deviation 1 in each channel.
+        """Measures the normalisation that gives images mean 0 and deviation 1 in each channel.
 
-        Measured exactly on all images, or on a seeded sample of 10,000 where there are more.
+        Exact for up to 10,000 images; of more, that many are drawn by a fixed seed.
         A channel that never changes is only centred (std 1).
 
         Raises:
@@ -73,7 +73,7 @@ class Normalization:
         if len(positions) > _MEASURED_IMAGES:
             generator = np.random.default_rng(0)
             positions = np.sort(generator.choice(positions, _MEASURED_IMAGES, replace=False))
-        # Counting values instead of summing pixels: exact, in one pass over a few images a time.
+        # Counting values instead of summing pixels: exact, in one pass over a few images at a time.
         counts = np.zeros((3, 256), np.int64)
         for start in range(0, len(positions), _MEASURED_AT_ONCE):
             pixels = images.batch(positions[start : start + _MEASURED_AT_ONCE])

@@ -27,7 +27,7 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions: uint8, (n, height, width, 3)."""
+        """Returns the images at these positions: uint8, (n, height, width, 3)."""
         ...
 
 
@@ -53,7 +53,7 @@ class ArrayImages:
         return len(self.array)
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions: uint8, (n, H, W, 3), a copy."""
+        """Returns the images at these positions: uint8, (n, H, W, 3), a copy."""
         return np.asarray(self.array[indices])
 
 
@@ -74,7 +74,7 @@ class FileImages:
         return len(self.paths)
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions: uint8, (n, size, size, 3).
+        """Decodes the images at these positions: uint8, (n, size, size, 3).
 
         Raises:
             InputError: names a file that can't be decoded.
@@ -103,5 +103,5 @@ class SelectedImages:
         return len(self.positions)
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions of the selection: uint8, (n, H, W, 3)."""
+        """Returns the images at these positions of the selection: uint8, (n, H, W, 3)."""
         return self.images.batch(self.positions[indices])

@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.data.conftest import check_normalization
 from tfcompress import data
+from tfcompress.data.files import LabelledFile
 from tfcompress.data.sources import rafd
 from tfcompress.data.sources.rafd import RafdName, RafdOptions
 from tfcompress.errors import InputError
@@ -106,6 +109,14 @@ def test_missing_photographs_are_balanced_and_counted(photographs):
     assert np.bincount(loaded.train.labels).tolist() == [15] * 8
     assert np.bincount(loaded.test.labels).tolist() == [4] * 8
     assert "7 images left out" in loaded.split
+
+
+def test_which_images_are_left_out_follows_the_seed():
+    files = [LabelledFile(Path(f"{index}.jpg"), label=int(index > 9)) for index in range(20)]
+    chosen = [rafd._balanced(files[:15], ("happy", "sad"), "training", seed) for seed in (0, 0, 1)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    for files in chosen:
+        assert [file.label for file in files] == [0] * 5 + [1] * 5
 
 
 def test_other_files_and_upper_case_extensions(photographs):
