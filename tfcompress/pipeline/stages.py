@@ -152,10 +152,8 @@ def _check_io(job: Plan, images: Dataset, model: keras.Model) -> None:
 def _metadata(job: Plan, images: Dataset, title: str) -> Metadata:
     """What a file says of itself: where the data come from, but no path of this machine."""
     name = Path(job.config.model).stem if models.is_file(job.config.model) else job.config.model
-    scheme, _, path = images.name.partition(":")
-    local = scheme in ("folder", "rafd", "fer2013")
-    data_name = f"{scheme}:{Path(path).name}" if local else images.name
-    origin = "" if local else f" ({images.source})"
+    data_name = images.public_name
+    origin = "" if images.local else f" ({images.source})"
     how = f"by {job.config.technique}" if title == "compressed" else "with float weights"
     return Metadata(
         name=f"{name} on {data_name}",

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tfcompress.data.dataset import Dataset, Normalization
-from tfcompress.data.files import LabelledFile, splits_of
-from tfcompress.data.folder import existing_folder, image_files
+from tfcompress.data.source import Request, Source, check_split_options, existing_folder
 from tfcompress.errors import InputError, require, unknown_name
+
+if TYPE_CHECKING:
+    from tfcompress.data.dataset import Dataset
+    from tfcompress.data.files import LabelledFile
 
 ANGLES = ("000", "045", "090", "135", "180")
 EMOTIONS = (
@@ -57,10 +57,7 @@ class RafdOptions:
         for angle in self.angles:
             if angle not in ANGLES:
                 raise unknown_name("camera angle", angle, (*ANGLES, "all"))
-        require(
-            0 < self.test_fraction < 1, f"test_fraction must be in (0, 1); got {self.test_fraction}"
-        )
-        require(self.split_seed >= 0, f"split_seed must be 0 or more; got {self.split_seed}")
+        check_split_options(self.test_fraction, self.split_seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,12 +113,12 @@ class RafdName:
         return cls(angle, int(model), group, gender, emotion, gaze)
 
 
-def load(
-    path: str | os.PathLike[str],
-    image_size: int | None = None,
-    fallback_size: int = 32,
-    options: RafdOptions | None = None,
-) -> Dataset:
+def check(request: Request) -> None:
+    """Refuses a request whose folder isn't there."""
+    existing_folder(request.path)
+
+
+def load(request: Request) -> Dataset:
     """Reads a folder of RaFD photographs, in subfolders or not.
 
     Every person is in the training or in the test images, never in both, so that test accuracy
@@ -130,21 +127,22 @@ def load(
     passed over.
 
     Args:
-        path: the folder.
-        image_size: the side that was asked for, in pixels; None for the rule of
-            `images.standard_for`.
-        fallback_size: the side where that rule needs one.
-        options: which photographs to read and how to split them.
+        request: its path is the folder; its options, `RafdOptions`, choose the photographs and
+            say how they are split.
 
     Returns:
-        The data set; its classes are the emotions found, in alphabetical order.
+        The data set; its classes are the photographs' emotions, in alphabetical order.
 
     Raises:
         InputError: names a missing folder, a file name that can't be read, a photograph that is
             there twice or can't be decoded, or an emotion that one of the splits lacks.
     """
-    options = options or RafdOptions()
-    root = existing_folder(path)
+    from tfcompress.data.dataset import Dataset
+    from tfcompress.data.files import splits_of
+    from tfcompress.data.normalization import Normalization
+
+    options: RafdOptions = request.options
+    root = existing_folder(request.path)
     named = _photographs(root)
     chosen = [(file, name) for file, name in named if name.angle in options.angles]
     require(
@@ -152,23 +150,21 @@ def load(
         f"{root} has no photographs at camera angle {', '.join(options.angles)}; it has "
         f"{', '.join(sorted({name.angle for _, name in named}))}",
     )
+    # Chosen among all persons that are there, so that the angles don't change who is tested on.
     test_persons = _test_persons({name.model for _, name in named}, options)
     class_names = tuple(sorted({name.emotion for _, name in chosen}))
-    parts: list[list[LabelledFile]] = []
-    for title, testing in (("training", False), ("test", True)):
-        files = [
-            LabelledFile(file, class_names.index(name.emotion))
-            for file, name in chosen
-            if (name.model in test_persons) == testing
-        ]
-        parts.append(_balanced(files, class_names, title, options.split_seed))
-    train_files, test_files = parts
-    dropped = len(chosen) - len(train_files) - len(test_files)
-    train, test = splits_of(train_files, test_files, image_size, fallback_size)
-    persons = len({name.model for _, name in chosen})
-    tested = len({name.model for _, name in chosen} & test_persons)
+    train_files, test_files = (
+        _balanced(_labelled(part, class_names), class_names, title, options.split_seed)
+        for title, part in (
+            ("training", [pair for pair in chosen if pair[1].model not in test_persons]),
+            ("test", [pair for pair in chosen if pair[1].model in test_persons]),
+        )
+    )
+    train, test = splits_of(train_files, test_files, request.image_size, request.fallback_size)
+    persons = {name.model for _, name in chosen}
+    left_out = len(chosen) - len(train_files) - len(test_files)
     return Dataset(
-        name=f"rafd:{path}",
+        name=request.name,
         class_names=class_names,
         licence="on request from the makers of the Radboud Faces Database; not to be passed on",
         source=f"{root}, camera angles {', '.join(options.angles)}",
@@ -176,13 +172,16 @@ def load(
         test=test,
         normalization=Normalization.of(train.images),
         augmentation="flip",
-        split=f"By person, {persons - tested} for training and {tested} for testing, seed "
-        f"{options.split_seed}; {dropped} images left out so that all classes have equally many.",
+        split=f"By person, {len(persons - test_persons)} for training and "
+        f"{len(persons & test_persons)} for testing, seed {options.split_seed}; {left_out} images "
+        "left out so that all classes have equally many.",
     )
 
 
 def _photographs(root: Path) -> list[tuple[Path, RafdName]]:
-    """All photographs in a folder and below it, by name."""
+    """Returns all photographs in a folder and below it, each with its name, by name."""
+    from tfcompress.data.files import image_files
+
     named: dict[RafdName, Path] = {}
     for file in image_files(root):
         if file.name.lower().startswith("rafd"):
@@ -199,21 +198,36 @@ def _photographs(root: Path) -> list[tuple[Path, RafdName]]:
     return [(named[name], name) for name in sorted(named, key=dataclasses.astuple)]
 
 
+def _labelled(
+    photographs: Sequence[tuple[Path, RafdName]], class_names: Sequence[str]
+) -> list[LabelledFile]:
+    """Labels photographs by their emotion."""
+    from tfcompress.data.files import LabelledFile
+
+    return [LabelledFile(file, class_names.index(name.emotion)) for file, name in photographs]
+
+
 def _test_persons(persons: set[int], options: RafdOptions) -> set[int]:
-    """The persons to test on; of all that are there, so that the angles don't change them."""
+    """Chooses the persons to test on at random."""
+    import numpy as np
+
+    from tfcompress.data.dataset import held_out_count
+
     require(
         len(persons) >= 2,
         f"a split by person needs photographs of 2 or more persons; got {len(persons)}",
     )
     shuffled = np.random.default_rng(options.split_seed).permutation(sorted(persons))
-    count = min(max(round(len(persons) * options.test_fraction), 1), len(persons) - 1)
+    count = held_out_count(len(persons), options.test_fraction)
     return {int(person) for person in shuffled[:count]}
 
 
 def _balanced(
     files: Sequence[LabelledFile], class_names: Sequence[str], title: str, seed: int
 ) -> list[LabelledFile]:
-    """As many files of each class as the rarest one has, chosen at random, in their order."""
+    """Chooses as many files of each class as the rarest one has, at random, in their order."""
+    import numpy as np
+
     counts = collections.Counter(file.label for file in files)
     for label, name in enumerate(class_names):
         require(
@@ -222,9 +236,19 @@ def _balanced(
             "needed, or another split_seed",
         )
     fewest = min(counts.values())
-    kept: list[int] = []
+    chosen: list[int] = []
     for label in range(len(class_names)):
-        members = [at for at, file in enumerate(files) if file.label == label]
+        members = [index for index, file in enumerate(files) if file.label == label]
         generator = np.random.default_rng([seed, label])
-        kept += generator.permutation(members)[:fewest].tolist()
-    return [files[at] for at in sorted(kept)]
+        chosen += generator.permutation(members)[:fewest].tolist()
+    return [files[index] for index in sorted(chosen)]
+
+
+SOURCE = Source(
+    pattern="rafd:PATH",
+    summary="the Radboud Faces Database's files; 8 emotions, split by person",
+    local=True,
+    check=check,
+    load=load,
+    options=RafdOptions,
+)

@@ -7,15 +7,17 @@ contests", 2013, arXiv:1307.0414.
 from __future__ import annotations
 
 import csv
-import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tfcompress.data.dataset import ArrayImages, Dataset, Normalization, Split
+from tfcompress.data.source import Request, Source
 from tfcompress.errors import InputError, require
-from tfcompress.images import standard_for, standardize_arrays
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tfcompress.data.dataset import Dataset
 
 CLASS_NAMES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 _HEADER = ["emotion", "pixels", "Usage"]
@@ -24,15 +26,17 @@ _TRAIN_USAGES = ("Training",)
 _TEST_USAGES = ("PublicTest", "PrivateTest")
 
 
-def load(
-    path: str | os.PathLike[str], image_size: int | None = None, fallback_size: int = 32
-) -> Dataset:
+def check(request: Request) -> None:
+    """Refuses a request whose file isn't there."""
+    existing_csv(request.path)
+
+
+def load(request: Request) -> Dataset:
     """Reads the CSV file of the contest.
 
     Args:
-        path: the file, or a folder that holds it as `fer2013.csv`.
-        image_size: the side that was asked for, in pixels; None keeps 48.
-        fallback_size: unused by images of this size, but checked.
+        request: its path is the file, or a folder that holds it as `fer2013.csv`; its
+            `image_size` None keeps 48 x 48.
 
     Returns:
         The data set; grey is repeated in three channels.
@@ -40,8 +44,13 @@ def load(
     Raises:
         InputError: there is no such file, or names the file and the line that is wrong.
     """
-    file = existing_csv(path)
-    standard = standard_for([(_SIDE, _SIDE)], image_size, fallback_size)
+    from tfcompress.data.dataset import Dataset, Split
+    from tfcompress.data.normalization import Normalization
+    from tfcompress.data.stores import ArrayImages
+    from tfcompress.images import standard_for, standardize_arrays
+
+    file = existing_csv(request.path)
+    standard = standard_for([(_SIDE, _SIDE)], request.image_size, request.fallback_size)
     train, test = (
         Split(ArrayImages(standardize_arrays(pixels, standard)), labels)
         for pixels, labels in read_csv(file)
@@ -52,7 +61,7 @@ def load(
     ):
         require(len(part) > 0, f"{file} has no {title} rows (Usage {' or '.join(usages)})")
     return Dataset(
-        name=f"fer2013:{path}",
+        name=request.name,
         class_names=CLASS_NAMES,
         licence="not stated by its makers",
         source=str(file),
@@ -64,14 +73,14 @@ def load(
     )
 
 
-def existing_csv(path: str | os.PathLike[str]) -> Path:
-    """The CSV file that a path or its folder holds.
+def existing_csv(path: str) -> Path:
+    """Returns the CSV file that a path names, or that the folder there holds.
 
     Raises:
         InputError: there is none.
     """
     file = Path(path).expanduser()
-    require(bool(str(path)) and file.exists(), f"there is no file '{path}'")
+    require(bool(path) and file.exists(), f"there is no file '{path}'")
     if file.is_dir():
         file /= "fer2013.csv"
         require(file.is_file(), f"folder '{path}' holds no fer2013.csv")
@@ -90,6 +99,8 @@ def read_csv(file: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     Raises:
         InputError: names the file and the line that is wrong.
     """
+    import numpy as np
+
     # Test rows are those of both test usages.
     pixels = (bytearray(), bytearray())
     labels: tuple[list[int], list[int]] = ([], [])
@@ -115,15 +126,15 @@ def read_csv(file: Path) -> list[tuple[np.ndarray, np.ndarray]]:
         raise InputError(f"{file} can't be read after line {line}: {reason}") from error
     return [
         (
-            np.frombuffer(values, np.uint8).reshape(-1, _SIDE, _SIDE),
-            np.array(found, np.int32),
+            np.frombuffer(part_pixels, np.uint8).reshape(-1, _SIDE, _SIDE),
+            np.array(part_labels, np.int32),
         )
-        for values, found in zip(pixels, labels, strict=True)
+        for part_pixels, part_labels in zip(pixels, labels, strict=True)
     ]
 
 
 def _row(row: list[str], place: str) -> tuple[int, bytes, bool]:
-    """A row's label, its 2304 pixels and whether it is for testing."""
+    """Returns a row's label, its 2304 pixels and whether it is for testing."""
     require(len(row) == 3, f"{place}: there must be 3 columns; got {len(row)}")
     emotion, text, usage = row
     usages = _TRAIN_USAGES + _TEST_USAGES
@@ -144,3 +155,12 @@ def _row(row: list[str], place: str) -> tuple[int, bytes, bool]:
             f"{place}: pixels must be whole numbers in 0..255; got '{wrong[:40]}'"
         ) from None
     return int(emotion), values, usage in _TEST_USAGES
+
+
+SOURCE = Source(
+    pattern="fer2013:PATH",
+    summary="the FER2013 contest's CSV file; 7 emotions",
+    local=True,
+    check=check,
+    load=load,
+)

@@ -2,10 +2,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.conftest import check_normalization
 from tfcompress import data, images
-from tfcompress.data import folder
-from tfcompress.data.dataset import FileImages
+from tfcompress.data.sources.folder import FolderOptions
+from tfcompress.data.stores import FileImages
 from tfcompress.errors import InputError
+
+
+def load(path, **arguments):
+    return data.load(f"folder:{path}", **arguments)
 
 
 def save(path, value=0, size=(40, 40)):
@@ -49,20 +54,31 @@ def test_train_and_test_folders(split):
 @pytest.mark.parametrize("name", ["val", "validation", "valid", "Test"])
 def test_other_names_of_the_test_folder(split, name):
     (split / "test").rename(split / name)
-    loaded = folder.load(split)
+    loaded = load(split)
     assert len(loaded.test) == 4
     assert loaded.split == f"By folder: train and {name}."
 
 
+def test_normalised_by_the_training_images(tmp_path):
+    generator = np.random.default_rng(0)
+    for part, highest in (("train", 256), ("test", 100)):
+        for name in ("cat", "dog"):
+            file = tmp_path / part / name / "0.png"
+            file.parent.mkdir(parents=True)
+            pixels = generator.integers(0, highest, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(file)
+    check_normalization(load(tmp_path))
+
+
 def test_test_comes_before_val(split):
     save(split / "val" / "cat" / "x.png")
-    loaded = folder.load(split)
+    loaded = load(split)
     assert len(loaded.test) == 4
     assert loaded.split.endswith("Not used: val.")
 
 
 def test_flat_layout_is_split_within_each_class(flat):
-    loaded = folder.load(flat)
+    loaded = load(flat)
     assert np.bincount(loaded.train.labels).tolist() == [8, 4]
     assert np.bincount(loaded.test.labels).tolist() == [2, 1]
     assert reds(loaded.train)[:8] + reds(loaded.test)[:2] != sorted(range(10))
@@ -72,8 +88,8 @@ def test_flat_layout_is_split_within_each_class(flat):
 
 
 def test_flat_split_is_deterministic_and_follows_its_options(flat):
-    first = reds(folder.load(flat).test)
-    assert reds(folder.load(flat).test) == first
+    first = reds(load(flat).test)
+    assert reds(load(flat).test) == first
     others = [
         reds(data.load(f"folder:{flat}", options={"split_seed": seed}).test) for seed in range(1, 6)
     ]
@@ -87,31 +103,31 @@ def test_clutter_is_passed_over(flat):
     (flat / "cat" / ".hidden.png").write_text("x")
     (flat / ".git").mkdir()
     (flat / "README.md").write_text("x")
-    loaded = folder.load(flat)
+    loaded = load(flat)
     assert (loaded.num_classes, len(loaded.train) + len(loaded.test)) == (2, 15)
 
 
 def test_images_in_subfolders_of_a_class(flat):
     save(flat / "dog" / "puppies" / "0.png", 7)
-    loaded = folder.load(flat)
+    loaded = load(flat)
     assert len(loaded.train) + len(loaded.test) == 16
 
 
 def test_a_class_may_be_called_train(flat):
     (flat / "dog").rename(flat / "train")
-    assert folder.load(flat).class_names == ("cat", "train")
+    assert load(flat).class_names == ("cat", "train")
 
 
 def test_mixed_sizes_take_the_fallback_or_the_size_asked_for(flat):
     save(flat / "cat" / "wide.png", 3, size=(90, 30))
-    assert folder.load(flat, fallback_size=36).image_shape == (36, 36, 3)
-    assert folder.load(flat, image_size=20).image_shape == (20, 20, 3)
+    assert load(flat, fallback_size=36).image_shape == (36, 36, 3)
+    assert load(flat, image_size=20).image_shape == (20, 20, 3)
 
 
 def test_streaming_reads_the_same_data_set(flat, monkeypatch):
-    kept = folder.load(flat)
+    kept = load(flat)
     monkeypatch.setattr(images, "MEMORY_BUDGET_BYTES", 1)
-    streamed = folder.load(flat)
+    streamed = load(flat)
     assert isinstance(streamed.train.images, FileImages)
     assert kept.normalization == streamed.normalization
     np.testing.assert_array_equal(kept.representative(8), streamed.representative(8))
@@ -124,7 +140,7 @@ def test_streaming_reads_the_same_data_set(flat, monkeypatch):
 
 def fails(path, message):
     with pytest.raises(InputError, match=message) as caught:
-        folder.load(path)
+        load(path)
     assert "\n" not in str(caught.value)
 
 
@@ -189,7 +205,7 @@ def test_linked_class_folders_are_read(flat, tmp_path_factory):
     for index in range(2):
         save(elsewhere / f"{index}.png", index)
     (flat / "emu").symlink_to(elsewhere)
-    assert folder.load(flat).class_names == ("cat", "dog", "emu")
+    assert load(flat).class_names == ("cat", "dog", "emu")
 
 
 def test_folder_that_cannot_be_listed(flat, monkeypatch):
@@ -206,4 +222,4 @@ def test_folder_that_cannot_be_listed(flat, monkeypatch):
 )
 def test_options_are_checked(options, message):
     with pytest.raises(InputError, match=message):
-        folder.FolderOptions(**options)
+        FolderOptions(**options)

@@ -2,8 +2,8 @@ import importlib.resources
 
 import numpy as np
 
+from tests.data.conftest import check_normalization
 from tfcompress import data
-from tfcompress.data import embedded
 
 
 def test_counts_shape_and_no_leak():
@@ -24,15 +24,19 @@ def test_pixels_are_the_files():
     package = importlib.resources.files("tfcompress.data")
     with (package / "embedded" / "fashion_mnist_small.npz").open("rb") as stream:
         grey = np.load(stream, allow_pickle=False)["x_test"]
-    images = embedded.load().test.images.batch(np.arange(50))
+    images = data.load("fashion_mnist_small").test.images.batch(np.arange(50))
     for channel in range(3):
         np.testing.assert_array_equal(images[:, 2:30, 2:30, channel], grey[:50])
     images[:, 2:30, 2:30] = 0
     assert not images.any()
 
 
+def test_normalised_by_the_training_images():
+    check_normalization(data.load("fashion_mnist_small"))
+
+
 def test_another_size():
-    assert embedded.load(image_size=16).image_shape == (16, 16, 3)
+    assert data.load("fashion_mnist_small", image_size=16).image_shape == (16, 16, 3)
 
 
 def test_licence_comes_along():

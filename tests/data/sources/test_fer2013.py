@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from tests.data.conftest import check_normalization
 from tfcompress import data
-from tfcompress.data import fer2013
 from tfcompress.errors import InputError
 
 USAGES = ("Training", "PublicTest", "PrivateTest")
@@ -21,6 +21,10 @@ def rows():
         for index in range(count):
             found.append((index % 7, generator.integers(0, 256, 48 * 48), usage))
     return found
+
+
+def load(path, **arguments):
+    return data.load(f"fer2013:{path}", **arguments)
 
 
 def write(path, lines, header="emotion,pixels,Usage"):
@@ -48,13 +52,21 @@ def test_folder_quotes_blank_lines_and_byte_order_mark(tmp_path, rows):
     lines = [f'{label},"{" ".join(map(str, pixels))}",{usage}' for label, pixels, usage in rows]
     text = "\r\n".join(["emotion,pixels,Usage", *lines, "", ""])
     (tmp_path / "fer2013.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    loaded = fer2013.load(tmp_path)
+    loaded = load(tmp_path)
     assert (len(loaded.train), len(loaded.test)) == (14, 14)
+
+
+def test_normalised_by_the_training_images(tmp_path, rows):
+    lines = [
+        row(label, pixels // (1 if usage == "Training" else 2), usage)
+        for label, pixels, usage in rows
+    ]
+    check_normalization(load(write(tmp_path / "f.csv", lines)))
 
 
 def test_another_size(tmp_path, rows):
     path = write(tmp_path / "f.csv", [row(*parts) for parts in rows])
-    assert fer2013.load(path, image_size=24).image_shape == (24, 24, 3)
+    assert load(path, image_size=24).image_shape == (24, 24, 3)
 
 
 GOOD = row(0, [7] * 2304, "Training")
@@ -80,38 +92,38 @@ GOOD = row(0, [7] * 2304, "Training")
 def test_wrong_rows_are_named_by_line(tmp_path, bad, message):
     path = write(tmp_path / "f.csv", [GOOD, bad, GOOD])
     with pytest.raises(InputError, match=rf"f\.csv line 3: .*{message}") as caught:
-        fer2013.load(path)
+        load(path)
     assert "\n" not in str(caught.value)
 
 
 def test_wrong_header(tmp_path):
     path = write(tmp_path / "f.csv", [GOOD], header="emotion,Usage,pixels")
     with pytest.raises(InputError, match=r"line 1: the header must be emotion,pixels,Usage; got"):
-        fer2013.load(path)
+        load(path)
     path.write_text("")
     with pytest.raises(InputError, match="line 1: the header"):
-        fer2013.load(path)
+        load(path)
 
 
 def test_missing_parts(tmp_path):
     path = write(tmp_path / "f.csv", [GOOD])
     with pytest.raises(InputError, match=r"no test rows \(Usage PublicTest or PrivateTest\)"):
-        fer2013.load(path)
+        load(path)
     lines = [GOOD, row(0, [7] * 2304, "PublicTest")]
     with pytest.raises(InputError, match="no training image of class 'disgust'"):
-        fer2013.load(write(path, lines))
+        load(write(path, lines))
 
 
 def test_files_that_are_no_text(tmp_path):
     path = tmp_path / "f.csv"
     path.write_bytes(b"emotion,pixels,Usage\n\xff\xfe\xff")
     with pytest.raises(InputError, match=r"f\.csv can't be read after line 1"):
-        fer2013.load(path)
+        load(path)
     write(path, [GOOD, "0," + "7" * 200_000 + ",Training"])
     with pytest.raises(InputError, match=r"f\.csv can't be read after line 2: field larger"):
-        fer2013.load(path)
+        load(path)
 
 
 def test_folder_without_the_file(tmp_path):
     with pytest.raises(InputError, match=r"holds no fer2013\.csv"):
-        fer2013.load(tmp_path)
+        load(tmp_path)

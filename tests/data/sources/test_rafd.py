@@ -1,11 +1,19 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.conftest import check_normalization
 from tfcompress import data
-from tfcompress.data import rafd
-from tfcompress.data.rafd import RafdName, RafdOptions
+from tfcompress.data.files import LabelledFile
+from tfcompress.data.sources import rafd
+from tfcompress.data.sources.rafd import RafdName, RafdOptions
 from tfcompress.errors import InputError
+
+
+def load(path, **options):
+    return data.load(f"rafd:{path}", options=options)
 
 
 def save(folder, person, emotion, angle="090", gaze="frontal", extension="jpg", group="Kid"):
@@ -54,7 +62,7 @@ def test_names_that_cannot_be_read(tmp_path, name, message):
     assert name in str(caught.value)
     (tmp_path / name).write_text("")
     with pytest.raises(InputError, match=f"{message}.*in .*{tmp_path.name}"):
-        rafd.load(tmp_path)
+        load(tmp_path)
 
 
 def test_persons_are_in_one_split_and_classes_balanced(photographs):
@@ -71,15 +79,21 @@ def test_persons_are_in_one_split_and_classes_balanced(photographs):
 
 
 def test_the_split_is_deterministic_whatever_the_angles(photographs):
-    first = persons(rafd.load(photographs).test)
-    assert persons(rafd.load(photographs).test) == first
+    first = persons(load(photographs).test)
+    assert persons(load(photographs).test) == first
     for angles in (("090",), ("all",), ("180",)):
-        assert persons(rafd.load(photographs, options=RafdOptions(angles=angles)).test) == first
-    others = [
-        persons(rafd.load(photographs, options=RafdOptions(split_seed=seed)).test)
-        for seed in range(1, 6)
-    ]
+        assert persons(load(photographs, angles=angles).test) == first
+    others = [persons(load(photographs, split_seed=seed).test) for seed in range(1, 6)]
     assert any(other != first for other in others)
+
+
+def test_normalised_by_the_training_images(tmp_path):
+    generator = np.random.default_rng(0)
+    for person in range(5):
+        for emotion in ("happy", "sad"):
+            pixels = generator.integers(0, 50 * (person + 1), (51, 34, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(save(tmp_path, person, emotion), "png")
+    check_normalization(load(tmp_path))
 
 
 def test_angles_and_fraction_are_chosen(photographs):
@@ -89,23 +103,31 @@ def test_angles_and_fraction_are_chosen(photographs):
 
 
 def test_missing_photographs_are_balanced_and_counted(photographs):
-    train_person = max(persons(rafd.load(photographs).train)) * 10
+    train_person = max(persons(load(photographs).train)) * 10
     (photographs / "090" / f"Rafd090_{train_person:02}_Kid_female_sad_frontal.jpg").unlink()
-    loaded = rafd.load(photographs)
+    loaded = load(photographs)
     assert np.bincount(loaded.train.labels).tolist() == [15] * 8
     assert np.bincount(loaded.test.labels).tolist() == [4] * 8
     assert "7 images left out" in loaded.split
 
 
+def test_which_images_are_left_out_follows_the_seed():
+    files = [LabelledFile(Path(f"{index}.jpg"), label=int(index > 9)) for index in range(20)]
+    chosen = [rafd._balanced(files[:15], ("happy", "sad"), "training", seed) for seed in (0, 0, 1)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    for files in chosen:
+        assert [file.label for file in files] == [0] * 5 + [1] * 5
+
+
 def test_other_files_and_upper_case_extensions(photographs):
     save(photographs, 110, "happy", extension="JPG")
     Image.new("RGB", (10, 10)).save(photographs / "sample.png")
-    assert len(rafd.load(photographs).train) + len(rafd.load(photographs).test) == 160
+    assert len(load(photographs).train) + len(load(photographs).test) == 160
 
 
 def fails(path, message, **options):
     with pytest.raises(InputError, match=message) as caught:
-        rafd.load(path, options=RafdOptions(**options))
+        load(path, **options)
     assert "\n" not in str(caught.value)
 
 

@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.data.conftest import check_normalization
 from tfcompress import data, images
 from tfcompress.errors import InputError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 tfds = pytest.importorskip("tensorflow_datasets")
 
-# Prepared data sets, where they lie beside the checkout.
-PREPARED = Path(__file__).resolve().parents[3] / "shared" / "tensorflow_datasets"
+# Prepared data sets: where TFDS is told to look, or in a folder beside the checkout.
+BESIDE = Path(__file__).resolve().parents[4].glob("*/tensorflow_datasets")
+PREPARED = Path(os.environ.get("TFDS_DATA_DIR") or next(BESIDE, "absent"))
 
 
 def picture(seed, shape=(28, 28, 1), dtype=np.uint8):
@@ -86,6 +88,12 @@ class TfcToyTrainOnly(_Toy):
     """No test part."""
 
     PARTS = ("train",)
+
+
+class TfcToyThreeParts(_Toy):
+    """A test and a validation part, both with labels."""
+
+    PARTS = ("train", "validation", "test")
 
 
 class TfcToySecret(_Toy):
@@ -201,6 +209,17 @@ def test_train_alone_is_split(tmp_path):
     found = {image[..., 0].tobytes() for image in everything(loaded.train)}
     found |= {image[..., 0].tobytes() for image in everything(loaded.test)}
     assert found == set(expected(0))
+
+
+def test_a_test_part_comes_before_validation(tmp_path):
+    loaded = data.load("tfc_toy_three_parts", data_dir=tmp_path)
+    assert loaded.split.startswith("As TFDS has it: train and test.")
+    assert {image[..., 0].tobytes() for image in everything(loaded.test)} == set(expected(2))
+
+
+def test_normalised_by_the_training_images(tmp_path):
+    for name in ("tfc_toy", "tfc_toy_train_only"):
+        check_normalization(data.load(name, data_dir=tmp_path))
 
 
 def test_validation_stands_in_for_a_test_part_without_labels(tmp_path):
