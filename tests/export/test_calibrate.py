@@ -20,6 +20,7 @@ from tfcompress.export import ExportError, calibrate, convert, export, storages
 from tfcompress.layers import HashedConv2D, HashedDense
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
+from tfcompress.tflite.weighted_ops import with_constant_weights
 from tfcompress.training import logits
 
 STORED = ("float16", "int8", "int8_int4")
@@ -181,12 +182,12 @@ def test_zeros_stay_zero_and_shared_values_few(tmp_path):
 def test_named_products_keep_more_bits(net, tmp_path, bits):
     path = tmp_path / "float.tflite"
     convert.float_file(net, path)
-    ops = list(calibrate.products(read(path)))
+    ops = list(with_constant_weights(read(path)))
     kept = ops[2].outputs[0].name
     calibrate.integer_file(
         path, path, calibrate.ranges(path, pictures(20)), weight_bits=bits, higher=[kept]
     )
-    weights = {op.outputs[0].name: op.inputs[1].dtype for op in calibrate.products(read(path))}
+    weights = {op.outputs[0].name: op.inputs[1].dtype for op in with_constant_weights(read(path))}
     assert weights[kept] == {4: "int8", 8: "float32"}[bits]
     others = [kind for name, kind in weights.items() if name != kept]
     assert others.count("float32") == 0

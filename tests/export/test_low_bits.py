@@ -227,3 +227,26 @@ def test_a_layer_is_timed_alone(path, monkeypatch, name, tmp_path_factory):
 )
 def test_ternary(kernel, yes):
     assert low_bits._ternary(kernel) == yes
+
+
+@pytest.mark.parametrize(("few_ms", "bits", "reason"), [(30, 8, "3.00 times"), (5, 4, None)])
+def test_layers_that_few_bits_make_slower_get_eight(path, monkeypatch, few_ms, bits, reason):
+    """By a clock that only predictions move: 10 ms with floats."""
+    now = 0.0
+
+    class Timed(LiteModel):
+        def predict(self, x):
+            nonlocal now
+            now += (few_ms if "few" in self.path else 10) / 1000
+            return super().predict(x)
+
+    monkeypatch.setattr(low_bits, "LiteModel", Timed)
+    monkeypatch.setattr(low_bits.time, "perf_counter", lambda: now)
+    save(path, (1, 24), Dense(normal((6, 24), 1)))
+    (op,) = [op for op in read(path).ops if op.macs]
+    chosen, why = low_bits.choose(path, [op.outputs[0].name], 4)
+    assert list(chosen.values()) == [bits]
+    if reason is None:
+        assert why == {}
+    else:
+        assert f"it took {reason} the floats' time" in why[op.outputs[0].name]

@@ -25,14 +25,14 @@ def files(tiny, tmp_path_factory):
     for name, path in (("float", tiny.path), ("int8", tiny.int8_path)):
         found[name] = folder / f"{name}.tflite"
         found[name].write_bytes(path.read_bytes())
-        metadata_writer.write(found[name], said)
+        metadata_writer.write_metadata(found[name], said)
     model = schema.ModelT.InitFromPackedBuf(tiny.path.read_bytes(), 0)
     graph = model.subgraphs[0]
     graph.outputs = [int(graph.operators.pop().inputs[0])]
     model.signatureDefs = None
     found["scores"] = folder / "scores.tflite"
     found["scores"].write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
-    metadata_writer.write(found["scores"], said)
+    metadata_writer.write_metadata(found["scores"], said)
     return found
 
 

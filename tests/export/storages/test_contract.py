@@ -1,16 +1,20 @@
 """What every storage must do, whatever it is: a new one is tested on arrival."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from tests.export.conftest import binary_net, real_images
 from tests.export.quantised import mixed_net, pictures
+from tfcompress.config import RunConfig
 from tfcompress.errors import ExportError, InputError
 from tfcompress.export import export, low_bits, storages, traits
 from tfcompress.export.storage import ModelTraits, Tolerance
 from tfcompress.pipeline import catalogue
+from tfcompress.pipeline.plan import plan
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
 from tfcompress.tflite.editor import Editor
@@ -181,3 +185,49 @@ def test_an_exact_storage_is_held_to_it(name, tmp_path, monkeypatch):
     assert shifted(5e-6).parity.max_abs_diff < 1e-5 * largest
     with pytest.raises(ExportError, match=f"outputs by up to .* .storage {name} allows"):
         shifted(2e-5)
+
+
+NEW_STORAGE = """
+from tfcompress.export import audit
+from tfcompress.export.storage import Method, Storage
+
+
+def _build(job):
+    from tfcompress.export import build
+
+    return build.float_file(job, activations="signed").as_built()
+
+
+METHOD = Method(build=_build, audit=audit.float_weights)
+STORAGE = Storage(
+    name="mine", summary="floats, as a test has them; exact", method=lambda traits: METHOD
+)
+"""
+
+
+def test_a_storage_is_one_file(tmp_path, monkeypatch):
+    """A new file in the folder is found by the list, the flag and export."""
+    (tmp_path / "mine.py").write_text(NEW_STORAGE)
+    monkeypatch.setattr(storages, "__path__", [*storages.__path__, str(tmp_path)])
+    try:
+        assert "mine" in storages.names()
+        assert "  mine: floats, as a test has them; exact" in catalogue.text()
+        job = plan(RunConfig(technique="baseline", storage="mine"))
+        assert job.storage == "mine"
+        path = tmp_path / "m.tflite"
+        written = export(mixed_net(), path, storage="mine", representative=pictures(8))
+        assert written.storage == "mine"
+        assert read(path).weight_bytes.keys() <= {"float32", "int32"}
+    finally:
+        sys.modules.pop("tfcompress.export.storages.mine", None)
+
+
+def test_listing_imports_neither_keras_nor_tensorflow():
+    code = (
+        "import sys\n"
+        "from tfcompress.export import storages\n"
+        "print(len(storages.names()))\n"
+        "print([name for name in ('keras', 'tensorflow', 'ai_edge_litert') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str(len(storages.names())), "[]"]

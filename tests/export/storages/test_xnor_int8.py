@@ -5,8 +5,8 @@ import pytest
 
 import tfcompress
 from tests.export.conftest import BINARY_WEIGHTS, binary_net, real_images
+from tests.export.storages.test_xnor import hashed_net
 from tests.export.test_verify import dense_net
-from tests.export.test_xnor import hashed_net
 from tfcompress import benchmark, kernels
 from tfcompress.benchmark import peak
 from tfcompress.benchmark.backends import parse
