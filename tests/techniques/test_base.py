@@ -22,7 +22,6 @@ TECHNIQUE = techniques.Technique(
     summary="",
     reference="",
     options=Options,
-    start=techniques.Start.TRAINED,
     transform=lambda candidate, options: candidate,
     training=lambda options: None,
     storage="float32",

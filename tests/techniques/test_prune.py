@@ -7,34 +7,17 @@ import pytest
 from keras import layers
 
 import tfcompress
+from tests.techniques.conftest import kernels, trained
 from tfcompress import techniques, training
 from tfcompress.config import Training
-from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
 from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
 
-PIXELS = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3)).astype(np.uint8)
 TECHNIQUE = techniques.get("prune")
 
 
-@pytest.fixture(scope="module")
-def data():
-    return from_arrays((PIXELS, np.arange(64) % 4))
-
-
 def prune(model, data, epochs=2, context=DEFAULT_CONTEXT, **options):
-    own = TECHNIQUE.make_options(**options)
-    candidate = TECHNIQUE.transform(techniques.Candidate(model), own)
-    settings = Training(epochs=epochs, batch_size=16)
-    return TECHNIQUE.fit(candidate, own, data, settings, context)[0]
-
-
-def kernels(model):
-    return {
-        layer.name: keras.ops.convert_to_numpy(layer.kernel)
-        for layer in model.layers
-        if hasattr(layer, "kernel")
-    }
+    return trained(TECHNIQUE, model, data, epochs, context, **options)
 
 
 def zeros(model):

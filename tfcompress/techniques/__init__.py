@@ -1,13 +1,21 @@
 """Compression techniques, one a file; each file ends in one `TECHNIQUE` value."""
 
-from tfcompress.techniques.base import SAMPLES, Candidate, LayerLine, Start, Technique, get, names
+from tfcompress.techniques.base import (
+    SAMPLES,
+    Candidate,
+    LayerLine,
+    Property,
+    Technique,
+    get,
+    names,
+)
 from tfcompress.techniques.chains import Step, apply, chain, distribute
 
 __all__ = [
     "SAMPLES",
     "Candidate",
     "LayerLine",
-    "Start",
+    "Property",
     "Step",
     "Technique",
     "apply",

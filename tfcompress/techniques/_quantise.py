@@ -9,9 +9,9 @@ import keras
 
 from tfcompress.config import Training
 from tfcompress.graph import clone
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
 
-KEEPS = frozenset({"sparsity", "clusters", "buckets"})
+KEEPS = frozenset({Property.SPARSITY, Property.CLUSTERS, Property.BUCKETS})
 # Layers with weights that aren't products.
 _FOLDED = ("BatchNormalization",)
 _OTHERS = ("PReLU", "LayerNormalization", "GroupNormalization", "Normalization", "FakeQuantize")
@@ -73,10 +73,9 @@ def technique(
         summary=summary,
         reference=reference,
         options=QuantiseOptions,
-        start=Start.TRAINED,
         transform=transform,
         training=untrained,
         storage=name,
-        produces=frozenset({"quantised"}),
+        produces=frozenset({Property.QUANTISED}),
         preserves=KEEPS,
     )

@@ -106,17 +106,16 @@ def overrides(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def finished(
-    candidate: Candidate, model: keras.Model, action: str, reached: Mapping[str, str], left: str
+def with_trained_model(
+    candidate: Candidate, model: keras.Model, action: str, reached: Mapping[str, str]
 ) -> Candidate:
-    """The candidate with the trained model, and with what was reached in the layers' lines.
+    """Returns the candidate with the trained model, and what was reached in the layers' lines.
 
     Args:
         candidate: as `transform` left it.
         model: trained.
         action: of the lines that are meant.
         reached: layer name to the line's new reason.
-        left: the property that the weights have now.
     """
     lines = tuple(
         dataclasses.replace(line, reason=reached[line.name])
@@ -124,5 +123,4 @@ def finished(
         else line
         for line in candidate.layers
     )
-    properties = candidate.properties | {left}
-    return dataclasses.replace(candidate, model=model, layers=lines, properties=properties)
+    return dataclasses.replace(candidate, model=model, layers=lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfcompress.techniques import _binary, _recipes
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques.base import Property, Technique
 
 _SURGERY = _binary.transform(binarize_inputs=True, binarize_kernel=False)
 
@@ -15,10 +15,9 @@ TECHNIQUE = Technique(
         "al. 2016, arXiv:1603.05279"
     ),
     options=_recipes.InputOptions,
-    start=Start.TRAINED,
     transform=_SURGERY,
     check=_SURGERY,
     training=_recipes.training(epochs=20),
     storage="float32",
-    produces=frozenset({"binary"}),
+    produces=frozenset({Property.BINARY}),
 )

@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from tfcompress.config import Training
 from tfcompress.errors import InputError
-from tfcompress.techniques.base import Candidate, Technique, get
+from tfcompress.techniques.base import Candidate, Property, Technique, get
 
 if TYPE_CHECKING:
     from tfcompress.data.dataset import Dataset
     from tfcompress.training.context import Row, TrainingContext
-
-_DOING_AGAIN = {
-    "binary": "it would turn the binary weights into floats",
-    "buckets": "it would expand the shared weights",
-    "sparsity": "it would fill the zeros again",
-    "clusters": "it would spread the shared values again",
-    "quantised": "it would train past the quantised weights",
-}
-
 
 RoundContext = Callable[["TrainingContext", str, Candidate, Training], "TrainingContext"]
 
@@ -69,11 +60,11 @@ def chain(name: str) -> tuple[Technique, ...]:
         else (f"use one of the two ({first.name} alone is written as {first.storage})")
     )
     raise InputError(
-        f"chain '{name}': {later.name} can't follow {first.name}: {_DOING_AGAIN[what]}; {hint}"
+        f"chain '{name}': {later.name} can't follow {first.name}: {what.undoing}; {hint}"
     )
 
 
-def _undone(found: Sequence[Technique]) -> tuple[Technique, Technique, str] | None:
+def _undone(found: Sequence[Technique]) -> tuple[Technique, Technique, Property] | None:
     """The first two techniques of which the later undoes the earlier one's work, and what."""
     for position, later in enumerate(found):
         for first in found[:position]:
@@ -150,4 +141,6 @@ def apply(
             its_context = round_context(context, title, candidate, training)
             candidate, history = step.technique.fit(candidate, options, data, training, its_context)
             rows += [{**row, "epoch": len(rows) + i} for i, row in enumerate(history, 1)]
+        properties = candidate.properties | step.technique.produces
+        candidate = dataclasses.replace(candidate, properties=properties)
     return candidate, rows

@@ -9,7 +9,7 @@ from tfcompress.errors import require
 from tfcompress.layers import CPConv2D
 from tfcompress.techniques._factorise import Factorisation
 from tfcompress.techniques._factorise_options import FactoriseOptions, training
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques.base import Technique
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,6 @@ TECHNIQUE = Technique(
     summary="convolutions as 1x1, vertical, horizontal and 1x1 ones (CP decomposition)",
     reference="Lebedev, Ganin, Rakhuba, Oseledets, Lempitsky 2015, arXiv:1412.6553, section 3",
     options=CPOptions,
-    start=Start.TRAINED,
     transform=_SURGERY.transform,
     check=_SURGERY.check,
     rounds=_SURGERY.rounds,

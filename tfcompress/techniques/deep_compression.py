@@ -16,7 +16,7 @@ from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights, cluster, prune
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 from tfcompress.techniques.cluster import Centroids, ClusterOptions
 from tfcompress.techniques.prune import PruneOptions
 from tfcompress.training.context import Row, TrainingContext
@@ -160,13 +160,12 @@ TECHNIQUE = Technique(
     summary="pruned, then shared values, both trained; compressed.tfz holds the file coded",
     reference="Han, Mao, Dally 2016, arXiv:1510.00149",
     options=DeepCompressionOptions,
-    start=Start.TRAINED,
     transform=_transform,
     check=_transform,
     training=distilled(epochs=10, learning_rate=1e-3),
     storage="float32",
     fit=_fit,
     rounds=_rounds,
-    produces=frozenset({"sparsity", "clusters"}),
+    produces=frozenset({Property.SPARSITY, Property.CLUSTERS}),
     preserves=frozenset(),
 )

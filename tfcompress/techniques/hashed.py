@@ -14,7 +14,7 @@ from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import HashedConv2D, HashedDense
 from tfcompress.ops import hashing as hashes
 from tfcompress.techniques import _blocks
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 
 Hashing = Literal["permutation", "elementwise"]
 Include = Literal["dense", "all"]
@@ -125,9 +125,8 @@ TECHNIQUE = Technique(
     summary="dense layers whose weights share 8 times fewer stored ones (HashedNets)",
     reference="Chen, Wilson, Tyree, Weinberger, Chen 2015, arXiv:1504.04788, section 4",
     options=HashedOptions,
-    start=Start.TRAINED,
     transform=_transform,
     training=distilled(epochs=10),
     storage="float32",
-    produces=frozenset({"buckets"}),
+    produces=frozenset({Property.BUCKETS}),
 )

@@ -12,7 +12,7 @@ from tfcompress.graph import clone, rewrite
 from tfcompress.graph.rewrite import operations
 from tfcompress.layers.min_max_quantize import MinMaxQuantize
 from tfcompress.techniques._quantise import untrained
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
 
 # Not their subclasses: ours make their kernels otherwise.
 _PRODUCTS = (
@@ -87,10 +87,9 @@ TECHNIQUE = Technique(
     reference="Lagrange and Pedersoli's 8-bit VGG-16; Vanhoucke, Senior, Mao 2011, Improving the "
     "speed of neural networks on CPUs",
     options=MinMaxOptions,
-    start=Start.TRAINED,
     transform=_transform,
     training=untrained,
     storage="float32",
-    produces=frozenset({"quantised"}),
-    preserves=frozenset({"buckets"}),
+    produces=frozenset({Property.QUANTISED}),
+    preserves=frozenset({Property.BUCKETS}),
 )

@@ -16,7 +16,7 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.errors import require
 from tfcompress.graph import clone
 from tfcompress.techniques._quantise import KEEPS, lines, untrained
-from tfcompress.techniques.base import Candidate, Start, Technique, fit_keras
+from tfcompress.techniques.base import Candidate, Property, Technique, fit_keras
 from tfcompress.training.context import Row, TrainingContext
 
 
@@ -75,11 +75,10 @@ TECHNIQUE = Technique(
     reference="Wu et al. 2018, arXiv:1812.00090; Dong et al. 2019, arXiv:1905.03696; the search "
     "is simpler than theirs: greedy, by each layer's own effect on the outputs",
     options=MixedOptions,
-    start=Start.TRAINED,
     transform=_transform,
     training=untrained,
     storage="int8_int4",
     fit=_fit,
-    produces=frozenset({"quantised"}),
+    produces=frozenset({Property.QUANTISED}),
     preserves=KEEPS,
 )

@@ -11,7 +11,7 @@ from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import InputError, one_of, require
 from tfcompress.techniques import _weights
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 from tfcompress.training.context import Row, TrainingContext
 from tfcompress.training.loop import steps_per_epoch
 
@@ -212,7 +212,7 @@ def _fit(
         name: f"{share:.1%} of the weights are zero"
         for name, share in prune.zeros(model, plan).items()
     }
-    return _weights.finished(candidate, model, "pruned", reached, "sparsity"), rows
+    return _weights.with_trained_model(candidate, model, "pruned", reached), rows
 
 
 TECHNIQUE = Technique(
@@ -220,12 +220,11 @@ TECHNIQUE = Technique(
     summary="the smallest weights become zero (TFMOT's magnitude pruning)",
     reference="Zhu and Gupta 2017, arXiv:1710.01878; Han, Pool, Tran, Dally 2015, arXiv:1506.02626",
     options=PruneOptions,
-    start=Start.TRAINED,
     transform=_transform,
     check=_transform,
     training=distilled(epochs=10, learning_rate=1e-3),
     storage="float32",
     fit=_fit,
-    produces=frozenset({"sparsity"}),
+    produces=frozenset({Property.SPARSITY}),
     preserves=frozenset(),
 )

@@ -15,7 +15,7 @@ from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import DepthwiseSeparable
 from tfcompress.ops.depthwise import factorise
 from tfcompress.techniques import _blocks
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
+from tfcompress.techniques.base import Candidate, LayerLine, Technique, distilled
 
 Init = Literal["scratch", "factorise"]
 DepthwiseActivation = Literal["relu", "linear"]
@@ -192,7 +192,6 @@ TECHNIQUE = Technique(
         "compacted)"
     ),
     options=SeparableOptions,
-    start=Start.TRAINED,
     transform=_transform,
     training=distilled(epochs=20),
     storage="float32",

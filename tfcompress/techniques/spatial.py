@@ -6,7 +6,7 @@ from tfcompress.layers import SpatialSeparableConv2D
 from tfcompress.ops import reconstruct
 from tfcompress.techniques._factorise import Factorisation
 from tfcompress.techniques._factorise_options import ReconstructionOptions, training
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques.base import Technique
 
 _SURGERY = Factorisation(
     title="spatial",
@@ -21,7 +21,6 @@ TECHNIQUE = Technique(
     summary="convolutions as a vertical and a horizontal one",
     reference="Jaderberg, Vedaldi, Zisserman 2014, arXiv:1405.3866, section 2",
     options=ReconstructionOptions,
-    start=Start.TRAINED,
     transform=_SURGERY.transform,
     check=_SURGERY.check,
     rounds=_SURGERY.rounds,

@@ -6,7 +6,7 @@ from tfcompress.layers import LowRankConv2D, LowRankDense
 from tfcompress.ops import reconstruct
 from tfcompress.techniques._factorise import Factorisation
 from tfcompress.techniques._factorise_options import ReconstructionOptions, training
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques.base import Technique
 
 _SURGERY = Factorisation(
     title="svd",
@@ -24,7 +24,6 @@ TECHNIQUE = Technique(
         "Zhang et al. 2016, arXiv:1505.06798, section 3.1"
     ),
     options=ReconstructionOptions,
-    start=Start.TRAINED,
     transform=_SURGERY.transform,
     check=_SURGERY.check,
     rounds=_SURGERY.rounds,

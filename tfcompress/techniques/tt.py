@@ -5,7 +5,7 @@ from __future__ import annotations
 from tfcompress.layers import TTConv2D, TTDense
 from tfcompress.techniques._factorise import Factorisation
 from tfcompress.techniques._factorise_options import FactoriseOptions, training
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques.base import Technique
 
 _SURGERY = Factorisation(title="tt", forms=(TTConv2D, TTDense), spatial_only=False)
 
@@ -18,7 +18,6 @@ TECHNIQUE = Technique(
         "al. 2016, arXiv:1611.03214"
     ),
     options=FactoriseOptions,
-    start=Start.TRAINED,
     transform=_SURGERY.transform,
     check=_SURGERY.check,
     rounds=_SURGERY.rounds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tfcompress.layers import TuckerConv2D
 from tfcompress.techniques._factorise import Factorisation
 from tfcompress.techniques._factorise_options import SpectrumOptions, training
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques.base import Technique
 
 _SURGERY = Factorisation(title="tucker", forms=(TuckerConv2D,), spatial_only=True)
 
@@ -15,7 +15,6 @@ TECHNIQUE = Technique(
     summary="convolutions as 1x1, a small core and 1x1 (Tucker decomposition)",
     reference="Kim, Park, Yoo, Choi, Yang, Shin 2016, arXiv:1511.06530, section 3",
     options=SpectrumOptions,
-    start=Start.TRAINED,
     transform=_SURGERY.transform,
     check=_SURGERY.check,
     rounds=_SURGERY.rounds,
