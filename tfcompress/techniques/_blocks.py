@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
+import keras
 from keras import layers
 
+from tfcompress.errors import InputError
 from tfcompress.graph import Graph
+from tfcompress.techniques.base import LayerLine
 
 _WEIGHTED = (
     layers.Dense,
@@ -112,3 +116,20 @@ def is_gate(layer: Any) -> bool:
 
 def _normalises_filters(bn: Any) -> bool:
     return bn.axis in (-1, len(bn.input.shape) - 1)
+
+
+def pass_through(x: Any, *args: Any, **kwargs: Any) -> Any:
+    """Returns its input: what stands in a rewritten model for a layer that is gone."""
+    return x
+
+
+def no_layer(model: keras.Model, done: str, lines: Iterable[LayerLine]) -> InputError:
+    """Makes the error for a model of which every layer stays as it is.
+
+    Args:
+        model: the one that was asked for.
+        done: what was to be done with its layers, as in `pruned`.
+        lines: why each layer stays.
+    """
+    reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
+    return InputError(f"no layer of model '{model.name}' can be {done} ({reasons})")

@@ -1,4 +1,4 @@
-"""The surgery that the decompositions share: layers replaced by factorised ones, one at a time."""
+"""What the decompositions share: each layer that gains is replaced by a factorised one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.graph.rewrite import nodes
 from tfcompress.ops import ranks
 from tfcompress.techniques import _blocks
-from tfcompress.techniques._factorise_options import FactoriseOptions
+from tfcompress.techniques._factorise_options import FactoriseOptions, training
 from tfcompress.techniques._responses import Approximate, Responses
-from tfcompress.techniques.base import Candidate, LayerLine
+from tfcompress.techniques.base import Candidate, LayerLine, Technique
 
 Shape = tuple[int | None, ...]
 
@@ -40,15 +40,50 @@ class Round:
     kept: tuple[LayerLine, ...]
 
 
+def technique(
+    *,
+    name: str,
+    summary: str,
+    reference: str,
+    options: type[FactoriseOptions],
+    forms: tuple[Any, ...],
+    spatial_only: bool = False,
+    approximate: Approximate | None = None,
+) -> Technique:
+    """Makes the technique that replaces layers by one kind of factors.
+
+    Args:
+        name: of the technique, and of the lines that it says.
+        summary: for `--list`.
+        reference: authors, year, arXiv id.
+        options: the hyper-parameters' class.
+        forms: as of `Factorisation`.
+        spatial_only: as of `Factorisation`.
+        approximate: as of `Factorisation`.
+    """
+    factorisation = Factorisation(name, forms, spatial_only, approximate)
+    return Technique(
+        name=name,
+        summary=summary,
+        reference=reference,
+        options=options,
+        transform=factorisation.transform,
+        check=factorisation.check,
+        rounds=factorisation.rounds,
+        training=training,
+        storage="float32",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Factorisation:
-    """A technique's surgery: every inner convolution (or dense layer) that gains is factorised.
+    """Replaces every inner convolution (or dense layer) that gains by a factorised layer.
 
     The first weighted layer stays, since its few input channels leave nothing to gain, and so do
     the last ones, which give the scores; options that name them replace them all the same.
 
     Attributes:
-        title: of the lines that are said.
+        title: the first word of the lines that are said.
         forms: the layer classes, that of convolutions first; the first that takes a layer is
             used.
         spatial_only: whether 1x1 convolutions are left alone.

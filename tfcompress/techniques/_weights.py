@@ -10,10 +10,10 @@ from typing import Any
 import keras
 
 from tfcompress.bridge.wrappers import KERNELS
-from tfcompress.errors import InputError, require
+from tfcompress.errors import require
 from tfcompress.graph import clone, lower
 from tfcompress.graph.rewrite import operations
-from tfcompress.techniques._blocks import weighted
+from tfcompress.techniques._blocks import no_layer, weighted
 from tfcompress.techniques.base import Candidate, LayerLine
 
 # Kernels smaller than this are left alone: neither zeros nor clusters save bytes there.
@@ -60,8 +60,7 @@ def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
         elif weighted(layer):
             kept.append(LayerLine(name, type(layer).__name__, "kept", why))
     if not names:
-        reasons = "; ".join(f"{line.name}: {line.reason}" for line in kept) or "it has no weights"
-        raise InputError(f"no layer of model '{model.name}' can be {verb} ({reasons})")
+        raise no_layer(model, verb, kept)
     kinds = {name: type(layer).__name__ for name, layer in layers.items()}
     return Chosen(flat, tuple(names), tuple(kept), kinds)
 

@@ -78,8 +78,7 @@ def _transform(candidate: Candidate, options: HashedOptions) -> Candidate:
             why = f"too small to gain: {stored:,} of {logical:,} weights would be stored"
         lines.append(LayerLine(name, type(layer).__name__, "kept", why))
     if not replace:
-        reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
-        raise InputError(f"no layer of model '{flat.name}' can be hashed ({reasons})")
+        raise _blocks.no_layer(flat, "hashed", lines)
     return candidate.then(rewrite(flat, replace), *lines)
 
 

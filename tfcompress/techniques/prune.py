@@ -9,8 +9,9 @@ from tfcompress.bridge import prune
 from tfcompress.bridge.wrappers import kernel
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
-from tfcompress.errors import InputError, one_of, require
+from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights
+from tfcompress.techniques._blocks import no_layer
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 from tfcompress.training.context import Row, TrainingContext
 from tfcompress.training.loop import steps_per_epoch
@@ -109,8 +110,7 @@ def _transform(candidate: Candidate, options: PruneOptions) -> Candidate:
         else:
             lines.append(LayerLine(name, kind, "pruned", _words(settings, options)))
     if not any(line.action == "pruned" for line in lines):
-        reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines)
-        raise InputError(f"no layer of model '{candidate.model.name}' can be pruned ({reasons})")
+        raise no_layer(candidate.model, "pruned", lines)
     return candidate.then(chosen.model, *lines)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import keras
 from keras import layers
 
-from tfcompress.errors import InputError, one_of, require
+from tfcompress.errors import one_of, require
 from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import DepthwiseSeparable
 from tfcompress.ops.depthwise import factorise
@@ -116,7 +116,7 @@ def _transform(candidate: Candidate, options: SeparableOptions) -> Candidate:
         new = _separable(layer, bn, "relu" if relu else layer.activation, options)
         replace[name] = new
         taken = [other for other in (block.bn, block.activation if relu else None) if other]
-        replace.update(dict.fromkeys(taken, _pass_through))
+        replace.update(dict.fromkeys(taken, _blocks.pass_through))
         if options.init == "factorise":
             load.append(lambda new=new, layer=layer, bn=bn: _load(new, layer, bn))  # type: ignore[misc]
         before, after = _weights(layer, options.depth_multiplier)
@@ -124,8 +124,7 @@ def _transform(candidate: Candidate, options: SeparableOptions) -> Candidate:
         reason = f"{before / after:.1f} times fewer weights and MACs{with_it}"
         lines.append(LayerLine(name, kind, "separated", reason))
     if not replace:
-        reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
-        raise InputError(f"no layer of model '{flat.name}' can be made separable ({reasons})")
+        raise _blocks.no_layer(flat, "made separable", lines)
     model = rewrite(flat, replace)
     for fill in load:
         fill()
@@ -157,10 +156,6 @@ def _separable(
         name=layer.name,
         **like,
     )
-
-
-def _pass_through(x: Any, *args: Any, **kwargs: Any) -> Any:
-    return x
 
 
 def _load(new: DepthwiseSeparable, layer: Any, bn: Any) -> None:
