@@ -77,6 +77,17 @@ class Training:
             f"distillation_temperature must be positive; got {self.distillation_temperature}",
         )
 
+    def with_settings(self, settings: Mapping[str, Any]) -> Training:
+        """Returns a recipe's training with the user's settings in place of its own.
+
+        A training of 0 epochs stays one: what isn't trained by itself isn't by `epochs`.
+
+        Args:
+            settings: field name to value.
+        """
+        changed = dataclasses.replace(self, **settings)
+        return changed if self.epochs else dataclasses.replace(changed, epochs=0)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:

@@ -9,7 +9,7 @@ from tfcompress.techniques.base import (
     get,
     names,
 )
-from tfcompress.techniques.chains import Step, apply, chain, distribute
+from tfcompress.techniques.chains import Step, apply, chain, distribute, make_steps
 
 __all__ = [
     "SAMPLES",
@@ -22,5 +22,6 @@ __all__ = [
     "chain",
     "distribute",
     "get",
+    "make_steps",
     "names",
 ]

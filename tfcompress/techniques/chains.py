@@ -64,6 +64,30 @@ def chain(name: str) -> tuple[Technique, ...]:
     )
 
 
+def make_steps(
+    techniques: Iterable[Technique], options: Mapping[str, Any], settings: Mapping[str, Any]
+) -> tuple[Step, ...]:
+    """Makes a chain's steps: each technique with its own options and its training.
+
+    Args:
+        techniques: as `chain` gives them.
+        options: values or texts, by name, as `distribute` takes them; those that no technique has
+            are left out.
+        settings: fields of `Training` that the user chose, in place of each recipe's.
+
+    Raises:
+        InputError: a value that an option or the training can't have.
+    """
+    techniques = tuple(techniques)
+    given, _ = distribute(techniques, options)
+    steps = []
+    for technique in techniques:
+        its_options = technique.make_options(**given[technique.name])
+        training = technique.training(its_options).with_settings(settings)
+        steps.append(Step(technique, its_options, training))
+    return tuple(steps)
+
+
 def _undone(found: Sequence[Technique]) -> tuple[Technique, Technique, Property] | None:
     """The first two techniques of which the later undoes the earlier one's work, and what."""
     for position, later in enumerate(found):
