@@ -22,7 +22,7 @@ def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model
     Args:
         model: functional or Sequential; it stays as it is.
         technique: a name of `tfcompress.techniques.names()`, or several as in `cp+hashed`.
-        options: the techniques' own, such as `activation="relu"`.
+        options: those of the techniques, such as `activation="relu"`.
 
     Returns:
         A new functional model with weights of its own.
@@ -74,7 +74,7 @@ def compress(
             itself how they are normalised.
         seed: of the training.
         verbose: whether a line is printed for each layer that is replaced and for each epoch.
-        options: the techniques' own, and fields of `tfcompress.config.Training`, such as
+        options: those of the techniques, and fields of `tfcompress.config.Training`, such as
             `epochs=5`. In a chain `**{"cp.rank": 8}` is cp's alone.
 
     Returns:

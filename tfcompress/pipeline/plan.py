@@ -1,4 +1,4 @@
-"""From the flags to a plan: every name looked up and every option typed, before any data loads."""
+"""Makes a plan of the flags: looks up every name and types every option before data loads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _USERS_BASELINE = Training(epochs=0)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run will do.
+    """Says what a run will do.
 
     Attributes:
         config: the flags.
@@ -47,7 +47,7 @@ class Plan:
     output_dir: Path
 
     def to_json(self) -> dict[str, Any]:
-        """The resolved settings: what a run must have in common with the one it goes on with."""
+        """Returns the resolved settings, which a run shares with the one that it goes on with."""
         return {
             "technique": self.config.technique,
             "technique_options": {
@@ -138,9 +138,9 @@ def _typed_options(
         title: (set(option_types(taker)) - _FLAGS if taker is not None else set())
         for title, taker in takers.items()
     }
-    own = {name for technique in chain for name in option_types(technique.options)}
+    of_techniques = {name for technique in chain for name in option_types(technique.options)}
     _, taken = techniques.distribute(chain, texts)
-    everything = own.union(*known.values())
+    everything = of_techniques.union(*known.values())
     for key in texts:
         if key in _FLAGS:
             raise InputError(f"{key} has a flag of its own: --{key}={texts[key]}")

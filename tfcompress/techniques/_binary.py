@@ -65,7 +65,7 @@ def technique(
         binarize_inputs: whether the blocks' inputs become signs.
         binarize_kernel: whether the weights become signs with a scale for each filter.
         epochs: of the default recipe.
-        storage: how the export writes it unless told otherwise.
+        storage: how the export writes it by default.
     """
 
     def transform(candidate: Candidate, chosen: WeightOptions) -> Candidate:

@@ -1,4 +1,4 @@
-"""What techniques look for in a network: weighted layers, and the BN and activation behind them."""
+"""Finds weighted layers in a network, and the BN, activation and pooling behind them."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _ACTIVATIONS = (
     layers.PReLU,
     layers.ELU,
 )
-# Functions whose bounded values are what the network uses them for, such as a gate's.
+# Functions that the network uses for their bounds, as attention and gates do.
 _GATES = {"softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """A weighted layer with what belongs to it in the graph, by name.
+    """Names a weighted layer and what belongs to it in the graph.
 
     Attributes:
         layer: the convolution or dense layer.
@@ -59,19 +59,19 @@ class Block:
 
 
 def weighted(operation: Any) -> bool:
-    """Whether the operation multiplies with weights: a stock layer or one of ours."""
+    """Says whether the operation multiplies with weights: a built-in layer or one of ours."""
     if isinstance(operation, _WEIGHTED):
         return True
     return hasattr(operation, "lower") and bool(operation.weights)
 
 
 def first(graph: Graph, name: str) -> bool:
-    """Whether no weighted layer stands before this one."""
+    """Says whether no weighted layer stands before this one."""
     return not any(map(weighted, _reached(graph, name, forward=False)))
 
 
 def last(graph: Graph, name: str) -> bool:
-    """Whether no weighted layer stands behind this one."""
+    """Says whether no weighted layer stands behind this one."""
     return not any(map(weighted, _reached(graph, name, forward=True)))
 
 
@@ -105,12 +105,12 @@ def find(graph: Graph, name: str) -> Block:
 
 
 def linear(layer: Any) -> bool:
-    """Whether a weighted layer has no activation of its own."""
+    """Says whether a weighted layer has no activation of its own."""
     return getattr(layer.activation, "__name__", "linear") == "linear"
 
 
 def is_gate(layer: Any) -> bool:
-    """Whether a layer's activation is one whose bounds the network needs."""
+    """Says whether a layer's activation is one whose bounds the network needs."""
     return getattr(getattr(layer, "activation", None), "__name__", "") in _GATES
 
 

@@ -29,11 +29,11 @@ _LANES = 8
 
 @dataclasses.dataclass(frozen=True)
 class Round:
-    """One layer's turn where layers are replaced one after another.
+    """Holds the options of one layer's turn where layers are replaced one after another.
 
     Attributes:
         options: that name this layer alone.
-        kept: the lines of what no turn replaces; in the first turn's only.
+        kept: the report's lines of the layers that no turn replaces; in the first turn only.
     """
 
     options: FactoriseOptions
@@ -138,14 +138,14 @@ class Factorisation:
         return candidate.then(rewrite(flat, replace), *lines)
 
     def check(self, candidate: Candidate, options: FactoriseOptions) -> None:
-        """Raises what `transform` would, unless ranks hang on the trained weights."""
+        """Raises what `transform` would, unless ranks depend on the trained weights."""
         if not options.by_spectrum():
             self._plans(clone(candidate.model), options)
 
     def rounds(
         self, candidate: Candidate, options: FactoriseOptions, settings: Training
     ) -> Sequence[tuple[Any, Training]]:
-        """One round, or with the iterative schedule one for each layer, with its rank.
+        """Returns one round, or with the iterative schedule one for each layer, with its rank.
 
         A training of no epochs trains nothing in between either.
 
@@ -173,7 +173,7 @@ class Factorisation:
         return turns
 
     def _plans(self, flat: keras.Model, options: FactoriseOptions) -> dict[str, _Plan | str]:
-        """Of each weighted layer, in order: what it will cost, or why it is kept."""
+        """Returns for each weighted layer, in order, what it will cost, or why it is kept."""
         graph = Graph.of(flat)
         shapes = _shapes(flat)
         for name in options.ranks:
@@ -200,7 +200,7 @@ class Factorisation:
 def _form(
     graph: Graph, name: str, options: Any, forms: Sequence[Any], spatial_only: bool
 ) -> tuple[Any, str]:
-    """The class that replaces a layer, or None and why there is none."""
+    """Returns the class that replaces a layer, or None and why there is none."""
     layer = graph.operations[name]
     refusals = [form.refusal(layer) for form in forms]
     if all(refusals):
@@ -221,7 +221,7 @@ def _form(
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """What a layer will cost at the rank that was chosen for it."""
+    """Says what a layer will cost at the rank that was chosen for it."""
 
     form: Any
     rank: Any
@@ -230,7 +230,7 @@ class _Plan:
 
     @classmethod
     def make(cls, layer: Any, form: Any, options: Any, shapes: tuple[Shape, Shape]) -> _Plan | str:
-        """The plan, or why there is none."""
+        """Makes the plan for a layer, or says why there is none."""
         kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel))
         positions = math.prod(n or 1 for n in shapes[1][1:-1])
         before = positions * kernel.size
@@ -260,14 +260,14 @@ class _Plan:
         return plan
 
     def gain(self) -> str:
-        """Costs before and after."""
+        """Says the costs before and after."""
         macs = " -> ".join(f"{_millions(n)}" for n in self.macs)
         weights = " -> ".join(f"{n:,}" for n in self.weights)
         return f"MACs {macs}, weights {weights}"
 
 
 def _rank(form: Any, kernel: np.ndarray, options: Any, limit: float, cost: Any) -> Any:
-    """The rank by the rule that is given, or None if no rank is cheap enough."""
+    """Chooses the rank by the rule that is given; None if no rank is cheap enough."""
     if options.rank:
         return options.rank
     if options.macs_ratio:
@@ -279,14 +279,14 @@ def _rank(form: Any, kernel: np.ndarray, options: Any, limit: float, cost: Any) 
             step -= step % _LANES
         return form.rank_at(step, kernel.shape)
     if options.energy:
-        found = [ranks.by_energy(matrix, options.energy) for matrix in form.matrices(kernel)]
+        chosen = [ranks.by_energy(matrix, options.energy) for matrix in form.matrices(kernel)]
     else:
-        found = [ranks.by_variational_bayes(matrix) for matrix in form.matrices(kernel)]
-    return found[0] if len(found) == 1 else tuple(found)
+        chosen = [ranks.by_variational_bayes(matrix) for matrix in form.matrices(kernel)]
+    return chosen[0] if len(chosen) == 1 else tuple(chosen)
 
 
 def _shapes(model: keras.Model) -> dict[str, tuple[Shape, Shape]]:
-    """Input and output shape of each operation's first call."""
+    """Returns the input and output shape of each operation's first call."""
     shapes: dict[str, tuple[Shape, Shape]] = {}
     for node in nodes(model):
         if node.input_tensors:

@@ -1,4 +1,4 @@
-"""What pruning and clustering share: which layers' weights, and settings for some by name."""
+"""Chooses the layers that pruning and clustering work on, and settings for some by name."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SMALLEST = 64
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """A model whose layers can be wrapped.
+    """Holds a model whose layers TFMOT can wrap, and which of them it is to wrap.
 
     Attributes:
-        model: a flat copy in stock layers.
+        model: a flat copy in built-in layers.
         names: of the layers whose weights are worked on.
         kept: a line for each weighted layer that is left alone.
         kinds: layer name to class name.
@@ -38,7 +38,7 @@ class Chosen:
 
 
 def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
-    """Finds the layers.
+    """Chooses the layers whose weights are worked on.
 
     Args:
         model: functional or Sequential.
@@ -78,31 +78,31 @@ def _why_left(layer: Any, leave: Sequence[str]) -> str | None:
 
 
 def matches(pattern: str, names: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """The names that a pattern fits.
+    """Returns the names that a pattern fits.
 
     Raises:
         InputError: it fits none.
     """
-    found = fnmatch.filter(names, pattern)
-    require(bool(found), f"no layer is named '{pattern}'; there are {', '.join(names)}")
-    return found
+    fitting = fnmatch.filter(names, pattern)
+    require(bool(fitting), f"no layer is named '{pattern}'; there are {', '.join(names)}")
+    return fitting
 
 
 def overrides(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """`("conv*:0.9",)` as layer name to text; a later pattern takes precedence.
+    """Reads `("conv*:0.9",)` as layer name to text; a later pattern takes precedence.
 
     Raises:
         InputError: a text has no colon, or a pattern fits no layer that is worked on.
     """
-    found = {}
+    values = {}
     for text in texts:
         pattern, colon, value = text.rpartition(":")
         require(
             bool(colon and pattern),
             f"option layers takes name:value, as in layers=conv*:0.9; got '{text}'",
         )
-        found.update(dict.fromkeys(matches(pattern, names), value))
-    return found
+        values.update(dict.fromkeys(matches(pattern, names), value))
+    return values
 
 
 def with_trained_model(
@@ -113,7 +113,7 @@ def with_trained_model(
     Args:
         candidate: as `transform` left it.
         model: trained.
-        action: of the lines that are meant.
+        action: the lines with this action are changed.
         reached: layer name to the line's new reason.
     """
     lines = tuple(

@@ -1,4 +1,4 @@
-"""What a technique is, and how one is found by name."""
+"""Defines what a technique is, and finds one by its name."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ STRUCTURES = frozenset({Property.BINARY, Property.BUCKETS})
 
 @dataclasses.dataclass(frozen=True)
 class LayerLine:
-    """What was done to one layer, and why, for the report.
+    """Says for the report what was done to one layer, and why.
 
     Attributes:
         name: the layer's.
@@ -69,20 +69,20 @@ class LayerLine:
 
 
 def _silent(stage: str, text: str) -> None:
-    """Tells nobody."""
+    """Prints nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """What travels through a chain of techniques.
+    """Holds what travels through a chain of techniques: the model, and what is known of it.
 
     Attributes:
         model: the Keras model as far as it has come.
         layers: the report's lines so far.
         samples: some training images as the model takes them, float32 (images, height, width,
             channels), or None where there is no data.
-        say: is told a stage and what was done in it, such as each layer that is decomposed; nobody
-            by default.
+        say: is called with a stage and what was done in it, such as each layer that is
+            decomposed; by default nothing comes of it.
         properties: what earlier techniques made of the weights and later ones must keep;
             `chains.apply` adds what each technique produces, and nobody else does.
         validation: `images`, `labels` and `max_drop` by which the export chooses layers that keep
@@ -97,7 +97,7 @@ class Candidate:
     validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def then(self, model: keras.Model, *lines: LayerLine) -> Candidate:
-        """The candidate with a new model and further lines."""
+        """Returns the candidate with a new model and further lines."""
         return dataclasses.replace(self, model=model, layers=(*self.layers, *lines))
 
 
@@ -131,18 +131,18 @@ def fit_keras(
 
 
 def once(candidate: Candidate, options: Any, settings: Training) -> Sequence[tuple[Any, Training]]:
-    """The usual rounds: transformed and trained once."""
+    """Transforms and trains once, as most techniques do."""
     return [(options, settings)]
 
 
 def distilled(**settings: Any) -> Callable[[Any], Training]:
-    """A technique's `training`: these settings, with the original network as the teacher."""
+    """Makes a technique's `training`: these settings, with the original network as teacher."""
     training = Training(distillation_weight=0.7, distillation_temperature=4.0, **settings)
     return lambda options: training
 
 
 def unchecked(candidate: Candidate, options: Any) -> object:
-    """No check before the training: whether the technique fits depends on the trained weights."""
+    """Checks nothing: whether the technique fits depends on the trained weights."""
     return None
 
 
@@ -157,10 +157,11 @@ class Technique:
         options: frozen dataclass of the hyper-parameters, all with defaults.
         transform: from a candidate and options to a candidate with weights of its own.
         training: how the transformed model is trained, from the options.
-        storage: how the export writes it unless told otherwise.
+        storage: how the export writes it by default.
         fit: trains the transformed candidate and returns it with the history.
-        rounds: the technique as rounds of (options, training), each of which transforms and
-            trains what the one before it left; from the candidate before the first.
+        rounds: from the candidate before the first round, the options and the training to rounds
+            of (options, training), each of which transforms and trains what came of the one
+            before it.
         check: raises what `transform` would for this network, trained or not, in a second or so;
             the command calls it before the baseline is trained.
         produces: what it makes of the weights that a later technique could undo.
@@ -194,7 +195,7 @@ class Technique:
             object.__setattr__(self, field, frozenset(each for each in Property if each in words))
 
     def make_options(self, **values: Any) -> Any:
-        """The options with these values; texts are converted to their types.
+        """Makes the options from these values; texts are converted to their types.
 
         Raises:
             InputError: an unknown option or a value that it can't have.
@@ -211,7 +212,7 @@ class Technique:
 
 
 def names() -> list[str]:
-    """The techniques' names, without importing them."""
+    """Returns the techniques' names, without importing them."""
     package = importlib.import_module("tfcompress.techniques")
     return sorted(
         module.name
@@ -221,7 +222,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Technique:
-    """One technique by name.
+    """Imports one technique by its name.
 
     Raises:
         InputError: no technique has that name.

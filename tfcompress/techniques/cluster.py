@@ -46,7 +46,7 @@ class ClusterOptions:
 
 
 def _transform(candidate: Candidate, options: ClusterOptions) -> Candidate:
-    """A copy in stock layers with all its values: they are shared as the training begins."""
+    """Copies the model in built-in layers; values are shared as the training begins."""
     chosen = _weights.choose(candidate.model, options.leave, "clustered")
     counts = _counts(chosen, options)
     done = [
@@ -57,7 +57,7 @@ def _transform(candidate: Candidate, options: ClusterOptions) -> Candidate:
 
 
 def _counts(chosen: _weights.Chosen, options: ClusterOptions) -> dict[str, int]:
-    """Clusters by layer name."""
+    """Returns the number of values of each layer, by its name."""
     counts = dict.fromkeys(chosen.names, options.clusters)
     for name, text in _weights.overrides(options.layers, chosen.names).items():
         good = text.isdecimal() and int(text) >= 2

@@ -75,7 +75,7 @@ def _check_bits(what: str, value: int) -> None:
 def _round_options(
     candidate: Candidate, options: DeepCompressionOptions
 ) -> tuple[PruneOptions, Any]:
-    """The options of both rounds, each layer by its name.
+    """Returns the options of both rounds, each layer by its name.
 
     Raises:
         InputError: a pattern fits no layer, or no layer is left.
@@ -113,7 +113,7 @@ def _round_options(
 def _rounds(
     candidate: Candidate, options: DeepCompressionOptions, settings: Training
 ) -> Sequence[tuple[Any, Training]]:
-    """Pruned and trained, then shared and trained."""
+    """Returns two rounds: pruning with its training, then sharing with a shorter one."""
     pruning, sharing = _round_options(candidate, options)
     tuning = dataclasses.replace(
         settings,
@@ -124,7 +124,7 @@ def _rounds(
 
 
 def _transform(candidate: Candidate, options: Any) -> Candidate:
-    """Of one round; with the technique's own options that of the first."""
+    """Transforms for one round: the one whose options these are, else the first."""
     if isinstance(options, ClusterOptions):
         from tfcompress.qat.fold import fold
 

@@ -59,6 +59,11 @@ class HashedOptions:
 
 
 def _transform(candidate: Candidate, options: HashedOptions) -> Candidate:
+    """Replaces each layer that the options name, if its shared weights are fewer.
+
+    Raises:
+        InputError: the model can't be copied, or no layer of it gains.
+    """
     flat = clone(candidate.model)
     graph = Graph.of(flat)
     replace: dict[str, Any] = {}
@@ -83,7 +88,7 @@ def _transform(candidate: Candidate, options: HashedOptions) -> Candidate:
 
 
 def _why_kept(graph: Graph, name: str, options: HashedOptions) -> str | None:
-    """Why a weighted layer stays, or None if it is to be hashed."""
+    """Says why a weighted layer stays; None if it is to be hashed."""
     layer = graph.operations[name]
     if type(layer) is layers.Dense:
         return None
@@ -101,7 +106,7 @@ def _why_kept(graph: Graph, name: str, options: HashedOptions) -> str | None:
 
 
 def _hashed(layer: Any, options: HashedOptions, seed: int) -> Any:
-    """The hashed layer of the same shape, settings and name, built."""
+    """Makes the hashed layer of the same shape, settings and name, built."""
     kind = HashedDense if type(layer) is layers.Dense else HashedConv2D
     new = kind.from_config(
         {

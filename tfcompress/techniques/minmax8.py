@@ -40,7 +40,7 @@ class MinMaxOptions:
 
 
 def _transform(candidate: Candidate, options: MinMaxOptions) -> Candidate:
-    """Rounds the kernels of stock layers, and what goes into them as the network runs."""
+    """Rounds the kernels of built-in layers, and what goes into them as the network runs."""
     from tfcompress.ops.minmax import minmax_quantize
 
     model = clone(candidate.model)
@@ -72,7 +72,7 @@ def _transform(candidate: Candidate, options: MinMaxOptions) -> Candidate:
 
 
 def _behind(first: keras.layers.Layer, layer: keras.layers.Layer) -> Any:
-    """Both layers as one function; further calls of a shared layer share the first, too."""
+    """Returns both layers as one function; all calls of a shared layer share the first, too."""
 
     def apply(*args: Any, **kwargs: Any) -> Any:
         inputs, *rest = args

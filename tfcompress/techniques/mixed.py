@@ -15,7 +15,7 @@ from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import require
 from tfcompress.graph import clone
-from tfcompress.techniques._quantise import KEEPS, lines, untrained
+from tfcompress.techniques._quantise import PRESERVES, lines, untrained
 from tfcompress.techniques.base import Candidate, Property, Technique, fit_keras
 from tfcompress.training.context import Row, TrainingContext
 
@@ -44,9 +44,10 @@ class MixedOptions:
 
 
 def _transform(candidate: Candidate, options: MixedOptions) -> Candidate:
-    how = f"the fewest bits with which the file loses {options.max_drop:g} points at most"
+    """Copies the network: the bits are chosen as the file is written."""
+    reason = f"the fewest bits with which the file loses {options.max_drop:g} points at most"
     model = clone(candidate.model)
-    return candidate.then(model, *lines(model, how))
+    return candidate.then(model, *lines(model, reason))
 
 
 def _fit(
@@ -56,17 +57,17 @@ def _fit(
     training: Training,
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
-    """Chooses the validation images; the layers are chosen as the file is written."""
+    """Chooses the images on which the export holds the file to its accuracy."""
     candidate, rows = fit_keras(candidate, options, data, training, context)
     order = np.random.default_rng([context.seed, 1]).permutation(len(data.train))
     chosen = np.sort(order[: options.validation_images])
     images = data.normalization(data.train.images.batch(chosen))
-    held = {
+    validation = {
         "images": images,
         "labels": data.train.labels[chosen],
         "max_drop": options.max_drop,
     }
-    return dataclasses.replace(candidate, validation=held), rows
+    return dataclasses.replace(candidate, validation=validation), rows
 
 
 TECHNIQUE = Technique(
@@ -80,5 +81,5 @@ TECHNIQUE = Technique(
     storage="int8_int4",
     fit=_fit,
     produces=frozenset({Property.QUANTISED}),
-    preserves=KEEPS,
+    preserves=PRESERVES,
 )

@@ -87,7 +87,7 @@ def _share(what: str, value: float, *, zero: bool = False) -> None:
 
 
 def _pair(name: str, text: str) -> tuple[int, int]:
-    """`1x4` as (1, 4)."""
+    """Reads `1x4` as (1, 4)."""
     try:
         first, second = (int(part) for part in text.split("x"))
         good = min(first, second) >= 1
@@ -98,7 +98,7 @@ def _pair(name: str, text: str) -> tuple[int, int]:
 
 
 def _transform(candidate: Candidate, options: PruneOptions) -> Candidate:
-    """A copy in stock layers whose weights are still all there: zeros come with the training."""
+    """Copies the model in built-in layers; the zeros come with the training."""
     chosen = _weights.choose(candidate.model, options.leave, "pruned")
     plan = _plan(chosen, options, steps=1)
     lines = [*chosen.kept]
@@ -125,19 +125,19 @@ def _words(settings: dict[str, Any], options: PruneOptions) -> str:
 def _plan(
     chosen: _weights.Chosen, options: PruneOptions, steps: int
 ) -> dict[str, dict[str, Any] | str]:
-    """Each layer's settings, or why it stays dense."""
-    own = {}
+    """Returns each layer's settings, or why it stays dense."""
+    by_name = {}
     for name, text in _weights.overrides(options.layers, chosen.names).items():
         try:
-            own[name] = float(text)
+            by_name[name] = float(text)
         except ValueError:
-            own[name] = -1.0
-        _share(f"option layers: the sparsity of {name}", own[name])
+            by_name[name] = -1.0
+        _share(f"option layers: the sparsity of {name}", by_name[name])
     end, frequency = _last_change(options, steps)
     plan: dict[str, dict[str, Any] | str] = {}
     for name in chosen.names:
         why = _why_dense(chosen, name, options)
-        final = own.get(name, options.final_sparsity)
+        final = by_name.get(name, options.final_sparsity)
         plan[name] = why or {
             "schedule": options.schedule,
             "initial_sparsity": min(options.initial_sparsity, final),
@@ -153,10 +153,10 @@ def _plan(
 
 
 def _last_change(options: PruneOptions, steps: int) -> tuple[int, int]:
-    """The step at which the masks change last, and the steps between two changes.
+    """Returns the step at which the masks change last, and the steps between two changes.
 
     TFMOT changes masks at `begin_step` and every `frequency` steps from there: an `end_step`
-    between two of them would leave fewer zeros than wanted, and nobody would be told.
+    between two of them would leave fewer zeros than wanted, without a word.
     """
     begin, every = options.begin_step, options.frequency
     if options.end_step is not None:

@@ -39,7 +39,7 @@ class QatOptions:
 
 
 def _transform(candidate: Candidate, options: QatOptions) -> Candidate:
-    """The same function, in layers that can be quantised; nothing is rounded yet."""
+    """Rewrites the model in layers that can be quantised; nothing is rounded yet."""
     from tfcompress.qat.prepare import ready, unsupported
 
     model, changes = ready(candidate.model, on_unsupported=options.on_unsupported)
@@ -48,10 +48,10 @@ def _transform(candidate: Candidate, options: QatOptions) -> Candidate:
     lines = [
         LayerLine(c.name, c.kind, c.action, c.reason + lost.get(c.action, "")) for c in changes
     ]
-    told = {line.name for line in lines}
+    named = {line.name for line in lines}
     floats = unsupported(model)
     for layer in model.layers:
-        if layer.weights and layer.name not in told and layer.name not in floats:
+        if layer.weights and layer.name not in named and layer.name not in floats:
             kind = type(layer).__name__
             where = "folded after training" if kind == "BatchNormalization" else "8-bit weights"
             lines.append(LayerLine(layer.name, kind, "quantised", where))
