@@ -5,9 +5,12 @@ import pytest
 
 import tfcompress
 from tests.techniques.conftest import kernels, trained
+from tests.techniques.counts import PLAIN
 from tfcompress import techniques, training
 from tfcompress.errors import InputError
 from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
+
+PARAMETERS = PLAIN
 
 TECHNIQUE = techniques.get("cluster")
 

@@ -3,11 +3,15 @@ import numpy as np
 import pytest
 
 import tfcompress
+from tests.techniques.counts import PLAIN
 from tfcompress import techniques
 from tfcompress.config import Training
 from tfcompress.container import archive
 from tfcompress.errors import InputError
 from tfcompress.training import TrainingContext
+
+# Batch normalisation is folded in the second round only.
+PARAMETERS = PLAIN
 
 TECHNIQUE = techniques.get("deep_compression")
 SETTINGS = Training(epochs=3, batch_size=16, learning_rate=1e-3)

@@ -9,10 +9,14 @@ from keras import layers
 
 import tfcompress
 from tests.qat.nets import net
+from tests.techniques.counts import PLAIN
 from tfcompress import techniques
 from tfcompress.errors import InputError
 from tfcompress.layers import FakeQuantize
 from tfcompress.training import TrainingContext
+
+# Batch normalisation is folded after the training only.
+PARAMETERS = PLAIN
 
 
 def lines(model, **options):
