@@ -125,3 +125,25 @@ def test_applies_in_order_and_counts_the_epochs_through(small):
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert [title for title, *_ in titles] == ["svd", "hashed"]
     assert titles[0][2] < titles[1][2] == len(candidate.layers)
+
+
+def test_every_round_transforms_and_trains_from_the_seed(small):
+    seeds, kernels = [], {}
+
+    def fit(candidate, options, data, training, context):
+        seeds.append(context.seed)
+        kernels.setdefault(context.seed, candidate.model.get_layer("conv2").get_weights()[0])
+        return candidate, []
+
+    xnor = dataclasses.replace(techniques.get("xnor"), fit=fit)
+    hashed = dataclasses.replace(techniques.get("hashed"), fit=fit)
+    steps = [
+        techniques.Step(xnor, xnor.make_options(init="scratch"), Training()),
+        techniques.Step(hashed, hashed.make_options(), Training()),
+    ]
+    for seed in (5, 0):
+        techniques.apply(
+            techniques.Candidate(small()), steps, data=None, context=TrainingContext(seed=seed)
+        )
+    assert seeds == [5, 5, 0, 0]
+    assert not np.array_equal(kernels[5], kernels[0])

@@ -8,10 +8,13 @@ from keras import layers
 
 import tfcompress
 from tests.techniques.conftest import kernels, trained
+from tests.techniques.counts import PLAIN
 from tfcompress import techniques, training
 from tfcompress.config import Training
 from tfcompress.errors import InputError
 from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
+
+PARAMETERS = PLAIN
 
 TECHNIQUE = techniques.get("prune")
 
@@ -102,6 +105,21 @@ def test_a_short_training_reaches_the_goal(small, data, steps):
     settings = Training(epochs=1, batch_size=batch)
     model = TECHNIQUE.fit(candidate, own, data, settings, DEFAULT_CONTEXT)[0].model
     assert zeros(model)["conv3"] == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize(("epochs", "begin", "end"), [(25, 0, 60), (5, 2, 12)])
+def test_the_masks_change_last_after_60_percent_of_the_steps(
+    small, data, monkeypatch, epochs, begin, end
+):
+    plans = []
+
+    def train(model, data, training, pruning, context):
+        plans.append(pruning)
+        return model, []
+
+    monkeypatch.setattr("tfcompress.bridge.prune.prune", train)
+    prune(small(), data, epochs=epochs, begin_step=begin, frequency=1)  # 4 steps an epoch.
+    assert {layer.end_step for layer in plans[0].values()} == {end}
 
 
 def test_goes_on_where_it_was(small, data, tmp_path):
