@@ -42,8 +42,9 @@ from tfcompress.container import archive, parts, ranges
 from tfcompress.container.bytestream import Reader
 from tfcompress.export import export
 from tfcompress.qat.fold import fold
-from tfcompress.runtime import LiteModel
-from tfcompress.training.progress import Progress
+from tfcompress.runtime.accuracy import file_accuracy
+from tfcompress.training import TrainingContext
+from tfcompress.training.progress import with_progress
 
 TECHNIQUE = techniques.get("deep_compression")
 HEADERS = [
@@ -116,9 +117,7 @@ class Bench:
             else:
                 model = models.build(self._flags.model, shape, classes)
             settings = Training(epochs=self._flags.baseline_epochs)
-            training.fit(
-                model, self.images, settings, seed=seed, **watched(folder, "float", settings)
-            )
+            training.fit(model, self.images, settings, watched(folder, "float", settings, seed))
             model.save(path)
         return keras.saving.load_model(path)
 
@@ -134,37 +133,21 @@ class Bench:
         ):
             keras.utils.set_random_seed(seed)
             candidate = TECHNIQUE.transform(candidate, options)
-            candidate, _ = TECHNIQUE.fit(
-                candidate,
-                options,
-                self.images,
-                its,
-                seed=seed,
-                teacher=original,
-                **watched(folder, name, its),
-            )
+            context = dataclasses.replace(watched(folder, name, its, seed), teacher=original)
+            candidate, _ = TECHNIQUE.fit(candidate, options, self.images, its, context)
             candidate.model.save(folder / f"{name}.keras")
             found.append(candidate.model)
         return found
 
     def _accuracy(self, path: Path) -> float:
         """The file's, on all test images."""
-        lite = LiteModel(path, threads=2)
-        right = sum(
-            int((lite.predict(batch).argmax(1) == labels).sum())
-            for batch, labels in self.images.batches("test", 64)
-        )
-        return right / len(self.images.test)
+        return file_accuracy(path, self.images.batches("test", 64))
 
 
-def watched(folder: Path, name: str, settings: Training) -> dict[str, Any]:
-    """A training's checkpoint and what it prints."""
-    progress = Progress(name, settings.epochs)
-    return {
-        "checkpoint": folder / f"{name}.npz",
-        "on_epoch": progress.epoch,
-        "on_step": progress.step,
-    }
+def watched(folder: Path, name: str, settings: Training, seed: int) -> TrainingContext:
+    """A training's seed, its checkpoint and what it prints."""
+    context = TrainingContext(seed=seed, checkpoint=folder / f"{name}.npz")
+    return with_progress(context, name, settings.epochs)
 
 
 def packed(path: Path, coder: str) -> int:

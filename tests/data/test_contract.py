@@ -176,24 +176,22 @@ def test_a_new_source_is_in_every_list_and_flag(mysource, capsys):
 
 
 def test_no_path_of_a_local_source_is_written_into_a_file(mysource):
-    from tfcompress.pipeline import stages
 
     loaded = data.load(f"mysource:{mysource}")
     assert loaded.local
     assert loaded.name == f"mysource:{mysource}"
     job = types.SimpleNamespace(config=RunConfig(dataset=loaded.name))
     for title in ("baseline", "compressed"):
-        metadata = stages._metadata(job, loaded, title)
+        metadata = exporting._metadata(job, loaded, title)
         assert metadata.name == f"{job.config.model} on mysource:photos"
         assert "on mysource:photos, " in metadata.description
         assert "ann" not in repr(metadata)
 
 
 def test_public_data_say_where_they_come_from():
-    from tfcompress.pipeline import stages
 
     loaded = data.load("fashion_mnist_small")
     assert not loaded.local
-    metadata = stages._metadata(types.SimpleNamespace(config=RunConfig()), loaded, "baseline")
+    metadata = exporting._metadata(types.SimpleNamespace(config=RunConfig()), loaded, "baseline")
     assert metadata.name.endswith(" on fashion_mnist_small")
     assert "(embedded subset of Fashion-MNIST, github.com/zalandoresearch" in metadata.description

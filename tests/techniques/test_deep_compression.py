@@ -3,11 +3,15 @@ import numpy as np
 import pytest
 
 import tfcompress
+from tests.techniques.counts import PLAIN
 from tfcompress import techniques
 from tfcompress.config import Training
 from tfcompress.container import archive
-from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
+from tfcompress.training import TrainingContext
+
+# Batch normalisation is folded in the second round only.
+PARAMETERS = PLAIN
 
 TECHNIQUE = techniques.get("deep_compression")
 SETTINGS = Training(epochs=3, batch_size=16, learning_rate=1e-3)
@@ -16,12 +20,6 @@ SETTINGS = Training(epochs=3, batch_size=16, learning_rate=1e-3)
 def rounds_of(model, **options):
     own = TECHNIQUE.make_options(**options)
     return TECHNIQUE.rounds(techniques.Candidate(model), own, SETTINGS)
-
-
-@pytest.fixture(scope="module")
-def data():
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3)).astype(np.uint8)
-    return from_arrays((pixels, np.arange(64) % 4))
 
 
 def test_two_rounds_by_kind_of_layer(small):
@@ -79,12 +77,16 @@ def test_zeros_survive_the_second_round_exactly(small, data):
     step = techniques.Step(TECHNIQUE, own, Training(epochs=1, batch_size=16))
     pruned = []
 
-    def how(title, candidate, settings):
+    def round_context(context, title, candidate, training):
         pruned.append(candidate.model)
-        return {}
+        return context
 
     after, rows = techniques.apply(
-        candidate, [step], data, seed=0, teacher=candidate.model, how=how
+        candidate,
+        [step],
+        data,
+        TrainingContext(teacher=candidate.model),
+        round_context=round_context,
     )
     # The second round's model, before it is trained, has the first one's zeros.
     for layer in pruned[1].layers:

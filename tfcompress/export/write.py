@@ -93,7 +93,7 @@ def export(
     Args:
         model: functional or Sequential, with stock layers or ours.
         path: the file to write; it appears whole or not at all.
-        storage: a name of `STORAGES`, as `tfcompress.run --list` explains them.
+        storage: one of `storages.names()`, as `tfcompress.run --list` explains them.
         representative: real images, normalised: float32 (images, height, width, channels). With
             them the file's outputs are compared with Keras's; without them only the file's
             structure is audited.

@@ -1,4 +1,4 @@
-"""What `--list` prints: every name that a flag takes, and every option."""
+"""Writes what `--list` prints: every name that a flag takes, and every option."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfcompress.options import option_types
 
 
 def text() -> str:
-    """Techniques with their references and options, models, data sets, storages."""
+    """Lists techniques with references and options, models, data sets and storages."""
     lines = ["Techniques (--technique):"]
     for name in techniques.names():
         technique = techniques.get(name)
@@ -40,7 +40,7 @@ def text() -> str:
 
 
 def _options(taker: Any) -> list[str]:
-    """One line an option, with its default and what else it may be."""
+    """Writes one line an option, with its default and what else it may be."""
     defaults = inspect.signature(taker).parameters
     lines = []
     for name, kind in option_types(taker).items():
@@ -51,7 +51,7 @@ def _options(taker: Any) -> list[str]:
 
 
 def _words(kind: Any) -> tuple[str, ...]:
-    """The words that an option may be, if it is one of a few."""
+    """Returns the words that an option may be, if it is one of a few."""
     if get_origin(kind) is Literal:
         return get_args(kind)
     return tuple(word for inner in get_args(kind) for word in _words(inner))

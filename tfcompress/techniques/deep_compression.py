@@ -16,10 +16,10 @@ from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights, cluster, prune
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 from tfcompress.techniques.cluster import Centroids, ClusterOptions
 from tfcompress.techniques.prune import PruneOptions
-from tfcompress.training.loop import Row
+from tfcompress.training.context import Row, TrainingContext
 
 # Values are shared in half of the epochs that pruning took, at a tenth of its learning rate.
 _TUNING_EPOCHS, _TUNING_RATE = 0.5, 0.1
@@ -75,7 +75,7 @@ def _check_bits(what: str, value: int) -> None:
 def _round_options(
     candidate: Candidate, options: DeepCompressionOptions
 ) -> tuple[PruneOptions, Any]:
-    """The options of both rounds, each layer by its name.
+    """Returns the options of both rounds, each layer by its name.
 
     Raises:
         InputError: a pattern fits no layer, or no layer is left.
@@ -113,7 +113,7 @@ def _round_options(
 def _rounds(
     candidate: Candidate, options: DeepCompressionOptions, settings: Training
 ) -> Sequence[tuple[Any, Training]]:
-    """Pruned and trained, then shared and trained."""
+    """Returns two rounds: pruning with its training, then sharing with a shorter one."""
     pruning, sharing = _round_options(candidate, options)
     tuning = dataclasses.replace(
         settings,
@@ -124,7 +124,7 @@ def _rounds(
 
 
 def _transform(candidate: Candidate, options: Any) -> Candidate:
-    """Of one round; with the technique's own options that of the first."""
+    """Transforms for one round: the one whose options these are, else the first."""
     if isinstance(options, ClusterOptions):
         from tfcompress.qat.fold import fold
 
@@ -141,14 +141,18 @@ def _transform(candidate: Candidate, options: Any) -> Candidate:
 
 
 def _fit(
-    candidate: Candidate, options: Any, data: Dataset, settings: Training, **how: Any
+    candidate: Candidate,
+    options: Any,
+    data: Dataset,
+    training: Training,
+    context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
-    """Of one round, as `_transform`."""
+    """Trains one round, chosen as in `_transform`."""
     if isinstance(options, ClusterOptions):
-        return cluster.TECHNIQUE.fit(candidate, options, data, settings, **how)
+        return cluster.TECHNIQUE.fit(candidate, options, data, training, context)
     if isinstance(options, DeepCompressionOptions):
         options = _round_options(candidate, options)[0]
-    return prune.TECHNIQUE.fit(candidate, options, data, settings, **how)
+    return prune.TECHNIQUE.fit(candidate, options, data, training, context)
 
 
 TECHNIQUE = Technique(
@@ -156,13 +160,12 @@ TECHNIQUE = Technique(
     summary="pruned, then shared values, both trained; compressed.tfz holds the file coded",
     reference="Han, Mao, Dally 2016, arXiv:1510.00149",
     options=DeepCompressionOptions,
-    start=Start.TRAINED,
     transform=_transform,
     check=_transform,
     training=distilled(epochs=10, learning_rate=1e-3),
     storage="float32",
     fit=_fit,
     rounds=_rounds,
-    produces=frozenset({"sparsity", "clusters"}),
+    produces=frozenset({Property.SPARSITY, Property.CLUSTERS}),
     preserves=frozenset(),
 )

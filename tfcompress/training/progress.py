@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from typing import TextIO
 
 from rich import progress
 from rich.console import Console
+
+from tfcompress.training.context import TrainingContext
 
 
 def say(stage: str, text: str) -> None:
@@ -16,7 +19,7 @@ def say(stage: str, text: str) -> None:
 
 
 class Progress:
-    """Prints how training goes on and how long it will take.
+    """Prints a training's progress and the time that is left.
 
     Args:
         stage: the first word of each line.
@@ -69,8 +72,14 @@ class Progress:
             self._bar.refresh()
 
 
+def with_progress(context: TrainingContext, stage: str, epochs: int) -> TrainingContext:
+    """Returns the context of a training whose epochs and steps are printed as they end."""
+    progress = Progress(stage, epochs)
+    return dataclasses.replace(context, on_epoch=progress.epoch, on_step=progress.step)
+
+
 def _bar(console: Console) -> progress.Progress:
-    """It goes away when it is stopped, and draws itself when it is told to, in no thread."""
+    """Makes a bar that goes away when it is stopped, and is drawn by `refresh` alone."""
     return progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -85,7 +94,7 @@ def _bar(console: Console) -> progress.Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that reads best.
+    """Writes seconds in the unit that reads best.
 
     >>> duration(48.2), duration(200), duration(7320)
     ('48 s', '3 min 20 s', '2 h 2 min')
