@@ -15,6 +15,7 @@ from keras import ops
 from tfcompress.layers._factorised import Factorised
 from tfcompress.layers._stock import filled, finished
 from tfcompress.layers.arguments import pair, positive
+from tfcompress.ops.padding import output_length
 
 Shape = tuple[int | None, ...]
 
@@ -40,13 +41,12 @@ class Stage:
 
     def output_size(self, size: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Height and width behind it; None stays None."""
-        sizes: list[int | None] = []
-        for n, kernel, stride, dilation in zip(
-            size, self.shape[:2], self.strides, self.dilation_rate, strict=True
-        ):
-            lost = 0 if self.padding == "same" else (kernel - 1) * dilation
-            sizes.append(None if n is None else -(-(n - lost) // stride))
-        return tuple(sizes)
+        return tuple(
+            None if n is None else output_length(n, kernel, stride, self.padding, dilation)
+            for n, kernel, stride, dilation in zip(
+                size, self.shape[:2], self.strides, self.dilation_rate, strict=True
+            )
+        )
 
     def __call__(self, x: Any, kernel: Any) -> Any:
         """The convolution of (batch, height, width, channels)."""

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from tfcompress.layers._binary import BinaryWeights
+from tfcompress.ops.padding import same_pads
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -104,15 +105,11 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
         for size, kernel, stride, dilation in zip(
             shape[1:3], self.kernel_size, self.strides, self.dilation_rate, strict=True
         ):
-            reach = (kernel - 1) * dilation + 1
-            if stride == 1:
-                total = reach - 1
-            elif size is None:
+            if size is None and stride > 1:
                 raise ValueError(
                     "BinaryConv2D with padding='same' and strides above 1 needs a static height "
                     f"and width. Received: input shape {tuple(shape)}"
                 )
-            else:
-                total = max((-(-size // stride) - 1) * stride + reach - size, 0)
-            pads.append((total // 2, total - total // 2))
+            # With a stride of 1 any size has the same pads.
+            pads.append(same_pads(size or kernel, kernel, stride, dilation))
         return pads

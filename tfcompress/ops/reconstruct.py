@@ -24,6 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tfcompress.ops import factorize
+from tfcompress.ops.padding import output_length, same_pads
 
 Array = np.ndarray
 
@@ -60,11 +61,8 @@ def patches(
     pads = [(0, 0), (0, 0), (0, 0), (0, 0)]
     outputs = output_size(size, kernel_size, strides, padding, dilation_rate)
     if padding == "same":
-        for axis in (0, 1):
-            seen = (outputs[axis] - 1) * strides[axis]
-            seen += (kernel_size[axis] - 1) * dilation_rate[axis] + 1
-            missing = max(0, seen - size[axis])
-            pads[axis + 1] = (missing // 2, missing - missing // 2)
+        geometry = zip(size, kernel_size, strides, dilation_rate, strict=True)
+        pads[1:3] = [same_pads(*axis) for axis in geometry]
     padded = np.pad(images, pads)
     row, column = np.divmod(positions, outputs[1])
     # (images, count, 1, 1) with (kernel height, 1) and (kernel width)
@@ -89,8 +87,10 @@ def output_size(
     (4, 4)
     """
     height, width = (
-        -(-(n - (0 if padding == "same" else (k - 1) * step)) // stride)
-        for n, k, stride, step in zip(size, kernel_size, strides, dilation_rate, strict=True)
+        output_length(n, kernel, stride, padding, dilation)
+        for n, kernel, stride, dilation in zip(
+            size, kernel_size, strides, dilation_rate, strict=True
+        )
     )
     return height, width
 
