@@ -20,9 +20,10 @@ class BinaryWeights(keras.layers.Layer):
     def __init__(
         self,
         *args: Any,
-        binarize_inputs: bool = True,
-        binarize_kernel: bool = True,
-        clip_value: float = 1.0,
+        kernel_constraint: Any,
+        binarize_inputs: bool,
+        binarize_kernel: bool,
+        clip_value: float,
         **kwargs: Any,
     ) -> None:
         if not (binarize_inputs or binarize_kernel):
@@ -32,9 +33,9 @@ class BinaryWeights(keras.layers.Layer):
             )
         if not clip_value > 0:
             raise ValueError(f"clip_value must be positive. Received: clip_value={clip_value}")
-        if binarize_kernel and kwargs.get("kernel_constraint") is None:
-            kwargs["kernel_constraint"] = ClipWeights(clip_value)
-        super().__init__(*args, **kwargs)
+        if binarize_kernel and kernel_constraint is None:
+            kernel_constraint = ClipWeights(clip_value)
+        super().__init__(*args, kernel_constraint=kernel_constraint, **kwargs)
         channels_last(self)
         self.binarize_inputs = binarize_inputs
         self.binarize_kernel = binarize_kernel

@@ -14,7 +14,7 @@ from keras import ops
 
 from tfcompress.layers._factorised import Factorised
 from tfcompress.layers._stock import filled, finished
-from tfcompress.layers.arguments import pair, positive
+from tfcompress.layers.arguments import pair, positive, sliding_window
 from tfcompress.ops.padding import output_length
 
 Shape = tuple[int | None, ...]
@@ -93,7 +93,7 @@ class FactorisedConv2D(Factorised):
         self,
         filters: int,
         kernel_size: int | tuple[int, int],
-        rank: Any,
+        rank: int | tuple[int, int],
         strides: int | tuple[int, int] = (1, 1),
         padding: str = "valid",
         dilation_rate: int | tuple[int, int] = (1, 1),
@@ -115,21 +115,9 @@ class FactorisedConv2D(Factorised):
         )
         self.filters = positive("filters", filters)
         self.kernel_size = pair("kernel_size", kernel_size)
-        self.strides = pair("strides", strides)
-        self.dilation_rate = pair("dilation_rate", dilation_rate)
-        self.padding = padding.lower() if isinstance(padding, str) else padding
-        if self.padding not in ("same", "valid"):
-            raise ValueError(f"padding must be 'same' or 'valid'. Received: padding={padding!r}")
-        if self.one_stride and self.strides[0] != self.strides[1]:
-            raise ValueError(
-                f"{type(self).__name__} takes the same stride for both axes, as depthwise "
-                f"convolutions do. Received: strides={self.strides}"
-            )
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ValueError(
-                "strides above 1 and a dilation_rate above 1 exclude each other. Received: "
-                f"strides={self.strides}, dilation_rate={self.dilation_rate}"
-            )
+        self.strides, self.padding, self.dilation_rate = sliding_window(
+            strides, padding, dilation_rate, type(self).__name__ if self.one_stride else None
+        )
         self.rank = self._checked_rank(rank)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.input_spec = keras.layers.InputSpec(ndim=4)

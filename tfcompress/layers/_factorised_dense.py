@@ -20,8 +20,20 @@ class FactorisedDense(Factorised):
 
     replaces = keras.layers.Dense
 
-    def __init__(self, units: int, rank: int, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        units: int,
+        rank: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            activation, use_bias, bias_initializer, kernel_regularizer, bias_regularizer, **kwargs
+        )
         self.units = positive("units", units)
         self.rank = positive("rank", rank)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)

@@ -25,11 +25,11 @@ class HashedWeights(keras.layers.Layer, abc.ABC):
     def __init__(
         self,
         *args: Any,
-        compression_ratio: float = 1 / 8,
-        hashing: str = "permutation",
-        hash_seed: int = 0,
-        hash_bias: bool = False,
-        gradient_scale: float | None = None,
+        compression_ratio: float,
+        hashing: str,
+        hash_seed: int,
+        hash_bias: bool,
+        gradient_scale: float | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)

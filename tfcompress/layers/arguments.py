@@ -26,6 +26,45 @@ def pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
     return both[0], both[1]
 
 
+def sliding_window(
+    strides: int | tuple[int, int],
+    padding: str,
+    dilation_rate: int | tuple[int, int],
+    one_stride_for: str | None = None,
+) -> tuple[tuple[int, int], str, tuple[int, int]]:
+    """Returns strides, padding and dilation of a convolution, if one can have them together.
+
+    >>> sliding_window(2, "SAME", 1)
+    ((2, 2), 'same', (1, 1))
+
+    Args:
+        strides: one number, or one each for height and width.
+        padding: `"same"` or `"valid"`, in any case.
+        dilation_rate: as `strides`.
+        one_stride_for: name of a layer that takes the same stride for both axes.
+
+    Raises:
+        ValueError: another padding, a number below 1, unequal strides for such a layer, or
+            strides and dilation both above 1.
+    """
+    down_and_across = pair("strides", strides)
+    dilation = pair("dilation_rate", dilation_rate)
+    name = padding.lower() if isinstance(padding, str) else padding
+    if name not in ("same", "valid"):
+        raise ValueError(f"padding must be 'same' or 'valid'. Received: padding={padding!r}")
+    if one_stride_for and down_and_across[0] != down_and_across[1]:
+        raise ValueError(
+            f"{one_stride_for} takes the same stride for both axes, equal strides as depthwise "
+            f"convolutions have them. Received: strides={strides}"
+        )
+    if max(down_and_across) > 1 and max(dilation) > 1:
+        raise ValueError(
+            "strides above 1 and a dilation_rate above 1 exclude each other. Received: "
+            f"strides={strides}, dilation_rate={dilation_rate}"
+        )
+    return down_and_across, name, dilation
+
+
 def channels_last(layer: Any) -> None:
     """Refuses a convolution that takes its channels first; of other layers it says nothing."""
     if getattr(layer, "data_format", "channels_last") != "channels_last":

@@ -57,6 +57,53 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
         Rastegari, Ordonez, Redmon, Farhadi 2016, "XNOR-Net", arXiv:1603.05279, section 3.
     """
 
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        strides: int | tuple[int, int] = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | tuple[int, int] = (1, 1),
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        *,
+        binarize_inputs: bool = True,
+        binarize_kernel: bool = True,
+        clip_value: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            filters,
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            groups,
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            binarize_inputs=binarize_inputs,
+            binarize_kernel=binarize_kernel,
+            clip_value=clip_value,
+            **kwargs,
+        )
+
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """`keras.layers.Conv2D`'s convolution, of signs."""
         return ops.conv(

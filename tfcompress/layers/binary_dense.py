@@ -53,6 +53,41 @@ class BinaryDense(BinaryWeights, keras.layers.Dense):
         Rastegari, Ordonez, Redmon, Farhadi 2016, "XNOR-Net", arXiv:1603.05279, section 3.
     """
 
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        *,
+        binarize_inputs: bool = True,
+        binarize_kernel: bool = True,
+        clip_value: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            units,
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            binarize_inputs=binarize_inputs,
+            binarize_kernel=binarize_kernel,
+            clip_value=clip_value,
+            **kwargs,
+        )
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """(batch, ..., channels) to (batch, ..., units)."""
         outputs = ops.matmul(self._binary_inputs(inputs), self._binary_kernel(self.kernel))

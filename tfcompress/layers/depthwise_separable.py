@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfcompress.layers.arguments import pair, positions, positive
+from tfcompress.layers.arguments import pair, positions, positive, sliding_window
 from tfcompress.layers.composite import Composite, he_depthwise
 
 
@@ -101,63 +101,62 @@ class DepthwiseSeparable(Composite):
         super().__init__(**kwargs)
         self.filters = positive("filters", filters)
         self.kernel_size = pair("kernel_size", kernel_size)
-        self.strides = pair("strides", strides)
-        self.padding = padding
+        self.strides, self.padding, self.dilation_rate = sliding_window(
+            strides, padding, dilation_rate, one_stride_for="DepthwiseSeparable"
+        )
         self.depth_multiplier = positive("depth_multiplier", depth_multiplier)
-        self.dilation_rate = pair("dilation_rate", dilation_rate)
-        if padding not in ("same", "valid"):
-            raise ValueError(f"padding must be 'same' or 'valid'. Received: padding={padding!r}")
-        if self.strides[0] != self.strides[1]:
-            raise ValueError(
-                "DepthwiseSeparable takes equal strides for height and width. Received: "
-                f"strides={strides}"
-            )
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ValueError(
-                "strides above 1 exclude a dilation_rate above 1. Received: "
-                f"strides={strides}, dilation_rate={dilation_rate}"
-            )
         self.activation = keras.activations.get(activation)
         self.depthwise_activation = keras.activations.get(depthwise_activation)
         self.use_bias = use_bias
         self.momentum = momentum
         self.epsilon = epsilon
+        self._make_depthwise(depthwise_initializer, depthwise_regularizer)
+        self._make_pointwise(pointwise_initializer, pointwise_regularizer)
+
+    def _make_depthwise(self, initializer: Any, regularizer: Any) -> None:
+        """Makes the depthwise convolution, its batch normalisation and activation."""
         self.depthwise = self.sublayer(
             layers.DepthwiseConv2D,
             self.kernel_size,
             strides=self.strides,
-            padding=padding,
-            depth_multiplier=depth_multiplier,
+            padding=self.padding,
+            depth_multiplier=self.depth_multiplier,
             dilation_rate=self.dilation_rate,
-            use_bias=use_bias,
-            depthwise_initializer=depthwise_initializer or he_depthwise(self.kernel_size),
-            depthwise_regularizer=depthwise_regularizer,
+            use_bias=self.use_bias,
+            depthwise_initializer=initializer or he_depthwise(self.kernel_size),
+            depthwise_regularizer=regularizer,
             data_format="channels_last",
             name="depthwise",
         )
-        normalisation = {"momentum": momentum, "epsilon": epsilon}
-        self.depthwise_act = self.activation_layer(depthwise_activation)
+        self.depthwise_act = self.activation_layer(self.depthwise_activation)
         self.depthwise_bn = self.sublayer(
             layers.BatchNormalization,
             # Without an activation behind it, the next batch normalisation takes an offset away.
             center=self.depthwise_act is not None,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
             name="depthwise_bn",
-            **normalisation,
         )
+
+    def _make_pointwise(self, initializer: Any, regularizer: Any) -> None:
+        """Makes the 1x1 convolution, its batch normalisation and activation."""
         self.pointwise = self.sublayer(
             layers.Conv2D,
-            filters,
+            self.filters,
             1,
-            use_bias=use_bias,
-            kernel_initializer=pointwise_initializer,
-            kernel_regularizer=pointwise_regularizer,
+            use_bias=self.use_bias,
+            kernel_initializer=initializer,
+            kernel_regularizer=regularizer,
             data_format="channels_last",
             name="pointwise",
         )
         self.pointwise_bn = self.sublayer(
-            layers.BatchNormalization, name="pointwise_bn", **normalisation
+            layers.BatchNormalization,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            name="pointwise_bn",
         )
-        self.pointwise_act = self.activation_layer(activation)
+        self.pointwise_act = self.activation_layer(self.activation)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the weights for (batch, height, width, channels)."""

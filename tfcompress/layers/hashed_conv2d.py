@@ -75,6 +75,57 @@ class HashedConv2D(HashedWeights, keras.layers.Conv2D):
         Convolutional Neural Networks in the Frequency Domain", arXiv:1506.04449.
     """
 
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        strides: int | tuple[int, int] = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | tuple[int, int] = (1, 1),
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        *,
+        compression_ratio: float = 1 / 8,
+        hashing: str = "permutation",
+        hash_seed: int = 0,
+        hash_bias: bool = False,
+        gradient_scale: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            filters,
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            groups,
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            activity_regularizer,
+            kernel_constraint,
+            bias_constraint,
+            compression_ratio=compression_ratio,
+            hashing=hashing,
+            hash_seed=hash_seed,
+            hash_bias=hash_bias,
+            gradient_scale=gradient_scale,
+            **kwargs,
+        )
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the stored weights."""
         channels: Any = input_shape[-1]

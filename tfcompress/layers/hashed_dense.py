@@ -85,6 +85,45 @@ class HashedDense(HashedWeights, keras.layers.Dense):
         Trick", arXiv:1504.04788, section 4.
     """
 
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        *,
+        compression_ratio: float = 1 / 8,
+        hashing: str = "permutation",
+        hash_seed: int = 0,
+        hash_bias: bool = False,
+        gradient_scale: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            units,
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            activity_regularizer,
+            kernel_constraint,
+            bias_constraint,
+            compression_ratio=compression_ratio,
+            hashing=hashing,
+            hash_seed=hash_seed,
+            hash_bias=hash_bias,
+            gradient_scale=gradient_scale,
+            **kwargs,
+        )
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the stored weights."""
         inputs: Any = input_shape[-1]

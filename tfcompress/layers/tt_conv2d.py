@@ -77,12 +77,35 @@ class TTConv2D(FactorisedConv2D):
         filters: int,
         kernel_size: int | tuple[int, int],
         rank: int,
-        *args: Any,
+        strides: int | tuple[int, int] = (1, 1),
+        padding: str = "valid",
+        dilation_rate: int | tuple[int, int] = (1, 1),
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
         input_modes: Sequence[int] | None = None,
         output_modes: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(filters, kernel_size, rank, *args, **kwargs)
+        super().__init__(
+            filters,
+            kernel_size,
+            rank,
+            strides,
+            padding,
+            dilation_rate,
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            **kwargs,
+        )
         if output_modes is None and input_modes is None:
             output_modes = trains.balanced_modes(self.filters, ORDER)
         self.input_modes, self.output_modes = checked_modes(input_modes, output_modes, self.filters)
