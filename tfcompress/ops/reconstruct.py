@@ -199,16 +199,8 @@ def separable(
         return (by_column.reshape(-1, tall) @ v).reshape(width, tall, width, rank)
 
     for _ in range(sweeps):
-        seen = responses(v)
-        gram = np.einsum("ar,jaks->jrks", v, seen, optimize=True).reshape(width * rank, -1)
-        right = np.einsum("ar,jan->jrn", v, target, optimize=True).reshape(width * rank, -1)
-        h = np.linalg.lstsq(gram, right, rcond=1e-12)[0].reshape(width, rank, filters)
-        # Orthonormal rows of H make the problem of V well conditioned; the product stays.
-        turn, scale, axes = np.linalg.svd(
-            h.transpose(1, 0, 2).reshape(rank, -1), full_matrices=False
-        )
-        v = v @ (turn * scale)
-        h = axes.reshape(rank, width, filters).transpose(1, 0, 2)
+        h = _best_horizontal(v, responses(v), target)
+        v, h = _orthonormal_rows(v, h)
         between = np.einsum("krn,jsn->krjs", h, h, optimize=True)
 
         def normal(v: Array, between: Array = between) -> Array:
@@ -217,8 +209,37 @@ def separable(
         v = _conjugate_gradients(
             normal, np.einsum("jan,jsn->as", target, h, optimize=True), v, steps
         )
-    made = np.einsum("icr,jrn->ijcn", v.reshape(height, channels, rank), h, optimize=True)
-    return np.asarray(made)
+    product = np.einsum("icr,jrn->ijcn", v.reshape(height, channels, rank), h, optimize=True)
+    return np.asarray(product)
+
+
+def _best_horizontal(v: Array, responses: Array, target: Array) -> Array:
+    """Solves for H at a given V: (width, rank, filters), by least squares.
+
+    Args:
+        v: (tall, rank).
+        responses: the metric's products with V in each column, (width, tall, width, rank).
+        target: the metric's products with the kernel, (width, tall, filters).
+    """
+    width, _, filters = target.shape
+    rank = v.shape[1]
+    gram = np.einsum("ar,jaks->jrks", v, responses, optimize=True).reshape(width * rank, -1)
+    right = np.einsum("ar,jan->jrn", v, target, optimize=True).reshape(width * rank, -1)
+    return np.linalg.lstsq(gram, right, rcond=1e-12)[0].reshape(width, rank, filters)
+
+
+def _orthonormal_rows(v: Array, h: Array) -> tuple[Array, Array]:
+    """Moves scale and rotation from H to V, so that H's rows are orthonormal; V H stays.
+
+    The least squares problem of V is well conditioned then.
+
+    Args:
+        v: (tall, rank).
+        h: (width, rank, filters).
+    """
+    width, rank, filters = h.shape
+    turn, scale, axes = np.linalg.svd(h.transpose(1, 0, 2).reshape(rank, -1), full_matrices=False)
+    return v @ (turn * scale), axes.reshape(rank, width, filters).transpose(1, 0, 2)
 
 
 def _damping(x: Array, ridge: float) -> float:
