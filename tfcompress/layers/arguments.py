@@ -1,4 +1,4 @@
-"""Checks of layers' arguments: each error says what was received and what is expected."""
+"""Checks layers' arguments: each error says what was received and what is expected."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 
 def positive(name: str, value: int) -> int:
-    """The value, if it is a whole number of 1 or more."""
+    """Returns the value, if it is a whole number of 1 or more."""
     if not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be a whole number, 1 or more. Received: {name}={value}")
     return value
 
 
 def pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
-    """For height and width: two whole numbers of 1 or more, or one for both.
+    """Returns two whole numbers of 1 or more, for height and width, of two or of one for both.
 
     >>> pair("strides", 2), pair("strides", [1, 3])
     ((2, 2), (1, 3))
@@ -66,7 +66,7 @@ def sliding_window(
 
 
 def channels_last(layer: Any) -> None:
-    """Refuses a convolution that takes its channels first; of other layers it says nothing."""
+    """Refuses a convolution that takes its channels first; accepts every other layer."""
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         raise ValueError(
             f"{type(layer).__name__} takes channels_last images. Received: "
@@ -75,5 +75,5 @@ def channels_last(layer: Any) -> None:
 
 
 def positions(shape: tuple[int | None, ...]) -> int:
-    """Height times width of (batch, height, width, channels); an unknown size counts as 1."""
+    """Returns height times width of (batch, height, width, channels); None counts as 1."""
     return (shape[1] or 1) * (shape[2] or 1)

@@ -13,7 +13,7 @@ from tfcompress.layers.composite import Composite, he_depthwise
 
 @keras.saving.register_keras_serializable("tfcompress")
 class DepthwiseSeparable(Composite):
-    """A depthwise and a pointwise convolution, each with batch normalisation and ReLU.
+    """Convolves each channel by itself, then 1x1 across channels, each with BN and ReLU.
 
     ```
     depthwise   u[c,j] = sum over the window of D[.,.,c,j] * x[c],    j < depth_multiplier
@@ -23,11 +23,11 @@ class DepthwiseSeparable(Composite):
     ```
 
     for kernels of d x d, C channels, M = C * depth_multiplier and N filters: 1/N + 1/d^2 of the
-    full convolution's. Gradients are those of the stock layers. An exported file holds two
+    full convolution's. Gradients are those of the built-in layers. An exported file holds two
     convolutions: batch normalisation and ReLU are folded into them.
 
-    A depthwise convolution does little arithmetic for each value that it loads, so that the time
-    falls less than the MACs do.
+    A depthwise convolution does little arithmetic for each value that it loads, so the time falls
+    less than the MACs do.
 
     Args:
         filters: channels of the output, N.
@@ -169,7 +169,7 @@ class DepthwiseSeparable(Composite):
         self.built = True
 
     def forward(self, parts: Any, inputs: Any, training: bool | None) -> Any:
-        """Depthwise, BN, activation, pointwise, BN, activation."""
+        """Applies depthwise, BN, activation, pointwise, BN, activation."""
         x = parts.depthwise(inputs)
         x = parts.depthwise_bn(x, training=training)
         if parts.depthwise_act:
@@ -179,19 +179,19 @@ class DepthwiseSeparable(Composite):
         return parts.pointwise_act(x) if parts.pointwise_act else x
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """(batch, new_height, new_width, filters)."""
+        """Returns (batch, new_height, new_width, filters)."""
         return (*self.depthwise.compute_output_shape(input_shape)[:-1], self.filters)
 
     def macs(
         self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
     ) -> int:
-        """Multiply-accumulates for one image, without batch normalisation's."""
+        """Counts multiply-accumulates for one image, without batch normalisation's."""
         inner = (input_shape[-1] or 1) * self.depth_multiplier
         taps = self.kernel_size[0] * self.kernel_size[1]
         return positions(output_shape) * inner * (taps + self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         serialise = keras.saving.serialize_keras_object
         return {
             **super().get_config(),

@@ -52,7 +52,7 @@ def fire(x: Any, parts: Mapping[str, Any]) -> Any:
 
 @keras.saving.register_keras_serializable("tfcompress")
 class Fire(Composite):
-    """A 1x1 convolution to few channels, then 1x1 and 3x3 convolutions side by side.
+    """Convolves 1x1 to few channels, then 1x1 and 3x3 side by side.
 
     ```
     squeeze   s = relu(conv1x1(x))                                       S filters
@@ -79,7 +79,7 @@ class Fire(Composite):
     True
 
     Raises:
-        ValueError: a number of filters below 1.
+        ValueError: a number of filters isn't a whole number of 1 or more.
 
     Reference:
         Iandola et al. 2016, "SqueezeNet", arXiv:1602.07360, section 3.2.
@@ -111,7 +111,7 @@ class Fire(Composite):
             setattr(self, name, part)
 
     def _part(self, kind: type[layers.Layer], *args: Any, **kwargs: Any) -> layers.Layer:
-        """A part of this layer's precision, and if it is a convolution of its initializer."""
+        """Makes a part of this layer's precision; a convolution gets the layer's initializer."""
         if kind is layers.Conv2D:
             # Each has a copy: an initialiser with a seed gives the same values at each call.
             kwargs["kernel_initializer"] = self.kernel_initializer.clone()
@@ -127,22 +127,22 @@ class Fire(Composite):
         self.built = True
 
     def forward(self, parts: Any, inputs: Any, training: bool | None) -> Any:
-        """Squeeze, both expansions, concatenation."""
+        """Applies squeeze, both expansions, concatenation."""
         return fire(inputs, {name: getattr(parts, name) for name in self.parts})
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """(batch, height, width, filters of both expansions)."""
+        """Returns (batch, height, width, filters of both expansions)."""
         return (*input_shape[:-1], self.expand1x1_filters + self.expand3x3_filters)
 
     def macs(
         self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
     ) -> int:
-        """Multiply-accumulates for one image."""
+        """Counts multiply-accumulates for one image."""
         expand = self.expand1x1_filters + 9 * self.expand3x3_filters
         return positions(output_shape) * self.squeeze_filters * ((input_shape[-1] or 1) + expand)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         return {
             **super().get_config(),
             "squeeze_filters": self.squeeze_filters,
