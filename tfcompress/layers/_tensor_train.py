@@ -88,17 +88,17 @@ def product_macs(shapes: Sequence[tuple[int, int, int, int]]) -> int:
 def matrix(kernels: Sequence[Any], shapes: Sequence[tuple[int, int, int, int]]) -> Any:
     """Returns the cores' product, with the first bond in front: (first bond, inputs, outputs)."""
     first = shapes[0][0]
-    made = None
+    product = None
     rows, columns = 1, 1
     for kernel, (bond, m, n, following) in zip(kernels, shapes, strict=True):
         core = ops.reshape(kernel, (bond, m * n * following))
-        made = core if made is None else ops.matmul(made, core)
+        product = core if product is None else ops.matmul(product, core)
         # (first * rows * columns, m, n, following) -> rows and columns side by side
-        made = ops.reshape(made, (first, rows, columns, m, n, following))
-        made = ops.transpose(made, (0, 1, 3, 2, 4, 5))
+        product = ops.reshape(product, (first, rows, columns, m, n, following))
+        product = ops.transpose(product, (0, 1, 3, 2, 4, 5))
         rows, columns = rows * m, columns * n
-        made = ops.reshape(made, (first * rows * columns, following))
-    return ops.reshape(made, (first, rows, columns))
+        product = ops.reshape(product, (first * rows * columns, following))
+    return ops.reshape(product, (first, rows, columns))
 
 
 def dense_layers(cores: Sequence[Any], name: str, dtype: Any) -> list[keras.layers.Dense]:

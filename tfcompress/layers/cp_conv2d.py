@@ -76,8 +76,8 @@ class CPConv2D(FactorisedConv2D):
         cls, kernel: np.ndarray, rank: int, **options: Any
     ) -> tuple[int, list[np.ndarray], float]:
         """Decomposes by `tfcompress.ops.factorize.cp`, whose options these are."""
-        found = factorize.cp(kernel, rank, **options)
-        a, b, p, q = found.factors
+        decomposition = factorize.cp(kernel, rank, **options)
+        a, b, p, q = decomposition.factors
         height, width = kernel.shape[:2]
         weights = [p[None, None]]
         if height > 1:
@@ -89,7 +89,7 @@ class CPConv2D(FactorisedConv2D):
         else:
             weights[0] = weights[0] * b
         weights.append(q.T[None, None])
-        return p.shape[1], weights, found.error
+        return p.shape[1], weights, decomposition.error
 
     def _build_factors(self, channels: int) -> None:
         height, width = self.kernel_size

@@ -70,10 +70,10 @@ class LowRankConv2D(FactorisedConv2D):
         cls, kernel: np.ndarray, rank: int, **options: Any
     ) -> tuple[int, list[np.ndarray], float]:
         """Decomposes by `tfcompress.ops.factorize.svd`, which is exact and takes no options."""
-        found = factorize.svd(kernel.reshape(-1, kernel.shape[3]), rank)
-        left, right = found.factors
+        decomposition = factorize.svd(kernel.reshape(-1, kernel.shape[3]), rank)
+        left, right = decomposition.factors
         rank = left.shape[1]
-        return rank, [left.reshape(*kernel.shape[:3], rank), right[None, None]], found.error
+        return rank, [left.reshape(*kernel.shape[:3], rank), right[None, None]], decomposition.error
 
     def _build_factors(self, channels: int) -> None:
         first, second = self.stages(channels)

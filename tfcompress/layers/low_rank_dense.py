@@ -88,8 +88,8 @@ class LowRankDense(FactorisedDense):
         return (kernel,)
 
     def _decomposed(self, kernel: np.ndarray) -> tuple[int, list[np.ndarray], float]:
-        found = factorize.svd(kernel, self.rank)
-        return found.factors[0].shape[1], list(found.factors), found.error
+        decomposition = factorize.svd(kernel, self.rank)
+        return decomposition.factors[0].shape[1], list(decomposition.factors), decomposition.error
 
     def _build_factors(self, inputs: int) -> None:
         self.kernel_in = self._add_factor("kernel_in", (inputs, self.rank))

@@ -70,8 +70,8 @@ class SpatialSeparableConv2D(FactorisedConv2D):
         cls, kernel: np.ndarray, rank: int, **options: Any
     ) -> tuple[int, list[np.ndarray], float]:
         """Decomposes by `tfcompress.ops.factorize.spatial`, which is exact and takes no options."""
-        found = factorize.spatial(kernel, rank)
-        return found.factors[0].shape[3], list(found.factors), found.error
+        decomposition = factorize.spatial(kernel, rank)
+        return decomposition.factors[0].shape[3], list(decomposition.factors), decomposition.error
 
     def _build_factors(self, channels: int) -> None:
         first, second = self.stages(channels)
@@ -105,5 +105,5 @@ class SpatialSeparableConv2D(FactorisedConv2D):
     def logical_kernel(self) -> Any:
         """Returns the kernel that the chain stands for: (height, width, channels, filters)."""
         # (height, channels, rank) by (width, rank, filters): (height, channels, width, filters)
-        made = ops.tensordot(self.kernel_vertical[:, 0], self.kernel_horizontal[0], ([2], [1]))
-        return ops.transpose(made, (0, 2, 1, 3))
+        kernel = ops.tensordot(self.kernel_vertical[:, 0], self.kernel_horizontal[0], ([2], [1]))
+        return ops.transpose(kernel, (0, 2, 1, 3))

@@ -115,8 +115,8 @@ class TTConv2D(FactorisedConv2D):
         """Returns (bond, input mode, output mode, next bond) of each core but the first."""
         modes = self.input_modes or trains.balanced_modes(channels, len(self.output_modes))
         sizes = [m * n for m, n in zip(modes, self.output_modes, strict=True)]
-        found = trains.bonds([math.prod(self.kernel_size), *sizes], self.rank)
-        return trains.core_shapes(modes, self.output_modes, (*found, 1))
+        bonds = trains.bonds([math.prod(self.kernel_size), *sizes], self.rank)
+        return trains.core_shapes(modes, self.output_modes, (*bonds, 1))
 
     @classmethod
     def full_rank(cls, shape: tuple[int, ...]) -> int:
@@ -135,14 +135,14 @@ class TTConv2D(FactorisedConv2D):
         # (taps, m1 ... md, n1 ... nd) -> (taps, m1 * n1, ..., md * nd)
         pairs = [axis for at in range(1, ORDER + 1) for axis in (at, at + ORDER)]
         sizes = [m * n for m, n in zip(ins, outs, strict=True)]
-        found = factorize.tensor_train(
+        decomposition = factorize.tensor_train(
             tensor.transpose(0, *pairs).reshape(height * width, *sizes), rank
         )
-        first, *cores = found.factors
+        first, *cores = decomposition.factors
         weights: list[np.ndarray] = [first.reshape(height, width, 1, -1)]
         for core, m, n in zip(cores, ins, outs, strict=True):
             weights.append(core.reshape(core.shape[0] * m, n * core.shape[2]))
-        return rank, weights, found.error
+        return rank, weights, decomposition.error
 
     def build(self, input_shape: Shape) -> None:
         """Makes the cores."""
@@ -201,11 +201,11 @@ class TTConv2D(FactorisedConv2D):
 
     def logical_kernel(self) -> Any:
         """Returns the kernel that the cores stand for: (height, width, channels, filters)."""
-        made = trains.matrix(self.cores[1:], self.core_shapes(self.input_spec.axes[-1]))
-        bond, channels, filters = made.shape
+        products = trains.matrix(self.cores[1:], self.core_shapes(self.input_spec.axes[-1]))
+        bond, channels, filters = products.shape
         # (taps, bond) @ (bond, channels * filters)
         first = ops.reshape(self.cores[0], (-1, bond))
-        kernel = ops.matmul(first, ops.reshape(made, (bond, channels * filters)))
+        kernel = ops.matmul(first, ops.reshape(products, (bond, channels * filters)))
         return ops.reshape(kernel, (*self.kernel_size, channels, filters))
 
     def kernel_parameters(self, shape: tuple[int, ...]) -> int:

@@ -108,14 +108,14 @@ class TTDense(FactorisedDense):
         tensor = kernel.reshape([m for _, m, _, _ in shapes] + [n for _, _, n, _ in shapes])
         # (m1 ... md, n1 ... nd) -> (m1 * n1, ..., md * nd)
         pairs = [axis for at in range(order) for axis in (at, at + order)]
-        found = factorize.tensor_train(
+        decomposition = factorize.tensor_train(
             tensor.transpose(pairs).reshape([m * n for _, m, n, _ in shapes]), self.rank
         )
         cores = [
             core.reshape(bond * m, n * following)
-            for core, (bond, m, n, following) in zip(found.factors, shapes, strict=True)
+            for core, (bond, m, n, following) in zip(decomposition.factors, shapes, strict=True)
         ]
-        return self.rank, cores, found.error
+        return self.rank, cores, decomposition.error
 
     def _checked_inputs(self, input_shape: Shape) -> int:
         inputs = input_shape[-1]

@@ -80,9 +80,9 @@ class TuckerConv2D(FactorisedConv2D):
         cls, kernel: np.ndarray, rank: tuple[int, int], **options: Any
     ) -> tuple[tuple[int, int], list[np.ndarray], float]:
         """Decomposes by `tfcompress.ops.factorize.tucker2`, whose options these are."""
-        found = factorize.tucker2(kernel, rank, **options)
-        before, core, behind = found.factors
-        return core.shape[2:], [before[None, None], core, behind[None, None]], found.error
+        decomposition = factorize.tucker2(kernel, rank, **options)
+        before, core, behind = decomposition.factors
+        return core.shape[2:], [before[None, None], core, behind[None, None]], decomposition.error
 
     def _build_factors(self, channels: int) -> None:
         before, core, behind = (stage.shape for stage in self.stages(channels))
@@ -112,6 +112,6 @@ class TuckerConv2D(FactorisedConv2D):
     def logical_kernel(self) -> Any:
         """Returns the kernel that the chain stands for: (height, width, channels, filters)."""
         # (height, width, P, Q) by (Q, filters), then by (channels, P): channels come last
-        made = ops.tensordot(self.kernel_core, self.kernel_out[0, 0], 1)
-        made = ops.tensordot(made, self.kernel_in[0, 0], ([2], [1]))
-        return ops.transpose(made, (0, 1, 3, 2))
+        kernel = ops.tensordot(self.kernel_core, self.kernel_out[0, 0], 1)
+        kernel = ops.tensordot(kernel, self.kernel_in[0, 0], ([2], [1]))
+        return ops.transpose(kernel, (0, 1, 3, 2))

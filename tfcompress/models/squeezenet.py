@@ -1,4 +1,4 @@
-"""SqueezeNet 1.1."""
+"""Builds SqueezeNet 1.1."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def build(
     width: float = 1.0,
     dropout: float = 0.5,
 ) -> keras.Model:
-    """A convolution, eight fire modules, a 1x1 convolution to the classes, a global mean.
+    """Builds a convolution, eight fire modules, a 1x1 convolution to the classes, a global mean.
 
     At 224x224x3 with 8 classes: 726,600 parameters (2.8 MiB of float32).
 
