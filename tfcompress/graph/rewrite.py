@@ -1,96 +1,38 @@
-"""Walks, copies and rewrites functional Keras models.
-
-The only place that touches Keras's private graph (`_nodes_by_depth`, `arguments.fill_in`): Keras
-has no public way to visit a model's nodes.
-"""
+"""Copies and rewrites functional Keras models."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 from keras import tree
 
 from tfcompress.errors import InputError
+from tfcompress.graph.names import free_name
+from tfcompress.graph.nodes import functional, input_structure, nodes, operations, producers, run
 
 Apply = Callable[..., Any]
 
 
-def functional(model: keras.Model) -> keras.Model:
-    """The model as a functional one, with the same layers.
-
-    Raises:
-        InputError: the model is subclassed, or was never built, so that it has no graph.
-    """
-    if not isinstance(model, keras.Model):
-        raise InputError(f"expected a Keras model; got {type(model).__name__}")
-    if isinstance(model, keras.Sequential):
-        if not model.built:
-            raise InputError(
-                f"the Sequential model '{model.name}' has no input shape: build it, or begin with "
-                "keras.Input"
-            )
-        return model._functional
-    if not hasattr(model, "_nodes_by_depth"):
-        raise InputError(
-            f"the model '{model.name}' is subclassed and has no graph to rewrite: give a "
-            "functional or Sequential model"
-        )
-    return model
-
-
-def _nested(operation: Any) -> bool:
-    return isinstance(operation, keras.Sequential) or hasattr(operation, "_nodes_by_depth")
-
-
-def nodes(model: keras.Model) -> Iterator[Any]:
-    """Keras's nodes of one functional model in topological order, inputs left out."""
-    by_depth = functional(model)._nodes_by_depth
-    for depth in sorted(by_depth, reverse=True):
-        for node in by_depth[depth]:
-            if node.operation is not None and not node.is_input:
-                yield node
-
-
-def run(model: keras.Model, inputs: Any, apply: Callable[..., Any]) -> Any:
-    """Calls `apply(operation, *args, **kwargs)` for each node, nested models' nodes included."""
-    model = functional(model)
-    if isinstance(inputs, dict) and not isinstance(model._inputs_struct, dict):
-        inputs = [inputs[x.name] for x in model.inputs]
-    values = dict(zip(map(id, model.inputs), tree.flatten(inputs), strict=True))
-    for node in nodes(model):
-        if any(id(tensor) not in values for tensor in node.input_tensors):
-            continue  # A node that these inputs don't reach.
-        args, kwargs = node.arguments.fill_in(values)
-        if _nested(node.operation):
-            outputs = run(node.operation, args[0] if args else kwargs["inputs"], apply)
-        else:
-            outputs = apply(node.operation, *args, **kwargs)
-        values.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
-    return tree.pack_sequence_as(
-        model._outputs_struct, [values[id(tensor)] for tensor in model.outputs]
-    )
-
-
 def fresh_inputs(model: keras.Model) -> Any:
-    """New inputs like the model's, in the same structure."""
+    """Makes new inputs like the model's, in the same structure."""
     return tree.map_structure(
         lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
-        functional(model)._inputs_struct,
+        input_structure(model),
     )
 
 
 def _names_clash(model: keras.Model) -> bool:
-    """Whether two operations of the model, nested ones included, have the same name."""
+    """Returns whether two operations of the model, nested ones included, have the same name."""
     names = {id(operation): operation.name for operation in operations(model)}
     every = [*names.values(), *(x.name for x in functional(model).inputs)]
     return len(set(every)) < len(every)
 
 
 def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
-    """A copy with weights of its own, flat: nested models' layers stand in the copy itself.
+    """Copies a model, with weights of its own, flat: nested models' layers become the copy's own.
 
     Layers shared in the model are shared in the copy. A layer keeps its name unless one before it
     has the same; then it gets a number.
@@ -107,7 +49,7 @@ def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
 
     def copy(operation: Any) -> Any:
         if id(operation) not in copies:
-            name = _free_name(operation.name, names)
+            name = free_name(operation.name, names)
             names.add(name)
             try:
                 config = operation.get_config()
@@ -134,25 +76,8 @@ def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
     return result
 
 
-def _free_name(name: str, taken: set[str]) -> str:
-    """The name, with a number behind it if it is taken."""
-    free, number = name, 1
-    while free in taken:
-        free, number = f"{name}_{number}", number + 1
-    return free
-
-
-def operations(model: keras.Model) -> Iterator[Any]:
-    """The operation of every node, nested models' included; a shared layer comes repeatedly."""
-    for node in nodes(model):
-        if _nested(node.operation):
-            yield from operations(node.operation)
-        else:
-            yield node.operation
-
-
 def rewrite(model: keras.Model, replace: Mapping[str, Apply]) -> keras.Model:
-    """The model with some operations replaced; all others are shared with it, not copied.
+    """Replaces some operations of a model; the result shares all others with it.
 
     Args:
         model: a functional or Sequential model; nested models are flattened.
@@ -180,21 +105,17 @@ def _rename_new(model: keras.Model, outputs: Any) -> None:
     """
     old = {id(operation) for operation in operations(model)}
     names = {operation.name for operation in operations(model)}
-    seen: set[tuple[int, int]] = set()
-    front = tree.flatten(outputs)
-    while front:
-        operation, index, _ = front.pop()._keras_history
-        if (id(operation), index) in seen:
+    new: set[int] = set()
+    for operation in producers(outputs):
+        if id(operation) in old | new or isinstance(operation, keras.layers.Layer):
             continue
-        seen.add((id(operation), index))
-        front.extend(operation._inbound_nodes[index].input_tensors)
-        if id(operation) not in old and not isinstance(operation, keras.layers.Layer):
-            operation.name = _free_name(operation.name, names)
-            names.add(operation.name)
+        operation.name = free_name(operation.name, names)
+        names.add(operation.name)
+        new.add(id(operation))
 
 
 def lower(model: keras.Model, **options: Any) -> keras.Model:
-    """The same function in stock Keras layers: every layer of ours answers `lower()`.
+    """Returns the same function in built-in Keras layers: every layer of ours has a `lower()`.
 
     Args:
         model: a functional or Sequential model.
@@ -208,7 +129,7 @@ def lower(model: keras.Model, **options: Any) -> keras.Model:
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """Who feeds whom in a flat functional model, by operation name.
+    """Says which operations feed which in a flat functional model, by name.
 
     Attributes:
         operations: name to operation, in topological order.
@@ -242,17 +163,17 @@ class Graph:
                     graph.consumers[producer].append(name)
             graph.producers.setdefault(name, [])
             made_by.update((id(tensor), name) for tensor in node.outputs)
-        made = (made_by.get(id(tensor)) for tensor in functional(model).outputs)
-        graph.outputs.update(name for name in made if name is not None)
+        last = (made_by.get(id(tensor)) for tensor in functional(model).outputs)
+        graph.outputs.update(name for name in last if name is not None)
         return graph
 
     def only_consumer(self, name: str) -> str | None:
-        """What alone takes this operation's output; None if there are more, or the model's user."""
+        """Returns the one consumer of an operation; None if it has more, or is an output."""
         consumers = self.consumers[name]
         return consumers[0] if len(consumers) == 1 and name not in self.outputs else None
 
     def reaches(self, names: set[str], *, forward: bool) -> set[str]:
-        """All operations strictly after (`forward`) or before the named ones."""
+        """Returns all operations strictly after (`forward`) or before the named ones."""
         links = self.consumers if forward else self.producers
         reached: set[str] = set()
         front = list(names)
