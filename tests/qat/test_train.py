@@ -15,7 +15,7 @@ from tfcompress.graph.rewrite import operations
 from tfcompress.layers import FakeQuantize
 from tfcompress.qat import train
 from tfcompress.qat.layout import layout
-from tfcompress.qat.prepare import ready
+from tfcompress.qat.prepare import prepare
 
 WEIGHTED = ("Conv2D", "Dense", "DepthwiseConv2D")
 
@@ -60,7 +60,7 @@ def test_comes_back_with_the_same_outputs(name):
 
 def test_kernels_come_back_on_their_grids():
     model = net("conv_bn")
-    result = train.prepare(ready(model)[0], calibration=images_for(model)).finish()
+    result = train.wrap_and_calibrate(prepare(model)[0], calibration=images_for(model)).finish()
     for layer in operations(result):
         if type(layer).__name__ not in WEIGHTED:
             continue
@@ -83,19 +83,19 @@ def test_without_calibration_accuracy_collapses(pictures):
     model.get_layer("depthwise").set_weights([kernel * 50, bias * 50])
     kernel, bias = model.get_layer("logits").get_weights()
     model.get_layer("logits").set_weights([kernel / 50, bias])
-    rewritten, _ = ready(model)
+    rewritten, _ = prepare(model)
     x = pictures.representative(128, 0)
     expected = predict(model, x)
-    calibrated = train.prepare(rewritten, calibration=x).model(x, training=False)
+    calibrated = train.wrap_and_calibrate(rewritten, calibration=x).model(x, training=False)
     assert relative(np.asarray(calibrated), expected) < 0.05
-    raw = train.prepare(rewritten, calibration=None).model(x, training=False)
+    raw = train.wrap_and_calibrate(rewritten, calibration=None).model(x, training=False)
     assert relative(np.asarray(raw), expected) > 0.3
 
 
 def test_trains_and_the_ranges_follow(pictures):
-    made, _ = ready(small())
+    made, _ = prepare(small())
     x = pictures.representative(64, 0)
-    before = train.prepare(made, calibration=x).finish()
+    before = train.wrap_and_calibrate(made, calibration=x).finish()
     settings = Training(epochs=3, batch_size=32, learning_rate=5e-3)
     after, rows = train.fit(made, pictures, settings, calibration=x)
     assert len(rows) == 3
@@ -108,7 +108,7 @@ def test_trains_and_the_ranges_follow(pictures):
 
 
 def test_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(pictures, tmp_path):
-    made, _ = ready(small())
+    made, _ = prepare(small())
     x = pictures.representative(64, 0)
     settings = Training(epochs=2, batch_size=64, learning_rate=5e-3)
     whole, _ = train.fit(made, pictures, settings, calibration=x)
@@ -151,7 +151,7 @@ def structured(what, seed=0):
     "what", [(), ("sparsity",), ("clusters",), ("sparsity", "clusters")], ids="+".join
 )
 def test_what_earlier_techniques_made_is_kept(what, pictures):
-    made, _ = ready(structured(what or {"sparsity", "clusters"}))
+    made, _ = prepare(structured(what or {"sparsity", "clusters"}))
     settings = Training(epochs=2, batch_size=32, learning_rate=1e-2)
     result, _ = train.fit(
         made,
@@ -180,7 +180,7 @@ def test_a_layer_without_zeros_doesnt_cost_others_theirs(pictures):
     model = structured({"sparsity", "clusters"})
     kernel = model.get_layer("conv").get_weights()[0]
     model.get_layer("conv").set_weights([np.where(kernel == 0, kernel.max(), kernel)])
-    made, _ = ready(model)
+    made, _ = prepare(model)
     result, _ = train.fit(
         made,
         pictures,
@@ -194,17 +194,19 @@ def test_a_layer_without_zeros_doesnt_cost_others_theirs(pictures):
 
 def test_unknown_property():
     with pytest.raises(InputError, match="preserve takes sparsity and clusters; got 'speed'"):
-        train.prepare(ready(small())[0], preserve=frozenset({"speed"}), calibration=None)
+        train.wrap_and_calibrate(
+            prepare(small())[0], preserve=frozenset({"speed"}), calibration=None
+        )
 
 
 def test_a_convolution_in_front_of_a_relu_layer_trains_rounded():
     """TFMOT's own layout leaves its weights float."""
-    made, _ = ready(net("conv_relu"))
+    made, _ = prepare(net("conv_relu"))
     places = layout(made)
     assert places["conv"].kernel == "kernel"
     assert places["conv"].output == "none"
     assert places["relu"].output == "range"
-    prepared = train.prepare(made, calibration=images_for(made))
+    prepared = train.wrap_and_calibrate(made, calibration=images_for(made))
     wrapped = {
         layer.layer.name: layer for layer in prepared.model.layers if hasattr(layer, "layer")
     }
@@ -212,8 +214,8 @@ def test_a_convolution_in_front_of_a_relu_layer_trains_rounded():
 
 
 def test_depthwise_kernels_have_a_range_for_each_channel():
-    made, _ = ready(net("conv_bn"))
-    prepared = train.prepare(made, calibration=images_for(made))
+    made, _ = prepare(net("conv_bn"))
+    prepared = train.wrap_and_calibrate(made, calibration=images_for(made))
     wrapped = {
         layer.layer.name: layer for layer in prepared.model.layers if hasattr(layer, "layer")
     }
@@ -224,8 +226,8 @@ def test_depthwise_kernels_have_a_range_for_each_channel():
 
 
 def test_accuracy_is_measured_on_the_quantised_model(pictures):
-    made, _ = ready(small())
-    prepared = train.prepare(made, calibration=pictures.representative(64, 0))
+    made, _ = prepare(small())
+    prepared = train.wrap_and_calibrate(made, calibration=pictures.representative(64, 0))
     result = prepared.finish()
     right = 0
     for images, labels in pictures.batches("test", 64):

@@ -42,7 +42,7 @@ def cluster(
     """Trains a model whose weights are shared: TFMOT's wrappers train the shared values.
 
     Args:
-        model: flat, functional, of stock layers; it stays as it is.
+        model: flat, functional, of built-in layers; it stays as it is.
         data: as in `training.fit`.
         training: epochs, optimizer and rates; with 0 epochs each weight becomes the value of its
             cluster, and nothing is tuned.

@@ -1,6 +1,6 @@
 """A layer's settings, written for the other Keras.
 
-Every setting is carried over, known to mean nothing after building (initialisers, seeds), or at a
+Every setting is converted, known to mean nothing after building (initialisers, seeds), or at a
 default that the other side shares; anything else is refused by name.
 """
 
@@ -56,7 +56,7 @@ OTHERS = (
     *("AdditiveAttention", "Attention", "MultiHeadAttention"),
     *("CategoryEncoding", "Dense", "EinsumDense", "Embedding", "Identity", "Masking"),
 )
-CARRIED = frozenset(
+CONVERTIBLE = frozenset(
     itertools.chain(
         *(MERGES, CONVOLUTIONS, POOLINGS, SHAPES, NORMALIZATIONS, ACTIVATIONS, IMAGES),
         *(REGULARIZATIONS, RECURRENT, WRAPPERS, OTHERS),
@@ -101,7 +101,7 @@ def parameters(kind: Any) -> Mapping[str, Any]:
     return {name: default for name, default in found.items() if name != "self"}
 
 
-def carried_class(layer: Any, layers: Any) -> type:
+def converted_class(layer: Any, layers: Any) -> type:
     """The other side's class for a layer's.
 
     Args:
@@ -112,14 +112,14 @@ def carried_class(layer: Any, layers: Any) -> type:
         BridgeError: there is none of the same meaning.
     """
     name = type(layer).__name__
-    stock = type(layer).__module__.split(".")[0] in ("keras", "tf_keras")
-    if name not in CARRIED or not stock:
-        what = "has no equal in" if stock else "isn't a stock layer, so it has no equal in"
+    is_built_in = type(layer).__module__.split(".")[0] in ("keras", "tf_keras")
+    if name not in CONVERTIBLE or not is_built_in:
+        what = "has no equal in" if is_built_in else "isn't a built-in layer, so it has no equal in"
         raise refusal(layer, f"{what} {_side(layers)}: rewrite the model without it first")
     return getattr(layers, name)
 
 
-def translated(layer: Any, layers: Any, name: str | None = None) -> dict[str, Any]:
+def converted_config(layer: Any, layers: Any, name: str | None = None) -> dict[str, Any]:
     """A layer's settings as arguments for the class of the same name on the other side.
 
     Its activation is given as it is, by name; sublayers are left out.
@@ -132,7 +132,7 @@ def translated(layer: Any, layers: Any, name: str | None = None) -> dict[str, An
     Raises:
         BridgeError: a setting that the other side doesn't know isn't at its default.
     """
-    kind = carried_class(layer, layers)
+    kind = converted_class(layer, layers)
     old, new = parameters(type(layer)), parameters(kind)
     renamed = _NAMES.get(kind.__name__, {})
     if _side(layers) == "keras":
@@ -152,10 +152,10 @@ def translated(layer: Any, layers: Any, name: str | None = None) -> dict[str, An
             raise refusal(
                 layer,
                 f"has {key}={value!r}, which {_side(layers)} doesn't know: only {key}={default!r} "
-                "can be carried over",
+                "can be converted",
             )
     if getattr(layer, "stateful", False) and "stateful" in arguments:
-        raise refusal(layer, "has stateful=True: only layers without a state can be carried over")
+        raise refusal(layer, "has stateful=True: only layers without a state can be converted")
     arguments["name"] = name or layer.name
     return arguments
 
@@ -193,7 +193,7 @@ def _value(layer: Any, layers: Any, key: str, value: Any) -> Any:
     if type(layer).__name__ == "BatchNormalization" and key == "axis":
         axes = value if isinstance(value, list | tuple) else [value]
         if len(axes) != 1:
-            raise refusal(layer, f"has axis={list(axes)}: only one axis can be carried over")
+            raise refusal(layer, f"has axis={list(axes)}: only one axis can be converted")
         return axes[0]
     if isinstance(value, dict):
         if value.get("class_name") == "__numpy__" or "ndarray" in str(value.get("class_name")):
@@ -220,7 +220,7 @@ def _rebuilt(
     kind = value.get("class_name") if isinstance(value, dict) else None
     if kind not in known or value.get("registered_name") not in (None, kind):
         what = kind or value
-        raise refusal(layer, f"has {key}={what!r}: only {', '.join(known)} can be carried over")
+        raise refusal(layer, f"has {key}={what!r}: only {', '.join(known)} can be converted")
     module = importlib.import_module(f"{_side(layers)}.{room}")
     return getattr(module, kind)(**{name: _short(each) for name, each in value["config"].items()})
 
@@ -238,7 +238,7 @@ def dtype(layer: Any) -> str:
     if name not in _DTYPES:
         raise refusal(
             layer,
-            f"has dtype='{name}': mixed, half and quantised precision can't be carried over; make "
+            f"has dtype='{name}': mixed, half and quantised precision can't be converted; make "
             "the model with dtype='float32'",
         )
     return name
@@ -278,7 +278,7 @@ def plain_activation(layer: Any, key: str) -> str:
 
 
 def unknown_activation(layer: Any, key: str) -> BridgeError:
-    """The error for an activation that can't be carried over."""
+    """The error for an activation that can't be converted."""
     shown = activation_name(layer, key) or getattr(layer, key)
     return refusal(
         layer,

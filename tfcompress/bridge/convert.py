@@ -7,11 +7,11 @@ from typing import Any
 
 from tfcompress.bridge import configs
 from tfcompress.bridge.activations import RENAMED, SAME, Steps
+from tfcompress.bridge.built_in import BuiltIns, Program, valid_name
 from tfcompress.bridge.errors import refusal
-from tfcompress.bridge.stock import Program, Stock, valid_name
 
 
-class Carrier:
+class Converter:
     """Makes each layer once, with what must stand behind it, and copies its weights.
 
     Args:
@@ -53,8 +53,8 @@ class Carrier:
         """
         if id(operation) not in self.made:
             own = None if name else self.name(operation)
-            stock = Stock(self.layers, name or self.name(operation), self.taken, own)
-            self.made[id(operation)] = Program(stock, steps)
+            built_in = BuiltIns(self.layers, name or self.name(operation), self.taken, own)
+            self.made[id(operation)] = Program(built_in, steps)
         return self.made[id(operation)]
 
     def name(self, operation: Any) -> str:
@@ -71,7 +71,7 @@ class Carrier:
         name = configs.activation_name(layer)
         if type(layer).__name__ not in configs.ENDS_IN_ACTIVATION or name in SAME | RENAMED.keys():
             return self._paired(layer)
-        configs.carried_class(layer, self.layers)
+        configs.converted_class(layer, self.layers)
         if name is None and hasattr(layer.activation, "get_config"):
             tail = self._whole_named(layer.activation, layer)
         elif name is not None and name in self.emulated:
@@ -83,14 +83,16 @@ class Carrier:
         body = self._paired(layer, activation="linear")
         return lambda *args, **kwargs: tail(body(*args, **kwargs))
 
-    def _behind(self, layer: Any) -> Stock:
+    def _behind(self, layer: Any) -> BuiltIns:
         """Makes layers to stand behind the layer; they may have its name if it goes itself."""
         gone = type(layer).__name__ == "Activation"
-        return Stock(self.layers, self.name(layer), self.taken, self.name(layer) if gone else None)
+        return BuiltIns(
+            self.layers, self.name(layer), self.taken, self.name(layer) if gone else None
+        )
 
     def _whole_named(self, inner: Any, outer: Any) -> Any:
         """An activation layer out of another layer's settings, named after that one."""
-        arguments = configs.translated(inner, self.layers)
+        arguments = configs.converted_config(inner, self.layers)
         del arguments["name"]
         made = self._behind(outer)(type(inner).__name__, **arguments)
         self.pairs.append((inner, made))
@@ -104,8 +106,8 @@ class Carrier:
 
     def _whole(self, layer: Any, **changes: Any) -> Any:
         """The one layer of the same class."""
-        kind = configs.carried_class(layer, self.layers)
-        arguments = configs.translated(layer, self.layers, self.name(layer))
+        kind = configs.converted_class(layer, self.layers)
+        arguments = configs.converted_config(layer, self.layers, self.name(layer))
         for key in arguments:
             if key.endswith("activation") and key not in changes:
                 changes[key] = configs.plain_activation(layer, key)
@@ -126,7 +128,7 @@ class Carrier:
             return self._whole(part, name=name)
         except Exception as error:
             if str(error).startswith("layer '"):
-                raise refusal(owner, f"can't be carried over, for its {error}") from error
+                raise refusal(owner, f"can't be converted, for its {error}") from error
             raise
 
 

@@ -1,4 +1,4 @@
-"""The error for what the bridge can't carry."""
+"""The error for what the bridge can't convert."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class BridgeError(InputError):
     """
 
 
-class NoStockLayerError(BridgeError):
-    """An operation on tensors that no stock layers of the other Keras do.
+class NoBuiltInLayerError(BridgeError):
+    """An operation on tensors that no built-in layers of the other Keras do.
 
     Args:
         operation: of `keras.ops`.
@@ -25,7 +25,7 @@ class NoStockLayerError(BridgeError):
     def __init__(self, operation: Any, why: str = "") -> None:
         self.what = f"{type(operation).__name__} {why}".strip()
         super().__init__(
-            f"operation '{operation.name}' ({self.what}) has no stock layer that does the "
+            f"operation '{operation.name}' ({self.what}) has no built-in layer that does the "
             "same: use a layer in its place, or give a function of tf_keras tensors as "
             f"replace={{'{operation.name}': ...}}"
         )

@@ -16,14 +16,14 @@ from tfcompress.bridge.to_keras import TENSOR_OPERATIONS, to_keras
 from tfcompress.errors import require
 
 _MODELS = ("Functional", "Model", "Sequential")
-_KNOWN = frozenset((*configs.CARRIED, *_MODELS, "InputLayer", "ThresholdedReLU"))
+_KNOWN = frozenset((*configs.CONVERTIBLE, *_MODELS, "InputLayer", "ThresholdedReLU"))
 
 
 def load_h5(path: str | os.PathLike[str], *, tolerance: float = 1e-5) -> keras.Model:
-    """Loads a model that Keras 2 saved whole, and carries it over to Keras 3.
+    """Loads a model that Keras 2 saved whole, and converts it to Keras 3.
 
     Nothing in the file is executed: the layers in it are read first, and a file with others than
-    the stock layers that can be carried over isn't loaded.
+    the built-in layers that can be converted isn't loaded.
 
     Args:
         path: an `.h5` file of `model.save` in Keras 2 or tf_keras.
@@ -34,7 +34,7 @@ def load_h5(path: str | os.PathLike[str], *, tolerance: float = 1e-5) -> keras.M
 
     Raises:
         BridgeError: the file can't be read, holds weights alone, code (a Lambda layer), or layers
-            that can't be carried over.
+            that can't be converted.
     """
     name = os.fspath(path)
     for entry in _entries(_config(name)):
@@ -85,7 +85,7 @@ def _check_entry(name: str, entry: dict[str, Any]) -> None:
     if room is not None and str(room).split(".")[0] not in ("keras", "tf_keras"):
         raise BridgeError(
             f"{name} holds '{kind}' of the module '{room}', which isn't imported: build the model "
-            "of stock layers and save it again"
+            "of built-in layers and save it again"
         )
     if kind == "Lambda":
         which = settings.get("name") if isinstance(settings, dict) else None
@@ -97,19 +97,19 @@ def _check_entry(name: str, entry: dict[str, Any]) -> None:
         function = settings.get("function") if isinstance(settings, dict) else None
         if function not in TENSOR_OPERATIONS:
             raise BridgeError(
-                f"{name} calls TensorFlow's {function}, which can't be carried over: only "
+                f"{name} calls TensorFlow's {function}, which can't be converted: only "
                 f"{', '.join(sorted(TENSOR_OPERATIONS))} can"
             )
         return
     if not isinstance(kind, str) or not (kind in _KNOWN or _of_a_layer(kind)):
         raise BridgeError(
-            f"{name} holds '{kind}', which isn't a stock layer that can be carried over to Keras "
+            f"{name} holds '{kind}', which isn't a built-in layer that can be converted to Keras "
             "3: build the model without it and save it again"
         )
 
 
 def _of_a_layer(kind: str) -> bool:
-    """Whether a name is of a stock initialiser, regulariser, constraint or precision policy."""
+    """Whether a name is of a built-in initialiser, regulariser, constraint or precision policy."""
     if kind in ("Policy", "DTypePolicy", "__tuple__", "TensorShape", "__numpy__"):
         return True
     for room in (keras.initializers, keras.regularizers, keras.constraints):

@@ -1,7 +1,7 @@
 """What stands in tf_keras for operations of `keras.ops`: merge, rescaling and shape layers.
 
 tf_keras would turn an operation on its tensors into a `TFOpLambda`, which TFMOT doesn't take, so
-each is written in stock layers, or refused.
+each is written in built-in layers, or refused.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tfcompress.bridge.activations import TO_TF_KERAS
-from tfcompress.bridge.errors import NoStockLayerError
-from tfcompress.bridge.stock import Stock, activation, affine, clip
+from tfcompress.bridge.built_in import BuiltIns, activation, affine, clip
+from tfcompress.bridge.errors import NoBuiltInLayerError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,24 +37,24 @@ Handler = Callable[..., Any]
 
 
 def stand_in(operation: Any, kind: str | None = None) -> Handler:
-    """The steps for an operation on tensors: a function of a `Stock` and the other side's tensors.
+    """Returns the steps for an operation, a function of `BuiltIns` and the other side's tensors.
 
     Args:
         operation: of `keras.ops`, or one that stands for TensorFlow's in a tf_keras model.
         kind: the class of `keras.ops` that says what it does, if it isn't its own.
 
     Raises:
-        NoStockLayerError: at once or when it is called: no stock layers do the same.
+        NoBuiltInLayerError: at once or when it is called: no built-in layers do the same.
     """
     handler = _HANDLERS.get(kind or type(operation).__name__)
     if handler is None:
-        raise NoStockLayerError(operation)
+        raise NoBuiltInLayerError(operation)
 
-    def steps(stock: Stock, *args: Any, **kwargs: Any) -> Any:
+    def steps(built_in: BuiltIns, *args: Any, **kwargs: Any) -> Any:
         try:
-            return handler(stock, operation, *args, **kwargs)
+            return handler(built_in, operation, *args, **kwargs)
         except _No as no:
-            raise NoStockLayerError(operation, str(no)) from None
+            raise NoBuiltInLayerError(operation, str(no)) from None
 
     return steps
 
@@ -87,26 +87,26 @@ def _constant(x: Any, value: Any) -> Any:
     return array.tolist()
 
 
-def _merge(stock: Stock, kind: str, x: Any, y: Any) -> Any:
+def _merge(built_in: BuiltIns, kind: str, x: Any, y: Any) -> Any:
     if len(x.shape) != len(y.shape):
         raise _No("of tensors with different numbers of axes")
-    return stock(kind)([x, y])
+    return built_in(kind)([x, y])
 
 
 def _pair(kind: str, constant: Handler, constant_first: Handler | None = None) -> Handler:
     """Of two tensors a merge layer; of a tensor and a constant, other steps."""
 
-    def handler(stock: Stock, operation: Any, x1: Any, x2: Any) -> Any:
+    def handler(built_in: BuiltIns, operation: Any, x1: Any, x2: Any) -> Any:
         if isinstance(x1, Rows) and not isinstance(x2, Rows) and not _is_tensor(x2):
-            return Rows(handler(stock, operation, x1.tensor, x2))
+            return Rows(handler(built_in, operation, x1.tensor, x2))
         if _is_tensor(x1) and _is_tensor(x2):
             if not kind:
                 raise _No("of two tensors")
-            return _merge(stock, kind, x1, x2)
+            return _merge(built_in, kind, x1, x2)
         if _is_tensor(x1):
-            return constant(stock, x1, _constant(x1, x2))
+            return constant(built_in, x1, _constant(x1, x2))
         x2 = _tensor(x2)
-        return (constant_first or constant)(stock, x2, _constant(x2, x1))
+        return (constant_first or constant)(built_in, x2, _constant(x2, x1))
 
     return handler
 
@@ -127,59 +127,59 @@ def _scalar(value: Any) -> float:
     return float(value)
 
 
-def _power(stock: Stock, x: Any, exponent: Any) -> Any:
+def _power(built_in: BuiltIns, x: Any, exponent: Any) -> Any:
     if exponent != 2:
         raise _No(f"with the exponent {exponent}")
-    return stock("Multiply")([x, x])
+    return built_in("Multiply")([x, x])
 
 
-def _no_first(stock: Stock, x: Any, value: Any) -> Any:
+def _no_first(built_in: BuiltIns, x: Any, value: Any) -> Any:
     raise _No("of a constant and a tensor")
 
 
-def _maximum(stock: Stock, x: Any, bound: Any) -> Any:
+def _maximum(built_in: BuiltIns, x: Any, bound: Any) -> Any:
     low = _scalar(bound)
-    x = stock("ReLU")(affine(stock, x, offset=-low) if low else x)
-    return affine(stock, x, offset=low) if low else x
+    x = built_in("ReLU")(affine(built_in, x, offset=-low) if low else x)
+    return affine(built_in, x, offset=low) if low else x
 
 
-def _minimum(stock: Stock, x: Any, bound: Any) -> Any:
+def _minimum(built_in: BuiltIns, x: Any, bound: Any) -> Any:
     high = _scalar(bound)
-    return affine(stock, stock("ReLU")(affine(stock, x, -1.0, high)), -1.0, high)
+    return affine(built_in, built_in("ReLU")(affine(built_in, x, -1.0, high)), -1.0, high)
 
 
-def _clip(stock: Stock, operation: Any, x: Any) -> Any:
+def _clip(built_in: BuiltIns, operation: Any, x: Any) -> Any:
     x = _tensor(x)
     low, high = _constant(x, operation.x_min), _constant(x, operation.x_max)
-    return clip(stock, x, _scalar(low), _scalar(high))
+    return clip(built_in, x, _scalar(low), _scalar(high))
 
 
-def _square(stock: Stock, operation: Any, x: Any) -> Any:
-    return stock("Multiply")([_tensor(x), x])
+def _square(built_in: BuiltIns, operation: Any, x: Any) -> Any:
+    return built_in("Multiply")([_tensor(x), x])
 
 
-def _absolute(stock: Stock, operation: Any, x: Any) -> Any:
+def _absolute(built_in: BuiltIns, operation: Any, x: Any) -> Any:
     _constant(_tensor(x), 0)
-    return stock("Maximum")([x, affine(stock, x, -1.0)])
+    return built_in("Maximum")([x, affine(built_in, x, -1.0)])
 
 
-def _negative(stock: Stock, operation: Any, x: Any) -> Any:
+def _negative(built_in: BuiltIns, operation: Any, x: Any) -> Any:
     _constant(_tensor(x), 0)
-    return affine(stock, x, -1.0)
+    return affine(built_in, x, -1.0)
 
 
 def _named(name: str, **settings: Any) -> Handler:
     """An activation function, if it has these settings."""
 
-    def handler(stock: Stock, operation: Any, x: Any) -> Any:
+    def handler(built_in: BuiltIns, operation: Any, x: Any) -> Any:
         for key, value in settings.items():
             if getattr(operation, key) != value:
-                raise _No(f"with {key}={getattr(operation, key)}; only {value} can be carried over")
+                raise _No(f"with {key}={getattr(operation, key)}; only {value} can be converted")
         if isinstance(x, Rows):
-            return Rows(handler(stock, operation, x.tensor))
+            return Rows(handler(built_in, operation, x.tensor))
         if name in TO_TF_KERAS:
-            return TO_TF_KERAS[name](stock, _tensor(x))
-        return activation(stock, _tensor(x), name)
+            return TO_TF_KERAS[name](built_in, _tensor(x))
+        return activation(built_in, _tensor(x), name)
 
     return handler
 
@@ -187,8 +187,8 @@ def _named(name: str, **settings: Any) -> Handler:
 def _layer(kind: str, **settings: str) -> Handler:
     """A layer whose settings are attributes of the operation: argument to attribute."""
 
-    def handler(stock: Stock, operation: Any, x: Any) -> Any:
-        return stock(kind, **{key: getattr(operation, name) for key, name in settings.items()})(
+    def handler(built_in: BuiltIns, operation: Any, x: Any) -> Any:
+        return built_in(kind, **{key: getattr(operation, name) for key, name in settings.items()})(
             _tensor(x)
         )
 
@@ -200,14 +200,14 @@ def _sizes(x: Any) -> list[int | None]:
     return list((x.tensor if isinstance(x, Rows) else _tensor(x)).shape)[1:]
 
 
-def _reshaped(stock: Stock, x: Any, sizes: list[int]) -> Any:
+def _reshaped(built_in: BuiltIns, x: Any, sizes: list[int]) -> Any:
     tensor = x.tensor if isinstance(x, Rows) else x
     if list(tensor.shape)[1:] == sizes:
         return tensor
-    return stock("Reshape", target_shape=tuple(sizes))(tensor)
+    return built_in("Reshape", target_shape=tuple(sizes))(tensor)
 
 
-def _reshape(stock: Stock, operation: Any, x: Any) -> Any:
+def _reshape(built_in: BuiltIns, operation: Any, x: Any) -> Any:
     target = list(operation.newshape)
     old = _sizes(x)
     if None in old or None in target[1:] or target[0] is None:
@@ -220,22 +220,22 @@ def _reshape(stock: Stock, operation: Any, x: Any) -> Any:
         raise _No("that mixes values of several examples")
     rows = total // math.prod(rest)
     if rows == 1:
-        return _reshaped(stock, x, rest)
+        return _reshaped(built_in, x, rest)
     if target[0] != -1:
         raise _No("that gives the batch another size")
-    return Rows(_reshaped(stock, x, [rows, *rest]))
+    return Rows(_reshaped(built_in, x, [rows, *rest]))
 
 
-def _transpose(stock: Stock, operation: Any, x: Any) -> Any:
+def _transpose(built_in: BuiltIns, operation: Any, x: Any) -> Any:
     axes = operation.axes
     if axes is None or axes[0] != 0:
         raise _No("that moves the batch")
     if isinstance(x, Rows):
-        return Rows(stock("Permute", dims=(1, *(axis + 1 for axis in axes[1:])))(x.tensor))
-    return stock("Permute", dims=tuple(axes[1:]))(_tensor(x))
+        return Rows(built_in("Permute", dims=(1, *(axis + 1 for axis in axes[1:])))(x.tensor))
+    return built_in("Permute", dims=tuple(axes[1:]))(_tensor(x))
 
 
-def _expand_dims(stock: Stock, operation: Any, x: Any) -> Any:
+def _expand_dims(built_in: BuiltIns, operation: Any, x: Any) -> Any:
     sizes = [-1 if size is None else size for size in _tensor(x).shape][1:]
     axes = operation.axis if isinstance(operation.axis, list | tuple) else [operation.axis]
     if len(axes) != 1 or sizes.count(-1) > 1:
@@ -243,10 +243,10 @@ def _expand_dims(stock: Stock, operation: Any, x: Any) -> Any:
     axis = axes[0] if axes[0] >= 0 else axes[0] + len(sizes) + 2
     if axis == 0:
         raise _No("that moves the batch")
-    return stock("Reshape", target_shape=(*sizes[: axis - 1], 1, *sizes[axis - 1 :]))(x)
+    return built_in("Reshape", target_shape=(*sizes[: axis - 1], 1, *sizes[axis - 1 :]))(x)
 
 
-def _squeeze(stock: Stock, operation: Any, x: Any) -> Any:
+def _squeeze(built_in: BuiltIns, operation: Any, x: Any) -> Any:
     sizes = list(_tensor(x).shape)
     axes = operation.axis
     if axis_missing := axes is None:
@@ -256,30 +256,30 @@ def _squeeze(stock: Stock, operation: Any, x: Any) -> Any:
     kept = [size for axis, size in enumerate(sizes) if axis and axis not in gone]
     if 0 in gone or kept.count(None) > 1 or (axis_missing and None in sizes):
         raise _No("that may take away the batch, or of sizes that aren't known")
-    return stock("Reshape", target_shape=tuple(-1 if n is None else n for n in kept))(x)
+    return built_in("Reshape", target_shape=tuple(-1 if n is None else n for n in kept))(x)
 
 
-def _concatenate(stock: Stock, operation: Any, xs: Any) -> Any:
+def _concatenate(built_in: BuiltIns, operation: Any, xs: Any) -> Any:
     tensors = [_tensor(x) for x in xs]
     if operation.axis % len(tensors[0].shape) == 0:
         raise _No("along the batch")
-    return stock("Concatenate", axis=operation.axis)(tensors)
+    return built_in("Concatenate", axis=operation.axis)(tensors)
 
 
 def _pooled(kind: str) -> Handler:
     """A mean or maximum over all axes between the batch and the last."""
 
-    def handler(stock: Stock, operation: Any, x: Any) -> Any:
+    def handler(built_in: BuiltIns, operation: Any, x: Any) -> Any:
         rank = len(_tensor(x).shape)
         axes = operation.axis if isinstance(operation.axis, list | tuple) else [operation.axis]
         if None in axes or sorted(a % rank for a in axes) != list(range(1, rank - 1)) or rank < 3:
             raise _No(f"over the axes {operation.axis}; only all but the batch and the last")
-        return stock(f"Global{kind}Pooling{rank - 2}D", keepdims=operation.keepdims)(x)
+        return built_in(f"Global{kind}Pooling{rank - 2}D", keepdims=operation.keepdims)(x)
 
     return handler
 
 
-def _pad(stock: Stock, operation: Any, x: Any, constant_values: Any = None) -> Any:
+def _pad(built_in: BuiltIns, operation: Any, x: Any, constant_values: Any = None) -> Any:
     pads = [tuple(pad) for pad in operation.pad_width]
     rank = len(_tensor(x).shape)
     if len(pads) == 1:
@@ -289,19 +289,19 @@ def _pad(stock: Stock, operation: Any, x: Any, constant_values: Any = None) -> A
     if rank not in (3, 4, 5) or any(pads[0]) or any(pads[-1]):
         raise _No("of the batch or the last axis")
     middle = pads[1:-1]
-    return stock(f"ZeroPadding{rank - 2}D", padding=middle[0] if rank == 3 else tuple(middle))(x)
+    return built_in(f"ZeroPadding{rank - 2}D", padding=middle[0] if rank == 3 else tuple(middle))(x)
 
 
 _HANDLERS: dict[str, Handler] = {
-    "Add": _pair("Add", lambda stock, x, c: affine(stock, x, offset=c)),
+    "Add": _pair("Add", lambda built_in, x, c: affine(built_in, x, offset=c)),
     "Subtract": _pair(
         "Subtract",
-        lambda stock, x, c: affine(stock, x, offset=_negated(c)),
-        lambda stock, x, c: affine(stock, x, -1.0, c),
+        lambda built_in, x, c: affine(built_in, x, offset=_negated(c)),
+        lambda built_in, x, c: affine(built_in, x, -1.0, c),
     ),
-    "Multiply": _pair("Multiply", lambda stock, x, c: affine(stock, x, c)),
-    "Divide": _pair("", lambda stock, x, c: affine(stock, x, _inverse(c)), _no_first),
-    "TrueDivide": _pair("", lambda stock, x, c: affine(stock, x, _inverse(c)), _no_first),
+    "Multiply": _pair("Multiply", lambda built_in, x, c: affine(built_in, x, c)),
+    "Divide": _pair("", lambda built_in, x, c: affine(built_in, x, _inverse(c)), _no_first),
+    "TrueDivide": _pair("", lambda built_in, x, c: affine(built_in, x, _inverse(c)), _no_first),
     "Power": _pair("", _power, _no_first),
     "Maximum": _pair("Maximum", _maximum),
     "Minimum": _pair("Minimum", _minimum),

@@ -81,7 +81,7 @@ def prune(
     """Trains a model while TFMOT's wrappers turn its smallest weights to zero.
 
     Args:
-        model: flat, functional, of stock layers; it stays as it is.
+        model: flat, functional, of built-in layers; it stays as it is.
         data: as in `training.fit`.
         training: epochs, optimizer and rates.
         pruning: how, by layer name; other layers stay dense.

@@ -11,11 +11,11 @@ from keras import tree
 
 from tfcompress.bridge import compare, configs
 from tfcompress.bridge.activations import TO_KERAS
+from tfcompress.bridge.built_in import free_name, valid_name
 from tfcompress.bridge.compare import Step
-from tfcompress.bridge.convert import Carrier, copy_weights
+from tfcompress.bridge.convert import Converter, copy_weights
 from tfcompress.bridge.errors import BridgeError, refusal
 from tfcompress.bridge.operations import stand_in
-from tfcompress.bridge.stock import free_name, valid_name
 from tfcompress.bridge.to_tf_keras import fits, index_limits, keras_outputs, tf_names, unique
 from tfcompress.graph.rewrite import clone, lower, operations
 
@@ -42,7 +42,7 @@ TENSOR_OPERATIONS = {
 
 
 def to_keras(model: Any, *, tolerance: float = 1e-5) -> keras.Model:
-    """The same model in Keras 3, of stock layers, flat, with weights of its own.
+    """The same model in Keras 3, of built-in layers, flat, with weights of its own.
 
     Layers keep their names, unless nested models have some twice.
 
@@ -62,24 +62,24 @@ def to_keras(model: Any, *, tolerance: float = 1e-5) -> keras.Model:
     for key, layer in layers.items():
         names[key] = free_name(valid_name(layer.name), taken)
         taken.add(names[key])
-    carrier = Carrier(keras.layers, TO_KERAS, taken, names)
+    converter = Converter(keras.layers, TO_KERAS, taken, names)
     steps: list[Step] = []
 
     def apply(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("training"):
             raise refusal(layer, "is called with training=True: call it without")
         if steps_of := _steps(layer):
-            new = carrier.program(layer, steps_of)
+            new = converter.program(layer, steps_of)
             outputs = new(*args, *_known(kwargs).values())
         else:
             args, kwargs = _with_states(layer, args, _known(kwargs))
-            outputs = carrier.layer(layer)(*args, **kwargs)
+            outputs = converter.layer(layer)(*args, **kwargs)
         steps.append(Step(layer.name, type(layer).__name__, outputs))
         return outputs
 
     inputs = _structured(flat, [_input(x) for x in flat.inputs])
     result = keras.Model(inputs, _run(flat, inputs, apply), name=model.name)
-    carrier.copy_weights()
+    converter.copy_weights()
     _check(flat, result, steps, tolerance)
     return result
 
@@ -90,8 +90,8 @@ def copy_back(tf_model: Any, like: keras.Model, *, tolerance: float = 1e-5) -> k
     Args:
         tf_model: made by `to_tf_keras` from `like`, or by TFMOT from that, with the same layer
             names.
-        like: the Keras 3 model, which isn't changed. Layers of ours come back as the stock layers
-            that they are lowered to: others couldn't hold every trained weight.
+        like: the Keras 3 model, which isn't changed. Layers of ours come back as the built-in
+            layers that they are lowered to: others couldn't hold every trained weight.
         tolerance: as of `to_keras`.
 
     Raises:
@@ -224,14 +224,14 @@ def _steps(layer: Any) -> Callable[..., Any] | None:
     """What stands for a layer of which Keras 3 has no class; None for others."""
     kind = type(layer).__name__
     if kind == "ThresholdedReLU":
-        return lambda stock, x: stock("ReLU", threshold=float(layer.theta))(x)
+        return lambda built_in, x: built_in("ReLU", threshold=float(layer.theta))(x)
     if kind != "TFOpLambda":
         return None
     if layer.symbol not in TENSOR_OPERATIONS:
         raise refusal(
             layer,
             f"calls TensorFlow's {layer.symbol}: only {', '.join(sorted(TENSOR_OPERATIONS))} can "
-            "be carried over",
+            "be converted",
         )
     return stand_in(layer, TENSOR_OPERATIONS[layer.symbol])
 

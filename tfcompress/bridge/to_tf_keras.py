@@ -10,11 +10,11 @@ from keras import tree
 
 from tfcompress.bridge import compare, legacy
 from tfcompress.bridge.activations import TO_TF_KERAS
+from tfcompress.bridge.built_in import free_name, valid_name
 from tfcompress.bridge.compare import Step
-from tfcompress.bridge.convert import Carrier
-from tfcompress.bridge.errors import BridgeError, NoStockLayerError, refusal
+from tfcompress.bridge.convert import Converter
+from tfcompress.bridge.errors import BridgeError, NoBuiltInLayerError, refusal
 from tfcompress.bridge.operations import Rows, stand_in
-from tfcompress.bridge.stock import free_name, valid_name
 from tfcompress.graph.rewrite import clone, functional, operations, run
 
 _MASK = object()  # Stands for masks that Keras 3 computes in its graph, tf_keras inside its layers.
@@ -26,11 +26,11 @@ def to_tf_keras(
     tolerance: float = 1e-5,
     replace: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Any:
-    """The same model in tf_keras, of stock layers, flat, with weights of its own.
+    """The same model in tf_keras, of built-in layers, flat, with weights of its own.
 
-    Layers keep their names; those shared in the model are shared in the copy. Layers of ours stand
-    as the stock layers that they are lowered to. An activation that tf_keras lacks stands as layers
-    behind the one that had it, and an operation of `keras.ops` as a stock layer.
+    Layers keep their names; those shared in the model are shared in the copy. Layers of ours become
+    the built-in layers that they are lowered to. An activation that tf_keras lacks becomes layers
+    behind the one that had it, and an operation of `keras.ops` becomes a built-in layer.
 
     Args:
         model: a functional or Sequential model of Keras 3.
@@ -86,7 +86,7 @@ class _Builder:
         taken = {*known, *(x.name for x in model.inputs)}
         self.names = tf_names(model)
         by_id = {id(op): self.names[op.name] for op in operations(model) if op.name in self.names}
-        self.carrier = Carrier(self.tf_keras.layers, TO_TF_KERAS, taken, by_id)
+        self.converter = Converter(self.tf_keras.layers, TO_TF_KERAS, taken, by_id)
         self.steps: list[Step] = []
         self._lowered: dict[int, Callable[..., Any]] = {}
         self._alive: list[Any] = []  # What is known by its id.
@@ -101,7 +101,7 @@ class _Builder:
                     "than the inputs: leave it out"
                 )
         result = self.tf_keras.Model(inputs, outputs, name=valid_name(name))
-        self.carrier.copy_weights()
+        self.converter.copy_weights()
         return result
 
     def _input(self, x: Any) -> Any:
@@ -128,7 +128,7 @@ class _Builder:
         return self._layered(operation, args, kwargs)
 
     def _lower(self, layer: Any, args: Any, kwargs: Any) -> Any:
-        """A layer of ours, by the stock layers that it is lowered to."""
+        """A layer of ours, by the built-in layers that it is lowered to."""
         if id(layer) not in self._lowered:
             self._lowered[id(layer)] = layer.lower()
         specs = tree.map_structure(
@@ -138,27 +138,27 @@ class _Builder:
             inner = keras.Model(specs, self._lowered[id(layer)](specs))
             self._alive.append(inner)
             return run(inner, args[0], lambda part, *a, **k: self._called(part, layer, a, k))
-        except NoStockLayerError as error:
+        except NoBuiltInLayerError as error:
             raise refusal(
                 layer,
-                f"is lowered to {error.what}, which tf_keras has no stock layer for: leave it out, "
-                f"or give a function of tf_keras tensors as replace={{'{layer.name}': ...}}",
+                f"is lowered to {error.what}, which tf_keras has no built-in layer for: leave it "
+                f"out, or give a function of tf_keras tensors as replace={{'{layer.name}': ...}}",
             ) from error
         except BridgeError:
             raise
         except ValueError as error:
-            raise refusal(layer, f"can't be lowered to stock layers: {error}") from error
+            raise refusal(layer, f"can't be lowered to built-in layers: {error}") from error
 
     def _operated(self, operation: Any, owner: Any, args: Any, kwargs: Any) -> Any:
         """An operation of `keras.ops`."""
         if _has_mask((args, kwargs)) or _makes_mask(operation):
             return _MASK
-        name = self.carrier.name(owner) if owner else None
-        return self.carrier.program(operation, stand_in(operation), name)(*args, **kwargs)
+        name = self.converter.name(owner) if owner else None
+        return self.converter.program(operation, stand_in(operation), name)(*args, **kwargs)
 
     def _layered(self, layer: Any, args: Any, kwargs: Any) -> Any:
-        """A stock layer."""
-        new = self.carrier.layer(layer)
+        """A built-in layer."""
+        new = self.converter.layer(layer)
         # Keras 3 lets the model's own call decide about `training`, whatever a layer was told.
         kwargs = {k: v for k, v in kwargs.items() if v is not None and k != "training"}
         tensors = [x for x in tree.flatten(args) if not isinstance(x, Rows)]
@@ -169,7 +169,7 @@ class _Builder:
             raise refusal(
                 layer,
                 f"is given {masks[0]}= that the graph computes: only masks of Embedding and "
-                "Masking layers can be carried over",
+                "Masking layers can be converted",
             )
         kwargs = {key: value for key, value in kwargs.items() if key not in masks}
         rows = [x for x in tree.flatten(args) if isinstance(x, Rows)]

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from tfcompress.bridge import legacy
-from tfcompress.qat.layout import Place
+from tfcompress.qat.layout import QuantSpec
 
 
-def annotated(model: Any, places: dict[str, Place], preserve: frozenset[str]) -> Any:
+def annotated(model: Any, places: dict[str, QuantSpec], preserve: frozenset[str]) -> Any:
     """The tf_keras model wrapped for quantization-aware training, with weights of its own.
 
     Args:

@@ -22,7 +22,7 @@ def fold(model: keras.Model) -> tuple[keras.Model, dict[str, str]]:
     A zero stays zero, and is never a negative one: a file's zeros are then all the same bytes.
 
     Args:
-        model: functional, of stock layers; it stays as it is.
+        model: functional, of built-in layers; it stays as it is.
 
     Returns:
         The copy, and the names of the normalisations that are gone to those of the convolutions

@@ -37,7 +37,7 @@ _FIXED = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256), "tanh": (-1.
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class QuantSpec:
     """How one layer is quantised.
 
     Attributes:
@@ -51,11 +51,11 @@ class Place:
     fixed: tuple[float, float] | None = None
 
 
-def layout(model: keras.Model) -> dict[str, Place]:
+def layout(model: keras.Model) -> dict[str, QuantSpec]:
     """The place of every layer of a model that `ready` made, by name."""
     graph = Graph.of(model)
     islands = unsupported(model)
-    places = {name: _place(graph, name, islands) for name in graph.operations}
+    places = {name: _spec(graph, name, islands) for name in graph.operations}
     kinds = {name: type(layer).__name__ for name, layer in graph.operations.items()}
     for name in graph.operations:
         if kinds[name] == "Concatenate":
@@ -67,29 +67,29 @@ def layout(model: keras.Model) -> dict[str, Place]:
     return places
 
 
-def _place(graph: Graph, name: str, islands: dict[str, str]) -> Place:
+def _spec(graph: Graph, name: str, islands: dict[str, str]) -> QuantSpec:
     layer = graph.operations[name]
     kind = type(layer).__name__
     if name in islands:
-        return Place()
+        return QuantSpec()
     if kind == "Identity":
         producers = graph.producers[name]
         if not producers:
-            return Place(output="input")
-        return Place(output="range" if producers[0] in islands else "none")
+            return QuantSpec(output="input")
+        return QuantSpec(output="range" if producers[0] in islands else "none")
     if kind in IDENTITIES:
-        return Place()
+        return QuantSpec()
     if kind in ("Activation", "Softmax"):
         what = "softmax" if kind == "Softmax" else layer.activation.__name__
         if what in _FIXED:
-            return Place(output="fixed", fixed=_FIXED[what])
+            return QuantSpec(output="fixed", fixed=_FIXED[what])
     if kind == "UpSampling2D" and layer.interpolation == "nearest":
-        return Place()
+        return QuantSpec()
     kernel = KERNELS.get(kind)
     behind = graph.only_consumer(name) if graph.calls[name] == 1 else None
     if behind is not None and _swallowed(graph, name, behind):
-        return Place(kernel)
-    return Place(kernel, "range")
+        return QuantSpec(kernel)
+    return QuantSpec(kernel, "range")
 
 
 def _swallowed(graph: Graph, name: str, behind: str) -> bool:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfcompress.bridge.stock import free_name
+from tfcompress.bridge.built_in import free_name
 
 
 class Maker:

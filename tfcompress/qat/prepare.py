@@ -52,7 +52,7 @@ class Change:
     reason: str
 
 
-def ready(
+def prepare(
     model: keras.Model, *, on_unsupported: OnUnsupported = "error"
 ) -> tuple[keras.Model, list[Change]]:
     """A model of the same function in layers that can be trained quantised.
@@ -69,7 +69,7 @@ def ready(
         on_unsupported: `error`, or `keep_float` for layers that have no integer form.
 
     Returns:
-        A flat model of stock layers with weights of its own, and what was done.
+        A flat model of built-in layers with weights of its own, and what was done.
 
     Raises:
         InputError: the model has no graph, or layers that have no integer form, all named.
@@ -79,7 +79,7 @@ def ready(
     Reference:
         Jacob et al. 2018, arXiv:1712.05877, section 3.
     """
-    # There and back: afterwards every operation is a stock layer that both sides know by its name.
+    # There and back: afterwards every operation is a built-in layer that both sides know by name.
     there = to_tf_keras(functional(model), tolerance=TOLERANCE)
     original = to_keras(there, tolerance=TOLERANCE)
     changes: list[Change] = []

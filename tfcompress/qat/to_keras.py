@@ -1,4 +1,4 @@
-"""A model that TFMOT has trained, as a Keras 3 model of stock layers and `FakeQuantize`."""
+"""A model that TFMOT has trained, as a Keras 3 model of built-in layers and `FakeQuantize`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress.bridge.built_in import free_name
 from tfcompress.bridge.convert import copy_weights
-from tfcompress.bridge.stock import free_name
 from tfcompress.graph.rewrite import Graph, clone, rewrite
 from tfcompress.layers.fake_quantize import FakeQuantize
-from tfcompress.qat.layout import Place
+from tfcompress.qat.layout import QuantSpec
 from tfcompress.qat.parts import folded, normalization
 from tfcompress.qat.prepare import feeding_product, ignoring_none
 
 
-def to_fake_quantized(ready: keras.Model, places: dict[str, Place], trained: Any) -> keras.Model:
+def to_fake_quantized(
+    ready: keras.Model, places: dict[str, QuantSpec], trained: Any
+) -> keras.Model:
     """The trained model's function in Keras 3.
 
     Kernels hold the rounded values; batch normalisations are folded into the convolutions before
@@ -96,7 +98,7 @@ def _rounded(wrapper: Any) -> list[np.ndarray]:
     return arrays
 
 
-def _range(wrapper: Any, place: Place) -> tuple[float, float]:
+def _range(wrapper: Any, place: QuantSpec) -> tuple[float, float]:
     """The range behind a wrapped layer, with 0 in it."""
     if place.fixed is not None:
         return place.fixed

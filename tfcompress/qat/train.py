@@ -19,7 +19,7 @@ from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import InputError, require
 from tfcompress.qat.annotate import annotated
-from tfcompress.qat.layout import Place, layout
+from tfcompress.qat.layout import QuantSpec, layout
 from tfcompress.qat.prepare import TOLERANCE
 from tfcompress.qat.to_keras import to_fake_quantized
 from tfcompress.training.loop import Row
@@ -28,7 +28,7 @@ from tfcompress.training.outputs import ends_in_softmax
 PRESERVABLE = frozenset({"sparsity", "clusters"})
 _BATCH = 64
 # Batch normalisation is folded in Keras 3 and isn't in tf_keras, so that sums end in other last
-# bits; where that moves a value across the border of two steps, deep networks carry it on: 0.055
+# bits; where that moves a value across the border of two steps, deep networks enlarge it: 0.055
 # was measured with EfficientNetB0 after a few steps, 0.001 with small networks.
 _MOST = 0.1
 # An empty range would make the grid's step 0.
@@ -40,13 +40,13 @@ class QuantizedTraining:
     """A ready model on its way through TFMOT.
 
     Attributes:
-        ready: the Keras 3 model, as `bridge.ready` made it.
+        ready: the Keras 3 model, as `qat.prepare` made it.
         places: how each of its layers is quantised.
         model: the tf_keras model with TFMOT's wrappers.
     """
 
     ready: keras.Model
-    places: dict[str, Place]
+    places: dict[str, QuantSpec]
     model: Any
 
     def finish(self, images: np.ndarray | None = None) -> keras.Model:
@@ -85,7 +85,7 @@ def fit(
     """Trains a ready model with its weights and activations rounded to 8 bits.
 
     Args:
-        ready: as `bridge.ready` made it.
+        ready: as `qat.prepare` made it.
         data: as in `training.fit`.
         training: epochs, optimizer and rates; 0 epochs only calibrate.
         preserve: of `sparsity` (zeros stay zeros) and `clusters` (equal weights stay equal).
@@ -93,13 +93,13 @@ def fit(
         how: further arguments of `bridge.train.fit`.
 
     Returns:
-        A Keras 3 model of stock layers, whose kernels hold 8-bit values, with `FakeQuantize`
+        A Keras 3 model of built-in layers, whose kernels hold 8-bit values, with `FakeQuantize`
         layers between them; and one row an epoch.
 
     Raises:
         InputError: unknown words in `preserve`, or what `bridge.train.fit` refuses.
     """
-    prepared = prepare(ready, preserve=preserve, calibration=calibration)
+    prepared = wrap_and_calibrate(ready, preserve=preserve, calibration=calibration)
     softmax = ends_in_softmax(ready)
     with _without_warnings():
         rows = train.fit(prepared.model, data, training, softmax=softmax, **how)
@@ -118,13 +118,13 @@ def _without_warnings() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def prepare(
+def wrap_and_calibrate(
     ready: keras.Model, *, preserve: frozenset[str] = frozenset(), calibration: np.ndarray | None
 ) -> QuantizedTraining:
     """The ready model in tf_keras, wrapped by TFMOT and calibrated.
 
     Args:
-        ready: as `bridge.ready` made it.
+        ready: as `qat.prepare` made it.
         preserve: of `sparsity` and `clusters`.
         calibration: images; None leaves the ranges at TFMOT's +-6, from which they move by a
             thousandth a step.
@@ -156,7 +156,9 @@ def refresh_weight_ranges(model: Any) -> None:
             quantizer(weight, True, variables)
 
 
-def _calibrate(legacy_model: Any, model: Any, places: dict[str, Place], images: np.ndarray) -> None:
+def _calibrate(
+    legacy_model: Any, model: Any, places: dict[str, QuantSpec], images: np.ndarray
+) -> None:
     """Sets the activations' ranges to those of the float model, at inference.
 
     They are means over batches of the batches' extremes, to which TFMOT's moving averages would

@@ -1,6 +1,6 @@
-"""Small programs of stock layers that stand in for what the other Keras lacks.
+"""Small programs of built-in layers that stand in for what the other Keras lacks.
 
-Each is written once and works on both sides: it asks a `Stock` for layers by class name.
+Each is written once and works on both sides: it asks a `BuiltIns` for layers by class name.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def valid_name(name: str) -> str:
     return valid if re.match(r"[A-Za-z0-9.]", valid) else f"layer{valid}"
 
 
-class Stock:
-    """Makes stock layers, and gives the same ones again when a program runs again.
+class BuiltIns:
+    """Makes built-in layers, and gives the same ones again when a program runs again.
 
     So a layer that is called twice in a model keeps calling the same layers in the copy.
 
@@ -66,28 +66,28 @@ class Stock:
 class Program:
     """A function of tensors whose layers are made at its first call and shared by later ones."""
 
-    def __init__(self, stock: Stock, steps: Callable[..., Any]) -> None:
-        self._stock = stock
+    def __init__(self, built_in: BuiltIns, steps: Callable[..., Any]) -> None:
+        self._built_in = built_in
         self._steps = steps
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the steps make of the tensors."""
-        self._stock.rewind()
-        return self._steps(self._stock, *args, **kwargs)
+        self._built_in.rewind()
+        return self._steps(self._built_in, *args, **kwargs)
 
 
-def affine(stock: Stock, x: Any, scale: Any = 1.0, offset: Any = 0.0) -> Any:
+def affine(built_in: BuiltIns, x: Any, scale: Any = 1.0, offset: Any = 0.0) -> Any:
     """`scale * x + offset`."""
-    return stock("Rescaling", scale=scale, offset=offset)(x)
+    return built_in("Rescaling", scale=scale, offset=offset)(x)
 
 
-def clip(stock: Stock, x: Any, low: float, high: float) -> Any:
+def clip(built_in: BuiltIns, x: Any, low: float, high: float) -> Any:
     """`x` between two bounds."""
-    x = affine(stock, x, offset=-low) if low else x
-    x = stock("ReLU", max_value=high - low)(x)
-    return affine(stock, x, offset=low) if low else x
+    x = affine(built_in, x, offset=-low) if low else x
+    x = built_in("ReLU", max_value=high - low)(x)
+    return affine(built_in, x, offset=low) if low else x
 
 
-def activation(stock: Stock, x: Any, name: str) -> Any:
+def activation(built_in: BuiltIns, x: Any, name: str) -> Any:
     """An activation that both have."""
-    return stock("Activation", activation=name)(x)
+    return built_in("Activation", activation=name)(x)
