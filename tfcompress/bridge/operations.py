@@ -16,6 +16,7 @@ import numpy as np
 from tfcompress.bridge.activations import TO_TF_KERAS
 from tfcompress.bridge.built_in import BuiltIns, activation, affine, clip
 from tfcompress.bridge.errors import NoBuiltInLayerError
+from tfcompress.graph.nodes import is_symbolic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,7 @@ def stand_in(operation: Any, kind: str | None = None) -> Handler:
 
 
 def _is_tensor(value: Any) -> bool:
-    return hasattr(value, "_keras_history")
+    return is_symbolic(value)
 
 
 def _tensor(value: Any) -> Any:

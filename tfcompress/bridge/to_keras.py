@@ -17,7 +17,8 @@ from tfcompress.bridge.convert import Converter, copy_weights
 from tfcompress.bridge.errors import BridgeError, refusal
 from tfcompress.bridge.operations import stand_in
 from tfcompress.bridge.to_tf_keras import fits, index_limits, keras_outputs, tf_names, unique
-from tfcompress.graph.rewrite import clone, lower, operations
+from tfcompress.graph.nodes import every_node, has_nodes, operations
+from tfcompress.graph.rewrite import clone, lower
 
 # Operations on tensors in a tf_keras model, by TensorFlow's name, with Keras 3's. These and no
 # others: a file could name any function of TensorFlow, and some of them write files.
@@ -143,7 +144,7 @@ def _functional(model: Any) -> Any:
     name = type(model).__name__
     if not any(base.__module__.startswith("tf_keras.") for base in type(model).__mro__):
         raise BridgeError(f"expected a model of tf_keras; got {type(model).__module__}.{name}")
-    if not getattr(model, "_nodes_by_depth", None) or not getattr(model, "inputs", None):
+    if not has_nodes(model) or not getattr(model, "inputs", None):
         raise BridgeError(
             f"the tf_keras model '{model.name}' is subclassed or was never built, so it has no "
             "graph: give a functional or Sequential model"
@@ -152,16 +153,12 @@ def _functional(model: Any) -> Any:
 
 
 def _nested(layer: Any) -> bool:
-    return hasattr(layer, "_nodes_by_depth")
+    return has_nodes(layer)
 
 
 def _nodes(model: Any) -> Iterator[Any]:
     """The nodes of a tf_keras model in topological order, inputs left out."""
-    by_depth = model._nodes_by_depth
-    for depth in sorted(by_depth, reverse=True):
-        for node in by_depth[depth]:
-            if not node.is_input:
-                yield node
+    return (node for node in every_node(model) if not node.is_input)
 
 
 def _layers(model: Any) -> Iterator[Any]:

@@ -15,7 +15,8 @@ from tfcompress.bridge.compare import Step
 from tfcompress.bridge.convert import Converter
 from tfcompress.bridge.errors import BridgeError, NoBuiltInLayerError, refusal
 from tfcompress.bridge.operations import Rows, stand_in
-from tfcompress.graph.rewrite import clone, functional, operations, run
+from tfcompress.graph.nodes import functional, input_structure, operations, producer, run
+from tfcompress.graph.rewrite import clone
 
 _MASK = object()  # Stands for masks that Keras 3 computes in its graph, tf_keras inside its layers.
 
@@ -92,7 +93,7 @@ class _Builder:
         self._alive: list[Any] = []  # What is known by its id.
 
     def build(self, name: str) -> Any:
-        inputs = tree.map_structure(self._input, self.model._inputs_struct)
+        inputs = tree.map_structure(self._input, input_structure(self.model))
         outputs = run(self.model, inputs, self._apply)
         for output in tree.flatten(outputs):
             if output is _MASK or isinstance(output, Rows):
@@ -105,7 +106,7 @@ class _Builder:
         return result
 
     def _input(self, x: Any) -> Any:
-        origin = x._keras_history.operation
+        origin = producer(x)
         if getattr(origin, "optional", False) or getattr(x, "sparse", False):
             raise refusal(origin, "is optional or sparse: tf_keras needs ordinary inputs")
         return self.tf_keras.Input(
@@ -207,7 +208,7 @@ def index_limits(model: keras.Model) -> list[int | None]:
                     direct[id(x)] = min(every[-1], direct.get(id(x), every[-1]))
         return operation.compute_output_spec(*args, **kwargs)
 
-    run(model, model._inputs_struct, apply)
+    run(model, input_structure(model), apply)
     # Whole numbers may also reach an embedding by way of other layers.
     others = [min(every) if every and "int" in x.dtype else None for x in model.inputs]
     return [direct.get(id(x), other) for x, other in zip(model.inputs, others, strict=True)]
@@ -241,7 +242,7 @@ def check(model: keras.Model, copy: Any, copy_steps: list[Step], tolerance: floa
     """Compares a Keras 3 model with its tf_keras copy; see `compare.check`."""
 
     def packed(inputs: Any) -> Any:
-        return tree.pack_sequence_as(model._inputs_struct, inputs)
+        return tree.pack_sequence_as(input_structure(model), inputs)
 
     def steps(inputs: Any) -> list[Step]:
         taken: list[Step] = []
@@ -279,7 +280,7 @@ def keras_outputs(model: keras.Model, inputs: Any) -> Any:
     """What a Keras 3 model gives for arrays, as arrays, on any backend."""
     inputs = tree.map_structure(keras.ops.convert_to_tensor, inputs)
     if not isinstance(inputs, dict):  # One input may stand in a list of one.
-        inputs = tree.pack_sequence_as(functional(model)._inputs_struct, tree.flatten(inputs))
+        inputs = tree.pack_sequence_as(input_structure(model), tree.flatten(inputs))
     return tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
 
 

@@ -1,84 +1,26 @@
-"""Walks, copies and rewrites functional Keras models.
-
-The only place that touches Keras's private graph (`_nodes_by_depth`, `arguments.fill_in`): Keras
-has no public way to visit a model's nodes.
-"""
+"""Copies and rewrites functional Keras models."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 from keras import tree
 
 from tfcompress.errors import InputError
+from tfcompress.graph.names import free_name
+from tfcompress.graph.nodes import functional, input_structure, nodes, operations, producers, run
 
 Apply = Callable[..., Any]
-
-
-def functional(model: keras.Model) -> keras.Model:
-    """The model as a functional one, with the same layers.
-
-    Raises:
-        InputError: the model is subclassed, or was never built, so that it has no graph.
-    """
-    if not isinstance(model, keras.Model):
-        raise InputError(f"expected a Keras model; got {type(model).__name__}")
-    if isinstance(model, keras.Sequential):
-        if not model.built:
-            raise InputError(
-                f"the Sequential model '{model.name}' has no input shape: build it, or begin with "
-                "keras.Input"
-            )
-        return model._functional
-    if not hasattr(model, "_nodes_by_depth"):
-        raise InputError(
-            f"the model '{model.name}' is subclassed and has no graph to rewrite: give a "
-            "functional or Sequential model"
-        )
-    return model
-
-
-def _nested(operation: Any) -> bool:
-    return isinstance(operation, keras.Sequential) or hasattr(operation, "_nodes_by_depth")
-
-
-def nodes(model: keras.Model) -> Iterator[Any]:
-    """Keras's nodes of one functional model in topological order, inputs left out."""
-    by_depth = functional(model)._nodes_by_depth
-    for depth in sorted(by_depth, reverse=True):
-        for node in by_depth[depth]:
-            if node.operation is not None and not node.is_input:
-                yield node
-
-
-def run(model: keras.Model, inputs: Any, apply: Callable[..., Any]) -> Any:
-    """Calls `apply(operation, *args, **kwargs)` for each node, nested models' nodes included."""
-    model = functional(model)
-    if isinstance(inputs, dict) and not isinstance(model._inputs_struct, dict):
-        inputs = [inputs[x.name] for x in model.inputs]
-    values = dict(zip(map(id, model.inputs), tree.flatten(inputs), strict=True))
-    for node in nodes(model):
-        if any(id(tensor) not in values for tensor in node.input_tensors):
-            continue  # A node that these inputs don't reach.
-        args, kwargs = node.arguments.fill_in(values)
-        if _nested(node.operation):
-            outputs = run(node.operation, args[0] if args else kwargs["inputs"], apply)
-        else:
-            outputs = apply(node.operation, *args, **kwargs)
-        values.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
-    return tree.pack_sequence_as(
-        model._outputs_struct, [values[id(tensor)] for tensor in model.outputs]
-    )
 
 
 def fresh_inputs(model: keras.Model) -> Any:
     """New inputs like the model's, in the same structure."""
     return tree.map_structure(
         lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
-        functional(model)._inputs_struct,
+        input_structure(model),
     )
 
 
@@ -107,7 +49,7 @@ def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
 
     def copy(operation: Any) -> Any:
         if id(operation) not in copies:
-            name = _free_name(operation.name, names)
+            name = free_name(operation.name, names)
             names.add(name)
             try:
                 config = operation.get_config()
@@ -132,23 +74,6 @@ def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
             if hasattr(operation, "finalize_state"):  # What adapted layers compute with.
                 copies[id(operation)].finalize_state()
     return result
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    """The name, with a number behind it if it is taken."""
-    free, number = name, 1
-    while free in taken:
-        free, number = f"{name}_{number}", number + 1
-    return free
-
-
-def operations(model: keras.Model) -> Iterator[Any]:
-    """The operation of every node, nested models' included; a shared layer comes repeatedly."""
-    for node in nodes(model):
-        if _nested(node.operation):
-            yield from operations(node.operation)
-        else:
-            yield node.operation
 
 
 def rewrite(model: keras.Model, replace: Mapping[str, Apply]) -> keras.Model:
@@ -180,17 +105,13 @@ def _rename_new(model: keras.Model, outputs: Any) -> None:
     """
     old = {id(operation) for operation in operations(model)}
     names = {operation.name for operation in operations(model)}
-    seen: set[tuple[int, int]] = set()
-    front = tree.flatten(outputs)
-    while front:
-        operation, index, _ = front.pop()._keras_history
-        if (id(operation), index) in seen:
+    new: set[int] = set()
+    for operation in producers(outputs):
+        if id(operation) in old | new or isinstance(operation, keras.layers.Layer):
             continue
-        seen.add((id(operation), index))
-        front.extend(operation._inbound_nodes[index].input_tensors)
-        if id(operation) not in old and not isinstance(operation, keras.layers.Layer):
-            operation.name = _free_name(operation.name, names)
-            names.add(operation.name)
+        operation.name = free_name(operation.name, names)
+        names.add(operation.name)
+        new.add(id(operation))
 
 
 def lower(model: keras.Model, **options: Any) -> keras.Model:

@@ -19,6 +19,7 @@ from tfcompress.bridge import compare
 from tfcompress.bridge.errors import BridgeError
 from tfcompress.bridge.to_keras import to_keras
 from tfcompress.bridge.to_tf_keras import fits, index_limits, keras_outputs, to_tf_keras
+from tfcompress.graph.nodes import input_structure
 from tfcompress.graph.rewrite import Graph, clone, fresh_inputs, functional, rewrite, run
 from tfcompress.qat.parts import Maker, folded, normalization
 from tfcompress.qat.rules import (
@@ -268,7 +269,7 @@ def _check(original: keras.Model, result: keras.Model) -> None:
     """
 
     def packed(inputs: list[np.ndarray]) -> Any:
-        return keras.tree.pack_sequence_as(original._inputs_struct, inputs)
+        return keras.tree.pack_sequence_as(input_structure(original), inputs)
 
     limits = index_limits(original)
     for inputs in compare.samples(original.inputs, limits, lambda x: fits(original, packed(x))):

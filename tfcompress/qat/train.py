@@ -18,6 +18,7 @@ from tfcompress.bridge.to_tf_keras import keras_outputs, to_tf_keras
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import InputError, require
+from tfcompress.graph.nodes import every_node
 from tfcompress.qat.annotate import annotated
 from tfcompress.qat.layout import QuantSpec, layout
 from tfcompress.qat.prepare import TOLERANCE
@@ -193,5 +194,4 @@ def _calibrate(
 
 def _nodes(model: Any, name: str) -> list[Any]:
     """The calls of a layer within a tf_keras model."""
-    every = [node for nodes in model._nodes_by_depth.values() for node in nodes]
-    return [node for node in every if node.layer.name == name]
+    return [node for node in every_node(model) if node.layer.name == name]

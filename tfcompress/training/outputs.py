@@ -7,14 +7,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfcompress.graph.rewrite import functional
+from tfcompress.graph.nodes import functional, is_nested, producer
 
 
 def ends_in_softmax(model: keras.Model) -> bool:
     """Whether the last layer gives probabilities; the builders' networks give logits."""
     model = functional(model)
-    last = model.outputs[0]._keras_history.operation
-    if hasattr(last, "_nodes_by_depth") or isinstance(last, keras.Sequential):
+    last = producer(model.outputs[0])
+    if is_nested(last):
         return ends_in_softmax(last)
     # The layer, or the operation behind keras.ops.softmax and keras.activations.softmax.
     if type(last).__name__ == "Softmax":
