@@ -27,6 +27,7 @@ from page import Kept, command, page
 
 from tfcompress import data, graph, models, techniques, training
 from tfcompress.config import Training
+from tfcompress.training import TrainingContext
 
 TECHNIQUES = ("cp", "tucker", "spatial", "svd")
 RATIOS = (0.25, 0.5)
@@ -59,7 +60,7 @@ class Bench:
         if path.exists():
             return keras.saving.load_model(path)
         model = self.new(seed)
-        training.fit(model, self.images, BASELINE, seed=seed)
+        training.fit(model, self.images, BASELINE, TrainingContext(seed=seed))
         model.save(path)
         return model
 
@@ -76,7 +77,8 @@ class Bench:
         before = self.accuracy(model)
         technique = techniques.get(name)
         settings = dataclasses.replace(technique.training(technique.make_options()), epochs=epochs)
-        training.fit(model, self.images, settings, seed=seed, teacher=original)
+        context = TrainingContext(seed=seed, teacher=original)
+        training.fit(model, self.images, settings, context)
         return {
             "float": self.accuracy(original),
             "before": before,
@@ -90,7 +92,7 @@ class Bench:
         model = self.decomposed(name, ratio, self.new(seed))
         # Layers of ours hold the factors of untrained kernels; the copy has new weights.
         model = graph.clone(model, keep_weights=False)
-        training.fit(model, self.images, BASELINE, seed=seed)
+        training.fit(model, self.images, BASELINE, TrainingContext(seed=seed))
         return {"after": self.accuracy(model)}
 
 

@@ -43,7 +43,8 @@ from tfcompress.container.bytestream import Reader
 from tfcompress.export import export
 from tfcompress.qat.fold import fold
 from tfcompress.runtime import LiteModel
-from tfcompress.training.progress import Progress
+from tfcompress.training import TrainingContext
+from tfcompress.training.progress import with_progress
 
 TECHNIQUE = techniques.get("deep_compression")
 HEADERS = [
@@ -116,9 +117,7 @@ class Bench:
             else:
                 model = models.build(self._flags.model, shape, classes)
             settings = Training(epochs=self._flags.baseline_epochs)
-            training.fit(
-                model, self.images, settings, seed=seed, **watched(folder, "float", settings)
-            )
+            training.fit(model, self.images, settings, watched(folder, "float", settings, seed))
             model.save(path)
         return keras.saving.load_model(path)
 
@@ -134,15 +133,8 @@ class Bench:
         ):
             keras.utils.set_random_seed(seed)
             candidate = TECHNIQUE.transform(candidate, options)
-            candidate, _ = TECHNIQUE.fit(
-                candidate,
-                options,
-                self.images,
-                its,
-                seed=seed,
-                teacher=original,
-                **watched(folder, name, its),
-            )
+            context = dataclasses.replace(watched(folder, name, its, seed), teacher=original)
+            candidate, _ = TECHNIQUE.fit(candidate, options, self.images, its, context)
             candidate.model.save(folder / f"{name}.keras")
             found.append(candidate.model)
         return found
@@ -157,14 +149,10 @@ class Bench:
         return right / len(self.images.test)
 
 
-def watched(folder: Path, name: str, settings: Training) -> dict[str, Any]:
-    """A training's checkpoint and what it prints."""
-    progress = Progress(name, settings.epochs)
-    return {
-        "checkpoint": folder / f"{name}.npz",
-        "on_epoch": progress.epoch,
-        "on_step": progress.step,
-    }
+def watched(folder: Path, name: str, settings: Training, seed: int) -> TrainingContext:
+    """A training's seed, its checkpoint and what it prints."""
+    context = TrainingContext(seed=seed, checkpoint=folder / f"{name}.npz")
+    return with_progress(context, name, settings.epochs)
 
 
 def packed(path: Path, coder: str) -> int:

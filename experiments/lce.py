@@ -94,7 +94,7 @@ def trained(images: int, epochs: int) -> tuple[str, keras.Model, keras.Model, np
     dataset = data.load("fashion_mnist_small")
     keras.utils.set_random_seed(0)
     net = models.build("vgg_small", dataset.image_shape, dataset.num_classes)
-    training.fit(net, dataset, Training(epochs=epochs), seed=0)
+    training.fit(net, dataset, Training(epochs=epochs))
     binary = tfcompress.compress(net, "xnor", dataset, epochs=epochs, verbose=False)
     pixels = dataset.test.images.batch(np.arange(min(images, len(dataset.test))))
     return "vgg_small, xnor", net, binary, dataset.normalization(pixels)

@@ -80,7 +80,7 @@ def main() -> None:
     images = data.load("fashion_mnist_small")
     keras.utils.set_random_seed(0)
     net = models.build("vgg_small", images.image_shape, images.num_classes)
-    training.fit(net, images, Training(epochs=flags.epochs), seed=0)
+    training.fit(net, images, Training(epochs=flags.epochs))
     pixels = images.test.images.batch(np.linspace(0, len(images.test) - 1, flags.images, dtype=int))
     inputs = images.normalization(pixels)
     nets = {

@@ -12,7 +12,8 @@ from tfcompress import techniques
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import InputError, unknown_name
-from tfcompress.training.progress import Progress, say
+from tfcompress.training import TrainingContext
+from tfcompress.training.progress import say, with_progress
 
 
 def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model:
@@ -95,17 +96,17 @@ def compress(
     images = _dataset(data)
     check_fit(model, images)
 
-    def how(title: str, _: techniques.Candidate, settings: Training) -> dict[str, Any]:
-        if not verbose:
-            return {}
-        progress = Progress(title, settings.epochs)
-        return {"on_epoch": progress.epoch, "on_step": progress.step}
+    def round_context(
+        context: TrainingContext, title: str, _: techniques.Candidate, training: Training
+    ) -> TrainingContext:
+        return with_progress(context, title, training.epochs) if verbose else context
 
     samples = images.representative(techniques.SAMPLES, seed)
     candidate = techniques.Candidate(model, samples=samples)
     if verbose:
         candidate = dataclasses.replace(candidate, say=say)
-    candidate, _ = techniques.apply(candidate, steps, images, seed=seed, teacher=model, how=how)
+    context = TrainingContext(seed=seed, teacher=model)
+    candidate, _ = techniques.apply(candidate, steps, images, context, round_context=round_context)
     return candidate.model
 
 

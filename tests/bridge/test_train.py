@@ -6,7 +6,7 @@ from tfcompress import training
 from tfcompress.bridge import to_tf_keras, train
 from tfcompress.config import Training
 from tfcompress.data import from_arrays
-from tfcompress.training import Stopped, TrainingError
+from tfcompress.training import Stopped, TrainingContext, TrainingError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 8, 8, 3)).astype(np.uint8)
 LABELS = np.arange(48) % 3
@@ -44,10 +44,11 @@ def test_trains_as_keras_3_does(data, softmax, weight, optimizer):
     model, teacher = network(softmax=softmax), network()
     for kernel in teacher.trainable_weights:
         kernel.assign(2 * kernel)
-    how = settings(distillation_weight=weight, optimizer=optimizer)
+    recipe = settings(distillation_weight=weight, optimizer=optimizer)
+    context = TrainingContext(teacher=teacher)
     copy = to_tf_keras(model)
-    theirs = train.fit(copy, data, how, teacher=teacher, softmax=softmax)
-    ours = training.fit(model, data, how, teacher=teacher)
+    theirs = train.fit(copy, data, recipe, context, softmax=softmax)
+    ours = training.fit(model, data, recipe, context)
     for mine, other in zip(ours, theirs, strict=True):
         # Keras reports the student's loss alone; with a teacher that is not the same number.
         keys = ("train_error", "test_error", "learning_rate", *(() if weight else ("loss",)))
@@ -68,19 +69,21 @@ def test_goes_on_where_it_was(data, tmp_path, dropout):
 
     path = tmp_path / "state.npz"
     first = to_tf_keras(network(dropout))
+    context = TrainingContext(checkpoint=path, on_step=stop)
     with pytest.raises(Stopped, match="1 of 3 epochs are kept"):
-        train.fit(first, data, settings(epochs=3), checkpoint=path, on_step=stop)
+        train.fit(first, data, settings(epochs=3), context)
     again = to_tf_keras(network(dropout))
-    rows = train.fit(again, data, settings(epochs=3), checkpoint=path)
+    rows = train.fit(again, data, settings(epochs=3), TrainingContext(checkpoint=path))
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     for a, b in zip(undisturbed.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_dropout_differs_from_epoch_to_epoch(data):
-    how = settings(epochs=1, learning_rate=1e-12)
+    recipe = settings(epochs=1, learning_rate=1e-12)
     seeds = [
-        train.fit(to_tf_keras(network(0.9)), data, how, seed=seed)[0]["loss"] for seed in (0, 1, 0)
+        train.fit(to_tf_keras(network(0.9)), data, recipe, TrainingContext(seed=seed))[0]["loss"]
+        for seed in (0, 1, 0)
     ]
     assert seeds[0] == seeds[2] != seeds[1]
 

@@ -16,6 +16,7 @@ from tfcompress.layers import FakeQuantize
 from tfcompress.qat import train
 from tfcompress.qat.layout import layout
 from tfcompress.qat.prepare import prepare
+from tfcompress.training import TrainingContext
 
 WEIGHTED = ("Conv2D", "Dense", "DepthwiseConv2D")
 
@@ -119,13 +120,11 @@ def test_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(pictures, tmp_path
     def stop(row):
         raise Stop
 
+    context = TrainingContext(checkpoint=tmp_path / "c.npz", on_epoch=stop)
     with pytest.raises(Stop):
-        train.fit(
-            made, pictures, settings, calibration=x, checkpoint=tmp_path / "c.npz", on_epoch=stop
-        )
-    resumed, rows = train.fit(
-        made, pictures, settings, calibration=x, checkpoint=tmp_path / "c.npz"
-    )
+        train.fit(made, pictures, settings, context, calibration=x)
+    context = TrainingContext(checkpoint=tmp_path / "c.npz")
+    resumed, rows = train.fit(made, pictures, settings, context, calibration=x)
     assert len(rows) == 2
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

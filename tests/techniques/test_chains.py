@@ -10,6 +10,7 @@ from tfcompress.errors import InputError
 from tfcompress.layers import HashedDense, LowRankConv2D
 from tfcompress.techniques import chain, distribute
 from tfcompress.techniques.base import STRUCTURES
+from tfcompress.training import TrainingContext
 
 
 def test_a_single_name_is_a_chain_of_one():
@@ -65,13 +66,17 @@ def test_applies_in_order_and_counts_the_epochs_through(small):
     ]
     titles = []
 
-    def how(title, candidate, settings):
-        titles.append((title, settings.epochs, len(candidate.layers)))
-        return {}
+    def round_context(context, title, candidate, training):
+        titles.append((title, training.epochs, len(candidate.layers)))
+        return context
 
     model = small()
     candidate, rows = techniques.apply(
-        techniques.Candidate(model), steps, data, seed=0, teacher=model, how=how
+        techniques.Candidate(model),
+        steps,
+        data,
+        TrainingContext(teacher=model),
+        round_context=round_context,
     )
     kinds = {type(layer) for layer in candidate.model.layers}
     assert {LowRankConv2D, HashedDense} <= kinds

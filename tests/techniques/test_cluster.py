@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from tfcompress import techniques, training
 from tfcompress.config import Training
 from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
+from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3)).astype(np.uint8)
 TECHNIQUE = techniques.get("cluster")
@@ -17,14 +20,14 @@ def data():
     return from_arrays((PIXELS, np.arange(64) % 4))
 
 
-def cluster(model, data, epochs=1, how=None, **options):
+def cluster(model, data, epochs=1, context=DEFAULT_CONTEXT, **options):
     own = TECHNIQUE.make_options(**options)
     candidate = model
     if not isinstance(model, techniques.Candidate):
         candidate = techniques.Candidate(model)
     candidate = TECHNIQUE.transform(candidate, own)
     settings = Training(epochs=epochs, batch_size=16)
-    return TECHNIQUE.fit(candidate, own, data, settings, **(how or {}))[0]
+    return TECHNIQUE.fit(candidate, own, data, settings, context)[0]
 
 
 def kernels(model):
@@ -64,7 +67,9 @@ def test_zeros_survive_after_pruning(small, data):
     prune = techniques.get("prune")
     own = prune.make_options()
     candidate = prune.transform(techniques.Candidate(small()), own)
-    candidate, _ = prune.fit(candidate, own, data, Training(epochs=1, batch_size=16))
+    candidate, _ = prune.fit(
+        candidate, own, data, Training(epochs=1, batch_size=16), DEFAULT_CONTEXT
+    )
     found = cluster(candidate, data, epochs=2)
     assert found.properties == {"sparsity", "clusters"}
     for name, kernel in kernels(found.model).items():
@@ -93,10 +98,11 @@ def test_goes_on_where_it_was(small, data, tmp_path):
         if epoch == 2:
             raise KeyboardInterrupt
 
-    how = {"checkpoint": tmp_path / "state.npz"}
+    kept = TrainingContext(checkpoint=tmp_path / "state.npz")
+    stopped = dataclasses.replace(kept, on_step=stop)
     with pytest.raises(training.Stopped):
-        cluster(small(), data, epochs=3, how={**how, "on_step": stop})
-    again = cluster(small(), data, epochs=3, how=how).model
+        cluster(small(), data, epochs=3, context=stopped)
+    again = cluster(small(), data, epochs=3, context=kept).model
     for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 

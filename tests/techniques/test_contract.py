@@ -15,6 +15,7 @@ from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
 from tfcompress.export import STORAGES
 from tfcompress.export.write import kind_of
+from tfcompress.training import TrainingContext
 
 # conv1, its BN's gamma and beta, and the last dense layer of 4x4x16 features.
 ENDS = 3 * 3 * 3 * 8 + 2 * 8 + 4 * 4 * 16 * 4 + 4
@@ -138,7 +139,7 @@ def test_trains_lowers_exports_and_reloads(name, small, tmp_path):
     )
     options = technique.make_options()
     candidate, rows = technique.fit(
-        techniques.Candidate(model), options, data, training, teacher=small()
+        techniques.Candidate(model), options, data, training, TrainingContext(teacher=small())
     )
     assert len(rows) == 1
     if len(candidate.model.weights) != len(before):  # Batch normalisation is folded.

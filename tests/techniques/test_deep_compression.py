@@ -8,6 +8,7 @@ from tfcompress.config import Training
 from tfcompress.container import archive
 from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
+from tfcompress.training import TrainingContext
 
 TECHNIQUE = techniques.get("deep_compression")
 SETTINGS = Training(epochs=3, batch_size=16, learning_rate=1e-3)
@@ -79,12 +80,16 @@ def test_zeros_survive_the_second_round_exactly(small, data):
     step = techniques.Step(TECHNIQUE, own, Training(epochs=1, batch_size=16))
     pruned = []
 
-    def how(title, candidate, settings):
+    def round_context(context, title, candidate, training):
         pruned.append(candidate.model)
-        return {}
+        return context
 
     after, rows = techniques.apply(
-        candidate, [step], data, seed=0, teacher=candidate.model, how=how
+        candidate,
+        [step],
+        data,
+        TrainingContext(teacher=candidate.model),
+        round_context=round_context,
     )
     # The second round's model, before it is trained, has the first one's zeros.
     for layer in pruned[1].layers:

@@ -11,6 +11,7 @@ from tfcompress import techniques, training
 from tfcompress.config import Training
 from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
+from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3)).astype(np.uint8)
 TECHNIQUE = techniques.get("prune")
@@ -21,11 +22,11 @@ def data():
     return from_arrays((PIXELS, np.arange(64) % 4))
 
 
-def prune(model, data, epochs=2, how=None, **options):
+def prune(model, data, epochs=2, context=DEFAULT_CONTEXT, **options):
     own = TECHNIQUE.make_options(**options)
     candidate = TECHNIQUE.transform(techniques.Candidate(model), own)
     settings = Training(epochs=epochs, batch_size=16)
-    return TECHNIQUE.fit(candidate, own, data, settings, **(how or {}))[0]
+    return TECHNIQUE.fit(candidate, own, data, settings, context)[0]
 
 
 def kernels(model):
@@ -59,7 +60,7 @@ def test_the_smallest_weights_go(small, data):
     own = TECHNIQUE.make_options(**settings)
     candidate = TECHNIQUE.transform(techniques.Candidate(model), own)
     rate = Training(epochs=1, batch_size=64, learning_rate=1e-9)  # One step that changes nothing.
-    candidate, _ = TECHNIQUE.fit(candidate, own, data, rate)
+    candidate, _ = TECHNIQUE.fit(candidate, own, data, rate, DEFAULT_CONTEXT)
     for name, before in kernels(model).items():
         after = kernels(candidate.model)[name]
         limit = np.quantile(np.abs(before), 0.5)
@@ -116,7 +117,7 @@ def test_a_short_training_reaches_the_goal(small, data, steps):
     candidate = TECHNIQUE.transform(techniques.Candidate(small()), own)
     batch = -(-64 // steps)
     settings = Training(epochs=1, batch_size=batch)
-    model = TECHNIQUE.fit(candidate, own, data, settings)[0].model
+    model = TECHNIQUE.fit(candidate, own, data, settings, DEFAULT_CONTEXT)[0].model
     assert zeros(model)["conv3"] == pytest.approx(0.8, abs=0.01)
 
 
@@ -127,10 +128,11 @@ def test_goes_on_where_it_was(small, data, tmp_path):
         if epoch == 2:
             raise KeyboardInterrupt
 
-    how = {"checkpoint": tmp_path / "state.npz"}
+    kept = TrainingContext(checkpoint=tmp_path / "state.npz")
+    stopped = dataclasses.replace(kept, on_step=stop)
     with pytest.raises(training.Stopped):
-        prune(small(), data, epochs=3, frequency=2, how={**how, "on_step": stop})
-    again = prune(small(), data, epochs=3, frequency=2, how=how).model
+        prune(small(), data, epochs=3, frequency=2, context=stopped)
+    again = prune(small(), data, epochs=3, frequency=2, context=kept).model
     for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -13,6 +13,7 @@ from tfcompress import techniques
 from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
 from tfcompress.layers import FakeQuantize
+from tfcompress.training import TrainingContext
 
 
 def lines(model, **options):
@@ -73,7 +74,9 @@ def test_zeros_of_the_candidate_are_kept(small):
     )
     candidate = techniques.Candidate(model, properties=frozenset({"sparsity"}))
     candidate = technique.transform(candidate, options)
-    candidate, _ = technique.fit(candidate, options, data, settings, teacher=small())
+    candidate, _ = technique.fit(
+        candidate, options, data, settings, TrainingContext(teacher=small())
+    )
     assert candidate.properties == {"sparsity", "quantised"}
     after = candidate.model.get_layer("conv2").get_weights()[0]
     assert (after[kernel == 0] == 0).all()

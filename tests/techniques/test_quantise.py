@@ -15,6 +15,7 @@ from tfcompress.errors import InputError
 from tfcompress.export import Validation
 from tfcompress.layers import HashedDense
 from tfcompress.pipeline import plan
+from tfcompress.training import TrainingContext
 
 NAMES = ("float16", "dynamic", "int8", "int8_int4", "mixed")
 each = pytest.mark.parametrize("name", NAMES)
@@ -126,7 +127,11 @@ class TestMixed:
         images = data()
         options = technique.make_options(validation_images=20, max_drop=2.0)
         candidate, rows = technique.fit(
-            techniques.Candidate(small()), options, images, technique.training(options), seed=3
+            techniques.Candidate(small()),
+            options,
+            images,
+            technique.training(options),
+            TrainingContext(seed=3),
         )
         assert rows == []
         held = Validation(**candidate.validation)

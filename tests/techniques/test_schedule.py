@@ -12,6 +12,7 @@ from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
 from tfcompress.layers import CPConv2D, LowRankConv2D
 from tfcompress.pipeline import plan
+from tfcompress.training import TrainingContext
 
 SETTINGS = Training(epochs=2, batch_size=16)
 
@@ -34,12 +35,14 @@ def applied(name, model, fit=None, **options):
     step = techniques.Step(technique, technique.make_options(**options), SETTINGS)
     said, titles = [], []
 
-    def how(title, candidate, settings):
-        titles.append((title, settings.epochs))
-        return {}
+    def round_context(context, title, candidate, training):
+        titles.append((title, training.epochs))
+        return context
 
     candidate = techniques.Candidate(model, say=lambda stage, text: said.append((stage, text)))
-    candidate, rows = techniques.apply(candidate, [step], data(), seed=0, teacher=model, how=how)
+    candidate, rows = techniques.apply(
+        candidate, [step], data(), TrainingContext(teacher=model), round_context=round_context
+    )
     return candidate, rows, titles, said
 
 
@@ -93,7 +96,7 @@ def test_trains_after_each_and_says_each_layer_once(small):
 
 
 def test_the_next_layer_is_decomposed_from_the_tuned_weights(small):
-    def fit(candidate, options, data, settings, **how):
+    def fit(candidate, options, data, training, context):
         """Doubles conv3's kernel while it is a convolution."""
         layer = candidate.model.get_layer("conv3")
         if not isinstance(layer, LowRankConv2D):

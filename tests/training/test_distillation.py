@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from tfcompress.config import Training
-from tfcompress.training import fit
+from tfcompress.training import TrainingContext, fit
 from tfcompress.training.distillation import Distiller
 
 
@@ -77,7 +77,7 @@ def test_training_leaves_the_teacher_and_learns_from_it(toy, build):
     for weight in (0.0, 0.9):
         model = build()
         settings = dataclasses.replace(training, distillation_weight=weight)
-        fit(model, toy, settings, teacher=teacher)
+        fit(model, toy, settings, TrainingContext(teacher=teacher))
         ways[weight] = model.get_weights()
     for old, variable in zip(before, teacher.variables, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), old)
@@ -97,7 +97,7 @@ def test_a_student_alone_on_its_teachers_targets_comes_nearer(toy, build):
         student,
         toy,
         Training(epochs=4, batch_size=32, learning_rate=1e-2, distillation_weight=1.0),
-        teacher=teacher,
+        TrainingContext(teacher=teacher),
     )
     assert rows[-1]["loss"] < rows[0]["loss"] / 2
     assert rows[-1]["test_error"] < 0.3

@@ -8,7 +8,7 @@ from keras import layers
 from tfcompress.config import Training
 from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
-from tfcompress.training import Stopped, TrainingError, fit
+from tfcompress.training import Stopped, TrainingContext, TrainingError, fit
 from tfcompress.training.fit import make_optimizer
 
 SETTINGS = Training(epochs=3, batch_size=32, learning_rate=1e-2)
@@ -62,7 +62,8 @@ def test_one_seed_gives_equal_weights(toy, build, augmentation):
     def train(seed, model_seed=1):
         model = build(model_seed)
         first = model.get_weights()
-        rows = fit(model, toy, SETTINGS, seed=seed, augmentation=augmentation)
+        context = TrainingContext(seed=seed, augmentation=augmentation)
+        rows = fit(model, toy, SETTINGS, context)
         return first, values(model), without_times(rows)
 
     _, weights, rows = train(4)
@@ -77,10 +78,10 @@ def test_the_seed_alone_decides_on_dropout(toy, build):
     """And not what the random generators of the layers, or Python's, were at before."""
     model = build(1)
     start = model.get_weights()
-    fit(model, toy, SETTINGS, seed=4)
+    fit(model, toy, SETTINGS, TrainingContext(seed=4))
     other = build(99)
     other.set_weights(start)
-    fit(other, toy, SETTINGS, seed=4)
+    fit(other, toy, SETTINGS, TrainingContext(seed=4))
     assert_equal(values(other), values(model))
 
 
@@ -101,11 +102,26 @@ def test_augmentation_of_the_data_set_unless_another_is_given(toy, build):
     results = []
     for data, augmentation in ways:
         model = build()
-        fit(model, data, one_epoch, augmentation=augmentation)
+        fit(model, data, one_epoch, TrainingContext(augmentation=augmentation))
         results.append(model.get_weights())
     assert_equal(results[0], results[1])
     assert_equal(results[2], results[3])
     assert not np.array_equal(results[0][0], results[2][0])
+
+
+def test_the_old_keywords_work_for_one_more_version(toy, build):
+    one_epoch = dataclasses.replace(SETTINGS, epochs=1)
+    model, other = build(), build()
+    context = TrainingContext(seed=4, teacher=build(7, filters=8), augmentation="flip")
+    fit(model, toy, one_epoch, context)
+    with pytest.warns(
+        DeprecationWarning, match=r"takes TrainingContext\(seed=\.\.\., teacher="
+    ) as seen:
+        fit(other, toy, one_epoch, seed=4, teacher=context.teacher, augmentation="flip")
+    assert seen[0].filename == __file__
+    assert_equal(values(other), values(model))
+    with pytest.raises(TypeError, match="sed"):
+        fit(other, toy, one_epoch, sed=4)
 
 
 class Crash(Exception):
@@ -119,9 +135,9 @@ class Crash(Exception):
 )
 def test_goes_on_where_it_was_stopped(toy, build, tmp_path, training, raised):
     teacher = build(7, filters=8)
-    options = {"seed": 4, "teacher": teacher, "augmentation": "flip+shift"}
+    context = TrainingContext(seed=4, teacher=teacher, augmentation="flip+shift")
     undisturbed = build()
-    expected = fit(undisturbed, toy, training, **options)
+    expected = fit(undisturbed, toy, training, context)
 
     def stop(epoch, step, steps):
         assert steps == 4
@@ -130,22 +146,21 @@ def test_goes_on_where_it_was_stopped(toy, build, tmp_path, training, raised):
 
     path = tmp_path / "state.npz"
     seen = Stopped if raised is KeyboardInterrupt else Crash
+    stopped = dataclasses.replace(context, checkpoint=path, on_step=stop)
     with pytest.raises(seen) as caught:
-        fit(build(), toy, training, checkpoint=path, on_step=stop, **options)
+        fit(build(), toy, training, stopped)
     if seen is Stopped:
         assert str(caught.value) == "stopped by Ctrl-C; 1 of 3 epochs are kept"
     # As in a new process: other weights, and random generators in another state.
     model = build(50)
     reported, steps = [], []
-    rows = fit(
-        model,
-        toy,
-        training,
+    going_on = dataclasses.replace(
+        context,
         checkpoint=path,
         on_epoch=reported.append,
         on_step=lambda *at: steps.append(at),
-        **options,
     )
+    rows = fit(model, toy, training, going_on)
     assert_equal(values(model), values(undisturbed))
     assert without_times(rows) == without_times(expected)
     assert reported == rows
@@ -155,10 +170,11 @@ def test_goes_on_where_it_was_stopped(toy, build, tmp_path, training, raised):
 def test_a_finished_checkpoint_trains_no_more(toy, build, tmp_path):
     path = tmp_path / "state.npz"
     model = build()
-    rows = fit(model, toy, SETTINGS, checkpoint=path)
+    rows = fit(model, toy, SETTINGS, TrainingContext(checkpoint=path))
     other = build(9)
     steps = []
-    again = fit(other, toy, SETTINGS, checkpoint=path, on_step=lambda *at: steps.append(at))
+    context = TrainingContext(checkpoint=path, on_step=lambda *at: steps.append(at))
+    again = fit(other, toy, SETTINGS, context)
     assert again == rows
     assert steps == []
     assert_equal(values(other), values(model))
@@ -169,14 +185,15 @@ def test_ctrl_c_without_a_checkpoint(toy, build):
         raise KeyboardInterrupt
 
     with pytest.raises(Stopped, match="stopped by Ctrl-C; nothing kept"):
-        fit(build(), toy, SETTINGS, on_step=stop)
+        fit(build(), toy, SETTINGS, TrainingContext(on_step=stop))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "another model", "more epochs"])
 def test_unusable_checkpoints_leave_the_weights(toy, build, tmp_path, damage):
     path = tmp_path / "state.npz"
     training = dataclasses.replace(SETTINGS, epochs=2)
-    fit(build(filters=5 if damage == "another model" else 6), toy, training, checkpoint=path)
+    context = TrainingContext(checkpoint=path)
+    fit(build(filters=5 if damage == "another model" else 6), toy, training, context)
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "garbage":
@@ -187,7 +204,7 @@ def test_unusable_checkpoints_leave_the_weights(toy, build, tmp_path, damage):
     model = build(3)
     before = model.get_weights()
     with pytest.raises(InputError, match=r"the checkpoint .*state\.npz (is|holds) .*remove it"):
-        fit(model, toy, training, checkpoint=path)
+        fit(model, toy, training, context)
     assert_equal(model.get_weights(), before)
     assert path.read_bytes() == content
 
@@ -196,7 +213,7 @@ def test_no_epochs_leave_the_weights(toy, build, tmp_path):
     model = build()
     before = model.get_weights()
     path = tmp_path / "state.npz"
-    assert fit(model, toy, Training(epochs=0), checkpoint=path) == []
+    assert fit(model, toy, Training(epochs=0), TrainingContext(checkpoint=path)) == []
     assert_equal(model.get_weights(), before)
     assert not path.exists()
 
@@ -213,7 +230,7 @@ def test_too_high_a_rate_is_named_with_its_epoch(toy, build, tmp_path, rate, mes
     wild = dataclasses.replace(SETTINGS, learning_rate=rate, optimizer="sgd")
     path = tmp_path / "state.npz"
     with pytest.raises(TrainingError, match=message):
-        fit(build(), toy, wild, checkpoint=path)
+        fit(build(), toy, wild, TrainingContext(checkpoint=path))
     assert not path.exists()
 
 
@@ -226,7 +243,7 @@ def test_loss_that_is_no_number_in_a_later_epoch(toy, build, tmp_path):
             model.layers[1].kernel.assign(np.full((3, 3, 3, 6), np.nan))
 
     with pytest.raises(TrainingError, match=r"became nan in epoch 2, step 2: .*--learning_rate"):
-        fit(model, toy, SETTINGS, checkpoint=path, on_step=poison)
+        fit(model, toy, SETTINGS, TrainingContext(checkpoint=path, on_step=poison))
     with np.load(path) as state:  # of the last good epoch
         assert all(np.isfinite(state[name]).all() for name in state.files if name != "rows")
 

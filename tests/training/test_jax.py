@@ -21,7 +21,7 @@ from keras import layers
 from tfcompress import techniques
 from tfcompress.config import Training
 from tfcompress.data import from_arrays
-from tfcompress.training import accuracy, fit, runner
+from tfcompress.training import TrainingContext, accuracy, fit, runner
 from tests.training.conftest import toy_images
 
 assert keras.backend.backend() == "jax"
@@ -54,16 +54,18 @@ def stop(epoch, step, steps):
 checkpoint = Path(sys.argv[1]) / "state.npz"
 model = student()
 assert any(getattr(layer, "binarize_kernel", False) for layer in model.layers)
-rows = fit(model, data, training, seed=3, teacher=teacher())
+rows = fit(model, data, training, TrainingContext(seed=3, teacher=teacher()))
 assert all(np.isfinite(weights).all() for weights in model.get_weights())
 assert rows[1]["loss"] < rows[0]["loss"], rows
 try:
-    fit(student(), data, training, seed=3, teacher=teacher(), checkpoint=checkpoint, on_step=stop)
+    context = TrainingContext(seed=3, teacher=teacher(), checkpoint=checkpoint, on_step=stop)
+    fit(student(), data, training, context)
     raise SystemExit("it wasn't stopped")
 except KeyboardInterrupt as stopped:
     assert "1 of 2 epochs are kept" in str(stopped)
 again = student()
-fit(again, data, training, seed=3, teacher=teacher(), checkpoint=checkpoint)
+context = TrainingContext(seed=3, teacher=teacher(), checkpoint=checkpoint)
+fit(again, data, training, context)
 for a, b in zip(again.variables, model.variables, strict=True):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b))
 assert 1 - accuracy(runner(again), data) == rows[1]["test_error"]

@@ -16,7 +16,7 @@ from tfcompress.bridge.to_keras import copy_back
 from tfcompress.bridge.wrappers import kernel, wrapped
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
-from tfcompress.training.loop import Row
+from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.outputs import ends_in_softmax
 
 _WRAPPER = "tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper"
@@ -33,11 +33,11 @@ def cluster(
     data: Dataset,
     training: Training,
     clusters: Mapping[str, int],
+    context: TrainingContext = DEFAULT_CONTEXT,
     *,
     centroids: str = "kmeans++",
     preserve_sparsity: bool = False,
     per_channel: bool = False,
-    **how: Any,
 ) -> tuple[keras.Model, list[Row]]:
     """Trains a model whose weights are shared: TFMOT's wrappers train the shared values.
 
@@ -47,10 +47,10 @@ def cluster(
         training: epochs, optimizer and rates; with 0 epochs each weight becomes the value of its
             cluster, and nothing is tuned.
         clusters: how many values a layer's kernel may have, by layer name.
+        context: as in `training.fit`.
         centroids: how the values are found first: of `CENTROIDS`.
         preserve_sparsity: whether zeros stay zero; they are one of the values.
         per_channel: whether each filter of a convolution has values of its own.
-        how: further arguments of `train.fit`.
 
     Returns:
         A Keras 3 model with the shared values, and the history.
@@ -79,7 +79,7 @@ def cluster(
 
     with nearest_by_search():
         trainee = wrapped(model, {name: wrapper(count) for name, count in clusters.items()})
-        rows = train.fit(trainee, data, training, softmax=ends_in_softmax(model), **how)
+        rows = train.fit(trainee, data, training, context, softmax=ends_in_softmax(model))
         return copy_back(clustering.strip_clustering(trainee), model), rows
 
 

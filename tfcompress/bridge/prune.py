@@ -15,7 +15,7 @@ from tfcompress.bridge.to_keras import copy_back
 from tfcompress.bridge.wrappers import kernel, wrapped
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
-from tfcompress.training.loop import Row
+from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.outputs import ends_in_softmax
 
 
@@ -76,7 +76,7 @@ def prune(
     data: Dataset,
     training: Training,
     pruning: Mapping[str, LayerPruning],
-    **how: Any,
+    context: TrainingContext = DEFAULT_CONTEXT,
 ) -> tuple[keras.Model, list[Row]]:
     """Trains a model while TFMOT's wrappers turn its smallest weights to zero.
 
@@ -85,7 +85,7 @@ def prune(
         data: as in `training.fit`.
         training: epochs, optimizer and rates.
         pruning: how, by layer name; other layers stay dense.
-        how: further arguments of `train.fit`.
+        context: as in `training.fit`.
 
     Returns:
         A Keras 3 model with the zeros, and the history.
@@ -103,9 +103,9 @@ def prune(
         trainee,
         data,
         training,
+        context,
         softmax=ends_in_softmax(model),
         callbacks=[sparsity.UpdatePruningStep()],
-        **how,
     )
     return copy_back(sparsity.strip_pruning(trainee), model), rows
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -14,9 +13,10 @@ from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.training import accuracy, runner
 from tfcompress.training.batches import EpochBatches
+from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
 from tfcompress.training.distillation import divergence
 from tfcompress.training.fit import make_optimizer
-from tfcompress.training.loop import Report, Row, Trainee, Watch, epochs, steps_per_epoch
+from tfcompress.training.loop import Row, Trainee, Watch, epochs, steps_per_epoch
 from tfcompress.training.outputs import as_logits, ends_in_softmax
 
 _RANDOM = ("Dropout", "SpatialDropout", "AlphaDropout", "GaussianDropout", "GaussianNoise")
@@ -26,32 +26,20 @@ def fit(
     model: Any,
     data: Dataset,
     training: Training,
+    context: TrainingContext = DEFAULT_CONTEXT,
     *,
-    seed: int = 0,
-    teacher: keras.Model | None = None,
     softmax: bool = False,
     callbacks: Sequence[Any] = (),
-    augmentation: str | None = None,
-    checkpoint: Path | None = None,
-    on_epoch: Report | None = None,
-    on_step: Callable[[int, int, int], None] | None = None,
-    tensorboard: Path | None = None,
 ) -> list[Row]:
     """Trains in place.
 
     Args:
         model: of tf_keras, from images to class logits or probabilities.
-        data: as in `training.fit`, and so are all arguments that aren't named here.
+        data: as in `training.fit`.
         training: epochs, optimizer and rates.
-        seed: of order, augmentation and dropout.
-        teacher: of Keras 3.
+        context: as in `training.fit`; its teacher is a model of Keras 3.
         softmax: whether the model ends in probabilities.
         callbacks: tf_keras's, such as those of the pruning wrappers.
-        augmentation: in place of the data set's own.
-        checkpoint: file that holds the state after each epoch.
-        on_epoch: is given each epoch's row.
-        on_step: is given epoch, step and steps an epoch.
-        tensorboard: folder for TensorBoard's logs.
 
     Returns:
         One row an epoch.
@@ -64,11 +52,11 @@ def fit(
     if training.epochs == 0:
         return []
     legacy = tf_keras()
-    legacy.utils.set_random_seed(seed)
+    legacy.utils.set_random_seed(context.seed)
     optimizer = make_optimizer(training, steps_per_epoch(data, training), legacy.optimizers)
     optimizer.build(model.trainable_variables)
-    distilled = teacher is not None and training.distillation_weight > 0
-    objective = _Objective(training, softmax, teacher if distilled else None)
+    teacher = context.teacher if training.distillation_weight > 0 else None
+    objective = _Objective(training, softmax, teacher)
     model.compile(
         optimizer=optimizer, loss=objective.loss, metrics=[objective.accuracy], jit_compile=False
     )
@@ -77,10 +65,10 @@ def fit(
     def fit_epoch(batches: EpochBatches, epoch: int, watch: Watch) -> dict[str, float]:
         # An epoch that is begun again after a crash is the same epoch, though TensorFlow keeps the
         # state of dropout's generators inside the compiled step: only a new one starts afresh.
-        legacy.utils.set_random_seed(seed + 1000 * epoch)
+        legacy.utils.set_random_seed(context.seed + 1000 * epoch)
         if random:
             model.make_train_function(force=True)
-        logs = [legacy.callbacks.TensorBoard(str(tensorboard), profile_batch=0)]
+        logs = [legacy.callbacks.TensorBoard(str(context.tensorboard), profile_batch=0)]
         history = model.fit(
             _sequence(batches, objective),
             epochs=epoch + 1,
@@ -90,7 +78,7 @@ def fit(
             callbacks=[
                 *callbacks,
                 watch.callback(legacy.callbacks.Callback),
-                *(logs if tensorboard else []),
+                *(logs if context.tensorboard else []),
             ],
         ).history
         return {key: float(history[key][-1]) for key in ("loss", "accuracy")}
@@ -105,11 +93,7 @@ def fit(
         ),
         data,
         training,
-        seed=seed,
-        augmentation=augmentation,
-        checkpoint=checkpoint,
-        on_epoch=on_epoch,
-        on_step=on_step,
+        context,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -27,7 +26,8 @@ from tfcompress.pipeline.provenance import command, versions
 from tfcompress.pipeline.workspace import Workspace
 from tfcompress.runtime import LiteModel, Metadata
 from tfcompress.techniques import Candidate
-from tfcompress.training.progress import Progress, say
+from tfcompress.training import TrainingContext
+from tfcompress.training.progress import say, with_progress
 
 PARITY_IMAGES = 200
 # Of images larger than 64 pixels, where a user's model takes any size.
@@ -80,15 +80,16 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
         model,
         images,
         job.baseline,
-        seed=seed,
-        **_how(job, space, "baseline", "baseline", job.baseline),
+        _watched(TrainingContext(seed=seed), job, space, "baseline", "baseline", job.baseline),
     )
     space.save_model(model, "baseline.keras")
 
-    def how(title: str, candidate: Candidate, settings: Training) -> dict[str, Any]:
+    def round_context(
+        context: TrainingContext, title: str, candidate: Candidate, settings: Training
+    ) -> TrainingContext:
         _check_io(job, images, candidate.model)
         say(title, _what_was_done(candidate))
-        return _how(job, space, title, f"compressed-{title}", settings)
+        return _watched(context, job, space, title, f"compressed-{title}", settings)
 
     # Files are compared on other images than they were calibrated on, if there are as many.
     pool = images.representative(techniques.SAMPLES + PARITY_IMAGES, seed)
@@ -96,7 +97,11 @@ def _stages(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
     check = pool[techniques.SAMPLES :] if len(pool) > techniques.SAMPLES else pool
     candidate = Candidate(model, samples=samples, say=say)
     candidate, histories["compressed"] = techniques.apply(
-        candidate, job.steps, images, seed=seed, teacher=model, how=how
+        candidate,
+        job.steps,
+        images,
+        TrainingContext(seed=seed, teacher=model),
+        round_context=round_context,
     )
     space.save_model(candidate.model, "compressed.keras")
 
@@ -235,17 +240,23 @@ def _normalised(images: Dataset, model: keras.Model, how: str) -> Dataset:
     return images.with_normalization(chosen()) if chosen else images
 
 
-def _how(job: Plan, space: Workspace, title: str, name: str, settings: Training) -> dict[str, Any]:
-    """A training's further arguments: where it is kept, and who is told."""
-    progress = Progress(title, settings.epochs)
+def _watched(
+    context: TrainingContext,
+    job: Plan,
+    space: Workspace,
+    title: str,
+    name: str,
+    settings: Training,
+) -> TrainingContext:
+    """Returns the context of a training that is kept under this name and printed."""
     name = name.replace("/", "-").replace(" ", "-")
-    return {
-        "augmentation": job.config.augment,
-        "checkpoint": space.checkpoint(name),
-        "on_epoch": progress.epoch,
-        "on_step": progress.step,
-        "tensorboard": space.folder / "tensorboard" / name if job.config.tensorboard else None,
-    }
+    kept = dataclasses.replace(
+        context,
+        augmentation=job.config.augment,
+        checkpoint=space.checkpoint(name),
+        tensorboard=space.folder / "tensorboard" / name if job.config.tensorboard else None,
+    )
+    return with_progress(kept, title, settings.epochs)
 
 
 def _what_was_done(candidate: Candidate) -> str:

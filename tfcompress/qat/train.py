@@ -23,7 +23,7 @@ from tfcompress.qat.annotate import annotated
 from tfcompress.qat.layout import QuantSpec, layout
 from tfcompress.qat.prepare import TOLERANCE
 from tfcompress.qat.to_keras import to_fake_quantized
-from tfcompress.training.loop import Row
+from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.outputs import ends_in_softmax
 
 PRESERVABLE = frozenset({"sparsity", "clusters"})
@@ -78,10 +78,10 @@ def fit(
     ready: keras.Model,
     data: Dataset,
     training: Training,
+    context: TrainingContext = DEFAULT_CONTEXT,
     *,
     preserve: frozenset[str] = frozenset(),
     calibration: np.ndarray,
-    **how: Any,
 ) -> tuple[keras.Model, list[Row]]:
     """Trains a ready model with its weights and activations rounded to 8 bits.
 
@@ -89,9 +89,9 @@ def fit(
         ready: as `qat.prepare` made it.
         data: as in `training.fit`.
         training: epochs, optimizer and rates; 0 epochs only calibrate.
+        context: as in `training.fit`.
         preserve: of `sparsity` (zeros stay zeros) and `clusters` (equal weights stay equal).
         calibration: images from which the activations' ranges are taken before the first step.
-        how: further arguments of `bridge.train.fit`.
 
     Returns:
         A Keras 3 model of built-in layers, whose kernels hold 8-bit values, with `FakeQuantize`
@@ -103,7 +103,7 @@ def fit(
     prepared = wrap_and_calibrate(ready, preserve=preserve, calibration=calibration)
     softmax = ends_in_softmax(ready)
     with _without_warnings():
-        rows = train.fit(prepared.model, data, training, softmax=softmax, **how)
+        rows = train.fit(prepared.model, data, training, context, softmax=softmax)
     return prepared.finish(np.asarray(calibration, "float32")), rows
 
 

@@ -7,7 +7,7 @@ import enum
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tfcompress.config import Training
 from tfcompress.errors import unknown_name
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfcompress.data.dataset import Dataset
+    from tfcompress.training.context import Row, TrainingContext
 
 # Training images that calibrations and reconstructions are given.
 SAMPLES = 256
@@ -82,16 +83,33 @@ class Candidate:
         return dataclasses.replace(self, model=model, layers=(*self.layers, *lines))
 
 
-Fit = Callable[..., tuple[Candidate, list[dict[str, float]]]]
+class Fit(Protocol):
+    """How a technique trains a transformed candidate."""
+
+    def __call__(
+        self,
+        candidate: Candidate,
+        options: Any,
+        data: Dataset,
+        training: Training,
+        context: TrainingContext,
+        /,
+    ) -> tuple[Candidate, list[Row]]:
+        """Returns the trained candidate, and one row an epoch as `training.fit` does."""
+        ...
 
 
 def fit_keras(
-    candidate: Candidate, options: Any, data: Dataset, settings: Training, **how: Any
-) -> tuple[Candidate, list[dict[str, float]]]:
-    """The usual training: of the Keras model itself, in place; `how` as in `training.fit`."""
-    from tfcompress import training  # Names are listed without it.
+    candidate: Candidate,
+    options: Any,
+    data: Dataset,
+    training: Training,
+    context: TrainingContext,
+) -> tuple[Candidate, list[Row]]:
+    """Trains the Keras model itself, in place, as most techniques do."""
+    from tfcompress.training import fit  # Names are listed without it.
 
-    return candidate, training.fit(candidate.model, data, settings, **how)
+    return candidate, fit(candidate.model, data, training, context)
 
 
 def once(candidate: Candidate, options: Any, settings: Training) -> Sequence[tuple[Any, Training]]:

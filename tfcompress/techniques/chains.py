@@ -11,11 +11,8 @@ from tfcompress.errors import InputError
 from tfcompress.techniques.base import Candidate, Technique, get
 
 if TYPE_CHECKING:
-    import keras
-
     from tfcompress.data.dataset import Dataset
-
-Row = dict[str, float]
+    from tfcompress.training.context import Row, TrainingContext
 
 _DOING_AGAIN = {
     "binary": "it would turn the binary weights into floats",
@@ -24,6 +21,9 @@ _DOING_AGAIN = {
     "clusters": "it would spread the shared values again",
     "quantised": "it would train past the quantised weights",
 }
+
+
+RoundContext = Callable[["TrainingContext", str, Candidate, Training], "TrainingContext"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,14 +104,20 @@ def distribute(
     return given, taken
 
 
+def same_context(
+    context: TrainingContext, title: str, candidate: Candidate, training: Training
+) -> TrainingContext:
+    """Trains every round in the chain's own context."""
+    return context
+
+
 def apply(
     candidate: Candidate,
     steps: Sequence[Step],
     data: Dataset,
+    context: TrainingContext,
     *,
-    seed: int,
-    teacher: keras.Model,
-    how: Callable[[str, Candidate, Training], dict[str, Any]],
+    round_context: RoundContext = same_context,
 ) -> tuple[Candidate, list[Row]]:
     """Transforms and trains, step by step.
 
@@ -122,10 +128,10 @@ def apply(
         candidate: with the trained model.
         steps: at least one.
         data: the data set.
-        seed: of every transform and training.
-        teacher: the original model, for recipes that distil.
-        how: from a round's title, its transformed candidate and training to further arguments of
-            the training: progress, checkpoint, augmentation.
+        context: the seed of every transform and training, and the original model as the teacher
+            of recipes that distil.
+        round_context: from that context, a round's title, its transformed candidate and its
+            training to the round's context, with its own checkpoint and progress.
 
     Returns:
         The candidate, and the rounds' histories as one, its epochs counted through.
@@ -135,20 +141,13 @@ def apply(
     rows: list[Row] = []
     for step in steps:
         rounds = step.technique.rounds(candidate, step.options, step.training)
-        for number, (options, settings) in enumerate(rounds, 1):
+        for number, (options, training) in enumerate(rounds, 1):
             title = step.technique.name
             if len(rounds) > 1:
                 title += f" {number}/{len(rounds)}"
-            keras.utils.set_random_seed(seed)
+            keras.utils.set_random_seed(context.seed)
             candidate = step.technique.transform(candidate, options)
-            candidate, history = step.technique.fit(
-                candidate,
-                options,
-                data,
-                settings,
-                seed=seed,
-                teacher=teacher,
-                **how(title, candidate, settings),
-            )
+            its_context = round_context(context, title, candidate, training)
+            candidate, history = step.technique.fit(candidate, options, data, training, its_context)
             rows += [{**row, "epoch": len(rows) + i} for i, row in enumerate(history, 1)]
     return candidate, rows

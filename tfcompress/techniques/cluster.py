@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from tfcompress.bridge import cluster
 from tfcompress.config import Training
@@ -11,7 +11,7 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights
 from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
-from tfcompress.training.loop import Row
+from tfcompress.training.context import Row, TrainingContext
 
 Centroids = Literal["kmeans++", "density", "linear", "random"]
 
@@ -67,8 +67,13 @@ def _counts(chosen: _weights.Chosen, options: ClusterOptions) -> dict[str, int]:
 
 
 def _fit(
-    candidate: Candidate, options: ClusterOptions, data: Dataset, settings: Training, **how: Any
+    candidate: Candidate,
+    options: ClusterOptions,
+    data: Dataset,
+    training: Training,
+    context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
+    """Trains with TFMOT's wrappers and says how many values each kernel has."""
     chosen = _weights.choose(candidate.model, options.leave, "clustered")
     counts = _counts(chosen, options)
     sparse = options.preserve_sparsity
@@ -77,12 +82,12 @@ def _fit(
     model, rows = cluster.cluster(
         chosen.model,
         data,
-        settings,
+        training,
         counts,
+        context,
         centroids=options.centroids,
         preserve_sparsity=sparse,
         per_channel=options.per_channel,
-        **how,
     )
     reached = {
         name: f"{count} different weights" for name, count in cluster.values(model, counts).items()

@@ -19,7 +19,7 @@ from tfcompress.techniques import _weights, cluster, prune
 from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
 from tfcompress.techniques.cluster import Centroids, ClusterOptions
 from tfcompress.techniques.prune import PruneOptions
-from tfcompress.training.loop import Row
+from tfcompress.training.context import Row, TrainingContext
 
 # Values are shared in half of the epochs that pruning took, at a tenth of its learning rate.
 _TUNING_EPOCHS, _TUNING_RATE = 0.5, 0.1
@@ -141,14 +141,18 @@ def _transform(candidate: Candidate, options: Any) -> Candidate:
 
 
 def _fit(
-    candidate: Candidate, options: Any, data: Dataset, settings: Training, **how: Any
+    candidate: Candidate,
+    options: Any,
+    data: Dataset,
+    training: Training,
+    context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
-    """Of one round, as `_transform`."""
+    """Trains one round, chosen as in `_transform`."""
     if isinstance(options, ClusterOptions):
-        return cluster.TECHNIQUE.fit(candidate, options, data, settings, **how)
+        return cluster.TECHNIQUE.fit(candidate, options, data, training, context)
     if isinstance(options, DeepCompressionOptions):
         options = _round_options(candidate, options)[0]
-    return prune.TECHNIQUE.fit(candidate, options, data, settings, **how)
+    return prune.TECHNIQUE.fit(candidate, options, data, training, context)
 
 
 TECHNIQUE = Technique(

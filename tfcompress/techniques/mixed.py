@@ -8,7 +8,6 @@ validation=Validation(images, labels, max_drop=0.5))`.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from tfcompress.errors import require
 from tfcompress.graph import clone
 from tfcompress.techniques._quantise import KEEPS, lines, untrained
 from tfcompress.techniques.base import Candidate, Start, Technique, fit_keras
+from tfcompress.training.context import Row, TrainingContext
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,14 +53,12 @@ def _fit(
     candidate: Candidate,
     options: MixedOptions,
     data: Dataset,
-    settings: Training,
-    *,
-    seed: int = 0,
-    **how: Any,
-) -> tuple[Candidate, list[dict[str, float]]]:
+    training: Training,
+    context: TrainingContext,
+) -> tuple[Candidate, list[Row]]:
     """Chooses the validation images; the layers are chosen as the file is written."""
-    candidate, rows = fit_keras(candidate, options, data, settings, seed=seed, **how)
-    order = np.random.default_rng([seed, 1]).permutation(len(data.train))
+    candidate, rows = fit_keras(candidate, options, data, training, context)
+    order = np.random.default_rng([context.seed, 1]).permutation(len(data.train))
     chosen = np.sort(order[: options.validation_images])
     images = data.normalization(data.train.images.batch(chosen))
     held = {

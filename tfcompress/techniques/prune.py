@@ -12,7 +12,8 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.errors import InputError, one_of, require
 from tfcompress.techniques import _weights
 from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
-from tfcompress.training.loop import Row, steps_per_epoch
+from tfcompress.training.context import Row, TrainingContext
+from tfcompress.training.loop import steps_per_epoch
 
 Schedule = Literal["polynomial", "constant"]
 # Of the steps, after which the masks stay and the rest is tuning.
@@ -185,11 +186,16 @@ def _why_dense(chosen: _weights.Chosen, name: str, options: PruneOptions) -> str
 
 
 def _fit(
-    candidate: Candidate, options: PruneOptions, data: Dataset, settings: Training, **how: Any
+    candidate: Candidate,
+    options: PruneOptions,
+    data: Dataset,
+    training: Training,
+    context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
-    require(settings.epochs > 0, "prune makes zeros while it trains: give it 1 epoch or more")
+    """Trains with TFMOT's wrappers and says how many weights of each kernel are zero."""
+    require(training.epochs > 0, "prune makes zeros while it trains: give it 1 epoch or more")
     chosen = _weights.choose(candidate.model, options.leave, "pruned")
-    steps = steps_per_epoch(data, settings) * settings.epochs
+    steps = steps_per_epoch(data, training) * training.epochs
     plan = {
         name: prune.LayerPruning(**layer)
         for name, layer in _plan(chosen, options, steps).items()
@@ -201,7 +207,7 @@ def _fit(
         f"option end_step {last} comes after the last of {steps} steps: fewer zeros than wanted "
         "would be there; train longer or end earlier",
     )
-    model, rows = prune.prune(chosen.model, data, settings, plan, **how)
+    model, rows = prune.prune(chosen.model, data, training, plan, context)
     reached = {
         name: f"{share:.1%} of the weights are zero"
         for name, share in prune.zeros(model, plan).items()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
 from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
+from tfcompress.training.context import Row, TrainingContext
 
 OnUnsupported = Literal["error", "keep_float"]
 
@@ -61,22 +62,19 @@ def _fit(
     candidate: Candidate,
     options: QatOptions,
     data: Dataset,
-    settings: Training,
-    *,
-    seed: int = 0,
-    **how: Any,
-) -> tuple[Candidate, list[dict[str, float]]]:
+    training: Training,
+    context: TrainingContext,
+) -> tuple[Candidate, list[Row]]:
     """Calibrates, trains with TFMOT, and comes back to Keras 3."""
     from tfcompress.qat import train
 
     model, rows = train.fit(
         candidate.model,
         data,
-        settings,
+        training,
+        context,
         preserve=candidate.properties & {"sparsity", "clusters"},
-        calibration=data.representative(options.calibration_images, seed),
-        seed=seed,
-        **how,
+        calibration=data.representative(options.calibration_images, context.seed),
     )
     properties = candidate.properties | {"quantised"}
     return dataclasses.replace(candidate, model=model, properties=properties), rows

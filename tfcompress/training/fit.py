@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.graph.rewrite import functional
 from tfcompress.training.batches import EpochBatches
+from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.distillation import Distiller
 from tfcompress.training.evaluate import accuracy, jit_compile, runner
-from tfcompress.training.loop import Report, Row, Trainee, Watch, epochs, steps_per_epoch
+from tfcompress.training.loop import Trainee, Watch, epochs, steps_per_epoch
 from tfcompress.training.outputs import ends_in_softmax
 
 
@@ -23,14 +25,8 @@ def fit(
     model: keras.Model,
     data: Dataset,
     training: Training,
-    *,
-    seed: int = 0,
-    teacher: keras.Model | None = None,
-    augmentation: str | None = None,
-    checkpoint: Path | None = None,
-    on_epoch: Report | None = None,
-    on_step: Callable[[int, int, int], None] | None = None,
-    tensorboard: Path | None = None,
+    context: TrainingContext = DEFAULT_CONTEXT,
+    **keywords: Any,
 ) -> list[Row]:
     """Trains the model in place; its weights at the end are the last epoch's.
 
@@ -42,14 +38,8 @@ def fit(
         model: functional or Sequential, from images to class logits or probabilities.
         data: the training and test images.
         training: epochs, optimizer and rates.
-        seed: of order, augmentation and dropout.
-        teacher: whose soft targets are learned as `training.distillation_weight` says.
-        augmentation: in place of the data set's own.
-        checkpoint: file that holds the state after each epoch; if it is there, training goes on
-            from it.
-        on_epoch: is given each epoch's row, those of the checkpoint too.
-        on_step: is given epoch, step and steps an epoch after each step.
-        tensorboard: folder for TensorBoard's logs.
+        context: seed, teacher, augmentation, checkpoint and who is told of the progress.
+        keywords: deprecated: the fields of the context, each by itself.
 
     Returns:
         One row an epoch: `epoch` (from 1), `loss`, `train_error` and `test_error` (0 to 1; the
@@ -61,26 +51,19 @@ def fit(
         InputError: the checkpoint is damaged, of another model, or of more epochs.
         Stopped: Ctrl-C.
     """
-    keras.utils.set_random_seed(seed)
+    if keywords:
+        context = _with_keywords(context, keywords)
+    keras.utils.set_random_seed(context.seed)
     if training.epochs == 0:
         return []
-    flat = functional(model)
-    # The same layers in a model of our own, so that the user's stays as it was compiled.
-    trainee = keras.Model(flat.inputs, flat.outputs, name=model.name)
+    student = _copy_of_the_same_layers(model)
     # The weights and the state of the random generators (dropout's), and not the metrics, which
     # start anew each epoch.
-    state = list(trainee.variables)
-    _seed_generators(state, seed)
-    if teacher is not None and training.distillation_weight > 0:
-        trainee = Distiller(
-            model,
-            teacher,
-            weight=training.distillation_weight,
-            temperature=training.distillation_temperature,
-        )
+    state = list(student.variables)
+    _seed_generators(state, context.seed)
+    trainee = _with_teacher(student, model, training, context.teacher)
     optimizer = make_optimizer(training, steps_per_epoch(data, training))
     optimizer.build(trainee.trainable_variables)
-    state += list(optimizer.variables)
     trainee.compile(
         optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not ends_in_softmax(model)),
@@ -88,34 +71,66 @@ def fit(
         jit_compile=jit_compile(),
     )
     tester = runner(model)
-
-    def fit_epoch(batches: EpochBatches, epoch: int, watch: Watch) -> dict[str, float]:
-        history = trainee.fit(
-            batches,
-            epochs=epoch + 1,
-            initial_epoch=epoch,
-            verbose=0,
-            shuffle=False,
-            callbacks=[watch.callback(keras.callbacks.Callback), *_tensorboard(tensorboard)],
-        ).history
-        return {key: float(history[key][-1]) for key in ("loss", "accuracy")}
-
     return epochs(
         Trainee(
-            fit=fit_epoch,
-            state=state,
+            fit=lambda *epoch: _fit_epoch(trainee, context.tensorboard, *epoch),
+            state=[*state, *optimizer.variables],
             weights=trainee.weights,
             accuracy=lambda: accuracy(tester, data),
             learning_rate=lambda: float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
         ),
         data,
         training,
-        seed=seed,
-        augmentation=augmentation,
-        checkpoint=checkpoint,
-        on_epoch=on_epoch,
-        on_step=on_step,
+        context,
     )
+
+
+def _with_keywords(context: TrainingContext, keywords: dict[str, Any]) -> TrainingContext:
+    """Returns the context with the fields that older callers give as keywords of `fit`."""
+    names = ", ".join(f"{name}=..." for name in keywords)
+    context = dataclasses.replace(context, **keywords)
+    warnings.warn(
+        f"training.fit takes TrainingContext({names}) as its fourth argument now; the keywords go "
+        "with the next version",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return context
+
+
+def _copy_of_the_same_layers(model: keras.Model) -> keras.Model:
+    """Returns the model's layers in a model of our own: the user's stays as it was compiled."""
+    flat = functional(model)
+    return keras.Model(flat.inputs, flat.outputs, name=model.name)
+
+
+def _with_teacher(
+    student: keras.Model, model: keras.Model, training: Training, teacher: keras.Model | None
+) -> keras.Model:
+    """Returns what is trained: the student, inside a distiller if the recipe has a teacher."""
+    if teacher is None or training.distillation_weight == 0:
+        return student
+    return Distiller(
+        model,
+        teacher,
+        weight=training.distillation_weight,
+        temperature=training.distillation_temperature,
+    )
+
+
+def _fit_epoch(
+    trainee: keras.Model, tensorboard: Path | None, batches: EpochBatches, epoch: int, watch: Watch
+) -> dict[str, float]:
+    """Trains one epoch, counted from 0, and returns its loss and accuracy."""
+    history = trainee.fit(
+        batches,
+        epochs=epoch + 1,
+        initial_epoch=epoch,
+        verbose=0,
+        shuffle=False,
+        callbacks=[watch.callback(keras.callbacks.Callback), *_tensorboard(tensorboard)],
+    ).history
+    return {key: float(history[key][-1]) for key in ("loss", "accuracy")}
 
 
 def _seed_generators(state: list[Any], seed: int) -> None:

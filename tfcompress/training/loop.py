@@ -6,7 +6,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,9 +16,7 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.errors import InputError
 from tfcompress.training import checkpoint as checkpoints
 from tfcompress.training.batches import EpochBatches
-
-Row = dict[str, float]
-Report = Callable[[Row], None]
+from tfcompress.training.context import Row, TrainingContext
 
 
 class TrainingError(InputError):
@@ -54,14 +51,10 @@ def epochs(
     trainee: Trainee,
     data: Dataset,
     training: Training,
-    *,
-    seed: int,
-    augmentation: str | None = None,
-    checkpoint: Path | None = None,
-    on_epoch: Report | None = None,
-    on_step: Callable[[int, int, int], None] | None = None,
+    context: TrainingContext,
 ) -> list[Row]:
     """Trains epoch by epoch; arguments, rows and errors are those of `training.fit`."""
+    checkpoint, on_epoch = context.checkpoint, context.on_epoch
     steps = steps_per_epoch(data, training)
     rows: list[Row] = []
     if checkpoint is not None and checkpoint.exists():
@@ -74,12 +67,12 @@ def epochs(
             batches = EpochBatches(
                 data.train,
                 data.normalization,
-                augmentation=augmentation or data.augmentation,
+                augmentation=context.augmentation or data.augmentation,
                 batch_size=training.batch_size,
-                seed=seed,
+                seed=context.seed,
                 epoch=epoch,
             )
-            watch = Watch(epoch, steps, on_step)
+            watch = Watch(epoch, steps, context.on_step)
             started = time.perf_counter()
             logs = trainee.fit(batches, epoch, watch)
             _check_finite(trainee.weights, epoch)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from typing import TextIO
 
 from rich import progress
 from rich.console import Console
+
+from tfcompress.training.context import TrainingContext
 
 
 def say(stage: str, text: str) -> None:
@@ -67,6 +70,12 @@ class Progress:
         if now - self._shown > 0.2 or step == steps:
             self._shown = now
             self._bar.refresh()
+
+
+def with_progress(context: TrainingContext, stage: str, epochs: int) -> TrainingContext:
+    """Returns the context of a training whose epochs and steps are printed as they end."""
+    progress = Progress(stage, epochs)
+    return dataclasses.replace(context, on_epoch=progress.epoch, on_step=progress.step)
 
 
 def _bar(console: Console) -> progress.Progress:

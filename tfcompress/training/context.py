@@ -1,0 +1,46 @@
+"""What a training is given besides its model, its data and its recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+# One epoch's numbers by name, as `training.fit` lists them.
+Row = dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingContext:
+    """Says from which seed a training runs, who teaches it, where it is kept and who watches it.
+
+    One value is handed on from the command or `tfcompress.compress` to the loop over the epochs.
+
+    Attributes:
+        seed: of the order of the images, of augmentation and of dropout.
+        teacher: the network whose soft targets are learned, as the recipe's
+            `distillation_weight` says; None for the labels alone.
+        augmentation: one of `config.AUGMENTATIONS` in place of the data set's own; None for that.
+        checkpoint: file that holds the state after each epoch; where it exists, the training goes
+            on from it. None keeps nothing.
+        on_epoch: is called with each epoch's row, those of the checkpoint included.
+        on_step: is called after each step with the epoch, the step (both from 1) and the number
+            of steps in an epoch.
+        tensorboard: folder for TensorBoard's logs; None for no logs.
+    """
+
+    seed: int = 0
+    teacher: keras.Model | None = None
+    augmentation: str | None = None
+    checkpoint: Path | None = None
+    on_epoch: Callable[[Row], None] | None = None
+    on_step: Callable[[int, int, int], None] | None = None
+    tensorboard: Path | None = None
+
+
+# Seed 0, no teacher, nothing kept, nobody told.
+DEFAULT_CONTEXT = TrainingContext()
