@@ -9,7 +9,6 @@ from tests.checks import predict
 from tests.qat.nets import NETS, SIZE, images_for, net
 from tfcompress.bridge import BridgeError
 from tfcompress.graph.rewrite import operations
-from tfcompress.qat.parts import normalization
 from tfcompress.qat.prepare import prepare, unsupported
 
 PRODUCTS = ("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D")
@@ -117,12 +116,3 @@ def test_layers_that_the_bridge_cant_convert_are_refused_by_name():
     model = keras.Model(image, layers.Lambda(lambda x: x * 2, name="own")(image))
     with pytest.raises(BridgeError, match=r"'own' \(Lambda\)"):
         prepare(model, on_unsupported="keep_float")
-
-
-def test_normalization_by_hand():
-    layer = layers.BatchNormalization(epsilon=0.0)
-    layer.build((None, 2))
-    layer.set_weights([np.array(a, "float32") for a in ([2, 3], [1, -1], [5, 7], [4, 16])])
-    scale, offset = normalization(layer)
-    np.testing.assert_allclose(scale, [1, 0.75])
-    np.testing.assert_allclose(offset, [1 - 5, -1 - 7 * 0.75])

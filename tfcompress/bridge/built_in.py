@@ -6,16 +6,10 @@ Each is written once and works on both sides: it asks a `BuiltIns` for layers by
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-
-def free_name(name: str, taken: Iterable[str]) -> str:
-    """The name, with a number behind it if it is taken."""
-    free, number = name, 1
-    while free in taken:
-        free, number = f"{name}_{number}", number + 1
-    return free
+from tfcompress.graph.names import free_name
 
 
 def valid_name(name: str) -> str:

@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import tree
 
 from tfcompress.bridge.errors import BridgeError
+from tfcompress.graph.nodes import input_structure, run
 
 # For sizes that the model leaves open; the first that it can take is used.
 _SIZES = (16, 32, 75, 128, 224, 331)
@@ -33,14 +35,14 @@ class Step:
 def samples(
     inputs: Sequence[Any],
     limits: Sequence[int | None],
-    fits: Callable[[list[np.ndarray]], bool],
+    is_large_enough: Callable[[list[np.ndarray]], bool],
 ) -> Iterable[list[np.ndarray]]:
     """Seeded random inputs, for one size of the open dimensions after the other.
 
     Args:
         inputs: symbolic tensors with shape and dtype.
         limits: for each, the number of values that it may take if they are indices, else None.
-        fits: whether the model has a place for inputs of these shapes.
+        is_large_enough: whether the model has a place for inputs of these shapes.
 
     Raises:
         BridgeError: an input of strings, for which nothing can be drawn.
@@ -52,7 +54,7 @@ def samples(
             _draw(rng, x, tuple(x.shape), limit, size)
             for x, limit in zip(inputs, limits, strict=True)
         ]
-        if not open_sizes or fits(drawn):
+        if not open_sizes or is_large_enough(drawn):
             yield drawn
 
 
@@ -70,6 +72,61 @@ def _draw(rng: Any, x: Any, shape: Any, limit: int | None, size: int) -> np.ndar
     if np.issubdtype(kind, np.integer):
         return rng.integers(0, min(255, np.iinfo(kind).max) + 1, shape).astype(kind)
     return rng.standard_normal(shape).astype(kind)
+
+
+def index_limits(model: keras.Model) -> list[int | None]:
+    """For each input, how many values it may take if it is of indices."""
+    inputs = {id(x) for x in model.inputs}
+    direct: dict[int, int] = {}
+    every: list[int] = []
+
+    def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        size = {"CategoryEncoding": "num_tokens", "Embedding": "input_dim"}.get(
+            type(operation).__name__
+        )
+        if size:
+            every.append(getattr(operation, size))
+            for x in tree.flatten(args):
+                if id(x) in inputs:
+                    direct[id(x)] = min(every[-1], direct.get(id(x), every[-1]))
+        return operation.compute_output_spec(*args, **kwargs)
+
+    run(model, input_structure(model), apply)
+    # Whole numbers may also reach an embedding by way of other layers.
+    others = [min(every) if every and "int" in x.dtype else None for x in model.inputs]
+    return [direct.get(id(x), other) for x, other in zip(model.inputs, others, strict=True)]
+
+
+def fits(model: keras.Model, inputs: Any) -> bool:
+    """Whether every layer has something to work on, for arrays in the model's structure.
+
+    Given fewer pixels than its kernel has, TensorFlow's convolution reads foreign memory on a CPU.
+    """
+    empty = False
+
+    def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal empty
+        outputs = operation.compute_output_spec(*args, **kwargs)
+        empty = empty or any(0 in x.shape for x in tree.flatten(outputs))
+        return outputs
+
+    try:
+        run(
+            model,
+            tree.map_structure(lambda x: keras.KerasTensor(x.shape, str(x.dtype)), inputs),
+            apply,
+        )
+    except Exception:  # Each layer has its own for sizes below 0.
+        return False
+    return not empty
+
+
+def keras_outputs(model: keras.Model, inputs: Any) -> Any:
+    """What a Keras 3 model gives for arrays, as arrays, on any backend."""
+    inputs = tree.map_structure(keras.ops.convert_to_tensor, inputs)
+    if not isinstance(inputs, dict):  # One input may stand in a list of one.
+        inputs = tree.pack_sequence_as(input_structure(model), tree.flatten(inputs))
+    return tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
 
 
 def arrays(values: Any) -> list[np.ndarray]:

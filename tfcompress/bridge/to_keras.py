@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 from keras import tree
 
-from tfcompress.bridge import compare, configs
+from tfcompress.bridge import compare, configs, tf_graph
 from tfcompress.bridge.activations import TO_KERAS
-from tfcompress.bridge.built_in import free_name, valid_name
-from tfcompress.bridge.compare import Step
+from tfcompress.bridge.built_in import valid_name
+from tfcompress.bridge.compare import Step, fits, index_limits, keras_outputs
 from tfcompress.bridge.convert import Converter, copy_weights
 from tfcompress.bridge.errors import BridgeError, refusal
 from tfcompress.bridge.operations import stand_in
-from tfcompress.bridge.to_tf_keras import fits, index_limits, keras_outputs, tf_names, unique
-from tfcompress.graph.nodes import every_node, has_nodes, operations
+from tfcompress.bridge.to_tf_keras import tf_names, unique
+from tfcompress.graph.names import free_name
+from tfcompress.graph.nodes import operations
 from tfcompress.graph.rewrite import clone, lower
 
 # Operations on tensors in a tf_keras model, by TensorFlow's name, with Keras 3's. These and no
@@ -56,8 +57,8 @@ def to_keras(model: Any, *, tolerance: float = 1e-5) -> keras.Model:
         BridgeError: something in it has no equal in Keras 3, or the outputs differ; names the
             layer.
     """
-    flat = _functional(model)
-    layers = {id(layer): layer for layer in _layers(flat)}
+    flat = tf_graph.functional(model)
+    layers = {id(layer): layer for layer in tf_graph.called_layers(flat)}
     taken = {x.name for x in flat.inputs}
     names: dict[int, str] = {}
     for key, layer in layers.items():
@@ -78,8 +79,8 @@ def to_keras(model: Any, *, tolerance: float = 1e-5) -> keras.Model:
         steps.append(Step(layer.name, type(layer).__name__, outputs))
         return outputs
 
-    inputs = _structured(flat, [_input(x) for x in flat.inputs])
-    result = keras.Model(inputs, _run(flat, inputs, apply), name=model.name)
+    inputs = tf_graph.structured(flat, [_input(x) for x in flat.inputs])
+    result = keras.Model(inputs, tf_graph.run(flat, inputs, apply), name=model.name)
     converter.copy_weights()
     _check(flat, result, steps, tolerance)
     return result
@@ -118,7 +119,7 @@ def copy_back(tf_model: Any, like: keras.Model, *, tolerance: float = 1e-5) -> k
             )
         copy_weights(theirs[name], layer)
     inputs = {names.get(x.name, x.name): x.name for x in result.inputs}
-    _check(_functional(tf_model), result, None, tolerance, inputs)
+    _check(tf_graph.functional(tf_model), result, None, tolerance, inputs)
     return result
 
 
@@ -133,82 +134,6 @@ def _with_states(layer: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
     if recurrent and args and isinstance(args[0], list | tuple):
         return (args[0][0],), {**kwargs, "initial_state": list(args[0][1:])}
     return args, kwargs
-
-
-def _functional(model: Any) -> Any:
-    """The tf_keras model, if it has a graph.
-
-    Raises:
-        BridgeError: it hasn't, or it isn't a model of tf_keras.
-    """
-    name = type(model).__name__
-    if not any(base.__module__.startswith("tf_keras.") for base in type(model).__mro__):
-        raise BridgeError(f"expected a model of tf_keras; got {type(model).__module__}.{name}")
-    if not has_nodes(model) or not getattr(model, "inputs", None):
-        raise BridgeError(
-            f"the tf_keras model '{model.name}' is subclassed or was never built, so it has no "
-            "graph: give a functional or Sequential model"
-        )
-    return model
-
-
-def _nested(layer: Any) -> bool:
-    return has_nodes(layer)
-
-
-def _nodes(model: Any) -> Iterator[Any]:
-    """The nodes of a tf_keras model in topological order, inputs left out."""
-    return (node for node in every_node(model) if not node.is_input)
-
-
-def _layers(model: Any) -> Iterator[Any]:
-    for node in _nodes(model):
-        if _nested(node.layer):
-            yield from _layers(_functional(node.layer))
-        else:
-            yield node.layer
-
-
-def _run(model: Any, inputs: Any, apply: Callable[..., Any]) -> Any:
-    """Calls `apply(layer, *args, **kwargs)` for each node, nested models' nodes included."""
-    values = dict(zip(map(id, model.inputs), _in_order(model, inputs), strict=True))
-
-    def filled(value: Any) -> Any:
-        return values.get(id(value), value)
-
-    for node in _nodes(model):
-        args, kwargs = tree.map_structure(filled, (node.call_args, node.call_kwargs))
-        if _nested(node.layer):
-            outputs = _run(node.layer, args[0] if args else kwargs["inputs"], apply)
-        else:
-            outputs = apply(node.layer, *args, **kwargs)
-        values.update(zip(map(id, tree.flatten(node.outputs)), tree.flatten(outputs), strict=True))
-    return tree.map_structure(filled, _plain(model._nested_outputs))
-
-
-def _in_order(model: Any, inputs: Any) -> list[Any]:
-    if isinstance(inputs, dict):
-        # By the names of its inputs, whatever their order.
-        named = model._nested_inputs
-        keys = list(named) if isinstance(named, dict) else [x.name for x in model.inputs]
-        of = {id(named[key]): key for key in keys} if isinstance(named, dict) else {}
-        return [inputs[of.get(id(x), x.name)] for x in model.inputs]
-    return tree.flatten(inputs)
-
-
-def _plain(structure: Any) -> Any:
-    """Without tf_keras's own kinds of lists and dicts."""
-    if isinstance(structure, dict):
-        return {key: _plain(value) for key, value in structure.items()}
-    if isinstance(structure, list | tuple):
-        return [_plain(value) for value in structure]
-    return structure
-
-
-def _structured(model: Any, inputs: list[Any]) -> Any:
-    """The inputs as the model takes them."""
-    new = dict(zip(map(id, model.inputs), inputs, strict=True))
-    return tree.map_structure(lambda x: new[id(x)], _plain(model._nested_inputs))
 
 
 def _input(x: Any) -> Any:
@@ -251,7 +176,7 @@ def _check(
     """
 
     def packed(inputs: Any) -> Any:
-        return _structured(model, inputs)
+        return tf_graph.structured(model, inputs)
 
     def steps(inputs: Any) -> list[Step]:
         taken: list[Step] = []
@@ -262,7 +187,7 @@ def _check(
             return outputs
 
         if copied is not None:
-            _run(model, packed([_tensor(x) for x in inputs]), apply)
+            tf_graph.run(model, packed([_tensor(x) for x in inputs]), apply)
         return taken
 
     def steps_of_copy(inputs: Any) -> list[Step]:

@@ -10,11 +10,12 @@ from keras import tree
 
 from tfcompress.bridge import compare, legacy
 from tfcompress.bridge.activations import TO_TF_KERAS
-from tfcompress.bridge.built_in import free_name, valid_name
-from tfcompress.bridge.compare import Step
+from tfcompress.bridge.built_in import valid_name
+from tfcompress.bridge.compare import Step, fits, index_limits, keras_outputs
 from tfcompress.bridge.convert import Converter
 from tfcompress.bridge.errors import BridgeError, NoBuiltInLayerError, refusal
 from tfcompress.bridge.operations import Rows, stand_in
+from tfcompress.graph.names import free_name
 from tfcompress.graph.nodes import functional, input_structure, operations, producer, run
 from tfcompress.graph.rewrite import clone
 
@@ -191,53 +192,6 @@ def _has_mask(value: Any) -> bool:
     return any(x is _MASK for x in tree.flatten(value))
 
 
-def index_limits(model: keras.Model) -> list[int | None]:
-    """For each input, how many values it may take if it is of indices."""
-    inputs = {id(x) for x in model.inputs}
-    direct: dict[int, int] = {}
-    every: list[int] = []
-
-    def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        size = {"CategoryEncoding": "num_tokens", "Embedding": "input_dim"}.get(
-            type(operation).__name__
-        )
-        if size:
-            every.append(getattr(operation, size))
-            for x in tree.flatten(args):
-                if id(x) in inputs:
-                    direct[id(x)] = min(every[-1], direct.get(id(x), every[-1]))
-        return operation.compute_output_spec(*args, **kwargs)
-
-    run(model, input_structure(model), apply)
-    # Whole numbers may also reach an embedding by way of other layers.
-    others = [min(every) if every and "int" in x.dtype else None for x in model.inputs]
-    return [direct.get(id(x), other) for x, other in zip(model.inputs, others, strict=True)]
-
-
-def fits(model: keras.Model, inputs: Any) -> bool:
-    """Whether every layer has something to work on, for arrays in the model's structure.
-
-    Given fewer pixels than its kernel has, TensorFlow's convolution reads foreign memory on a CPU.
-    """
-    empty = False
-
-    def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal empty
-        outputs = operation.compute_output_spec(*args, **kwargs)
-        empty = empty or any(0 in x.shape for x in tree.flatten(outputs))
-        return outputs
-
-    try:
-        run(
-            model,
-            tree.map_structure(lambda x: keras.KerasTensor(x.shape, str(x.dtype)), inputs),
-            apply,
-        )
-    except Exception:  # Each layer has its own for sizes below 0.
-        return False
-    return not empty
-
-
 def check(model: keras.Model, copy: Any, copy_steps: list[Step], tolerance: float) -> float:
     """Compares a Keras 3 model with its tf_keras copy; see `compare.check`."""
 
@@ -274,14 +228,6 @@ def check(model: keras.Model, copy: Any, copy_steps: list[Step], tolerance: floa
         (steps, steps_of_copy),
         tolerance,
     )
-
-
-def keras_outputs(model: keras.Model, inputs: Any) -> Any:
-    """What a Keras 3 model gives for arrays, as arrays, on any backend."""
-    inputs = tree.map_structure(keras.ops.convert_to_tensor, inputs)
-    if not isinstance(inputs, dict):  # One input may stand in a list of one.
-        inputs = tree.pack_sequence_as(input_structure(model), tree.flatten(inputs))
-    return tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
 
 
 def _real(step: Step) -> bool:

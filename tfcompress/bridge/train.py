@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tfcompress.bridge.legacy import tf_keras
+from tfcompress.bridge.tf_graph import all_layers
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.training import accuracy, runner
@@ -60,7 +61,7 @@ def fit(
     model.compile(
         optimizer=optimizer, loss=objective.loss, metrics=[objective.accuracy], jit_compile=False
     )
-    random = any(type(layer).__name__.startswith(_RANDOM) for layer in _every_layer(model))
+    random = any(type(layer).__name__.startswith(_RANDOM) for layer in all_layers(model))
 
     def fit_epoch(batches: EpochBatches, epoch: int, watch: Watch) -> dict[str, float]:
         # An epoch that is begun again after a crash is the same epoch, though TensorFlow keeps the
@@ -101,11 +102,6 @@ def _learning_rate(optimizer: Any) -> float:
     """The rate of the next step: tf_keras's own property is that of the last one."""
     rate = optimizer._learning_rate
     return float(np.asarray(rate(optimizer.iterations) if callable(rate) else rate))
-
-
-def _every_layer(model: Any) -> list[Any]:
-    """The model's layers, those inside wrappers included."""
-    return list(model._flatten_layers(include_self=False))
 
 
 class _Objective:

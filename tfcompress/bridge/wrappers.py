@@ -10,7 +10,7 @@ import numpy as np
 
 from tfcompress.bridge.legacy import tf_keras
 from tfcompress.bridge.to_tf_keras import tf_names, to_tf_keras, unique
-from tfcompress.graph.rewrite import operations
+from tfcompress.graph.nodes import operations
 
 # What TFMOT prunes and clusters. It wraps depthwise kernels, too, but leaves them as they are, and
 # those of recurrent layers stayed dense in our trials.

@@ -9,6 +9,7 @@ stays as a float island that is named.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -18,22 +19,24 @@ import numpy as np
 from tfcompress.bridge import compare
 from tfcompress.bridge.errors import BridgeError
 from tfcompress.bridge.to_keras import to_keras
-from tfcompress.bridge.to_tf_keras import fits, index_limits, keras_outputs, to_tf_keras
-from tfcompress.graph.nodes import input_structure
-from tfcompress.graph.rewrite import Graph, clone, fresh_inputs, functional, rewrite, run
-from tfcompress.qat.parts import Maker, folded, normalization
-from tfcompress.qat.rules import (
-    IDENTITIES,
-    INTEGER,
-    PLAIN_ACTIVATIONS,
-    RULES,
-    SPLITS,
-    without_activation,
+from tfcompress.bridge.to_tf_keras import to_tf_keras
+from tfcompress.graph.batch_norm import scale_and_offset
+from tfcompress.graph.fold_batch_norm import (
+    foldable_layer_before,
+    folded_layer,
+    normalizes_last_axis,
 )
+from tfcompress.graph.layer_maker import LayerMaker, replace_layers
+from tfcompress.graph.nodes import functional, input_structure, run
+from tfcompress.graph.rewrite import Graph, clone, fresh_inputs
+from tfcompress.graph.split_activations import split_activations
+from tfcompress.qat.rules import IDENTITIES, INTEGER, PLAIN_ACTIVATIONS, RULES
 
 OnUnsupported = Literal["error", "keep_float"]
 # Of sums in another order; the bridge's own default is for models that nothing is done to.
 TOLERANCE = 1e-4
+# Behind these a batch normalisation stays: training wants it.
+_TRAINED_WITH_NORMALIZATION = ("Conv2D", "DepthwiseConv2D")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,128 +95,68 @@ def prepare(
     return result, changes
 
 
-def _rewritten(
-    model: keras.Model, replace: dict[str, Callable[..., Any]], make: Maker
-) -> keras.Model:
-    """The rewritten model, flat and with free names, its new layers' weights in place."""
-    if not replace:
-        return model
-    result = rewrite(model, {name: ignoring_none(new) for name, new in replace.items()})
-    make.finish()
-    return clone(result)
-
-
-def ignoring_none(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function without the arguments `mask` and `training` that Keras adds and nobody set."""
-    return lambda *args, **kwargs: function(
-        *args, **{key: value for key, value in kwargs.items() if value is not None}
-    )
-
-
-def _maker(model: keras.Model) -> Maker:
-    graph = Graph.of(model)
-    return Maker({*graph.operations, *(x.name for x in model.inputs)})
-
-
 def _split(model: keras.Model, changes: list[Change]) -> keras.Model:
-    """Activations inside products become layers of their own."""
-    make = _maker(model)
-    replace: dict[str, Callable[..., Any]] = {}
-    for name, layer in Graph.of(model).operations.items():
-        kind = type(layer).__name__
-        if kind not in SPLITS or layer.activation is keras.activations.linear:
-            continue
-        body, tail = without_activation(layer, make)
-        replace[name] = lambda x, body=body, tail=tail: tail(body(x))
-        made = getattr(layer.activation, "__name__", None) or type(layer.activation).__name__
-        changes.append(Change(name, kind, "split", f"{made} stands behind it as a layer"))
-    return _rewritten(model, replace, make)
+    """Makes the activations inside layers layers of their own."""
+    kinds = _kinds(model)
+    result, activations = split_activations(model)
+    for name, activation in activations.items():
+        reason = f"{activation} stands behind it as a layer"
+        changes.append(Change(name, kinds[name], "split", reason))
+    return result
 
 
 def _expand(model: keras.Model, changes: list[Change]) -> keras.Model:
-    """Every layer that is one of the rules' in parts that have integer ops."""
-    make = _maker(model)
+    """Writes every layer that has one of the `RULES` in parts that have integer ops."""
+    maker = LayerMaker(model)
     replace: dict[str, Callable[..., Any]] = {}
     for name, layer in Graph.of(model).operations.items():
         rule = RULES.get(type(layer).__name__)
-        found = rule(layer, make) if rule else None
-        if found is not None:
-            replace[name], what = found
-            if what:
-                changes.append(Change(name, type(layer).__name__, "rewritten", what))
-    return _rewritten(model, replace, make)
+        parts = rule(layer, maker) if rule else None
+        if parts is not None:
+            replace[name], reason = parts
+            if reason:
+                changes.append(Change(name, type(layer).__name__, "rewritten", reason))
+    return replace_layers(model, replace, maker)
 
 
 def _fold(model: keras.Model, changes: list[Change]) -> keras.Model:
-    """Batch normalisations that don't stay behind a convolution."""
-    make = _maker(model)
+    """Folds or rewrites the batch normalisations that don't stay behind a convolution."""
+    maker = LayerMaker(model)
     graph = Graph.of(model)
     replace: dict[str, Callable[..., Any]] = {}
     for name, layer in graph.operations.items():
-        if type(layer).__name__ != "BatchNormalization":
-            continue
-        if not _of_last_axis(layer):
-            continue  # Refused or kept float below.
-        before = feeding_product(graph, name)
-        if before is not None and type(graph.operations[before]).__name__ in CONVOLUTIONS:
-            continue
-        scale, offset = normalization(layer)
-        if before is not None:
-            product = graph.operations[before]
-            kind = type(product).__name__
-            arrays = product.get_weights()
-            kernel, bias = folded(kind, arrays[0], (*arrays[1:], None)[0], scale, offset)
-            config = {**product.get_config(), "use_bias": True}
-            new = type(product).from_config(config)
-            make.weights(new, kernel, bias)
-            replace[before] = new
-            replace[name] = lambda x: x
-            changes.append(Change(name, "BatchNormalization", "folded", f"into {before}"))
-        else:
-            replace[name] = lambda x, name=name, scale=scale, offset=offset: make.affine(
-                name, "", x, scale, offset
-            )
+        kind = type(layer).__name__
+        if kind != "BatchNormalization" or not normalizes_last_axis(layer):
+            continue  # Of another axis: refused or kept float below.
+        before = foldable_layer_before(graph, name)
+        if before is None:
+            scale, offset = scale_and_offset(layer)
+            replace[name] = functools.partial(maker.affine, name, "", scale=scale, offset=offset)
             reason = "behind no convolution: a 1x1 depthwise convolution"
-            changes.append(Change(name, "BatchNormalization", "rewritten", reason))
-    return _rewritten(model, replace, make)
-
-
-CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D")
-
-
-def _of_last_axis(layer: Any) -> bool:
-    axis = layer.axis if isinstance(layer.axis, int) else layer.axis[0]
-    return axis in (-1, len(layer.get_build_config()["input_shape"]) - 1)
-
-
-def feeding_product(graph: Graph, name: str) -> str | None:
-    """The product that alone feeds a batch normalisation and nothing else, or None."""
-    producers = graph.producers[name]
-    if graph.calls[name] != 1 or len(producers) != 1 or not _of_last_axis(graph.operations[name]):
-        return None
-    before = producers[0]
-    known = (*CONVOLUTIONS, "Conv2DTranspose", "Dense")
-    if type(graph.operations[before]).__name__ not in known or graph.calls[before] != 1:
-        return None
-    return before if graph.only_consumer(before) == name else None
+            changes.append(Change(name, kind, "rewritten", reason))
+        elif type(graph.operations[before]).__name__ not in _TRAINED_WITH_NORMALIZATION:
+            replace[before] = folded_layer(graph.operations[before], layer, maker)
+            replace[name] = lambda x: x
+            changes.append(Change(name, kind, "folded", f"into {before}"))
+    return replace_layers(model, replace, maker)
 
 
 def _mark(model: keras.Model, changes: list[Change]) -> keras.Model:
     """An `Identity` where floats come in: behind each input and each layer that stays float."""
-    make = _maker(model)
-    islands = unsupported(model)
+    maker = LayerMaker(model)
+    stays_float = unsupported(model)
 
     def marked(owner: str, values: Any) -> Any:
         flat = keras.tree.flatten(values)
         for index, x in enumerate(flat):
             if keras.backend.is_float_dtype(x.dtype):
                 part = "quantize" if index == 0 else f"quantize_{index}"
-                flat[index] = make.once(owner, part, "Identity")(x)
+                flat[index] = maker.layer(owner, part, "Identity")(x)
         return keras.tree.pack_sequence_as(values, flat)
 
     def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = operation(*args, **kwargs)
-        return marked(operation.name, outputs) if operation.name in islands else outputs
+        return marked(operation.name, outputs) if operation.name in stays_float else outputs
 
     inputs = fresh_inputs(model)
     given = keras.tree.map_structure(lambda x: marked(x.name, x), inputs)
@@ -233,7 +176,7 @@ def unsupported(model: keras.Model) -> dict[str, str]:
             if what not in PLAIN_ACTIVATIONS:
                 found[name] = f"the activation {what} has no integer op"
         elif kind == "BatchNormalization":
-            if feeding_product(graph, name) is None:
+            if foldable_layer_before(graph, name) is None:
                 found[name] = "it normalises another axis than the last"
         elif kind == "ReLU":
             if layer.threshold or (layer.negative_slope and layer.max_value is not None):
@@ -243,6 +186,11 @@ def unsupported(model: keras.Model) -> dict[str, str]:
     return found
 
 
+def _kinds(model: keras.Model) -> dict[str, str]:
+    """Returns the class name of each layer, by the layer's name."""
+    return {name: type(layer).__name__ for name, layer in Graph.of(model).operations.items()}
+
+
 def _refuse(model: keras.Model, changes: list[Change], on_unsupported: str) -> None:
     """Names what has no integer form.
 
@@ -250,7 +198,7 @@ def _refuse(model: keras.Model, changes: list[Change], on_unsupported: str) -> N
         BridgeError: there is something, and it isn't to be kept float.
     """
     found = unsupported(model)
-    kinds = {name: type(Graph.of(model).operations[name]).__name__ for name in found}
+    kinds = _kinds(model)
     if found and on_unsupported == "error":
         named = ", ".join(f"'{name}' ({kinds[name]}: {why})" for name, why in found.items())
         raise BridgeError(
@@ -271,10 +219,12 @@ def _check(original: keras.Model, result: keras.Model) -> None:
     def packed(inputs: list[np.ndarray]) -> Any:
         return keras.tree.pack_sequence_as(input_structure(original), inputs)
 
-    limits = index_limits(original)
-    for inputs in compare.samples(original.inputs, limits, lambda x: fits(original, packed(x))):
-        expected = compare.arrays(keras_outputs(original, packed(inputs)))
-        got = compare.arrays(keras_outputs(result, packed(inputs)))
+    limits = compare.index_limits(original)
+    for inputs in compare.samples(
+        original.inputs, limits, lambda x: compare.fits(original, packed(x))
+    ):
+        expected = compare.arrays(compare.keras_outputs(original, packed(inputs)))
+        got = compare.arrays(compare.keras_outputs(result, packed(inputs)))
         found = compare.difference(expected, got)
         if not found <= TOLERANCE or not all(np.isfinite(x).all() for x in expected):
             raise BridgeError(

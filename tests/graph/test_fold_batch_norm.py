@@ -3,7 +3,7 @@ import numpy as np
 from keras import layers
 
 from tests.techniques.conftest import randomise
-from tfcompress.qat.fold import fold
+from tfcompress.graph.fold_batch_norm import fold_batch_norms
 
 
 def test_same_function_without_the_normalisations_that_can_go():
@@ -28,7 +28,7 @@ def test_same_function_without_the_normalisations_that_can_go():
     model.get_layer("conv_bn").gamma.assign(gamma)
     before = model.get_weights()
 
-    result, gone = fold(model)
+    result, gone = fold_batch_norms(model)
     assert gone == {"conv_bn": "conv", "depthwise_bn": "depthwise", "dense_bn": "dense"}
     images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
     expected = np.asarray(model(images))
@@ -43,6 +43,6 @@ def test_same_function_without_the_normalisations_that_can_go():
 def test_nothing_to_fold():
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, layers.Conv2D(2, 3, name="conv")(inputs))
-    result, gone = fold(model)
+    result, gone = fold_batch_norms(model)
     assert gone == {}
     assert result is not model
