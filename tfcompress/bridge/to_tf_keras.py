@@ -14,7 +14,8 @@ from tfcompress.bridge.built_in import valid_name
 from tfcompress.bridge.compare import Step, fits, index_limits, keras_outputs
 from tfcompress.bridge.convert import Converter
 from tfcompress.bridge.errors import BridgeError, NoBuiltInLayerError, refusal
-from tfcompress.bridge.operations import Rows, stand_in
+from tfcompress.bridge.operands import Rows
+from tfcompress.bridge.operations import stand_in
 from tfcompress.graph.names import free_name
 from tfcompress.graph.nodes import functional, input_structure, operations, producer, run
 from tfcompress.graph.rewrite import clone
