@@ -1,6 +1,6 @@
-"""Which activations are the same in Keras 3 and tf_keras, and what stands in for the others.
+"""Lists which activations are the same in Keras 3 and tf_keras, and what replaces the others.
 
-The tables are measured: the tests compare every entry on a grid.
+The tests compare every entry of the tables on a grid of values.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _sparse_sigmoid(built_in: BuiltIns, x: Any) -> Any:
     return built_in("ReLU", max_value=1.0)(affine(built_in, x, 0.5, 0.5))
 
 
-# Of Keras 3, made of built-in layers of tf_keras.
+# Keras 3's activations, made of built-in layers of tf_keras.
 TO_TF_KERAS: dict[str, Steps] = {
     "hard_sigmoid": _hard_sigmoid,  # tf_keras has another function of this name.
     "hard_shrink": _hard_shrink,
@@ -102,5 +102,5 @@ def _old_hard_sigmoid(built_in: BuiltIns, x: Any) -> Any:
     return built_in("ReLU", max_value=1.0)(affine(built_in, x, 0.2, 0.5))
 
 
-# Of tf_keras, made of built-in layers of Keras 3.
+# tf_keras's activations, made of built-in layers of Keras 3.
 TO_KERAS: dict[str, Steps] = {"hard_sigmoid": _old_hard_sigmoid}

@@ -1,6 +1,7 @@
-"""Small programs of built-in layers that stand in for what the other Keras lacks.
+"""Makes built-in layers of either Keras, for steps that stand in for what the other one lacks.
 
-Each is written once and works on both sides: it asks a `BuiltIns` for layers by class name.
+Steps are functions of a `BuiltIns` and tensors. Each is written once and works on both sides: it
+asks the `BuiltIns` for layers by class name.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from tfcompress.graph.names import free_name
 
 
 def valid_name(name: str) -> str:
-    """The name with what TensorFlow doesn't allow replaced.
+    """Returns the name with what TensorFlow doesn't allow in names replaced.
 
     >>> valid_name("conv 1"), valid_name("_start"), valid_name("block1.conv-2")
     ('conv_1', 'layer_start', 'block1.conv-2')
@@ -23,7 +24,7 @@ def valid_name(name: str) -> str:
 
 
 class BuiltIns:
-    """Makes built-in layers, and gives the same ones again when a program runs again.
+    """Makes built-in layers, and returns the same ones again when the steps run again.
 
     So a layer that is called twice in a model keeps calling the same layers in the copy.
 
@@ -31,7 +32,7 @@ class BuiltIns:
         layers: `keras.layers` or `tf_keras.layers`.
         base: what the names of the made layers begin with.
         taken: names that layers have already; those of the made ones are added to it.
-        first: the name of the first one made, though it is taken.
+        first: what the first one made is called, even if that is taken.
     """
 
     def __init__(self, layers: Any, base: str, taken: set[str], first: str | None = None) -> None:
@@ -43,11 +44,11 @@ class BuiltIns:
         self._next = 0
 
     def rewind(self) -> None:
-        """Begins the program anew."""
+        """Begins the steps anew."""
         self._next = 0
 
     def __call__(self, kind: str, **config: Any) -> Any:
-        """A layer of this class, with these arguments."""
+        """Returns a layer of this class, made with these arguments at the first run."""
         if self._next == len(self._made):
             name = None if self._made else self._first
             name = name or free_name(f"{self._base}_{kind.lower()}", self._taken)
@@ -58,30 +59,30 @@ class BuiltIns:
 
 
 class Program:
-    """A function of tensors whose layers are made at its first call and shared by later ones."""
+    """Runs steps on tensors; layers are made at the first call and shared by later ones."""
 
     def __init__(self, built_in: BuiltIns, steps: Callable[..., Any]) -> None:
         self._built_in = built_in
         self._steps = steps
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the steps make of the tensors."""
+        """Returns what the steps make of the tensors."""
         self._built_in.rewind()
         return self._steps(self._built_in, *args, **kwargs)
 
 
 def affine(built_in: BuiltIns, x: Any, scale: Any = 1.0, offset: Any = 0.0) -> Any:
-    """`scale * x + offset`."""
+    """Returns `scale * x + offset`."""
     return built_in("Rescaling", scale=scale, offset=offset)(x)
 
 
 def clip(built_in: BuiltIns, x: Any, low: float, high: float) -> Any:
-    """`x` between two bounds."""
+    """Returns `x`, bounded by two numbers."""
     x = affine(built_in, x, offset=-low) if low else x
     x = built_in("ReLU", max_value=high - low)(x)
     return affine(built_in, x, offset=low) if low else x
 
 
 def activation(built_in: BuiltIns, x: Any, name: str) -> Any:
-    """An activation that both have."""
+    """Returns an activation of `x` that both Keras versions have."""
     return built_in("Activation", activation=name)(x)

@@ -1,7 +1,8 @@
-"""tf_keras to Keras 3: the same function with equal weights, checked."""
+"""Converts tf_keras models to Keras 3 and checks that they compute the same."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,7 +45,7 @@ TENSOR_OPERATIONS = {
 
 
 def to_keras(model: Any, *, tolerance: float = 1e-5) -> keras.Model:
-    """The same model in Keras 3, of built-in layers, flat, with weights of its own.
+    """Returns the same model in Keras 3, of built-in layers, flat, with weights of its own.
 
     Layers keep their names, unless nested models have some twice.
 
@@ -71,11 +72,11 @@ def to_keras(model: Any, *, tolerance: float = 1e-5) -> keras.Model:
         if kwargs.get("training"):
             raise refusal(layer, "is called with training=True: call it without")
         if steps_of := _steps(layer):
-            new = converter.program(layer, steps_of)
-            outputs = new(*args, *_known(kwargs).values())
+            new = converter.program_for(layer, steps_of)
+            outputs = new(*args, *_set_arguments(kwargs).values())
         else:
-            args, kwargs = _with_states(layer, args, _known(kwargs))
-            outputs = converter.layer(layer)(*args, **kwargs)
+            args, kwargs = _with_states(layer, args, _set_arguments(kwargs))
+            outputs = converter.layer_for(layer)(*args, **kwargs)
         steps.append(Step(layer.name, type(layer).__name__, outputs))
         return outputs
 
@@ -87,14 +88,14 @@ def to_keras(model: Any, *, tolerance: float = 1e-5) -> keras.Model:
 
 
 def copy_back(tf_model: Any, like: keras.Model, *, tolerance: float = 1e-5) -> keras.Model:
-    """A Keras 3 model with the weights that a tf_keras copy has, perhaps after training.
+    """Returns a Keras 3 model with the weights that a tf_keras copy has, perhaps after training.
 
     Args:
         tf_model: made by `to_tf_keras` from `like`, or by TFMOT from that, with the same layer
             names.
         like: the Keras 3 model, which isn't changed. Layers of ours come back as the built-in
             layers that they are lowered to: others couldn't hold every trained weight.
-        tolerance: as of `to_keras`.
+        tolerance: as in `to_keras`.
 
     Raises:
         BridgeError: a layer is missing or has weights of other shapes, or the outputs differ.
@@ -104,32 +105,32 @@ def copy_back(tf_model: Any, like: keras.Model, *, tolerance: float = 1e-5) -> k
         source = lower(source)
     names = tf_names(unique(like))
     result = clone(source, keep_weights=False)
-    theirs = {layer.name: layer for layer in tf_model.layers}
+    originals = {layer.name: layer for layer in tf_model.layers}
     seen: set[int] = set()
     for layer in operations(result):
         if id(layer) in seen or not isinstance(layer, keras.layers.Layer) or not layer.weights:
             continue
         seen.add(id(layer))
         name = names.get(layer.name) or valid_name(layer.name)
-        if name not in theirs:
+        if name not in originals:
             raise refusal(
                 layer,
                 f"isn't in the tf_keras model '{tf_model.name}': give what to_tf_keras made from "
                 f"'{like.name}', with TFMOT's wrappers stripped",
             )
-        copy_weights(theirs[name], layer)
+        copy_weights(originals[name], layer)
     inputs = {names.get(x.name, x.name): x.name for x in result.inputs}
     _check(tf_graph.functional(tf_model), result, None, tolerance, inputs)
     return result
 
 
-def _known(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call that are set; tf_keras adds `training=None` and a name."""
-    return {k: v for k, v in kwargs.items() if v is not None and k != "name"}
+def _set_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a call that are set; tf_keras adds `training=None` and a name."""
+    return {key: value for key, value in kwargs.items() if value is not None and key != "name"}
 
 
 def _with_states(layer: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """The arguments of a call; tf_keras writes a recurrent layer's states behind its input."""
+    """Returns the arguments of a call; tf_keras lists a recurrent layer's states with its input."""
     recurrent = type(layer).__name__ in ("Bidirectional", *configs.RECURRENT)
     if recurrent and args and isinstance(args[0], list | tuple):
         return (args[0][0],), {**kwargs, "initial_state": list(args[0][1:])}
@@ -137,13 +138,14 @@ def _with_states(layer: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
 
 
 def _input(x: Any) -> Any:
+    """Returns an input of Keras 3 like one of tf_keras."""
     if any(word in type(x).__name__ for word in ("Ragged", "Sparse")):
         raise BridgeError(f"input '{x.name}' is ragged or sparse: Keras 3 needs ordinary inputs")
     return keras.Input(batch_shape=tuple(x.shape), dtype=x.dtype.name, name=x.name)
 
 
 def _steps(layer: Any) -> Callable[..., Any] | None:
-    """What stands for a layer of which Keras 3 has no class; None for others."""
+    """Returns what stands for a layer of which Keras 3 has no class; None for others."""
     kind = type(layer).__name__
     if kind == "ThresholdedReLU":
         return lambda built_in, x: built_in("ReLU", threshold=float(layer.theta))(x)
@@ -171,8 +173,8 @@ def _check(
         model: of tf_keras.
         copy: of Keras 3.
         copied: what each layer of the copy gives; None if they aren't known one by one.
-        tolerance: of `compare.check`.
-        names: the model's names of inputs to the copy's, where they differ.
+        tolerance: as in `compare.check`.
+        names: by the name of an input of the model, that of the copy's, where they differ.
     """
 
     def packed(inputs: Any) -> Any:
@@ -180,31 +182,21 @@ def _check(
 
     def steps(inputs: Any) -> list[Step]:
         taken: list[Step] = []
-
-        def apply(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            outputs = layer(*args, **kwargs)
-            taken.append(Step(layer.name, type(layer).__name__, outputs))
-            return outputs
-
         if copied is not None:
-            tf_graph.run(model, packed([_tensor(x) for x in inputs]), apply)
+            record = functools.partial(compare.call_and_record, taken)
+            tf_graph.run(model, packed([_tensor(x) for x in inputs]), record)
         return taken
 
     def steps_of_copy(inputs: Any) -> list[Step]:
         if copied is None:
             return []
-        every = keras.Model(copy.inputs, [tree.flatten(step.outputs) for step in copied])
-        given = keras_outputs(every, inputs)
-        return [Step(s.name, s.kind, v) for s, v in zip(copied, given, strict=True)]
-
-    def _tensor(x: np.ndarray) -> Any:
-        import tensorflow
-
-        return tensorflow.convert_to_tensor(x)
+        with_every_output = keras.Model(copy.inputs, [tree.flatten(s.outputs) for s in copied])
+        values = keras_outputs(with_every_output, inputs)
+        return [Step(s.name, s.kind, v) for s, v in zip(copied, values, strict=True)]
 
     # The two may list their inputs in different orders.
-    of = dict(zip((x.name for x in copy.inputs), index_limits(copy), strict=True))
-    limits = [of[(names or {}).get(x.name, x.name)] for x in model.inputs]
+    by_name = dict(zip((x.name for x in copy.inputs), index_limits(copy), strict=True))
+    limits = [by_name[(names or {}).get(x.name, x.name)] for x in model.inputs]
     compare.check(
         model.name,
         "Keras 3",
@@ -216,3 +208,9 @@ def _check(
         (steps, steps_of_copy),
         tolerance,
     )
+
+
+def _tensor(x: np.ndarray) -> Any:
+    import tensorflow
+
+    return tensorflow.convert_to_tensor(x)

@@ -1,9 +1,9 @@
-"""The QAT-ready pass: the same function in layers that an integer file has ops for.
+"""Prepares a model for quantization-aware training: rewrites it in layers that have integer ops.
 
 TFMOT quantises what it has patterns for, and leaves the rest float without a word: a batch
 normalisation behind a dense layer, a swish inside a convolution. Here each layer is rewritten to
-parts with one integer op each, before TFMOT sees the model; what has none is refused by name, or
-stays as a float island that is named.
+parts with one integer op each, before TFMOT sees the model. A layer without such parts is refused,
+or stays float; either way it is named.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from tfcompress.graph.split_activations import split_activations
 from tfcompress.qat.rules import IDENTITIES, INTEGER, PLAIN_ACTIVATIONS, RULES
 
 OnUnsupported = Literal["error", "keep_float"]
-# Of sums in another order; the bridge's own default is for models that nothing is done to.
+# How far outputs may be off, as a share of their scale: by sums in another order. The bridge's own
+# default is for models that nothing is done to.
 TOLERANCE = 1e-4
 # Behind these a batch normalisation stays: training wants it.
 _TRAINED_WITH_NORMALIZATION = ("Conv2D", "DepthwiseConv2D")
@@ -41,13 +42,13 @@ _TRAINED_WITH_NORMALIZATION = ("Conv2D", "DepthwiseConv2D")
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What was done to one layer.
+    """Says what was done to one layer.
 
     Attributes:
-        name: the layer's.
+        name: the layer's name.
         kind: its class name.
-        action: one or two words, such as `split`, `folded`, `kept float`.
-        reason: why.
+        action: `split`, `folded`, `rewritten` or `kept float`.
+        reason: what became of it, or why it stays float.
     """
 
     name: str
@@ -59,21 +60,23 @@ class Change:
 def prepare(
     model: keras.Model, *, on_unsupported: OnUnsupported = "error"
 ) -> tuple[keras.Model, list[Change]]:
-    """A model of the same function in layers that can be trained quantised.
+    """Returns a model that computes the same, in layers that can be trained quantised.
 
-    Activations inside layers become layers of their own; a batch normalisation is folded into the
-    dense layer or transposed convolution before it, stays behind a convolution (whose training
-    wants it), and is a 1x1 depthwise convolution elsewhere, as rescalings are; separable
-    convolutions become two, those over one axis become those over two; swish becomes a sigmoid and
-    a product. Behind each input of floats and each float island stands an `Identity`, the place
-    where its values are quantised.
+    - Activations inside layers become layers of their own; swish becomes a sigmoid and a product.
+    - A batch normalisation is folded into the dense layer or transposed convolution before it. It
+      stays behind a convolution, whose training wants it. Elsewhere it becomes a 1x1 depthwise
+      convolution, as rescalings do.
+    - Separable convolutions become two, and convolutions over one axis become those over two.
+    - An `Identity` marks where floats are to be quantised: behind each input of floats, and behind
+      each layer that stays float.
 
     Args:
         model: a functional or Sequential model; it stays as it is.
-        on_unsupported: `error`, or `keep_float` for layers that have no integer form.
+        on_unsupported: what to do about layers that have no integer form: `error` refuses them,
+            `keep_float` leaves them float.
 
     Returns:
-        A flat model of built-in layers with weights of its own, and what was done.
+        A flat model of built-in layers with weights of its own; and what was done to its layers.
 
     Raises:
         InputError: the model has no graph, or layers that have no integer form, all named.
@@ -142,7 +145,7 @@ def _fold(model: keras.Model, changes: list[Change]) -> keras.Model:
 
 
 def _mark(model: keras.Model, changes: list[Change]) -> keras.Model:
-    """An `Identity` where floats come in: behind each input and each layer that stays float."""
+    """Puts an `Identity` behind each input of floats and each layer that stays float."""
     maker = LayerMaker(model)
     stays_float = unsupported(model)
 
@@ -164,26 +167,26 @@ def _mark(model: keras.Model, changes: list[Change]) -> keras.Model:
 
 
 def unsupported(model: keras.Model) -> dict[str, str]:
-    """The layers of a model that have no integer form: name to why, in the graph's order."""
+    """Returns why layers of a model have no integer form, by their names, in the graph's order."""
     graph = Graph.of(model)
-    found = {}
+    reasons: dict[str, str] = {}
     for name, layer in graph.operations.items():
         kind = type(layer).__name__
         if kind in INTEGER or kind in IDENTITIES:
             continue
         if kind == "Activation":
-            what = getattr(layer.activation, "__name__", "?")
-            if what not in PLAIN_ACTIVATIONS:
-                found[name] = f"the activation {what} has no integer op"
+            activation = getattr(layer.activation, "__name__", "?")
+            if activation not in PLAIN_ACTIVATIONS:
+                reasons[name] = f"the activation {activation} has no integer op"
         elif kind == "BatchNormalization":
             if foldable_layer_before(graph, name) is None:
-                found[name] = "it normalises another axis than the last"
+                reasons[name] = "it normalises another axis than the last"
         elif kind == "ReLU":
             if layer.threshold or (layer.negative_slope and layer.max_value is not None):
-                found[name] = "a ReLU with a threshold, or with a slope and a bound"
+                reasons[name] = "a ReLU with a threshold, or with a slope and a bound"
         else:
-            found[name] = "it has no integer op"
-    return found
+            reasons[name] = "it has no integer op"
+    return reasons
 
 
 def _kinds(model: keras.Model) -> dict[str, str]:
@@ -192,20 +195,20 @@ def _kinds(model: keras.Model) -> dict[str, str]:
 
 
 def _refuse(model: keras.Model, changes: list[Change], on_unsupported: str) -> None:
-    """Names what has no integer form.
+    """Lists the layers that have no integer form among the changes.
 
     Raises:
-        BridgeError: there is something, and it isn't to be kept float.
+        BridgeError: there are some, and they aren't to be kept float.
     """
-    found = unsupported(model)
+    reasons = unsupported(model)
     kinds = _kinds(model)
-    if found and on_unsupported == "error":
-        named = ", ".join(f"'{name}' ({kinds[name]}: {why})" for name, why in found.items())
+    if reasons and on_unsupported == "error":
+        named = ", ".join(f"'{name}' ({kinds[name]}: {why})" for name, why in reasons.items())
         raise BridgeError(
             f"quantization-aware training can't quantise {named}: rewrite the model without, or "
             "give option on_unsupported=keep_float to leave them float in the file"
         )
-    for name, why in found.items():
+    for name, why in reasons.items():
         changes.append(Change(name, kinds[name], "kept float", why))
 
 
@@ -224,11 +227,11 @@ def _check(original: keras.Model, result: keras.Model) -> None:
         original.inputs, limits, lambda x: compare.fits(original, packed(x))
     ):
         expected = compare.arrays(compare.keras_outputs(original, packed(inputs)))
-        got = compare.arrays(compare.keras_outputs(result, packed(inputs)))
-        found = compare.difference(expected, got)
-        if not found <= TOLERANCE or not all(np.isfinite(x).all() for x in expected):
+        actual = compare.arrays(compare.keras_outputs(result, packed(inputs)))
+        difference = compare.difference(expected, actual)
+        if not difference <= TOLERANCE or not all(np.isfinite(x).all() for x in expected):
             raise BridgeError(
-                f"'{original.name}', rewritten for quantization, differs by {found:.3g} of its "
-                f"outputs' scale (allowed: {TOLERANCE:.3g}): give a model with sound weights"
+                f"'{original.name}', rewritten for quantization, differs by {difference:.3g} of "
+                f"its outputs' scale (allowed: {TOLERANCE:.3g}): give a model with sound weights"
             )
         return

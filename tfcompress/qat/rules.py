@@ -16,7 +16,7 @@ from tfcompress.graph.layer_maker import LayerMaker
 
 Rule = Callable[[Any, LayerMaker], "tuple[Callable[..., Any], str] | None"]
 
-# They have no op in the file, or one that moves values: the input's grid is the output's.
+# Layers with no op in the file, or one that only moves values: the output has the input's grid.
 IDENTITIES = frozenset(
     {
         *("ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise"),
@@ -29,7 +29,7 @@ IDENTITIES = frozenset(
         *("GlobalMaxPooling1D", "GlobalMaxPooling2D"),
     }
 )
-# Layers with an integer op of their own whose output has a range of its own.
+# Layers with an integer op whose output has a range of its own.
 INTEGER = frozenset(
     {
         *("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D"),
@@ -42,24 +42,25 @@ PLAIN_ACTIVATIONS = frozenset({"exponential", "gelu", "sigmoid", "softmax", "tan
 
 
 def _activation(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
+    """Makes an activation the layer of that name, or parts."""
     name = getattr(layer.activation, "__name__", "")
-    own = layer.name
+    owner = layer.name
     if name == "linear":
         return (lambda x: x), ""
     if name == "relu":
-        return maker.layer(own, "", "ReLU"), ""
+        return maker.layer(owner, "", "ReLU"), ""
     if name == "relu6":
-        return maker.layer(own, "", "ReLU", max_value=6.0), ""
+        return maker.layer(owner, "", "ReLU", max_value=6.0), ""
     if name == "leaky_relu":
-        return maker.layer(own, "", "LeakyReLU", negative_slope=0.2), ""
+        return maker.layer(owner, "", "LeakyReLU", negative_slope=0.2), ""
     if name in ("silu", "swish"):
-        gate = maker.layer(own, "sigmoid", "Activation", activation="sigmoid")
-        product = maker.layer(own, "", "Multiply")
+        gate = maker.layer(owner, "sigmoid", "Activation", activation="sigmoid")
+        product = maker.layer(owner, "", "Multiply")
         return (lambda x: product([x, gate(x)])), "swish is x * sigmoid(x)"
     if name == "elu":
-        return _elu(own, maker, 1.0, 1.0)
+        return _elu(owner, maker, 1.0, 1.0)
     if name == "selu":
-        return _elu(own, maker, 1.6732632423543772, 1.0507009873554805)
+        return _elu(owner, maker, 1.6732632423543772, 1.0507009873554805)
     return None
 
 
@@ -67,17 +68,19 @@ def _elu_layer(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str]:
     return _elu(layer.name, maker, float(layer.alpha), 1.0)
 
 
-def _elu(own: str, maker: LayerMaker, alpha: float, scale: float) -> tuple[Callable[..., Any], str]:
-    """`scale * (relu(x) + alpha * (exp(-relu(-x)) - 1))`."""
+def _elu(
+    owner: str, maker: LayerMaker, alpha: float, scale: float
+) -> tuple[Callable[..., Any], str]:
+    """Writes `scale * (relu(x) + alpha * (exp(-relu(-x)) - 1))`."""
 
     def parts(x: Any) -> Any:
-        below = maker.layer(own, "below", "ReLU")(maker.affine(own, "negated", x, -1.0))
-        below = maker.affine(own, "back", below, -1.0)
-        below = maker.layer(own, "exp", "Activation", activation="exponential")(below)
-        below = maker.affine(own, "curve", below, scale * alpha, -scale * alpha)
-        above = maker.layer(own, "above", "ReLU")(x)
-        above = above if scale == 1 else maker.affine(own, "scale", above, scale)
-        return maker.layer(own, "", "Add")([above, below])
+        below = maker.layer(owner, "below", "ReLU")(maker.affine(owner, "negated", x, -1.0))
+        below = maker.affine(owner, "back", below, -1.0)
+        below = maker.layer(owner, "exp", "Activation", activation="exponential")(below)
+        below = maker.affine(owner, "curve", below, scale * alpha, -scale * alpha)
+        above = maker.layer(owner, "above", "ReLU")(x)
+        above = above if scale == 1 else maker.affine(owner, "scale", above, scale)
+        return maker.layer(owner, "", "Add")([above, below])
 
     return parts, "elu is relu(x) + alpha * (exp(-relu(-x)) - 1)"
 
@@ -90,7 +93,7 @@ def _relu(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | Non
 
 
 def _prelu(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
-    """`relu(x) - slope * relu(-x)` with one slope a channel."""
+    """Writes `relu(x) - slope * relu(-x)`, if there is one slope a channel."""
     slope = layer.get_weights()[0]
     if (
         any(size != 1 for size in slope.shape[:-1])
@@ -100,12 +103,12 @@ def _prelu(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | No
     slopes = slope.reshape(-1, slope.shape[-1])[0]
 
     def parts(x: Any) -> Any:
-        own = layer.name
-        negative = maker.affine(own, "negated", x, -1.0)
-        negative = maker.layer(own, "negative", "ReLU")(negative)
-        negative = maker.affine(own, "slope", negative, -slopes)
-        positive = maker.layer(own, "positive", "ReLU")(x)
-        return maker.layer(own, "", "Add")([positive, negative])
+        owner = layer.name
+        negative = maker.affine(owner, "negated", x, -1.0)
+        negative = maker.layer(owner, "negative", "ReLU")(negative)
+        negative = maker.affine(owner, "slope", negative, -slopes)
+        positive = maker.layer(owner, "positive", "ReLU")(x)
+        return maker.layer(owner, "", "Add")([positive, negative])
 
     return parts, "PReLU is relu(x) - slope * relu(-x)"
 
@@ -139,7 +142,7 @@ def _normalization(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], s
 
 
 def _chain(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
-    """A merge of more than two, two at a time, so that each sum has a range."""
+    """Merges more than two tensors two at a time, so that each sum has a range."""
     kind = type(layer).__name__
     if kind != "Average" and len(layer.input) == 2:
         return None
@@ -157,7 +160,7 @@ def _chain(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | No
 
 
 def _extreme(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str]:
-    """`max(a, b) = b + relu(a - b)` and `min(a, b) = a - relu(a - b)`, two at a time.
+    """Writes `max(a, b) = b + relu(a - b)` or `min(a, b) = a - relu(a - b)`, two at a time.
 
     The integer ops for them want all three tensors on one grid, for which the converter takes an
     input's, and so clips the others.
@@ -209,7 +212,7 @@ def _separable2d(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str
 
 
 def _over_two_axes(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
-    """A convolution over (batch, steps, channels) as one over (batch, 1, steps, channels)."""
+    """Writes a convolution over (batch, steps, channels) in (batch, 1, steps, channels)."""
     kind = type(layer).__name__
     if layer.data_format != "channels_last":
         return None
@@ -225,17 +228,17 @@ def _over_two_axes(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], s
     arrays = layer.get_weights()
     depthwise = {**config, "depth_multiplier": getattr(layer, "depth_multiplier", 1)}
 
-    def product(x: Any) -> Any:
+    def convolve(x: Any) -> Any:
         if kind == "Conv1D":
-            made = maker.layer(
+            convolution = maker.layer(
                 layer.name, "", "Conv2D", filters=layer.filters, groups=layer.groups, **config
             )
-            maker.set_weights(made, arrays[0][None], *arrays[1:])
-            return made(x)
+            maker.set_weights(convolution, arrays[0][None], *arrays[1:])
+            return convolution(x)
         if kind == "DepthwiseConv1D":
-            made = maker.layer(layer.name, "", "DepthwiseConv2D", **depthwise)
-            maker.set_weights(made, arrays[0][None], *arrays[1:])
-            return made(x)
+            convolution = maker.layer(layer.name, "", "DepthwiseConv2D", **depthwise)
+            maker.set_weights(convolution, arrays[0][None], *arrays[1:])
+            return convolution(x)
         first = maker.layer(
             layer.name, "depthwise", "DepthwiseConv2D", **{**depthwise, "use_bias": False}
         )
@@ -252,7 +255,7 @@ def _over_two_axes(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], s
         if causal:
             pad = ((0, 0), (dilation * (size - 1), 0))
             x = maker.layer(layer.name, "pad", "ZeroPadding2D", padding=pad)(x)
-        x = product(x)
+        x = convolve(x)
         steps, channels = (-1 if n is None else n for n in tuple(x.shape)[2:])
         return maker.layer(layer.name, "out", "Reshape", target_shape=(steps, channels))(x)
 
