@@ -10,6 +10,7 @@ from tests.qat.nets import NETS, SIZE, images_for, net
 from tfcompress.bridge import BridgeError
 from tfcompress.graph.rewrite import operations
 from tfcompress.qat.prepare import prepare, unsupported
+from tfcompress.qat.rules import RULES
 
 PRODUCTS = ("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D")
 
@@ -116,3 +117,20 @@ def test_layers_that_the_bridge_cant_convert_are_refused_by_name():
     model = keras.Model(image, layers.Lambda(lambda x: x * 2, name="own")(image))
     with pytest.raises(BridgeError, match=r"'own' \(Lambda\)"):
         prepare(model, on_unsupported="keep_float")
+
+
+@pytest.mark.parametrize(("error", "refused"), [(2e-5, False), (3e-4, True), (np.nan, True)])
+def test_a_rule_that_computes_something_else_is_refused(monkeypatch, error, refused):
+    """The error is a share of the outputs' scale: they are all larger than 1."""
+
+    def rule(layer, maker):
+        return (lambda x: maker.affine(layer.name, "", x, 2 * (1 + error))), "doubled, about"
+
+    monkeypatch.setitem(RULES, "Rescaling", rule)
+    image = keras.Input((SIZE, SIZE, 3))
+    model = keras.Model(image, layers.Flatten()(layers.Rescaling(2.0)(image)), name="twice")
+    if refused:
+        with pytest.raises(BridgeError, match=r"'twice', rewritten for quantization, differs by"):
+            prepare(model)
+    else:
+        assert [change.reason for change in prepare(model)[1]] == ["doubled, about"]

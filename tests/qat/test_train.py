@@ -7,6 +7,7 @@ from keras import layers
 
 from tests.checks import predict
 from tests.qat.nets import NETS, images_for, net, quantised
+from tfcompress.bridge import BridgeError
 from tfcompress.bridge import train as bridge_train
 from tfcompress.config import Training
 from tfcompress.data import from_arrays
@@ -234,3 +235,70 @@ def test_accuracy_is_measured_on_the_quantised_model(pictures):
     assert bridge_train.accuracy(prepared.model, pictures) == pytest.approx(
         right / len(pictures.test)
     )
+
+
+def test_what_training_moved_comes_back():
+    """Kernels, biases and the statistics of batch normalisation, not those of before."""
+    made, _ = prepare(small())
+    x = images_for(made, 64)
+    quantized = train.wrap_and_calibrate(made, calibration=x)
+    rng = np.random.default_rng(0)
+    for weight in quantized.model.weights:
+        name = weight.name.split("/")[-1]
+        if name in ("gamma:0", "moving_variance:0", "kernel:0", "depthwise_kernel:0"):
+            weight.assign(weight * rng.uniform(0.5, 0.9, weight.shape))
+        if name in ("beta:0", "moving_mean:0", "bias:0"):
+            weight.assign(weight + rng.uniform(-0.1, 0.1, weight.shape))
+    result = quantized.finish()
+    expected = np.asarray(quantized.model(x, training=False))
+    assert relative(predict(result, x), expected) < 0.01
+    assert relative(predict(made, x), expected) > 0.3  # It was moved far.
+
+
+def test_ranges_are_those_of_the_activations():
+    """Inputs have the extremes of all images, others the mean of the batches'."""
+    image = keras.Input((12, 12, 3), name="image")
+    x = layers.Conv2D(2, 1, name="conv")(image)
+    model = prepare(keras.Model(image, layers.Flatten()(x)))[0]
+    # Three batches of 64, 64 and 16, the first of them three times as wide.
+    images = images_for(model, 144)
+    images[:64] *= 3
+    result = train.wrap_and_calibrate(model, calibration=images).finish()
+    batches = [images[:64], images[64:128], images[128:]]
+    assert result.get_layer("image_quantized").range() == pytest.approx(
+        (images.min(), images.max())
+    )
+    outputs = [predict(model, batch) for batch in batches]
+    expected = [np.mean([y.min() for y in outputs]), np.mean([y.max() for y in outputs])]
+    assert result.get_layer("conv_quantized").range() == pytest.approx(expected, rel=1e-5)
+
+
+def test_zero_is_in_every_range():
+    image = keras.Input((12, 12, 3), name="image")
+    model = prepare(keras.Model(image, layers.Conv2D(2, 1)(image)))[0]
+    for images, expected in (
+        (images_for(model) ** 2 + 1, 0.0),
+        (-(images_for(model) ** 2) - 1, 1.0),
+    ):
+        result = train.wrap_and_calibrate(model, calibration=images).finish()
+        low, high = result.get_layer("image_quantized").range()
+        assert (low, high)[int(expected)] == 0.0
+        assert low < high
+
+
+@pytest.mark.parametrize(("factor", "refused"), [(1.05, False), (1.15, True), (np.nan, True)])
+def test_a_copy_that_computes_something_else_is_refused(monkeypatch, factor, refused):
+    """Outputs that are all too large by a share differ by that share of their rms."""
+    made, _ = prepare(small())
+    x = images_for(made)
+    quantized = train.wrap_and_calibrate(made, calibration=x)
+    right = train.to_fake_quantized(quantized.prepared, quantized.specs, quantized.model)
+    outputs = right.outputs[0]
+    wrong = keras.Model(right.inputs, layers.Rescaling(factor)(outputs), name="wrong")
+    monkeypatch.setattr(train, "to_fake_quantized", lambda *_: wrong)
+    if refused:
+        with pytest.raises(BridgeError, match=r"'wrong' differs by .* \(allowed: 0.1\)"):
+            quantized.finish(x)
+    else:
+        assert quantized.finish(x) is wrong
+    assert quantized.finish() is wrong  # Nothing to compare on.
