@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfcompress.graph.nodes import run
 from tfcompress.training.evaluate import jit_compile
 
 
@@ -99,6 +100,34 @@ def assert_same(actual, expected, *, atol=1e-5):
     keras.tree.assert_same_structure(actual, expected)
     for one, other in zip(keras.tree.flatten(actual), keras.tree.flatten(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=atol)
+
+
+def away_from_sign_flips(model, draw, *, margin=1e-4):
+    """The first batch of `draw(0), draw(1), ...` that no processor's rounding decides about.
+
+    Two orders of summation give a value that is 0 but for rounding other signs, and behind a sign
+    that is no small difference. So no value in front of a sign may lie within `margin` times the
+    largest one of its layer.
+    """
+
+    def distances(x):
+        found = []
+
+        def apply(operation, *args, **kwargs):
+            if getattr(operation, "binarize_inputs", False):
+                before = np.abs(ops.convert_to_numpy(args[0]))
+                found.append(before.min() / before.max())
+            return operation(*args, **kwargs)
+
+        run(model, ops.convert_to_tensor(x), apply)
+        assert found, "the model has no signs: any batch will do"
+        return found
+
+    for seed in range(100):
+        x = draw(seed)
+        if min(distances(x)) > margin:
+            return x
+    raise AssertionError("no batch of 100 is away from all sign flips")
 
 
 def save_and_load(model, folder):

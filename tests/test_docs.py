@@ -42,7 +42,35 @@ def test_every_layer_has_a_page(name):
 
 
 def test_every_page_is_a_layers():
-    assert set(PAGES) == {"index.md", *map(page_of, layers.__all__)}
+    assert set(PAGES) == {"index.md", "glossary.md", *map(page_of, layers.__all__)}
+
+
+TERMS = [
+    "sparsity",
+    "rank",
+    "bit width",
+    "scale, zero point",
+    "representative data set",
+    "straight-through estimator",
+    "latent weights",
+    "MACs",
+    "KiB, MiB",
+    "calibration",
+    "fake quantization",
+    "lowering",
+    "storage",
+    "technique",
+    "chain",
+    "candidate",
+]
+
+
+def test_the_glossary_explains_each_term_once_in_order():
+    terms = re.findall(r"^- \*\*(.+?)\*\*: [A-Z0-9]", PAGES["glossary.md"], re.M)
+    assert PAGES["glossary.md"].count("\n- ") == len(terms) >= 30
+    assert terms == sorted(set(terms), key=str.lower)
+    assert set(TERMS) <= set(terms)
+    assert "(glossary.md)" in PAGES["index.md"]
 
 
 @each_name

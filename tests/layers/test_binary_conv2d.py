@@ -117,6 +117,39 @@ def test_equals_the_stock_layer_on_signs(size, channels, options, mode):
     np.testing.assert_allclose(ops.convert_to_numpy(layer(x)), expected, rtol=1e-4, atol=1e-5)
 
 
+def words(bits):
+    """Bits along the last axis, packed into 64-bit words; what is left over is 0."""
+    filled = np.zeros((*bits.shape[:-1], -(-bits.shape[-1] // 64) * 64), bool)
+    filled[..., : bits.shape[-1]] = bits
+    return np.packbits(filled, axis=-1).view(np.uint64)
+
+
+@pytest.mark.parametrize("channels", [1, 7, 64, 70])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_equals_xnor_nets_bit_count(channels, strides):
+    """Rastegari et al. 2016, section 3.3: a product of signs is n - 2 * popcount(x xor w)."""
+    rng = np.random.default_rng(channels)
+    x = rng.standard_normal((2, 6, 5, channels)).astype("float32")
+    layer = BinaryConv2D(3, 3, strides=strides, padding="same")
+    layer.build(x.shape)
+    kernel = rng.uniform(-1, 1, layer.kernel.shape).astype("float32")
+    bias = np.array([0.5, -2.0, 3.0], "float32")
+    layer.set_weights([kernel, bias])
+    alpha = np.abs(kernel).mean(axis=(0, 1, 2))
+    # One pixel around each image, of bit 1; at stride 2 a side of even length has none before it.
+    before = [0 if strides == 2 and size % 2 == 0 else 1 for size in x.shape[1:3]]
+    pads = [(0, 0), *((one, 1) for one in before), (0, 0)]
+    image = np.pad(x >= 0, pads, constant_values=True)
+    weights = words((kernel >= 0).transpose(3, 0, 1, 2).reshape(3, -1))
+    actual = ops.convert_to_numpy(layer(x))
+    for row, column in np.ndindex(actual.shape[1:3]):
+        top, left = row * strides, column * strides
+        seen = words(image[:, top : top + 3, left : left + 3].reshape(2, -1))
+        differ = np.bitwise_count(seen[:, None] ^ weights[None]).sum(axis=-1, dtype=int)
+        expected = (9 * channels - 2 * differ) * alpha + bias
+        np.testing.assert_allclose(actual[:, row, column], expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("clip_value", [1.0, 0.5])
 @pytest.mark.parametrize(

@@ -34,6 +34,13 @@ def test_nearest_levels(bits):
     np.testing.assert_allclose(predict(net(bits), x), by_hand(x, bits), atol=1e-6)
 
 
+def test_halves_go_up():
+    """Between 0 and 255 the steps are 1: every value in the middle takes the level above it."""
+    x = np.append(np.arange(0.5, 20), [0, 255]).astype("float32").reshape(1, 2, 11, 1)
+    expected = np.where(x % 1 == 0.5, x + 0.5, x)
+    np.testing.assert_array_equal(predict(net(8, (2, 11, 1)), x), expected)
+
+
 def test_each_image_by_itself():
     x = images()
     together = predict(net(), x)

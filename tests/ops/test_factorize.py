@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,6 +70,23 @@ def test_full_rank_is_identity(name, shape, seed):
     made = loops(found.factors)
     np.testing.assert_allclose(made, kernel, atol=1e-4)
     assert found.error < 1e-4
+
+
+def test_the_factors_are_tensorlys():
+    """Which factor stands for which axis, and in which order: by a library from outside."""
+    kernel = draw((3, 2, 5, 4))
+    cp = factorize.cp(kernel, 6)
+    by_tensorly = tensorly.cp_to_tensor((None, list(cp.factors)))
+    np.testing.assert_allclose(factorize.cp_kernel(cp.factors), by_tensorly, atol=1e-5)
+    assert relative(kernel, by_tensorly) == pytest.approx(cp.error, abs=1e-5)
+    tucker = factorize.tucker2(kernel, (3, 2))
+    before, core, behind = tucker.factors
+    ones = [np.eye(size, dtype="float32") for size in core.shape[:2]]
+    by_tensorly = tensorly.tucker_to_tensor((core, [*ones, before, behind.T]))
+    assert relative(kernel, by_tensorly) == pytest.approx(tucker.error, abs=1e-5)
+    train = factorize.tensor_train(kernel, 3)
+    by_tensorly = tensorly.tt_to_tensor(list(train.factors))
+    assert relative(kernel, by_tensorly) == pytest.approx(train.error, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from tests.checks import gradients
+from tfcompress.layers import FakeQuantize
 from tfcompress.ops.fake_quantize import fake_quantize, grid
 
 needs_tensorflow = pytest.mark.skipif(
@@ -65,6 +66,33 @@ def test_grid_by_hand():
     assert step == pytest.approx(3.1 / 3)
     assert low == pytest.approx(-3.1 / 3)
     assert high == pytest.approx(2 * 3.1 / 3)
+
+
+def halves(step, count=20):
+    """Values in the middle between two steps around 0, and those above them: halves go up."""
+    k = np.arange(-count, count)
+    return ((k + 0.5) * step).astype("float32"), ((k + 1) * step).astype("float32")
+
+
+def test_halves_go_up():
+    """As TensorFlow's op and the runtime have them; rounding to even would change every other."""
+    low, high = ops.convert_to_tensor(-32.0), ops.convert_to_tensor(31.75)  # Steps of 1/4.
+    x, above = halves(0.25)
+    np.testing.assert_array_equal(ops.convert_to_numpy(fake_quantize(x, low, high)), above)
+    layer = FakeQuantize(-32.0, 31.75)
+    np.testing.assert_array_equal(ops.convert_to_numpy(layer(x)), above)
+    np.testing.assert_array_equal(ops.convert_to_numpy(layer.lower()(x)), above)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        by_tensorflow = tf.quantization.fake_quant_with_min_max_args(x, -32.0, 31.75)
+        np.testing.assert_array_equal(by_tensorflow, above)
+
+
+def test_a_zero_between_two_levels_goes_up():
+    """Three steps of 1 from -0.5: 0 is half a step from the lowest level and becomes level 1."""
+    _, low, high = grid(ops.convert_to_tensor(-0.5), ops.convert_to_tensor(2.5), 2)
+    assert (float(low), float(high)) == (-1.0, 2.0)
 
 
 def test_range_of_zero_alone():

@@ -26,6 +26,32 @@ def test_variational_bayes_of_one_component_or_none(matrix):
     assert ranks.by_variational_bayes(matrix) == 1
 
 
+def root_of_the_threshold():
+    """The zero of log(z + 1) / z - 1/2 by bisection (Nakajima et al. 2013, section 4.3)."""
+    low, high = 1.0, 5.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.log(middle + 1) / middle > 0.5 else (low, middle)
+    return low
+
+
+def test_variational_bayes_threshold_is_the_root_of_its_equation():
+    """A component on either side of the threshold above known noise.
+
+    The singular values are those of noise of variance 1, but for one that is 100, and for one near
+    the threshold. That one counts in the estimate of the noise, so that the rank changes a little
+    below it: at 0.98 of the threshold.
+    """
+    size = 150
+    tau = root_of_the_threshold()
+    assert tau == pytest.approx(2.5129, abs=1e-4)
+    threshold = (1 + tau) * (1 + 1 / tau)  # Of a square matrix.
+    noise = np.linalg.svd(np.random.default_rng(0).standard_normal((size, size)), compute_uv=False)
+    for factor, rank in ((0.96, 1), (1.0, 2)):
+        values = np.concatenate([[100.0, np.sqrt(factor * threshold * size)], noise[2:]])
+        assert ranks.by_variational_bayes(np.diag(values)) == rank
+
+
 def test_variational_bayes_minimises_the_free_energy():
     """A fine search over noise levels by the formulas, written out a component at a time."""
     matrix = noisy(20, 45, 4, 1.5, seed=3)

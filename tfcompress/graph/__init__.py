@@ -1,4 +1,4 @@
-"""Reading and rewriting the graph of a functional Keras model."""
+"""Reads, counts and rewrites the graph of a functional Keras model."""
 
 from tfcompress.graph.batch_norm import scale_and_offset
 from tfcompress.graph.count import LayerCount, count, macs, parameters, summary

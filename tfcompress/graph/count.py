@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates of a Keras model, counted from its graph."""
+"""Counts parameters and multiply-accumulates of a Keras model from its graph."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from keras import layers, tree
 from tfcompress.console import table
 from tfcompress.graph.rewrite import fresh_inputs, run
 
-# Of a line of the table, in characters.
+# Characters in a line of the table.
 WIDTH = 120
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerCount:
-    """What one call of one layer costs.
+    """Holds what one call of one layer costs.
 
     Attributes:
         name: the layer's.
@@ -26,13 +26,13 @@ class LayerCount:
         output_shape: of its first output, with the batch as None.
         parameters: weights that training changes and a `.keras` file stores, frozen or not; a
             shared layer's count at its first call only.
-        logical_parameters: those of the stock layer that it stands for, where it stores fewer:
-            `parameters` of all but hashed and factorised layers.
+        logical_parameters: the parameters of the built-in layer that a hashed or factorised layer
+            stands for; for all others `parameters`.
         macs: multiply-accumulates for one image in a convolution or dense layer; 0 for others,
             also for recurrent and attention layers.
         bits: bits that a weight of its kernel carries: 32, or 1 where it is binary.
         kib: KiB of the parameters, the kernel's at `bits` each and the rest at 32, and of a
-            binary kernel's scales; what a file really holds is for `export` to say.
+            binary kernel's scales; an exported file may hold more or less.
     """
 
     name: str
@@ -46,7 +46,7 @@ class LayerCount:
 
 
 def count(model: keras.Model) -> list[LayerCount]:
-    """One entry for each call of a layer, nested models' layers included.
+    """Returns one entry for each call of a layer, nested models' layers included.
 
     A nested model's layers have the shapes of its call, not those that it was made with.
     Dimensions that aren't static count as 1.
@@ -69,7 +69,7 @@ def count(model: keras.Model) -> list[LayerCount]:
 
 
 def _row(layer: layers.Layer, input_shape: Any, output_shape: Any, again: bool) -> LayerCount:
-    """One call; `again` if there was one before it."""
+    """Counts one call; `again` if there was one before it."""
     parts = [] if again else _parts(layer)
     size = sum(_size(part._trainable_variables) for part in parts)
     bits = 1 if getattr(layer, "binarize_kernel", False) else 32
@@ -90,12 +90,12 @@ def _row(layer: layers.Layer, input_shape: Any, output_shape: Any, again: bool) 
 
 
 def _parts(layer: layers.Layer) -> list[layers.Layer]:
-    """The layer and those within it."""
+    """Returns the layer and those within it."""
     return [layer, *(part for inner in layer._layers for part in _parts(inner))]
 
 
 def _logical(layer: layers.Layer) -> int:
-    """Weights of the layer that one stands for, without those of the layers within it."""
+    """Counts the weights of the layer that one stands for, without those of layers within it."""
     if not hasattr(layer, "logical_shape"):
         # Not `trainable_variables`, which would leave out frozen ones.
         return _size(layer._trainable_variables)
@@ -108,13 +108,13 @@ def _size(variables: Any) -> int:
 
 
 def _macs(layer: layers.Layer, input_shape: Any, output_shape: Any) -> int:
-    """Multiply-accumulates of one call for one image; additions of biases aren't counted."""
+    """Counts multiply-accumulates of one call for one image, without the biases' additions."""
 
     def positions(shape: Any) -> int:
         first = getattr(layer, "data_format", "channels_last") == "channels_first"
         return math.prod(size or 1 for size in (shape[2:] if first else shape[1:-1]))
 
-    if hasattr(layer, "macs"):  # Of ours, which say themselves.
+    if hasattr(layer, "macs"):  # Our own layers count themselves.
         return layer.macs(input_shape, output_shape)
     # Every weight of a convolution's kernel is used once for each output position.
     if isinstance(layer, layers.SeparableConv1D | layers.SeparableConv2D):
@@ -136,20 +136,20 @@ def _macs(layer: layers.Layer, input_shape: Any, output_shape: Any) -> int:
 
 
 def parameters(model: keras.Model) -> int:
-    """Weights that training changes: of batch normalisation gamma and beta, not the statistics."""
+    """Counts the weights that training changes: gamma and beta of BN, not its statistics."""
     return sum(row.parameters for row in count(model))
 
 
 def macs(model: keras.Model) -> int:
-    """Multiply-accumulates for one image, in convolutions and dense layers."""
+    """Counts multiply-accumulates for one image, in convolutions and dense layers."""
     return sum(row.macs for row in count(model))
 
 
 def summary(model: keras.Model) -> str:
-    """A table of the model's layers: shape, parameters, MACs, bits a weight, KiB.
+    """Returns a table of the model's layers: shape, parameters, MACs, bits a weight, KiB.
 
-    "parameters" are those that are stored, "logical" those of the stock layer that a hashed or
-    factorised one stands for. KiB are on paper, as `LayerCount.kib` has them; the bytes of a file
+    "parameters" are those that are stored, "logical" those of the built-in layer that a hashed or
+    factorised one stands for. KiB are computed, as `LayerCount.kib` has them; the bytes of a file
     are in its report. A line has at most about 120 characters: long names are wrapped.
     """
     rows = count(model)

@@ -17,7 +17,7 @@ Apply = Callable[..., Any]
 
 
 def fresh_inputs(model: keras.Model) -> Any:
-    """New inputs like the model's, in the same structure."""
+    """Makes new inputs like the model's, in the same structure."""
     return tree.map_structure(
         lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
         input_structure(model),
@@ -25,14 +25,14 @@ def fresh_inputs(model: keras.Model) -> Any:
 
 
 def _names_clash(model: keras.Model) -> bool:
-    """Whether two operations of the model, nested ones included, have the same name."""
+    """Returns whether two operations of the model, nested ones included, have the same name."""
     names = {id(operation): operation.name for operation in operations(model)}
     every = [*names.values(), *(x.name for x in functional(model).inputs)]
     return len(set(every)) < len(every)
 
 
 def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
-    """A copy with weights of its own, flat: nested models' layers stand in the copy itself.
+    """Copies a model, with weights of its own, flat: nested models' layers become the copy's own.
 
     Layers shared in the model are shared in the copy. A layer keeps its name unless one before it
     has the same; then it gets a number.
@@ -77,7 +77,7 @@ def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
 
 
 def rewrite(model: keras.Model, replace: Mapping[str, Apply]) -> keras.Model:
-    """The model with some operations replaced; all others are shared with it, not copied.
+    """Replaces some operations of a model; the result shares all others with it.
 
     Args:
         model: a functional or Sequential model; nested models are flattened.
@@ -115,7 +115,7 @@ def _rename_new(model: keras.Model, outputs: Any) -> None:
 
 
 def lower(model: keras.Model, **options: Any) -> keras.Model:
-    """The same function in stock Keras layers: every layer of ours answers `lower()`.
+    """Returns the same function in built-in Keras layers: every layer of ours has a `lower()`.
 
     Args:
         model: a functional or Sequential model.
@@ -129,7 +129,7 @@ def lower(model: keras.Model, **options: Any) -> keras.Model:
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """Who feeds whom in a flat functional model, by operation name.
+    """Says which operations feed which in a flat functional model, by name.
 
     Attributes:
         operations: name to operation, in topological order.
@@ -163,17 +163,17 @@ class Graph:
                     graph.consumers[producer].append(name)
             graph.producers.setdefault(name, [])
             made_by.update((id(tensor), name) for tensor in node.outputs)
-        made = (made_by.get(id(tensor)) for tensor in functional(model).outputs)
-        graph.outputs.update(name for name in made if name is not None)
+        last = (made_by.get(id(tensor)) for tensor in functional(model).outputs)
+        graph.outputs.update(name for name in last if name is not None)
         return graph
 
     def only_consumer(self, name: str) -> str | None:
-        """What alone takes this operation's output; None if there are more, or the model's user."""
+        """Returns the one consumer of an operation; None if it has more, or is an output."""
         consumers = self.consumers[name]
         return consumers[0] if len(consumers) == 1 and name not in self.outputs else None
 
     def reaches(self, names: set[str], *, forward: bool) -> set[str]:
-        """All operations strictly after (`forward`) or before the named ones."""
+        """Returns all operations strictly after (`forward`) or before the named ones."""
         links = self.consumers if forward else self.producers
         reached: set[str] = set()
         front = list(names)

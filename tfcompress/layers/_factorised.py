@@ -1,4 +1,4 @@
-"""What the layers whose kernel is a product of smaller ones share."""
+"""Holds what all layers share whose kernel is a product of smaller ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from keras import ops
 
 
 class Factorised(keras.layers.Layer, abc.ABC):
-    """A convolution or dense layer whose kernel is a product of factors.
+    """Computes a convolution or dense layer whose kernel is a product of factors.
 
     Attributes:
-        replaces: the stock layer that it takes the place of.
-        decomposition_error: of a layer made from another one, how far its kernel is from that
-            one's: `||K - K~|| / ||K||`.
+        replaces: the built-in layer that it takes the place of.
+        decomposition_error: `||K - K~|| / ||K||` for a layer made from another one, whose kernel
+            K is; None for other layers.
     """
 
     replaces: type[keras.layers.Layer]
@@ -41,34 +41,34 @@ class Factorised(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def logical_kernel(self) -> Any:
-        """The kernel that the factors stand for, of the stock layer's shape."""
+        """Returns the kernel that the factors stand for, of the built-in layer's shape."""
 
     @abc.abstractmethod
     def logical_shape(self) -> tuple[int, ...]:
-        """Of the logical kernel, without making it."""
+        """Returns the shape of the logical kernel, without making it."""
 
     @abc.abstractmethod
     def kernel_parameters(self, shape: tuple[int, ...]) -> int:
-        """Weights of the factors in place of a kernel of this shape."""
+        """Counts the weights of the factors in place of a kernel of this shape."""
 
     @classmethod
     @abc.abstractmethod
     def full_rank(cls, shape: tuple[int, ...]) -> Any:
-        """The rank at which any kernel of this shape is held exactly."""
+        """Returns the rank at which any kernel of this shape is held exactly."""
 
     @classmethod
     def rank_at(cls, step: int, shape: tuple[int, ...]) -> Any:
-        """The rank at a step of the way from 1 to full rank, for a kernel of this shape."""
+        """Returns the rank at a step of the way from 1 to full rank, for a kernel of this shape."""
         return step
 
     @classmethod
     def matrices(cls, kernel: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The matrices whose ranks are this layer's; none if its rank isn't one of a matrix."""
+        """Returns the matrices whose ranks are this layer's; none if its rank isn't a matrix's."""
         return ()
 
     @classmethod
     def refusal(cls, layer: keras.layers.Layer) -> str | None:
-        """Why a layer can't be replaced by this one, or None if it can."""
+        """Returns why a layer can't be replaced by this one, or None if it can."""
         if type(layer) is not cls.replaces:
             kind = cls.replaces.__name__
             return f"{type(layer).__name__} has no {cls.__name__} form: only {kind} has"
@@ -76,7 +76,7 @@ class Factorised(keras.layers.Layer, abc.ABC):
 
     @classmethod
     def _kernel_of(cls, layer: keras.layers.Layer) -> np.ndarray:
-        """The kernel to be decomposed."""
+        """Returns the kernel to be decomposed."""
         why = cls.refusal(layer)
         if why or not layer.built:
             raise ValueError(f"layer '{layer.name}': {why or 'it has no weights yet: build it'}")
@@ -84,13 +84,13 @@ class Factorised(keras.layers.Layer, abc.ABC):
 
     @classmethod
     def _like(cls, layer: keras.layers.Layer, **options: Any) -> Self:
-        """A new layer with these arguments and what else isn't the kernel's of a stock layer."""
+        """Makes a layer with these options and, of a built-in layer, what isn't its kernel's."""
         names = ("activation", "use_bias", "bias_initializer", "bias_regularizer", "name")
-        kept = {name: getattr(layer, name) for name in names}
-        return cls(**{**kept, "dtype": layer.dtype_policy, **options})
+        shared = {name: getattr(layer, name) for name in names}
+        return cls(**{**shared, "dtype": layer.dtype_policy, **options})
 
     def _holding(self, weights: list[np.ndarray], error: float, layer: keras.layers.Layer) -> Self:
-        """This layer, built, with its factors and the stock layer's bias."""
+        """Builds this layer and gives it its factors and the built-in layer's bias."""
         self.build((*[None] * (len(layer.kernel.shape) - 1), layer.kernel.shape[-2]))
         bias = [ops.convert_to_numpy(layer.bias)] if layer.use_bias else []
         self.set_weights([*weights, *bias])
@@ -99,7 +99,7 @@ class Factorised(keras.layers.Layer, abc.ABC):
         return self
 
     def _add_factor(self, name: str, shape: tuple[int, ...], initializer: Any = None) -> Any:
-        """A factor; None stands for the layer's kernel initializer."""
+        """Adds a factor; the initializer None stands for the layer's kernel initializer."""
         if initializer is None:
             initializer = self.kernel_initializer
             if isinstance(initializer, keras.initializers.Initializer):
@@ -109,7 +109,7 @@ class Factorised(keras.layers.Layer, abc.ABC):
         )
 
     def _add_cores(self, shapes: list[tuple[int, ...]], variance: float) -> list[Any]:
-        """Cores of a tensor-train; the values of their products have this variance."""
+        """Adds the cores of a tensor-train whose product's values have this variance."""
         deviation = variance ** (0.5 / len(shapes))
         normal = keras.initializers.RandomNormal
         return [
@@ -118,7 +118,7 @@ class Factorised(keras.layers.Layer, abc.ABC):
         ]
 
     def _add_bias(self, size: int) -> None:
-        """The bias, behind the factors; None if there is none."""
+        """Adds the bias, behind the factors; sets it to None if there is none."""
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
@@ -129,7 +129,7 @@ class Factorised(keras.layers.Layer, abc.ABC):
             )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         return {
             **super().get_config(),
             "activation": keras.activations.serialize(self.activation),

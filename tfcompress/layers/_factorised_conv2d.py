@@ -1,4 +1,4 @@
-"""What the factorised convolutions share: a chain of small convolutions in place of a large one."""
+"""Holds what the factorised convolutions share: a chain of small ones in place of a large one."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfcompress.layers._builtin import add_bias_and_activate, with_weights
 from tfcompress.layers._factorised import Factorised
-from tfcompress.layers._stock import filled, finished
-from tfcompress.layers.arguments import pair, positive
+from tfcompress.layers.arguments import pair, positive, sliding_window
+from tfcompress.ops.padding import output_length
 
 Shape = tuple[int | None, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One convolution of a chain.
+    """Describes one convolution of a chain.
 
     Attributes:
-        name: of its stock layer, behind the layer's own name.
+        name: of its built-in layer, behind the layer's own name.
         shape: of its kernel, as Keras has it: (height, width, channels, filters), or for a
             depthwise convolution (height, width, channels, values a channel).
         depthwise: whether it is one.
@@ -39,17 +40,16 @@ class Stage:
     dilation_rate: tuple[int, int] = (1, 1)
 
     def output_size(self, size: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Height and width behind it; None stays None."""
-        sizes: list[int | None] = []
-        for n, kernel, stride, dilation in zip(
-            size, self.shape[:2], self.strides, self.dilation_rate, strict=True
-        ):
-            lost = 0 if self.padding == "same" else (kernel - 1) * dilation
-            sizes.append(None if n is None else -(-(n - lost) // stride))
-        return tuple(sizes)
+        """Returns height and width of its output; None stays None."""
+        return tuple(
+            None if n is None else output_length(n, kernel, stride, self.padding, dilation)
+            for n, kernel, stride, dilation in zip(
+                size, self.shape[:2], self.strides, self.dilation_rate, strict=True
+            )
+        )
 
     def __call__(self, x: Any, kernel: Any) -> Any:
-        """The convolution of (batch, height, width, channels)."""
+        """Convolves (batch, height, width, channels)."""
         function = ops.depthwise_conv if self.depthwise else ops.conv
         return function(
             x,
@@ -60,8 +60,8 @@ class Stage:
             dilation_rate=self.dilation_rate,
         )
 
-    def stock(self, name: str, **options: Any) -> keras.layers.Layer:
-        """The Keras layer that computes it."""
+    def layer(self, name: str, **options: Any) -> keras.layers.Layer:
+        """Makes the built-in Keras layer that computes it."""
         shared = {
             "kernel_size": self.shape[:2],
             "strides": self.strides,
@@ -77,7 +77,7 @@ class Stage:
 
 
 class FactorisedConv2D(Factorised):
-    """A convolution whose kernel is a product of small ones, computed as a chain of convolutions.
+    """Computes a convolution as a chain of small ones, of whose kernels its own is the product.
 
     A subclass says what the chain is (`stages`), what kernel it stands for (`logical_kernel`) and
     how a kernel is decomposed (`decompose`); its docstring documents the arguments.
@@ -93,7 +93,7 @@ class FactorisedConv2D(Factorised):
         self,
         filters: int,
         kernel_size: int | tuple[int, int],
-        rank: Any,
+        rank: int | tuple[int, int],
         strides: int | tuple[int, int] = (1, 1),
         padding: str = "valid",
         dilation_rate: int | tuple[int, int] = (1, 1),
@@ -115,21 +115,9 @@ class FactorisedConv2D(Factorised):
         )
         self.filters = positive("filters", filters)
         self.kernel_size = pair("kernel_size", kernel_size)
-        self.strides = pair("strides", strides)
-        self.dilation_rate = pair("dilation_rate", dilation_rate)
-        self.padding = padding.lower() if isinstance(padding, str) else padding
-        if self.padding not in ("same", "valid"):
-            raise ValueError(f"padding must be 'same' or 'valid'. Received: padding={padding!r}")
-        if self.one_stride and self.strides[0] != self.strides[1]:
-            raise ValueError(
-                f"{type(self).__name__} takes the same stride for both axes, as depthwise "
-                f"convolutions do. Received: strides={self.strides}"
-            )
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ValueError(
-                "strides above 1 and a dilation_rate above 1 exclude each other. Received: "
-                f"strides={self.strides}, dilation_rate={self.dilation_rate}"
-            )
+        self.strides, self.padding, self.dilation_rate = sliding_window(
+            strides, padding, dilation_rate, type(self).__name__ if self.one_stride else None
+        )
         self.rank = self._checked_rank(rank)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.input_spec = keras.layers.InputSpec(ndim=4)
@@ -139,18 +127,18 @@ class FactorisedConv2D(Factorised):
 
     @abc.abstractmethod
     def stages(self, channels: int) -> tuple[Stage, ...]:
-        """The chain for so many input channels."""
+        """Returns the chain of convolutions for so many input channels."""
 
     @classmethod
     @abc.abstractmethod
     def decompose(
         cls, kernel: np.ndarray, rank: Any, **options: Any
     ) -> tuple[Any, list[np.ndarray], float]:
-        """The rank that was needed, the weights for it, and the relative error."""
+        """Returns the rank that was needed, the weights for it, and the relative error."""
 
     @classmethod
     def refusal(cls, conv: keras.layers.Layer) -> str | None:
-        """Why a layer can't be replaced by this one, or None if it can."""
+        """Returns why a layer can't be replaced by this one, or None if it can."""
         why = super().refusal(conv)
         if why:
             return why
@@ -164,7 +152,7 @@ class FactorisedConv2D(Factorised):
 
     @classmethod
     def from_conv(cls, conv: keras.layers.Conv2D, rank: Any, **options: Any) -> Self:
-        """The layer nearest to a trained convolution.
+        """Makes the layer whose kernel is nearest to a trained convolution's.
 
         Strides, padding, dilation, bias, activation, name and dtype policy are the convolution's;
         its regulariser and constraint aren't kept: they would mean something else on factors.
@@ -189,7 +177,7 @@ class FactorisedConv2D(Factorised):
 
     @classmethod
     def like(cls, conv: keras.layers.Conv2D, rank: Any) -> Self:
-        """A new layer of a convolution's geometry, without weights."""
+        """Makes a layer of a convolution's geometry, without weights."""
         return cls._like(
             conv,
             filters=conv.filters,
@@ -216,24 +204,24 @@ class FactorisedConv2D(Factorised):
         """Adds the factors, in the order that `decompose` gives them."""
 
     def _add_depthwise(self, name: str, shape: tuple[int, int, int, int]) -> Any:
-        """A factor of a depthwise convolution; the kernel initializer is for the others."""
+        """Adds the factor of a depthwise convolution; the kernel initializer is for the others."""
         # Keras's initializers would count all channels as inputs of each.
         deviation = math.prod(shape[:2]) ** -0.5
         return self._add_factor(name, shape, keras.initializers.RandomNormal(stddev=deviation))
 
     @abc.abstractmethod
     def stage_kernels(self) -> tuple[Any, ...]:
-        """The kernels of the stages."""
+        """Returns the kernels of the stages."""
 
     def call(self, inputs: Any) -> Any:
-        """(batch, height, width, channels) to (batch, new_height, new_width, filters)."""
+        """Maps (batch, height, width, channels) to (batch, new_height, new_width, filters)."""
         x = inputs
         for stage, kernel in zip(self.stages(x.shape[-1]), self.stage_kernels(), strict=True):
             x = stage(x, kernel)
-        return finished(x, self.bias, self.activation)
+        return add_bias_and_activate(x, self.bias, self.activation)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """As of a `keras.layers.Conv2D` of the same arguments."""
+        """Returns the output shape of a `keras.layers.Conv2D` of the same arguments."""
         size = Stage(
             "", (*self.kernel_size, 1, 1), False, self.strides, self.padding, self.dilation_rate
         ).output_size(tuple(input_shape[1:3]))
@@ -245,15 +233,15 @@ class FactorisedConv2D(Factorised):
         return (input_shape[0], *size, self.filters)
 
     def logical_shape(self) -> tuple[int, int, int, int]:
-        """Of the logical kernel, without making it."""
+        """Returns the shape of the logical kernel, without making it."""
         return (*self.kernel_size, self.input_spec.axes[-1], self.filters)
 
     def kernel_parameters(self, shape: tuple[int, ...]) -> int:
-        """Weights of the factors in place of a kernel of this shape."""
+        """Counts the weights of the factors in place of a kernel of this shape."""
         return sum(math.prod(stage.shape) for stage in self.stages(shape[2]))
 
     def macs(self, input_shape: Shape, output_shape: Shape) -> int:
-        """Multiply-accumulates for one image; sizes that aren't known count as 1."""
+        """Counts multiply-accumulates for one image; unknown sizes count as 1."""
         size: tuple[int | None, ...] = tuple(input_shape[1:3])
         total = 0
         channels = input_shape[-1]
@@ -264,10 +252,10 @@ class FactorisedConv2D(Factorised):
         return total
 
     def lower(self, **options: Any) -> Callable[[Any], Any]:
-        """The same function as a chain of stock Keras convolutions.
+        """Returns the same function as a chain of built-in Keras convolutions.
 
         Args:
-            options: of other layers' lowering; none means anything here.
+            options: for other layers' `lower`; none has a meaning here.
 
         Returns:
             A function of a Keras tensor. The layers in it are made once: two calls share their
@@ -278,23 +266,23 @@ class FactorisedConv2D(Factorised):
         chain: list[keras.layers.Layer] = []
         for stage, kernel in zip(stages, self.stage_kernels(), strict=True):
             last = stage is stages[-1]
-            stock = stage.stock(
+            built_in = stage.layer(
                 self.name if last else f"{self.name}_{stage.name}",
                 use_bias=last and self.use_bias,
                 activation=self.activation if last else None,
                 dtype=self.dtype_policy,
             )
-            chain.append(filled(stock, kernel, self.bias if last else None))
+            chain.append(with_weights(built_in, kernel, self.bias if last else None))
 
         def apply(x: Any) -> Any:
-            for stock in chain:
-                x = stock(x)
+            for built_in in chain:
+                x = built_in(x)
             return x
 
         return apply
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         return {
             **super().get_config(),
             "filters": self.filters,

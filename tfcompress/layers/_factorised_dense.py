@@ -1,4 +1,4 @@
-"""What the factorised dense layers share: a chain of products in place of one."""
+"""Holds what the factorised dense layers share: a chain of products in place of one."""
 
 from __future__ import annotations
 
@@ -16,24 +16,36 @@ Shape = tuple[int | None, ...]
 
 
 class FactorisedDense(Factorised):
-    """A dense layer whose kernel is a product of small ones; a subclass says of which."""
+    """Computes a dense layer whose kernel is a product of small ones; a subclass says which."""
 
     replaces = keras.layers.Dense
 
-    def __init__(self, units: int, rank: int, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        units: int,
+        rank: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            activation, use_bias, bias_initializer, kernel_regularizer, bias_regularizer, **kwargs
+        )
         self.units = positive("units", units)
         self.rank = positive("rank", rank)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
 
     @classmethod
     def like(cls, dense: keras.layers.Dense, rank: int, **options: Any) -> Self:
-        """A new layer of a dense layer's form, without weights."""
+        """Makes a layer of a dense layer's form, without weights."""
         return cls._like(dense, units=dense.units, rank=rank, **options)
 
     @classmethod
     def from_dense(cls, dense: keras.layers.Dense, rank: int, **options: Any) -> Self:
-        """The layer nearest to a trained dense layer.
+        """Makes the layer whose kernel is nearest to a trained dense layer's.
 
         Bias, activation, name and dtype policy are the dense layer's; its regulariser and
         constraint aren't kept: they would mean something else on factors.
@@ -59,7 +71,7 @@ class FactorisedDense(Factorised):
 
     @abc.abstractmethod
     def _decomposed(self, kernel: np.ndarray) -> tuple[int, list[np.ndarray], float]:
-        """The rank that was needed, the weights for it, and the relative error."""
+        """Returns the rank that was needed, the weights for it, and the relative error."""
 
     def build(self, input_shape: Shape) -> None:
         """Makes the factors."""
@@ -69,7 +81,7 @@ class FactorisedDense(Factorised):
         self._add_bias(self.units)
 
     def _checked_inputs(self, input_shape: Shape) -> int:
-        """The size of the last axis."""
+        """Returns the size of the last axis; refuses one that isn't known."""
         if input_shape[-1] is None:
             raise ValueError(
                 f"the size of the last axis must be known. Received: {tuple(input_shape)}"
@@ -81,23 +93,23 @@ class FactorisedDense(Factorised):
         """Adds the factors, in the order that `_decomposed` gives them."""
 
     def logical_shape(self) -> tuple[int, int]:
-        """Of the logical kernel, without making it."""
+        """Returns the shape of the logical kernel, without making it."""
         return self.input_spec.axes[-1], self.units
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """As of `keras.layers.Dense`."""
+        """Returns the output shape of a `keras.layers.Dense`."""
         return (*input_shape[:-1], self.units)
 
     @abc.abstractmethod
     def _row_macs(self, inputs: int) -> int:
-        """Multiply-accumulates for one row of inputs."""
+        """Counts multiply-accumulates for one row of inputs."""
 
     def macs(self, input_shape: Shape, output_shape: Shape) -> int:
-        """Multiply-accumulates for one example; sizes that aren't known count as 1."""
+        """Counts multiply-accumulates for one example; unknown sizes count as 1."""
         inputs = input_shape[-1]
         assert inputs is not None
         return math.prod(n or 1 for n in input_shape[1:-1]) * self._row_macs(inputs)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         return {**super().get_config(), "units": self.units, "rank": self.rank}

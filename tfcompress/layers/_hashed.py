@@ -1,4 +1,4 @@
-"""What the layers with hashed weights share."""
+"""Holds what HashedConv2D and HashedDense share."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfcompress.layers._stock import filled, finished
+from tfcompress.layers._builtin import add_bias_and_activate, with_weights
 from tfcompress.layers.arguments import channels_last
 from tfcompress.ops import hashing as hashes
 
 
 class HashedWeights(keras.layers.Layer, abc.ABC):
-    """Stands before a stock layer in the bases of one with hashed weights.
+    """Gives a built-in layer hashed weights: stands before it among the bases.
 
     The layer's `build` sets `positions`, which says where each stored weight stands.
     """
@@ -25,11 +25,11 @@ class HashedWeights(keras.layers.Layer, abc.ABC):
     def __init__(
         self,
         *args: Any,
-        compression_ratio: float = 1 / 8,
-        hashing: str = "permutation",
-        hash_seed: int = 0,
-        hash_bias: bool = False,
-        gradient_scale: float | None = None,
+        compression_ratio: float,
+        hashing: str,
+        hash_seed: int,
+        hash_bias: bool,
+        gradient_scale: float | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -93,20 +93,20 @@ class HashedWeights(keras.layers.Layer, abc.ABC):
             )
 
     def _trained(self, weights: Any) -> Any:
-        """Stored weights with the gradient that training sees."""
+        """Returns stored weights with the gradient that training sees."""
         factor = self.gradient_scale or math.sqrt(self.compression_ratio)
         return hashes.scaled_gradient(weights, factor)
 
     @abc.abstractmethod
     def logical_kernel(self) -> Any:
-        """The kernel V, of the stock layer's shape."""
+        """Returns the kernel V, of the built-in layer's shape."""
 
     def logical_shape(self) -> tuple[int, ...]:
-        """Of the logical kernel, without making it."""
+        """Returns the shape of the logical kernel, without making it."""
         return self._logical_shape
 
     def logical_bias(self) -> Any:
-        """The bias that is added, one value for each output channel; None if there is none."""
+        """Returns the bias, one value for each output channel; None if there is none."""
         if self.bias is None:
             return None
         if not self.hash_bias:
@@ -117,7 +117,7 @@ class HashedWeights(keras.layers.Layer, abc.ABC):
         """Sets the stored weights whose logical ones are nearest to given ones (least squares).
 
         Args:
-            kernel: of the stock layer's shape.
+            kernel: of the built-in layer's shape.
             bias: one value for each output channel; None for zeros.
         """
         kernel = np.asarray(kernel)
@@ -130,36 +130,39 @@ class HashedWeights(keras.layers.Layer, abc.ABC):
         self.set_weights(weights)
 
     def lower(self, **_: Any) -> Callable[[Any], Any]:
-        """The same function in stock Keras layers.
+        """Returns the same function in built-in Keras layers.
 
         `"permutation"` becomes `keras.ops` (a gather from the inputs and their negatives, reshapes,
-        for images transposes) around one stock layer of R outputs, so that a file holds the stored
-        weights and the gather's positions. Where these together aren't fewer than the logical
-        weights, and for `"elementwise"`, it becomes one stock layer that holds the expanded kernel.
+        for images transposes) around one built-in layer of R outputs, so that a file holds the
+        stored weights and the gather's positions. Where these together aren't fewer than the
+        logical weights, and for `"elementwise"`, it becomes one layer that holds the expanded
+        kernel.
 
         Returns:
             A function of a Keras tensor. For `"permutation"`, of the tensor's sizes at most the
             batch's may be unknown. The layer in it is made once: two calls share it.
         """
         if isinstance(self.positions, hashes.PermutationHash) and self._file_gains():
-            stock = self._stock(self.positions.stored_shape[1], activation=None, use_bias=False)
-            return self._lowered(self.positions, filled(stock, self.kernel))
-        stock = self._stock(
+            built_in = self._built_in_layer(
+                self.positions.stored_shape[1], activation=None, use_bias=False
+            )
+            return self._lowered(self.positions, with_weights(built_in, self.kernel))
+        built_in = self._built_in_layer(
             self.positions.shape[1], activation=self.activation, use_bias=self.use_bias
         )
-        return filled(stock, self.logical_kernel(), self.logical_bias())
+        return with_weights(built_in, self.logical_kernel(), self.logical_bias())
 
     def _file_gains(self) -> bool:
-        """Whether stored weights and positions of permutations are fewer than logical weights."""
+        """Returns whether stored weights and positions are fewer than the logical weights."""
         rows, columns = self.positions.shape
         taps = math.prod(self.kernel.shape[:-2])
         stored = math.prod(self.kernel.shape) + rows * self.positions.blocks
         return stored < taps * rows * columns
 
     def _lowered(
-        self, positions: hashes.PermutationHash, stock: keras.layers.Layer
+        self, positions: hashes.PermutationHash, built_in: keras.layers.Layer
     ) -> Callable[[Any], Any]:
-        """The function around the stock layer that holds the stored weights."""
+        """Returns the function around the built-in layer that holds the stored weights."""
         bias = None if self.bias is None else ops.convert_to_numpy(self.logical_bias())
         # Places in [x, -x]: signs cost no constants and no multiplication of their own.
         places = hashes.signed_places(positions.orders, positions.signs).T.ravel()
@@ -171,28 +174,28 @@ class HashedWeights(keras.layers.Layer, abc.ABC):
                     f"may be unknown. Received: input shape {tuple(x.shape)}"
                 )
             x = ops.take(ops.concatenate([x, -x], axis=-1), places, axis=-1)
-            x = self._each_block(x, stock, positions.blocks)
+            x = self._each_block(x, built_in, positions.blocks)
             units = positions.shape[1]
             if x.shape[-1] > units:  # The last block is cut.
                 x = x[..., :units]
-            return finished(x, bias, self.activation)
+            return add_bias_and_activate(x, bias, self.activation)
 
         return apply
 
     @abc.abstractmethod
-    def _stock(self, units: int, activation: Any, use_bias: bool) -> keras.layers.Layer:
-        """A stock layer of the same form with so many outputs."""
+    def _built_in_layer(self, units: int, activation: Any, use_bias: bool) -> keras.layers.Layer:
+        """Makes a built-in layer of the same form with so many outputs."""
 
     @abc.abstractmethod
     def _reshapes(self, shape: tuple[int | None, ...]) -> bool:
-        """Whether enough of an input's sizes are known for `_each_block`."""
+        """Returns whether enough of an input's sizes are known for `_each_block`."""
 
     @abc.abstractmethod
-    def _each_block(self, x: Any, stock: keras.layers.Layer, blocks: int) -> Any:
-        """The stock layer's outputs for (..., blocks * inputs), side by side."""
+    def _each_block(self, x: Any, built_in: keras.layers.Layer, blocks: int) -> Any:
+        """Returns the layer's outputs for each block of (..., blocks * inputs), side by side."""
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
-        """Not for stored weights.
+        """Refuses: stored weights have no LoRA.
 
         Raises:
             NotImplementedError: always.
@@ -200,6 +203,6 @@ class HashedWeights(keras.layers.Layer, abc.ABC):
         raise NotImplementedError("LoRA isn't available for layers with hashed weights")
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         names = ("compression_ratio", "hashing", "hash_seed", "hash_bias", "gradient_scale")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,4 +1,4 @@
-"""What the tensor-train layers share: cores and the chain of products with them."""
+"""Holds what the tensor-train layers share: cores and the chain of products with them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfcompress.layers._stock import filled
+from tfcompress.layers._builtin import with_weights
 
 Product = Callable[[Any, Any], Any]
 
 
 def balanced_modes(size: int, order: int) -> tuple[int, ...]:
-    """`order` whole numbers whose product is `size`, as equal as its prime factors let them be.
+    """Returns `order` whole numbers whose product is `size`, as equal as its prime factors allow.
 
     >>> balanced_modes(1024, 3), balanced_modes(4048, 3), balanced_modes(7, 2)
     ((8, 8, 16), (11, 16, 23), (1, 7))
@@ -34,7 +34,7 @@ def balanced_modes(size: int, order: int) -> tuple[int, ...]:
 
 
 def bonds(sizes: Sequence[int], rank: int) -> tuple[int, ...]:
-    """The bonds between cores of these sizes: the rank, or less where less holds everything."""
+    """Returns the bonds between cores of these sizes: the rank, or less where less is exact."""
     return tuple(
         min(rank, math.prod(sizes[:cut]), math.prod(sizes[cut:])) for cut in range(1, len(sizes))
     )
@@ -53,7 +53,7 @@ def core_shapes(
 def products(
     x: Any, kernels: Sequence[Any], shapes: Sequence[tuple[int, int, int, int]], product: Product
 ) -> Any:
-    """The chain of products of (rows, inputs * first bond) with the cores: (rows, outputs).
+    """Multiplies (rows, inputs * first bond) by the cores in turn: (rows, outputs).
 
     Before step k the columns are (m_k, ..., m_d, n_1, ..., n_(k-1), r_(k-1)); the step takes m_k
     and r away and puts n_k and the next r behind the rest.
@@ -74,7 +74,7 @@ def products(
 
 
 def product_macs(shapes: Sequence[tuple[int, int, int, int]]) -> int:
-    """Multiply-accumulates of `products` for one row."""
+    """Counts multiply-accumulates of `products` for one row."""
     total = 0
     done = 1
     rest = math.prod(m for _, m, _, _ in shapes)
@@ -86,25 +86,25 @@ def product_macs(shapes: Sequence[tuple[int, int, int, int]]) -> int:
 
 
 def matrix(kernels: Sequence[Any], shapes: Sequence[tuple[int, int, int, int]]) -> Any:
-    """The cores' product, with the first bond in front: (first bond, inputs, outputs)."""
+    """Returns the cores' product, with the first bond in front: (first bond, inputs, outputs)."""
     first = shapes[0][0]
-    made = None
+    product = None
     rows, columns = 1, 1
     for kernel, (bond, m, n, following) in zip(kernels, shapes, strict=True):
         core = ops.reshape(kernel, (bond, m * n * following))
-        made = core if made is None else ops.matmul(made, core)
+        product = core if product is None else ops.matmul(product, core)
         # (first * rows * columns, m, n, following) -> rows and columns side by side
-        made = ops.reshape(made, (first, rows, columns, m, n, following))
-        made = ops.transpose(made, (0, 1, 3, 2, 4, 5))
+        product = ops.reshape(product, (first, rows, columns, m, n, following))
+        product = ops.transpose(product, (0, 1, 3, 2, 4, 5))
         rows, columns = rows * m, columns * n
-        made = ops.reshape(made, (first * rows * columns, following))
-    return ops.reshape(made, (first, rows, columns))
+        product = ops.reshape(product, (first * rows * columns, following))
+    return ops.reshape(product, (first, rows, columns))
 
 
-def stock_products(cores: Sequence[Any], name: str, dtype: Any) -> list[keras.layers.Dense]:
-    """A stock dense layer for each core."""
+def dense_layers(cores: Sequence[Any], name: str, dtype: Any) -> list[keras.layers.Dense]:
+    """Makes a built-in dense layer for each core."""
     dense = (
         keras.layers.Dense(c.shape[1], use_bias=False, dtype=dtype, name=f"{name}_core{number}")
         for number, c in enumerate(cores)
     )
-    return [filled(layer, core) for layer, core in zip(dense, cores, strict=True)]
+    return [with_weights(layer, core) for layer, core in zip(dense, cores, strict=True)]

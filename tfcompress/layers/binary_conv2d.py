@@ -8,11 +8,12 @@ import keras
 from keras import ops
 
 from tfcompress.layers._binary import BinaryWeights
+from tfcompress.ops.padding import same_pads
 
 
 @keras.saving.register_keras_serializable("tfcompress")
 class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
-    """Convolution of signs: `y = conv(sign(x), alpha * sign(W)) + b`.
+    """Convolves signs with scaled signs: `y = conv(sign(x), alpha * sign(W)) + b`.
 
     ```
     inputs    x~ = sign(x)                dL/dx = dL/dx~ * [|x| <= clip_value]
@@ -20,20 +21,21 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
     scale     alpha = mean |W| of each filter's n weights
     ```
 
-    with `sign(0) = +1`. The latent weights W are what is trained and saved; training costs about
-    as much as the plain layer's. This layer computes in floats: a file with bits or bytes for
-    weights comes from `tfcompress.export`.
+    with `sign(0) = +1`. Training changes the latent weights W, and a `.keras` file holds them. This
+    layer computes in floats; `tfcompress.export` writes files with bits or bytes for weights.
 
-    Departures from the paper: the activation scale K of its section 3.2 isn't applied, and binary
-    inputs are padded with +1, not 0, so that a padded pixel is a bit as well.
+    It departs from the paper in two points: the activation scale K of section 3.2 isn't applied,
+    and binary inputs are padded with +1, not 0, so that a padded pixel is a bit as well.
 
     Args:
         filters, kernel_size, strides, padding, dilation_rate, groups, activation, use_bias,
-            kernel_initializer and further arguments: as in `keras.layers.Conv2D`.
+            kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+            activity_regularizer, bias_constraint: as in `keras.layers.Conv2D`.
+        data_format: `"channels_last"` or None.
+        kernel_constraint: as in `keras.layers.Conv2D`; None for `ClipWeights(clip_value)`.
         binarize_inputs: whether the inputs are binarised (XNOR-Net; else BWN); True by default.
         binarize_kernel: whether the weights are binarised; True by default.
-        clip_value: where the straight-through gradients stop, 1.0 by default; the latent weights
-            are clipped to it, too, unless another `kernel_constraint` is given.
+        clip_value: where the straight-through gradients stop; 1.0 by default.
 
     Input shape:
         `(batch, height, width, channels)`. With `binarize_inputs`, `padding="same"` and strides
@@ -56,41 +58,88 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
         Rastegari, Ordonez, Redmon, Farhadi 2016, "XNOR-Net", arXiv:1603.05279, section 3.
     """
 
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        strides: int | tuple[int, int] = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | tuple[int, int] = (1, 1),
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        *,
+        binarize_inputs: bool = True,
+        binarize_kernel: bool = True,
+        clip_value: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            filters,
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            groups,
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            binarize_inputs=binarize_inputs,
+            binarize_kernel=binarize_kernel,
+            clip_value=clip_value,
+            **kwargs,
+        )
+
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        """`keras.layers.Conv2D`'s convolution, of signs."""
+        """Convolves signs, where `keras.layers.Conv2D` convolves its inputs."""
         return ops.conv(
             self._binary_inputs(inputs),
             self._binary_kernel(kernel),
             strides=self.strides,
-            padding=self._stock_padding(),
+            padding=self._convolution_padding(),
             dilation_rate=self.dilation_rate,
             data_format=self.data_format,
         )
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """As of `keras.layers.Conv2D`; refuses sizes that can't be padded with +1."""
+        """Returns the output shape of a `Conv2D`; refuses sizes that can't be padded with +1."""
         output_shape = super().compute_output_shape(input_shape)
         if self.binarize_inputs and self.padding == "same":
             self._same_pads(input_shape)
         return output_shape
 
     def _padded(self, signs: Any) -> Any:
-        """Binary images with +1 around them."""
+        """Returns binary images with +1 around them."""
         pads = self._same_pads(signs.shape) if self.padding == "same" else []
         if not any(sum(pad) for pad in pads):
             return signs
         return ops.pad(signs, [(0, 0), *pads, (0, 0)], constant_values=1.0)
 
-    def _stock_padding(self) -> str:
-        """What is left to the convolution: binary images are padded before it."""
+    def _convolution_padding(self) -> str:
+        """Returns the padding that the convolution does: binary images are padded before it."""
         return "valid" if self.binarize_inputs else self.padding
 
-    def _stock(self, use_bias: bool) -> keras.layers.Layer:
+    def _built_in_layer(self, use_bias: bool) -> keras.layers.Layer:
         return keras.layers.Conv2D(
             self.filters,
             self.kernel_size,
             strides=self.strides,
-            padding=self._stock_padding(),
+            padding=self._convolution_padding(),
             dilation_rate=self.dilation_rate,
             groups=self.groups,
             activation=self.activation,
@@ -99,20 +148,16 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
         )
 
     def _same_pads(self, shape: tuple[int | None, ...]) -> list[tuple[int, int]]:
-        """What `padding="same"` adds before and after height and width."""
+        """Returns how many pixels `padding="same"` adds before and behind height and width."""
         pads = []
         for size, kernel, stride, dilation in zip(
             shape[1:3], self.kernel_size, self.strides, self.dilation_rate, strict=True
         ):
-            reach = (kernel - 1) * dilation + 1
-            if stride == 1:
-                total = reach - 1
-            elif size is None:
+            if size is None and stride > 1:
                 raise ValueError(
                     "BinaryConv2D with padding='same' and strides above 1 needs a static height "
                     f"and width. Received: input shape {tuple(shape)}"
                 )
-            else:
-                total = max((-(-size // stride) - 1) * stride + reach - size, 0)
-            pads.append((total // 2, total - total // 2))
+            # With a stride of 1 any size has the same pads.
+            pads.append(same_pads(size or kernel, kernel, stride, dilation))
         return pads

@@ -1,4 +1,4 @@
-"""ShuffleNet's channel shuffle."""
+"""Deals channels out anew: ShuffleNet's channel shuffle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfcompress.layers.arguments import positive
 
 
 def channel_shuffle(x: Any, groups: int) -> Any:
-    """Channels read group by group: of (..., groups * n), channel g*n + i goes to i*groups + g.
+    """Moves channel g*n + i of (..., groups * n) to i*groups + g.
 
     >>> import numpy as np
     >>> np.asarray(channel_shuffle(np.arange(6.0).reshape(1, 1, 1, 6), 3)).ravel().tolist()
@@ -76,17 +76,17 @@ class ChannelShuffle(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Any) -> Any:
-        """The inputs with their channels in another order."""
+        """Returns the inputs with their channels in another order."""
         return channel_shuffle(inputs, self.groups)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The input's shape."""
+        """Returns the input's shape."""
         return tuple(input_shape)
 
     def lower(self, **options: Any) -> Callable[[Any], Any]:
-        """The same in `keras.ops`; `options` are of other layers' lowering."""
+        """Returns the same function in `keras.ops`; `options` are for other layers."""
         return lambda inputs: channel_shuffle(inputs, self.groups)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         return {**super().get_config(), "groups": self.groups}

@@ -1,4 +1,4 @@
-"""The constraint that keeps latent weights where their sign can still change."""
+"""Keeps latent weights where their sign can still change: a constraint."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class ClipWeights(keras.constraints.Constraint):
         self.clip_value = float(clip_value)
 
     def __call__(self, w: Any) -> Any:
-        """The clipped weights."""
+        """Returns the clipped weights."""
         return ops.clip(w, -self.clip_value, self.clip_value)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this constraint again."""
+        """Returns the arguments that make this constraint again."""
         return {"clip_value": self.clip_value}

@@ -1,4 +1,4 @@
-"""What the layers that are made of stock layers have in common."""
+"""Holds what the layers share that are made of built-in layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras import layers
 
 
 def he_depthwise(kernel_size: tuple[int, int]) -> keras.initializers.Initializer:
-    """He et al.'s normal initialisation for depthwise kernels (2015, arXiv:1502.01852).
+    """Returns He et al.'s normal initialiser for depthwise kernels (2015, arXiv:1502.01852).
 
     Keras's own initialisers count all channels as inputs of each kernel, though it sees one: they
     make depthwise outputs sqrt(channels) times too small. Batch normalisation hides that from
@@ -23,10 +23,10 @@ def he_depthwise(kernel_size: tuple[int, int]) -> keras.initializers.Initializer
 
 
 class Composite(keras.layers.Layer):
-    """A layer made of stock layers, whose forward pass is written once.
+    """Computes a block of built-in layers, whose forward pass is written once.
 
     A subclass names its sublayers in `parts` and says in `forward` how they follow one another;
-    `call` runs that with the layer's own sublayers, `lower` with stock copies of them.
+    `call` runs that with the layer's own sublayers, `lower` with copies of them.
 
     Attributes:
         parts: names of the attributes that hold the sublayers; one that is None is left out.
@@ -35,18 +35,18 @@ class Composite(keras.layers.Layer):
     parts: tuple[str, ...] = ()
 
     def forward(self, parts: Any, inputs: Any, training: bool | None) -> Any:
-        """The outputs, by sublayers that `parts` has as attributes."""
+        """Returns the outputs, by sublayers that `parts` has as attributes."""
         raise NotImplementedError
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The layer's own sublayers on `(batch, height, width, channels)`."""
+        """Applies the layer's own sublayers to `(batch, height, width, channels)`."""
         return self.forward(self, inputs, training)
 
     def lower(self, **options: Any) -> Callable[[Any], Any]:
-        """The same function in stock Keras layers, with this layer's weights.
+        """Returns the same function in built-in Keras layers, with this layer's weights.
 
         Args:
-            options: of other layers' lowering; none matters here.
+            options: for other layers' `lower`; none has a meaning here.
 
         Returns:
             A function of a Keras tensor. The layers in it are made once, in float32 under mixed
@@ -59,11 +59,11 @@ class Composite(keras.layers.Layer):
         return lambda inputs: self.forward(copies, inputs, None)
 
     def sublayer(self, kind: type[layers.Layer], *args: Any, **kwargs: Any) -> layers.Layer:
-        """A stock layer of this layer's precision."""
+        """Makes a built-in layer of this layer's precision."""
         return kind(*args, dtype=self.dtype_policy, **kwargs)
 
     def activation_layer(self, activation: Any) -> layers.Layer | None:
-        """A stock layer for an activation function; None for a linear one."""
+        """Makes a built-in layer for an activation function; returns None for a linear one."""
         function = keras.activations.get(activation)
         if function is keras.activations.linear:
             return None
@@ -72,7 +72,7 @@ class Composite(keras.layers.Layer):
         return self.sublayer(layers.Activation, function)
 
     def _copy(self, part: layers.Layer, name: str) -> layers.Layer:
-        """A stock layer of its own with the same weights."""
+        """Copies a built-in layer with its weights."""
         config = {**part.get_config(), "name": name, "dtype": part.variable_dtype}
         copy = type(part).from_config(config)
         copy.build_from_config(part.get_build_config())

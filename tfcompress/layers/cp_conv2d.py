@@ -14,7 +14,7 @@ from tfcompress.ops import factorize
 
 @keras.saving.register_keras_serializable("tfcompress")
 class CPConv2D(FactorisedConv2D):
-    """Convolution in four steps: 1x1, vertical, horizontal, 1x1.
+    """Convolves in four steps: 1x1, vertical, horizontal, 1x1.
 
     ```
     kernel    K[i, j, c, n] = sum_r A[i, r] * B[j, r] * P[c, r] * Q[r, n]
@@ -23,13 +23,15 @@ class CPConv2D(FactorisedConv2D):
     ```
 
     with C channels, N filters, R components and the depthwise convolutions dw; gradients are the
-    chain rule's through each step. Only stock convolutions are in it, so that any runtime computes
-    it fast.
+    chain rule's through each step. All steps are built-in convolutions, which any runtime computes
+    fast.
 
-    Departures from the paper: with strides above 1 the two depthwise convolutions are one, with
-    the kernel A[i, r] * B[j, r], since TensorFlow's depthwise convolution takes one stride for both
-    axes; for 3x3 at stride 2 it costs the same. A kernel of height or width 1 has no step for that
-    axis, and of 1x1 only the two 1x1 steps, the first of which has the strides.
+    It departs from the paper where strides are above 1: the two depthwise convolutions are one
+    then, with the kernel A[i, r] * B[j, r], since TensorFlow's depthwise convolution takes one
+    stride for both axes; for 3x3 at stride 2 it costs the same.
+
+    A kernel of height or width 1 has no step for that axis, and a 1x1 kernel only the two 1x1
+    steps, the first of which has the strides.
 
     Args:
         filters, kernel_size, strides, padding, dilation_rate, activation, use_bias: as in
@@ -66,16 +68,16 @@ class CPConv2D(FactorisedConv2D):
 
     @classmethod
     def full_rank(cls, shape: tuple[int, ...]) -> int:
-        """The rank at which any kernel of this shape is held exactly."""
+        """Returns the rank at which any kernel of this shape is held exactly."""
         return factorize.cp_full_rank(shape)
 
     @classmethod
     def decompose(
         cls, kernel: np.ndarray, rank: int, **options: Any
     ) -> tuple[int, list[np.ndarray], float]:
-        """Weights by `tfcompress.ops.factorize.cp`, whose options these are."""
-        found = factorize.cp(kernel, rank, **options)
-        a, b, p, q = found.factors
+        """Decomposes by `tfcompress.ops.factorize.cp`, whose options these are."""
+        decomposition = factorize.cp(kernel, rank, **options)
+        a, b, p, q = decomposition.factors
         height, width = kernel.shape[:2]
         weights = [p[None, None]]
         if height > 1:
@@ -87,7 +89,7 @@ class CPConv2D(FactorisedConv2D):
         else:
             weights[0] = weights[0] * b
         weights.append(q.T[None, None])
-        return p.shape[1], weights, found.error
+        return p.shape[1], weights, decomposition.error
 
     def _build_factors(self, channels: int) -> None:
         height, width = self.kernel_size
@@ -102,7 +104,7 @@ class CPConv2D(FactorisedConv2D):
         self.kernel_out = self._add_factor("kernel_out", (1, 1, self.rank, self.filters))
 
     def stages(self, channels: int) -> tuple[Stage, ...]:
-        """1x1, depthwise, depthwise, 1x1."""
+        """Returns 1x1, depthwise, depthwise, 1x1."""
         height, width = self.kernel_size
         pointwise = (1, 1, channels, self.rank)
         last = Stage("out", (1, 1, self.rank, self.filters))
@@ -129,18 +131,18 @@ class CPConv2D(FactorisedConv2D):
         return Stage("in", pointwise), *spatial, last
 
     def _merged(self) -> bool:
-        """Whether the two depthwise convolutions are one."""
+        """Returns whether the two depthwise convolutions are one."""
         return self.strides != (1, 1) and min(self.kernel_size) > 1
 
     def stage_kernels(self) -> tuple[Any, ...]:
-        """The kernels of the stages."""
+        """Returns the kernels of the stages."""
         both = [k for k in (self.kernel_vertical, self.kernel_horizontal) if k is not None]
         if self._merged():
             both = [ops.multiply(*both)]
         return (self.kernel_in, *both, self.kernel_out)
 
     def logical_kernel(self) -> Any:
-        """The kernel that the chain stands for: (height, width, channels, filters)."""
+        """Returns the kernel that the chain stands for: (height, width, channels, filters)."""
         taps = ops.ones((1, 1, self.rank, 1), self.kernel_in.dtype)
         for kernel in (self.kernel_vertical, self.kernel_horizontal):
             taps = taps if kernel is None else ops.multiply(taps, kernel)

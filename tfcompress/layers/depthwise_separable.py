@@ -7,13 +7,13 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfcompress.layers.arguments import pair, positions, positive
+from tfcompress.layers.arguments import pair, positions, positive, sliding_window
 from tfcompress.layers.composite import Composite, he_depthwise
 
 
 @keras.saving.register_keras_serializable("tfcompress")
 class DepthwiseSeparable(Composite):
-    """A depthwise and a pointwise convolution, each with batch normalisation and ReLU.
+    """Convolves each channel by itself, then 1x1 across channels, each with BN and ReLU.
 
     ```
     depthwise   u[c,j] = sum over the window of D[.,.,c,j] * x[c],    j < depth_multiplier
@@ -23,11 +23,11 @@ class DepthwiseSeparable(Composite):
     ```
 
     for kernels of d x d, C channels, M = C * depth_multiplier and N filters: 1/N + 1/d^2 of the
-    full convolution's. Gradients are those of the stock layers. An exported file holds two
+    full convolution's. Gradients are those of the built-in layers. An exported file holds two
     convolutions: batch normalisation and ReLU are folded into them.
 
-    A depthwise convolution does little arithmetic for each value that it loads, so that the time
-    falls less than the MACs do.
+    A depthwise convolution does little arithmetic for each value that it loads, so the time falls
+    less than the MACs do.
 
     Args:
         filters: channels of the output, N.
@@ -101,63 +101,62 @@ class DepthwiseSeparable(Composite):
         super().__init__(**kwargs)
         self.filters = positive("filters", filters)
         self.kernel_size = pair("kernel_size", kernel_size)
-        self.strides = pair("strides", strides)
-        self.padding = padding
+        self.strides, self.padding, self.dilation_rate = sliding_window(
+            strides, padding, dilation_rate, one_stride_for="DepthwiseSeparable"
+        )
         self.depth_multiplier = positive("depth_multiplier", depth_multiplier)
-        self.dilation_rate = pair("dilation_rate", dilation_rate)
-        if padding not in ("same", "valid"):
-            raise ValueError(f"padding must be 'same' or 'valid'. Received: padding={padding!r}")
-        if self.strides[0] != self.strides[1]:
-            raise ValueError(
-                "DepthwiseSeparable takes equal strides for height and width. Received: "
-                f"strides={strides}"
-            )
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ValueError(
-                "strides above 1 exclude a dilation_rate above 1. Received: "
-                f"strides={strides}, dilation_rate={dilation_rate}"
-            )
         self.activation = keras.activations.get(activation)
         self.depthwise_activation = keras.activations.get(depthwise_activation)
         self.use_bias = use_bias
         self.momentum = momentum
         self.epsilon = epsilon
+        self._make_depthwise(depthwise_initializer, depthwise_regularizer)
+        self._make_pointwise(pointwise_initializer, pointwise_regularizer)
+
+    def _make_depthwise(self, initializer: Any, regularizer: Any) -> None:
+        """Makes the depthwise convolution, its batch normalisation and activation."""
         self.depthwise = self.sublayer(
             layers.DepthwiseConv2D,
             self.kernel_size,
             strides=self.strides,
-            padding=padding,
-            depth_multiplier=depth_multiplier,
+            padding=self.padding,
+            depth_multiplier=self.depth_multiplier,
             dilation_rate=self.dilation_rate,
-            use_bias=use_bias,
-            depthwise_initializer=depthwise_initializer or he_depthwise(self.kernel_size),
-            depthwise_regularizer=depthwise_regularizer,
+            use_bias=self.use_bias,
+            depthwise_initializer=initializer or he_depthwise(self.kernel_size),
+            depthwise_regularizer=regularizer,
             data_format="channels_last",
             name="depthwise",
         )
-        normalisation = {"momentum": momentum, "epsilon": epsilon}
-        self.depthwise_act = self.activation_layer(depthwise_activation)
+        self.depthwise_act = self.activation_layer(self.depthwise_activation)
         self.depthwise_bn = self.sublayer(
             layers.BatchNormalization,
             # Without an activation behind it, the next batch normalisation takes an offset away.
             center=self.depthwise_act is not None,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
             name="depthwise_bn",
-            **normalisation,
         )
+
+    def _make_pointwise(self, initializer: Any, regularizer: Any) -> None:
+        """Makes the 1x1 convolution, its batch normalisation and activation."""
         self.pointwise = self.sublayer(
             layers.Conv2D,
-            filters,
+            self.filters,
             1,
-            use_bias=use_bias,
-            kernel_initializer=pointwise_initializer,
-            kernel_regularizer=pointwise_regularizer,
+            use_bias=self.use_bias,
+            kernel_initializer=initializer,
+            kernel_regularizer=regularizer,
             data_format="channels_last",
             name="pointwise",
         )
         self.pointwise_bn = self.sublayer(
-            layers.BatchNormalization, name="pointwise_bn", **normalisation
+            layers.BatchNormalization,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            name="pointwise_bn",
         )
-        self.pointwise_act = self.activation_layer(activation)
+        self.pointwise_act = self.activation_layer(self.activation)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the weights for (batch, height, width, channels)."""
@@ -170,7 +169,7 @@ class DepthwiseSeparable(Composite):
         self.built = True
 
     def forward(self, parts: Any, inputs: Any, training: bool | None) -> Any:
-        """Depthwise, BN, activation, pointwise, BN, activation."""
+        """Applies depthwise, BN, activation, pointwise, BN, activation."""
         x = parts.depthwise(inputs)
         x = parts.depthwise_bn(x, training=training)
         if parts.depthwise_act:
@@ -180,19 +179,19 @@ class DepthwiseSeparable(Composite):
         return parts.pointwise_act(x) if parts.pointwise_act else x
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """(batch, new_height, new_width, filters)."""
+        """Returns (batch, new_height, new_width, filters)."""
         return (*self.depthwise.compute_output_shape(input_shape)[:-1], self.filters)
 
     def macs(
         self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
     ) -> int:
-        """Multiply-accumulates for one image, without batch normalisation's."""
+        """Counts multiply-accumulates for one image, without batch normalisation's."""
         inner = (input_shape[-1] or 1) * self.depth_multiplier
         taps = self.kernel_size[0] * self.kernel_size[1]
         return positions(output_shape) * inner * (taps + self.filters)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         serialise = keras.saving.serialize_keras_object
         return {
             **super().get_config(),

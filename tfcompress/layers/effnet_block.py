@@ -13,7 +13,7 @@ from tfcompress.layers.composite import Composite, he_depthwise
 
 @keras.saving.register_keras_serializable("tfcompress")
 class EffNetBlock(Composite):
-    """A depthwise separable convolution cut once more: into rows and columns.
+    """Convolves 1x1, then rows and columns depthwise with pooling between them, then 2x1.
 
     ```
     a = act(BN(conv1x1(x)))                       B channels, at H x W
@@ -24,12 +24,12 @@ class EffNetBlock(Composite):
     weights   C*B + d*B + d*B + 2*B*N             without BN; C channels of x
     ```
 
-    The halving is shared out: the columns after the first depthwise convolution, the rows in the
-    last one, which so sees two values where a pooling and a 1x1 convolution would see one. With
-    `strides=1` there is no pooling, and the last convolution keeps the size (a case that the
-    paper's networks don't have).
+    It halves the width after the first depthwise convolution and the height in the last one, which
+    therefore sees two values where a pooling and a 1x1 convolution would see one.
 
-    The paper doesn't say where batch normalisation stands; here it is before each activation.
+    It departs from the paper in two points. With `strides=1`, which the paper's networks don't
+    have, there is no pooling, and the last convolution keeps the size. And the paper doesn't say
+    where batch normalisation stands; here it is before each activation.
 
     Args:
         filters: channels of the output, N.
@@ -129,7 +129,7 @@ class EffNetBlock(Composite):
         self.built = True
 
     def forward(self, parts: Any, inputs: Any, training: bool | None) -> Any:
-        """Pointwise, row, pool, column, last; each convolution with BN and activation."""
+        """Applies pointwise, row, pool, column, last; each convolution with BN and activation."""
         x = inputs
         for name in ("pointwise", "row", "column", "last"):
             if name == "column" and parts.pool:
@@ -141,7 +141,7 @@ class EffNetBlock(Composite):
         return x
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """(batch, new_height, new_width, filters)."""
+        """Returns (batch, new_height, new_width, filters)."""
         inner = (*input_shape[:-1], self.bottleneck_filters)
         pooled = self.pool.compute_output_shape(inner) if self.pool else inner
         return self.last.compute_output_shape(pooled)
@@ -149,7 +149,7 @@ class EffNetBlock(Composite):
     def macs(
         self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
     ) -> int:
-        """Multiply-accumulates for one image, without batch normalisation's."""
+        """Counts multiply-accumulates for one image, without batch normalisation's."""
         height, width = input_shape[1] or 1, input_shape[2] or 1
         pooled = height * (width // 2 if self.strides == 2 else width)
         at_full = height * width * ((input_shape[-1] or 1) + self.kernel_size)
@@ -157,7 +157,7 @@ class EffNetBlock(Composite):
         return self.bottleneck_filters * (at_full + pooled * self.kernel_size + at_end)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         return {
             **super().get_config(),
             "filters": self.filters,

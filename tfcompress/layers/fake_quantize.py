@@ -20,16 +20,17 @@ class FakeQuantize(keras.layers.Layer):
     ```
 
     with the step `s = (maximum - minimum) / (2^num_bits - 1)` (one less if `narrow_range`), and
-    the ends `low` and `high` moved so that 0 is on the grid. A network with these layers behind its
-    products computes in floats what an integer file of it computes in integers; the export of such
-    a network needs no representative data set.
+    the ends `low` and `high` moved so that 0 is on the grid; halves are rounded up. A network with
+    these layers behind its convolutions and dense layers computes in floats what an integer file of
+    it computes in integers; exporting it needs no representative data set.
 
-    The range is two weights that training leaves as they are: it is set by whoever measured it, as
-    quantization-aware training does. Beside TFMOT's quantizers this one doesn't follow the batches.
+    The range is two weights that training doesn't change: whoever measured it sets it, as
+    quantization-aware training does. TFMOT's quantizers adapt theirs to each batch; this one
+    doesn't.
 
     Args:
         minimum: the range's lower end at the start, at most 0.
-        maximum: its upper end at the start, at least 0 and above `minimum`.
+        maximum: the range's upper end at the start, at least 0 and above `minimum`.
         num_bits: of the integers, 2 to 16.
         narrow_range: whether the lowest integer is left out, so that 0 is in the middle.
 
@@ -46,7 +47,7 @@ class FakeQuantize(keras.layers.Layer):
     [-1.0, 0.0, 1.0, 2.0]
 
     Raises:
-        ValueError: a range that doesn't hold 0 or is empty, or another number of bits.
+        ValueError: the range doesn't hold 0 or is empty, or `num_bits` isn't 2 to 16.
 
     Reference:
         Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
@@ -90,20 +91,20 @@ class FakeQuantize(keras.layers.Layer):
         )
 
     def call(self, inputs: Any) -> Any:
-        """The nearest values of the grid."""
+        """Rounds to the nearest values of the grid."""
         low, high = (ops.convert_to_tensor(end) for end in (self.low, self.high))
         return fake_quantize(inputs, low, high, self.num_bits, self.narrow_range)
 
     def range(self) -> tuple[float, float]:
-        """The range as numbers."""
+        """Returns the lower and upper end of the range as numbers."""
         return float(ops.convert_to_numpy(self.low)), float(ops.convert_to_numpy(self.high))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The input's."""
+        """Returns the input's shape."""
         return input_shape
 
     def lower(self, **options: Any) -> Any:
-        """The same rounding in `keras.ops`, with the range as constants and no gradient."""
+        """Returns the same rounding in `keras.ops`, with the range as constants and no gradient."""
         step, low, high = (
             float(ops.convert_to_numpy(part))
             for part in grid(
@@ -123,7 +124,7 @@ class FakeQuantize(keras.layers.Layer):
         return apply
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         return {
             **super().get_config(),
             "minimum": self.minimum,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -11,9 +12,47 @@ from tfcompress.layers.arguments import positions, positive
 from tfcompress.layers.composite import Composite
 
 
+def fire_parts(
+    squeeze: int,
+    expand1x1: int,
+    expand3x3: int,
+    make: Callable[..., layers.Layer],
+    prefix: str = "",
+) -> dict[str, layers.Layer]:
+    """Makes the three convolutions and the concatenation of a fire module.
+
+    Args:
+        squeeze: filters of the squeeze convolution.
+        expand1x1: filters of the 1x1 expand convolution.
+        expand3x3: filters of the 3x3 expand convolution.
+        make: called as `make(kind, *args, **kwargs)` for each, with a class of `keras.layers` and
+            its arguments.
+        prefix: what the layers' names begin with.
+
+    Returns:
+        `squeeze1x1`, `expand1x1`, `expand3x3` and `concat`, as `fire` takes them.
+    """
+
+    def conv(name: str, filters: int, **options: Any) -> layers.Layer:
+        return make(layers.Conv2D, filters, activation="relu", name=f"{prefix}{name}", **options)
+
+    return {
+        "squeeze1x1": conv("squeeze1x1", squeeze, kernel_size=1),
+        "expand1x1": conv("expand1x1", expand1x1, kernel_size=1),
+        "expand3x3": conv("expand3x3", expand3x3, kernel_size=3, padding="same"),
+        "concat": make(layers.Concatenate, name=f"{prefix}concat"),
+    }
+
+
+def fire(x: Any, parts: Mapping[str, Any]) -> Any:
+    """Applies a fire module's parts: squeeze, both expansions of that, their concatenation."""
+    x = parts["squeeze1x1"](x)
+    return parts["concat"]([parts["expand1x1"](x), parts["expand3x3"](x)])
+
+
 @keras.saving.register_keras_serializable("tfcompress")
 class Fire(Composite):
-    """A 1x1 convolution to few channels, then 1x1 and 3x3 convolutions side by side.
+    """Convolves 1x1 to few channels, then 1x1 and 3x3 side by side.
 
     ```
     squeeze   s = relu(conv1x1(x))                                       S filters
@@ -40,7 +79,7 @@ class Fire(Composite):
     True
 
     Raises:
-        ValueError: a number of filters below 1.
+        ValueError: a number of filters isn't a whole number of 1 or more.
 
     Reference:
         Iandola et al. 2016, "SqueezeNet", arXiv:1602.07360, section 3.2.
@@ -65,23 +104,19 @@ class Fire(Composite):
             expand1x1_filters if expand3x3_filters is None else expand3x3_filters,
         )
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.squeeze1x1 = self._conv(self.squeeze_filters, 1, "squeeze1x1")
-        self.expand1x1 = self._conv(self.expand1x1_filters, 1, "expand1x1")
-        self.expand3x3 = self._conv(self.expand3x3_filters, 3, "expand3x3")
-        self.concat = self.sublayer(layers.Concatenate)
-
-    def _conv(self, filters: int, kernel_size: int, name: str) -> layers.Layer:
-        return self.sublayer(
-            layers.Conv2D,
-            filters,
-            kernel_size,
-            padding="same",
-            activation="relu",
-            # Each has a copy: an initialiser with a seed gives the same values at each call.
-            kernel_initializer=self.kernel_initializer.clone(),
-            data_format="channels_last",
-            name=name,
+        parts = fire_parts(
+            self.squeeze_filters, self.expand1x1_filters, self.expand3x3_filters, self._part
         )
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def _part(self, kind: type[layers.Layer], *args: Any, **kwargs: Any) -> layers.Layer:
+        """Makes a part of this layer's precision; a convolution gets the layer's initializer."""
+        if kind is layers.Conv2D:
+            # Each has a copy: an initialiser with a seed gives the same values at each call.
+            kwargs["kernel_initializer"] = self.kernel_initializer.clone()
+            kwargs["data_format"] = "channels_last"
+        return self.sublayer(kind, *args, **kwargs)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the weights for (batch, height, width, channels)."""
@@ -92,23 +127,22 @@ class Fire(Composite):
         self.built = True
 
     def forward(self, parts: Any, inputs: Any, training: bool | None) -> Any:
-        """Squeeze, both expansions, concatenation."""
-        x = parts.squeeze1x1(inputs)
-        return parts.concat([parts.expand1x1(x), parts.expand3x3(x)])
+        """Applies squeeze, both expansions, concatenation."""
+        return fire(inputs, {name: getattr(parts, name) for name in self.parts})
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """(batch, height, width, filters of both expansions)."""
+        """Returns (batch, height, width, filters of both expansions)."""
         return (*input_shape[:-1], self.expand1x1_filters + self.expand3x3_filters)
 
     def macs(
         self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
     ) -> int:
-        """Multiply-accumulates for one image."""
+        """Counts multiply-accumulates for one image."""
         expand = self.expand1x1_filters + 9 * self.expand3x3_filters
         return positions(output_shape) * self.squeeze_filters * ((input_shape[-1] or 1) + expand)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         return {
             **super().get_config(),
             "squeeze_filters": self.squeeze_filters,

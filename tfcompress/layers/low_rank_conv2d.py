@@ -14,7 +14,7 @@ from tfcompress.ops import factorize
 
 @keras.saving.register_keras_serializable("tfcompress")
 class LowRankConv2D(FactorisedConv2D):
-    """Convolution in two steps: dxd to `rank` filters, then 1x1 to `filters`.
+    """Convolves in two steps: dxd to `rank` filters, then 1x1 to `filters`.
 
     ```
     kernel    K[i, j, c, n] = sum_k U[i, j, c, k] * V[k, n]
@@ -22,8 +22,8 @@ class LowRankConv2D(FactorisedConv2D):
     per pixel R * (d^2 * C + N) multiply-accumulates; Conv2D: d^2 * C * N
     ```
 
-    for C channels, N filters and the rank R. The convolution that `LowRankDense` is among dense
-    layers; of a 1x1 kernel it is the same. Gradients are the chain rule's through both steps.
+    for C channels, N filters and the rank R; for a 1x1 kernel this is `LowRankDense` at each pixel.
+    Gradients are the chain rule's through both steps.
 
     Args:
         filters, kernel_size, strides, padding, dilation_rate, activation, use_bias: as in
@@ -57,23 +57,23 @@ class LowRankConv2D(FactorisedConv2D):
 
     @classmethod
     def full_rank(cls, shape: tuple[int, ...]) -> int:
-        """The rank at which any kernel of this shape is held exactly."""
+        """Returns the rank at which any kernel of this shape is held exactly."""
         return min(shape[0] * shape[1] * shape[2], shape[3])
 
     @classmethod
     def matrices(cls, kernel: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The matrix whose rank is this layer's."""
+        """Returns the one matrix whose rank is this layer's."""
         return (kernel.reshape(-1, kernel.shape[3]),)
 
     @classmethod
     def decompose(
         cls, kernel: np.ndarray, rank: int, **options: Any
     ) -> tuple[int, list[np.ndarray], float]:
-        """Weights by `tfcompress.ops.factorize.svd`, which is exact and takes no options."""
-        found = factorize.svd(kernel.reshape(-1, kernel.shape[3]), rank)
-        left, right = found.factors
+        """Decomposes by `tfcompress.ops.factorize.svd`, which is exact and takes no options."""
+        decomposition = factorize.svd(kernel.reshape(-1, kernel.shape[3]), rank)
+        left, right = decomposition.factors
         rank = left.shape[1]
-        return rank, [left.reshape(*kernel.shape[:3], rank), right[None, None]], found.error
+        return rank, [left.reshape(*kernel.shape[:3], rank), right[None, None]], decomposition.error
 
     def _build_factors(self, channels: int) -> None:
         first, second = self.stages(channels)
@@ -81,7 +81,7 @@ class LowRankConv2D(FactorisedConv2D):
         self.kernel_out = self._add_factor("kernel_out", second.shape)
 
     def stages(self, channels: int) -> tuple[Stage, ...]:
-        """dxd, 1x1."""
+        """Returns dxd, 1x1."""
         return (
             Stage(
                 "in",
@@ -94,10 +94,10 @@ class LowRankConv2D(FactorisedConv2D):
         )
 
     def stage_kernels(self) -> tuple[Any, ...]:
-        """The kernels of the stages."""
+        """Returns the kernels of the stages."""
         return self.kernel_in, self.kernel_out
 
     def logical_kernel(self) -> Any:
-        """The kernel that the chain stands for: (height, width, channels, filters)."""
+        """Returns the kernel that the chain stands for: (height, width, channels, filters)."""
         # (height, width, channels, rank) by (rank, filters)
         return ops.tensordot(self.kernel_in, self.kernel_out[0, 0], 1)

@@ -9,14 +9,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfcompress.layers._builtin import add_bias_and_activate, with_weights
 from tfcompress.layers._factorised_dense import FactorisedDense
-from tfcompress.layers._stock import filled, finished
 from tfcompress.ops import factorize
 
 
 @keras.saving.register_keras_serializable("tfcompress")
 class LowRankDense(FactorisedDense):
-    """Dense layer in two steps: to `rank` values, then to `units`.
+    """Computes a dense layer in two steps: to `rank` values, then to `units`.
 
     ```
     forward   y = (x @ U) @ V + b
@@ -79,43 +79,43 @@ class LowRankDense(FactorisedDense):
 
     @classmethod
     def full_rank(cls, shape: tuple[int, ...]) -> int:
-        """The rank at which any kernel of this shape is held exactly."""
+        """Returns the rank at which any kernel of this shape is held exactly."""
         return min(shape)
 
     @classmethod
     def matrices(cls, kernel: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The matrix whose rank is this layer's."""
+        """Returns the one matrix whose rank is this layer's."""
         return (kernel,)
 
     def _decomposed(self, kernel: np.ndarray) -> tuple[int, list[np.ndarray], float]:
-        found = factorize.svd(kernel, self.rank)
-        return found.factors[0].shape[1], list(found.factors), found.error
+        decomposition = factorize.svd(kernel, self.rank)
+        return decomposition.factors[0].shape[1], list(decomposition.factors), decomposition.error
 
     def _build_factors(self, inputs: int) -> None:
         self.kernel_in = self._add_factor("kernel_in", (inputs, self.rank))
         self.kernel_out = self._add_factor("kernel_out", (self.rank, self.units))
 
     def call(self, inputs: Any) -> Any:
-        """(batch, ..., inputs) to (batch, ..., units)."""
+        """Maps (batch, ..., inputs) to (batch, ..., units)."""
         outputs = ops.matmul(ops.matmul(inputs, self.kernel_in), self.kernel_out)
-        return finished(outputs, self.bias, self.activation)
+        return add_bias_and_activate(outputs, self.bias, self.activation)
 
     def logical_kernel(self) -> Any:
-        """The kernel that the product stands for: (inputs, units)."""
+        """Returns the kernel that the product stands for: (inputs, units)."""
         return ops.matmul(self.kernel_in, self.kernel_out)
 
     def kernel_parameters(self, shape: tuple[int, ...]) -> int:
-        """Weights of the factors in place of a kernel of this shape."""
+        """Counts the weights of the factors in place of a kernel of this shape."""
         return self.rank * sum(shape)
 
     def _row_macs(self, inputs: int) -> int:
         return self.rank * (inputs + self.units)
 
     def lower(self, **options: Any) -> Callable[[Any], Any]:
-        """The same function as two stock `Dense` layers.
+        """Returns the same function as two built-in `Dense` layers.
 
         Args:
-            options: of other layers' lowering; none means anything here.
+            options: for other layers' `lower`; none has a meaning here.
 
         Returns:
             A function of a Keras tensor. The layers in it are made once: two calls share their
@@ -131,11 +131,11 @@ class LowRankDense(FactorisedDense):
             dtype=self.dtype_policy,
             name=self.name,
         )
-        filled(first, self.kernel_in)
-        filled(second, self.kernel_out, self.bias)
+        with_weights(first, self.kernel_in)
+        with_weights(second, self.kernel_out, self.bias)
         return lambda x: second(first(x))
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         initializer = keras.initializers.serialize(self.kernel_initializer)
         return {**super().get_config(), "kernel_initializer": initializer}

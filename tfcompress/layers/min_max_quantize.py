@@ -21,9 +21,9 @@ class MinMaxQuantize(keras.layers.Layer):
     gradient  dL/dx = dL/dy
     ```
 
-    The ends are taken over each image by itself, so that an image's outputs don't depend on those
-    beside it in the batch, and a file for single images computes the same. It is a simulation: the
-    values stay 32-bit floats, and nothing becomes smaller or faster.
+    Minimum and maximum are each image's own, so that an image's outputs don't depend on the rest of
+    its batch, and a file for single images computes the same. This is a simulation: the values stay
+    32-bit floats, and nothing becomes smaller or faster.
 
     Args:
         num_bits: 2 to 16; there are `2^num_bits` levels.
@@ -41,7 +41,7 @@ class MinMaxQuantize(keras.layers.Layer):
     [[0.0, 0.0, 1.0, 3.0]]
 
     Raises:
-        ValueError: another number of bits.
+        ValueError: `num_bits` isn't 2 to 16.
 
     Reference:
         Lagrange and Pedersoli, a study of compact and quantised VGG-16 on CIFAR-10: its 8-bit
@@ -58,23 +58,23 @@ class MinMaxQuantize(keras.layers.Layer):
         self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:
-        """The nearest levels, with the gradient passed straight through."""
+        """Rounds to the nearest levels, with the gradient passed straight through."""
         # In this order the sum is exact: what is added is 0.
         passed = inputs - ops.stop_gradient(inputs)
         return ops.stop_gradient(self._rounded(inputs)) + passed
 
     def _rounded(self, inputs: Any) -> Any:
-        """The levels over `(batch, ...)`, each image's own."""
+        """Rounds each image of `(batch, ...)` to levels of its own."""
         return minmax_quantize(inputs, self.num_bits, axis=tuple(range(1, len(inputs.shape))))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The input's."""
+        """Returns the input's shape."""
         return input_shape
 
     def lower(self, **options: Any) -> Callable[[Any], Any]:
-        """The same rounding in `keras.ops`, without the gradient."""
+        """Returns the same rounding in `keras.ops`, without the gradient."""
         return self._rounded
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         return {**super().get_config(), "num_bits": self.num_bits}

@@ -14,7 +14,7 @@ from tfcompress.layers.composite import Composite, he_depthwise
 
 @keras.saving.register_keras_serializable("tfcompress")
 class ShuffleUnit(Composite):
-    """A bottleneck whose 1x1 convolutions are grouped, beside a shortcut.
+    """Adds a bottleneck of grouped 1x1 convolutions to a shortcut, or puts the two side by side.
 
     ```
     r = relu(BN(conv1x1(x; groups)))                     B = filters / 4 channels
@@ -156,7 +156,7 @@ class ShuffleUnit(Composite):
         self.built = True
 
     def forward(self, parts: Any, inputs: Any, training: bool | None) -> Any:
-        """The residual branch beside the shortcut."""
+        """Applies the residual branch beside the shortcut."""
         x = parts.relu(parts.reduce_bn(parts.reduce(inputs), training=training))
         x = channel_shuffle(x, self.groups)
         x = parts.depthwise_bn(parts.depthwise(x), training=training)
@@ -165,13 +165,13 @@ class ShuffleUnit(Composite):
         return parts.last_relu(parts.join([beside, x]))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """(batch, new_height, new_width, filters)."""
+        """Returns (batch, new_height, new_width, filters)."""
         return (*self.depthwise.compute_output_shape(input_shape)[:-1], self.filters)
 
     def macs(
         self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
     ) -> int:
-        """Multiply-accumulates for one image, without batch normalisation's and pooling's."""
+        """Counts multiply-accumulates for one image, without those of BN and pooling."""
         channels = input_shape[-1] or 1
         first = channels // self.groups if self.group_first else channels
         expanded = self.filters if self.strides == 1 else self.filters - channels
@@ -179,7 +179,7 @@ class ShuffleUnit(Composite):
         return self.bottleneck * (positions(input_shape) * first + positions(output_shape) * later)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         return {
             **super().get_config(),
             "filters": self.filters,

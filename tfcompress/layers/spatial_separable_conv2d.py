@@ -14,7 +14,7 @@ from tfcompress.ops import factorize
 
 @keras.saving.register_keras_serializable("tfcompress")
 class SpatialSeparableConv2D(FactorisedConv2D):
-    """Convolution in two steps: dx1 to `rank` channels, then 1xd to `filters`.
+    """Convolves in two steps: dx1 to `rank` channels, then 1xd to `filters`.
 
     ```
     kernel    K[i, j, c, n] = sum_k V[i, c, k] * H[j, k, n]
@@ -57,21 +57,21 @@ class SpatialSeparableConv2D(FactorisedConv2D):
 
     @classmethod
     def full_rank(cls, shape: tuple[int, ...]) -> int:
-        """The rank at which any kernel of this shape is held exactly."""
+        """Returns the rank at which any kernel of this shape is held exactly."""
         return min(shape[0] * shape[2], shape[1] * shape[3])
 
     @classmethod
     def matrices(cls, kernel: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The matrix whose rank is this layer's."""
+        """Returns the one matrix whose rank is this layer's."""
         return (factorize.spatial_matrix(kernel),)
 
     @classmethod
     def decompose(
         cls, kernel: np.ndarray, rank: int, **options: Any
     ) -> tuple[int, list[np.ndarray], float]:
-        """Weights by `tfcompress.ops.factorize.spatial`, which is exact and takes no options."""
-        found = factorize.spatial(kernel, rank)
-        return found.factors[0].shape[3], list(found.factors), found.error
+        """Decomposes by `tfcompress.ops.factorize.spatial`, which is exact and takes no options."""
+        decomposition = factorize.spatial(kernel, rank)
+        return decomposition.factors[0].shape[3], list(decomposition.factors), decomposition.error
 
     def _build_factors(self, channels: int) -> None:
         first, second = self.stages(channels)
@@ -79,7 +79,7 @@ class SpatialSeparableConv2D(FactorisedConv2D):
         self.kernel_horizontal = self._add_factor("kernel_horizontal", second.shape)
 
     def stages(self, channels: int) -> tuple[Stage, ...]:
-        """Vertical, horizontal."""
+        """Returns the vertical and the horizontal convolution."""
         height, width = self.kernel_size
         return (
             Stage(
@@ -99,11 +99,11 @@ class SpatialSeparableConv2D(FactorisedConv2D):
         )
 
     def stage_kernels(self) -> tuple[Any, ...]:
-        """The kernels of the stages."""
+        """Returns the kernels of the stages."""
         return self.kernel_vertical, self.kernel_horizontal
 
     def logical_kernel(self) -> Any:
-        """The kernel that the chain stands for: (height, width, channels, filters)."""
+        """Returns the kernel that the chain stands for: (height, width, channels, filters)."""
         # (height, channels, rank) by (width, rank, filters): (height, channels, width, filters)
-        made = ops.tensordot(self.kernel_vertical[:, 0], self.kernel_horizontal[0], ([2], [1]))
-        return ops.transpose(made, (0, 2, 1, 3))
+        kernel = ops.tensordot(self.kernel_vertical[:, 0], self.kernel_horizontal[0], ([2], [1]))
+        return ops.transpose(kernel, (0, 2, 1, 3))

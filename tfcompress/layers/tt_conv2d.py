@@ -11,8 +11,8 @@ import numpy as np
 from keras import ops
 
 from tfcompress.layers import _tensor_train as trains
+from tfcompress.layers._builtin import add_bias_and_activate, with_weights
 from tfcompress.layers._factorised_conv2d import FactorisedConv2D, Shape, Stage
-from tfcompress.layers._stock import filled, finished
 from tfcompress.layers.arguments import positions
 from tfcompress.layers.tt_dense import checked_modes
 from tfcompress.ops import factorize
@@ -22,7 +22,7 @@ ORDER = 2
 
 @keras.saving.register_keras_serializable("tfcompress")
 class TTConv2D(FactorisedConv2D):
-    """Convolution as a small kernel shared by all channels, and a chain of small products.
+    """Convolves with a small kernel that all channels share, then multiplies by a chain of cores.
 
     ```
     kernel    K[i, j, (c1 ... cd), (n1 ... nd)] = G0[i, j] @ G1[c1, n1] @ ... @ Gd[cd, nd]
@@ -33,9 +33,9 @@ class TTConv2D(FactorisedConv2D):
     with channels = m1 * ... * md, filters = n1 * ... * nd and bonds r of at most `rank`; dw is a
     depthwise convolution that makes r_0 values of each channel. Gradients are the chain rule's.
 
-    It is a way to save weights: at high ranks its multiply-accumulates exceed the convolution's,
-    and depthwise convolutions with several values a channel and products that reorder values are
-    slow on most runtimes. A lowered layer holds G0 once for each channel.
+    It saves weights rather than time: at high ranks its multiply-accumulates exceed the
+    convolution's, and depthwise convolutions with several values a channel and products that
+    reorder values are slow on most runtimes. A lowered layer holds G0 once for each channel.
 
     Args:
         filters, kernel_size, strides, padding, dilation_rate, activation, use_bias: as in
@@ -44,8 +44,9 @@ class TTConv2D(FactorisedConv2D):
         input_modes: the sizes m, whose product is the number of channels; two of them, as equal as
             may be, if None.
         output_modes: the sizes n, as many, whose product is `filters`.
+        kernel_initializer: has no effect; the cores start normal, so that K has Glorot's variance.
         bias_initializer, kernel_regularizer, bias_regularizer: as in `keras.layers.Conv2D`; the
-            kernel's is for each core. The cores start normal, so that K has Glorot's variance.
+            kernel's is for each core.
 
     Input shape:
         `(batch, height, width, channels)`.
@@ -77,26 +78,49 @@ class TTConv2D(FactorisedConv2D):
         filters: int,
         kernel_size: int | tuple[int, int],
         rank: int,
-        *args: Any,
+        strides: int | tuple[int, int] = (1, 1),
+        padding: str = "valid",
+        dilation_rate: int | tuple[int, int] = (1, 1),
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        *,
         input_modes: Sequence[int] | None = None,
         output_modes: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(filters, kernel_size, rank, *args, **kwargs)
+        super().__init__(
+            filters,
+            kernel_size,
+            rank,
+            strides,
+            padding,
+            dilation_rate,
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            **kwargs,
+        )
         if output_modes is None and input_modes is None:
             output_modes = trains.balanced_modes(self.filters, ORDER)
         self.input_modes, self.output_modes = checked_modes(input_modes, output_modes, self.filters)
 
     def core_shapes(self, channels: int) -> list[tuple[int, int, int, int]]:
-        """(bond, input mode, output mode, next bond) of each core but the first."""
+        """Returns (bond, input mode, output mode, next bond) of each core but the first."""
         modes = self.input_modes or trains.balanced_modes(channels, len(self.output_modes))
         sizes = [m * n for m, n in zip(modes, self.output_modes, strict=True)]
-        found = trains.bonds([math.prod(self.kernel_size), *sizes], self.rank)
-        return trains.core_shapes(modes, self.output_modes, (*found, 1))
+        bonds = trains.bonds([math.prod(self.kernel_size), *sizes], self.rank)
+        return trains.core_shapes(modes, self.output_modes, (*bonds, 1))
 
     @classmethod
     def full_rank(cls, shape: tuple[int, ...]) -> int:
-        """A rank at which any kernel of this shape is held exactly, with modes of our choice."""
+        """Returns a rank that holds any kernel of this shape exactly, with the default modes."""
         modes = zip(*(trains.balanced_modes(size, ORDER) for size in shape[2:]), strict=True)
         return max(factorize.full_bonds([shape[0] * shape[1], *(m * n for m, n in modes)]))
 
@@ -104,21 +128,21 @@ class TTConv2D(FactorisedConv2D):
     def decompose(
         cls, kernel: np.ndarray, rank: int, **options: Any
     ) -> tuple[int, list[np.ndarray], float]:
-        """Weights by `tfcompress.ops.factorize.tensor_train`, which takes no options."""
+        """Decomposes by `tfcompress.ops.factorize.tensor_train`, which takes no options."""
         height, width, channels, filters = kernel.shape
         ins, outs = (trains.balanced_modes(size, ORDER) for size in (channels, filters))
         tensor = kernel.reshape(height * width, *ins, *outs)
         # (taps, m1 ... md, n1 ... nd) -> (taps, m1 * n1, ..., md * nd)
         pairs = [axis for at in range(1, ORDER + 1) for axis in (at, at + ORDER)]
         sizes = [m * n for m, n in zip(ins, outs, strict=True)]
-        found = factorize.tensor_train(
+        decomposition = factorize.tensor_train(
             tensor.transpose(0, *pairs).reshape(height * width, *sizes), rank
         )
-        first, *cores = found.factors
+        first, *cores = decomposition.factors
         weights: list[np.ndarray] = [first.reshape(height, width, 1, -1)]
         for core, m, n in zip(cores, ins, outs, strict=True):
             weights.append(core.reshape(core.shape[0] * m, n * core.shape[2]))
-        return rank, weights, found.error
+        return rank, weights, decomposition.error
 
     def build(self, input_shape: Shape) -> None:
         """Makes the cores."""
@@ -144,7 +168,7 @@ class TTConv2D(FactorisedConv2D):
         )
 
     def stages(self, channels: int) -> tuple[Stage, ...]:
-        """The depthwise convolution."""
+        """Returns the depthwise convolution that stands before the products."""
         bond = self.core_shapes(channels)[0][0]
         return (
             Stage(
@@ -158,63 +182,63 @@ class TTConv2D(FactorisedConv2D):
         )
 
     def stage_kernels(self) -> tuple[Any, ...]:
-        """The first core, once for each channel."""
+        """Returns the first core, once for each channel."""
         channels = self.input_spec.axes[-1]
         return (ops.tile(self.cores[0], (1, 1, channels, 1)),)
 
     def call(self, inputs: Any) -> Any:
-        """(batch, height, width, channels) to (batch, new_height, new_width, filters)."""
+        """Maps (batch, height, width, channels) to (batch, new_height, new_width, filters)."""
         x = self.stages(inputs.shape[-1])[0](inputs, self.stage_kernels()[0])
         return self._apply(x, self.cores[1:], ops.matmul, self.bias)
 
     def _apply(self, x: Any, kernels: Sequence[Any], product: trains.Product, bias: Any) -> Any:
-        """The products of each pixel's (channels * bond) values."""
+        """Multiplies each pixel's (channels * bond) values by the cores."""
         height, width, size = ops.shape(x)[1:]
         shapes = self.core_shapes(self.input_spec.axes[-1])
         x = trains.products(ops.reshape(x, (-1, size)), kernels, shapes, product)
         x = ops.reshape(x, (-1, height, width, self.filters))
-        return finished(x, bias, self.activation)
+        return add_bias_and_activate(x, bias, self.activation)
 
     def logical_kernel(self) -> Any:
-        """The kernel that the cores stand for: (height, width, channels, filters)."""
-        made = trains.matrix(self.cores[1:], self.core_shapes(self.input_spec.axes[-1]))
-        bond, channels, filters = made.shape
+        """Returns the kernel that the cores stand for: (height, width, channels, filters)."""
+        products = trains.matrix(self.cores[1:], self.core_shapes(self.input_spec.axes[-1]))
+        bond, channels, filters = products.shape
         # (taps, bond) @ (bond, channels * filters)
         first = ops.reshape(self.cores[0], (-1, bond))
-        kernel = ops.matmul(first, ops.reshape(made, (bond, channels * filters)))
+        kernel = ops.matmul(first, ops.reshape(products, (bond, channels * filters)))
         return ops.reshape(kernel, (*self.kernel_size, channels, filters))
 
     def kernel_parameters(self, shape: tuple[int, ...]) -> int:
-        """Weights of the cores in place of a kernel of this shape."""
+        """Counts the weights of the cores in place of a kernel of this shape."""
         shapes = self.core_shapes(shape[2])
         return math.prod(self.kernel_size) * shapes[0][0] + sum(map(math.prod, shapes))
 
     def macs(self, input_shape: Shape, output_shape: Shape) -> int:
-        """Multiply-accumulates for one image; sizes that aren't known count as 1."""
+        """Counts multiply-accumulates for one image; unknown sizes count as 1."""
         channels = input_shape[-1]
         assert channels is not None
         each = trains.product_macs(self.core_shapes(channels))
         return super().macs(input_shape, output_shape) + positions(output_shape) * each
 
     def lower(self, **options: Any) -> Callable[[Any], Any]:
-        """The same function in a stock depthwise convolution and a stock `Dense` for each core.
+        """Returns the same function in a depthwise convolution and a `Dense` layer for each core.
 
         Args:
-            options: of other layers' lowering; none means anything here.
+            options: for other layers' `lower`; none has a meaning here.
 
         Returns:
             A function of a Keras tensor. The layers in it are made once: two calls share their
             weights.
         """
         (stage,) = self.stages(self.input_spec.axes[-1])
-        spatial = stage.stock(f"{self.name}_spatial", use_bias=False, dtype=self.dtype_policy)
-        filled(spatial, *self.stage_kernels())
-        dense = trains.stock_products(self.cores[1:], self.name, self.dtype_policy)
+        spatial = stage.layer(f"{self.name}_spatial", use_bias=False, dtype=self.dtype_policy)
+        with_weights(spatial, *self.stage_kernels())
+        dense = trains.dense_layers(self.cores[1:], self.name, self.dtype_policy)
         bias = ops.convert_to_numpy(self.bias) if self.use_bias else None
         return lambda x: self._apply(spatial(x), dense, lambda rows, layer: layer(rows), bias)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         return {
             **super().get_config(),
             "input_modes": self.input_modes,

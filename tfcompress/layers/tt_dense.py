@@ -11,8 +11,8 @@ import numpy as np
 from keras import ops
 
 from tfcompress.layers import _tensor_train as trains
+from tfcompress.layers._builtin import add_bias_and_activate
 from tfcompress.layers._factorised_dense import FactorisedDense, Shape
-from tfcompress.layers._stock import finished
 from tfcompress.layers.arguments import positive
 from tfcompress.ops import factorize
 
@@ -21,7 +21,7 @@ ORDER = 3
 
 @keras.saving.register_keras_serializable("tfcompress")
 class TTDense(FactorisedDense):
-    """Dense layer as a chain of small products.
+    """Computes a dense layer as a chain of small products.
 
     ```
     kernel    W[(i1 ... id), (j1 ... jd)] = G1[i1, j1] @ G2[i2, j2] @ ... @ Gd[id, jd]
@@ -30,9 +30,9 @@ class TTDense(FactorisedDense):
     ```
 
     with inputs = m1 * ... * md, units = n1 * ... * nd and bonds r of at most `rank`. Gradients are
-    the chain rule's through each product. It is a way to save weights: between the products the
-    values are reordered, so that time falls less than the multiply-accumulates, and at high ranks
-    these exceed the dense layer's.
+    the chain rule's through each product. It saves weights rather than time: between the products
+    the values are reordered, so that time falls less than the multiply-accumulates, and at high
+    ranks these exceed the dense layer's.
 
     Args:
         units, activation, use_bias: as in `keras.layers.Dense`.
@@ -91,14 +91,14 @@ class TTDense(FactorisedDense):
         self.input_modes, self.output_modes = checked_modes(input_modes, output_modes, self.units)
 
     def core_shapes(self, inputs: int) -> list[tuple[int, int, int, int]]:
-        """(bond, input mode, output mode, next bond) of each core."""
+        """Returns (bond, input mode, output mode, next bond) of each core."""
         modes = self.input_modes or trains.balanced_modes(inputs, len(self.output_modes))
         sizes = [m * n for m, n in zip(modes, self.output_modes, strict=True)]
         return trains.core_shapes(modes, self.output_modes, (1, *trains.bonds(sizes, self.rank), 1))
 
     @classmethod
     def full_rank(cls, shape: tuple[int, ...]) -> int:
-        """A rank at which any kernel of this shape is held exactly, with modes of our choice."""
+        """Returns a rank that holds any kernel of this shape exactly, with the default modes."""
         modes = zip(*(trains.balanced_modes(size, ORDER) for size in shape), strict=True)
         return max(factorize.full_bonds([m * n for m, n in modes]))
 
@@ -108,14 +108,14 @@ class TTDense(FactorisedDense):
         tensor = kernel.reshape([m for _, m, _, _ in shapes] + [n for _, _, n, _ in shapes])
         # (m1 ... md, n1 ... nd) -> (m1 * n1, ..., md * nd)
         pairs = [axis for at in range(order) for axis in (at, at + order)]
-        found = factorize.tensor_train(
+        decomposition = factorize.tensor_train(
             tensor.transpose(pairs).reshape([m * n for _, m, n, _ in shapes]), self.rank
         )
         cores = [
             core.reshape(bond * m, n * following)
-            for core, (bond, m, n, following) in zip(found.factors, shapes, strict=True)
+            for core, (bond, m, n, following) in zip(decomposition.factors, shapes, strict=True)
         ]
-        return self.rank, cores, found.error
+        return self.rank, cores, decomposition.error
 
     def _checked_inputs(self, input_shape: Shape) -> int:
         inputs = input_shape[-1]
@@ -134,7 +134,7 @@ class TTDense(FactorisedDense):
         self.cores = self._add_cores([(b * m, n * after) for b, m, n, after in shapes], variance)
 
     def call(self, inputs: Any) -> Any:
-        """(batch, ..., inputs) to (batch, ..., units)."""
+        """Maps (batch, ..., inputs) to (batch, ..., units)."""
         return self._apply(inputs, self.cores, ops.matmul, self.bias)
 
     def _apply(self, x: Any, kernels: Sequence[Any], product: trains.Product, bias: Any) -> Any:
@@ -144,35 +144,35 @@ class TTDense(FactorisedDense):
         x = trains.products(x, kernels, self.core_shapes(size), product)
         if between:
             x = ops.reshape(x, (-1, *between, self.units))
-        return finished(x, bias, self.activation)
+        return add_bias_and_activate(x, bias, self.activation)
 
     def logical_kernel(self) -> Any:
-        """The kernel that the cores stand for: (inputs, units)."""
+        """Returns the kernel that the cores stand for: (inputs, units)."""
         return trains.matrix(self.cores, self.core_shapes(self.input_spec.axes[-1]))[0]
 
     def kernel_parameters(self, shape: tuple[int, ...]) -> int:
-        """Weights of the cores in place of a kernel of this shape."""
+        """Counts the weights of the cores in place of a kernel of this shape."""
         return sum(math.prod(core) for core in self.core_shapes(shape[0]))
 
     def _row_macs(self, inputs: int) -> int:
         return trains.product_macs(self.core_shapes(inputs))
 
     def lower(self, **options: Any) -> Callable[[Any], Any]:
-        """The same function with a stock `Dense` layer for each core, and `keras.ops` between them.
+        """Returns the same function with a `Dense` layer for each core, `keras.ops` between them.
 
         Args:
-            options: of other layers' lowering; none means anything here.
+            options: for other layers' `lower`; none has a meaning here.
 
         Returns:
             A function of a Keras tensor. The layers in it are made once: two calls share their
             weights.
         """
-        stock = trains.stock_products(self.cores, self.name, self.dtype_policy)
+        dense = trains.dense_layers(self.cores, self.name, self.dtype_policy)
         bias = ops.convert_to_numpy(self.bias) if self.use_bias else None
-        return lambda x: self._apply(x, stock, lambda rows, dense: dense(rows), bias)
+        return lambda x: self._apply(x, dense, lambda rows, layer: layer(rows), bias)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
+        """Returns the arguments that make this layer again."""
         return {
             **super().get_config(),
             "input_modes": self.input_modes,
@@ -183,7 +183,7 @@ class TTDense(FactorisedDense):
 def checked_modes(
     inputs: Sequence[int] | None, outputs: Sequence[int] | None, units: int
 ) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
-    """Both modes as tuples, those of the outputs chosen if they aren't given."""
+    """Returns both modes as tuples, those of the outputs chosen if they aren't given."""
     modes = None if inputs is None else tuple(positive("input_modes", m) for m in inputs)
     if outputs is None:
         chosen = trains.balanced_modes(units, len(modes) if modes else ORDER)

@@ -15,7 +15,7 @@ from tfcompress.ops import factorize
 
 @keras.saving.register_keras_serializable("tfcompress")
 class TuckerConv2D(FactorisedConv2D):
-    """Convolution in three steps: 1x1 to `rank[0]`, dxd to `rank[1]`, 1x1 to `filters`.
+    """Convolves in three steps: 1x1 to `rank[0]`, dxd to `rank[1]`, 1x1 to `filters`.
 
     ```
     kernel    K[i, j, c, n] = sum_pq U[c, p] * G[i, j, p, q] * V[q, n]
@@ -60,17 +60,17 @@ class TuckerConv2D(FactorisedConv2D):
 
     @classmethod
     def full_rank(cls, shape: tuple[int, ...]) -> tuple[int, int]:
-        """The ranks at which any kernel of this shape is held exactly."""
+        """Returns the ranks at which any kernel of this shape is held exactly."""
         return shape[2], shape[3]
 
     @classmethod
     def rank_at(cls, step: int, shape: tuple[int, ...]) -> tuple[int, int]:
-        """The ranks at a step from 1 to the channels, in the proportion of channels and filters."""
+        """Returns the ranks at a step from 1 to the channels, as filters to channels."""
         return step, max(1, round(step * shape[3] / shape[2]))
 
     @classmethod
     def matrices(cls, kernel: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The matrices whose ranks are this layer's: the kernel unfolded by channel and filter."""
+        """Returns the matrices whose ranks are this layer's: unfolded by channel and by filter."""
         channels, filters = kernel.shape[2:]
         by_channel = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
         return by_channel, kernel.reshape(-1, filters)
@@ -79,10 +79,10 @@ class TuckerConv2D(FactorisedConv2D):
     def decompose(
         cls, kernel: np.ndarray, rank: tuple[int, int], **options: Any
     ) -> tuple[tuple[int, int], list[np.ndarray], float]:
-        """Weights by `tfcompress.ops.factorize.tucker2`, whose options these are."""
-        found = factorize.tucker2(kernel, rank, **options)
-        before, core, behind = found.factors
-        return core.shape[2:], [before[None, None], core, behind[None, None]], found.error
+        """Decomposes by `tfcompress.ops.factorize.tucker2`, whose options these are."""
+        decomposition = factorize.tucker2(kernel, rank, **options)
+        before, core, behind = decomposition.factors
+        return core.shape[2:], [before[None, None], core, behind[None, None]], decomposition.error
 
     def _build_factors(self, channels: int) -> None:
         before, core, behind = (stage.shape for stage in self.stages(channels))
@@ -91,7 +91,7 @@ class TuckerConv2D(FactorisedConv2D):
         self.kernel_out = self._add_factor("kernel_out", behind)
 
     def stages(self, channels: int) -> tuple[Stage, ...]:
-        """1x1, core, 1x1."""
+        """Returns 1x1, core, 1x1."""
         before, behind = self.rank
         return (
             Stage("in", (1, 1, channels, before)),
@@ -106,12 +106,12 @@ class TuckerConv2D(FactorisedConv2D):
         )
 
     def stage_kernels(self) -> tuple[Any, ...]:
-        """The kernels of the stages."""
+        """Returns the kernels of the stages."""
         return self.kernel_in, self.kernel_core, self.kernel_out
 
     def logical_kernel(self) -> Any:
-        """The kernel that the chain stands for: (height, width, channels, filters)."""
+        """Returns the kernel that the chain stands for: (height, width, channels, filters)."""
         # (height, width, P, Q) by (Q, filters), then by (channels, P): channels come last
-        made = ops.tensordot(self.kernel_core, self.kernel_out[0, 0], 1)
-        made = ops.tensordot(made, self.kernel_in[0, 0], ([2], [1]))
-        return ops.transpose(made, (0, 1, 3, 2))
+        kernel = ops.tensordot(self.kernel_core, self.kernel_out[0, 0], 1)
+        kernel = ops.tensordot(kernel, self.kernel_in[0, 0], ([2], [1]))
+        return ops.transpose(kernel, (0, 1, 3, 2))

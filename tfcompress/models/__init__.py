@@ -1,4 +1,4 @@
-"""Model builders, one a file: `build("vgg16", input_shape=(32, 32, 3), num_classes=10)`."""
+"""Builds networks of the papers: `build("vgg16", input_shape=(32, 32, 3), num_classes=10)`."""
 
 from tfcompress.models.builders import build, get, names
 from tfcompress.models.saved import is_file, load

@@ -1,4 +1,4 @@
-"""What several builders share: scaled channel counts, dropout and the conv-BN-ReLU block."""
+"""Holds what several builders share: scaled channels, dropout, the conv-BN-ReLU block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfcompress.errors import require
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels * width`, rounded to a multiple of 8 (at least 8) unless `width` is 1.
+    """Returns `channels * width`, rounded to a multiple of 8 (at least 8) unless `width` is 1.
 
     Multiples of 8 keep every kernel's vector lanes full.
 
@@ -24,13 +24,13 @@ def scaled(channels: int, width: float) -> int:
 
 
 def drop(x: Any, rate: float, name: str) -> Any:
-    """A dropout layer; refuses a rate outside of [0, 1)."""
+    """Applies a dropout layer; refuses a rate outside of [0, 1)."""
     require(0 <= rate < 1, f"dropout must be in [0, 1); got {rate}")
     return layers.Dropout(rate, name=name)(x)
 
 
 def conv_bn_relu(x: Any, filters: int, kernel_size: int, name: str, **options: Any) -> Any:
-    """Convolution, batch normalisation and ReLU as layers of their own."""
+    """Applies convolution, batch normalisation and ReLU, each as a layer of its own."""
     x = layers.Conv2D(filters, kernel_size, name=name, **options)(x)
     x = layers.BatchNormalization(name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)

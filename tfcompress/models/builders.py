@@ -12,21 +12,21 @@ from tfcompress.errors import InputError, require, unknown_name
 if TYPE_CHECKING:
     import keras
 
-_ROOMS_OWN = ("blocks", "builders", "saved")
+_NOT_BUILDERS = ("blocks", "builders", "saved")
 
 
 def names() -> list[str]:
-    """The builders' names, without importing them."""
+    """Returns the builders' names, without importing them."""
     package = importlib.import_module("tfcompress.models")
     return sorted(
         module.name
         for module in pkgutil.iter_modules(package.__path__)
-        if module.name not in _ROOMS_OWN
+        if module.name not in _NOT_BUILDERS
     )
 
 
 def get(name: str) -> ModuleType:
-    """The module of one builder, with `build`, `NATIVE_SIZE` and its docstring.
+    """Imports the module of one builder, with `build`, `NATIVE_SIZE` and its docstring.
 
     Raises:
         InputError: no builder has that name.

@@ -1,4 +1,4 @@
-"""Compact VGG-16 for CIFAR-10: all but the first convolution depthwise separable."""
+"""Builds compact VGG-16 for CIFAR-10: all but the first convolution depthwise separable."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 def build(
     input_shape: tuple[int, int, int], num_classes: int, *, width: float = 1.0
 ) -> keras.Model:
-    """VGG-16 whose convolutions 2 to 13 are depthwise and pointwise, BN and ReLU after both.
+    """Builds VGG-16 with convolutions 2 to 13 depthwise and pointwise, BN and ReLU after both.
 
-    At 32x32x3 with 10 classes: 1,698,378 parameters, batch normalisation's gamma and beta with
-    them, and 38,018,048 MACs. Both parts of a convolution have biases, though batch normalisation
-    cancels them: so they were counted where this network was published. Its second convolution
+    At 32x32x3 with 10 classes: 1,698,378 parameters, gamma and beta of batch normalisation
+    included, and 38,018,048 MACs. Both parts of a convolution have biases, though batch
+    normalisation cancels them, since the publication counts them. Its second convolution
     has 4,800 parameters that way (9*64 + 64 depthwise, 64*64 + 64 pointwise; 256 more in the two
     batch normalisations) and 4,784,128 MACs.
 

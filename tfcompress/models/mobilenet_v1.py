@@ -1,4 +1,4 @@
-"""MobileNet, version 1."""
+"""Builds MobileNet, version 1."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def build(
     width: float = 1.0,
     dropout: float = 0.001,
 ) -> keras.Model:
-    """A convolution, 13 depthwise separable ones, a global mean and a dense layer.
+    """Builds a convolution, 13 depthwise separable ones, a global mean and a dense layer.
 
     At 224x224x3 with 1000 classes: 4,231,976 parameters and 568,740,352 MACs at width 1; 470,072
     and 41 M at width 0.25. No convolution has a bias. The paper's table gives its last block

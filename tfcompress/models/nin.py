@@ -1,4 +1,4 @@
-"""Network in Network for CIFAR-10, with BN."""
+"""Builds Network in Network for CIFAR-10, with BN."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def build(
     width: float = 1.0,
     dropout: float = 0.5,
 ) -> keras.Model:
-    """Three blocks of one spatial and two 1x1 convolutions; no dense layer but a global mean.
+    """Builds three blocks of one spatial and two 1x1 convolutions, then a global mean.
 
     At 32x32x3 with 10 classes: 969,802 parameters (966,986 without batch normalisation's, as the
     paper has it) and 222,486,528 MACs. The paper's network has no batch normalisation; the one

@@ -1,4 +1,4 @@
-"""The user's own models, from `.keras` and `.h5` files."""
+"""Loads the user's own models from `.keras` and `.h5` files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ENDINGS = (".keras", ".h5", ".hdf5")
 
 
 def is_file(name: str) -> bool:
-    """Whether a `--model` value names a file, not a builder."""
+    """Returns whether a `--model` value names a file, not a builder."""
     return name.endswith(ENDINGS) or "/" in name or "\\" in name
 
 
 def check(name: str) -> Path:
-    """The path of a model file, if it can be one.
+    """Returns the path of a model file, if it can be one.
 
     Raises:
         InputError: no such file, another ending, or content that isn't what the ending says.

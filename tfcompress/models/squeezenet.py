@@ -1,4 +1,4 @@
-"""SqueezeNet 1.1."""
+"""Builds SqueezeNet 1.1."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from tfcompress.layers.fire import fire, fire_parts
 from tfcompress.models.blocks import drop, scaled
 
 NATIVE_SIZE = 224
@@ -16,11 +17,12 @@ _FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 2
 
 
 def _fire(x: Any, squeeze: int, expand: int, name: str) -> Any:
-    """A 1x1 convolution to few channels, then 1x1 and 3x3 side by side."""
-    x = layers.Conv2D(squeeze, 1, activation="relu", name=f"{name}_squeeze1x1")(x)
-    left = layers.Conv2D(expand, 1, activation="relu", name=f"{name}_expand1x1")(x)
-    right = layers.Conv2D(expand, 3, padding="same", activation="relu", name=f"{name}_expand3x3")(x)
-    return layers.Concatenate(name=f"{name}_concat")([left, right])
+    """Adds the parts of the layer `Fire` as layers of the network itself."""
+
+    def make(kind: type[layers.Layer], *args: Any, **kwargs: Any) -> layers.Layer:
+        return kind(*args, **kwargs)
+
+    return fire(x, fire_parts(squeeze, expand, expand, make, prefix=f"{name}_"))
 
 
 def build(
@@ -30,7 +32,7 @@ def build(
     width: float = 1.0,
     dropout: float = 0.5,
 ) -> keras.Model:
-    """A convolution, eight fire modules, a 1x1 convolution to the classes, a global mean.
+    """Builds a convolution, eight fire modules, a 1x1 convolution to the classes, a global mean.
 
     At 224x224x3 with 8 classes: 726,600 parameters (2.8 MiB of float32).
 

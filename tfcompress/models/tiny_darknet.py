@@ -1,4 +1,4 @@
-"""Tiny Darknet: alternating 1x1 and 3x3 convolutions."""
+"""Builds Tiny Darknet: alternating 1x1 and 3x3 convolutions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STAGES = (
 
 
 def _conv(x: Any, filters: int, kernel_size: int, name: str) -> Any:
-    """Convolution, BN, leaky ReLU."""
+    """Applies convolution, BN, leaky ReLU."""
     x = layers.Conv2D(filters, kernel_size, padding="same", use_bias=False, name=name)(x)
     x = layers.BatchNormalization(name=f"{name}_bn")(x)
     return layers.LeakyReLU(negative_slope=0.1, name=f"{name}_leaky")(x)
@@ -31,7 +31,7 @@ def _conv(x: Any, filters: int, kernel_size: int, name: str) -> Any:
 def build(
     input_shape: tuple[int, int, int], num_classes: int, *, width: float = 1.0
 ) -> keras.Model:
-    """Fifteen convolutions with BN and leaky ReLU, a 1x1 convolution to the classes, a mean.
+    """Builds fifteen convolutions with BN and leaky ReLU, a 1x1 one to the classes, a mean.
 
     At 224x224x3 with 1000 classes: 1,042,104 parameters, or 4.0 MiB of float32, the size that the
     authors publish, and 491,524,096 MACs (their page counts operations, two for each). Batch

@@ -1,4 +1,4 @@
-"""VGG-16 for CIFAR-10: thirteen 3x3 convolutions with BN and one dense layer."""
+"""Builds VGG-16 for CIFAR-10: thirteen 3x3 convolutions with BN and one dense layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 def build(
     input_shape: tuple[int, int, int], num_classes: int, *, width: float = 1.0
 ) -> keras.Model:
-    """The 13 convolutions of VGG-16 with BN and ReLU, pooled five times, and a dense layer.
+    """Builds the 13 convolutions of VGG-16 with BN and ReLU, five pools, and a dense layer.
 
     At 32x32x3 with 10 classes: 14,728,266 parameters and 313,201,664 MACs.
 

@@ -1,4 +1,4 @@
-"""VGG-S with batch normalisation, as the 2017 study of compression methods ran it."""
+"""Builds VGG-S with batch normalisation, as the 2017 study of compression methods ran it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def build(
     width: float = 1.0,
     dropout: float = 0.5,
 ) -> keras.Model:
-    """Five convolutions with BN and ReLU, three pools, two dense layers of 4048 and the last one.
+    """Builds five convolutions with BN and ReLU, three pools, two dense layers of 4048, a last one.
 
     At 224x224x3 with 8 classes: 97,571,944 parameters (372.2 MiB of float32). The poolings round
     sizes up (Keras's `same`, which at 224x224 equals the original's ceil mode).

@@ -1,4 +1,4 @@
-"""The default network: four convolutions and one dense layer for small images."""
+"""Builds the default network: four convolutions and one dense layer for small images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def build(
     width: float = 1.0,
     dropout: float = 0.3,
 ) -> keras.Model:
-    """32, 64, 128 and 128 filters of 3x3, each with BN, ReLU and a 2x2 pool; dropout; dense.
+    """Builds 32, 64, 128 and 128 3x3 filters, each with BN, ReLU, 2x2 pool; dropout; dense.
 
     At 32x32x3 with 10 classes: 246,314 parameters (247,018 with batch normalisation's moving
     statistics) and 12,686,336 MACs. A VGG in shape (Simonyan and Zisserman 2014,

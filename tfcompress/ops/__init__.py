@@ -1,1 +1,1 @@
-"""Pure maths on `keras.ops` or NumPy: no layers, no models, no files."""
+"""Holds the pure maths, on `keras.ops` or NumPy: no layers, no models, no files."""

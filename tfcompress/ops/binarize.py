@@ -1,6 +1,6 @@
-"""Binarisation with straight-through gradients, on any Keras backend.
+"""Binarises with straight-through gradients, on any Keras backend.
 
-`sign` here maps 0 to +1, so that a value is one of two and fits in a bit.
+`sign` maps 0 to +1 here, so that a sign is one of two values and fits in a bit.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from keras import ops
 
 
 def sign(x: Any) -> Any:
-    """+1 where `x >= 0`, else -1; of `x`'s shape and type. Its gradient is 0 everywhere."""
+    """Returns +1 where `x >= 0`, else -1; of `x`'s shape and type. Its gradient is 0 everywhere."""
     # Not `where`: TensorFlow's select with scalars takes twice the time on a CPU.
     return 2 * ops.cast(x >= 0, x.dtype) - 1
 
 
 def ste_sign(x: Any, clip_value: float = 1.0) -> Any:
-    """`sign(x)` with the clipped straight-through gradient.
+    """Returns `sign(x)` with the clipped straight-through gradient.
 
     ```
     forward   y = +1 if x >= 0 else -1
@@ -45,7 +45,7 @@ def ste_sign(x: Any, clip_value: float = 1.0) -> Any:
 
 
 def kernel_scale(kernel: Any) -> Any:
-    """Mean absolute value over all axes but the last, which is the filter's: shape (filters,).
+    """Returns the mean absolute value over all axes but the last, the filter's: shape (filters,).
 
     It minimises `||W - alpha * sign(W)||` for each filter.
 
@@ -56,12 +56,12 @@ def kernel_scale(kernel: Any) -> Any:
 
 
 def binary_values(kernel: Any) -> Any:
-    """`kernel_scale(kernel) * sign(kernel)`: what `binary_kernel` gives, without its gradient."""
+    """Returns `kernel_scale(kernel) * sign(kernel)`: `binary_kernel` without its gradient."""
     return kernel_scale(kernel) * sign(kernel)
 
 
 def binary_kernel(kernel: Any, clip_value: float = 1.0) -> Any:
-    """The binary approximation of latent weights, scaled for each filter.
+    """Returns the binary approximation of latent weights, scaled for each filter.
 
     ```
     forward   B = alpha * sign(W),  alpha = mean |W| over the filter's n weights
@@ -99,7 +99,7 @@ def binary_kernel(kernel: Any, clip_value: float = 1.0) -> Any:
 
 
 def bits(x: Any, activations: str) -> Any:
-    """Signs in stock ops, without a gradient of their own.
+    """Returns signs by ops that a file can hold, without a gradient of their own.
 
     Args:
         x: tensor of any shape.
@@ -111,7 +111,7 @@ def bits(x: Any, activations: str) -> Any:
 
 
 def unit_weights(kernel: Any, bias: Any, activations: str) -> tuple[Any, Any]:
-    """NumPy weights for inputs written as `bits(x, activations)`.
+    """Returns NumPy weights for inputs written as `bits(x, activations)`.
 
     A sign is `2u - 1` for u in {0, 1}, so `sign @ W + b = u @ (2W) + (b - sum(W))`.
 

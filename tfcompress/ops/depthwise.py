@@ -1,4 +1,4 @@
-"""Full convolution kernels as depthwise and pointwise ones."""
+"""Writes full convolution kernels as depthwise and pointwise ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def factorise(kernel: np.ndarray, depth_multiplier: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """The depthwise and pointwise kernels whose product is nearest to a convolution's kernel.
+    """Returns the depthwise and pointwise kernels whose product is nearest to a kernel.
 
     ```
     K[c] = U S V^T  of height * width rows and filters columns, for each channel c
@@ -15,8 +15,9 @@ def factorise(kernel: np.ndarray, depth_multiplier: int = 1) -> tuple[np.ndarray
     ```
 
     Depthwise kernels have norm 1, since a batch normalisation behind them expects values of about
-    that size. Their weights' sum is never negative, so that inputs that passed a ReLU mostly pass
-    another one behind them. At `depth_multiplier = min(height * width, filters)` it is exact.
+    that size. The sum of their weights is never negative, so that inputs that passed a ReLU mostly
+    pass another one behind them. At `depth_multiplier = min(height * width, filters)` the product
+    is exact.
 
     Args:
         kernel: (height, width, channels, filters).
@@ -36,10 +37,10 @@ def factorise(kernel: np.ndarray, depth_multiplier: int = 1) -> tuple[np.ndarray
     flip = np.where(u.sum(axis=1, keepdims=True) < 0, -1.0, 1.0)  # (channels, 1, rank)
     left = u * flip  # (channels, height * width, rank)
     right = vt * flip.transpose(0, 2, 1) * s[:, :, None]  # (channels, rank, filters)
-    kept = min(depth_multiplier, s.shape[1])
+    columns = min(depth_multiplier, s.shape[1])
     depthwise = np.zeros((channels, height * width, depth_multiplier))
     pointwise = np.zeros((channels, depth_multiplier, filters))
-    depthwise[..., :kept], pointwise[:, :kept] = left[..., :kept], right[:, :kept]
+    depthwise[..., :columns], pointwise[:, :columns] = left[..., :columns], right[:, :columns]
     return (
         depthwise.transpose(1, 0, 2).reshape(height, width, channels, -1).astype(kernel.dtype),
         pointwise.reshape(1, 1, -1, filters).astype(kernel.dtype),

@@ -1,4 +1,4 @@
-"""Low-rank forms of trained kernels: NumPy in, balanced NumPy factors and their error out.
+"""Decomposes trained kernels: NumPy in, balanced NumPy factors and their error out.
 
 All factors are balanced: the norm of a component is spread evenly over the factors that hold it, so
 that one learning rate fits all of them and fine-tuning doesn't explode. All decompositions are
@@ -26,7 +26,7 @@ _INNER = 2
 
 @dataclasses.dataclass(frozen=True)
 class Factors:
-    """A decomposition.
+    """Holds a decomposition.
 
     Attributes:
         factors: the arrays, in the order that the function names.
@@ -40,7 +40,7 @@ class Factors:
 
 
 def svd(matrix: Array, rank: int) -> Factors:
-    """Truncated singular value decomposition: `matrix ~ left @ right`.
+    """Truncates the singular value decomposition: `matrix ~ left @ right`.
 
     Args:
         matrix: (rows, columns).
@@ -57,9 +57,9 @@ def svd(matrix: Array, rank: int) -> Factors:
     """
     _check(matrix, 2, rank)
     if matrix.shape[0] < matrix.shape[1]:
-        found = svd(matrix.T, rank)
-        right, left = found.factors
-        return Factors((left.T, right.T), found.error)
+        transposed = svd(matrix.T, rank)
+        right, left = transposed.factors
+        return Factors((left.T, right.T), transposed.error)
     # By the eigenvectors of the smaller Gram matrix: several times faster, and in double precision
     # as good as single precision can tell. At full rank `A V V'` is A whatever V is.
     values = matrix.astype(np.float64)
@@ -75,7 +75,7 @@ def svd(matrix: Array, rank: int) -> Factors:
 
 
 def spatial(kernel: Array, rank: int) -> Factors:
-    """A convolution as a vertical and a horizontal one, by singular value decomposition.
+    """Splits a convolution into a vertical and a horizontal one, by singular value decomposition.
 
     ```
     K[i, j, c, n] ~ sum_k V[i, c, k] * H[j, k, n]
@@ -94,22 +94,22 @@ def spatial(kernel: Array, rank: int) -> Factors:
     """
     _check(kernel, 4, rank)
     height, width, channels, filters = kernel.shape
-    found = svd(spatial_matrix(kernel), rank)
-    left, right = found.factors
+    truncated = svd(spatial_matrix(kernel), rank)
+    left, right = truncated.factors
     vertical = left.reshape(height, 1, channels, -1)
     # (k, j * n) -> (j, k, n)
     horizontal = right.reshape(-1, width, filters).transpose(1, 0, 2)[None]
-    return Factors((vertical, np.ascontiguousarray(horizontal)), found.error)
+    return Factors((vertical, np.ascontiguousarray(horizontal)), truncated.error)
 
 
 def spatial_matrix(kernel: Array) -> Array:
-    """The kernel as (height * channels, width * filters), whose rank `spatial` lowers."""
+    """Returns the kernel as (height * channels, width * filters), whose rank `spatial` lowers."""
     height, width, channels, filters = kernel.shape
     return kernel.transpose(0, 2, 1, 3).reshape(height * channels, width * filters)
 
 
 def tucker2(kernel: Array, rank: tuple[int, int], *, iterations: int = 50) -> Factors:
-    """Tucker decomposition over the two channel axes.
+    """Decomposes a kernel over its two channel axes (Tucker-2).
 
     ```
     K[i, j, c, n] ~ sum_pq U[c, p] * G[i, j, p, q] * V[q, n]
@@ -147,13 +147,13 @@ def tucker2(kernel: Array, rank: tuple[int, int], *, iterations: int = 50) -> Fa
     left, core = left * for_left, core / for_left[:, None]
     for_right = np.sqrt(_norms(core, 3))
     right, core = right * for_right, core / for_right
-    made = np.einsum("cp,ijpq,nq->ijcn", left, core, right, optimize=True)
+    product = np.einsum("cp,ijpq,nq->ijcn", left, core, right, optimize=True)
     factors = (left.astype("f4"), core.astype("f4"), right.T.astype("f4"))
-    return Factors(factors, _error(values, made), iterations)
+    return Factors(factors, _error(values, product), iterations)
 
 
 def cp_full_rank(shape: Sequence[int]) -> int:
-    """A number of components that is enough for any kernel of this shape, by `cp`'s exact form.
+    """Returns how many components are enough for any kernel of this shape, by `cp`'s exact form.
 
     >>> cp_full_rank((3, 3, 64, 256))
     576
@@ -172,7 +172,7 @@ def cp(
     restarts: int = 1,
     tolerance: float = 5e-5,
 ) -> Factors:
-    """Canonical polyadic decomposition by regularised alternating least squares.
+    """Decomposes a kernel into rank-1 terms (CP), by regularised alternating least squares.
 
     ```
     K[i, j, c, n] ~ sum_r A[i, r] * B[j, r] * P[c, r] * Q[n, r]
@@ -181,8 +181,8 @@ def cp(
     The unregularised problem may have no minimum: components then grow without bound against one
     another and fine-tuning explodes. Here a ridge on the balanced factors keeps the sum of the
     components' energies at a few times the kernel's. From `cp_full_rank` components on the
-    decomposition is written down exactly, from the singular value decomposition of each slice; the
-    largest components of that are also taken where they are nearer than what was found.
+    decomposition is exact: it is the singular value decomposition of each slice. The largest
+    components of that are also the result where they are nearer than the least squares'.
 
     Args:
         kernel: (height, width, channels, filters).
@@ -213,19 +213,19 @@ def cp(
         return best
     scale = float(np.linalg.norm(kernel))
     for start in range(restarts):
-        found = _als(kernel.astype("f4") / scale, rank, (seed, start), iterations, tolerance)
-        if found.error < best.error:
-            best = Factors(tuple(f * scale**0.25 for f in found.factors), found.error, found.sweeps)
+        fit = _als(kernel.astype("f4") / scale, rank, (seed, start), iterations, tolerance)
+        if fit.error < best.error:
+            best = Factors(tuple(f * scale**0.25 for f in fit.factors), fit.error, fit.sweeps)
     return best
 
 
 def cp_kernel(factors: Sequence[Array]) -> Array:
-    """The kernel (height, width, channels, filters) of four factors."""
+    """Returns the kernel (height, width, channels, filters) of four factors."""
     return np.einsum("ir,jr,cr,nr->ijcn", *factors, optimize=True)
 
 
 def _matrix_axes(shape: Sequence[int]) -> tuple[int, int]:
-    """The two axes whose matrices `_cp_of_slices` decomposes: those that need fewest components."""
+    """Returns the two axes whose slices need fewest components in `_cp_of_slices`."""
 
     def components(pair: tuple[int, int]) -> int:
         rest = math.prod(n for axis, n in enumerate(shape) if axis not in pair)
@@ -236,7 +236,7 @@ def _matrix_axes(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _cp_of_slices(kernel: Array, rank: int) -> Factors:
-    """The largest components of the singular value decompositions of all slices."""
+    """Returns the largest components of the singular value decompositions of all slices."""
     axes = _matrix_axes(kernel.shape)
     others = [axis for axis in range(4) if axis not in axes]
     slices = kernel.astype(np.float64).transpose(*others, *axes)  # (a, b, rows, columns)
@@ -248,17 +248,17 @@ def _cp_of_slices(kernel: Array, rank: int) -> Factors:
     factors[others[1]] = np.eye(kernel.shape[others[1]])[:, second]
     factors[axes[0]] = left[first, second, :, which].T * values[first, second, which]
     factors[axes[1]] = right[first, second, which].T
-    kept = float((values[first, second, which] ** 2).sum())
+    energy = float((values[first, second, which] ** 2).sum())
     square = _square(kernel)
     return Factors(
-        tuple(f.astype("f4") for f in _balanced(factors)), math.sqrt(max(0, 1 - kept / square))
+        tuple(f.astype("f4") for f in _balanced(factors)), math.sqrt(max(0, 1 - energy / square))
     )
 
 
 def _als(
     kernel: Array, rank: int, seed: tuple[int, ...], iterations: int, tolerance: float
 ) -> Factors:
-    """Alternating least squares for a kernel of norm 1, from a random start."""
+    """Fits a kernel of norm 1 by alternating least squares, from a random start."""
     height, width, channels, filters = kernel.shape
     rng = np.random.default_rng(seed)
     a, b, p, q = (rng.standard_normal((n, rank), np.float32) for n in kernel.shape)
@@ -285,7 +285,7 @@ def _als(
 
 
 def _gram(*factors: Array) -> Array:
-    """The products of components with one another: (rank, rank)."""
+    """Returns the products of components with one another: (rank, rank)."""
     gram = factors[0].T @ factors[0]
     for factor in factors[1:]:
         gram = gram * (factor.T @ factor)
@@ -310,13 +310,13 @@ def _inner(
 
 
 def _solve(gram: Array, target: Array, ridge: float) -> Array:
-    """The rows f that minimise `f G f' - 2 f t' + ridge f f'`."""
+    """Returns the rows f that minimise `f G f' - 2 f t' + ridge f f'`."""
     damped = gram + np.float32(ridge) * np.eye(len(gram), dtype=gram.dtype)
     return np.linalg.solve(damped, target.T).T
 
 
 def tensor_train(tensor: Array, rank: int) -> Factors:
-    """Tensor-train decomposition by successive singular value decompositions.
+    """Decomposes a tensor into a tensor-train, by successive singular value decompositions.
 
     ```
     T[x1, ..., xk] ~ G1[x1] @ G2[x2] @ ... @ Gk[xk]
@@ -344,15 +344,15 @@ def tensor_train(tensor: Array, rank: int) -> Factors:
         right = np.sqrt((cores[at + 1] ** 2).sum(axis=(1, 2)))
         scale = np.sqrt(np.maximum(right, 1e-30) / np.maximum(left, 1e-30))
         cores[at], cores[at + 1] = cores[at] * scale, cores[at + 1] / scale[:, None, None]
-    made = cores[0]
+    product = cores[0]
     for core in cores[1:]:
-        made = np.tensordot(made, core, 1)
-    error = _error(values, made.reshape(tensor.shape))
+        product = np.tensordot(product, core, 1)
+    error = _error(values, product.reshape(tensor.shape))
     return Factors(tuple(core.astype("f4") for core in cores), error)
 
 
 def full_bonds(shape: Sequence[int]) -> list[int]:
-    """The bonds at which a tensor-train holds any tensor of this shape.
+    """Returns the bonds at which a tensor-train holds any tensor of this shape.
 
     >>> full_bonds((4, 6, 10))
     [4, 10]
@@ -361,7 +361,7 @@ def full_bonds(shape: Sequence[int]) -> list[int]:
 
 
 def _balanced(factors: Sequence[Array]) -> list[Array]:
-    """Factors (size, rank) whose columns have equal norms in each component."""
+    """Rescales factors (size, rank) so that in each component their columns have equal norms."""
     norms = [np.linalg.norm(factor, axis=0) for factor in factors]
     shared = math.prod(norms) ** (1 / len(factors))
     return [
@@ -371,18 +371,18 @@ def _balanced(factors: Sequence[Array]) -> list[Array]:
 
 
 def _norms(tensor: Array, axis: int) -> Array:
-    """The norm of each slice along an axis, at least a little, to divide by."""
+    """Returns the norm of each slice along an axis, at least a little, to divide by."""
     others = tuple(at for at in range(tensor.ndim) if at != axis)
     return np.maximum(np.sqrt((tensor**2).sum(axis=others)), 1e-30)
 
 
 def _square(tensor: Array) -> float:
-    """The squared norm, or 1 for zeros, to divide by."""
+    """Returns the squared norm, or 1 for zeros, to divide by."""
     return float((tensor.astype(np.float64) ** 2).sum()) or 1.0
 
 
-def _error(expected: Array, made: Array) -> float:
-    return float(np.linalg.norm(expected - made)) / math.sqrt(_square(expected))
+def _error(expected: Array, actual: Array) -> float:
+    return float(np.linalg.norm(expected - actual)) / math.sqrt(_square(expected))
 
 
 def _check(tensor: Array, axes: int, rank: int) -> None:

@@ -1,4 +1,4 @@
-"""Rounding to the grid of an integer type, in floats, on any Keras backend.
+"""Rounds to the grid of an integer type, in floats, on any Keras backend.
 
 The grid has `2**num_bits` evenly spaced values from `minimum` to `maximum`, moved a little so that
 0 is one of them: a padded border or a pruned weight is 0 in integers too.
@@ -12,7 +12,7 @@ from keras import ops
 
 
 def grid(minimum: Any, maximum: Any, num_bits: int = 8, narrow_range: bool = False) -> Any:
-    """The step and the ends of the grid nearest to a range that has 0 on it.
+    """Returns step and ends of the grid that has 0 on it and is nearest to a range.
 
     ```
     levels  q0..q1, q0 = 1 if narrow_range else 0, q1 = 2^num_bits - 1
@@ -46,14 +46,15 @@ def grid(minimum: Any, maximum: Any, num_bits: int = 8, narrow_range: bool = Fal
 def fake_quantize(
     x: Any, minimum: Any, maximum: Any, num_bits: int = 8, narrow_range: bool = False
 ) -> Any:
-    """The nearest values of the grid, with the straight-through gradient.
+    """Rounds to the nearest values of the grid, with the straight-through gradient.
 
     ```
     forward   y = s * round(clip(x, low, high) / s)
     gradient  dL/dx = dL/dy if low <= x <= high else 0
     ```
 
-    as TensorFlow's `fake_quant_with_min_max_vars` computes them; the range gets no gradient here.
+    as TensorFlow's `fake_quant_with_min_max_vars` computes them: halves are rounded up. The range
+    gets no gradient here.
 
     Args:
         x: tensor of floats.
@@ -74,7 +75,7 @@ def fake_quantize(
             inside = ops.logical_and(x >= low, x <= high)
             return upstream * ops.cast(inside, upstream.dtype)
 
-        # In TensorFlow's order, with the inverse: any other puts some ties on the other side.
+        # In TensorFlow's order, with the inverse: any other rounds some halves to the other side.
         inverse = 1.0 / step
         zero = ops.floor(0.5 - low * inverse)
         shifted = ops.minimum(ops.maximum(x, low), high) - low

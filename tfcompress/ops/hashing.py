@@ -1,12 +1,12 @@
-"""Weight sharing by hashing: which stored weight stands where, on any Keras backend.
+"""Shares weights by hashing: says which stored weight stands where, on any Keras backend.
 
 Two ways to share, as plain values that hold the positions and no weights:
 
 - `ElementwiseHash`: every logical weight has a bucket of its own choosing (HashedNets).
 - `PermutationHash`: blocks of outputs share one small matrix and see the inputs in other orders.
 
-`make` gives either by its name. The first draws from `hash_indices`, whose 32-bit arithmetic a
-`.tflite` file can do, too; the second from `hash_pairs`. Both are integers in NumPy, equal on every
+`make` returns either by its name. The first uses `hash_indices`, whose 32-bit arithmetic a
+`.tflite` file can do, too; the second `hash_pairs`. Both compute integers in NumPy, equal on every
 machine and in every process.
 """
 
@@ -30,7 +30,7 @@ SORTED_UP_TO = 2**24
 
 
 def _mix(keys: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64, a bijection of uint64; overwrites `keys`.
+    """Applies the finaliser of SplitMix64, a bijection of uint64; overwrites `keys`.
 
     Reference:
         Steele, Lea, Flood 2014, "Fast Splittable Pseudorandom Number Generators", figure 17;
@@ -45,7 +45,7 @@ def _mix(keys: np.ndarray) -> np.ndarray:
 
 
 def hash_pairs(rows: np.ndarray, columns: np.ndarray, seed: int) -> np.ndarray:
-    """64 well mixed bits for each pair (row, column) and seed.
+    """Returns 64 well mixed bits for each pair (row, column) and seed.
 
     ```
     hash(i, j) = mix((2**32 * i + j) + mix(0x9E3779B97F4A7C15 * (seed + 1)))   modulo 2**64
@@ -73,7 +73,7 @@ def hash_pairs(rows: np.ndarray, columns: np.ndarray, seed: int) -> np.ndarray:
 
 
 def hash_indices(indices: np.ndarray, seed: int) -> np.ndarray:
-    """32 well mixed bits for each index and seed.
+    """Returns 32 well mixed bits for each index and seed.
 
     ```
     odd, start = the upper and lower 32 bits of mix(0x9E3779B97F4A7C15 * (seed + 1)), the upper | 1
@@ -113,13 +113,13 @@ FMIX32 = ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1))
 
 
 def seed_constants(seed: int) -> tuple[np.uint32, np.uint32]:
-    """What a seed puts into `hash_indices`: an odd factor, and a start."""
+    """Returns what a seed puts into `hash_indices`: an odd factor, and a start."""
     (bits,) = _mix(np.array([(seed + 1) * 0x9E3779B97F4A7C15 % 2**64], np.uint64)).tolist()
     return np.uint32(bits >> 32 | 1), np.uint32(bits % 2**32)
 
 
 def bucket_count(compression_ratio: float, weights: int) -> int:
-    """How many weights are stored for so many logical ones: at least 1.
+    """Returns how many weights are stored for so many logical ones: at least 1.
 
     >>> bucket_count(1 / 8, 32384), bucket_count(1 / 8, 3)
     (4048, 1)
@@ -140,20 +140,20 @@ def check_ratio(compression_ratio: float, hashing: str) -> None:
         )
     if not 0 < compression_ratio <= 1:
         raise ValueError(
-            "compression_ratio is stored by logical weights, above 0 and at most 1. Received: "
-            f"compression_ratio={compression_ratio}"
+            "compression_ratio is stored weights divided by logical ones, above 0 and at most 1. "
+            f"Received: compression_ratio={compression_ratio}"
         )
     times = 1 / compression_ratio
     if hashing == "permutation" and abs(times - round(times)) > 1e-6 * times:
         raise ValueError(
-            "hashing='permutation' needs a compression_ratio of 1 by a whole number, as 1/8, since "
-            "every stored weight is used as often; hashing='elementwise' takes any. Received: "
-            f"compression_ratio={compression_ratio}"
+            "hashing='permutation' needs a compression_ratio of 1 by a whole number, such as 1/8: "
+            "it uses every stored weight equally often. hashing='elementwise' takes any. "
+            f"Received: compression_ratio={compression_ratio}"
         )
 
 
 def scaled_gradient(x: Any, factor: float) -> Any:
-    """`x` itself, whose gradient is multiplied by a factor."""
+    """Returns `x` itself, whose gradient is multiplied by a factor."""
 
     @ops.custom_gradient
     def function(x: Any) -> Any:
@@ -167,7 +167,7 @@ def scaled_gradient(x: Any, factor: float) -> Any:
 
 
 class ElementwiseHash:
-    """The paper's sharing: `V[i, j] = w[h(i, j)] * xi(i, j)` for i < rows, j < columns.
+    """Shares weights as the paper does: `V[i, j] = w[h(i, j)] * xi(i, j)`, i < rows, j < columns.
 
     ```
     buckets   K = max(1, round(ratio * rows * columns))
@@ -182,7 +182,7 @@ class ElementwiseHash:
 
     Args:
         rows, columns: shape of the logical matrix.
-        compression_ratio: stored by logical weights.
+        compression_ratio: stored weights divided by logical ones.
         seed: of the hash.
 
     Attributes:
@@ -211,23 +211,23 @@ class ElementwiseHash:
             self.signs[first:last] = 1 - 2 * (bits >> np.uint32(31)).astype(np.int8)
 
     def expand(self, weights: Any) -> Any:
-        """(K,) to the logical (rows, columns), with the gradient above."""
+        """Expands (K,) to the logical (rows, columns), with the gradient above."""
         return ops.concatenate([part for _, part in self._parts(weights)])
 
     def product(self, x: Any, weights: Any) -> Any:
-        """`x @ expand(weights)` for (..., rows), in parts without the whole: (..., columns)."""
+        """Returns `x @ expand(weights)` for (..., rows), some rows at a time: (..., columns)."""
         parts = [ops.matmul(x[..., some], part) for some, part in self._parts(weights)]
         return functools.reduce(ops.add, parts)
 
     def _parts(self, weights: Any) -> list[tuple[slice, Any]]:
-        """The logical matrix, some rows at a time."""
+        """Returns the logical matrix, some rows at a time."""
         # Of a copy: of a variable, TensorFlow would want a second gradient when it runs eagerly.
         weights = ops.copy(weights)
         ranges = [slice(i, i + self._step) for i in range(0, self.shape[0], self._step)]
         return [(some, self._expand(weights, some)) for some in ranges]
 
     def _expand(self, weights: Any, some: slice) -> Any:
-        """(K,) to some rows of the logical matrix."""
+        """Expands (K,) to some rows of the logical matrix."""
 
         @ops.custom_gradient
         def function(weights: Any) -> Any:
@@ -243,7 +243,7 @@ class ElementwiseHash:
         return function(weights)
 
     def _sums(self, values: Any, some: slice) -> Any:
-        """Sums in each bucket of values that belong to some rows: (K,)."""
+        """Sums the values of some rows in each bucket: (K,)."""
         places = self.places[some].ravel()
         if self.places.size > SORTED_UP_TO:
             return ops.segment_sum(values, places, num_segments=self.buckets)
@@ -252,14 +252,14 @@ class ElementwiseHash:
             self._orders[some.start] = order, places[order]
         order, places = self._orders[some.start]
         # TensorFlow's sorted sum counts the segments itself, JAX's wants to be told.
-        found = int(places[-1]) + 1
-        count = None if keras.backend.backend() == "tensorflow" else found
+        segments = int(places[-1]) + 1
+        count = None if keras.backend.backend() == "tensorflow" else segments
         values = ops.take(values, order, axis=0)
         sums = ops.segment_sum(values, places, num_segments=count, sorted=True)
-        return ops.pad(sums, [(0, self.buckets - found)])
+        return ops.pad(sums, [(0, self.buckets - segments)])
 
     def project(self, kernel: np.ndarray) -> np.ndarray:
-        """The stored weights whose expansion is nearest to a (rows, columns) matrix: bucket means.
+        """Returns the weights whose expansion is nearest to a (rows, columns) matrix: bucket means.
 
         Empty buckets get 0.
         """
@@ -271,7 +271,7 @@ class ElementwiseHash:
 
 
 class PermutationHash:
-    """Sharing by blocks: `V[p_q(i), q * R + r] = w[i, r] * xi_q(i)` for block q, i < rows, r < R.
+    """Shares weights between blocks q: `V[p_q(i), q * R + r] = w[i, r] * xi_q(i)`, r < R.
 
     ```
     blocks    R = ceil(ratio * columns) columns each; the last one is cut to what is left
@@ -282,8 +282,8 @@ class PermutationHash:
     ```
 
     Where 1 / ratio divides the columns, every stored weight stands in exactly 1 / ratio places, one
-    in each block. Not the paper's hash: there any two weights may share, here only weights of
-    different blocks, and then whole columns do.
+    in each block. This isn't the paper's hash: there any two weights may share, here only weights
+    of different blocks, and then whole columns do.
 
     Args:
         rows, columns: shape of the logical matrix.
@@ -309,11 +309,11 @@ class PermutationHash:
         self._inverse_signs = np.take_along_axis(self.signs, self._inverse, axis=0)
 
     def gather(self, x: Any) -> Any:
-        """(rows, width) to (rows, blocks, width): row i of block q is `xi_q(i) * x[p_q(i)]`."""
+        """Gathers (rows, width) to (rows, blocks, width): `xi_q(i) * x[p_q(i)]` at [i, q]."""
         return _gather(x, (self.orders, self.signs), (self._inverse, self._inverse_signs))
 
     def expand(self, weights: Any) -> Any:
-        """(..., rows, R) to the logical (..., rows, columns), with the gradient above."""
+        """Expands (..., rows, R) to the logical (..., rows, columns), with the gradient above."""
         lead = tuple(weights.shape[:-2])
         rows, width = self.stored_shape
         x = ops.reshape(weights, (-1, rows, width))  # Leading axes in one.
@@ -325,7 +325,7 @@ class PermutationHash:
         return x[..., : self.shape[1]]
 
     def product(self, x: Any, weights: Any) -> Any:
-        """`x @ expand(weights)` for (batch, rows), without the expansion: (batch, columns)."""
+        """Returns `x @ expand(weights)` for (batch, rows), without expanding: (batch, columns)."""
         rows, width = self.stored_shape
         # Inputs as rows of a batch's values: a gather then moves whole rows, forward and back.
         x = ops.reshape(self.gather(ops.transpose(x)), (rows, -1))  # (rows, blocks * batch)
@@ -334,7 +334,7 @@ class PermutationHash:
         return y[:, : self.shape[1]]
 
     def project(self, kernel: np.ndarray) -> np.ndarray:
-        """The stored weights whose expansion is nearest to (..., rows, columns): means."""
+        """Returns the weights whose expansion is nearest to (..., rows, columns): means."""
         kernel = np.asarray(kernel, np.float64)
         rows, width = self.stored_shape
         sums = np.zeros((*kernel.shape[:-2], rows, width))
@@ -349,7 +349,7 @@ class PermutationHash:
 def _gather(
     x: Any, forward: tuple[np.ndarray, np.ndarray], back: tuple[np.ndarray, np.ndarray]
 ) -> Any:
-    """Rows in several orders, with signs: (rows, width) to (rows, blocks, width).
+    """Gathers rows in several orders, with signs: (rows, width) to (rows, blocks, width).
 
     Its gradient gathers as well, in the inverse orders, which is cheaper than to scatter.
 
@@ -375,14 +375,14 @@ def _gather(
 
 
 def signed_places(places: np.ndarray, signs: np.ndarray) -> np.ndarray:
-    """Places in x with signs as places in [x, -x], for rows of x as many as `places` has."""
+    """Returns places in [x, -x] for places in x with signs; x has as many rows as `places`."""
     return (places + len(places) * (signs < 0)).astype(np.int32)
 
 
 def make(
     hashing: str, rows: int, columns: int, compression_ratio: float, seed: int
 ) -> ElementwiseHash | PermutationHash:
-    """The sharing of that name, `"permutation"` or `"elementwise"`, for a logical matrix.
+    """Makes the sharing of that name, `"permutation"` or `"elementwise"`, for a logical matrix.
 
     Raises:
         ValueError: as of `check_ratio`.

@@ -1,4 +1,4 @@
-"""Linear quantisation between the least and the largest value, simulated in floats."""
+"""Rounds to levels between the least and the largest value: linear quantisation, in floats."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from keras import ops
 
 
 def minmax_quantize(x: Any, num_bits: int = 8, axis: Any = None) -> Any:
-    """The nearest of `2**num_bits` values that are evenly spaced from the least to the largest.
+    """Rounds to the nearest of `2**num_bits` even levels from the least value to the largest.
 
     ```
     step  s = (max(x) - min(x)) / (2^num_bits - 1)
     y = min(x) + s * floor((x - min(x)) / s + 0.5)
     ```
 
-    Both ends are kept exactly; 0 needn't be among the values. Equal values stay.
+    Both ends stay exact; 0 needn't be one of the levels. An input of equal values stays as it is.
 
     Args:
         x: tensor of floats.

@@ -1,4 +1,4 @@
-"""Chooses ranks: from a matrix's singular values, or from what a rank costs."""
+"""Chooses ranks, by a matrix's singular values or by what a rank costs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEVELS = 512
 
 
 def by_energy(matrix: Array, energy: float) -> int:
-    """The smallest rank that keeps a share of the squared singular values.
+    """Returns the smallest rank that keeps a share of the squared singular values.
 
     >>> by_energy(np.diag([3.0, 2.0, 1.0]), 0.9)
     2
@@ -32,16 +32,16 @@ def by_energy(matrix: Array, energy: float) -> int:
     if not 0 < energy <= 1:
         raise ValueError(f"energy must be in (0, 1]. Received: energy={energy}")
     squares = np.linalg.svd(matrix.astype(np.float64), compute_uv=False) ** 2
-    kept = np.cumsum(squares)
-    enough = np.flatnonzero(kept >= energy * kept[-1] * (1 - 1e-12))
+    energies = np.cumsum(squares)
+    enough = np.flatnonzero(energies >= energy * energies[-1] * (1 - 1e-12))
     return int(enough[0]) + 1
 
 
 def by_variational_bayes(matrix: Array) -> int:
-    """The rank that stands out of the noise, which is estimated as well; at least 1.
+    """Returns how many components stand out of the noise, which it estimates; at least 1.
 
-    Empirical variational Bayesian matrix factorisation in closed form. With singular values g of an
-    (L, M) matrix, L <= M, a = L/M, and
+    This is empirical variational Bayesian matrix factorisation in closed form. With singular values
+    g of an (L, M) matrix, L <= M, a = L/M, and
 
     ```
     t(x)  = (x - (1 + a) + sqrt((x - (1 + a))^2 - 4a)) / 2
@@ -91,7 +91,7 @@ def by_variational_bayes(matrix: Array) -> int:
 
 
 def by_cost(cost: Callable[[int], int], limit: float, largest: int) -> int:
-    """The largest rank that costs no more than a limit; 0 if even rank 1 does.
+    """Returns the largest rank that costs no more than a limit; 0 if even rank 1 costs more.
 
     >>> by_cost(lambda rank: 100 * rank, 450, 64)
     4

@@ -1,15 +1,14 @@
-"""Low-rank kernels by what a layer answers to real inputs, and not by its weights: NumPy only.
+"""Fits low-rank kernels to a layer's responses to real inputs, not to its weights: NumPy only.
 
 All functions take inputs as rows: what one output position sees, flattened as the kernel is. With
-`X` (rows, inputs), a kernel `B` (inputs, outputs) and its low-rank stand-in `K`, what is minimised
-is
+`X` (rows, inputs), a kernel `B` (inputs, outputs) and its low-rank stand-in `K`, they minimise
 
 ```
 ||X K - X B||^2 / rows = tr((K - B)' C (K - B)),   C = X'X / rows
 ```
 
-Both have a small ridge: directions that the rows never show are judged as if they were seen a
-little, so that there the weights decide.
+A small ridge is added to C: directions that no row shows count as if they were seen a little, so
+that there the weights decide.
 
 Reference:
     Zhang, Zou, He, Sun 2016, "Accelerating Very Deep Convolutional Networks for Classification and
@@ -24,6 +23,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tfcompress.ops import factorize
+from tfcompress.ops.padding import output_length, same_pads
 
 Array = np.ndarray
 
@@ -43,15 +43,15 @@ def patches(
     padding: str = "valid",
     dilation_rate: tuple[int, int] = (1, 1),
 ) -> Array:
-    """What a convolution's outputs see of its inputs.
+    """Returns the part of its inputs that each chosen output of a convolution sees.
 
     Args:
         images: (images, height, width, channels).
         positions: (images, count), of each image: row * new_width + column among the outputs.
         kernel_size: as of `keras.layers.Conv2D`.
-        strides: likewise.
-        padding: likewise.
-        dilation_rate: likewise.
+        strides: as of `keras.layers.Conv2D`.
+        padding: `"valid"` or `"same"`.
+        dilation_rate: as of `keras.layers.Conv2D`.
 
     Returns:
         (images * count, kernel height * kernel width * channels), in the kernel's order.
@@ -60,11 +60,8 @@ def patches(
     pads = [(0, 0), (0, 0), (0, 0), (0, 0)]
     outputs = output_size(size, kernel_size, strides, padding, dilation_rate)
     if padding == "same":
-        for axis in (0, 1):
-            seen = (outputs[axis] - 1) * strides[axis]
-            seen += (kernel_size[axis] - 1) * dilation_rate[axis] + 1
-            missing = max(0, seen - size[axis])
-            pads[axis + 1] = (missing // 2, missing - missing // 2)
+        geometry = zip(size, kernel_size, strides, dilation_rate, strict=True)
+        pads[1:3] = [same_pads(*axis) for axis in geometry]
     padded = np.pad(images, pads)
     row, column = np.divmod(positions, outputs[1])
     # (images, count, 1, 1) with (kernel height, 1) and (kernel width)
@@ -72,8 +69,8 @@ def patches(
     rows = row[..., None, None] * strides[0] + taps[0][:, None]
     columns = column[..., None, None] * strides[1] + taps[1]
     which = np.arange(len(images))[:, None, None, None]
-    found: Array = padded[which, rows, columns]  # (images, count, height, width, channels)
-    return found.reshape(positions.size, -1)
+    seen: Array = padded[which, rows, columns]  # (images, count, height, width, channels)
+    return seen.reshape(positions.size, -1)
 
 
 def output_size(
@@ -83,14 +80,16 @@ def output_size(
     padding: str = "valid",
     dilation_rate: tuple[int, int] = (1, 1),
 ) -> tuple[int, int]:
-    """Height and width of a convolution's output.
+    """Returns height and width of a convolution's output.
 
     >>> output_size((7, 8), (3, 3), strides=(2, 2), padding="same")
     (4, 4)
     """
     height, width = (
-        -(-(n - (0 if padding == "same" else (k - 1) * step)) // stride)
-        for n, k, stride, step in zip(size, kernel_size, strides, dilation_rate, strict=True)
+        output_length(n, kernel, stride, padding, dilation)
+        for n, kernel, stride, dilation in zip(
+            size, kernel_size, strides, dilation_rate, strict=True
+        )
     )
     return height, width
 
@@ -98,15 +97,15 @@ def output_size(
 def regress(
     inputs: Array, targets: Array, kernel: Array, ridge: float = _REGRESSION_RIDGE
 ) -> Array:
-    """The kernel near the given one that makes of these inputs most nearly these targets.
+    """Returns the kernel, near the given one, whose responses to inputs are nearest to targets.
 
     ```
     B = K + (C + ridge I)^-1 X' (Y - X K) / rows
     ```
 
-    Where the layers before are compressed already, the inputs aren't the ones that the kernel was
-    trained on: this is the asymmetric reconstruction (section 3.3), which makes up for their
-    errors. With the original inputs it gives the kernel itself.
+    Where the layers before are compressed already, the inputs aren't those that the kernel was
+    trained on; this, the asymmetric reconstruction of section 3.3, makes up for their errors. With
+    the original inputs it returns the kernel itself.
 
     Args:
         inputs: (rows, inputs).
@@ -116,18 +115,18 @@ def regress(
     """
     rows, width = inputs.shape
     x, kernel = inputs.astype(np.float64), kernel.astype(np.float64)
-    missed = targets - x @ kernel
+    errors = targets - x @ kernel
     damping = _damping(x, ridge) * rows
     if width <= rows:
-        step = np.linalg.solve(x.T @ x + damping * np.eye(width), x.T @ missed)
+        step = np.linalg.solve(x.T @ x + damping * np.eye(width), x.T @ errors)
     else:
         # The same by the smaller matrix.
-        step = x.T @ np.linalg.solve(x @ x.T + damping * np.eye(rows), missed)
+        step = x.T @ np.linalg.solve(x @ x.T + damping * np.eye(rows), errors)
     return np.asarray(kernel + step)
 
 
 def low_rank(inputs: Array, kernel: Array, rank: int, ridge: float = _RIDGE) -> Array:
-    """The matrix of a rank whose responses are nearest to the kernel's, in closed form.
+    """Returns the kernel of a rank whose responses are nearest to the kernel's, in closed form.
 
     ```
     K = B V V',   V the first eigenvectors of B' C B, the responses' principal axes
@@ -160,7 +159,7 @@ def separable(
     sweeps: int = 10,
     steps: int = 10,
 ) -> Array:
-    """The vertical and horizontal convolution whose responses are near the kernel's.
+    """Returns a vertical and horizontal convolution's kernel with responses near the kernel's.
 
     ```
     K[i, j, c, n] = sum_k V[i, c, k] * H[j, k, n]
@@ -195,20 +194,12 @@ def separable(
     by_column = metric.reshape(width * tall, width, tall)
 
     def responses(v: Array) -> Array:
-        """The metric's products with V in each column: (width, tall, width, rank)."""
+        """Returns the metric's products with V in each column: (width, tall, width, rank)."""
         return (by_column.reshape(-1, tall) @ v).reshape(width, tall, width, rank)
 
     for _ in range(sweeps):
-        seen = responses(v)
-        gram = np.einsum("ar,jaks->jrks", v, seen, optimize=True).reshape(width * rank, -1)
-        right = np.einsum("ar,jan->jrn", v, target, optimize=True).reshape(width * rank, -1)
-        h = np.linalg.lstsq(gram, right, rcond=1e-12)[0].reshape(width, rank, filters)
-        # Orthonormal rows of H make the problem of V well conditioned; the product stays.
-        turn, scale, axes = np.linalg.svd(
-            h.transpose(1, 0, 2).reshape(rank, -1), full_matrices=False
-        )
-        v = v @ (turn * scale)
-        h = axes.reshape(rank, width, filters).transpose(1, 0, 2)
+        h = _best_horizontal(v, responses(v), target)
+        v, h = _orthonormal_rows(v, h)
         between = np.einsum("krn,jsn->krjs", h, h, optimize=True)
 
         def normal(v: Array, between: Array = between) -> Array:
@@ -217,12 +208,41 @@ def separable(
         v = _conjugate_gradients(
             normal, np.einsum("jan,jsn->as", target, h, optimize=True), v, steps
         )
-    made = np.einsum("icr,jrn->ijcn", v.reshape(height, channels, rank), h, optimize=True)
-    return np.asarray(made)
+    product = np.einsum("icr,jrn->ijcn", v.reshape(height, channels, rank), h, optimize=True)
+    return np.asarray(product)
+
+
+def _best_horizontal(v: Array, responses: Array, target: Array) -> Array:
+    """Solves for H at a given V: (width, rank, filters), by least squares.
+
+    Args:
+        v: (tall, rank).
+        responses: the metric's products with V in each column, (width, tall, width, rank).
+        target: the metric's products with the kernel, (width, tall, filters).
+    """
+    width, _, filters = target.shape
+    rank = v.shape[1]
+    gram = np.einsum("ar,jaks->jrks", v, responses, optimize=True).reshape(width * rank, -1)
+    right = np.einsum("ar,jan->jrn", v, target, optimize=True).reshape(width * rank, -1)
+    return np.linalg.lstsq(gram, right, rcond=1e-12)[0].reshape(width, rank, filters)
+
+
+def _orthonormal_rows(v: Array, h: Array) -> tuple[Array, Array]:
+    """Moves scale and rotation from H to V, so that H's rows are orthonormal; V H stays.
+
+    The least squares problem of V is well conditioned then.
+
+    Args:
+        v: (tall, rank).
+        h: (width, rank, filters).
+    """
+    width, rank, filters = h.shape
+    turn, scale, axes = np.linalg.svd(h.transpose(1, 0, 2).reshape(rank, -1), full_matrices=False)
+    return v @ (turn * scale), axes.reshape(rank, width, filters).transpose(1, 0, 2)
 
 
 def _damping(x: Array, ridge: float) -> float:
-    """What is added to the diagonal of C; inputs that are all zero leave the weights to decide."""
+    """Returns what is added to the diagonal of C; with all-zero inputs the weights decide."""
     return ridge * (float((x**2).mean()) or 1.0)
 
 
@@ -248,12 +268,12 @@ def _conjugate_gradients(
 
 
 def response_error(inputs: Array, targets: Array, kernel: Array) -> float:
-    """`||X K - Y|| / ||Y||`.
+    """Returns the relative error of responses, `||X K - Y|| / ||Y||`.
 
     Args:
         inputs: (rows, inputs).
         targets: (rows, outputs).
         kernel: (inputs, outputs).
     """
-    missed = float(((inputs @ kernel - targets) ** 2).sum())
-    return math.sqrt(missed / (float((targets.astype(np.float64) ** 2).sum()) or 1.0))
+    lost = float(((inputs @ kernel - targets) ** 2).sum())
+    return math.sqrt(lost / (float((targets.astype(np.float64) ** 2).sum()) or 1.0))

@@ -1,4 +1,4 @@
-"""Stock layers with given weights, as lowering makes them."""
+"""Makes built-in Keras layers with given weights, as lowering needs them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import keras
 from keras import ops
 
 
-def filled(layer: keras.layers.Layer, kernel: Any, bias: Any = None) -> Any:
-    """The stock convolution or dense layer, built for a kernel, with that and a bias, if any."""
+def with_weights(layer: keras.layers.Layer, kernel: Any, bias: Any = None) -> Any:
+    """Builds a built-in convolution or dense layer for a kernel and gives it that and the bias."""
     inputs = kernel.shape[-2] * getattr(layer, "groups", 1)
     layer.build((*[None] * (len(kernel.shape) - 1), inputs))
     layer.set_weights([ops.convert_to_numpy(w) for w in (kernel, bias) if w is not None])
     return layer
 
 
-def finished(outputs: Any, bias: Any, activation: Any) -> Any:
-    """The end of a layer's call: the bias, unless it is None, and the activation, unless None."""
+def add_bias_and_activate(outputs: Any, bias: Any, activation: Any) -> Any:
+    """Ends a layer's call: adds the bias and applies the activation, either unless it is None."""
     if bias is not None:
         outputs = ops.add(outputs, bias)
     return outputs if activation is None else activation(outputs)
