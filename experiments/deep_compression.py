@@ -42,7 +42,7 @@ from tfcompress.container import archive, parts, ranges
 from tfcompress.container.bytestream import Reader
 from tfcompress.export import export
 from tfcompress.graph.fold_batch_norm import fold_batch_norms
-from tfcompress.runtime import LiteModel
+from tfcompress.runtime.accuracy import file_accuracy
 from tfcompress.training import TrainingContext
 from tfcompress.training.progress import with_progress
 
@@ -141,12 +141,7 @@ class Bench:
 
     def _accuracy(self, path: Path) -> float:
         """The file's, on all test images."""
-        lite = LiteModel(path, threads=2)
-        right = sum(
-            int((lite.predict(batch).argmax(1) == labels).sum())
-            for batch, labels in self.images.batches("test", 64)
-        )
-        return right / len(self.images.test)
+        return file_accuracy(path, self.images.batches("test", 64))
 
 
 def watched(folder: Path, name: str, settings: Training, seed: int) -> TrainingContext:

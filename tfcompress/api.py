@@ -1,4 +1,4 @@
-"""What Keras users call: `tfcompress.transform`, `tfcompress.compress`."""
+"""The functions that Keras users call: `tfcompress.transform`, `tfcompress.compress`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tfcompress.training.progress import say, with_progress
 
 
 def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model:
-    """Surgery only: the model rebuilt by a technique, not yet trained.
+    """Rebuilds a model by a technique, without training it.
 
     Args:
         model: functional or Sequential; it stays as it is.
         technique: a name of `tfcompress.techniques.names()`, or several as in `cp+hashed`.
-        options: the techniques' own, such as `activation="relu"`.
+        options: those of the techniques, such as `activation="relu"`.
 
     Returns:
         A new functional model with weights of its own.
@@ -31,26 +31,26 @@ def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model
         InputError: an unknown technique or option, or a model that it can't be applied to.
     """
     candidate = techniques.Candidate(model)
-    for method, own in _options(technique, options):
-        candidate = method.transform(candidate, method.make_options(**own))
+    for step in _steps(technique, options, {}):
+        candidate = step.technique.transform(candidate, step.options)
     return candidate.model
 
 
-def _options(
-    technique: str, options: dict[str, Any]
-) -> list[tuple[techniques.Technique, dict[str, Any]]]:
-    """Each technique of a chain with the options that are its own.
+def _steps(
+    technique: str, options: dict[str, Any], settings: dict[str, Any]
+) -> tuple[techniques.Step, ...]:
+    """Returns the steps of a chain with the options and training settings that the user gives.
 
     Raises:
-        InputError: an unknown technique, or an option that none of them has.
+        InputError: an unknown technique, an option that none of them has, or a wrong value.
     """
     chain = techniques.chain(technique)
-    own, taken = techniques.distribute(chain, options)
+    _, taken = techniques.distribute(chain, options)
     for key in options:
         if key not in taken:
             known = {field.name for one in chain for field in dataclasses.fields(one.options)}
             raise unknown_name(f"option of {technique}", key, known)
-    return [(method, own[method.name]) for method in chain]
+    return techniques.make_steps(chain, options, settings)
 
 
 def compress(
@@ -62,7 +62,7 @@ def compress(
     verbose: bool = True,
     **options: Any,
 ) -> keras.Model:
-    """Surgery and training.
+    """Rebuilds a model by a technique, and trains what comes of it.
 
     Args:
         model: trained, functional or Sequential; it stays as it is, and teaches if the
@@ -74,7 +74,7 @@ def compress(
             itself how they are normalised.
         seed: of the training.
         verbose: whether a line is printed for each layer that is replaced and for each epoch.
-        options: the techniques' own, and fields of `tfcompress.config.Training`, such as
+        options: those of the techniques, and fields of `tfcompress.config.Training`, such as
             `epochs=5`. In a chain `**{"cp.rank": 8}` is cp's alone.
 
     Returns:
@@ -84,15 +84,9 @@ def compress(
         InputError: an unknown technique or option, or data that don't fit the model.
     """
     fields = {field.name for field in dataclasses.fields(Training)}
-    chosen = {key: value for key, value in options.items() if key in fields}
-    steps = []
-    for method, values in _options(technique, {k: options[k] for k in options.keys() - fields}):
-        own = method.make_options(**values)
-        recipe = method.training(own)
-        settings = dataclasses.replace(recipe, **chosen)
-        if not recipe.epochs:  # What isn't trained by itself isn't by `epochs`.
-            settings = dataclasses.replace(settings, epochs=0)
-        steps.append(techniques.Step(method, own, settings))
+    settings = {key: value for key, value in options.items() if key in fields}
+    its_options = {key: value for key, value in options.items() if key not in fields}
+    steps = _steps(technique, its_options, settings)
     images = _dataset(data)
     check_fit(model, images)
 
@@ -111,7 +105,7 @@ def compress(
 
 
 def _dataset(data: Any) -> Dataset:
-    """The user's data as a `Dataset` whose images reach the model as they are."""
+    """Returns the user's data as a `Dataset` whose images reach the model as they are."""
     if isinstance(data, Dataset):
         return data
     if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], tuple):

@@ -1,4 +1,4 @@
-"""The settings of a training and of a run as frozen, validated values.
+"""Holds the settings of a training and of a run as frozen, validated values.
 
 Nothing here imports more than the standard library, so that a misspelled flag is answered at once.
 """
@@ -31,7 +31,7 @@ NORMALIZATIONS = ("auto", "standardize", "none", "unit", "symmetric")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a model is trained.
+    """Says how a model is trained.
 
     Attributes:
         epochs: passes over the training images; 0 trains nothing.
@@ -77,10 +77,21 @@ class Training:
             f"distillation_temperature must be positive; got {self.distillation_temperature}",
         )
 
+    def with_settings(self, settings: Mapping[str, Any]) -> Training:
+        """Returns a recipe's training with the user's settings in place of its own.
+
+        A training of 0 epochs stays one: what isn't trained by itself isn't by `epochs`.
+
+        Args:
+            settings: field name to value.
+        """
+        changed = dataclasses.replace(self, **settings)
+        return changed if self.epochs else dataclasses.replace(changed, epochs=0)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One run of the pipeline, as the flags of `tfcompress.run` give it.
+    """Holds the settings of one run, as the flags of `tfcompress.run` give them.
 
     `None` means "as the technique, the model or the data set has it".
     """
@@ -135,5 +146,5 @@ class RunConfig:
         object.__setattr__(self, "options", dict(self.options))
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON values."""
+        """Returns the settings as JSON values."""
         return {**dataclasses.asdict(self), "benchmark": list(self.benchmark)}

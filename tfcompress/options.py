@@ -16,7 +16,7 @@ from tfcompress.errors import InputError, require, unknown_name
 
 
 def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
-    """`["rank=64", "width=2"]` as `{"rank": "64", "width": "2"}`.
+    """Reads `["rank=64", "width=2"]` as `{"rank": "64", "width": "2"}`.
 
     Raises:
         InputError: a pair has no `=`, no key, or repeats a key.
@@ -32,7 +32,7 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def option_types(target: Callable[..., Any]) -> dict[str, Any]:
-    """The keyword-only options of a dataclass or function, by name, with their annotated types."""
+    """Returns the keyword-only options of a dataclass or function with their annotated types."""
     # Of a dataclass itself: the annotations of a base in another module are of that module's names.
     plain = inspect.isclass(target) and not dataclasses.is_dataclass(target)
     hints = typing.get_type_hints(target.__init__ if plain else target)
@@ -64,7 +64,7 @@ def typed_options(target: Callable[..., Any], texts: Mapping[str, str]) -> dict[
 
 
 def _typed(key: str, text: str, kind: Any) -> Any:
-    """One option's text as a value of its annotated type."""
+    """Converts one option's text to a value of its annotated type."""
     members = [kind]
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         members = list(typing.get_args(kind))
@@ -94,7 +94,7 @@ def _typed(key: str, text: str, kind: Any) -> Any:
 
 
 def _described(kind: Any) -> str:
-    """What a value of this type looks like.
+    """Says what a value of this type looks like.
 
     >>> _described(float), _described(Literal["a", "b"])
     ('a number', 'one of a, b')

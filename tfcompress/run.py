@@ -78,7 +78,7 @@ def define(values: flags.FlagValues) -> None:
 
 
 def parse(argv: Sequence[str]) -> flags.FlagValues:
-    """The flags' values.
+    """Returns the flags' values.
 
     Raises:
         InputError: an unknown flag, a value of the wrong type, or a word that is no flag.
@@ -95,7 +95,7 @@ def parse(argv: Sequence[str]) -> flags.FlagValues:
 
 
 def to_config(values: flags.FlagValues) -> RunConfig:
-    """The flags as a `RunConfig`."""
+    """Returns the flags as a `RunConfig`."""
     given = values.flag_values_dict()
     given["options"] = parse_assignments(given.pop("set"))
     given["benchmark"] = tuple(given["benchmark"])
@@ -104,7 +104,7 @@ def to_config(values: flags.FlagValues) -> RunConfig:
 
 
 def execute(argv: Sequence[str]) -> None:
-    """Parses, runs, prints."""
+    """Parses the flags, runs what they ask for, and prints the result."""
     values = parse(argv)
     if values.help:
         print(__doc__)
@@ -149,8 +149,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("what is finished is kept; the same command goes on from there", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        said = str(interrupt) or "stopped by Ctrl-C"
-        print(f"\n{said}; the same command goes on from there", file=sys.stderr)
+        message = str(interrupt) or "stopped by Ctrl-C"
+        print(f"\n{message}; the same command goes on from there", file=sys.stderr)
         return 130
     return 0
 

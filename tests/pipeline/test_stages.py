@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from tfcompress import run, training
-from tfcompress.benchmark import FileBenchmark
 from tfcompress.bridge import legacy
 from tfcompress.config import RunConfig
 from tfcompress.container import archive
 from tfcompress.errors import InputError
 from tfcompress.export import storage
-from tfcompress.pipeline import stages
+from tfcompress.pipeline import inputs, stages
 from tfcompress.pipeline.plan import plan
 from tfcompress.runtime import LiteModel, load
 
@@ -94,7 +93,7 @@ def test_report_says_what_the_files_are(finished, picture_folder):
         assert getattr(result, title).packed_bytes == packed.stat().st_size
         assert archive.unpacked(packed.read_bytes())[0] == path.read_bytes()
     job = plan(settings)
-    images = stages._load_data(job, None)
+    images = inputs.load_data(job, None)
     right = []
     lite = LiteModel(output / "compressed.tflite")
     for batch, labels in images.batches("test", 4):
@@ -106,7 +105,7 @@ def test_report_says_what_the_files_are(finished, picture_folder):
 def test_files_take_images_as_they_are(finished, picture_folder):
     """Labels and normalisation stand in them, and no path of this machine does."""
     settings, _, output = finished
-    images = stages._load_data(plan(settings), None)
+    images = inputs.load_data(plan(settings), None)
     pixels = images.test.images.batch(np.arange(8))
     for title, how in (("baseline", "float weights"), ("compressed", "by xnor")):
         path = output / f"{title}.tflite"
@@ -135,7 +134,7 @@ def test_history_has_every_epoch_of_both(finished):
 def test_file_equals_the_saved_keras_model(finished, picture_folder):
     settings, _, output = finished
     job = plan(settings)
-    images = stages._load_data(job, None)
+    images = inputs.load_data(job, None)
     x = images.representative(40)
     model = keras.saving.load_model(output / "compressed.keras", compile=False)
     expected = training.logits(model, x)
@@ -370,27 +369,3 @@ def test_quantised_without_training(picture_folder, tmp_path):
     assert list(report["layer_errors"]) == quantised
     assert all(0 < error < 1 for error in report["layer_errors"].values())
     assert not any("in floats" in note for note in report["notes"])
-
-
-def test_notes_say_why_a_time_is_missing_or_none():
-    sizes = {"threads": 1, "size_bytes": 1, "gzip_bytes": 1, "macs": None}
-    soft = {"adapter": "Soft", "software": True, "latency_ms_p50": 1.0, "latency_runs": 1}
-    notes = stages._benchmark_notes(
-        [
-            FileBenchmark(path="o/baseline.tflite", backend="cpu", **sizes),
-            FileBenchmark(path="o/both.tflite", backend="cpu", signature="xnor", **sizes),
-            FileBenchmark(path="o/baseline.tflite", backend="gpu", **soft, **sizes),
-            FileBenchmark(
-                path="o/compressed.tflite",
-                backend="gpu",
-                outcome="mismatch",
-                reason="the outputs differ",
-                **sizes,
-            ),
-        ]
-    )
-    assert notes == [
-        "compressed.tflite on gpu: mismatch: the outputs differ.",
-        "both.tflite on cpu ran by its signature xnor.",
-        "Soft is a software GPU: no performance number.",
-    ]

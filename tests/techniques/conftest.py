@@ -5,6 +5,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tfcompress import techniques
+from tfcompress.config import Training
+from tfcompress.data import from_arrays
+from tfcompress.training.context import DEFAULT_CONTEXT
+
 
 def randomise(model, seed=0):
     """Gives biases and batch normalisations values that a wrong formula can't hide behind."""
@@ -21,6 +26,30 @@ def randomise(model, seed=0):
         elif getattr(layer, "bias", None) is not None:
             layer.bias.assign(rng.normal(0, 0.1, layer.bias.shape))
     return model
+
+
+@pytest.fixture(scope="session")
+def data():
+    """64 pictures of noise in four classes, of the size that `small` takes."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3)).astype(np.uint8)
+    return from_arrays((pixels, np.arange(64) % 4))
+
+
+def trained(technique, model, data, epochs, context=DEFAULT_CONTEXT, **options):
+    """The candidate after a chain of this one technique, in batches of 16."""
+    settings = Training(epochs=epochs, batch_size=16)
+    step = techniques.Step(technique, technique.make_options(**options), settings)
+    candidate = model if isinstance(model, techniques.Candidate) else techniques.Candidate(model)
+    return techniques.apply(candidate, [step], data, context)[0]
+
+
+def kernels(model):
+    """Layer name to its kernel."""
+    return {
+        layer.name: keras.ops.convert_to_numpy(layer.kernel)
+        for layer in model.layers
+        if hasattr(layer, "kernel")
+    }
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ TECHNIQUE = techniques.Technique(
     summary="",
     reference="",
     options=Options,
-    start=techniques.Start.TRAINED,
     transform=lambda candidate, options: candidate,
     training=lambda options: None,
     storage="float32",
@@ -64,3 +63,31 @@ def test_unknown_technique_names_the_nearest():
         techniques.get("xnr")
     with pytest.raises(InputError, match=r"unknown technique 'base': did you mean 'baseline'"):
         techniques.get("base")
+
+
+# Of every technique that is trained: epochs, and the rate where it isn't the usual one.
+RECIPES = {
+    "binary_activations": (20, 2e-3),
+    "bwn": (10, 2e-3),
+    "cluster": (5, 1e-4),
+    "cp": (5, 5e-4),
+    "deep_compression": (10, 1e-3),
+    "hashed": (10, 2e-3),
+    "prune": (10, 1e-3),
+    "qat": (4, 2e-4),
+    "separable": (20, 2e-3),
+    "spatial": (5, 5e-4),
+    "svd": (5, 5e-4),
+    "tt": (5, 5e-4),
+    "tucker": (5, 5e-4),
+    "xnor": (20, 2e-3),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_teachers_share_of_the_default_recipes(name):
+    """0.7 of the loss at temperature 4: a recipe with another share is another recipe."""
+    technique = techniques.get(name)
+    training = technique.training(technique.make_options())
+    assert (training.distillation_weight, training.distillation_temperature) == (0.7, 4.0)
+    assert (training.epochs, training.learning_rate) == RECIPES[name]

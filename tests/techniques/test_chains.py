@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
 from tfcompress.layers import HashedDense, LowRankConv2D
 from tfcompress.techniques import chain, distribute
-from tfcompress.techniques.base import STRUCTURES
 from tfcompress.training import TrainingContext
 
 
@@ -43,11 +43,53 @@ def test_what_would_be_undone_is_refused_with_what_works(monkeypatch):
 
 
 @pytest.mark.parametrize("name", techniques.names())
-def test_leaves_and_keeps_are_known_words(name):
-    known = STRUCTURES | {"sparsity", "clusters", "quantised"}
+def test_what_is_produced_and_preserved_are_known_words(name):
+    known = {"binary", "buckets", "sparsity", "clusters", "quantised"}
+    assert {*techniques.Property} == known
     technique = techniques.get(name)
     assert technique.produces <= known
     assert technique.preserves <= known
+
+
+@pytest.mark.parametrize("field", ["produces", "preserves"])
+def test_another_word_is_refused_as_the_technique_is_made(field):
+    message = f"unknown word in {field} of technique cp: 'sparsty': did you mean 'sparsity'?"
+    with pytest.raises(InputError, match=re.escape(message)):
+        dataclasses.replace(techniques.get("cp"), **{field: frozenset({"sparsty"})})
+
+
+def test_plain_words_become_properties():
+    technique = dataclasses.replace(techniques.get("cp"), produces=frozenset({"sparsity"}))
+    (one,) = technique.produces
+    assert one is techniques.Property.SPARSITY
+
+
+def test_a_chain_adds_what_each_technique_produces(small):
+    """Behind the technique's last round, whatever its own functions say."""
+    seen = []
+
+    def watch(context, title, candidate, training):
+        seen.append((title, set(candidate.properties)))
+        return context
+
+    def fit(candidate, options, data, training, context):
+        return candidate, []
+
+    names = {"hashed": frozenset({"buckets"}), "deep_compression": {"sparsity", "clusters"}}
+    steps = []
+    for name in names:
+        technique = dataclasses.replace(techniques.get(name), fit=fit)
+        steps.append(techniques.Step(technique, technique.make_options(), Training(epochs=1)))
+    candidate = techniques.Candidate(small(), properties=frozenset({"binary"}))
+    candidate, _ = techniques.apply(
+        candidate, steps, data=None, context=TrainingContext(), round_context=watch
+    )
+    assert seen == [
+        ("hashed", {"binary"}),
+        ("deep_compression 1/2", {"binary", "buckets"}),
+        ("deep_compression 2/2", {"binary", "buckets"}),
+    ]
+    assert candidate.properties == {"binary", "buckets", "sparsity", "clusters"}
 
 
 def test_options_go_to_all_that_have_them_or_to_one():
@@ -83,3 +125,25 @@ def test_applies_in_order_and_counts_the_epochs_through(small):
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert [title for title, *_ in titles] == ["svd", "hashed"]
     assert titles[0][2] < titles[1][2] == len(candidate.layers)
+
+
+def test_every_round_transforms_and_trains_from_the_seed(small):
+    seeds, kernels = [], {}
+
+    def fit(candidate, options, data, training, context):
+        seeds.append(context.seed)
+        kernels.setdefault(context.seed, candidate.model.get_layer("conv2").get_weights()[0])
+        return candidate, []
+
+    xnor = dataclasses.replace(techniques.get("xnor"), fit=fit)
+    hashed = dataclasses.replace(techniques.get("hashed"), fit=fit)
+    steps = [
+        techniques.Step(xnor, xnor.make_options(init="scratch"), Training()),
+        techniques.Step(hashed, hashed.make_options(), Training()),
+    ]
+    for seed in (5, 0):
+        techniques.apply(
+            techniques.Candidate(small()), steps, data=None, context=TrainingContext(seed=seed)
+        )
+    assert seeds == [5, 5, 0, 0]
+    assert not np.array_equal(kernels[5], kernels[0])

@@ -1,41 +1,22 @@
 import dataclasses
 
-import keras
 import numpy as np
 import pytest
 
 import tfcompress
+from tests.techniques.conftest import kernels, trained
+from tests.techniques.counts import PLAIN
 from tfcompress import techniques, training
-from tfcompress.config import Training
-from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
 from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
 
-PIXELS = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3)).astype(np.uint8)
+PARAMETERS = PLAIN
+
 TECHNIQUE = techniques.get("cluster")
 
 
-@pytest.fixture(scope="module")
-def data():
-    return from_arrays((PIXELS, np.arange(64) % 4))
-
-
 def cluster(model, data, epochs=1, context=DEFAULT_CONTEXT, **options):
-    own = TECHNIQUE.make_options(**options)
-    candidate = model
-    if not isinstance(model, techniques.Candidate):
-        candidate = techniques.Candidate(model)
-    candidate = TECHNIQUE.transform(candidate, own)
-    settings = Training(epochs=epochs, batch_size=16)
-    return TECHNIQUE.fit(candidate, own, data, settings, context)[0]
-
-
-def kernels(model):
-    return {
-        layer.name: keras.ops.convert_to_numpy(layer.kernel)
-        for layer in model.layers
-        if hasattr(layer, "kernel")
-    }
+    return trained(TECHNIQUE, model, data, epochs, context, **options)
 
 
 @pytest.mark.parametrize("centroids", ["kmeans++", "density", "linear", "random"])
@@ -64,12 +45,7 @@ def test_values_are_trained(small, data):
 
 def test_zeros_survive_after_pruning(small, data):
     # Clusters without sparsity preservation would fill nearly all zeros again.
-    prune = techniques.get("prune")
-    own = prune.make_options()
-    candidate = prune.transform(techniques.Candidate(small()), own)
-    candidate, _ = prune.fit(
-        candidate, own, data, Training(epochs=1, batch_size=16), DEFAULT_CONTEXT
-    )
+    candidate = trained(techniques.get("prune"), small(), data, epochs=1)
     found = cluster(candidate, data, epochs=2)
     assert found.properties == {"sparsity", "clusters"}
     for name, kernel in kernels(found.model).items():

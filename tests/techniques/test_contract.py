@@ -1,6 +1,7 @@
 """What every technique must do, whatever it is: a new one is tested on arrival."""
 
 import dataclasses
+import importlib.util
 
 import keras
 import numpy as np
@@ -14,54 +15,31 @@ from tfcompress.config import Training
 from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
 from tfcompress.export import STORAGES
-from tfcompress.export.write import kind_of
 from tfcompress.training import TrainingContext
 
-# conv1, its BN's gamma and beta, and the last dense layer of 4x4x16 features.
-ENDS = 3 * 3 * 3 * 8 + 2 * 8 + 4 * 4 * 16 * 4 + 4
-CONV2, CONV3 = 3 * 3 * 8 * 16, 3 * 3 * 16 * 16
-# BN before the convolution, a bias in it, one slope a channel behind it.
-SIGNED = ENDS + (2 * 8 + CONV2 + 16 + 16) + (2 * 16 + CONV3 + 16 + 16)
-PLAIN = ENDS + (CONV2 + 2 * 16) + (CONV3 + 2 * 16)
-# Depthwise, gamma, pointwise, gamma and beta.
-SEPARABLE = ENDS + (9 * 8 + 8 + 8 * 16 + 2 * 16) + (9 * 16 + 16 + 16 * 16 + 2 * 16)
-# Ranks are the largest within a quarter of the MACs; the convolutions' biases are off, BN stays.
-NORMS = 2 * 16 + 2 * 16
-CP = ENDS + NORMS + 9 * (8 + 3 + 3 + 16) + 15 * (16 + 3 + 3 + 16)
-SPATIAL = ENDS + NORMS + 4 * 3 * (8 + 16) + 6 * 3 * (16 + 16)
-LOW_RANK = ENDS + NORMS + 3 * (9 * 8 + 16) + 3 * (9 * 16 + 16)
-TUCKER = ENDS + NORMS + (8 * 3 + 9 * 3 * 6 + 6 * 16) + (16 * 6 + 9 * 6 * 6 + 6 * 16)
-# 8 channels as 2 * 4, 16 as 4 * 4; all bonds are 1.
-TENSOR_TRAIN = ENDS + NORMS + (9 + 2 * 4 + 4 * 4) + (9 + 4 * 4 + 4 * 4)
-# One stored column of the last layer for all four classes.
-HASHED = ENDS + NORMS + CONV2 + CONV3 - 4 * 4 * 16 * (4 - 1)
-PARAMETERS = {
-    "baseline": PLAIN,
-    "binary_activations": SIGNED,
-    "bwn": PLAIN,
-    "cp": CP,
-    "cluster": PLAIN,
-    # Batch normalisation is folded in the second round only.
-    "deep_compression": PLAIN,
-    "dynamic": PLAIN,
-    "float16": PLAIN,
-    "hashed": HASHED,
-    "int8": PLAIN,
-    "int8_int4": PLAIN,
-    "minmax8": PLAIN,
-    "mixed": PLAIN,
-    # Batch normalisation is folded after the training only.
-    "qat": PLAIN,
-    "prune": PLAIN,
-    "separable": SEPARABLE,
-    "spatial": SPATIAL,
-    "svd": LOW_RANK,
-    "tt": TENSOR_TRAIN,
-    "tucker": TUCKER,
-    "xnor": SIGNED,
+# How far a file may be from its Keras model: the rms of the difference by that of the outputs.
+RELATIVE_RMS = {
+    "float32": 1e-5,
+    "float16": 1e-3,
+    "dynamic": 0.03,
+    "int8": 0.05,
+    "int8_int4": 0.25,
 }
 
 each = pytest.mark.parametrize("name", techniques.names())
+
+
+def pinned_parameters(name):
+    """The count that the technique's own test file has: `PARAMETERS`, written out as arithmetic."""
+    file = f"tests.techniques.test_{name}"
+    pinned = None
+    if importlib.util.find_spec(file):
+        pinned = getattr(importlib.import_module(file), "PARAMETERS", None)
+    assert pinned is not None, (
+        f"write tests/techniques/test_{name}.py with PARAMETERS = the parameters of conftest's "
+        "small network after the transform, as arithmetic"
+    )
+    return pinned
 
 
 def transform(name, model, **options):
@@ -73,6 +51,10 @@ def images(count, seed=1):
     return np.random.default_rng(seed).normal(size=(count, 16, 16, 3)).astype(np.float32)
 
 
+def relative_rms(got, wanted):
+    return np.sqrt(np.mean((got - wanted) ** 2) / np.mean(wanted**2))
+
+
 @each
 def test_says_what_it_is(name):
     technique = techniques.get(name)
@@ -80,7 +62,6 @@ def test_says_what_it_is(name):
     assert technique.summary
     assert technique.reference
     assert technique.storage in STORAGES
-    assert isinstance(technique.start, techniques.Start)
 
 
 @each
@@ -122,8 +103,7 @@ def test_keeps_the_report_so_far(name, small):
 
 @each
 def test_parameters(name, small):
-    assert name in PARAMETERS, "write the technique's count out above"
-    assert graph.parameters(transform(name, small()).model) == PARAMETERS[name]
+    assert graph.parameters(transform(name, small()).model) == pinned_parameters(name)
 
 
 @each
@@ -168,9 +148,11 @@ def test_trains_lowers_exports_and_reloads(name, small, tmp_path):
         calibration=images(64, seed=2),
     )
     assert written.parity.images == 20
-    lite = tfcompress.runtime.LiteModel(tmp_path / "model.tflite")
-    share = kind_of(model, technique.storage).max_abs
-    np.testing.assert_allclose(lite.predict(x), expected, atol=share * np.abs(expected).max())
+    # On other images than the export compared, and by a bound that isn't the export's.
+    others = images(100, seed=3)
+    wanted = predict(model, others)
+    got = tfcompress.runtime.LiteModel(tmp_path / "model.tflite").predict(others)
+    assert relative_rms(got, wanted) < RELATIVE_RMS[technique.storage]
 
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")

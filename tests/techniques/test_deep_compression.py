@@ -3,12 +3,15 @@ import numpy as np
 import pytest
 
 import tfcompress
+from tests.techniques.counts import PLAIN
 from tfcompress import techniques
 from tfcompress.config import Training
 from tfcompress.container import archive
-from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
 from tfcompress.training import TrainingContext
+
+# Batch normalisation is folded in the second round only.
+PARAMETERS = PLAIN
 
 TECHNIQUE = techniques.get("deep_compression")
 SETTINGS = Training(epochs=3, batch_size=16, learning_rate=1e-3)
@@ -17,12 +20,6 @@ SETTINGS = Training(epochs=3, batch_size=16, learning_rate=1e-3)
 def rounds_of(model, **options):
     own = TECHNIQUE.make_options(**options)
     return TECHNIQUE.rounds(techniques.Candidate(model), own, SETTINGS)
-
-
-@pytest.fixture(scope="module")
-def data():
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3)).astype(np.uint8)
-    return from_arrays((pixels, np.arange(64) % 4))
 
 
 def test_two_rounds_by_kind_of_layer(small):

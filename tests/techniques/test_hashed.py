@@ -4,9 +4,13 @@ import pytest
 from keras import layers
 
 from tests import checks
+from tests.techniques.counts import CONV2, CONV3, ENDS, NORMS
 from tfcompress import graph, techniques
 from tfcompress.errors import InputError
 from tfcompress.layers import HashedConv2D, HashedDense
+
+# One stored column of the last layer for all four classes.
+PARAMETERS = ENDS + NORMS + CONV2 + CONV3 - 4 * 4 * 16 * (4 - 1)
 
 TECHNIQUE = techniques.get("hashed")
 

@@ -6,9 +6,12 @@ import pytest
 from keras import layers
 
 import tfcompress
+from tests.techniques.counts import PLAIN
 from tfcompress import techniques
 from tfcompress.errors import InputError
 from tfcompress.layers import HashedDense, MinMaxQuantize
+
+PARAMETERS = PLAIN
 
 METHOD = techniques.get("minmax8")
 

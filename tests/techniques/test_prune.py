@@ -7,34 +7,20 @@ import pytest
 from keras import layers
 
 import tfcompress
+from tests.techniques.conftest import kernels, trained
+from tests.techniques.counts import PLAIN
 from tfcompress import techniques, training
 from tfcompress.config import Training
-from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
 from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
 
-PIXELS = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3)).astype(np.uint8)
+PARAMETERS = PLAIN
+
 TECHNIQUE = techniques.get("prune")
 
 
-@pytest.fixture(scope="module")
-def data():
-    return from_arrays((PIXELS, np.arange(64) % 4))
-
-
 def prune(model, data, epochs=2, context=DEFAULT_CONTEXT, **options):
-    own = TECHNIQUE.make_options(**options)
-    candidate = TECHNIQUE.transform(techniques.Candidate(model), own)
-    settings = Training(epochs=epochs, batch_size=16)
-    return TECHNIQUE.fit(candidate, own, data, settings, context)[0]
-
-
-def kernels(model):
-    return {
-        layer.name: keras.ops.convert_to_numpy(layer.kernel)
-        for layer in model.layers
-        if hasattr(layer, "kernel")
-    }
+    return trained(TECHNIQUE, model, data, epochs, context, **options)
 
 
 def zeros(model):
@@ -119,6 +105,21 @@ def test_a_short_training_reaches_the_goal(small, data, steps):
     settings = Training(epochs=1, batch_size=batch)
     model = TECHNIQUE.fit(candidate, own, data, settings, DEFAULT_CONTEXT)[0].model
     assert zeros(model)["conv3"] == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize(("epochs", "begin", "end"), [(25, 0, 60), (5, 2, 12)])
+def test_the_masks_change_last_after_60_percent_of_the_steps(
+    small, data, monkeypatch, epochs, begin, end
+):
+    plans = []
+
+    def train(model, data, training, pruning, context):
+        plans.append(pruning)
+        return model, []
+
+    monkeypatch.setattr("tfcompress.bridge.prune.prune", train)
+    prune(small(), data, epochs=epochs, begin_step=begin, frequency=1)  # 4 steps an epoch.
+    assert {layer.end_step for layer in plans[0].values()} == {end}
 
 
 def test_goes_on_where_it_was(small, data, tmp_path):

@@ -9,11 +9,14 @@ from keras import layers
 
 import tfcompress
 from tests.qat.nets import net
+from tests.techniques.counts import PLAIN
 from tfcompress import techniques
-from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
 from tfcompress.layers import FakeQuantize
 from tfcompress.training import TrainingContext
+
+# Batch normalisation is folded after the training only.
+PARAMETERS = PLAIN
 
 
 def lines(model, **options):
@@ -60,23 +63,20 @@ def test_nothing_may_follow_that_would_undo_it():
     assert [t.name for t in techniques.chain("svd+qat")] == ["svd", "qat"]
 
 
-def test_zeros_of_the_candidate_are_kept(small):
+def test_zeros_of_the_candidate_are_kept(small, data):
     model = small()
     kernel = model.get_layer("conv2").get_weights()[0]
     kernel[np.random.default_rng(0).random(kernel.shape) < 0.6] = 0
     model.get_layer("conv2").set_weights([kernel])
-    rng = np.random.default_rng(0)
-    data = from_arrays((rng.integers(0, 256, (64, 16, 16, 3)).astype("uint8"), np.arange(64) % 4))
     technique = techniques.get("qat")
     options = technique.make_options(calibration_images=32)
     settings = dataclasses.replace(
         technique.training(options), epochs=1, batch_size=16, learning_rate=1e-2
     )
     candidate = techniques.Candidate(model, properties=frozenset({"sparsity"}))
-    candidate = technique.transform(candidate, options)
-    candidate, _ = technique.fit(
-        candidate, options, data, settings, TrainingContext(teacher=small())
-    )
+    step = techniques.Step(technique, options, settings)
+    context = TrainingContext(teacher=small())
+    candidate, _ = techniques.apply(candidate, [step], data, context)
     assert candidate.properties == {"sparsity", "quantised"}
     after = candidate.model.get_layer("conv2").get_weights()[0]
     assert (after[kernel == 0] == 0).all()

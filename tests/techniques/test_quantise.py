@@ -1,7 +1,5 @@
 """Techniques that round a trained network: what they say, keep and refuse."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
@@ -12,10 +10,8 @@ from tfcompress import techniques
 from tfcompress.config import RunConfig
 from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
-from tfcompress.export import Validation
 from tfcompress.layers import HashedDense
 from tfcompress.pipeline import plan
-from tfcompress.training import TrainingContext
 
 NAMES = ("float16", "dynamic", "int8", "int8_int4", "mixed")
 each = pytest.mark.parametrize("name", NAMES)
@@ -46,12 +42,6 @@ def test_the_network_stays_and_each_layer_is_told_of(name, small):
         **dict.fromkeys(["conv1", "conv2", "conv3", "logits"], "quantised"),
         **dict.fromkeys(["conv1_bn", "conv2_bn", "conv3_bn"], "kept"),
     }
-
-
-def test_depthwise_weights_have_8_bits_beside_4():
-    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.DepthwiseConv2D(3, name="d")])
-    (line,) = made("int8_int4", model).layers
-    assert line.reason.startswith("int8 weights")
 
 
 @each
@@ -119,39 +109,3 @@ def test_shared_weights_can_be_rounded(storage, tmp_path):
     )
     assert written.parity.relative_rms < 0.1
     assert written.float_products == ()
-
-
-class TestMixed:
-    def test_validates_on_training_images(self, small):
-        technique = techniques.get("mixed")
-        images = data()
-        options = technique.make_options(validation_images=20, max_drop=2.0)
-        candidate, rows = technique.fit(
-            techniques.Candidate(small()),
-            options,
-            images,
-            technique.training(options),
-            TrainingContext(seed=3),
-        )
-        assert rows == []
-        held = Validation(**candidate.validation)
-        assert (len(held.images), len(held.labels), held.max_drop) == (20, 20, 2.0)
-        everything = images.normalization(images.train.images.batch(np.arange(len(images.train))))
-        for image, label in zip(held.images, held.labels, strict=True):
-            (same,) = np.flatnonzero((everything == image).all(axis=(1, 2, 3)))
-            assert images.train.labels[same] == label
-
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            ({"max_drop": -1.0}, "option max_drop must be 0 or more"),
-            ({"validation_images": 0}, "option validation_images must be 1 or more"),
-        ],
-    )
-    def test_bad_options(self, options, message):
-        with pytest.raises(InputError, match=message):
-            techniques.get("mixed").make_options(**options)
-
-    def test_candidates_without_it_choose_nothing(self, small):
-        assert dict(techniques.Candidate(small()).validation) == {}
-        assert dataclasses.replace(techniques.Candidate(small())).validation == {}

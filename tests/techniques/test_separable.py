@@ -6,10 +6,14 @@ import pytest
 from keras import layers
 
 from tests.techniques.conftest import randomise
+from tests.techniques.counts import ENDS
 from tfcompress import graph, techniques
 from tfcompress.errors import InputError
 from tfcompress.layers import DepthwiseSeparable
 from tfcompress.training import logits
+
+# Depthwise, gamma, pointwise, gamma and beta.
+PARAMETERS = ENDS + (9 * 8 + 8 + 8 * 16 + 2 * 16) + (9 * 16 + 16 + 16 * 16 + 2 * 16)
 
 
 def transform(model, **options):

@@ -70,6 +70,19 @@ def test_the_same_image_is_augmented_anew_in_each_epoch():
     assert 8 <= sum(different) <= 32
 
 
+@pytest.mark.parametrize("augmentation", ["flip", "shift"])
+def test_each_epoch_batch_and_seed_augments_in_its_own_way(augmentation):
+    """On copies of one image, so that the order of the images can't hide it."""
+    _, images = numbered(1, 16, 16)
+    split = Split(ArrayImages(np.repeat(images, 64, 0)), np.zeros(64))
+    settings = {"augmentation": augmentation, "batch_size": 32}
+    first = batches(split, **settings)
+    ways = [first[0], first[1]]
+    ways += [batches(split, **settings, **other)[0] for other in ({"epoch": 1}, {"seed": 4})]
+    pixels = {x.tobytes() for x, _ in ways}
+    assert len(pixels) == 4
+
+
 def test_normalised_as_the_data_set_says():
     split, images = numbered(6)
     x, y = everything(batches(split, normalization=Normalization((1, 2, 3), (2, 4, 8))))

@@ -1,1 +1,1 @@
-"""A run of `tfcompress.run`: its plan, its stages, its folder."""
+"""What `tfcompress.run` does: a run's plan, its stages, its results, its folder."""

@@ -1,4 +1,4 @@
-"""What `--list` prints: every name that a flag takes, and every option."""
+"""Writes what `--list` prints: every name that a flag takes, and every option."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfcompress.options import option_types
 
 
 def text() -> str:
-    """Techniques with their references and options, models, data sets, storages."""
+    """Lists techniques with references and options, models, data sets and storages."""
     lines = ["Techniques (--technique):"]
     for name in techniques.names():
         technique = techniques.get(name)
@@ -29,7 +29,8 @@ def text() -> str:
     lines += ["", "Data sets (--dataset):"]
     lines += [f"  {name}: {what}" for name, what in data.names().items()]
     for scheme in ("folder:PATH", "rafd:PATH"):
-        lines += [line.replace("--set", f"{scheme} --set") for line in _options(_kind(scheme))]
+        options = _options(data.options_type(scheme))
+        lines += [line.replace("--set", f"{scheme} --set") for line in options]
     lines += ["", "Storages (--storage):"]
     lines += [f"  {storage.name}: {storage.summary}" for storage in STORAGES.values()]
     lines += ["", "Training options, for every technique:"]
@@ -38,12 +39,8 @@ def text() -> str:
     return "\n".join(lines)
 
 
-def _kind(scheme: str) -> Any:
-    return data.options_type(scheme)
-
-
 def _options(taker: Any) -> list[str]:
-    """One line an option, with its default and what else it may be."""
+    """Writes one line an option, with its default and what else it may be."""
     defaults = inspect.signature(taker).parameters
     lines = []
     for name, kind in option_types(taker).items():
@@ -54,7 +51,7 @@ def _options(taker: Any) -> list[str]:
 
 
 def _words(kind: Any) -> tuple[str, ...]:
-    """The words that an option may be, if it is one of a few."""
+    """Returns the words that an option may be, if it is one of a few."""
     if get_origin(kind) is Literal:
         return get_args(kind)
     return tuple(word for inner in get_args(kind) for word in _words(inner))

@@ -1,10 +1,11 @@
-"""From the flags to a plan: every name looked up and every option typed, before any data loads."""
+"""Makes a plan of the flags: looks up every name and types every option before data loads."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,15 @@ from tfcompress.export.form import check_kernels
 from tfcompress.models import saved
 from tfcompress.options import option_types, typed_options
 
-# A user's own model is trained already.
+# The settings of a training that have flags of their own.
+_FLAGS = {"epochs", "batch_size", "learning_rate"}
 _BASELINE = Training(epochs=10)
 _USERS_BASELINE = Training(epochs=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run will do.
+    """Says what a run will do.
 
     Attributes:
         config: the flags.
@@ -45,7 +47,7 @@ class Plan:
     output_dir: Path
 
     def to_json(self) -> dict[str, Any]:
-        """The resolved settings: what a run must have in common with the one it goes on with."""
+        """Returns the resolved settings, which a run shares with the one that it goes on with."""
         return {
             "technique": self.config.technique,
             "technique_options": {
@@ -72,7 +74,7 @@ class Plan:
 
 
 def plan(config: RunConfig) -> Plan:
-    """Looks everything up.
+    """Looks up every name and types every option of a run.
 
     Raises:
         InputError: an unknown technique, model, data set, storage, option or backend.
@@ -96,48 +98,38 @@ def plan(config: RunConfig) -> Plan:
             f"storage {config.storage} isn't for this command, which measures files in LiteRT: "
             "train with another storage and write compressed.keras by tfcompress.export.export"
         )
-    texts = dict(config.options)
-    own, taken = techniques.distribute(chain, texts)
     takers = {
         "model": builder,
         "data": data.options_type(config.dataset),
         "training": Training,
     }
-    values = _distribute(texts, takers, chain, taken)
-    steps = []
-    for technique in chain:
-        options = technique.make_options(**own[technique.name])
-        training = _with_flags(technique.training(options), config, values["training"], None)
-        steps.append(techniques.Step(technique, options, training))
-    baseline = _USERS_BASELINE if builder is None else _BASELINE
+    values = _typed_options(config.options, takers, chain)
+    settings = values["training"] | _flags_of_training(config)
+    steps = techniques.make_steps(chain, config.options, settings)
     storage = config.storage or chain[-1].storage
     # Before hours of training.
     check_kernels(STORAGES[storage])
     io_types.check(config.io, integer=STORAGES[storage].integer)
     return Plan(
         config=config,
-        steps=tuple(steps),
+        steps=steps,
         model_options=values["model"],
         data_options=values["data"],
-        baseline=_with_flags(baseline, config, values["training"], config.baseline_epochs),
+        baseline=_baseline(config, settings, is_file=builder is None),
         storage=storage,
         output_dir=Path(config.output_dir or default_output_dir(config)),
     )
 
 
-def _distribute(
-    texts: dict[str, str],
-    takers: dict[str, Any],
-    chain: tuple[techniques.Technique, ...],
-    taken: set[str],
+def _typed_options(
+    texts: Mapping[str, str], takers: dict[str, Any], chain: tuple[techniques.Technique, ...]
 ) -> dict[str, dict[str, Any]]:
-    """Each `--set` option to the builder, loader or training that has it, typed.
+    """Gives each `--set` option to the builder, loader or training that has it, typed.
 
     Args:
         texts: all options.
-        takers: what they can go to besides the techniques.
-        chain: the techniques, to say what they would have taken.
-        taken: the options that they took.
+        takers: what they can go to besides the techniques; None takes nothing.
+        chain: the techniques, which take the others.
 
     Raises:
         InputError: nobody has it, or the value isn't of its type.
@@ -146,8 +138,9 @@ def _distribute(
         title: (set(option_types(taker)) - _FLAGS if taker is not None else set())
         for title, taker in takers.items()
     }
-    own = {name for technique in chain for name in option_types(technique.options)}
-    everything = own.union(*known.values())
+    of_techniques = {name for technique in chain for name in option_types(technique.options)}
+    _, taken = techniques.distribute(chain, texts)
+    everything = of_techniques.union(*known.values())
     for key in texts:
         if key in _FLAGS:
             raise InputError(f"{key} has a flag of its own: --{key}={texts[key]}")
@@ -161,27 +154,22 @@ def _distribute(
     }
 
 
-_FLAGS = {"epochs", "batch_size", "learning_rate"}
+def _flags_of_training(config: RunConfig) -> dict[str, Any]:
+    """Returns the fields of `Training` that the user gave as flags."""
+    values = {name: getattr(config, name) for name in _FLAGS}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _with_flags(
-    training: Training, config: RunConfig, options: dict[str, Any], epochs: int | None
-) -> Training:
-    """A stage's training with the user's settings in place of its own."""
-    changed = dict(options)
-    if epochs is None and training.epochs:  # What isn't trained by itself isn't by --epochs.
-        epochs = config.epochs
-    flags = {
-        "epochs": epochs,
-        "batch_size": config.batch_size,
-        "learning_rate": config.learning_rate,
-    }
-    changed.update({key: value for key, value in flags.items() if value is not None})
-    return dataclasses.replace(training, **changed)
+def _baseline(config: RunConfig, settings: dict[str, Any], *, is_file: bool) -> Training:
+    """Returns how the float network is trained; a user's own model is trained already."""
+    training = (_USERS_BASELINE if is_file else _BASELINE).with_settings(settings)
+    if config.baseline_epochs is None:
+        return training
+    return dataclasses.replace(training, epochs=config.baseline_epochs)
 
 
 def default_output_dir(config: RunConfig) -> str:
-    """`tflite_models/<model>_<dataset>_<technique>`, with paths cut to their last part."""
+    """Returns `tflite_models/<model>_<dataset>_<technique>`; of paths only the last part."""
     model = Path(config.model).stem if models.is_file(config.model) else config.model
     dataset = Path(config.dataset.partition(":")[2] or config.dataset).stem
     words = (model, dataset, config.technique)

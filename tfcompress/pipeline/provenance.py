@@ -1,4 +1,4 @@
-"""What made a result: the versions of the packages, and the command that repeats it."""
+"""Says what made a result: the packages' versions, and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
-    found = {"tfcompress": tfcompress.__version__, "python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
+    """Returns the versions that a result depends on, by package."""
+    ours = {"tfcompress": tfcompress.__version__, "python": platform.python_version()}
+    return ours | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def command(config: RunConfig) -> str:
-    """The shortest command that repeats the run."""
+    """Returns the shortest command that repeats the run."""
     words = ["python", "-m", "tfcompress.run", f"--technique={config.technique}"]
     for field in dataclasses.fields(RunConfig):
         value = getattr(config, field.name)

@@ -1,4 +1,4 @@
-"""The output folder of a run: what is kept, what is gone on with, what is cleaned up."""
+"""Manages the output folder of a run: what is kept, resumed and cleaned up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OURS = (
 
 
 class Workspace:
-    """One run's folder; use it in a `with` statement.
+    """Holds one run's folder; use it in a `with` statement.
 
     The folder is made at once, to find out early whether it can be, and removed again if the run
     ends before it had begun to write.
@@ -91,13 +91,14 @@ class Workspace:
                 path.rmdir()
 
     def _check_old_run(self) -> None:
+        """Refuses a folder of a run with other settings, or of files that no run made."""
         path = self.folder / _SETTINGS
         if not path.exists():
-            found = [name for name in _OURS if (self.folder / name).exists()]
-            if found:
+            strangers = [name for name in _OURS if (self.folder / name).exists()]
+            if strangers:
                 raise InputError(
-                    f"{self.folder} holds {', '.join(found)}, which no run of tfcompress made and "
-                    "this one would replace: choose another --output_dir"
+                    f"{self.folder} holds {', '.join(strangers)}, which no run of tfcompress made "
+                    "and this one would replace: choose another --output_dir"
                 )
         if not self._resume or not path.exists():
             return
@@ -117,7 +118,11 @@ class Workspace:
             )
 
     def finished(self) -> report.RunResult | None:
-        """The result, if this very run was finished before."""
+        """Returns the result, if this very run was finished before.
+
+        Raises:
+            InputError: its report is damaged.
+        """
         path = self.folder / "report.json"
         if not (self._resume and path.exists()):
             return None
@@ -129,7 +134,7 @@ class Workspace:
             ) from error
 
     def begin(self) -> None:
-        """From here on things are written: the settings first."""
+        """Begins to write: clears what is left of an older run, then writes the settings."""
         self._begun = True
         if not self._resume:
             self._clear()
@@ -149,7 +154,7 @@ class Workspace:
             (self.folder / name).unlink(missing_ok=True)
 
     def checkpoint(self, stage: str) -> Path:
-        """Where a stage's training state is kept."""
+        """Returns the path of a stage's training state."""
         return self.folder / _WORK / f"{stage}.npz"
 
     def save_model(self, model: keras.Model, name: str) -> None:

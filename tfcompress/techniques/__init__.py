@@ -1,18 +1,27 @@
 """Compression techniques, one a file; each file ends in one `TECHNIQUE` value."""
 
-from tfcompress.techniques.base import SAMPLES, Candidate, LayerLine, Start, Technique, get, names
-from tfcompress.techniques.chains import Step, apply, chain, distribute
+from tfcompress.techniques.base import (
+    SAMPLES,
+    Candidate,
+    LayerLine,
+    Property,
+    Technique,
+    get,
+    names,
+)
+from tfcompress.techniques.chains import Step, apply, chain, distribute, make_steps
 
 __all__ = [
     "SAMPLES",
     "Candidate",
     "LayerLine",
-    "Start",
+    "Property",
     "Step",
     "Technique",
     "apply",
     "chain",
     "distribute",
     "get",
+    "make_steps",
     "names",
 ]

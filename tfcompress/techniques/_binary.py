@@ -1,7 +1,9 @@
-"""The surgery that the binary techniques share: blocks of convolution, BN and activation."""
+"""What the binary techniques share: how blocks of convolution, BN and activation change."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,15 +16,15 @@ from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import BinaryConv2D, BinaryDense
 from tfcompress.techniques import _blocks
 from tfcompress.techniques._blocks import Block
-from tfcompress.techniques._recipes import WeightOptions
-from tfcompress.techniques.base import Candidate, LayerLine
+from tfcompress.techniques._recipes import WeightOptions, training
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
 
 # PReLU's slope at the start (He et al. 2015, arXiv:1502.01852, section 2.1).
 _PRELU_SLOPE = 0.25
 
 
 def _why_kept(graph: Graph, name: str) -> str | None:
-    """Why a weighted layer stays in full precision, or None if it is to be binarised."""
+    """Says why a weighted layer stays in full precision; None if it is to be binarised."""
     layer = graph.operations[name]
     if _blocks.first(graph, name):
         return "first weighted layer: full precision, since it sees the image itself"
@@ -42,33 +44,109 @@ def _why_kept(graph: Graph, name: str) -> str | None:
     return None
 
 
-def transform(
-    *, binarize_inputs: bool, binarize_kernel: bool
-) -> Callable[[Candidate, Any], Candidate]:
-    """A technique's `transform`: `binarise` with what its options say."""
-
-    def apply(candidate: Candidate, options: WeightOptions) -> Candidate:
-        return binarise(
-            candidate,
-            binarize_inputs=binarize_inputs,
-            binarize_kernel=binarize_kernel,
-            activation=options.block_activation,
-            keep_weights=options.keep_weights,
-            clip_value=options.clip_value,
-        )
-
-    return apply
-
-
-def binarise(
-    candidate: Candidate,
+def technique(
     *,
+    name: str,
+    summary: str,
+    reference: str,
+    options: type[WeightOptions],
     binarize_inputs: bool,
     binarize_kernel: bool,
-    activation: str,
-    keep_weights: bool,
-    clip_value: float,
-) -> Candidate:
+    epochs: int,
+    storage: str,
+) -> Technique:
+    """Makes a technique that turns every inner convolution and dense layer into a binary one.
+
+    Args:
+        name: of the technique.
+        summary: for `--list`.
+        reference: authors, year, arXiv id.
+        options: the hyper-parameters' class.
+        binarize_inputs: whether the blocks' inputs become signs.
+        binarize_kernel: whether the weights become signs with a scale for each filter.
+        epochs: of the default recipe.
+        storage: how the export writes it by default.
+    """
+
+    def transform(candidate: Candidate, chosen: WeightOptions) -> Candidate:
+        form = _Form(
+            binarize_inputs=binarize_inputs,
+            binarize_kernel=binarize_kernel,
+            activation=chosen.block_activation,
+            keep_weights=chosen.keep_weights,
+            clip_value=chosen.clip_value,
+        )
+        return _binarise(candidate, form)
+
+    return Technique(
+        name=name,
+        summary=summary,
+        reference=reference,
+        options=options,
+        transform=transform,
+        check=transform,
+        training=training(epochs),
+        storage=storage,
+        produces=frozenset({Property.BINARY}),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Form:
+    """What the binary layers are like.
+
+    Attributes:
+        binarize_inputs: whether the blocks' inputs become signs.
+        binarize_kernel: whether the weights become signs with a scale for each filter.
+        activation: `prelu`, `relu` or `linear`, in place of the blocks' own, but for sigmoids and
+            softmaxes, which gate something; `keep` leaves it.
+        keep_weights: whether the model's weights are the latent weights to start from; else all
+            layers start anew.
+        clip_value: as of `BinaryConv2D`.
+    """
+
+    binarize_inputs: bool
+    binarize_kernel: bool
+    activation: str
+    keep_weights: bool
+    clip_value: float
+
+    def layer(self, layer: Any) -> Any:
+        """Makes the binary layer of the same shape and name.
+
+        With binary inputs it always has a bias: its batch normalisation moves away.
+        """
+        own_activation = (
+            not self.binarize_inputs or self.activation == "keep" or _blocks.is_gate(layer)
+        )
+        arguments = {
+            "binarize_inputs": self.binarize_inputs,
+            "binarize_kernel": self.binarize_kernel,
+            "clip_value": self.clip_value,
+            "use_bias": layer.use_bias or self.binarize_inputs,
+            "activation": layer.activation if own_activation else None,
+            "name": layer.name,
+        }
+        if isinstance(layer, layers.Dense):
+            return BinaryDense(layer.units, **arguments)
+        return BinaryConv2D(
+            layer.filters,
+            layer.kernel_size,
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+            groups=layer.groups,
+            **arguments,
+        )
+
+    def reason(self, block: Block) -> str:
+        """Says for the report what became of a block."""
+        parts = (("inputs", self.binarize_inputs), ("weights", self.binarize_kernel))
+        binary = " and ".join(part for part, is_binary in parts if is_binary)
+        return f"binary {binary}" + (f"; {block.bn} moved before it" if block.bn else "")
+
+
+def _binarise(candidate: Candidate, form: _Form) -> Candidate:
     """Turns every inner convolution and dense layer into a binary one.
 
     With binary inputs each block convolution-BN-activation becomes BN-sign-convolution-activation:
@@ -80,95 +158,45 @@ def binarise(
 
     Args:
         candidate: any functional or Sequential model; nested models are flattened.
-        binarize_inputs: whether the blocks' inputs become signs.
-        binarize_kernel: whether the weights become signs with a scale for each filter.
-        activation: `prelu`, `relu` or `linear`, in place of the blocks' own, but for sigmoids and
-            softmaxes, which gate something; `keep` leaves it.
-        keep_weights: whether the model's weights are the latent weights to start from; else all
-            layers start anew.
-        clip_value: as of `BinaryConv2D`.
+        form: what the new layers are like.
 
     Raises:
         InputError: the model can't be copied, or no layer of it can be binarised.
     """
-    flat = clone(candidate.model, keep_weights=keep_weights)
+    flat = clone(candidate.model, keep_weights=form.keep_weights)
     graph = Graph.of(flat)
     replace: dict[str, Callable[..., Any]] = {}
-    load: list[Callable[[], None]] = []
+    loads: list[Callable[[], None]] = []
     lines: list[LayerLine] = []
-    done = 0
     for name, layer in graph.operations.items():
         if not _blocks.weighted(layer):
             continue
+        kind = type(layer).__name__
         why = _why_kept(graph, name)
         if why:
-            lines.append(LayerLine(name, type(layer).__name__, "kept", why))
+            lines.append(LayerLine(name, kind, "kept", why))
             continue
-        block = _blocks.find(graph, name) if binarize_inputs else Block(name)
-        new = _binary_layer(
-            layer,
-            binarize_inputs=binarize_inputs,
-            binarize_kernel=binarize_kernel,
-            clip_value=clip_value,
-            keep_activation=not binarize_inputs or activation == "keep" or _blocks.is_gate(layer),
-        )
-        if binarize_inputs:
-            _reorder(graph, block, new, activation, replace)
+        block = _blocks.find(graph, name) if form.binarize_inputs else Block(name)
+        new = form.layer(layer)
+        if form.binarize_inputs:
+            _reorder(graph, block, new, form.activation, replace)
         else:
             replace[name] = new
-        if keep_weights:
+        if form.keep_weights:
             bn = graph.operations[block.bn] if block.bn else None
-            load.append(lambda new=new, layer=layer, bn=bn: _load(new, layer, bn))  # type: ignore[misc]
-        what = [w for w, on in (("inputs", binarize_inputs), ("weights", binarize_kernel)) if on]
-        moved = f"; {block.bn} moved before it" if block.bn else ""
-        lines.append(
-            LayerLine(
-                name, type(layer).__name__, "binarised", f"binary {' and '.join(what)}{moved}"
-            )
-        )
-        done += 1
-    if not done:
-        reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
-        raise InputError(f"no layer of model '{flat.name}' can be binarised ({reasons})")
+            loads.append(functools.partial(_load, new, layer, bn))
+        lines.append(LayerLine(name, kind, "binarised", form.reason(block)))
+    if not replace:
+        raise _blocks.no_layer(flat, "binarised", lines)
     try:
         model = rewrite(flat, replace)
     except InputError:
         raise
     except ValueError as error:  # A layer that can't take its input, such as one of dynamic size.
         raise InputError(f"model '{flat.name}' can't be binarised: {error}") from error
-    for fill in load:
-        fill()
+    for load in loads:
+        load()
     return candidate.then(model, *lines)
-
-
-def _binary_layer(
-    layer: Any,
-    *,
-    binarize_inputs: bool,
-    binarize_kernel: bool,
-    clip_value: float,
-    keep_activation: bool,
-) -> Any:
-    """The binary layer of the same shape and name. It always has a bias where its BN moves away."""
-    binary = {
-        "binarize_inputs": binarize_inputs,
-        "binarize_kernel": binarize_kernel,
-        "clip_value": clip_value,
-        "use_bias": layer.use_bias or binarize_inputs,
-        "activation": layer.activation if keep_activation else None,
-        "name": layer.name,
-    }
-    if isinstance(layer, layers.Dense):
-        return BinaryDense(layer.units, **binary)
-    return BinaryConv2D(
-        layer.filters,
-        layer.kernel_size,
-        strides=layer.strides,
-        padding=layer.padding,
-        dilation_rate=layer.dilation_rate,
-        groups=layer.groups,
-        **binary,
-    )
 
 
 def _reorder(
@@ -178,17 +206,17 @@ def _reorder(
     activation: str,
     replace: dict[str, Callable[..., Any]],
 ) -> None:
-    """BN before the layer, none after it, and the new activation behind the block's pooling."""
+    """Puts BN before the layer, none behind it, and the new activation behind the pooling."""
     normalise = layers.BatchNormalization(name=f"{block.layer}_sign_bn")
     replace[block.layer] = lambda x, *args, **kwargs: new(normalise(x))
     if block.bn:
-        replace[block.bn] = _pass_through
+        replace[block.bn] = _blocks.pass_through
     layer = graph.operations[block.layer]
     had_one = block.activation or not (_blocks.linear(layer) or _blocks.is_gate(layer))
     if activation == "keep" or not had_one:
         return
     if block.activation:
-        replace[block.activation] = _pass_through
+        replace[block.activation] = _blocks.pass_through
     act = _activation(activation, f"{block.layer}_{activation}")
     if act is None:
         return
@@ -197,12 +225,8 @@ def _reorder(
     replace[last] = lambda x, *args, **kwargs: act(before(x, *args, **kwargs))
 
 
-def _pass_through(x: Any, *args: Any, **kwargs: Any) -> Any:
-    return x
-
-
 def _activation(kind: str, name: str) -> Callable[[Any], Any] | None:
-    """A new activation layer; PReLU has one slope a channel."""
+    """Makes a new activation layer; PReLU has one slope a channel."""
     if kind == "linear":
         return None
     if kind == "relu":
@@ -219,7 +243,7 @@ def _activation(kind: str, name: str) -> Callable[[Any], Any] | None:
 
 
 def _load(new: Any, layer: Any, bn: Any) -> None:
-    """The old weights as latent weights, with the old BN folded in."""
+    """Gives the new layer the old weights as latent weights, with the old BN folded in."""
     kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel))
     bias = np.zeros(kernel.shape[-1], kernel.dtype)
     if layer.use_bias:

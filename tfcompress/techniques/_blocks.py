@@ -1,13 +1,17 @@
-"""What techniques look for in a network: weighted layers, and the BN and activation behind them."""
+"""Finds weighted layers in a network, and the BN, activation and pooling behind them."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
+import keras
 from keras import layers
 
+from tfcompress.errors import InputError
 from tfcompress.graph import Graph
+from tfcompress.techniques.base import LayerLine
 
 _WEIGHTED = (
     layers.Dense,
@@ -33,13 +37,13 @@ _ACTIVATIONS = (
     layers.PReLU,
     layers.ELU,
 )
-# Functions whose bounded values are what the network uses them for, such as a gate's.
+# Functions that the network uses for their bounds, as attention and gates do.
 _GATES = {"softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """A weighted layer with what belongs to it in the graph, by name.
+    """Names a weighted layer and what belongs to it in the graph.
 
     Attributes:
         layer: the convolution or dense layer.
@@ -55,19 +59,19 @@ class Block:
 
 
 def weighted(operation: Any) -> bool:
-    """Whether the operation multiplies with weights: a stock layer or one of ours."""
+    """Says whether the operation multiplies with weights: a built-in layer or one of ours."""
     if isinstance(operation, _WEIGHTED):
         return True
     return hasattr(operation, "lower") and bool(operation.weights)
 
 
 def first(graph: Graph, name: str) -> bool:
-    """Whether no weighted layer stands before this one."""
+    """Says whether no weighted layer stands before this one."""
     return not any(map(weighted, _reached(graph, name, forward=False)))
 
 
 def last(graph: Graph, name: str) -> bool:
-    """Whether no weighted layer stands behind this one."""
+    """Says whether no weighted layer stands behind this one."""
     return not any(map(weighted, _reached(graph, name, forward=True)))
 
 
@@ -101,14 +105,31 @@ def find(graph: Graph, name: str) -> Block:
 
 
 def linear(layer: Any) -> bool:
-    """Whether a weighted layer has no activation of its own."""
+    """Says whether a weighted layer has no activation of its own."""
     return getattr(layer.activation, "__name__", "linear") == "linear"
 
 
 def is_gate(layer: Any) -> bool:
-    """Whether a layer's activation is one whose bounds the network needs."""
+    """Says whether a layer's activation is one whose bounds the network needs."""
     return getattr(getattr(layer, "activation", None), "__name__", "") in _GATES
 
 
 def _normalises_filters(bn: Any) -> bool:
     return bn.axis in (-1, len(bn.input.shape) - 1)
+
+
+def pass_through(x: Any, *args: Any, **kwargs: Any) -> Any:
+    """Returns its input: what stands in a rewritten model for a layer that is gone."""
+    return x
+
+
+def no_layer(model: keras.Model, done: str, lines: Iterable[LayerLine]) -> InputError:
+    """Makes the error for a model of which every layer stays as it is.
+
+    Args:
+        model: the one that was asked for.
+        done: what was to be done with its layers, as in `pruned`.
+        lines: why each layer stays.
+    """
+    reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
+    return InputError(f"no layer of model '{model.name}' can be {done} ({reasons})")

@@ -1,4 +1,4 @@
-"""The surgery that the decompositions share: layers replaced by factorised ones, one at a time."""
+"""What the decompositions share: each layer that gains is replaced by a factorised one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.graph.rewrite import nodes
 from tfcompress.ops import ranks
 from tfcompress.techniques import _blocks
-from tfcompress.techniques._factorise_options import FactoriseOptions
+from tfcompress.techniques._factorise_options import FactoriseOptions, training
 from tfcompress.techniques._responses import Approximate, Responses
-from tfcompress.techniques.base import Candidate, LayerLine
+from tfcompress.techniques.base import Candidate, LayerLine, Technique
 
 Shape = tuple[int | None, ...]
 
@@ -29,26 +29,61 @@ _LANES = 8
 
 @dataclasses.dataclass(frozen=True)
 class Round:
-    """One layer's turn where layers are replaced one after another.
+    """Holds the options of one layer's turn where layers are replaced one after another.
 
     Attributes:
         options: that name this layer alone.
-        kept: the lines of what no turn replaces; in the first turn's only.
+        kept: the report's lines of the layers that no turn replaces; in the first turn only.
     """
 
     options: FactoriseOptions
     kept: tuple[LayerLine, ...]
 
 
+def technique(
+    *,
+    name: str,
+    summary: str,
+    reference: str,
+    options: type[FactoriseOptions],
+    forms: tuple[Any, ...],
+    spatial_only: bool = False,
+    approximate: Approximate | None = None,
+) -> Technique:
+    """Makes the technique that replaces layers by one kind of factors.
+
+    Args:
+        name: of the technique, and of the lines that it says.
+        summary: for `--list`.
+        reference: authors, year, arXiv id.
+        options: the hyper-parameters' class.
+        forms: as of `Factorisation`.
+        spatial_only: as of `Factorisation`.
+        approximate: as of `Factorisation`.
+    """
+    factorisation = Factorisation(name, forms, spatial_only, approximate)
+    return Technique(
+        name=name,
+        summary=summary,
+        reference=reference,
+        options=options,
+        transform=factorisation.transform,
+        check=factorisation.check,
+        rounds=factorisation.rounds,
+        training=training,
+        storage="float32",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Factorisation:
-    """A technique's surgery: every inner convolution (or dense layer) that gains is factorised.
+    """Replaces every inner convolution (or dense layer) that gains by a factorised layer.
 
     The first weighted layer stays, since its few input channels leave nothing to gain, and so do
     the last ones, which give the scores; options that name them replace them all the same.
 
     Attributes:
-        title: of the lines that are said.
+        title: the first word of the lines that are said.
         forms: the layer classes, that of convolutions first; the first that takes a layer is
             used.
         spatial_only: whether 1x1 convolutions are left alone.
@@ -103,14 +138,14 @@ class Factorisation:
         return candidate.then(rewrite(flat, replace), *lines)
 
     def check(self, candidate: Candidate, options: FactoriseOptions) -> None:
-        """Raises what `transform` would, unless ranks hang on the trained weights."""
+        """Raises what `transform` would, unless ranks depend on the trained weights."""
         if not options.by_spectrum():
             self._plans(clone(candidate.model), options)
 
     def rounds(
         self, candidate: Candidate, options: FactoriseOptions, settings: Training
     ) -> Sequence[tuple[Any, Training]]:
-        """One round, or with the iterative schedule one for each layer, with its rank.
+        """Returns one round, or with the iterative schedule one for each layer, with its rank.
 
         A training of no epochs trains nothing in between either.
 
@@ -138,7 +173,7 @@ class Factorisation:
         return turns
 
     def _plans(self, flat: keras.Model, options: FactoriseOptions) -> dict[str, _Plan | str]:
-        """Of each weighted layer, in order: what it will cost, or why it is kept."""
+        """Returns for each weighted layer, in order, what it will cost, or why it is kept."""
         graph = Graph.of(flat)
         shapes = _shapes(flat)
         for name in options.ranks:
@@ -165,7 +200,7 @@ class Factorisation:
 def _form(
     graph: Graph, name: str, options: Any, forms: Sequence[Any], spatial_only: bool
 ) -> tuple[Any, str]:
-    """The class that replaces a layer, or None and why there is none."""
+    """Returns the class that replaces a layer, or None and why there is none."""
     layer = graph.operations[name]
     refusals = [form.refusal(layer) for form in forms]
     if all(refusals):
@@ -186,7 +221,7 @@ def _form(
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """What a layer will cost at the rank that was chosen for it."""
+    """Says what a layer will cost at the rank that was chosen for it."""
 
     form: Any
     rank: Any
@@ -195,7 +230,7 @@ class _Plan:
 
     @classmethod
     def make(cls, layer: Any, form: Any, options: Any, shapes: tuple[Shape, Shape]) -> _Plan | str:
-        """The plan, or why there is none."""
+        """Makes the plan for a layer, or says why there is none."""
         kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel))
         positions = math.prod(n or 1 for n in shapes[1][1:-1])
         before = positions * kernel.size
@@ -225,14 +260,14 @@ class _Plan:
         return plan
 
     def gain(self) -> str:
-        """Costs before and after."""
+        """Says the costs before and after."""
         macs = " -> ".join(f"{_millions(n)}" for n in self.macs)
         weights = " -> ".join(f"{n:,}" for n in self.weights)
         return f"MACs {macs}, weights {weights}"
 
 
 def _rank(form: Any, kernel: np.ndarray, options: Any, limit: float, cost: Any) -> Any:
-    """The rank by the rule that is given, or None if no rank is cheap enough."""
+    """Chooses the rank by the rule that is given; None if no rank is cheap enough."""
     if options.rank:
         return options.rank
     if options.macs_ratio:
@@ -244,14 +279,14 @@ def _rank(form: Any, kernel: np.ndarray, options: Any, limit: float, cost: Any) 
             step -= step % _LANES
         return form.rank_at(step, kernel.shape)
     if options.energy:
-        found = [ranks.by_energy(matrix, options.energy) for matrix in form.matrices(kernel)]
+        chosen = [ranks.by_energy(matrix, options.energy) for matrix in form.matrices(kernel)]
     else:
-        found = [ranks.by_variational_bayes(matrix) for matrix in form.matrices(kernel)]
-    return found[0] if len(found) == 1 else tuple(found)
+        chosen = [ranks.by_variational_bayes(matrix) for matrix in form.matrices(kernel)]
+    return chosen[0] if len(chosen) == 1 else tuple(chosen)
 
 
 def _shapes(model: keras.Model) -> dict[str, tuple[Shape, Shape]]:
-    """Input and output shape of each operation's first call."""
+    """Returns the input and output shape of each operation's first call."""
     shapes: dict[str, tuple[Shape, Shape]] = {}
     for node in nodes(model):
         if node.input_tensors:

@@ -1,4 +1,4 @@
-"""The options that the decompositions share: ranks, their schedule, what is fitted; the recipe."""
+"""The options that the decompositions share: ranks, their schedule, what is fitted, the recipe."""
 
 from __future__ import annotations
 
@@ -70,30 +70,30 @@ class FactoriseOptions:
         return "rank", "macs_ratio"
 
     def alone(self, name: str, rank: Rank) -> Self:
-        """These options with this rank for one layer, and for no other."""
+        """Returns these options with this rank for one layer, and for no other."""
         none: dict[str, Any] = dict.fromkeys(self._rules())
         return dataclasses.replace(self, ranks={name: rank}, **none)
 
     def decomposition(self) -> dict[str, Any]:
-        """Further arguments of the layers' decompositions."""
+        """Returns further arguments of the layers' decompositions."""
         return {}
 
     def by_responses(self) -> bool:
-        """Whether the factors are fitted to what the layers answer to real images."""
+        """Says whether the factors are fitted to the layers' outputs for real images."""
         return False
 
     def by_spectrum(self) -> bool:
-        """Whether ranks hang on the trained weights."""
+        """Says whether ranks depend on the trained weights."""
         return False
 
     def covers(self, name: str) -> bool:
-        """Whether these options say a rank for a layer."""
+        """Says whether these options give a rank for a layer."""
         return name in self.ranks or any(getattr(self, rule) for rule in self._rules())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpectrumOptions(FactoriseOptions):
-    """The same with two more rules, for ranks that are a matrix's.
+    """Adds two rules that take a layer's rank from its trained weights.
 
     Attributes:
         energy: each layer's rank is the smallest that keeps this share of its squared singular
@@ -114,7 +114,7 @@ class SpectrumOptions(FactoriseOptions):
         )
 
     def by_spectrum(self) -> bool:
-        """Whether ranks hang on the trained weights."""
+        """Says whether ranks depend on the trained weights."""
         return bool(self.energy or self.vbmf)
 
     def _rules(self) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ class SpectrumOptions(FactoriseOptions):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReconstructionOptions(SpectrumOptions):
-    """The same, and what the factors are fitted to.
+    """Adds the choice of what the factors are fitted to.
 
     Attributes:
         reconstruction: `weights` for the factors nearest to the trained kernel; `activations` for
@@ -141,29 +141,29 @@ class ReconstructionOptions(SpectrumOptions):
         one_of("option reconstruction", self.reconstruction, ("weights", "activations"))
 
     def by_responses(self) -> bool:
-        """Whether the factors are fitted to what the layers answer to real images."""
+        """Says whether the factors are fitted to the layers' outputs for real images."""
         return self.reconstruction == "activations"
 
 
 def _parsed(given: Mapping[str, Rank] | Sequence[str]) -> dict[str, Rank]:
-    """Ranks by layer name from either form.
+    """Returns ranks by layer name from either form.
 
     >>> _parsed(("conv3:64", "conv4:32x48"))
     {'conv3': 64, 'conv4': (32, 48)}
     """
-    found: dict[str, Rank] = {}
+    ranks: dict[str, Rank] = {}
     pairs: Any = given.items() if isinstance(given, Mapping) else (p.rsplit(":", 1) for p in given)
     for pair in pairs:
         try:
             name, rank = pair
             parts = rank.split("x") if isinstance(rank, str) else np.atleast_1d(rank).tolist()
             sizes = tuple(int(part) for part in parts)
-            found[name] = sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])
+            ranks[name] = sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])
             good = len(sizes) <= 2 and min(sizes) >= 1
         except (TypeError, ValueError):
             good = False
         require(good, f"option ranks takes name:rank, as in ranks=conv3:64; got {given!r}")
-    return found
+    return ranks
 
 
 # Fine-tuning: the rate that the decomposed nets took well.

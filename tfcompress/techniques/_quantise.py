@@ -1,4 +1,4 @@
-"""What techniques that only round a trained network have in common."""
+"""What the techniques share that only round a trained network."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import keras
 
 from tfcompress.config import Training
 from tfcompress.graph import clone
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
 
-KEEPS = frozenset({"sparsity", "clusters", "buckets"})
-# Layers with weights that aren't products.
+# What rounding leaves as it is.
+PRESERVES = frozenset({Property.SPARSITY, Property.CLUSTERS, Property.BUCKETS})
+# Layers whose weights aren't those of a convolution or dense layer.
 _FOLDED = ("BatchNormalization",)
 _OTHERS = ("PReLU", "LayerNormalization", "GroupNormalization", "Normalization", "FakeQuantize")
 
@@ -23,19 +24,19 @@ class QuantiseOptions:
 
 
 def untrained(options: Any) -> Training:
-    """Nothing is trained."""
+    """Trains nothing."""
     return Training(epochs=0)
 
 
-def lines(model: keras.Model, how: str, depthwise: str | None = None) -> list[LayerLine]:
-    """A line for each layer with weights.
+def lines(model: keras.Model, reason: str, depthwise_reason: str | None = None) -> list[LayerLine]:
+    """Returns a line of the report for each layer with weights.
 
     Args:
         model: the network, flat.
-        how: what becomes of a product's weights.
-        depthwise: what becomes of those of depthwise convolutions, if something else.
+        reason: what becomes of the weights of convolutions and dense layers.
+        depthwise_reason: what becomes of those of depthwise convolutions, if something else.
     """
-    found = []
+    result = []
     for layer in model.layers:
         if not getattr(layer, "weights", None):
             continue
@@ -45,38 +46,37 @@ def lines(model: keras.Model, how: str, depthwise: str | None = None) -> list[La
         elif kind in _OTHERS:
             line = LayerLine(layer.name, kind, "kept", "no convolution or dense layer")
         else:
-            reason = depthwise if depthwise and kind == "DepthwiseConv2D" else how
-            line = LayerLine(layer.name, kind, "quantised", reason)
-        found.append(line)
-    return found
+            depthwise = depthwise_reason if kind == "DepthwiseConv2D" else None
+            line = LayerLine(layer.name, kind, "quantised", depthwise or reason)
+        result.append(line)
+    return result
 
 
 def technique(
-    name: str, summary: str, reference: str, how: str, depthwise: str | None = None
+    name: str, summary: str, reference: str, reason: str, depthwise_reason: str | None = None
 ) -> Technique:
-    """A technique that is all in how the file is written.
+    """Makes a technique that changes nothing but the way the file is written.
 
     Args:
         name: its name and its storage's.
         summary: for `--list`.
         reference: authors, year, arXiv id.
-        how: as `lines` takes it.
-        depthwise: as `lines` takes it.
+        reason: what becomes of a layer's weights, as `lines` takes it.
+        depthwise_reason: as `lines` takes it.
     """
 
     def transform(candidate: Candidate, options: QuantiseOptions) -> Candidate:
         model = clone(candidate.model)
-        return candidate.then(model, *lines(model, how, depthwise))
+        return candidate.then(model, *lines(model, reason, depthwise_reason))
 
     return Technique(
         name=name,
         summary=summary,
         reference=reference,
         options=QuantiseOptions,
-        start=Start.TRAINED,
         transform=transform,
         training=untrained,
         storage=name,
-        produces=frozenset({"quantised"}),
-        preserves=KEEPS,
+        produces=frozenset({Property.QUANTISED}),
+        preserves=PRESERVES,
     )

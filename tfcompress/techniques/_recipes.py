@@ -46,7 +46,7 @@ class WeightOptions:
 
     @property
     def keep_weights(self) -> bool:
-        """Whether training starts from the float baseline's weights."""
+        """Says whether training starts from the float baseline's weights."""
         return (self.init or ("scratch" if self.recipe == "paper" else "float")) == "float"
 
 
@@ -75,7 +75,7 @@ class InputOptions(WeightOptions):
 
 
 def training(epochs: int) -> Callable[[WeightOptions], Training]:
-    """A technique's `training`: the recipe's; `epochs` are the default recipe's."""
+    """Makes a technique's `training` by recipe; `epochs` are the default recipe's."""
 
     def settings(options: WeightOptions) -> Training:
         if options.recipe == "paper":

@@ -1,4 +1,4 @@
-"""Decomposes layers by what they answer to real images, and not by their weights alone."""
+"""Decomposes layers by their outputs for real images, and not by their weights alone."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _SEED = 0
 
 @dataclasses.dataclass(frozen=True)
 class Responses:
-    """What a network's layers answer to some images, at positions drawn from a fixed seed.
+    """Holds the layers' outputs for some images, at positions drawn from a fixed seed.
 
     Attributes:
         model: flat, as it was before anything was replaced.
         samples: images as the model takes them.
-        targets: layer name to its answers before the activation, (rows, outputs).
+        targets: layer name to its outputs before the activation, (rows, outputs).
     """
 
     model: keras.Model
@@ -44,7 +44,7 @@ class Responses:
     def of(
         cls, model: keras.Model, names: Iterable[str], samples: Array | None, title: str
     ) -> Self:
-        """Runs the images through the network.
+        """Runs the images through the network and keeps the layers' outputs.
 
         Raises:
             InputError: there are no images, or the model takes more than images.
@@ -63,8 +63,8 @@ class Responses:
         targets: dict[str, list[Array]] = {name: [] for name in names}
         for name, rows in _rows(model, set(targets), {}, samples):
             layer = model.get_layer(name)
-            answers = rows @ _matrix(layer.kernel)
-            targets[name].append(answers + _numpy(layer.bias) if layer.use_bias else answers)
+            outputs = rows @ _matrix(layer.kernel)
+            targets[name].append(outputs + _numpy(layer.bias) if layer.use_bias else outputs)
         return cls(model, samples, {name: np.concatenate(t) for name, t in targets.items()})
 
     def factorised(
@@ -75,7 +75,7 @@ class Responses:
         approximate: Approximate,
         replaced: Mapping[str, Any],
     ) -> tuple[Any, float]:
-        """A layer decomposed for the inputs that it gets behind those that are replaced already.
+        """Decomposes a layer for the inputs that it gets from the layers replaced before it.
 
         With a bias the responses' deviations from their mean are fitted, and the bias makes the
         means equal. The model's own layer has the fitted kernel from then on.
@@ -91,29 +91,29 @@ class Responses:
             The new layer, and the relative error of its responses to these images.
         """
         layer = self.model.get_layer(name)
-        found = _rows(self.model, {name}, replaced, self.samples)
-        inputs, targets = np.concatenate([rows for _, rows in found]), self.targets[name]
+        batches = _rows(self.model, {name}, replaced, self.samples)
+        inputs, targets = np.concatenate([rows for _, rows in batches]), self.targets[name]
         kernel = _numpy(layer.kernel)
         means = np.zeros(inputs.shape[1], np.float32), np.zeros(targets.shape[1], np.float32)
         if layer.use_bias:
             means = inputs.mean(0), targets.mean(0)
         inputs, targets = inputs - means[0], targets - means[1]
         wanted = reconstruct.regress(inputs, targets, _matrix(kernel))
-        made = approximate(inputs, wanted.reshape(kernel.shape), rank)
-        layer.kernel.assign(made.astype(np.float32))
+        low_rank = approximate(inputs, wanted.reshape(kernel.shape), rank)
+        layer.kernel.assign(low_rank.astype(np.float32))
         if layer.use_bias:
-            layer.bias.assign(means[1] - means[0] @ _matrix(made))
+            layer.bias.assign(means[1] - means[0] @ _matrix(low_rank))
         # The kernel has the rank already, so that this only splits it.
         new = form.from_layer(layer, rank)
         norm = float(np.linalg.norm(kernel)) or 1.0
-        new.decomposition_error = float(np.linalg.norm(made - kernel)) / norm
-        return new, reconstruct.response_error(inputs, targets, _matrix(made))
+        new.decomposition_error = float(np.linalg.norm(low_rank - kernel)) / norm
+        return new, reconstruct.response_error(inputs, targets, _matrix(low_rank))
 
 
 def _rows(
     model: keras.Model, names: set[str], replaced: Mapping[str, Any], samples: Array
 ) -> Iterable[tuple[str, Array]]:
-    """What the named layers' outputs see, batch by batch; the same positions every time."""
+    """Yields the inputs of the named layers' outputs, batch by batch, at the same positions."""
     seen: list[tuple[str, Any]] = []
 
     def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -130,23 +130,23 @@ def _rows(
 
 
 def _drawn(layer: Any, x: Array, images: int, rng: np.random.Generator) -> Array:
-    """What some output positions see of a batch: (rows, inputs)."""
+    """Returns the inputs of some output positions of a batch: (rows, inputs)."""
     low, high = _ROWS
     wanted = min(max(_ROWS_PER_INPUT * len(_matrix(layer.kernel)), low), high)
     if isinstance(layer, layers.Dense):
         x = x.reshape(len(x), -1, 1, x.shape[-1])
-        kernel_size, how = (1, 1), {}
+        kernel_size, settings = (1, 1), {}
     else:
         kernel_size = layer.kernel_size
-        how = {key: getattr(layer, key) for key in ("strides", "padding", "dilation_rate")}
-    size = reconstruct.output_size(x.shape[1:3], kernel_size, **how)
+        settings = {key: getattr(layer, key) for key in ("strides", "padding", "dilation_rate")}
+    size = reconstruct.output_size(x.shape[1:3], kernel_size, **settings)
     count = min(-(-wanted // images), size[0] * size[1])
     at = np.argsort(rng.random((len(x), size[0] * size[1])), axis=1)[:, :count]
-    return reconstruct.patches(x, at, kernel_size, **how)
+    return reconstruct.patches(x, at, kernel_size, **settings)
 
 
 def _matrix(kernel: Any) -> Array:
-    """A kernel as (inputs, outputs)."""
+    """Returns a kernel as (inputs, outputs)."""
     return _numpy(kernel).reshape(-1, kernel.shape[-1])
 
 

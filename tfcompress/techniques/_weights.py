@@ -1,4 +1,4 @@
-"""What pruning and clustering share: which layers' weights, and settings for some by name."""
+"""Chooses the layers that pruning and clustering work on, and settings for some by name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import keras
 
 from tfcompress.bridge.wrappers import KERNELS
-from tfcompress.errors import InputError, require
+from tfcompress.errors import require
 from tfcompress.graph import clone, lower
 from tfcompress.graph.rewrite import operations
-from tfcompress.techniques._blocks import weighted
+from tfcompress.techniques._blocks import no_layer, weighted
 from tfcompress.techniques.base import Candidate, LayerLine
 
 # Kernels smaller than this are left alone: neither zeros nor clusters save bytes there.
@@ -22,10 +22,10 @@ SMALLEST = 64
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """A model whose layers can be wrapped.
+    """Holds a model whose layers TFMOT can wrap, and which of them it is to wrap.
 
     Attributes:
-        model: a flat copy in stock layers.
+        model: a flat copy in built-in layers.
         names: of the layers whose weights are worked on.
         kept: a line for each weighted layer that is left alone.
         kinds: layer name to class name.
@@ -38,7 +38,7 @@ class Chosen:
 
 
 def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
-    """Finds the layers.
+    """Chooses the layers whose weights are worked on.
 
     Args:
         model: functional or Sequential.
@@ -60,8 +60,7 @@ def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
         elif weighted(layer):
             kept.append(LayerLine(name, type(layer).__name__, "kept", why))
     if not names:
-        reasons = "; ".join(f"{line.name}: {line.reason}" for line in kept) or "it has no weights"
-        raise InputError(f"no layer of model '{model.name}' can be {verb} ({reasons})")
+        raise no_layer(model, verb, kept)
     kinds = {name: type(layer).__name__ for name, layer in layers.items()}
     return Chosen(flat, tuple(names), tuple(kept), kinds)
 
@@ -79,44 +78,43 @@ def _why_left(layer: Any, leave: Sequence[str]) -> str | None:
 
 
 def matches(pattern: str, names: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    """The names that a pattern fits.
+    """Returns the names that a pattern fits.
 
     Raises:
         InputError: it fits none.
     """
-    found = fnmatch.filter(names, pattern)
-    require(bool(found), f"no layer is named '{pattern}'; there are {', '.join(names)}")
-    return found
+    fitting = fnmatch.filter(names, pattern)
+    require(bool(fitting), f"no layer is named '{pattern}'; there are {', '.join(names)}")
+    return fitting
 
 
 def overrides(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """`("conv*:0.9",)` as layer name to text; a later pattern takes precedence.
+    """Reads `("conv*:0.9",)` as layer name to text; a later pattern takes precedence.
 
     Raises:
         InputError: a text has no colon, or a pattern fits no layer that is worked on.
     """
-    found = {}
+    values = {}
     for text in texts:
         pattern, colon, value = text.rpartition(":")
         require(
             bool(colon and pattern),
             f"option layers takes name:value, as in layers=conv*:0.9; got '{text}'",
         )
-        found.update(dict.fromkeys(matches(pattern, names), value))
-    return found
+        values.update(dict.fromkeys(matches(pattern, names), value))
+    return values
 
 
-def finished(
-    candidate: Candidate, model: keras.Model, action: str, reached: Mapping[str, str], left: str
+def with_trained_model(
+    candidate: Candidate, model: keras.Model, action: str, reached: Mapping[str, str]
 ) -> Candidate:
-    """The candidate with the trained model, and with what was reached in the layers' lines.
+    """Returns the candidate with the trained model, and what was reached in the layers' lines.
 
     Args:
         candidate: as `transform` left it.
         model: trained.
-        action: of the lines that are meant.
+        action: the lines with this action are changed.
         reached: layer name to the line's new reason.
-        left: the property that the weights have now.
     """
     lines = tuple(
         dataclasses.replace(line, reason=reached[line.name])
@@ -124,5 +122,4 @@ def finished(
         else line
         for line in candidate.layers
     )
-    properties = candidate.properties | {left}
-    return dataclasses.replace(candidate, model=model, layers=lines, properties=properties)
+    return dataclasses.replace(candidate, model=model, layers=lines)

@@ -1,4 +1,4 @@
-"""What a technique is, and how one is found by name."""
+"""Defines what a technique is, and finds one by its name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import enum
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tfcompress.config import Training
 from tfcompress.errors import unknown_name
@@ -22,20 +22,38 @@ if TYPE_CHECKING:
 
 # Training images that calibrations and reconstructions are given.
 SAMPLES = 256
+
+
+class Property(enum.StrEnum):
+    """What a technique makes of a network's weights, and a later technique could undo.
+
+    Attributes:
+        undoing: what a later technique that doesn't preserve it would do, for the error message.
+    """
+
+    undoing: str
+
+    BINARY = "binary", "it would turn the binary weights into floats"
+    BUCKETS = "buckets", "it would expand the shared weights"
+    SPARSITY = "sparsity", "it would fill the zeros again"
+    CLUSTERS = "clusters", "it would spread the shared values again"
+    QUANTISED = "quantised", "it would train past the quantised weights"
+
+    def __new__(cls, word: str, undoing: str) -> Self:
+        """Makes a member that equals its word."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.undoing = undoing
+        return member
+
+
 # What layers of ours are and stay, whatever is done to the others or trained.
-STRUCTURES = frozenset({"binary", "buckets"})
-
-
-class Start(enum.Enum):
-    """What a technique's transform takes."""
-
-    SCRATCH = "new weights"
-    TRAINED = "a trained baseline"
+STRUCTURES = frozenset({Property.BINARY, Property.BUCKETS})
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerLine:
-    """What was done to one layer, and why, for the report.
+    """Says for the report what was done to one layer, and why.
 
     Attributes:
         name: the layer's.
@@ -51,22 +69,22 @@ class LayerLine:
 
 
 def _silent(stage: str, text: str) -> None:
-    """Tells nobody."""
+    """Prints nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """What travels through a chain of techniques.
+    """Holds what travels through a chain of techniques: the model, and what is known of it.
 
     Attributes:
         model: the Keras model as far as it has come.
         layers: the report's lines so far.
         samples: some training images as the model takes them, float32 (images, height, width,
             channels), or None where there is no data.
-        say: is told a stage and what was done in it, such as each layer that is decomposed; nobody
-            by default.
-        properties: what earlier techniques made of the weights and later ones must keep: of the
-            words of `Technique.produces`.
+        say: is called with a stage and what was done in it, such as each layer that is
+            decomposed; by default nothing comes of it.
+        properties: what earlier techniques made of the weights and later ones must keep;
+            `chains.apply` adds what each technique produces, and nobody else does.
         validation: `images`, `labels` and `max_drop` by which the export chooses layers that keep
             more bits; empty if it isn't to choose.
     """
@@ -75,11 +93,11 @@ class Candidate:
     layers: tuple[LayerLine, ...] = ()
     samples: np.ndarray | None = None
     say: Callable[[str, str], None] = _silent
-    properties: frozenset[str] = frozenset()
+    properties: frozenset[Property] = frozenset()
     validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def then(self, model: keras.Model, *lines: LayerLine) -> Candidate:
-        """The candidate with a new model and further lines."""
+        """Returns the candidate with a new model and further lines."""
         return dataclasses.replace(self, model=model, layers=(*self.layers, *lines))
 
 
@@ -113,18 +131,18 @@ def fit_keras(
 
 
 def once(candidate: Candidate, options: Any, settings: Training) -> Sequence[tuple[Any, Training]]:
-    """The usual rounds: transformed and trained once."""
+    """Transforms and trains once, as most techniques do."""
     return [(options, settings)]
 
 
 def distilled(**settings: Any) -> Callable[[Any], Training]:
-    """A technique's `training`: these settings, with the original network as the teacher."""
+    """Makes a technique's `training`: these settings, with the original network as teacher."""
     training = Training(distillation_weight=0.7, distillation_temperature=4.0, **settings)
     return lambda options: training
 
 
 def unchecked(candidate: Candidate, options: Any) -> object:
-    """No check before the training: whether the technique fits depends on the trained weights."""
+    """Checks nothing: whether the technique fits depends on the trained weights."""
     return None
 
 
@@ -137,36 +155,47 @@ class Technique:
         summary: one line for `--list`.
         reference: authors, year, arXiv id.
         options: frozen dataclass of the hyper-parameters, all with defaults.
-        start: what `transform` takes.
         transform: from a candidate and options to a candidate with weights of its own.
         training: how the transformed model is trained, from the options.
-        storage: how the export writes it unless told otherwise.
+        storage: how the export writes it by default.
         fit: trains the transformed candidate and returns it with the history.
-        rounds: the technique as rounds of (options, training), each of which transforms and
-            trains what the one before it left; from the candidate before the first.
+        rounds: from the candidate before the first round, the options and the training to rounds
+            of (options, training), each of which transforms and trains what came of the one
+            before it.
         check: raises what `transform` would for this network, trained or not, in a second or so;
             the command calls it before the baseline is trained.
-        produces: what it makes of the weights that a later technique could undo: `binary`,
-            `buckets`, `sparsity`, `clusters`, `quantised`.
+        produces: what it makes of the weights that a later technique could undo.
         preserves: what of that, made by earlier ones, it doesn't undo.
+
+    Raises:
+        InputError: `produces` or `preserves` has a word that is no `Property`.
     """
 
     name: str
     summary: str
     reference: str
     options: type
-    start: Start
     transform: Callable[[Candidate, Any], Candidate]
     training: Callable[[Any], Training]
     storage: str
     fit: Fit = fit_keras
     rounds: Callable[[Candidate, Any, Training], Sequence[tuple[Any, Training]]] = once
     check: Callable[[Candidate, Any], object] = unchecked
-    produces: frozenset[str] = frozenset()
-    preserves: frozenset[str] = STRUCTURES
+    produces: frozenset[Property] = frozenset()
+    preserves: frozenset[Property] = STRUCTURES
+
+    def __post_init__(self) -> None:
+        """Refuses words that no technique of a chain would know."""
+        for field in ("produces", "preserves"):
+            words = getattr(self, field)
+            for word in words:
+                if word not in [*Property]:
+                    raise unknown_name(f"word in {field} of technique {self.name}:", word, Property)
+            # A plain word becomes the property that equals it.
+            object.__setattr__(self, field, frozenset(each for each in Property if each in words))
 
     def make_options(self, **values: Any) -> Any:
-        """The options with these values; texts are converted to their types.
+        """Makes the options from these values; texts are converted to their types.
 
         Raises:
             InputError: an unknown option or a value that it can't have.
@@ -183,7 +212,7 @@ class Technique:
 
 
 def names() -> list[str]:
-    """The techniques' names, without importing them."""
+    """Returns the techniques' names, without importing them."""
     package = importlib.import_module("tfcompress.techniques")
     return sorted(
         module.name
@@ -193,7 +222,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Technique:
-    """One technique by name.
+    """Imports one technique by its name.
 
     Raises:
         InputError: no technique has that name.

@@ -6,7 +6,7 @@ import dataclasses
 
 from tfcompress.config import Training
 from tfcompress.graph import clone
-from tfcompress.techniques.base import Candidate, Start, Technique
+from tfcompress.techniques.base import Candidate, Technique
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,6 @@ TECHNIQUE = Technique(
     summary="the float network itself, as a control: every ratio should be 1",
     reference="none",
     options=BaselineOptions,
-    start=Start.TRAINED,
     transform=_transform,
     training=_training,
     storage="float32",

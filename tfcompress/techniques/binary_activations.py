@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from tfcompress.techniques import _binary, _recipes
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques._binary import technique
+from tfcompress.techniques._recipes import InputOptions
 
-_SURGERY = _binary.transform(binarize_inputs=True, binarize_kernel=False)
-
-TECHNIQUE = Technique(
+TECHNIQUE = technique(
     name="binary_activations",
     summary="binary activations, float weights: what the activations alone cost",
     reference=(
         "Rassadin and Savchenko 2017, 'XNOR-Net without weight binarisation'; after Rastegari et "
         "al. 2016, arXiv:1603.05279"
     ),
-    options=_recipes.InputOptions,
-    start=Start.TRAINED,
-    transform=_SURGERY,
-    check=_SURGERY,
-    training=_recipes.training(epochs=20),
+    options=InputOptions,
+    binarize_inputs=True,
+    binarize_kernel=False,
+    epochs=20,
     storage="float32",
-    produces=frozenset({"binary"}),
 )

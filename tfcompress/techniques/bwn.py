@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from tfcompress.techniques import _binary, _recipes
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques._binary import technique
+from tfcompress.techniques._recipes import WeightOptions
 
-_SURGERY = _binary.transform(binarize_inputs=False, binarize_kernel=True)
-
-TECHNIQUE = Technique(
+TECHNIQUE = technique(
     name="bwn",
     summary="binary weights with a scale for each filter, float activations (BWN)",
     reference="Rastegari, Ordonez, Redmon, Farhadi 2016, arXiv:1603.05279, section 3.1",
-    options=_recipes.WeightOptions,
-    start=Start.TRAINED,
-    transform=_SURGERY,
-    check=_SURGERY,
-    training=_recipes.training(epochs=10),
+    options=WeightOptions,
+    binarize_inputs=False,
+    binarize_kernel=True,
+    epochs=10,
     storage="dynamic",
-    produces=frozenset({"binary"}),
 )

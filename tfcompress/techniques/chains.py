@@ -1,4 +1,4 @@
-"""Techniques one after another: `cp+prune` is cp, trained, and then prune on what it left."""
+"""Applies techniques one after another: `cp+prune` is cp, trained, and then prune on that."""
 
 from __future__ import annotations
 
@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from tfcompress.config import Training
 from tfcompress.errors import InputError
-from tfcompress.techniques.base import Candidate, Technique, get
+from tfcompress.techniques.base import Candidate, Property, Technique, get
 
 if TYPE_CHECKING:
     from tfcompress.data.dataset import Dataset
     from tfcompress.training.context import Row, TrainingContext
-
-_DOING_AGAIN = {
-    "binary": "it would turn the binary weights into floats",
-    "buckets": "it would expand the shared weights",
-    "sparsity": "it would fill the zeros again",
-    "clusters": "it would spread the shared values again",
-    "quantised": "it would train past the quantised weights",
-}
-
 
 RoundContext = Callable[["TrainingContext", str, Candidate, Training], "TrainingContext"]
 
@@ -42,50 +33,76 @@ class Step:
 
 
 def chain(name: str) -> tuple[Technique, ...]:
-    """The techniques of `a+b+c`, in order; a single name is a chain of one.
+    """Returns the techniques of `a+b+c`, in order; a single name is a chain of one.
 
     Raises:
         InputError: an unknown name, one that comes twice, the control among others, or a
             technique that would undo what an earlier one did.
     """
     names = [part.strip() for part in name.split("+")]
-    found = tuple(get(part) for part in names)
+    techniques = tuple(get(part) for part in names)
     for position, part in enumerate(names):
         if part in names[:position]:
             raise InputError(f"chain '{name}' has {part} twice: once is enough")
-    if len(found) > 1 and "baseline" in names:
+    if len(techniques) > 1 and "baseline" in names:
         raise InputError(f"baseline is the control and no part of a chain; got '{name}'")
-    undone = _undone(found)
+    undone = _first_undone(techniques)
     if undone is None:
-        return found
-    first, later, what = undone
-    swapped = list(found)
+        return techniques
+    first, later, lost = undone
+    swapped = list(techniques)
     i, j = swapped.index(first), swapped.index(later)
     swapped[i], swapped[j] = later, first
-    works = "+".join(t.name for t in swapped)
+    other_order = "+".join(technique.name for technique in swapped)
     hint = (
-        f"'{works}' works"
-        if _undone(swapped) is None
+        f"'{other_order}' works"
+        if _first_undone(swapped) is None
         else (f"use one of the two ({first.name} alone is written as {first.storage})")
     )
     raise InputError(
-        f"chain '{name}': {later.name} can't follow {first.name}: {_DOING_AGAIN[what]}; {hint}"
+        f"chain '{name}': {later.name} can't follow {first.name}: {lost.undoing}; {hint}"
     )
 
 
-def _undone(found: Sequence[Technique]) -> tuple[Technique, Technique, str] | None:
-    """The first two techniques of which the later undoes the earlier one's work, and what."""
-    for position, later in enumerate(found):
-        for first in found[:position]:
-            for what in sorted(first.produces - later.preserves):
-                return first, later, what
+def make_steps(
+    techniques: Iterable[Technique], options: Mapping[str, Any], settings: Mapping[str, Any]
+) -> tuple[Step, ...]:
+    """Makes a chain's steps: each technique with its own options and its training.
+
+    Args:
+        techniques: as `chain` gives them.
+        options: values or texts, by name, as `distribute` takes them; those that no technique has
+            are left out.
+        settings: fields of `Training` that the user chose, in place of each recipe's.
+
+    Raises:
+        InputError: a value that an option or the training can't have.
+    """
+    techniques = tuple(techniques)
+    given, _ = distribute(techniques, options)
+    steps = []
+    for technique in techniques:
+        its_options = technique.make_options(**given[technique.name])
+        training = technique.training(its_options).with_settings(settings)
+        steps.append(Step(technique, its_options, training))
+    return tuple(steps)
+
+
+def _first_undone(
+    techniques: Sequence[Technique],
+) -> tuple[Technique, Technique, Property] | None:
+    """Finds the first technique whose work a later one undoes: both, and what is lost."""
+    for position, later in enumerate(techniques):
+        for first in techniques[:position]:
+            for lost in sorted(first.produces - later.preserves):
+                return first, later, lost
     return None
 
 
 def distribute(
-    found: Iterable[Technique], values: Mapping[str, Any]
+    techniques: Iterable[Technique], values: Mapping[str, Any]
 ) -> tuple[dict[str, dict[str, Any]], set[str]]:
-    """Options to the techniques that have them.
+    """Gives options to the techniques that have them.
 
     `rank=8` goes to every technique of the chain with an option `rank`, `cp.rank=8` to cp alone.
 
@@ -94,13 +111,14 @@ def distribute(
     """
     given: dict[str, dict[str, Any]] = {}
     taken = set()
-    for technique in found:
+    for technique in techniques:
         known = {field.name for field in dataclasses.fields(technique.options)}
-        mine = {key: key.removeprefix(f"{technique.name}.") for key in values}
-        taken |= {key for key, own in mine.items() if own in known}
-        # In this order: the one that names its technique wins.
-        chosen = sorted((key for key, own in mine.items() if own in known), key=lambda k: "." in k)
-        given[technique.name] = {mine[key]: values[key] for key in chosen}
+        names = {key: key.removeprefix(f"{technique.name}.") for key in values}
+        its_keys = [key for key, name in names.items() if name in known]
+        taken |= {*its_keys}
+        # In this order: the key that names its technique wins.
+        its_keys.sort(key=lambda key: "." in key)
+        given[technique.name] = {names[key]: values[key] for key in its_keys}
     return given, taken
 
 
@@ -150,4 +168,6 @@ def apply(
             its_context = round_context(context, title, candidate, training)
             candidate, history = step.technique.fit(candidate, options, data, training, its_context)
             rows += [{**row, "epoch": len(rows) + i} for i, row in enumerate(history, 1)]
+        properties = candidate.properties | step.technique.produces
+        candidate = dataclasses.replace(candidate, properties=properties)
     return candidate, rows

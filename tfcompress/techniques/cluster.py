@@ -10,7 +10,7 @@ from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 from tfcompress.training.context import Row, TrainingContext
 
 Centroids = Literal["kmeans++", "density", "linear", "random"]
@@ -46,7 +46,7 @@ class ClusterOptions:
 
 
 def _transform(candidate: Candidate, options: ClusterOptions) -> Candidate:
-    """A copy in stock layers with all its values: they are shared as the training begins."""
+    """Copies the model in built-in layers; values are shared as the training begins."""
     chosen = _weights.choose(candidate.model, options.leave, "clustered")
     counts = _counts(chosen, options)
     done = [
@@ -57,7 +57,7 @@ def _transform(candidate: Candidate, options: ClusterOptions) -> Candidate:
 
 
 def _counts(chosen: _weights.Chosen, options: ClusterOptions) -> dict[str, int]:
-    """Clusters by layer name."""
+    """Returns the number of values of each layer, by its name."""
     counts = dict.fromkeys(chosen.names, options.clusters)
     for name, text in _weights.overrides(options.layers, chosen.names).items():
         good = text.isdecimal() and int(text) >= 2
@@ -78,7 +78,7 @@ def _fit(
     counts = _counts(chosen, options)
     sparse = options.preserve_sparsity
     if sparse is None:
-        sparse = "sparsity" in candidate.properties
+        sparse = Property.SPARSITY in candidate.properties
     model, rows = cluster.cluster(
         chosen.model,
         data,
@@ -92,7 +92,7 @@ def _fit(
     reached = {
         name: f"{count} different weights" for name, count in cluster.values(model, counts).items()
     }
-    return _weights.finished(candidate, model, "clustered", reached, "clusters"), rows
+    return _weights.with_trained_model(candidate, model, "clustered", reached), rows
 
 
 TECHNIQUE = Technique(
@@ -100,12 +100,11 @@ TECHNIQUE = Technique(
     summary="kernels whose weights share 16 values (TFMOT's clustering)",
     reference="Han, Mao, Dally 2016, arXiv:1510.00149, section 3",
     options=ClusterOptions,
-    start=Start.TRAINED,
     transform=_transform,
     check=_transform,
     training=distilled(epochs=5, learning_rate=1e-4),
     storage="float32",
     fit=_fit,
-    produces=frozenset({"clusters"}),
-    preserves=frozenset({"sparsity"}),
+    produces=frozenset({Property.CLUSTERS}),
+    preserves=frozenset({Property.SPARSITY}),
 )

@@ -7,9 +7,8 @@ from typing import Any
 
 from tfcompress.errors import require
 from tfcompress.layers import CPConv2D
-from tfcompress.techniques._factorise import Factorisation
-from tfcompress.techniques._factorise_options import FactoriseOptions, training
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques._factorise import technique
+from tfcompress.techniques._factorise_options import FactoriseOptions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,18 +46,11 @@ class CPOptions(FactoriseOptions):
         }
 
 
-_SURGERY = Factorisation(title="cp", forms=(CPConv2D,), spatial_only=True)
-
-
-TECHNIQUE = Technique(
+TECHNIQUE = technique(
     name="cp",
     summary="convolutions as 1x1, vertical, horizontal and 1x1 ones (CP decomposition)",
     reference="Lebedev, Ganin, Rakhuba, Oseledets, Lempitsky 2015, arXiv:1412.6553, section 3",
     options=CPOptions,
-    start=Start.TRAINED,
-    transform=_SURGERY.transform,
-    check=_SURGERY.check,
-    rounds=_SURGERY.rounds,
-    training=training,
-    storage="float32",
+    forms=(CPConv2D,),
+    spatial_only=True,
 )

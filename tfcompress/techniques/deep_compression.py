@@ -17,7 +17,7 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
 from tfcompress.graph.fold_batch_norm import fold_batch_norms
 from tfcompress.techniques import _weights, cluster, prune
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 from tfcompress.techniques.cluster import Centroids, ClusterOptions
 from tfcompress.techniques.prune import PruneOptions
 from tfcompress.training.context import Row, TrainingContext
@@ -76,7 +76,7 @@ def _check_bits(what: str, value: int) -> None:
 def _round_options(
     candidate: Candidate, options: DeepCompressionOptions
 ) -> tuple[PruneOptions, Any]:
-    """The options of both rounds, each layer by its name.
+    """Returns the options of both rounds, each layer by its name.
 
     Raises:
         InputError: a pattern fits no layer, or no layer is left.
@@ -114,7 +114,7 @@ def _round_options(
 def _rounds(
     candidate: Candidate, options: DeepCompressionOptions, settings: Training
 ) -> Sequence[tuple[Any, Training]]:
-    """Pruned and trained, then shared and trained."""
+    """Returns two rounds: pruning with its training, then sharing with a shorter one."""
     pruning, sharing = _round_options(candidate, options)
     tuning = dataclasses.replace(
         settings,
@@ -125,7 +125,7 @@ def _rounds(
 
 
 def _transform(candidate: Candidate, options: Any) -> Candidate:
-    """Of one round; with the technique's own options that of the first."""
+    """Transforms for one round: the one whose options these are, else the first."""
     if isinstance(options, ClusterOptions):
         # Behind the sharing it would scale each filter's values apart.
         model, gone = fold_batch_norms(candidate.model)
@@ -159,13 +159,12 @@ TECHNIQUE = Technique(
     summary="pruned, then shared values, both trained; compressed.tfz holds the file coded",
     reference="Han, Mao, Dally 2016, arXiv:1510.00149",
     options=DeepCompressionOptions,
-    start=Start.TRAINED,
     transform=_transform,
     check=_transform,
     training=distilled(epochs=10, learning_rate=1e-3),
     storage="float32",
     fit=_fit,
     rounds=_rounds,
-    produces=frozenset({"sparsity", "clusters"}),
+    produces=frozenset({Property.SPARSITY, Property.CLUSTERS}),
     preserves=frozenset(),
 )

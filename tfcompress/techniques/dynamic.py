@@ -8,5 +8,5 @@ TECHNIQUE = technique(
     name="dynamic",
     summary="8-bit weights; activations rounded to 8 bits by their range in each image",
     reference="Krishnamoorthi 2018, arXiv:1806.08342; TensorFlow Lite's dynamic range quantization",
-    how="int8 weights, one scale a filter; activations rounded as the file runs",
+    reason="int8 weights, one scale a filter; activations rounded as the file runs",
 )

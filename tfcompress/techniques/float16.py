@@ -8,5 +8,5 @@ TECHNIQUE = technique(
     name="float16",
     summary="weights as 16-bit floats: half the file, no faster on a CPU",
     reference="IEEE 754-2019, binary16",
-    how="float16 weights, expanded to float32 when the file is loaded",
+    reason="float16 weights, expanded to float32 when the file is loaded",
 )

@@ -14,7 +14,7 @@ from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import HashedConv2D, HashedDense
 from tfcompress.ops import hashing as hashes
 from tfcompress.techniques import _blocks
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 
 Hashing = Literal["permutation", "elementwise"]
 Include = Literal["dense", "all"]
@@ -59,6 +59,11 @@ class HashedOptions:
 
 
 def _transform(candidate: Candidate, options: HashedOptions) -> Candidate:
+    """Replaces each layer that the options name, if its shared weights are fewer.
+
+    Raises:
+        InputError: the model can't be copied, or no layer of it gains.
+    """
     flat = clone(candidate.model)
     graph = Graph.of(flat)
     replace: dict[str, Any] = {}
@@ -78,13 +83,12 @@ def _transform(candidate: Candidate, options: HashedOptions) -> Candidate:
             why = f"too small to gain: {stored:,} of {logical:,} weights would be stored"
         lines.append(LayerLine(name, type(layer).__name__, "kept", why))
     if not replace:
-        reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
-        raise InputError(f"no layer of model '{flat.name}' can be hashed ({reasons})")
+        raise _blocks.no_layer(flat, "hashed", lines)
     return candidate.then(rewrite(flat, replace), *lines)
 
 
 def _why_kept(graph: Graph, name: str, options: HashedOptions) -> str | None:
-    """Why a weighted layer stays, or None if it is to be hashed."""
+    """Says why a weighted layer stays; None if it is to be hashed."""
     layer = graph.operations[name]
     if type(layer) is layers.Dense:
         return None
@@ -102,7 +106,7 @@ def _why_kept(graph: Graph, name: str, options: HashedOptions) -> str | None:
 
 
 def _hashed(layer: Any, options: HashedOptions, seed: int) -> Any:
-    """The hashed layer of the same shape, settings and name, built."""
+    """Makes the hashed layer of the same shape, settings and name, built."""
     kind = HashedDense if type(layer) is layers.Dense else HashedConv2D
     new = kind.from_config(
         {
@@ -125,9 +129,8 @@ TECHNIQUE = Technique(
     summary="dense layers whose weights share 8 times fewer stored ones (HashedNets)",
     reference="Chen, Wilson, Tyree, Weinberger, Chen 2015, arXiv:1504.04788, section 4",
     options=HashedOptions,
-    start=Start.TRAINED,
     transform=_transform,
     training=distilled(epochs=10),
     storage="float32",
-    produces=frozenset({"buckets"}),
+    produces=frozenset({Property.BUCKETS}),
 )

@@ -11,5 +11,5 @@ TECHNIQUE = technique(
     name="int8",
     summary="8-bit integer weights and activations without training, ranges from 256 images",
     reference="Jacob et al. 2018, arXiv:1712.05877; Krishnamoorthi 2018, arXiv:1806.08342",
-    how="int8 weights, one scale a filter; int8 activations",
+    reason="int8 weights, one scale a filter; int8 activations",
 )

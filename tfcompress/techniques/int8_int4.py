@@ -9,6 +9,6 @@ TECHNIQUE = technique(
     summary="4-bit weights (depthwise ones 8-bit) and 8-bit activations without training",
     reference="Krishnamoorthi 2018, arXiv:1806.08342; Banner, Nahshan, Soudry 2019, "
     "arXiv:1810.05723",
-    how="int4 weights, one scale a filter; int8 activations",
-    depthwise="int8 weights, one scale a filter; int8 activations",
+    reason="int4 weights, one scale a filter; int8 activations",
+    depthwise_reason="int8 weights, one scale a filter; int8 activations",
 )

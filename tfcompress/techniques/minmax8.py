@@ -12,7 +12,7 @@ from tfcompress.graph import clone, rewrite
 from tfcompress.graph.rewrite import operations
 from tfcompress.layers.min_max_quantize import MinMaxQuantize
 from tfcompress.techniques._quantise import untrained
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
 
 # Not their subclasses: ours make their kernels otherwise.
 _PRODUCTS = (
@@ -40,7 +40,7 @@ class MinMaxOptions:
 
 
 def _transform(candidate: Candidate, options: MinMaxOptions) -> Candidate:
-    """Rounds the kernels of stock layers, and what goes into them as the network runs."""
+    """Rounds the kernels of built-in layers, and what goes into them as the network runs."""
     from tfcompress.ops.minmax import minmax_quantize
 
     model = clone(candidate.model)
@@ -72,7 +72,7 @@ def _transform(candidate: Candidate, options: MinMaxOptions) -> Candidate:
 
 
 def _behind(first: keras.layers.Layer, layer: keras.layers.Layer) -> Any:
-    """Both layers as one function; further calls of a shared layer share the first, too."""
+    """Returns both layers as one function; all calls of a shared layer share the first, too."""
 
     def apply(*args: Any, **kwargs: Any) -> Any:
         inputs, *rest = args
@@ -87,10 +87,9 @@ TECHNIQUE = Technique(
     reference="Lagrange and Pedersoli's 8-bit VGG-16; Vanhoucke, Senior, Mao 2011, Improving the "
     "speed of neural networks on CPUs",
     options=MinMaxOptions,
-    start=Start.TRAINED,
     transform=_transform,
     training=untrained,
     storage="float32",
-    produces=frozenset({"quantised"}),
-    preserves=frozenset({"buckets"}),
+    produces=frozenset({Property.QUANTISED}),
+    preserves=frozenset({Property.BUCKETS}),
 )

@@ -15,8 +15,8 @@ from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import require
 from tfcompress.graph import clone
-from tfcompress.techniques._quantise import KEEPS, lines, untrained
-from tfcompress.techniques.base import Candidate, Start, Technique, fit_keras
+from tfcompress.techniques._quantise import PRESERVES, lines, untrained
+from tfcompress.techniques.base import Candidate, Property, Technique, fit_keras
 from tfcompress.training.context import Row, TrainingContext
 
 
@@ -44,9 +44,10 @@ class MixedOptions:
 
 
 def _transform(candidate: Candidate, options: MixedOptions) -> Candidate:
-    how = f"the fewest bits with which the file loses {options.max_drop:g} points at most"
+    """Copies the network: the bits are chosen as the file is written."""
+    reason = f"the fewest bits with which the file loses {options.max_drop:g} points at most"
     model = clone(candidate.model)
-    return candidate.then(model, *lines(model, how))
+    return candidate.then(model, *lines(model, reason))
 
 
 def _fit(
@@ -56,17 +57,17 @@ def _fit(
     training: Training,
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
-    """Chooses the validation images; the layers are chosen as the file is written."""
+    """Chooses the images on which the export holds the file to its accuracy."""
     candidate, rows = fit_keras(candidate, options, data, training, context)
     order = np.random.default_rng([context.seed, 1]).permutation(len(data.train))
     chosen = np.sort(order[: options.validation_images])
     images = data.normalization(data.train.images.batch(chosen))
-    held = {
+    validation = {
         "images": images,
         "labels": data.train.labels[chosen],
         "max_drop": options.max_drop,
     }
-    return dataclasses.replace(candidate, validation=held), rows
+    return dataclasses.replace(candidate, validation=validation), rows
 
 
 TECHNIQUE = Technique(
@@ -75,11 +76,10 @@ TECHNIQUE = Technique(
     reference="Wu et al. 2018, arXiv:1812.00090; Dong et al. 2019, arXiv:1905.03696; the search "
     "is simpler than theirs: greedy, by each layer's own effect on the outputs",
     options=MixedOptions,
-    start=Start.TRAINED,
     transform=_transform,
     training=untrained,
     storage="int8_int4",
     fit=_fit,
-    produces=frozenset({"quantised"}),
-    preserves=KEEPS,
+    produces=frozenset({Property.QUANTISED}),
+    preserves=PRESERVES,
 )

@@ -9,9 +9,10 @@ from tfcompress.bridge import prune
 from tfcompress.bridge.wrappers import kernel
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
-from tfcompress.errors import InputError, one_of, require
+from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
+from tfcompress.techniques._blocks import no_layer
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 from tfcompress.training.context import Row, TrainingContext
 from tfcompress.training.loop import steps_per_epoch
 
@@ -86,7 +87,7 @@ def _share(what: str, value: float, *, zero: bool = False) -> None:
 
 
 def _pair(name: str, text: str) -> tuple[int, int]:
-    """`1x4` as (1, 4)."""
+    """Reads `1x4` as (1, 4)."""
     try:
         first, second = (int(part) for part in text.split("x"))
         good = min(first, second) >= 1
@@ -97,7 +98,7 @@ def _pair(name: str, text: str) -> tuple[int, int]:
 
 
 def _transform(candidate: Candidate, options: PruneOptions) -> Candidate:
-    """A copy in stock layers whose weights are still all there: zeros come with the training."""
+    """Copies the model in built-in layers; the zeros come with the training."""
     chosen = _weights.choose(candidate.model, options.leave, "pruned")
     plan = _plan(chosen, options, steps=1)
     lines = [*chosen.kept]
@@ -109,8 +110,7 @@ def _transform(candidate: Candidate, options: PruneOptions) -> Candidate:
         else:
             lines.append(LayerLine(name, kind, "pruned", _words(settings, options)))
     if not any(line.action == "pruned" for line in lines):
-        reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines)
-        raise InputError(f"no layer of model '{candidate.model.name}' can be pruned ({reasons})")
+        raise no_layer(candidate.model, "pruned", lines)
     return candidate.then(chosen.model, *lines)
 
 
@@ -125,19 +125,19 @@ def _words(settings: dict[str, Any], options: PruneOptions) -> str:
 def _plan(
     chosen: _weights.Chosen, options: PruneOptions, steps: int
 ) -> dict[str, dict[str, Any] | str]:
-    """Each layer's settings, or why it stays dense."""
-    own = {}
+    """Returns each layer's settings, or why it stays dense."""
+    by_name = {}
     for name, text in _weights.overrides(options.layers, chosen.names).items():
         try:
-            own[name] = float(text)
+            by_name[name] = float(text)
         except ValueError:
-            own[name] = -1.0
-        _share(f"option layers: the sparsity of {name}", own[name])
+            by_name[name] = -1.0
+        _share(f"option layers: the sparsity of {name}", by_name[name])
     end, frequency = _last_change(options, steps)
     plan: dict[str, dict[str, Any] | str] = {}
     for name in chosen.names:
         why = _why_dense(chosen, name, options)
-        final = own.get(name, options.final_sparsity)
+        final = by_name.get(name, options.final_sparsity)
         plan[name] = why or {
             "schedule": options.schedule,
             "initial_sparsity": min(options.initial_sparsity, final),
@@ -153,10 +153,10 @@ def _plan(
 
 
 def _last_change(options: PruneOptions, steps: int) -> tuple[int, int]:
-    """The step at which the masks change last, and the steps between two changes.
+    """Returns the step at which the masks change last, and the steps between two changes.
 
     TFMOT changes masks at `begin_step` and every `frequency` steps from there: an `end_step`
-    between two of them would leave fewer zeros than wanted, and nobody would be told.
+    between two of them would leave fewer zeros than wanted, without a word.
     """
     begin, every = options.begin_step, options.frequency
     if options.end_step is not None:
@@ -212,7 +212,7 @@ def _fit(
         name: f"{share:.1%} of the weights are zero"
         for name, share in prune.zeros(model, plan).items()
     }
-    return _weights.finished(candidate, model, "pruned", reached, "sparsity"), rows
+    return _weights.with_trained_model(candidate, model, "pruned", reached), rows
 
 
 TECHNIQUE = Technique(
@@ -220,12 +220,11 @@ TECHNIQUE = Technique(
     summary="the smallest weights become zero (TFMOT's magnitude pruning)",
     reference="Zhu and Gupta 2017, arXiv:1710.01878; Han, Pool, Tran, Dally 2015, arXiv:1506.02626",
     options=PruneOptions,
-    start=Start.TRAINED,
     transform=_transform,
     check=_transform,
     training=distilled(epochs=10, learning_rate=1e-3),
     storage="float32",
     fit=_fit,
-    produces=frozenset({"sparsity"}),
+    produces=frozenset({Property.SPARSITY}),
     preserves=frozenset(),
 )

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
+from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 from tfcompress.training.context import Row, TrainingContext
 
 OnUnsupported = Literal["error", "keep_float"]
@@ -39,19 +39,19 @@ class QatOptions:
 
 
 def _transform(candidate: Candidate, options: QatOptions) -> Candidate:
-    """The same function, in layers that can be quantised; nothing is rounded yet."""
+    """Rewrites the model in layers that can be quantised; nothing is rounded yet."""
     from tfcompress.qat.prepare import prepare, unsupported
 
     model, changes = prepare(candidate.model, on_unsupported=options.on_unsupported)
     spread = "; its shared values are shared no more"
-    lost = {"folded": spread} if "clusters" in candidate.properties else {}
+    lost = {"folded": spread} if Property.CLUSTERS in candidate.properties else {}
     lines = [
         LayerLine(c.name, c.kind, c.action, c.reason + lost.get(c.action, "")) for c in changes
     ]
-    told = {line.name for line in lines}
+    named = {line.name for line in lines}
     floats = unsupported(model)
     for layer in model.layers:
-        if layer.weights and layer.name not in told and layer.name not in floats:
+        if layer.weights and layer.name not in named and layer.name not in floats:
             kind = type(layer).__name__
             where = "folded after training" if kind == "BatchNormalization" else "8-bit weights"
             lines.append(LayerLine(layer.name, kind, "quantised", where))
@@ -73,11 +73,10 @@ def _fit(
         data,
         training,
         context,
-        preserve=candidate.properties & {"sparsity", "clusters"},
+        preserve=candidate.properties & {Property.SPARSITY, Property.CLUSTERS},
         calibration=data.representative(options.calibration_images, context.seed),
     )
-    properties = candidate.properties | {"quantised"}
-    return dataclasses.replace(candidate, model=model, properties=properties), rows
+    return dataclasses.replace(candidate, model=model), rows
 
 
 TECHNIQUE = Technique(
@@ -85,12 +84,11 @@ TECHNIQUE = Technique(
     summary="8-bit integer weights and activations, trained with the rounding in place",
     reference="Jacob et al. 2018, arXiv:1712.05877; TensorFlow Model Optimization",
     options=QatOptions,
-    start=Start.TRAINED,
     transform=_transform,
     check=_transform,
     training=distilled(epochs=4, learning_rate=2e-4),
     storage="int8",
     fit=_fit,
-    produces=frozenset({"quantised"}),
-    preserves=frozenset({"sparsity", "clusters"}),
+    produces=frozenset({Property.QUANTISED}),
+    preserves=frozenset({Property.SPARSITY, Property.CLUSTERS}),
 )

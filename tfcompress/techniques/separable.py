@@ -10,12 +10,12 @@ from typing import Any, Literal, get_args
 import keras
 from keras import layers
 
-from tfcompress.errors import InputError, one_of, require
+from tfcompress.errors import one_of, require
 from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.layers import DepthwiseSeparable
 from tfcompress.ops.depthwise import factorise
 from tfcompress.techniques import _blocks
-from tfcompress.techniques.base import Candidate, LayerLine, Start, Technique, distilled
+from tfcompress.techniques.base import Candidate, LayerLine, Technique, distilled
 
 Init = Literal["scratch", "factorise"]
 DepthwiseActivation = Literal["relu", "linear"]
@@ -29,9 +29,7 @@ _MOMENTUM = 0.9
 class SeparableOptions:
     """Hyper-parameters of the compact network.
 
-    The defaults start the network where the trained one is, but for what the factors lose. On the
-    embedded data set with `vgg_small` (one seed, 10 epochs) they gave .900, the papers' `scratch`
-    with `relu` .875.
+    The defaults start the network where the trained one is, but for what the factors lose.
 
     Attributes:
         init: the new layers' weights: `factorise` for the best approximation of rank
@@ -59,7 +57,7 @@ class SeparableOptions:
 
 
 def _why_kept(graph: Graph, name: str, options: SeparableOptions) -> str | None:
-    """Why a weighted layer stays as it is, or None if it is to be replaced."""
+    """Says why a weighted layer stays as it is; None if it is to be replaced."""
     layer = graph.operations[name]
     if type(layer) is not layers.Conv2D:
         return f"{type(layer).__name__}: only Conv2D is replaced"
@@ -85,7 +83,7 @@ def _why_kept(graph: Graph, name: str, options: SeparableOptions) -> str | None:
 
 
 def _weights(layer: Any, depth_multiplier: int) -> tuple[int, int]:
-    """Weights of the kernel, and of a separable convolution's two."""
+    """Counts the weights of the kernel, and of a separable convolution's two."""
     height, width, channels, filters = layer.kernel.shape
     inner = channels * depth_multiplier
     return height * width * channels * filters, inner * (height * width + filters)
@@ -116,7 +114,7 @@ def _transform(candidate: Candidate, options: SeparableOptions) -> Candidate:
         new = _separable(layer, bn, "relu" if relu else layer.activation, options)
         replace[name] = new
         taken = [other for other in (block.bn, block.activation if relu else None) if other]
-        replace.update(dict.fromkeys(taken, _pass_through))
+        replace.update(dict.fromkeys(taken, _blocks.pass_through))
         if options.init == "factorise":
             load.append(lambda new=new, layer=layer, bn=bn: _load(new, layer, bn))  # type: ignore[misc]
         before, after = _weights(layer, options.depth_multiplier)
@@ -124,8 +122,7 @@ def _transform(candidate: Candidate, options: SeparableOptions) -> Candidate:
         reason = f"{before / after:.1f} times fewer weights and MACs{with_it}"
         lines.append(LayerLine(name, kind, "separated", reason))
     if not replace:
-        reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
-        raise InputError(f"no layer of model '{flat.name}' can be made separable ({reasons})")
+        raise _blocks.no_layer(flat, "made separable", lines)
     model = rewrite(flat, replace)
     for fill in load:
         fill()
@@ -133,7 +130,7 @@ def _transform(candidate: Candidate, options: SeparableOptions) -> Candidate:
 
 
 def _is_relu(layer: Any) -> bool:
-    """Whether an activation layer is the plain ReLU, without slope, threshold or maximum."""
+    """Says whether a layer is the plain ReLU, without slope, threshold or maximum."""
     if isinstance(layer, layers.ReLU):
         return layer.max_value is None and not layer.negative_slope and not layer.threshold
     return getattr(layer, "activation", None) is keras.activations.relu
@@ -142,7 +139,7 @@ def _is_relu(layer: Any) -> bool:
 def _separable(
     layer: Any, bn: Any, activation: Any, options: SeparableOptions
 ) -> DepthwiseSeparable:
-    """The separable layer of the same shape and name; batch normalisation makes biases useless."""
+    """Makes the separable layer of the same shape and name; its BN makes biases useless."""
     like = {"epsilon": bn.epsilon} if bn else {}
     return DepthwiseSeparable(
         layer.filters,
@@ -159,12 +156,8 @@ def _separable(
     )
 
 
-def _pass_through(x: Any, *args: Any, **kwargs: Any) -> Any:
-    return x
-
-
 def _load(new: DepthwiseSeparable, layer: Any, bn: Any) -> None:
-    """The factorised kernel, and all that the old batch normalisation or bias did."""
+    """Gives the new layer the factorised kernel, and what the old BN or bias did."""
     to_numpy = keras.ops.convert_to_numpy
     depthwise, pointwise = factorise(to_numpy(layer.kernel), new.depth_multiplier)
     new.depthwise.kernel.assign(depthwise)
@@ -192,7 +185,6 @@ TECHNIQUE = Technique(
         "compacted)"
     ),
     options=SeparableOptions,
-    start=Start.TRAINED,
     transform=_transform,
     training=distilled(epochs=20),
     storage="float32",

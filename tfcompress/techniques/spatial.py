@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from tfcompress.layers import SpatialSeparableConv2D
 from tfcompress.ops import reconstruct
-from tfcompress.techniques._factorise import Factorisation
-from tfcompress.techniques._factorise_options import ReconstructionOptions, training
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques._factorise import technique
+from tfcompress.techniques._factorise_options import ReconstructionOptions
 
-_SURGERY = Factorisation(
-    title="spatial",
-    forms=(SpatialSeparableConv2D,),
-    spatial_only=True,
-    approximate=reconstruct.separable,
-)
-
-
-TECHNIQUE = Technique(
+TECHNIQUE = technique(
     name="spatial",
     summary="convolutions as a vertical and a horizontal one",
     reference="Jaderberg, Vedaldi, Zisserman 2014, arXiv:1405.3866, section 2",
     options=ReconstructionOptions,
-    start=Start.TRAINED,
-    transform=_SURGERY.transform,
-    check=_SURGERY.check,
-    rounds=_SURGERY.rounds,
-    training=training,
-    storage="float32",
+    forms=(SpatialSeparableConv2D,),
+    spatial_only=True,
+    approximate=reconstruct.separable,
 )

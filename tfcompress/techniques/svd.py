@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from tfcompress.layers import LowRankConv2D, LowRankDense
 from tfcompress.ops import reconstruct
-from tfcompress.techniques._factorise import Factorisation
-from tfcompress.techniques._factorise_options import ReconstructionOptions, training
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques._factorise import technique
+from tfcompress.techniques._factorise_options import ReconstructionOptions
 
-_SURGERY = Factorisation(
-    title="svd",
-    forms=(LowRankConv2D, LowRankDense),
-    spatial_only=False,
-    approximate=reconstruct.low_rank,
-)
-
-
-TECHNIQUE = Technique(
+TECHNIQUE = technique(
     name="svd",
     summary="dense layers and convolutions of fewer filters, each with a 1x1 behind it (SVD)",
     reference=(
@@ -24,10 +15,6 @@ TECHNIQUE = Technique(
         "Zhang et al. 2016, arXiv:1505.06798, section 3.1"
     ),
     options=ReconstructionOptions,
-    start=Start.TRAINED,
-    transform=_SURGERY.transform,
-    check=_SURGERY.check,
-    rounds=_SURGERY.rounds,
-    training=training,
-    storage="float32",
+    forms=(LowRankConv2D, LowRankDense),
+    approximate=reconstruct.low_rank,
 )

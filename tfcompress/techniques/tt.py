@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from tfcompress.layers import TTConv2D, TTDense
-from tfcompress.techniques._factorise import Factorisation
-from tfcompress.techniques._factorise_options import FactoriseOptions, training
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques._factorise import technique
+from tfcompress.techniques._factorise_options import FactoriseOptions
 
-_SURGERY = Factorisation(title="tt", forms=(TTConv2D, TTDense), spatial_only=False)
-
-
-TECHNIQUE = Technique(
+TECHNIQUE = technique(
     name="tt",
     summary="dense layers and convolutions as chains of small products (tensor-train)",
     reference=(
@@ -18,10 +14,5 @@ TECHNIQUE = Technique(
         "al. 2016, arXiv:1611.03214"
     ),
     options=FactoriseOptions,
-    start=Start.TRAINED,
-    transform=_SURGERY.transform,
-    check=_SURGERY.check,
-    rounds=_SURGERY.rounds,
-    training=training,
-    storage="float32",
+    forms=(TTConv2D, TTDense),
 )

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from tfcompress.layers import TuckerConv2D
-from tfcompress.techniques._factorise import Factorisation
-from tfcompress.techniques._factorise_options import SpectrumOptions, training
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques._factorise import technique
+from tfcompress.techniques._factorise_options import SpectrumOptions
 
-_SURGERY = Factorisation(title="tucker", forms=(TuckerConv2D,), spatial_only=True)
-
-
-TECHNIQUE = Technique(
+TECHNIQUE = technique(
     name="tucker",
     summary="convolutions as 1x1, a small core and 1x1 (Tucker decomposition)",
     reference="Kim, Park, Yoo, Choi, Yang, Shin 2016, arXiv:1511.06530, section 3",
     options=SpectrumOptions,
-    start=Start.TRAINED,
-    transform=_SURGERY.transform,
-    check=_SURGERY.check,
-    rounds=_SURGERY.rounds,
-    training=training,
-    storage="float32",
+    forms=(TuckerConv2D,),
+    spatial_only=True,
 )

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from tfcompress.techniques import _binary, _recipes
-from tfcompress.techniques.base import Start, Technique
+from tfcompress.techniques._binary import technique
+from tfcompress.techniques._recipes import InputOptions
 
-_SURGERY = _binary.transform(binarize_inputs=True, binarize_kernel=True)
-
-TECHNIQUE = Technique(
+TECHNIQUE = technique(
     name="xnor",
     summary="binary weights and binary activations (XNOR-Net)",
     reference="Rastegari, Ordonez, Redmon, Farhadi 2016, arXiv:1603.05279",
-    options=_recipes.InputOptions,
-    start=Start.TRAINED,
-    transform=_SURGERY,
-    check=_SURGERY,
-    training=_recipes.training(epochs=20),
+    options=InputOptions,
+    binarize_inputs=True,
+    binarize_kernel=True,
+    epochs=20,
     storage="int8",
-    produces=frozenset({"binary"}),
 )

@@ -13,7 +13,7 @@ SHIFT_PIXELS_PER_32 = 4
 
 
 class EpochBatches(keras.utils.PyDataset):
-    """One epoch of a split.
+    """Gives Keras one epoch of a split.
 
     Order and augmentation follow from (seed, epoch) alone, not from what was drawn before: an
     epoch that is begun again after a crash is the same epoch.
@@ -50,7 +50,7 @@ class EpochBatches(keras.utils.PyDataset):
         return -(-len(self._order) // self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """Batch `index`: float32 (n, height, width, 3) and int32 labels (n,)."""
+        """Returns batch `index`: float32 (n, height, width, 3) and int32 labels (n,)."""
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         images = self._split.images.batch(chosen)
         images = augment(images, self._augmentation, np.random.default_rng((*self._seed, index)))
@@ -58,7 +58,7 @@ class EpochBatches(keras.utils.PyDataset):
 
 
 def augment(images: np.ndarray, augmentation: str, rng: np.random.Generator) -> np.ndarray:
-    """Flipped and shifted copies of uint8 images (n, height, width, channels)."""
+    """Returns flipped and shifted copies of uint8 images (n, height, width, channels)."""
     kinds = augmentation.split("+")
     if "flip" in kinds:
         flipped = rng.random(len(images)) < 0.5
@@ -69,7 +69,7 @@ def augment(images: np.ndarray, augmentation: str, rng: np.random.Generator) -> 
 
 
 def _shift(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each image moved by its own offset, as by padding with black and cropping at random."""
+    """Moves each image by its own offset, as padding with black and cropping at random do."""
     count, height, width, _ = images.shape
     reach = max(1, height * SHIFT_PIXELS_PER_32 // 32), max(1, width * SHIFT_PIXELS_PER_32 // 32)
     padded = np.pad(images, ((0, 0), (reach[0],) * 2, (reach[1],) * 2, (0, 0)))

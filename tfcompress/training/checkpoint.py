@@ -1,4 +1,4 @@
-"""The state of a training run in one file, whole or not at all."""
+"""Keeps the state of a training in one file, whole or not at all."""
 
 from __future__ import annotations
 

@@ -42,5 +42,5 @@ class TrainingContext:
     tensorboard: Path | None = None
 
 
-# Seed 0, no teacher, nothing kept, nobody told.
+# Seed 0, no teacher, no checkpoint, no progress.
 DEFAULT_CONTEXT = TrainingContext()

@@ -1,4 +1,4 @@
-"""Training a student on a teacher's soft targets."""
+"""Trains a student on a teacher's soft targets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Distiller(keras.Model):
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The student's output."""
+        """Returns the student's output."""
         return self.student(inputs, training=training)
 
     def compute_loss(
@@ -55,7 +55,7 @@ class Distiller(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The labels' loss and the teacher's, weighted."""
+        """Returns the weighted sum of the labels' loss and the teacher's."""
         hard = super().compute_loss(x, y, y_pred, sample_weight, training)
         student = as_logits(y_pred, self._softmax[0])
         teacher = as_logits(self.teacher(x, training=False), self._softmax[1])
@@ -64,7 +64,13 @@ class Distiller(keras.Model):
 
 
 def divergence(student: Any, teacher: Any, temperature: float) -> Any:
-    """KL(softmax(teacher / T) || softmax(student / T)) of logits (images, classes), by image."""
+    """Returns KL(softmax(teacher / T) || softmax(student / T)) of logits, one value an image.
+
+    Args:
+        student: logits (images, classes).
+        teacher: logits of the same shape.
+        temperature: T.
+    """
     student, teacher = student / temperature, teacher / temperature
     log_ratio = ops.log_softmax(teacher) - ops.log_softmax(student)
     return ops.sum(ops.softmax(teacher) * log_ratio, axis=-1)

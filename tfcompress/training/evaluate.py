@@ -1,4 +1,4 @@
-"""A Keras model's outputs and accuracy on a data set."""
+"""Takes a Keras model's outputs and accuracy on a data set."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tfcompress.graph.rewrite import functional
 
 
 def jit_compile() -> bool | str:
-    """What to compile with: XLA on JAX; on TensorFlow it doubles a CPU's step time."""
+    """Returns what to compile with: XLA on JAX; on TensorFlow it doubles a CPU's step time."""
     return False if keras.backend.backend() == "tensorflow" else "auto"
 
 
 def runner(model: keras.Model) -> keras.Model:
-    """The same layers in a compiled model of our own, so that the user's stays as it is.
+    """Compiles the same layers in a model of our own, so that the user's stays as it is.
 
-    Tracing it takes a while: who evaluates often makes it once.
+    Tracing it takes a while: to evaluate often, make it once.
     """
     model = functional(model)
     compiled = keras.Model(model.inputs, model.outputs)
@@ -31,7 +31,7 @@ def _predict(compiled: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def logits(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """The model's outputs for normalised images, as float32 (images, classes).
+    """Returns the model's outputs for normalised images, as float32 (images, classes).
 
     Args:
         model: functional or Sequential, with one output.
@@ -46,7 +46,7 @@ def logits(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.
 
 
 def accuracy(compiled: keras.Model, data: Dataset, batch_size: int = 256) -> float:
-    """The share of the test images that the model classifies rightly, 0 to 1.
+    """Returns the share of the test images that the model classifies rightly, 0 to 1.
 
     Args:
         compiled: as `runner` gives it.

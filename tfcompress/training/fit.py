@@ -38,27 +38,25 @@ def fit(
         model: functional or Sequential, from images to class logits or probabilities.
         data: the training and test images.
         training: epochs, optimizer and rates.
-        context: seed, teacher, augmentation, checkpoint and who is told of the progress.
+        context: seed, teacher, augmentation, checkpoint and callbacks.
         keywords: deprecated: the fields of the context, each by itself.
 
     Returns:
         One row an epoch: `epoch` (from 1), `loss`, `train_error` and `test_error` (0 to 1; the
-        training error is the mean over the epoch, as the weights change), `learning_rate` (at
-        its end), `step_ms` (median of the steps), `seconds` (with the test).
+        former is the mean over the epoch, as the weights change), `learning_rate` (at its end),
+        `step_ms` (median of the steps), `seconds` (with the test).
 
     Raises:
         TrainingError: the loss or a weight is no finite number any more.
         InputError: the checkpoint is damaged, of another model, or of more epochs.
         Stopped: Ctrl-C.
     """
-    if keywords:
-        context = _with_keywords(context, keywords)
+    context = _with_keywords(context, keywords) if keywords else context
     keras.utils.set_random_seed(context.seed)
     if training.epochs == 0:
         return []
     student = _copy_of_the_same_layers(model)
-    # The weights and the state of the random generators (dropout's), and not the metrics, which
-    # start anew each epoch.
+    # Weights and random generators (dropout's), and not the metrics, which start anew each epoch.
     state = list(student.variables)
     _seed_generators(state, context.seed)
     trainee = _with_teacher(student, model, training, context.teacher)
@@ -154,7 +152,7 @@ def _seed_generators(state: list[Any], seed: int) -> None:
 def make_optimizer(
     training: Training, steps_per_epoch: int, optimizers: Any = keras.optimizers
 ) -> Any:
-    """The optimizer with its schedule; weight decay is decoupled from the gradient.
+    """Makes the optimizer with its schedule; weight decay is decoupled from the gradient.
 
     Args:
         training: rates and schedule.

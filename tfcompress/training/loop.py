@@ -1,4 +1,4 @@
-"""The epochs of a training that can be stopped anywhere and gone on with, whatever it trains."""
+"""Runs the epochs of a training, which can be stopped anywhere and gone on with."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Stopped(KeyboardInterrupt):
 
 @dataclasses.dataclass(frozen=True)
 class Trainee:
-    """What is trained, as far as the epochs need to know it.
+    """Holds what the loop over the epochs needs of the model that is trained.
 
     Attributes:
-        fit: trains one epoch (counted from 0) of the batches, telling the watch of each step, and
+        fit: trains one epoch (counted from 0) of the batches, calls the watch at each step, and
             returns the epoch's `loss` and `accuracy`.
         state: the variables that a checkpoint holds: weights, the optimizer's, random generators'.
         weights: those that must stay finite.
         accuracy: on the test images, 0 to 1.
-        learning_rate: the optimizer's now.
+        learning_rate: the optimizer's present rate.
     """
 
     fit: Callable[[EpochBatches, int, Watch], dict[str, float]]
@@ -97,12 +97,12 @@ def epochs(
 
 
 def steps_per_epoch(data: Dataset, training: Training) -> int:
-    """Steps in an epoch, the last one with fewer images included."""
+    """Counts the steps of an epoch, the last one with fewer images included."""
     return math.ceil(len(data.train) / training.batch_size)
 
 
 def _check_finite(weights: Sequence[Any], epoch: int) -> None:
-    """Refuses weights and statistics that the last losses don't show to be lost."""
+    """Refuses weights and batch statistics that aren't finite, though the last losses were."""
     for variable in weights:
         if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
             name = getattr(variable, "path", variable.name)
@@ -130,11 +130,11 @@ class Watch:
         self._started = 0.0
 
     def begin(self) -> None:
-        """A step begins."""
+        """Notes that a step begins."""
         self._started = time.perf_counter()
 
     def end(self, step: int, loss: float) -> None:
-        """A step, counted from 0, has ended.
+        """Notes that a step, counted from 0, has ended.
 
         Raises:
             TrainingError: the loss isn't finite.
@@ -149,14 +149,14 @@ class Watch:
             self._on_step(self._epoch + 1, step + 1, self._steps)
 
     def callback(self, base: type) -> Any:
-        """The watch as a callback, of Keras's or of tf_keras's class."""
+        """Makes a callback of the watch, of Keras's or of tf_keras's class."""
         watch = self
 
-        class Told(base):
+        class StepCallback(base):
             def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
                 watch.begin()
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 watch.end(batch, (logs or {}).get("loss", 0.0))
 
-        return Told()
+        return StepCallback()

@@ -1,4 +1,4 @@
-"""Whether a classifier ends in logits or in probabilities."""
+"""Tells logits from probabilities at the end of a classifier."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfcompress.graph.nodes import functional, is_nested, producer
 
 
 def ends_in_softmax(model: keras.Model) -> bool:
-    """Whether the last layer gives probabilities; the builders' networks give logits."""
+    """Says whether the last layer gives probabilities; the builders' networks give logits."""
     model = functional(model)
     last = producer(model.outputs[0])
     if is_nested(last):
@@ -23,5 +23,5 @@ def ends_in_softmax(model: keras.Model) -> bool:
 
 
 def as_logits(outputs: Any, softmax: bool) -> Any:
-    """Logits of a model's outputs; of probabilities, their logarithms."""
+    """Returns a model's outputs as logits: of probabilities, their logarithms."""
     return ops.log(ops.clip(outputs, 1e-7, 1.0)) if softmax else outputs

@@ -19,7 +19,7 @@ def say(stage: str, text: str) -> None:
 
 
 class Progress:
-    """Prints how training goes on and how long it will take.
+    """Prints a training's progress and the time that is left.
 
     Args:
         stage: the first word of each line.
@@ -79,7 +79,7 @@ def with_progress(context: TrainingContext, stage: str, epochs: int) -> Training
 
 
 def _bar(console: Console) -> progress.Progress:
-    """It goes away when it is stopped, and draws itself when it is told to, in no thread."""
+    """Makes a bar that goes away when it is stopped, and is drawn by `refresh` alone."""
     return progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -94,7 +94,7 @@ def _bar(console: Console) -> progress.Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that reads best.
+    """Writes seconds in the unit that reads best.
 
     >>> duration(48.2), duration(200), duration(7320)
     ('48 s', '3 min 20 s', '2 h 2 min')

@@ -1,0 +1,58 @@
+"""The fewest bits that keep the accuracy; what such techniques share: test_quantise.py."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.techniques.counts import PLAIN
+from tfcompress import techniques
+from tfcompress.errors import InputError
+from tfcompress.export import Validation
+from tfcompress.training import TrainingContext
+
+PARAMETERS = PLAIN
+
+
+def test_validates_on_training_images_that_the_seed_chooses(small, data):
+    technique = techniques.get("mixed")
+    options = technique.make_options(validation_images=20, max_drop=2.0)
+    candidate, rows = technique.fit(
+        techniques.Candidate(small()),
+        options,
+        data,
+        technique.training(options),
+        TrainingContext(seed=3),
+    )
+    assert rows == []
+    held = Validation(**candidate.validation)
+    assert (len(held.images), len(held.labels), held.max_drop) == (20, 20, 2.0)
+    everything = data.normalization(data.train.images.batch(np.arange(len(data.train))))
+    for image, label in zip(held.images, held.labels, strict=True):
+        (same,) = np.flatnonzero((everything == image).all(axis=(1, 2, 3)))
+        assert data.train.labels[same] == label
+    other, _ = technique.fit(
+        techniques.Candidate(small()),
+        options,
+        data,
+        technique.training(options),
+        TrainingContext(seed=4),
+    )
+    assert not np.array_equal(other.validation["labels"], held.labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_drop": -1.0}, "option max_drop must be 0 or more"),
+        ({"validation_images": 0}, "option validation_images must be 1 or more"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(InputError, match=message):
+        techniques.get("mixed").make_options(**options)
+
+
+def test_candidates_without_it_choose_nothing(small):
+    assert dict(techniques.Candidate(small()).validation) == {}
+    assert dataclasses.replace(techniques.Candidate(small())).validation == {}

@@ -1,0 +1,68 @@
+"""The report's notes: limits of a result that the reader should know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfcompress.benchmark import FileBenchmark
+from tfcompress.data.dataset import Dataset
+from tfcompress.export import Exported, io_types
+from tfcompress.pipeline.network import Network
+from tfcompress.pipeline.plan import Plan
+
+
+def all_notes(
+    job: Plan, images: Dataset, compressed: Network, measured: Sequence[FileBenchmark]
+) -> list[str]:
+    """Returns all notes of a run: on its inputs, its training, its files and its times."""
+    return [
+        *_input_notes(job, images),
+        *_training_notes(job, compressed),
+        *_file_notes(compressed.file),
+        *benchmark_notes(measured),
+    ]
+
+
+def _input_notes(job: Plan, images: Dataset) -> list[str]:
+    """Says what the files take."""
+    mean, std = images.normalization.mean, images.normalization.std
+    notes = [
+        "The files take (pixel - mean) / std for RGB pixels in 0..255, mean "
+        f"{', '.join(f'{v:.2f}' for v in mean)} and std {', '.join(f'{v:.2f}' for v in std)}.",
+    ]
+    if job.config.io is not None:
+        notes.append(f"The compressed file takes and gives {io_types.MEANS[job.config.io]}.")
+    return notes
+
+
+def _training_notes(job: Plan, compressed: Network) -> list[str]:
+    """Says what a training step's time includes."""
+    distilled = any(step.training.distillation_weight for step in job.steps)
+    if distilled and compressed.history:
+        return ["The compressed network's training step includes its teacher's forward pass."]
+    return []
+
+
+def _file_notes(file: Exported) -> list[str]:
+    """Says what a file needs, and what one of integers still computes in floats."""
+    notes = [f"The compressed file runs on {file.min_runtime} and newer."]
+    if file.float_ops:
+        notes.append(f"Computed in floats, between conversions: {', '.join(file.float_ops)}.")
+    return notes
+
+
+def benchmark_notes(measured: Sequence[FileBenchmark]) -> list[str]:
+    """Says what the times don't: why one is missing, what ran, and where a CPU played the GPU."""
+    notes = [
+        f"{Path(entry.path).name} on {entry.backend}: {entry.outcome}: {entry.reason}."
+        for entry in measured
+        if entry.reason
+    ]
+    notes += [
+        f"{Path(entry.path).name} on {entry.backend} ran by its signature {entry.signature}."
+        for entry in measured
+        if entry.signature
+    ]
+    soft = {str(entry.adapter) for entry in measured if entry.software and entry.timed}
+    return notes + [f"{name} is a software GPU: no performance number." for name in sorted(soft)]
