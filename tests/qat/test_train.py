@@ -225,6 +225,17 @@ def test_depthwise_kernels_have_a_range_for_each_channel():
     np.testing.assert_allclose(variables["min_var"].numpy(), -largest)
 
 
+def test_transposed_kernels_have_a_range_for_each_filter():
+    made, _ = prepare(net("transposed_bn"))
+    quantized = train.wrap_and_calibrate(made, calibration=images_for(made))
+    wrapped = {
+        layer.layer.name: layer for layer in quantized.model.layers if hasattr(layer, "layer")
+    }
+    ((kernel, _, variables),) = wrapped["up"]._weight_vars
+    largest = np.abs(kernel.numpy()).max((0, 1, 3))  # (height, width, filters, channels)
+    np.testing.assert_allclose(variables["max_var"].numpy(), largest)
+
+
 def test_accuracy_is_measured_on_the_quantised_model(pictures):
     made, _ = prepare(small())
     prepared = train.wrap_and_calibrate(made, calibration=pictures.representative(64, 0))
