@@ -41,7 +41,7 @@ from tfcompress.console import table
 from tfcompress.container import archive, parts, ranges
 from tfcompress.container.bytestream import Reader
 from tfcompress.export import export
-from tfcompress.qat.fold import fold
+from tfcompress.graph.fold_batch_norm import fold_batch_norms
 from tfcompress.runtime.accuracy import file_accuracy
 from tfcompress.training import TrainingContext
 from tfcompress.training.progress import with_progress
@@ -92,7 +92,7 @@ class Bench:
         original = self._trained(folder, seed)
         pruned, shared = self._compressed(original, folder, seed)
         # Normalisations are folded as in the last file, so that zeros have one sign.
-        nets = {"float": original, "pruned": fold(pruned)[0], "shared": shared}
+        nets = {"float": original, "pruned": fold_batch_norms(pruned)[0], "shared": shared}
         found: dict[str, Any] = {}
         for name, net in nets.items():
             path = folder / f"{name}.tflite"

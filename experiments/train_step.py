@@ -24,7 +24,7 @@ from tfcompress.bridge import legacy, prune, to_tf_keras
 from tfcompress.bridge.prune import LayerPruning
 from tfcompress.config import Training
 from tfcompress.qat import train
-from tfcompress.qat.prepare import ready
+from tfcompress.qat.prepare import prepare
 from tfcompress.training.evaluate import jit_compile
 from tfcompress.training.fit import make_optimizer
 
@@ -68,7 +68,7 @@ def tfmot_networks(float_net: keras.Model) -> dict[str, Any]:
     made = {
         "float in tf_keras": to_tf_keras(float_net),
         "prune": prune.wrapped_for_pruning(flat, dict.fromkeys(KERNEL_LAYERS, how)),
-        "qat": train.prepare(ready(float_net)[0], calibration=images).model,
+        "qat": train.wrap_and_calibrate(prepare(float_net)[0], calibration=images).model,
     }
     optimizers = legacy.tf_keras().optimizers
     loss = legacy.tf_keras().losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -1,4 +1,4 @@
-"""Every layer class that the bridge carries, with settings that aren't its defaults."""
+"""Every layer class that the bridge converts, with settings that aren't its defaults."""
 
 import keras
 from keras import constraints, layers, regularizers

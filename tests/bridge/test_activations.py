@@ -52,7 +52,7 @@ def test_stand_ins_are_equal(name):
 
 
 def test_hard_sigmoid_is_another_function_in_tf_keras():
-    """It differs in silence, so the name alone must never be carried over."""
+    """It differs in silence, so the name alone must never be converted."""
     theirs = tf_keras().activations.get("hard_sigmoid")(keras.ops.convert_to_tensor(GRID))
     gap = np.abs(theirs - keras.activations.hard_sigmoid(GRID)).max()
     assert 0.07 < gap < 0.1

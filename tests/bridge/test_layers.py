@@ -1,11 +1,11 @@
-"""The contract: every class that the bridge carries, there and back, with all its settings."""
+"""The contract: every class that the bridge converts, there and back, with all its settings."""
 
 import numpy as np
 import pytest
 
 from tests.bridge import layer_cases, nets
 from tfcompress.bridge import copy_back, to_keras, to_tf_keras
-from tfcompress.bridge.configs import CARRIED
+from tfcompress.bridge.configs import CONVERTIBLE
 from tfcompress.bridge.convert import sublayers
 
 
@@ -16,10 +16,10 @@ def kinds(layer):
             yield from kinds(each)
 
 
-def test_every_carried_class_has_a_case():
+def test_every_convertible_class_has_a_case():
     covered = {kind for case in layer_cases.SINGLE for kind in kinds(case[2]())}
     covered |= {type(layer_cases.several(name)[1]).__name__ for name in layer_cases.SEVERAL}
-    assert covered == CARRIED
+    assert covered == CONVERTIBLE
 
 
 def settings(layer):

@@ -70,7 +70,7 @@ def test_builders(name):
 
 
 IMAGE = (8, 8, 12)
-CARRIED = {
+CONVERTIBLE = {
     "BinaryConv2D": (IMAGE, {"filters": 4, "kernel_size": 3, "binarize_inputs": False}),
     "BinaryDense": ((12,), {"units": 4, "binarize_inputs": False}),
     "CPConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 4}),
@@ -99,9 +99,9 @@ def with_ours(name, shape, settings):
     return keras.Model(inputs, x)
 
 
-@pytest.mark.parametrize("name", CARRIED)
-def test_layers_of_ours_are_carried_as_they_are_lowered(name):
-    model = nets.randomise(with_ours(name, *CARRIED[name]))
+@pytest.mark.parametrize("name", CONVERTIBLE)
+def test_layers_of_ours_are_converted_as_they_are_lowered(name):
+    model = nets.randomise(with_ours(name, *CONVERTIBLE[name]))
     copy = to_tf_keras(model)
     x = nets.draw(model)
     assert nets.apart(model, copy, x) < 1e-5
@@ -122,14 +122,14 @@ REFUSED = {
 
 def test_every_layer_of_ours_has_a_case():
     layers = {n for n in ours.__all__ if issubclass(getattr(ours, n), keras.layers.Layer)}
-    assert CARRIED.keys() | REFUSED.keys() == layers
+    assert CONVERTIBLE.keys() | REFUSED.keys() == layers
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_signs_and_gathers_are_refused_by_name(name):
     shape, settings, what = REFUSED[name]
     message = (
-        rf"layer 'ours' \({name}\) is lowered to {what}, which tf_keras has no stock layer for"
+        rf"layer 'ours' \({name}\) is lowered to {what}, which tf_keras has no built-in layer for"
     )
     with pytest.raises(BridgeError, match=message):
         to_tf_keras(with_ours(name, shape, settings))

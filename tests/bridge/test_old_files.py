@@ -68,7 +68,10 @@ def test_lambda_layers_arent_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"class_name": "Stranger", "config": {}}, "holds 'Stranger', which isn't a stock layer"),
+        (
+            {"class_name": "Stranger", "config": {}},
+            "holds 'Stranger', which isn't a built-in layer",
+        ),
         ({"class_name": "__lambda__", "config": {"value": "4w"}}, "holds '__lambda__'"),
         ({"class_name": "function", "config": "system"}, "holds 'function'"),
         (
@@ -77,10 +80,10 @@ def test_lambda_layers_arent_loaded(tmp_path):
         ),
         (
             {"class_name": "TFOpLambda", "config": {"function": "io.write_file"}},
-            "calls TensorFlow's io.write_file, which can't be carried over",
+            "calls TensorFlow's io.write_file, which can't be converted",
         ),
         ({"class_name": "SlicingOpLambda", "config": {}}, "holds 'SlicingOpLambda'"),
-        ({"class_name": ["Dense"], "config": {}}, "isn't a stock layer"),
+        ({"class_name": ["Dense"], "config": {}}, "isn't a built-in layer"),
     ],
 )
 def test_other_classes_arent_loaded(old_file, entry, message, monkeypatch):

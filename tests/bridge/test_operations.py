@@ -8,7 +8,7 @@ from tfcompress.bridge import BridgeError, copy_back, to_keras, to_tf_keras
 
 COLUMN = np.arange(6, dtype="float32")
 
-CARRIED = {
+CONVERTIBLE = {
     "add": lambda x: x + 1.5,
     "add_to": lambda x: 1.5 + x,
     "add_columns": lambda x: x + COLUMN,
@@ -54,9 +54,9 @@ def model_of(function, shape=(4, 5, 6)):
     return keras.Model(inputs, function(inputs))
 
 
-@pytest.mark.parametrize("name", CARRIED)
+@pytest.mark.parametrize("name", CONVERTIBLE)
 def test_operations_become_stock_layers(name):
-    model = model_of(CARRIED[name])
+    model = model_of(CONVERTIBLE[name])
     copy = to_tf_keras(model)
     x = nets.draw(model)
     assert nets.apart(model, copy, x) < 1e-5
@@ -85,7 +85,7 @@ def test_operations_become_stock_layers(name):
     ],
 )
 def test_others_are_refused_by_name(function, what):
-    with pytest.raises(BridgeError, match=rf"{what}.* no stock layer .* replace="):
+    with pytest.raises(BridgeError, match=rf"{what}.* no built-in layer .* replace="):
         to_tf_keras(model_of(function))
 
 

@@ -133,7 +133,7 @@ def test_shared_layers_are_shared():
     assert len(to_tf_keras(shared()).layers) == 2
 
 
-def test_names_carry_over_and_nested_models_are_flat():
+def test_names_stay_and_nested_models_are_flat():
     assert [layer.name for layer in to_tf_keras(nested()).layers][1:] == [
         "deep",
         "deep_1",
@@ -240,7 +240,7 @@ def lora():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: with_layer(Mine(name="own")), r"'own' \(Mine\) isn't a stock layer"),
+        (lambda: with_layer(Mine(name="own")), r"'own' \(Mine\) isn't a built-in layer"),
         (lambda: with_layer(layers.RandomCrop(4, 4)), r"\(RandomCrop\) has no equal in tf_keras"),
         (lambda: with_layer(layers.AdaptiveMaxPooling2D(2)), r"\(AdaptiveMaxPooling2D\) has no"),
         (lambda: with_layer(layers.Lambda(lambda x: x)), r"\(Lambda\) has no equal"),
@@ -264,7 +264,7 @@ def lora():
         (lora, r"'head' \(Dense\) has lora_rank=2"),
         (
             lambda: with_layer(layers.TimeDistributed(Mine(name="own"))),
-            r"\(TimeDistributed\) can't be carried over, for its layer 'own' \(Mine\)",
+            r"\(TimeDistributed\) can't be converted, for its layer 'own' \(Mine\)",
         ),
         (
             lambda: keras.Sequential(

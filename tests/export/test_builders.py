@@ -8,7 +8,7 @@ import tfcompress
 import tfcompress.runtime
 from tfcompress import models
 from tfcompress.qat import train
-from tfcompress.qat.prepare import ready
+from tfcompress.qat.prepare import prepare
 
 each = pytest.mark.parametrize("name", models.names())
 
@@ -31,7 +31,7 @@ def small(name):
 @each
 def test_trained_for_8_bits(name, tmp_path):
     model, x = small(name)
-    quantised = train.prepare(ready(model)[0], calibration=x).finish(x)
+    quantised = train.wrap_and_calibrate(prepare(model)[0], calibration=x).finish(x)
     # Labels of an untrained net hang on the last bits, so the file isn't compared by them here.
     file = tfcompress.export(quantised, tmp_path / "m.tflite", storage="int8")
     assert file.float_ops == ()

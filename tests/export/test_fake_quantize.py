@@ -13,13 +13,13 @@ from tfcompress.errors import InputError
 from tfcompress.export import ExportError, convert, fake_quantize
 from tfcompress.layers import FakeQuantize
 from tfcompress.qat import train
-from tfcompress.qat.prepare import ready
+from tfcompress.qat.prepare import prepare
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
 
 
 def quantised(model, x, **how):
-    return train.prepare(ready(model, **how)[0], calibration=x).finish()
+    return train.wrap_and_calibrate(prepare(model, **how)[0], calibration=x).finish()
 
 
 def relative(a, b):

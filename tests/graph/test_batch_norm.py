@@ -23,3 +23,12 @@ def test_scale_and_offset_are_what_the_layer_computes(scale, center):
     x = rng.standard_normal((5, 3)).astype("float32")
     expected = keras.ops.convert_to_numpy(layer(x, training=False))
     np.testing.assert_allclose(x * factor + addend, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_normalization_by_hand():
+    layer = layers.BatchNormalization(epsilon=0.0)
+    layer.build((None, 2))
+    layer.set_weights([np.array(a, "float32") for a in ([2, 3], [1, -1], [5, 7], [4, 16])])
+    scale, offset = scale_and_offset(layer)
+    np.testing.assert_allclose(scale, [1, 0.75])
+    np.testing.assert_allclose(offset, [1 - 5, -1 - 7 * 0.75])

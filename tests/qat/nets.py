@@ -8,7 +8,7 @@ from keras import layers
 
 from tests.techniques.conftest import randomise
 from tfcompress.qat import train
-from tfcompress.qat.prepare import ready
+from tfcompress.qat.prepare import prepare
 
 SIZE = 12
 
@@ -234,5 +234,5 @@ def quantised(name):
     """
     model = net(name)
     x = images_for(model, 64)
-    prepared = train.prepare(ready(model)[0], calibration=x)
+    prepared = train.wrap_and_calibrate(prepare(model)[0], calibration=x)
     return prepared, prepared.finish(x)

@@ -9,8 +9,8 @@ from tests.checks import predict
 from tests.qat.nets import NETS, SIZE, images_for, net
 from tfcompress.bridge import BridgeError
 from tfcompress.graph.rewrite import operations
-from tfcompress.qat.parts import normalization
-from tfcompress.qat.prepare import ready, unsupported
+from tfcompress.qat.prepare import prepare, unsupported
+from tfcompress.qat.rules import RULES
 
 PRODUCTS = ("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D")
 
@@ -24,7 +24,7 @@ def test_the_same_function_without_what_stays_float(name):
     model = net(name)
     x = images_for(model, 8)
     expected = predict(model, x)
-    made, changes = ready(model)
+    made, changes = prepare(model)
     np.testing.assert_allclose(predict(made, x), expected, atol=1e-4 * np.abs(expected).max())
     assert not unsupported(made)
     assert all(
@@ -40,19 +40,19 @@ def test_the_same_function_without_what_stays_float(name):
 
 def test_dense_and_transposed_convolutions_take_batch_normalisation_in():
     for name in ("dense_bn", "transposed_bn"):
-        made, changes = ready(net(name))
+        made, changes = prepare(net(name))
         assert "BatchNormalization" not in kinds(made)
         assert "folded" in {change.action for change in changes}
 
 
 def test_convolutions_keep_batch_normalisation_for_the_training():
-    made, changes = ready(net("conv_bn"))
+    made, changes = prepare(net("conv_bn"))
     assert kinds(made).count("BatchNormalization") == 3
     assert changes == []
 
 
 def test_batch_normalisation_behind_no_convolution():
-    made, changes = ready(net("lone_bn"))
+    made, changes = prepare(net("lone_bn"))
     assert "BatchNormalization" not in kinds(made)
     assert made.get_layer("bn_sum").kernel_size == (1, 1)
     assert [change.name for change in changes] == ["bn_image", "bn_sum", "bn_features"]
@@ -63,7 +63,7 @@ def test_a_convolution_that_others_use_too_isnt_folded_into():
     x = layers.Conv2D(4, 3, name="conv")(image)
     both = layers.Add()([layers.BatchNormalization(name="bn")(x), x])
     model = keras.Model(image, layers.Flatten()(both))
-    made, changes = ready(model)
+    made, changes = prepare(model)
     assert [change.name for change in changes] == ["bn"]
     assert type(made.get_layer("bn")).__name__ == "DepthwiseConv2D"
     x = images_for(model, 4)
@@ -71,7 +71,7 @@ def test_a_convolution_that_others_use_too_isnt_folded_into():
 
 
 def test_separable_convolutions_have_names_of_their_own():
-    made, _ = ready(net("separable"))
+    made, _ = prepare(net("separable"))
     names = [operation.name for operation in operations(made)]
     assert len(names) == len(set(names))
     assert "separable0_depthwise" in names
@@ -79,7 +79,7 @@ def test_separable_convolutions_have_names_of_their_own():
 
 
 def test_inputs_are_marked_for_quantisation():
-    made, _ = ready(net("conv_bn"))
+    made, _ = prepare(net("conv_bn"))
     assert type(made.get_layer("image_quantize")).__name__ == "Identity"
 
 
@@ -97,10 +97,10 @@ def test_what_has_no_integer_form_is_refused_or_named(layer, said):
     x = layer(image)
     model = keras.Model(image, layers.Conv2D(4, 3, name="conv")(x))
     with pytest.raises(BridgeError, match=said) as refused:
-        ready(model)
+        prepare(model)
     assert "on_unsupported=keep_float" in str(refused.value)
     assert "\n" not in str(refused.value)
-    made, changes = ready(model, on_unsupported="keep_float")
+    made, changes = prepare(model, on_unsupported="keep_float")
     assert [(c.name, c.action) for c in changes] == [("odd", "kept float")]
     assert type(made.get_layer("odd_quantize")).__name__ == "Identity"
 
@@ -109,20 +109,28 @@ def test_recurrent_layers_are_refused_by_name():
     sequence = keras.Input((8, 3))
     model = keras.Model(sequence, layers.Dense(2)(layers.LSTM(4, name="memory")(sequence)))
     with pytest.raises(BridgeError, match=r"'memory' \(LSTM"):
-        ready(model)
+        prepare(model)
 
 
-def test_layers_that_the_bridge_cant_carry_are_refused_by_name():
+def test_layers_that_the_bridge_cant_convert_are_refused_by_name():
     image = keras.Input((SIZE, SIZE, 3))
     model = keras.Model(image, layers.Lambda(lambda x: x * 2, name="own")(image))
     with pytest.raises(BridgeError, match=r"'own' \(Lambda\)"):
-        ready(model, on_unsupported="keep_float")
+        prepare(model, on_unsupported="keep_float")
 
 
-def test_normalization_by_hand():
-    layer = layers.BatchNormalization(epsilon=0.0)
-    layer.build((None, 2))
-    layer.set_weights([np.array(a, "float32") for a in ([2, 3], [1, -1], [5, 7], [4, 16])])
-    scale, offset = normalization(layer)
-    np.testing.assert_allclose(scale, [1, 0.75])
-    np.testing.assert_allclose(offset, [1 - 5, -1 - 7 * 0.75])
+@pytest.mark.parametrize(("error", "refused"), [(2e-5, False), (3e-4, True), (np.nan, True)])
+def test_a_rule_that_computes_something_else_is_refused(monkeypatch, error, refused):
+    """The error is a share of the outputs' scale: they are all larger than 1."""
+
+    def rule(layer, maker):
+        return (lambda x: maker.affine(layer.name, "", x, 2 * (1 + error))), "doubled, about"
+
+    monkeypatch.setitem(RULES, "Rescaling", rule)
+    image = keras.Input((SIZE, SIZE, 3))
+    model = keras.Model(image, layers.Flatten()(layers.Rescaling(2.0)(image)), name="twice")
+    if refused:
+        with pytest.raises(BridgeError, match=r"'twice', rewritten for quantization, differs by"):
+            prepare(model)
+    else:
+        assert [change.reason for change in prepare(model)[1]] == ["doubled, about"]

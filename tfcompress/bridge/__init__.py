@@ -1,4 +1,4 @@
-"""Carries models between Keras 3 and tf_keras (Keras 2), on whose models alone TFMOT works."""
+"""Converts models between Keras 3 and tf_keras (Keras 2), whose models are all that TFMOT takes."""
 
 from tfcompress.bridge.errors import BridgeError
 from tfcompress.bridge.old_files import load_h5

@@ -1,6 +1,6 @@
-"""Which activations are the same in Keras 3 and tf_keras, and what stands in for the others.
+"""Lists which activations are the same in Keras 3 and tf_keras, and what replaces the others.
 
-The tables are measured: the tests compare every entry on a grid.
+The tests compare every entry of the tables on a grid of values.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tfcompress.bridge.stock import Stock, activation, affine, clip
+from tfcompress.bridge.built_in import BuiltIns, activation, affine, clip
 
 # Equal under the same name.
 SAME = frozenset(
@@ -36,52 +36,54 @@ SAME = frozenset(
 # Keras 3's name to tf_keras's for the same function.
 RENAMED = {"celu": "elu"}
 
-Steps = Callable[[Stock, Any], Any]
+Steps = Callable[[BuiltIns, Any], Any]
 
 
-def _hard_sigmoid(stock: Stock, x: Any) -> Any:
-    return affine(stock, stock("ReLU", max_value=6.0)(affine(stock, x, offset=3.0)), scale=1 / 6)
+def _hard_sigmoid(built_in: BuiltIns, x: Any) -> Any:
+    return affine(
+        built_in, built_in("ReLU", max_value=6.0)(affine(built_in, x, offset=3.0)), scale=1 / 6
+    )
 
 
-def _hard_silu(stock: Stock, x: Any) -> Any:
-    return stock("Multiply")([x, _hard_sigmoid(stock, x)])
+def _hard_silu(built_in: BuiltIns, x: Any) -> Any:
+    return built_in("Multiply")([x, _hard_sigmoid(built_in, x)])
 
 
-def _hard_tanh(stock: Stock, x: Any) -> Any:
-    return clip(stock, x, -1.0, 1.0)
+def _hard_tanh(built_in: BuiltIns, x: Any) -> Any:
+    return clip(built_in, x, -1.0, 1.0)
 
 
-def _log_sigmoid(stock: Stock, x: Any) -> Any:
-    return affine(stock, activation(stock, affine(stock, x, -1.0), "softplus"), -1.0)
+def _log_sigmoid(built_in: BuiltIns, x: Any) -> Any:
+    return affine(built_in, activation(built_in, affine(built_in, x, -1.0), "softplus"), -1.0)
 
 
-def _soft_shrink(stock: Stock, x: Any) -> Any:
-    above = stock("ReLU")(affine(stock, x, offset=-0.5))
-    below = stock("ReLU")(affine(stock, x, -1.0, -0.5))
-    return stock("Subtract")([above, below])
+def _soft_shrink(built_in: BuiltIns, x: Any) -> Any:
+    above = built_in("ReLU")(affine(built_in, x, offset=-0.5))
+    below = built_in("ReLU")(affine(built_in, x, -1.0, -0.5))
+    return built_in("Subtract")([above, below])
 
 
-def _hard_shrink(stock: Stock, x: Any) -> Any:
-    above = stock("ReLU", threshold=0.5)(x)
-    below = stock("ReLU", threshold=0.5)(affine(stock, x, -1.0))
-    return stock("Subtract")([above, below])
+def _hard_shrink(built_in: BuiltIns, x: Any) -> Any:
+    above = built_in("ReLU", threshold=0.5)(x)
+    below = built_in("ReLU", threshold=0.5)(affine(built_in, x, -1.0))
+    return built_in("Subtract")([above, below])
 
 
-def _tanh_shrink(stock: Stock, x: Any) -> Any:
-    return stock("Subtract")([x, activation(stock, x, "tanh")])
+def _tanh_shrink(built_in: BuiltIns, x: Any) -> Any:
+    return built_in("Subtract")([x, activation(built_in, x, "tanh")])
 
 
-def _sparse_plus(stock: Stock, x: Any) -> Any:
-    bend = stock("ReLU", max_value=1.0)(affine(stock, x, 0.5, 0.5))
-    rise = stock("ReLU")(affine(stock, x, offset=-1.0))
-    return stock("Add")([stock("Multiply")([bend, bend]), rise])
+def _sparse_plus(built_in: BuiltIns, x: Any) -> Any:
+    bend = built_in("ReLU", max_value=1.0)(affine(built_in, x, 0.5, 0.5))
+    rise = built_in("ReLU")(affine(built_in, x, offset=-1.0))
+    return built_in("Add")([built_in("Multiply")([bend, bend]), rise])
 
 
-def _sparse_sigmoid(stock: Stock, x: Any) -> Any:
-    return stock("ReLU", max_value=1.0)(affine(stock, x, 0.5, 0.5))
+def _sparse_sigmoid(built_in: BuiltIns, x: Any) -> Any:
+    return built_in("ReLU", max_value=1.0)(affine(built_in, x, 0.5, 0.5))
 
 
-# Of Keras 3, made of stock layers of tf_keras.
+# Keras 3's activations, made of built-in layers of tf_keras.
 TO_TF_KERAS: dict[str, Steps] = {
     "hard_sigmoid": _hard_sigmoid,  # tf_keras has another function of this name.
     "hard_shrink": _hard_shrink,
@@ -96,9 +98,9 @@ TO_TF_KERAS: dict[str, Steps] = {
 }
 
 
-def _old_hard_sigmoid(stock: Stock, x: Any) -> Any:
-    return stock("ReLU", max_value=1.0)(affine(stock, x, 0.2, 0.5))
+def _old_hard_sigmoid(built_in: BuiltIns, x: Any) -> Any:
+    return built_in("ReLU", max_value=1.0)(affine(built_in, x, 0.2, 0.5))
 
 
-# Of tf_keras, made of stock layers of Keras 3.
+# tf_keras's activations, made of built-in layers of Keras 3.
 TO_KERAS: dict[str, Steps] = {"hard_sigmoid": _old_hard_sigmoid}

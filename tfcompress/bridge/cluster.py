@@ -1,4 +1,4 @@
-"""TFMOT's weight clustering of a Keras 3 model."""
+"""Makes the weights of Keras 3 models share values, by TFMOT's weight clustering."""
 
 from __future__ import annotations
 
@@ -42,28 +42,28 @@ def cluster(
     """Trains a model whose weights are shared: TFMOT's wrappers train the shared values.
 
     Args:
-        model: flat, functional, of stock layers; it stays as it is.
+        model: flat, functional, of built-in layers; it stays as it is.
         data: as in `training.fit`.
         training: epochs, optimizer and rates; with 0 epochs each weight becomes the value of its
             cluster, and nothing is tuned.
         clusters: how many values a layer's kernel may have, by layer name.
         context: as in `training.fit`.
-        centroids: how the values are found first: of `CENTROIDS`.
+        centroids: how the first values are found, a key of `CENTROIDS`.
         preserve_sparsity: whether zeros stay zero; they are one of the values.
         per_channel: whether each filter of a convolution has values of its own.
 
     Returns:
-        A Keras 3 model with the shared values, and the history.
+        A Keras 3 model with the shared values, and one row an epoch.
 
     Raises:
-        BridgeError: tf_keras can't have the model.
+        BridgeError: the model can't be converted to tf_keras.
         TrainingError, Stopped: as in `training.fit`.
 
     Reference:
         Han, Mao, Dally 2016, "Deep Compression", arXiv:1510.00149, section 3.
     """
     clustering = tfmot().clustering.keras
-    start = getattr(clustering.CentroidInitialization, CENTROIDS[centroids])
+    initialization = getattr(clustering.CentroidInitialization, CENTROIDS[centroids])
     # Not `cluster_weights`: it counts a convolution's filters by its last weight, which without a
     # bias is the kernel, and then skips the layer as too small.
     wrap = importlib.import_module(_WRAPPER).ClusterWeights
@@ -72,7 +72,7 @@ def cluster(
         return lambda layer: wrap(
             layer,
             number_of_clusters=count,
-            cluster_centroids_init=start,
+            cluster_centroids_init=initialization,
             preserve_sparsity=preserve_sparsity,
             cluster_per_channel=per_channel,
         )
@@ -84,5 +84,5 @@ def cluster(
 
 
 def values(model: keras.Model, names: Mapping[str, Any]) -> dict[str, int]:
-    """How many different values each of these layers' kernels has."""
+    """Returns how many different values each of these layers' kernels has."""
     return {name: len(np.unique(kernel(model, name))) for name in names}

@@ -1,4 +1,4 @@
-"""Runs a model and its copy on the same random inputs, and finds where they part."""
+"""Runs a model and its copy on the same random inputs, and finds the first layer that differs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import tree
 
 from tfcompress.bridge.errors import BridgeError
+from tfcompress.graph.nodes import input_structure, run
 
 # For sizes that the model leaves open; the first that it can take is used.
 _SIZES = (16, 32, 75, 128, 224, 331)
@@ -17,7 +19,7 @@ _SIZES = (16, 32, 75, 128, 224, 331)
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One call of a layer or operation, with what it gave.
+    """Holds the outputs of one call of a layer or operation.
 
     Attributes:
         name: the operation's.
@@ -30,17 +32,24 @@ class Step:
     outputs: Any
 
 
+def call_and_record(steps: list[Step], layer: Any, *args: Any, **kwargs: Any) -> Any:
+    """Returns what a layer or operation gives, and appends that to the steps."""
+    outputs = layer(*args, **kwargs)
+    steps.append(Step(layer.name, type(layer).__name__, outputs))
+    return outputs
+
+
 def samples(
     inputs: Sequence[Any],
     limits: Sequence[int | None],
-    fits: Callable[[list[np.ndarray]], bool],
+    is_large_enough: Callable[[list[np.ndarray]], bool],
 ) -> Iterable[list[np.ndarray]]:
-    """Seeded random inputs, for one size of the open dimensions after the other.
+    """Yields seeded random inputs, for one size of the open dimensions after the other.
 
     Args:
         inputs: symbolic tensors with shape and dtype.
-        limits: for each, the number of values that it may take if they are indices, else None.
-        fits: whether the model has a place for inputs of these shapes.
+        limits: for each, how many values it may take if they are indices, else None.
+        is_large_enough: returns whether every layer has something to work on for such inputs.
 
     Raises:
         BridgeError: an input of strings, for which nothing can be drawn.
@@ -52,11 +61,12 @@ def samples(
             _draw(rng, x, tuple(x.shape), limit, size)
             for x, limit in zip(inputs, limits, strict=True)
         ]
-        if not open_sizes or fits(drawn):
+        if not open_sizes or is_large_enough(drawn):
             yield drawn
 
 
 def _draw(rng: Any, x: Any, shape: Any, limit: int | None, size: int) -> np.ndarray:
+    """Draws one input: integers below the limit, bytes, truth values or normal floats."""
     shape = (shape[0] or 2, *(size if each is None else each for each in shape[1:]))
     kind = np.dtype(getattr(x.dtype, "name", x.dtype)) if "string" not in str(x.dtype) else None
     if kind is None:
@@ -72,13 +82,68 @@ def _draw(rng: Any, x: Any, shape: Any, limit: int | None, size: int) -> np.ndar
     return rng.standard_normal(shape).astype(kind)
 
 
+def index_limits(model: keras.Model) -> list[int | None]:
+    """Returns for each input how many values it may take if they are indices, else None."""
+    inputs = {id(x) for x in model.inputs}
+    direct: dict[int, int] = {}
+    every: list[int] = []
+
+    def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        size = {"CategoryEncoding": "num_tokens", "Embedding": "input_dim"}.get(
+            type(operation).__name__
+        )
+        if size:
+            every.append(getattr(operation, size))
+            for x in tree.flatten(args):
+                if id(x) in inputs:
+                    direct[id(x)] = min(every[-1], direct.get(id(x), every[-1]))
+        return operation.compute_output_spec(*args, **kwargs)
+
+    run(model, input_structure(model), apply)
+    # Whole numbers may also reach an embedding by way of other layers.
+    others = [min(every) if every and "int" in x.dtype else None for x in model.inputs]
+    return [direct.get(id(x), other) for x, other in zip(model.inputs, others, strict=True)]
+
+
+def fits(model: keras.Model, inputs: Any) -> bool:
+    """Returns whether every layer has something to work on, for arrays in the model's structure.
+
+    Given fewer pixels than its kernel has, TensorFlow's convolution reads foreign memory on a CPU.
+    """
+    empty = False
+
+    def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal empty
+        outputs = operation.compute_output_spec(*args, **kwargs)
+        empty = empty or any(0 in x.shape for x in tree.flatten(outputs))
+        return outputs
+
+    try:
+        run(
+            model,
+            tree.map_structure(lambda x: keras.KerasTensor(x.shape, str(x.dtype)), inputs),
+            apply,
+        )
+    except Exception:  # Each layer has its own for sizes below 0.
+        return False
+    return not empty
+
+
+def keras_outputs(model: keras.Model, inputs: Any) -> Any:
+    """Returns the outputs of a Keras 3 model for arrays, as arrays, on any backend."""
+    inputs = tree.map_structure(keras.ops.convert_to_tensor, inputs)
+    if not isinstance(inputs, dict):  # One input may stand in a list of one.
+        inputs = tree.pack_sequence_as(input_structure(model), tree.flatten(inputs))
+    return tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
+
+
 def arrays(values: Any) -> list[np.ndarray]:
-    """All tensors of a structure as arrays of numbers."""
+    """Returns all tensors of a structure as arrays."""
     return [np.asarray(value) for value in tree.flatten(values)]
 
 
 def difference(reference: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
-    """The largest absolute difference over the larger of 1 and the largest absolute value.
+    """Returns the largest absolute difference over the larger of 1 and the largest value.
 
     Infinite if shapes differ, or one has a value that isn't a number where the other has.
     """
@@ -114,10 +179,11 @@ def check(
     Args:
         name: the model's.
         side: the Keras that the copy is of, for the message.
-        drawn: inputs to try; the first that the model can take decide.
-        models: the model and its copy, each from a list of arrays to outputs.
-        traces: for both, from a list of arrays to what each layer gives, in the same order.
-        tolerance: what `difference` may be.
+        drawn: inputs to try; the first that the model can take are compared.
+        models: the model and its copy, each a function of a list of arrays.
+        traces: for both, a function of a list of arrays that returns what each layer gives, in the
+            same order.
+        tolerance: the largest `difference` allowed.
 
     Returns:
         The difference.
@@ -138,20 +204,20 @@ def check(
                 f"the outputs of '{name}' on random inputs aren't all finite, so its {side} copy "
                 "can't be checked: give a model with sound weights"
             )
-        found = difference(expected, arrays(models[1](inputs)))
-        if found <= tolerance:
-            return found
-        raise BridgeError(
-            _where(name, side, found, tolerance, traces[0](inputs), traces[1](inputs))
-        )
+        gap = difference(expected, arrays(models[1](inputs)))
+        if gap <= tolerance:
+            return gap
+        steps = [trace(inputs) for trace in traces]
+        raise BridgeError(_where(name, side, gap, tolerance, *steps))
     lines = str(refused or "it is too deep for all sizes tried").strip().splitlines()
     raise BridgeError(f"'{name}' can't be run on random inputs to check it: {lines[0][:200]}")
 
 
 def _where(
-    name: str, side: str, found: float, tolerance: float, steps: list[Step], copies: list[Step]
+    name: str, side: str, gap: float, tolerance: float, steps: list[Step], copies: list[Step]
 ) -> str:
-    begin = f"the {side} copy of '{name}' differs by {found:.3g} of its outputs' scale"
+    """Returns the message of a difference, with the first layer that differs."""
+    begin = f"the {side} copy of '{name}' differs by {gap:.3g} of its outputs' scale"
     for step, copy in zip(steps, copies, strict=True):
         gap = difference(arrays(step.outputs), arrays(copy.outputs))
         if gap > tolerance:

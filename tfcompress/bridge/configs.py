@@ -1,7 +1,7 @@
-"""A layer's settings, written for the other Keras.
+"""Converts a layer's settings to the other Keras.
 
-Every setting is carried over, known to mean nothing after building (initialisers, seeds), or at a
-default that the other side shares; anything else is refused by name.
+A setting is converted, or dropped because it means nothing after building (initialisers, seeds) or
+has a default that the other side shares. Any other is refused by name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from tfcompress.bridge.activations import RENAMED, SAME
 from tfcompress.bridge.errors import BridgeError, refusal
 
-# The classes that the tests have compared, each with settings that aren't its defaults.
+# The classes that can be converted; tests compare each with settings that aren't its defaults.
 MERGES = ("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract")
 CONVOLUTIONS = tuple(
     f"{kind}{n}D"
@@ -56,7 +56,7 @@ OTHERS = (
     *("AdditiveAttention", "Attention", "MultiHeadAttention"),
     *("CategoryEncoding", "Dense", "EinsumDense", "Embedding", "Identity", "Masking"),
 )
-CARRIED = frozenset(
+CONVERTIBLE = frozenset(
     itertools.chain(
         *(MERGES, CONVOLUTIONS, POOLINGS, SHAPES, NORMALIZATIONS, ACTIVATIONS, IMAGES),
         *(REGULARIZATIONS, RECURRENT, WRAPPERS, OTHERS),
@@ -69,7 +69,7 @@ ENDS_IN_ACTIVATION = frozenset((*CONVOLUTIONS, "Activation", "Dense", "EinsumDen
 # Keras 3's name of a setting, and tf_keras's.
 _NAMES = {"LeakyReLU": {"negative_slope": "alpha"}}
 
-# Of the layers' past, or of one Keras's machinery: nothing that they compute depends on them.
+# They tell of a layer's past, or of one Keras's machinery: its outputs don't depend on them.
 _MEANINGLESS = frozenset(
     {
         *("seed", "batch_input_shape", "batch_shape", "build_config", "dynamic", "fused"),
@@ -83,56 +83,59 @@ _NOT_OFFERED = {"BatchNormalization": {"renorm", "renorm_clipping", "renorm_mome
 _HIDDEN_DEFAULTS = {"rms_scaling": False}
 _HIDDEN = {name: {"zero_output_for_mask"} for name in RECURRENT if "Cell" not in name}
 
+# Arguments that are layers; `convert.sublayers` has them.
+_SUBLAYERS = frozenset({"layer", "backward_layer", "cell", "cells"})
+
 _DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "bool")
 
 
 def parameters(kind: Any) -> Mapping[str, Any]:
-    """What a layer class can be told, with the defaults."""
-    found: dict[str, Any] = {}
+    """Returns the arguments of a layer class, its bases' included, with their defaults."""
+    defaults: dict[str, Any] = {}
     for base in kind.__mro__:
         if "__init__" not in vars(base):
             continue
         signature = inspect.signature(base.__init__).parameters.values()
         for parameter in signature:
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                found.setdefault(parameter.name, parameter.default)
+                defaults.setdefault(parameter.name, parameter.default)
         if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in signature):
             break
-    return {name: default for name, default in found.items() if name != "self"}
+    return {name: default for name, default in defaults.items() if name != "self"}
 
 
-def carried_class(layer: Any, layers: Any) -> type:
-    """The other side's class for a layer's.
+def converted_class(layer: Any, layers: Any) -> type:
+    """Returns the other side's class for a layer.
 
     Args:
         layer: of either Keras.
-        layers: `keras.layers` or `tf_keras.layers`, to which it goes.
+        layers: `keras.layers` or `tf_keras.layers`, whichever it is converted to.
 
     Raises:
         BridgeError: there is none of the same meaning.
     """
     name = type(layer).__name__
-    stock = type(layer).__module__.split(".")[0] in ("keras", "tf_keras")
-    if name not in CARRIED or not stock:
-        what = "has no equal in" if stock else "isn't a stock layer, so it has no equal in"
+    is_built_in = type(layer).__module__.split(".")[0] in ("keras", "tf_keras")
+    if name not in CONVERTIBLE or not is_built_in:
+        what = "has no equal in" if is_built_in else "isn't a built-in layer, so it has no equal in"
         raise refusal(layer, f"{what} {_side(layers)}: rewrite the model without it first")
     return getattr(layers, name)
 
 
-def translated(layer: Any, layers: Any, name: str | None = None) -> dict[str, Any]:
-    """A layer's settings as arguments for the class of the same name on the other side.
+def converted_config(layer: Any, layers: Any, name: str | None = None) -> dict[str, Any]:
+    """Returns a layer's settings as arguments for the class of the same name on the other side.
 
-    Its activation is given as it is, by name; sublayers are left out.
+    Its activation is left as it is, by name; sublayers are left out.
 
     Args:
         layer: of either Keras.
-        layers: `keras.layers` or `tf_keras.layers`, to which it goes.
+        layers: `keras.layers` or `tf_keras.layers`, whichever it is converted to.
         name: what the new layer is called, unless it has the old one's name.
 
     Raises:
         BridgeError: a setting that the other side doesn't know isn't at its default.
     """
-    kind = carried_class(layer, layers)
+    kind = converted_class(layer, layers)
     old, new = parameters(type(layer)), parameters(kind)
     renamed = _NAMES.get(kind.__name__, {})
     if _side(layers) == "keras":
@@ -152,33 +155,33 @@ def translated(layer: Any, layers: Any, name: str | None = None) -> dict[str, An
             raise refusal(
                 layer,
                 f"has {key}={value!r}, which {_side(layers)} doesn't know: only {key}={default!r} "
-                "can be carried over",
+                "can be converted",
             )
     if getattr(layer, "stateful", False) and "stateful" in arguments:
-        raise refusal(layer, "has stateful=True: only layers without a state can be carried over")
+        raise refusal(layer, "has stateful=True: only layers without a state can be converted")
     arguments["name"] = name or layer.name
     return arguments
 
 
-_SUBLAYERS = frozenset({"layer", "backward_layer", "cell", "cells"})
-
-
 def _side(layers: Any) -> str:
+    """Returns the name of the Keras that a module of layers is of."""
     return "tf_keras" if "tf_keras" in layers.__name__ else "keras"
 
 
 def _is_default(value: Any, default: Any, key: str) -> bool:
+    """Returns whether a setting has its default value."""
     if default is None and key == "data_format":
         return value in (None, "channels_last")
     return _plain(value) == _plain(default)
 
 
 def _plain(value: Any) -> Any:
-    """The value with tuples for lists, so that equal settings compare equal."""
+    """Returns the value with tuples for lists, so that equal settings compare equal."""
     return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 def _value(layer: Any, layers: Any, key: str, value: Any) -> Any:
+    """Returns a setting as the other side takes it."""
     if key == "dtype":
         return dtype(layer)
     if key.endswith("activation"):
@@ -193,7 +196,7 @@ def _value(layer: Any, layers: Any, key: str, value: Any) -> Any:
     if type(layer).__name__ == "BatchNormalization" and key == "axis":
         axes = value if isinstance(value, list | tuple) else [value]
         if len(axes) != 1:
-            raise refusal(layer, f"has axis={list(axes)}: only one axis can be carried over")
+            raise refusal(layer, f"has axis={list(axes)}: only one axis can be converted")
         return axes[0]
     if isinstance(value, dict):
         if value.get("class_name") == "__numpy__" or "ndarray" in str(value.get("class_name")):
@@ -205,7 +208,7 @@ def _value(layer: Any, layers: Any, key: str, value: Any) -> Any:
 
 
 def _short(value: Any) -> Any:
-    """A number that tf_keras has rounded to float32, as it was written: 0.1, not 0.10000000149."""
+    """Returns a number that tf_keras rounded to float32 as it was written: 0.1, not 0.100000001."""
     if isinstance(value, np.ndarray | np.generic) and not value.shape:
         value = value.item()
     if isinstance(value, float) and float(np.float32(value)) == value:
@@ -214,19 +217,19 @@ def _short(value: Any) -> Any:
 
 
 def _rebuilt(
-    layer: Any, layers: Any, key: str, value: Any, room: str, known: tuple[str, ...]
+    layer: Any, layers: Any, key: str, value: Any, module: str, known: tuple[str, ...]
 ) -> Any:
-    """A regulariser or constraint of the other side, from the configuration of one."""
+    """Returns a regulariser or constraint of the other side, made from one's configuration."""
     kind = value.get("class_name") if isinstance(value, dict) else None
     if kind not in known or value.get("registered_name") not in (None, kind):
         what = kind or value
-        raise refusal(layer, f"has {key}={what!r}: only {', '.join(known)} can be carried over")
-    module = importlib.import_module(f"{_side(layers)}.{room}")
-    return getattr(module, kind)(**{name: _short(each) for name, each in value["config"].items()})
+        raise refusal(layer, f"has {key}={what!r}: only {', '.join(known)} can be converted")
+    classes = importlib.import_module(f"{_side(layers)}.{module}")
+    return getattr(classes, kind)(**{name: _short(each) for name, each in value["config"].items()})
 
 
 def dtype(layer: Any) -> str:
-    """The one type that a layer computes and keeps its weights in.
+    """Returns the one type that a layer computes and keeps its weights in.
 
     Raises:
         BridgeError: mixed precision, or a quantised layer.
@@ -238,16 +241,18 @@ def dtype(layer: Any) -> str:
     if name not in _DTYPES:
         raise refusal(
             layer,
-            f"has dtype='{name}': mixed, half and quantised precision can't be carried over; make "
+            f"has dtype='{name}': mixed, half and quantised precision can't be converted; make "
             "the model with dtype='float32'",
         )
     return name
 
 
 def activation_name(layer: Any, key: str = "activation") -> str | None:
-    """The name of a layer's activation; None if it is no function of Keras's own.
+    """Returns the name of a layer's activation; None if it is no function of Keras's own.
 
-    `layer` may be of either Keras; a layer in place of a function has no name here.
+    Args:
+        layer: of either Keras.
+        key: the argument with the activation. A layer in place of a function has no name.
     """
     value = layer.get_config().get(key)
     if isinstance(value, dict):
@@ -263,7 +268,7 @@ def _is_linear(function: Any) -> bool:
 
 
 def plain_activation(layer: Any, key: str) -> str:
-    """The name of an activation that the other side has under this or another name.
+    """Returns the name under which the other side has a layer's activation.
 
     Raises:
         BridgeError: it hasn't, and the activation is inside the layer, so that no layer behind it
@@ -278,7 +283,7 @@ def plain_activation(layer: Any, key: str) -> str:
 
 
 def unknown_activation(layer: Any, key: str) -> BridgeError:
-    """The error for an activation that can't be carried over."""
+    """Returns the error for an activation that can't be converted."""
     shown = activation_name(layer, key) or getattr(layer, key)
     return refusal(
         layer,

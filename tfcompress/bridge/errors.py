@@ -1,4 +1,4 @@
-"""The error for what the bridge can't carry."""
+"""Errors for what the bridge can't convert."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from tfcompress.errors import InputError
 
 
 class BridgeError(InputError):
-    """A model, or a part of one, has no equal on the other side.
+    """Says that a model, or a part of one, has no equal in the other Keras.
 
     The message names the layer, its class and the setting at fault, and what would be right.
     """
 
 
-class NoStockLayerError(BridgeError):
-    """An operation on tensors that no stock layers of the other Keras do.
+class NoBuiltInLayerError(BridgeError):
+    """Says that no built-in layers of the other Keras do an operation on tensors.
 
     Args:
         operation: of `keras.ops`.
-        why: what about it, if it is its arguments; otherwise empty.
+        why: which of its arguments nothing covers; empty if it is the operation itself.
     """
 
     def __init__(self, operation: Any, why: str = "") -> None:
         self.what = f"{type(operation).__name__} {why}".strip()
         super().__init__(
-            f"operation '{operation.name}' ({self.what}) has no stock layer that does the "
+            f"operation '{operation.name}' ({self.what}) has no built-in layer that does the "
             "same: use a layer in its place, or give a function of tf_keras tensors as "
             f"replace={{'{operation.name}': ...}}"
         )
 
 
 def refusal(layer: Any, why: str) -> BridgeError:
-    """The error for one layer or operation.
+    """Returns the error for one layer or operation.
 
     Args:
         layer: of either Keras, with a name.

@@ -14,13 +14,13 @@ from types import ModuleType
 
 
 def tf_keras() -> ModuleType:
-    """The module `tf_keras`, which is Keras 2."""
+    """Returns the module `tf_keras`, which is Keras 2."""
     with _contained():
         return importlib.import_module("tf_keras")
 
 
 def tfmot() -> ModuleType:
-    """The module `tensorflow_model_optimization`, which works on `tf_keras` models only."""
+    """Returns the module `tensorflow_model_optimization`, which takes `tf_keras` models only."""
     with _contained():
         return importlib.import_module("tensorflow_model_optimization")
 

@@ -1,7 +1,7 @@
-"""The nearest of sorted values, in place of TFMOT's comparison with each of them.
+"""Finds the shared value nearest to each weight by binary search.
 
-TFMOT's clustering finds each weight's shared value anew in each step, by the distances to all of
-them: 256 floats a weight, which are 2.4 GB for a convolution of 512 channels.
+TFMOT's clustering compares each weight with all shared values, in each step. For 256 values that
+takes 256 floats of memory a weight.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ALGORITHM = "tensorflow_model_optimization.python.core.clustering.keras.cluster
 
 @contextlib.contextmanager
 def nearest_by_search() -> Iterator[None]:
-    """Within it, TFMOT's wrappers that are built or traced find values by binary search."""
+    """Makes TFMOT's wrappers that are built or traced within it find values by binary search."""
     import tensorflow as tf
 
     algorithm = importlib.import_module(_ALGORITHM).ClusteringAlgorithm
@@ -34,7 +34,7 @@ def nearest_by_search() -> Iterator[None]:
 
 
 def nearest(weights: Any, values: Any) -> Any:
-    """The index of the value nearest to each weight; of equally near ones the first.
+    """Returns the index of the value nearest to each weight; of equally near ones the first.
 
     Args:
         weights: of any shape.

@@ -1,4 +1,4 @@
-"""Whole models of Keras 2 in `.h5` files, which Keras 3 often can't load."""
+"""Loads whole models of Keras 2 from `.h5` files, which Keras 3 often can't."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from tfcompress.bridge.to_keras import TENSOR_OPERATIONS, to_keras
 from tfcompress.errors import require
 
 _MODELS = ("Functional", "Model", "Sequential")
-_KNOWN = frozenset((*configs.CARRIED, *_MODELS, "InputLayer", "ThresholdedReLU"))
+_KNOWN = frozenset((*configs.CONVERTIBLE, *_MODELS, "InputLayer", "ThresholdedReLU"))
 
 
 def load_h5(path: str | os.PathLike[str], *, tolerance: float = 1e-5) -> keras.Model:
-    """Loads a model that Keras 2 saved whole, and carries it over to Keras 3.
+    """Loads a model that Keras 2 saved whole, and converts it to Keras 3.
 
     Nothing in the file is executed: the layers in it are read first, and a file with others than
-    the stock layers that can be carried over isn't loaded.
+    the built-in layers that can be converted isn't loaded.
 
     Args:
         path: an `.h5` file of `model.save` in Keras 2 or tf_keras.
-        tolerance: as of `to_keras`.
+        tolerance: as in `to_keras`.
 
     Returns:
         A flat functional model of Keras 3, not compiled.
 
     Raises:
         BridgeError: the file can't be read, holds weights alone, code (a Lambda layer), or layers
-            that can't be carried over.
+            that can't be converted.
     """
     name = os.fspath(path)
     for entry in _entries(_config(name)):
@@ -48,7 +48,7 @@ def load_h5(path: str | os.PathLike[str], *, tolerance: float = 1e-5) -> keras.M
 
 
 def _config(name: str) -> Any:
-    """The model's configuration, read without any Keras."""
+    """Returns the model's configuration, read without any Keras."""
     import h5py
 
     require(os.path.isfile(name), f"no model file {name}")
@@ -68,7 +68,7 @@ def _config(name: str) -> Any:
 
 
 def _entries(config: Any) -> Iterator[dict[str, Any]]:
-    """Everything in a configuration that names a class."""
+    """Yields everything in a configuration that names a class."""
     if isinstance(config, dict):
         if "class_name" in config or "module" in config:
             yield config
@@ -80,12 +80,13 @@ def _entries(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _check_entry(name: str, entry: dict[str, Any]) -> None:
+    """Refuses what isn't a built-in class that can be converted."""
     kind, settings = entry.get("class_name"), entry.get("config")
-    room = entry.get("module")
-    if room is not None and str(room).split(".")[0] not in ("keras", "tf_keras"):
+    module = entry.get("module")
+    if module is not None and str(module).split(".")[0] not in ("keras", "tf_keras"):
         raise BridgeError(
-            f"{name} holds '{kind}' of the module '{room}', which isn't imported: build the model "
-            "of stock layers and save it again"
+            f"{name} holds '{kind}' of the module '{module}', which isn't imported: build the "
+            "model of built-in layers and save it again"
         )
     if kind == "Lambda":
         which = settings.get("name") if isinstance(settings, dict) else None
@@ -97,28 +98,29 @@ def _check_entry(name: str, entry: dict[str, Any]) -> None:
         function = settings.get("function") if isinstance(settings, dict) else None
         if function not in TENSOR_OPERATIONS:
             raise BridgeError(
-                f"{name} calls TensorFlow's {function}, which can't be carried over: only "
+                f"{name} calls TensorFlow's {function}, which can't be converted: only "
                 f"{', '.join(sorted(TENSOR_OPERATIONS))} can"
             )
         return
-    if not isinstance(kind, str) or not (kind in _KNOWN or _of_a_layer(kind)):
+    if not isinstance(kind, str) or not (kind in _KNOWN or _is_setting(kind)):
         raise BridgeError(
-            f"{name} holds '{kind}', which isn't a stock layer that can be carried over to Keras "
+            f"{name} holds '{kind}', which isn't a built-in layer that can be converted to Keras "
             "3: build the model without it and save it again"
         )
 
 
-def _of_a_layer(kind: str) -> bool:
-    """Whether a name is of a stock initialiser, regulariser, constraint or precision policy."""
+def _is_setting(kind: str) -> bool:
+    """Returns whether it names an initialiser, regulariser, constraint or precision policy."""
     if kind in ("Policy", "DTypePolicy", "__tuple__", "TensorShape", "__numpy__"):
         return True
-    for room in (keras.initializers, keras.regularizers, keras.constraints):
+    for module in (keras.initializers, keras.regularizers, keras.constraints):
         with contextlib.suppress(AttributeError):
-            if isinstance(getattr(room, kind), type):
+            if isinstance(getattr(module, kind), type):
                 return True
     return False
 
 
 def _line(error: Exception) -> str:
+    """Returns the first line of an error's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__

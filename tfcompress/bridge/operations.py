@@ -1,113 +1,73 @@
-"""What stands in tf_keras for operations of `keras.ops`: merge, rescaling and shape layers.
+"""Writes operations of `keras.ops` in built-in layers: merge, rescaling and shape layers.
 
 tf_keras would turn an operation on its tensors into a `TFOpLambda`, which TFMOT doesn't take, so
-each is written in stock layers, or refused.
+each is written in built-in layers, or refused.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from tfcompress.bridge import shape_operations as shapes
 from tfcompress.bridge.activations import TO_TF_KERAS
-from tfcompress.bridge.errors import NoStockLayerError
-from tfcompress.bridge.stock import Stock, activation, affine, clip
+from tfcompress.bridge.built_in import BuiltIns, activation, affine, clip
+from tfcompress.bridge.errors import NoBuiltInLayerError
+from tfcompress.bridge.operands import Rows, UnsupportedError, constant, number, tensor
+from tfcompress.bridge.shape_operations import Handler
 from tfcompress.graph.nodes import is_symbolic
 
 
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """A tensor of (batch, rows, ...) that stands for one of (batch * rows, ...).
-
-    A layer of tf_keras can't move values between the batch and other axes, but one that works on
-    the last axis needs no such move.
-    """
-
-    tensor: Any
-
-
-class _No(Exception):  # noqa: N818 - never leaves this file
-    """The steps don't cover these arguments."""
-
-
-Handler = Callable[..., Any]
-
-
 def stand_in(operation: Any, kind: str | None = None) -> Handler:
-    """The steps for an operation on tensors: a function of a `Stock` and the other side's tensors.
+    """Returns the steps for an operation, a function of `BuiltIns` and the other side's tensors.
 
     Args:
         operation: of `keras.ops`, or one that stands for TensorFlow's in a tf_keras model.
         kind: the class of `keras.ops` that says what it does, if it isn't its own.
 
     Raises:
-        NoStockLayerError: at once or when it is called: no stock layers do the same.
+        NoBuiltInLayerError: at once or when it is called: no built-in layers do the same.
     """
     handler = _HANDLERS.get(kind or type(operation).__name__)
     if handler is None:
-        raise NoStockLayerError(operation)
+        raise NoBuiltInLayerError(operation)
 
-    def steps(stock: Stock, *args: Any, **kwargs: Any) -> Any:
+    def steps(built_in: BuiltIns, *args: Any, **kwargs: Any) -> Any:
         try:
-            return handler(stock, operation, *args, **kwargs)
-        except _No as no:
-            raise NoStockLayerError(operation, str(no)) from None
+            return handler(built_in, operation, *args, **kwargs)
+        except UnsupportedError as reason:
+            raise NoBuiltInLayerError(operation, str(reason)) from None
 
     return steps
 
 
-def _is_tensor(value: Any) -> bool:
-    return is_symbolic(value)
-
-
-def _tensor(value: Any) -> Any:
-    if not _is_tensor(value):
-        raise _No("one of its inputs is no ordinary tensor of the model")
-    return value
-
-
-def _constant(x: Any, value: Any) -> Any:
-    """A number, or nested lists of numbers, that doesn't widen the tensor."""
-    if isinstance(value, Rows):
-        raise _No("its input was reshaped across the batch")
-    if "float" not in str(getattr(x.dtype, "name", x.dtype)):
-        raise _No("of whole numbers with constants")
-    array = np.asarray(value, "float64")
-    if array.size == 1 and array.ndim < 2:
-        return float(array.reshape(()))
-    sizes = tuple(x.shape)[max(1, len(x.shape) - array.ndim) :]
-    inner = array.shape[-len(sizes) :] if array.ndim >= len(sizes) else array.shape
-    outer = array.shape[: array.ndim - len(inner)]
-    fits = all(a in (1, b) for a, b in zip(inner[::-1], sizes[::-1], strict=False))
-    if array.ndim > len(x.shape) or not fits or any(size != 1 for size in outer):
-        raise _No(f"with a constant of shape {array.shape}, which isn't one for each example")
-    return array.tolist()
-
-
-def _merge(stock: Stock, kind: str, x: Any, y: Any) -> Any:
+def _merge(built_in: BuiltIns, kind: str, x: Any, y: Any) -> Any:
     if len(x.shape) != len(y.shape):
-        raise _No("of tensors with different numbers of axes")
-    return stock(kind)([x, y])
+        raise UnsupportedError("of tensors with different numbers of axes")
+    return built_in(kind)([x, y])
 
 
-def _pair(kind: str, constant: Handler, constant_first: Handler | None = None) -> Handler:
-    """Of two tensors a merge layer; of a tensor and a constant, other steps."""
+def _pair(merge: str, with_constant: Handler, constant_first: Handler | None = None) -> Handler:
+    """Returns the steps for an operation on two tensors, or on a tensor and a constant.
 
-    def handler(stock: Stock, operation: Any, x1: Any, x2: Any) -> Any:
-        if isinstance(x1, Rows) and not isinstance(x2, Rows) and not _is_tensor(x2):
-            return Rows(handler(stock, operation, x1.tensor, x2))
-        if _is_tensor(x1) and _is_tensor(x2):
-            if not kind:
-                raise _No("of two tensors")
-            return _merge(stock, kind, x1, x2)
-        if _is_tensor(x1):
-            return constant(stock, x1, _constant(x1, x2))
-        x2 = _tensor(x2)
-        return (constant_first or constant)(stock, x2, _constant(x2, x1))
+    Args:
+        merge: the merge layer for two tensors; empty if there is none.
+        with_constant: steps for a tensor and a constant.
+        constant_first: those for a constant and a tensor, if they differ.
+    """
+
+    def handler(built_in: BuiltIns, operation: Any, x1: Any, x2: Any) -> Any:
+        if isinstance(x1, Rows) and not isinstance(x2, Rows) and not is_symbolic(x2):
+            return Rows(handler(built_in, operation, x1.tensor, x2))
+        if is_symbolic(x1) and is_symbolic(x2):
+            if not merge:
+                raise UnsupportedError("of two tensors")
+            return _merge(built_in, merge, x1, x2)
+        if is_symbolic(x1):
+            return with_constant(built_in, x1, constant(x1, x2))
+        x2 = tensor(x2)
+        return (constant_first or with_constant)(built_in, x2, constant(x2, x1))
 
     return handler
 
@@ -118,191 +78,90 @@ def _negated(value: Any) -> Any:
 
 def _inverse(value: Any) -> Any:
     if not np.all(value):
-        raise _No("division by 0")
+        raise UnsupportedError("division by 0")
     return (1 / np.asarray(value)).tolist()
 
 
-def _scalar(value: Any) -> float:
-    if isinstance(value, list):
-        raise _No("with a bound that isn't one number")
-    return float(value)
-
-
-def _power(stock: Stock, x: Any, exponent: Any) -> Any:
+def _power(built_in: BuiltIns, x: Any, exponent: Any) -> Any:
     if exponent != 2:
-        raise _No(f"with the exponent {exponent}")
-    return stock("Multiply")([x, x])
+        raise UnsupportedError(f"with the exponent {exponent}")
+    return built_in("Multiply")([x, x])
 
 
-def _no_first(stock: Stock, x: Any, value: Any) -> Any:
-    raise _No("of a constant and a tensor")
+def _no_first(built_in: BuiltIns, x: Any, value: Any) -> Any:
+    raise UnsupportedError("of a constant and a tensor")
 
 
-def _maximum(stock: Stock, x: Any, bound: Any) -> Any:
-    low = _scalar(bound)
-    x = stock("ReLU")(affine(stock, x, offset=-low) if low else x)
-    return affine(stock, x, offset=low) if low else x
+def _maximum(built_in: BuiltIns, x: Any, bound: Any) -> Any:
+    low = number(bound)
+    x = built_in("ReLU")(affine(built_in, x, offset=-low) if low else x)
+    return affine(built_in, x, offset=low) if low else x
 
 
-def _minimum(stock: Stock, x: Any, bound: Any) -> Any:
-    high = _scalar(bound)
-    return affine(stock, stock("ReLU")(affine(stock, x, -1.0, high)), -1.0, high)
+def _minimum(built_in: BuiltIns, x: Any, bound: Any) -> Any:
+    high = number(bound)
+    return affine(built_in, built_in("ReLU")(affine(built_in, x, -1.0, high)), -1.0, high)
 
 
-def _clip(stock: Stock, operation: Any, x: Any) -> Any:
-    x = _tensor(x)
-    low, high = _constant(x, operation.x_min), _constant(x, operation.x_max)
-    return clip(stock, x, _scalar(low), _scalar(high))
+def _clip(built_in: BuiltIns, operation: Any, x: Any) -> Any:
+    x = tensor(x)
+    low, high = constant(x, operation.x_min), constant(x, operation.x_max)
+    return clip(built_in, x, number(low), number(high))
 
 
-def _square(stock: Stock, operation: Any, x: Any) -> Any:
-    return stock("Multiply")([_tensor(x), x])
+def _square(built_in: BuiltIns, operation: Any, x: Any) -> Any:
+    return built_in("Multiply")([tensor(x), x])
 
 
-def _absolute(stock: Stock, operation: Any, x: Any) -> Any:
-    _constant(_tensor(x), 0)
-    return stock("Maximum")([x, affine(stock, x, -1.0)])
+def _absolute(built_in: BuiltIns, operation: Any, x: Any) -> Any:
+    constant(tensor(x), 0)
+    return built_in("Maximum")([x, affine(built_in, x, -1.0)])
 
 
-def _negative(stock: Stock, operation: Any, x: Any) -> Any:
-    _constant(_tensor(x), 0)
-    return affine(stock, x, -1.0)
+def _negative(built_in: BuiltIns, operation: Any, x: Any) -> Any:
+    constant(tensor(x), 0)
+    return affine(built_in, x, -1.0)
 
 
 def _named(name: str, **settings: Any) -> Handler:
-    """An activation function, if it has these settings."""
+    """Returns the steps for an activation function, if the operation has these settings."""
 
-    def handler(stock: Stock, operation: Any, x: Any) -> Any:
+    def handler(built_in: BuiltIns, operation: Any, x: Any) -> Any:
         for key, value in settings.items():
             if getattr(operation, key) != value:
-                raise _No(f"with {key}={getattr(operation, key)}; only {value} can be carried over")
+                raise UnsupportedError(
+                    f"with {key}={getattr(operation, key)}; only {value} can be converted"
+                )
         if isinstance(x, Rows):
-            return Rows(handler(stock, operation, x.tensor))
+            return Rows(handler(built_in, operation, x.tensor))
         if name in TO_TF_KERAS:
-            return TO_TF_KERAS[name](stock, _tensor(x))
-        return activation(stock, _tensor(x), name)
+            return TO_TF_KERAS[name](built_in, tensor(x))
+        return activation(built_in, tensor(x), name)
 
     return handler
 
 
 def _layer(kind: str, **settings: str) -> Handler:
-    """A layer whose settings are attributes of the operation: argument to attribute."""
+    """Returns the steps for a layer, of which each argument is an attribute of the operation."""
 
-    def handler(stock: Stock, operation: Any, x: Any) -> Any:
-        return stock(kind, **{key: getattr(operation, name) for key, name in settings.items()})(
-            _tensor(x)
+    def handler(built_in: BuiltIns, operation: Any, x: Any) -> Any:
+        return built_in(kind, **{key: getattr(operation, name) for key, name in settings.items()})(
+            tensor(x)
         )
 
     return handler
 
 
-def _sizes(x: Any) -> list[int | None]:
-    """Of a tensor without the batch; of `Rows` with the rows."""
-    return list((x.tensor if isinstance(x, Rows) else _tensor(x)).shape)[1:]
-
-
-def _reshaped(stock: Stock, x: Any, sizes: list[int]) -> Any:
-    tensor = x.tensor if isinstance(x, Rows) else x
-    if list(tensor.shape)[1:] == sizes:
-        return tensor
-    return stock("Reshape", target_shape=tuple(sizes))(tensor)
-
-
-def _reshape(stock: Stock, operation: Any, x: Any) -> Any:
-    target = list(operation.newshape)
-    old = _sizes(x)
-    if None in old or None in target[1:] or target[0] is None:
-        raise _No("of a tensor whose sizes aren't all known")
-    total = math.prod(size for size in old if size is not None)
-    rest = target[1:]
-    if -1 in rest:  # Then the first is given, which is the batch's.
-        raise _No("that gives the batch another size")
-    if not math.prod(rest) or total % math.prod(rest):
-        raise _No("that mixes values of several examples")
-    rows = total // math.prod(rest)
-    if rows == 1:
-        return _reshaped(stock, x, rest)
-    if target[0] != -1:
-        raise _No("that gives the batch another size")
-    return Rows(_reshaped(stock, x, [rows, *rest]))
-
-
-def _transpose(stock: Stock, operation: Any, x: Any) -> Any:
-    axes = operation.axes
-    if axes is None or axes[0] != 0:
-        raise _No("that moves the batch")
-    if isinstance(x, Rows):
-        return Rows(stock("Permute", dims=(1, *(axis + 1 for axis in axes[1:])))(x.tensor))
-    return stock("Permute", dims=tuple(axes[1:]))(_tensor(x))
-
-
-def _expand_dims(stock: Stock, operation: Any, x: Any) -> Any:
-    sizes = [-1 if size is None else size for size in _tensor(x).shape][1:]
-    axes = operation.axis if isinstance(operation.axis, list | tuple) else [operation.axis]
-    if len(axes) != 1 or sizes.count(-1) > 1:
-        raise _No("of a tensor whose sizes aren't all known")
-    axis = axes[0] if axes[0] >= 0 else axes[0] + len(sizes) + 2
-    if axis == 0:
-        raise _No("that moves the batch")
-    return stock("Reshape", target_shape=(*sizes[: axis - 1], 1, *sizes[axis - 1 :]))(x)
-
-
-def _squeeze(stock: Stock, operation: Any, x: Any) -> Any:
-    sizes = list(_tensor(x).shape)
-    axes = operation.axis
-    if axis_missing := axes is None:
-        axes = [axis for axis, size in enumerate(sizes) if size == 1]
-    axes = axes if isinstance(axes, list | tuple) else [axes]
-    gone = {axis % len(sizes) for axis in axes}
-    kept = [size for axis, size in enumerate(sizes) if axis and axis not in gone]
-    if 0 in gone or kept.count(None) > 1 or (axis_missing and None in sizes):
-        raise _No("that may take away the batch, or of sizes that aren't known")
-    return stock("Reshape", target_shape=tuple(-1 if n is None else n for n in kept))(x)
-
-
-def _concatenate(stock: Stock, operation: Any, xs: Any) -> Any:
-    tensors = [_tensor(x) for x in xs]
-    if operation.axis % len(tensors[0].shape) == 0:
-        raise _No("along the batch")
-    return stock("Concatenate", axis=operation.axis)(tensors)
-
-
-def _pooled(kind: str) -> Handler:
-    """A mean or maximum over all axes between the batch and the last."""
-
-    def handler(stock: Stock, operation: Any, x: Any) -> Any:
-        rank = len(_tensor(x).shape)
-        axes = operation.axis if isinstance(operation.axis, list | tuple) else [operation.axis]
-        if None in axes or sorted(a % rank for a in axes) != list(range(1, rank - 1)) or rank < 3:
-            raise _No(f"over the axes {operation.axis}; only all but the batch and the last")
-        return stock(f"Global{kind}Pooling{rank - 2}D", keepdims=operation.keepdims)(x)
-
-    return handler
-
-
-def _pad(stock: Stock, operation: Any, x: Any, constant_values: Any = None) -> Any:
-    pads = [tuple(pad) for pad in operation.pad_width]
-    rank = len(_tensor(x).shape)
-    if len(pads) == 1:
-        pads = pads * rank
-    if operation.mode != "constant" or constant_values not in (None, 0):
-        raise _No("with other values than 0")
-    if rank not in (3, 4, 5) or any(pads[0]) or any(pads[-1]):
-        raise _No("of the batch or the last axis")
-    middle = pads[1:-1]
-    return stock(f"ZeroPadding{rank - 2}D", padding=middle[0] if rank == 3 else tuple(middle))(x)
-
-
 _HANDLERS: dict[str, Handler] = {
-    "Add": _pair("Add", lambda stock, x, c: affine(stock, x, offset=c)),
+    "Add": _pair("Add", lambda built_in, x, c: affine(built_in, x, offset=c)),
     "Subtract": _pair(
         "Subtract",
-        lambda stock, x, c: affine(stock, x, offset=_negated(c)),
-        lambda stock, x, c: affine(stock, x, -1.0, c),
+        lambda built_in, x, c: affine(built_in, x, offset=_negated(c)),
+        lambda built_in, x, c: affine(built_in, x, -1.0, c),
     ),
-    "Multiply": _pair("Multiply", lambda stock, x, c: affine(stock, x, c)),
-    "Divide": _pair("", lambda stock, x, c: affine(stock, x, _inverse(c)), _no_first),
-    "TrueDivide": _pair("", lambda stock, x, c: affine(stock, x, _inverse(c)), _no_first),
+    "Multiply": _pair("Multiply", lambda built_in, x, c: affine(built_in, x, c)),
+    "Divide": _pair("", lambda built_in, x, c: affine(built_in, x, _inverse(c)), _no_first),
+    "TrueDivide": _pair("", lambda built_in, x, c: affine(built_in, x, _inverse(c)), _no_first),
     "Power": _pair("", _power, _no_first),
     "Maximum": _pair("Maximum", _maximum),
     "Minimum": _pair("Minimum", _minimum),
@@ -311,14 +170,14 @@ _HANDLERS: dict[str, Handler] = {
     "Abs": _absolute,
     "Absolute": _absolute,
     "Negative": _negative,
-    "Concatenate": _concatenate,
-    "ExpandDims": _expand_dims,
-    "Max": _pooled("Max"),
-    "Mean": _pooled("Average"),
-    "Pad": _pad,
-    "Reshape": _reshape,
-    "Squeeze": _squeeze,
-    "Transpose": _transpose,
+    "Concatenate": shapes.concatenate,
+    "ExpandDims": shapes.expand_dims,
+    "Max": shapes.pooled("Max"),
+    "Mean": shapes.pooled("Average"),
+    "Pad": shapes.pad,
+    "Reshape": shapes.reshape,
+    "Squeeze": shapes.squeeze,
+    "Transpose": shapes.transpose,
     "Celu": _named("elu", alpha=1.0),
     "Elu": _layer("ELU", alpha="alpha"),
     "Exp": _named("exponential"),

@@ -1,8 +1,9 @@
-"""TFMOT's magnitude pruning of a Keras 3 model."""
+"""Prunes Keras 3 models by TFMOT's magnitude pruning."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from tfcompress.training.outputs import ends_in_softmax
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LayerPruning:
-    """How one layer is pruned, in TFMOT's words.
+    """Says how one layer is pruned, in TFMOT's words.
 
     Attributes:
         schedule: `polynomial` (`PolynomialDecay`) or `constant` (`ConstantSparsity`).
@@ -46,7 +47,7 @@ class LayerPruning:
     m_by_n: tuple[int, int] | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """Of TFMOT's `prune_low_magnitude`."""
+        """Returns the arguments of TFMOT's `prune_low_magnitude`."""
         sparsity = tfmot().sparsity.keras
         if self.schedule == "constant" or self.m_by_n:
             schedule = sparsity.ConstantSparsity(
@@ -81,17 +82,17 @@ def prune(
     """Trains a model while TFMOT's wrappers turn its smallest weights to zero.
 
     Args:
-        model: flat, functional, of stock layers; it stays as it is.
+        model: flat, functional, of built-in layers; it stays as it is.
         data: as in `training.fit`.
         training: epochs, optimizer and rates.
-        pruning: how, by layer name; other layers stay dense.
+        pruning: how layers are pruned, by name; others stay dense.
         context: as in `training.fit`.
 
     Returns:
-        A Keras 3 model with the zeros, and the history.
+        A Keras 3 model with the zeros, and one row an epoch.
 
     Raises:
-        BridgeError: tf_keras can't have the model.
+        BridgeError: the model can't be converted to tf_keras.
         TrainingError, Stopped: as in `training.fit`.
 
     Reference:
@@ -111,15 +112,15 @@ def prune(
 
 
 def wrapped_for_pruning(model: keras.Model, pruning: Mapping[str, LayerPruning]) -> Any:
-    """A tf_keras copy of a Keras 3 model with TFMOT's wrappers around the layers that are named."""
+    """Returns a tf_keras copy of a Keras 3 model with pruning wrappers around the named layers."""
     sparsity = tfmot().sparsity.keras
-    wrap = {
-        name: lambda layer, how=settings: sparsity.prune_low_magnitude(layer, **how.arguments())
+    functions = {
+        name: functools.partial(sparsity.prune_low_magnitude, **settings.arguments())
         for name, settings in pruning.items()
     }
-    return wrapped(model, wrap)
+    return wrapped(model, functions)
 
 
 def zeros(model: keras.Model, names: Mapping[str, Any]) -> dict[str, float]:
-    """The share of zeros in each of these layers' kernels, 0 to 1."""
+    """Returns the share of zeros in each of these layers' kernels, 0 to 1."""
     return {name: float(np.mean(kernel(model, name) == 0)) for name in names}

@@ -1,23 +1,25 @@
-"""tf_keras to Keras 3: the same function with equal weights, checked."""
+"""Converts tf_keras models to Keras 3 and checks that they compute the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 from keras import tree
 
-from tfcompress.bridge import compare, configs
+from tfcompress.bridge import compare, configs, tf_graph
 from tfcompress.bridge.activations import TO_KERAS
-from tfcompress.bridge.compare import Step
-from tfcompress.bridge.convert import Carrier, copy_weights
+from tfcompress.bridge.built_in import valid_name
+from tfcompress.bridge.compare import Step, fits, index_limits, keras_outputs
+from tfcompress.bridge.convert import Converter, copy_weights
 from tfcompress.bridge.errors import BridgeError, refusal
 from tfcompress.bridge.operations import stand_in
-from tfcompress.bridge.stock import free_name, valid_name
-from tfcompress.bridge.to_tf_keras import fits, index_limits, keras_outputs, tf_names, unique
-from tfcompress.graph.nodes import every_node, has_nodes, operations
+from tfcompress.bridge.to_tf_keras import tf_names, unique
+from tfcompress.graph.names import free_name
+from tfcompress.graph.nodes import operations
 from tfcompress.graph.rewrite import clone, lower
 
 # Operations on tensors in a tf_keras model, by TensorFlow's name, with Keras 3's. These and no
@@ -43,7 +45,7 @@ TENSOR_OPERATIONS = {
 
 
 def to_keras(model: Any, *, tolerance: float = 1e-5) -> keras.Model:
-    """The same model in Keras 3, of stock layers, flat, with weights of its own.
+    """Returns the same model in Keras 3, of built-in layers, flat, with weights of its own.
 
     Layers keep their names, unless nested models have some twice.
 
@@ -56,44 +58,44 @@ def to_keras(model: Any, *, tolerance: float = 1e-5) -> keras.Model:
         BridgeError: something in it has no equal in Keras 3, or the outputs differ; names the
             layer.
     """
-    flat = _functional(model)
-    layers = {id(layer): layer for layer in _layers(flat)}
+    flat = tf_graph.functional(model)
+    layers = {id(layer): layer for layer in tf_graph.called_layers(flat)}
     taken = {x.name for x in flat.inputs}
     names: dict[int, str] = {}
     for key, layer in layers.items():
         names[key] = free_name(valid_name(layer.name), taken)
         taken.add(names[key])
-    carrier = Carrier(keras.layers, TO_KERAS, taken, names)
+    converter = Converter(keras.layers, TO_KERAS, taken, names)
     steps: list[Step] = []
 
     def apply(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("training"):
             raise refusal(layer, "is called with training=True: call it without")
         if steps_of := _steps(layer):
-            new = carrier.program(layer, steps_of)
-            outputs = new(*args, *_known(kwargs).values())
+            new = converter.program_for(layer, steps_of)
+            outputs = new(*args, *_set_arguments(kwargs).values())
         else:
-            args, kwargs = _with_states(layer, args, _known(kwargs))
-            outputs = carrier.layer(layer)(*args, **kwargs)
+            args, kwargs = _with_states(layer, args, _set_arguments(kwargs))
+            outputs = converter.layer_for(layer)(*args, **kwargs)
         steps.append(Step(layer.name, type(layer).__name__, outputs))
         return outputs
 
-    inputs = _structured(flat, [_input(x) for x in flat.inputs])
-    result = keras.Model(inputs, _run(flat, inputs, apply), name=model.name)
-    carrier.copy_weights()
+    inputs = tf_graph.structured(flat, [_input(x) for x in flat.inputs])
+    result = keras.Model(inputs, tf_graph.run(flat, inputs, apply), name=model.name)
+    converter.copy_weights()
     _check(flat, result, steps, tolerance)
     return result
 
 
 def copy_back(tf_model: Any, like: keras.Model, *, tolerance: float = 1e-5) -> keras.Model:
-    """A Keras 3 model with the weights that a tf_keras copy has, perhaps after training.
+    """Returns a Keras 3 model with the weights that a tf_keras copy has, perhaps after training.
 
     Args:
         tf_model: made by `to_tf_keras` from `like`, or by TFMOT from that, with the same layer
             names.
-        like: the Keras 3 model, which isn't changed. Layers of ours come back as the stock layers
-            that they are lowered to: others couldn't hold every trained weight.
-        tolerance: as of `to_keras`.
+        like: the Keras 3 model, which isn't changed. Layers of ours come back as the built-in
+            layers that they are lowered to: others couldn't hold every trained weight.
+        tolerance: as in `to_keras`.
 
     Raises:
         BridgeError: a layer is missing or has weights of other shapes, or the outputs differ.
@@ -103,132 +105,57 @@ def copy_back(tf_model: Any, like: keras.Model, *, tolerance: float = 1e-5) -> k
         source = lower(source)
     names = tf_names(unique(like))
     result = clone(source, keep_weights=False)
-    theirs = {layer.name: layer for layer in tf_model.layers}
+    originals = {layer.name: layer for layer in tf_model.layers}
     seen: set[int] = set()
     for layer in operations(result):
         if id(layer) in seen or not isinstance(layer, keras.layers.Layer) or not layer.weights:
             continue
         seen.add(id(layer))
         name = names.get(layer.name) or valid_name(layer.name)
-        if name not in theirs:
+        if name not in originals:
             raise refusal(
                 layer,
                 f"isn't in the tf_keras model '{tf_model.name}': give what to_tf_keras made from "
                 f"'{like.name}', with TFMOT's wrappers stripped",
             )
-        copy_weights(theirs[name], layer)
+        copy_weights(originals[name], layer)
     inputs = {names.get(x.name, x.name): x.name for x in result.inputs}
-    _check(_functional(tf_model), result, None, tolerance, inputs)
+    _check(tf_graph.functional(tf_model), result, None, tolerance, inputs)
     return result
 
 
-def _known(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call that are set; tf_keras adds `training=None` and a name."""
-    return {k: v for k, v in kwargs.items() if v is not None and k != "name"}
+def _set_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a call that are set; tf_keras adds `training=None` and a name."""
+    return {key: value for key, value in kwargs.items() if value is not None and key != "name"}
 
 
 def _with_states(layer: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """The arguments of a call; tf_keras writes a recurrent layer's states behind its input."""
+    """Returns the arguments of a call; tf_keras lists a recurrent layer's states with its input."""
     recurrent = type(layer).__name__ in ("Bidirectional", *configs.RECURRENT)
     if recurrent and args and isinstance(args[0], list | tuple):
         return (args[0][0],), {**kwargs, "initial_state": list(args[0][1:])}
     return args, kwargs
 
 
-def _functional(model: Any) -> Any:
-    """The tf_keras model, if it has a graph.
-
-    Raises:
-        BridgeError: it hasn't, or it isn't a model of tf_keras.
-    """
-    name = type(model).__name__
-    if not any(base.__module__.startswith("tf_keras.") for base in type(model).__mro__):
-        raise BridgeError(f"expected a model of tf_keras; got {type(model).__module__}.{name}")
-    if not has_nodes(model) or not getattr(model, "inputs", None):
-        raise BridgeError(
-            f"the tf_keras model '{model.name}' is subclassed or was never built, so it has no "
-            "graph: give a functional or Sequential model"
-        )
-    return model
-
-
-def _nested(layer: Any) -> bool:
-    return has_nodes(layer)
-
-
-def _nodes(model: Any) -> Iterator[Any]:
-    """The nodes of a tf_keras model in topological order, inputs left out."""
-    return (node for node in every_node(model) if not node.is_input)
-
-
-def _layers(model: Any) -> Iterator[Any]:
-    for node in _nodes(model):
-        if _nested(node.layer):
-            yield from _layers(_functional(node.layer))
-        else:
-            yield node.layer
-
-
-def _run(model: Any, inputs: Any, apply: Callable[..., Any]) -> Any:
-    """Calls `apply(layer, *args, **kwargs)` for each node, nested models' nodes included."""
-    values = dict(zip(map(id, model.inputs), _in_order(model, inputs), strict=True))
-
-    def filled(value: Any) -> Any:
-        return values.get(id(value), value)
-
-    for node in _nodes(model):
-        args, kwargs = tree.map_structure(filled, (node.call_args, node.call_kwargs))
-        if _nested(node.layer):
-            outputs = _run(node.layer, args[0] if args else kwargs["inputs"], apply)
-        else:
-            outputs = apply(node.layer, *args, **kwargs)
-        values.update(zip(map(id, tree.flatten(node.outputs)), tree.flatten(outputs), strict=True))
-    return tree.map_structure(filled, _plain(model._nested_outputs))
-
-
-def _in_order(model: Any, inputs: Any) -> list[Any]:
-    if isinstance(inputs, dict):
-        # By the names of its inputs, whatever their order.
-        named = model._nested_inputs
-        keys = list(named) if isinstance(named, dict) else [x.name for x in model.inputs]
-        of = {id(named[key]): key for key in keys} if isinstance(named, dict) else {}
-        return [inputs[of.get(id(x), x.name)] for x in model.inputs]
-    return tree.flatten(inputs)
-
-
-def _plain(structure: Any) -> Any:
-    """Without tf_keras's own kinds of lists and dicts."""
-    if isinstance(structure, dict):
-        return {key: _plain(value) for key, value in structure.items()}
-    if isinstance(structure, list | tuple):
-        return [_plain(value) for value in structure]
-    return structure
-
-
-def _structured(model: Any, inputs: list[Any]) -> Any:
-    """The inputs as the model takes them."""
-    new = dict(zip(map(id, model.inputs), inputs, strict=True))
-    return tree.map_structure(lambda x: new[id(x)], _plain(model._nested_inputs))
-
-
 def _input(x: Any) -> Any:
+    """Returns an input of Keras 3 like one of tf_keras."""
     if any(word in type(x).__name__ for word in ("Ragged", "Sparse")):
         raise BridgeError(f"input '{x.name}' is ragged or sparse: Keras 3 needs ordinary inputs")
     return keras.Input(batch_shape=tuple(x.shape), dtype=x.dtype.name, name=x.name)
 
 
 def _steps(layer: Any) -> Callable[..., Any] | None:
-    """What stands for a layer of which Keras 3 has no class; None for others."""
+    """Returns what stands for a layer of which Keras 3 has no class; None for others."""
     kind = type(layer).__name__
     if kind == "ThresholdedReLU":
-        return lambda stock, x: stock("ReLU", threshold=float(layer.theta))(x)
+        return lambda built_in, x: built_in("ReLU", threshold=float(layer.theta))(x)
     if kind != "TFOpLambda":
         return None
     if layer.symbol not in TENSOR_OPERATIONS:
         raise refusal(
             layer,
             f"calls TensorFlow's {layer.symbol}: only {', '.join(sorted(TENSOR_OPERATIONS))} can "
-            "be carried over",
+            "be converted",
         )
     return stand_in(layer, TENSOR_OPERATIONS[layer.symbol])
 
@@ -246,40 +173,30 @@ def _check(
         model: of tf_keras.
         copy: of Keras 3.
         copied: what each layer of the copy gives; None if they aren't known one by one.
-        tolerance: of `compare.check`.
-        names: the model's names of inputs to the copy's, where they differ.
+        tolerance: as in `compare.check`.
+        names: by the name of an input of the model, that of the copy's, where they differ.
     """
 
     def packed(inputs: Any) -> Any:
-        return _structured(model, inputs)
+        return tf_graph.structured(model, inputs)
 
     def steps(inputs: Any) -> list[Step]:
         taken: list[Step] = []
-
-        def apply(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            outputs = layer(*args, **kwargs)
-            taken.append(Step(layer.name, type(layer).__name__, outputs))
-            return outputs
-
         if copied is not None:
-            _run(model, packed([_tensor(x) for x in inputs]), apply)
+            record = functools.partial(compare.call_and_record, taken)
+            tf_graph.run(model, packed([_tensor(x) for x in inputs]), record)
         return taken
 
     def steps_of_copy(inputs: Any) -> list[Step]:
         if copied is None:
             return []
-        every = keras.Model(copy.inputs, [tree.flatten(step.outputs) for step in copied])
-        given = keras_outputs(every, inputs)
-        return [Step(s.name, s.kind, v) for s, v in zip(copied, given, strict=True)]
-
-    def _tensor(x: np.ndarray) -> Any:
-        import tensorflow
-
-        return tensorflow.convert_to_tensor(x)
+        with_every_output = keras.Model(copy.inputs, [tree.flatten(s.outputs) for s in copied])
+        values = keras_outputs(with_every_output, inputs)
+        return [Step(s.name, s.kind, v) for s, v in zip(copied, values, strict=True)]
 
     # The two may list their inputs in different orders.
-    of = dict(zip((x.name for x in copy.inputs), index_limits(copy), strict=True))
-    limits = [of[(names or {}).get(x.name, x.name)] for x in model.inputs]
+    by_name = dict(zip((x.name for x in copy.inputs), index_limits(copy), strict=True))
+    limits = [by_name[(names or {}).get(x.name, x.name)] for x in model.inputs]
     compare.check(
         model.name,
         "Keras 3",
@@ -291,3 +208,9 @@ def _check(
         (steps, steps_of_copy),
         tolerance,
     )
+
+
+def _tensor(x: np.ndarray) -> Any:
+    import tensorflow
+
+    return tensorflow.convert_to_tensor(x)

@@ -1,4 +1,4 @@
-"""Keras 3 to tf_keras: the same function with equal weights, checked."""
+"""Converts Keras 3 models to tf_keras and checks that they compute the same."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from keras import tree
 
 from tfcompress.bridge import compare, legacy
 from tfcompress.bridge.activations import TO_TF_KERAS
-from tfcompress.bridge.compare import Step
-from tfcompress.bridge.convert import Carrier
-from tfcompress.bridge.errors import BridgeError, NoStockLayerError, refusal
-from tfcompress.bridge.operations import Rows, stand_in
-from tfcompress.bridge.stock import free_name, valid_name
+from tfcompress.bridge.built_in import valid_name
+from tfcompress.bridge.compare import Step, fits, index_limits, keras_outputs
+from tfcompress.bridge.convert import Converter
+from tfcompress.bridge.errors import BridgeError, NoBuiltInLayerError, refusal
+from tfcompress.bridge.operands import Rows
+from tfcompress.bridge.operations import stand_in
+from tfcompress.graph.names import free_name
 from tfcompress.graph.nodes import functional, input_structure, operations, producer, run
 from tfcompress.graph.rewrite import clone
 
@@ -27,17 +29,17 @@ def to_tf_keras(
     tolerance: float = 1e-5,
     replace: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Any:
-    """The same model in tf_keras, of stock layers, flat, with weights of its own.
+    """Returns the same model in tf_keras, of built-in layers, flat, with weights of its own.
 
-    Layers keep their names; those shared in the model are shared in the copy. Layers of ours stand
-    as the stock layers that they are lowered to. An activation that tf_keras lacks stands as layers
-    behind the one that had it, and an operation of `keras.ops` as a stock layer.
+    Layers keep their names; those shared in the model are shared in the copy. Layers of ours become
+    the built-in layers that they are lowered to. An activation that tf_keras lacks becomes layers
+    behind the one that had it, and an operation of `keras.ops` becomes a built-in layer.
 
     Args:
         model: a functional or Sequential model of Keras 3.
         tolerance: by how much the outputs on random inputs may differ, relative to the larger of 1
             and their largest absolute value.
-        replace: operation name to a function of tf_keras tensors that is called in its place.
+        replace: by operation name, a function of tf_keras tensors that is called in its place.
 
     Raises:
         InputError: the model has no graph.
@@ -51,7 +53,7 @@ def to_tf_keras(
 
 
 def unique(model: keras.Model) -> keras.Model:
-    """The model itself, or a copy in which no two operations have the same name."""
+    """Returns the model itself, or a copy in which no two operations have the same name."""
     model = functional(model)
     names = {id(operation): operation.name for operation in operations(model)}
     every = [*names.values(), *(x.name for x in model.inputs)]
@@ -59,7 +61,7 @@ def unique(model: keras.Model) -> keras.Model:
 
 
 def tf_names(model: keras.Model) -> dict[str, str]:
-    """The names that tf_keras can't have, with what stands for them.
+    """Returns the names that tf_keras can't have, each with the one that replaces it.
 
     A layer's weights are found again by them, so they depend on nothing but the model.
     """
@@ -74,25 +76,26 @@ def tf_names(model: keras.Model) -> dict[str, str]:
 
 
 class _Builder:
-    """One model on its way to tf_keras."""
+    """Builds the tf_keras copy of one model."""
 
     def __init__(self, model: keras.Model, replace: Mapping[str, Callable[..., Any]]) -> None:
         self.model = model
         self.replace = replace
         self.tf_keras = legacy.tf_keras()
-        known = [operation.name for operation in operations(model)]
+        known = {operation.name for operation in operations(model)}
         for name in replace:
             if name not in known:
                 raise BridgeError(f"replace names '{name}', which the model doesn't have")
         taken = {*known, *(x.name for x in model.inputs)}
         self.names = tf_names(model)
         by_id = {id(op): self.names[op.name] for op in operations(model) if op.name in self.names}
-        self.carrier = Carrier(self.tf_keras.layers, TO_TF_KERAS, taken, by_id)
+        self.converter = Converter(self.tf_keras.layers, TO_TF_KERAS, taken, by_id)
         self.steps: list[Step] = []
         self._lowered: dict[int, Callable[..., Any]] = {}
         self._alive: list[Any] = []  # What is known by its id.
 
     def build(self, name: str) -> Any:
+        """Returns the copy under this name, with the model's weights."""
         inputs = tree.map_structure(self._input, input_structure(self.model))
         outputs = run(self.model, inputs, self._apply)
         for output in tree.flatten(outputs):
@@ -102,10 +105,11 @@ class _Builder:
                     "than the inputs: leave it out"
                 )
         result = self.tf_keras.Model(inputs, outputs, name=valid_name(name))
-        self.carrier.copy_weights()
+        self.converter.copy_weights()
         return result
 
     def _input(self, x: Any) -> Any:
+        """Returns a tf_keras input like one of the model's."""
         origin = producer(x)
         if getattr(origin, "optional", False) or getattr(x, "sparse", False):
             raise refusal(origin, "is optional or sparse: tf_keras needs ordinary inputs")
@@ -114,22 +118,24 @@ class _Builder:
         )
 
     def _apply(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        """Calls what stands for an operation, and keeps what it gives for the comparison."""
         if operation.name in self.replace:
             outputs = self.replace[operation.name](*args, **kwargs)
         else:
-            outputs = self._called(operation, None, args, kwargs)
+            outputs = self._call(operation, None, args, kwargs)
         self.steps.append(Step(operation.name, type(operation).__name__, outputs))
         return outputs
 
-    def _called(self, operation: Any, owner: Any, args: Any, kwargs: Any) -> Any:
+    def _call(self, operation: Any, owner: Any, args: Any, kwargs: Any) -> Any:
+        """Calls what stands for an operation of the model, or of a layer of ours (`owner`)."""
         if not isinstance(operation, keras.layers.Layer):
-            return self._operated(operation, owner, args, kwargs)
+            return self._call_operation(operation, owner, args, kwargs)
         if hasattr(operation, "lower") and owner is None:
-            return self._lower(operation, args, kwargs)
-        return self._layered(operation, args, kwargs)
+            return self._call_lowered(operation, args, kwargs)
+        return self._call_built_in(operation, args, kwargs)
 
-    def _lower(self, layer: Any, args: Any, kwargs: Any) -> Any:
-        """A layer of ours, by the stock layers that it is lowered to."""
+    def _call_lowered(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """Calls the built-in layers that a layer of ours is lowered to."""
         if id(layer) not in self._lowered:
             self._lowered[id(layer)] = layer.lower()
         specs = tree.map_structure(
@@ -138,28 +144,28 @@ class _Builder:
         try:
             inner = keras.Model(specs, self._lowered[id(layer)](specs))
             self._alive.append(inner)
-            return run(inner, args[0], lambda part, *a, **k: self._called(part, layer, a, k))
-        except NoStockLayerError as error:
+            return run(inner, args[0], lambda part, *a, **k: self._call(part, layer, a, k))
+        except NoBuiltInLayerError as error:
             raise refusal(
                 layer,
-                f"is lowered to {error.what}, which tf_keras has no stock layer for: leave it out, "
-                f"or give a function of tf_keras tensors as replace={{'{layer.name}': ...}}",
+                f"is lowered to {error.what}, which tf_keras has no built-in layer for: leave it "
+                f"out, or give a function of tf_keras tensors as replace={{'{layer.name}': ...}}",
             ) from error
         except BridgeError:
             raise
         except ValueError as error:
-            raise refusal(layer, f"can't be lowered to stock layers: {error}") from error
+            raise refusal(layer, f"can't be lowered to built-in layers: {error}") from error
 
-    def _operated(self, operation: Any, owner: Any, args: Any, kwargs: Any) -> Any:
-        """An operation of `keras.ops`."""
+    def _call_operation(self, operation: Any, owner: Any, args: Any, kwargs: Any) -> Any:
+        """Calls the built-in layers for an operation of `keras.ops`."""
         if _has_mask((args, kwargs)) or _makes_mask(operation):
             return _MASK
-        name = self.carrier.name(owner) if owner else None
-        return self.carrier.program(operation, stand_in(operation), name)(*args, **kwargs)
+        name = self.converter.name(owner) if owner else None
+        return self.converter.program_for(operation, stand_in(operation), name)(*args, **kwargs)
 
-    def _layered(self, layer: Any, args: Any, kwargs: Any) -> Any:
-        """A stock layer."""
-        new = self.carrier.layer(layer)
+    def _call_built_in(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """Calls the tf_keras layer for a built-in layer."""
+        new = self.converter.layer_for(layer)
         # Keras 3 lets the model's own call decide about `training`, whatever a layer was told.
         kwargs = {k: v for k, v in kwargs.items() if v is not None and k != "training"}
         tensors = [x for x in tree.flatten(args) if not isinstance(x, Rows)]
@@ -170,7 +176,7 @@ class _Builder:
             raise refusal(
                 layer,
                 f"is given {masks[0]}= that the graph computes: only masks of Embedding and "
-                "Masking layers can be carried over",
+                "Masking layers can be converted",
             )
         kwargs = {key: value for key, value in kwargs.items() if key not in masks}
         rows = [x for x in tree.flatten(args) if isinstance(x, Rows)]
@@ -182,6 +188,7 @@ class _Builder:
 
 
 def _makes_mask(operation: Any) -> bool:
+    """Returns whether an operation computes a mask, as Keras 3 does behind an Embedding."""
     kind = type(operation).__name__
     filled = kind in ("OnesLike", "ZerosLike") and "bool" in str(getattr(operation, "dtype", None))
     return filled or kind == "NotEqual"
@@ -189,53 +196,6 @@ def _makes_mask(operation: Any) -> bool:
 
 def _has_mask(value: Any) -> bool:
     return any(x is _MASK for x in tree.flatten(value))
-
-
-def index_limits(model: keras.Model) -> list[int | None]:
-    """For each input, how many values it may take if it is of indices."""
-    inputs = {id(x) for x in model.inputs}
-    direct: dict[int, int] = {}
-    every: list[int] = []
-
-    def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        size = {"CategoryEncoding": "num_tokens", "Embedding": "input_dim"}.get(
-            type(operation).__name__
-        )
-        if size:
-            every.append(getattr(operation, size))
-            for x in tree.flatten(args):
-                if id(x) in inputs:
-                    direct[id(x)] = min(every[-1], direct.get(id(x), every[-1]))
-        return operation.compute_output_spec(*args, **kwargs)
-
-    run(model, input_structure(model), apply)
-    # Whole numbers may also reach an embedding by way of other layers.
-    others = [min(every) if every and "int" in x.dtype else None for x in model.inputs]
-    return [direct.get(id(x), other) for x, other in zip(model.inputs, others, strict=True)]
-
-
-def fits(model: keras.Model, inputs: Any) -> bool:
-    """Whether every layer has something to work on, for arrays in the model's structure.
-
-    Given fewer pixels than its kernel has, TensorFlow's convolution reads foreign memory on a CPU.
-    """
-    empty = False
-
-    def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal empty
-        outputs = operation.compute_output_spec(*args, **kwargs)
-        empty = empty or any(0 in x.shape for x in tree.flatten(outputs))
-        return outputs
-
-    try:
-        run(
-            model,
-            tree.map_structure(lambda x: keras.KerasTensor(x.shape, str(x.dtype)), inputs),
-            apply,
-        )
-    except Exception:  # Each layer has its own for sizes below 0.
-        return False
-    return not empty
 
 
 def check(model: keras.Model, copy: Any, copy_steps: list[Step], tolerance: float) -> float:
@@ -250,18 +210,16 @@ def check(model: keras.Model, copy: Any, copy_steps: list[Step], tolerance: floa
         def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
             if "training" in kwargs:
                 kwargs["training"] = False
-            outputs = operation(*args, **kwargs)
-            taken.append(Step(operation.name, type(operation).__name__, outputs))
-            return outputs
+            return compare.call_and_record(taken, operation, *args, **kwargs)
 
         run(model, tree.map_structure(keras.ops.convert_to_tensor, packed(inputs)), apply)
         return [step for step, copied in zip(taken, copy_steps, strict=True) if _real(copied)]
 
     def steps_of_copy(inputs: Any) -> list[Step]:
         real = [step for step in copy_steps if _real(step)]
-        every = legacy.tf_keras().Model(copy.inputs, [tree.flatten(s.outputs) for s in real])
-        given = every(inputs, training=False)
-        return [Step(s.name, s.kind, v) for s, v in zip(real, given, strict=True)]
+        outputs = [tree.flatten(step.outputs) for step in real]
+        values = legacy.tf_keras().Model(copy.inputs, outputs)(inputs, training=False)
+        return [Step(s.name, s.kind, v) for s, v in zip(real, values, strict=True)]
 
     return compare.check(
         model.name,
@@ -276,13 +234,6 @@ def check(model: keras.Model, copy: Any, copy_steps: list[Step], tolerance: floa
     )
 
 
-def keras_outputs(model: keras.Model, inputs: Any) -> Any:
-    """What a Keras 3 model gives for arrays, as arrays, on any backend."""
-    inputs = tree.map_structure(keras.ops.convert_to_tensor, inputs)
-    if not isinstance(inputs, dict):  # One input may stand in a list of one.
-        inputs = tree.pack_sequence_as(input_structure(model), tree.flatten(inputs))
-    return tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
-
-
 def _real(step: Step) -> bool:
+    """Returns whether a step gave ordinary tensors, which can be compared."""
     return all(x is not _MASK and not isinstance(x, Rows) for x in tree.flatten(step.outputs))

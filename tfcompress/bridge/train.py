@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfcompress.bridge.legacy import tf_keras
+from tfcompress.bridge.tf_graph import all_layers
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.training import accuracy, runner
 from tfcompress.training.batches import EpochBatches
 from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
 from tfcompress.training.distillation import divergence
-from tfcompress.training.fit import make_optimizer
+from tfcompress.training.fit import fit_epoch, make_optimizer
 from tfcompress.training.loop import Row, Trainee, Watch, epochs, steps_per_epoch
 from tfcompress.training.outputs import as_logits, ends_in_softmax
 
@@ -31,7 +33,7 @@ def fit(
     softmax: bool = False,
     callbacks: Sequence[Any] = (),
 ) -> list[Row]:
-    """Trains in place.
+    """Trains a tf_keras model in place, as `training.fit` trains a Keras 3 one.
 
     Args:
         model: of tf_keras, from images to class logits or probabilities.
@@ -60,32 +62,16 @@ def fit(
     model.compile(
         optimizer=optimizer, loss=objective.loss, metrics=[objective.accuracy], jit_compile=False
     )
-    random = any(type(layer).__name__.startswith(_RANDOM) for layer in _every_layer(model))
 
-    def fit_epoch(batches: EpochBatches, epoch: int, watch: Watch) -> dict[str, float]:
-        # An epoch that is begun again after a crash is the same epoch, though TensorFlow keeps the
-        # state of dropout's generators inside the compiled step: only a new one starts afresh.
-        legacy.utils.set_random_seed(context.seed + 1000 * epoch)
-        if random:
-            model.make_train_function(force=True)
-        logs = [legacy.callbacks.TensorBoard(str(context.tensorboard), profile_batch=0)]
-        history = model.fit(
-            _sequence(batches, objective),
-            epochs=epoch + 1,
-            initial_epoch=epoch,
-            verbose=0,
-            shuffle=False,
-            callbacks=[
-                *callbacks,
-                watch.callback(legacy.callbacks.Callback),
-                *(logs if context.tensorboard else []),
-            ],
-        ).history
-        return {key: float(history[key][-1]) for key in ("loss", "accuracy")}
+    def train_epoch(batches: EpochBatches, epoch: int, watch: Watch) -> dict[str, float]:
+        _seed_epoch(model, context.seed + 1000 * epoch)
+        watching = watch.callback(legacy.callbacks.Callback)
+        every = [*callbacks, watching, *_tensorboard(context.tensorboard)]
+        return fit_epoch(model, _sequence(batches, objective), epoch, every)
 
     return epochs(
         Trainee(
-            fit=fit_epoch,
+            fit=train_epoch,
             state=[*model.variables, *optimizer.variables],
             weights=model.weights,
             accuracy=lambda: accuracy(model, data),
@@ -97,19 +83,32 @@ def fit(
     )
 
 
+def _seed_epoch(model: Any, seed: int) -> None:
+    """Starts all random generators from a seed, those of dropout layers included.
+
+    An epoch that is begun again after a crash is then the same epoch, though TensorFlow keeps the
+    state of dropout's generators inside the compiled step: only a new one starts afresh.
+    """
+    tf_keras().utils.set_random_seed(seed)
+    if any(type(layer).__name__.startswith(_RANDOM) for layer in all_layers(model)):
+        model.make_train_function(force=True)
+
+
+def _tensorboard(folder: Path | None) -> list[Any]:
+    """Returns the callback that writes TensorBoard's logs, if they are wanted."""
+    if folder is None:
+        return []
+    return [tf_keras().callbacks.TensorBoard(str(folder), profile_batch=0)]
+
+
 def _learning_rate(optimizer: Any) -> float:
-    """The rate of the next step: tf_keras's own property is that of the last one."""
+    """Returns the rate of the next step; tf_keras's own property is that of the last one."""
     rate = optimizer._learning_rate
     return float(np.asarray(rate(optimizer.iterations) if callable(rate) else rate))
 
 
-def _every_layer(model: Any) -> list[Any]:
-    """The model's layers, those inside wrappers included."""
-    return list(model._flatten_layers(include_self=False))
-
-
 class _Objective:
-    """Loss and accuracy for targets of a label and, if there is a teacher, its logits.
+    """Computes loss and accuracy from targets that hold a label and, with a teacher, its logits.
 
     ```
     loss = (1 - weight) * crossentropy + weight * T^2 * KL(softmax(t / T) || softmax(s / T))
@@ -126,7 +125,7 @@ class _Objective:
         self._teacher_softmax = teacher is not None and ends_in_softmax(teacher)
 
     def targets(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """What the loss is given for a batch: (n, 1), or (n, 1 + classes) with a teacher."""
+        """Returns the targets of a batch: (n, 1), or (n, 1 + classes) with a teacher."""
         columns = [np.asarray(labels, "float32")[:, None]]
         if self._runner is not None:
             logits = np.asarray(self._runner.predict_on_batch(images)).reshape(len(labels), -1)
@@ -136,24 +135,25 @@ class _Objective:
         return np.concatenate(columns, 1).astype("float32")
 
     def loss(self, targets: Any, outputs: Any) -> Any:
-        """One value an image."""
+        """Returns one value for each image."""
         logits = as_logits(outputs, self._softmax)
-        own = keras.ops.log_softmax(logits)
-        labels = keras.ops.one_hot(keras.ops.cast(targets[:, 0], "int32"), own.shape[-1])
-        hard = -keras.ops.sum(labels * own, -1)
+        log_probabilities = keras.ops.log_softmax(logits)
+        classes = log_probabilities.shape[-1]
+        labels = keras.ops.one_hot(keras.ops.cast(targets[:, 0], "int32"), classes)
+        hard = -keras.ops.sum(labels * log_probabilities, -1)
         if not self._weight:
             return hard
         soft = divergence(logits, targets[:, 1:], self._temperature)
         return (1 - self._weight) * hard + self._weight * self._temperature**2 * soft
 
     def accuracy(self, targets: Any, outputs: Any) -> Any:
-        """1 for each image whose label has the highest score, else 0."""
+        """Returns 1 for each image whose label has the highest score, else 0."""
         chosen = keras.ops.cast(keras.ops.argmax(outputs, -1), "float32")
         return keras.ops.cast(chosen == targets[:, 0], "float32")
 
 
 def _sequence(batches: EpochBatches, objective: _Objective) -> Any:
-    """The epoch's batches as tf_keras takes them."""
+    """Returns the epoch's batches as tf_keras takes them."""
 
     class Batches(tf_keras().utils.Sequence):  # type: ignore[misc]
         def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""TFMOT's wrappers around some layers of a tf_keras model, and off again."""
+"""Puts TFMOT's wrappers around layers, by the names that these have in Keras 3."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from tfcompress.bridge.legacy import tf_keras
 from tfcompress.bridge.to_tf_keras import tf_names, to_tf_keras, unique
-from tfcompress.graph.rewrite import operations
+from tfcompress.graph.nodes import operations
 
-# What TFMOT prunes and clusters. It wraps depthwise kernels, too, but leaves them as they are, and
-# those of recurrent layers stayed dense in our trials.
+# What TFMOT prunes and clusters: class to the attribute with the kernel. TFMOT wraps depthwise and
+# recurrent layers, too, but leaves their kernels dense.
 KERNELS = {
     "Conv1D": "kernel",
     "Conv2D": "kernel",
@@ -26,13 +26,13 @@ KERNELS = {
 
 
 def wrapped(model: keras.Model, wrap: Mapping[str, Callable[[Any], Any]]) -> Any:
-    """A tf_keras copy of a Keras 3 model with some layers wrapped, and all weights kept.
+    """Returns a tf_keras copy of a Keras 3 model with some layers wrapped, and the same weights.
 
-    One by one, since TFMOT refuses a whole model for a single layer that it doesn't know.
+    Layers are wrapped one by one: TFMOT refuses a whole model for a layer that it doesn't know.
 
     Args:
         model: functional.
-        wrap: layer name to what wraps it.
+        wrap: by layer name, the function that wraps the tf_keras layer.
     """
     names = tf_names(unique(model))
     by_name = {names.get(name, name): function for name, function in wrap.items()}
@@ -43,6 +43,6 @@ def wrapped(model: keras.Model, wrap: Mapping[str, Callable[[Any], Any]]) -> Any
 
 
 def kernel(model: keras.Model, name: str) -> np.ndarray:
-    """The kernel of one layer of a Keras 3 model that TFMOT can wrap."""
+    """Returns the kernel of a layer of a Keras 3 model, of a class in `KERNELS`."""
     layer = next(layer for layer in operations(model) if layer.name == name)
     return np.asarray(keras.ops.convert_to_numpy(getattr(layer, KERNELS[type(layer).__name__])))

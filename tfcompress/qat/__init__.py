@@ -1,1 +1,1 @@
-"""Quantization-aware training of a Keras 3 model, by TFMOT."""
+"""Trains Keras 3 models with 8-bit weights and activations (quantization-aware), by TFMOT."""

@@ -1,19 +1,21 @@
-"""Where a ready model is quantised: which kernels, and behind which layers.
+"""Decides where a prepared model is quantised: which kernels, and behind which layers.
 
-TFMOT's own layout goes by patterns, of which two were measured to lose silently: a convolution
+TFMOT's own layout goes by patterns, of which two lose accuracy without a word: a convolution
 directly in front of a ReLU layer trains with float weights, and a depthwise kernel gets one scale
-where the file has one for each channel. Here every layer's place is decided by name.
+where the file has one for each channel. Here every layer gets its `QuantSpec` by name.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Container
+from typing import Any, Literal
 
 import keras
 
+from tfcompress.graph.fold_batch_norm import foldable_layer_before
 from tfcompress.graph.rewrite import Graph
-from tfcompress.qat.prepare import feeding_product, unsupported
+from tfcompress.qat.prepare import unsupported
 from tfcompress.qat.rules import IDENTITIES
 
 KERNELS = {
@@ -37,71 +39,73 @@ _FIXED = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256), "tanh": (-1.
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """How one layer is quantised.
+class QuantSpec:
+    """Says how one layer is quantised.
 
     Attributes:
-        kernel: the attribute that holds its kernel, or None.
-        output: `none`, `input` (widest range ever seen), `range` (moving average) or `fixed`.
-        fixed: the range, if it is.
+        kernel: the attribute that holds its kernel, or None to leave its weights float.
+        output: how the range of its output is found: `none` (the output isn't rounded), `input`
+            (the widest range ever seen), `range` (a moving average) or `fixed`.
+        fixed_range: lowest and highest value, of `fixed`.
     """
 
     kernel: str | None = None
-    output: str = "none"
-    fixed: tuple[float, float] | None = None
+    output: Literal["none", "input", "range", "fixed"] = "none"
+    fixed_range: tuple[float, float] | None = None
 
 
-def layout(model: keras.Model) -> dict[str, Place]:
-    """The place of every layer of a model that `ready` made, by name."""
+def layout(model: keras.Model) -> dict[str, QuantSpec]:
+    """Returns the `QuantSpec` of every layer of a model that `prepare` made, by name."""
     graph = Graph.of(model)
-    islands = unsupported(model)
-    places = {name: _place(graph, name, islands) for name in graph.operations}
+    stays_float = unsupported(model)
+    specs = {name: _spec(graph, name, stays_float) for name in graph.operations}
     kinds = {name: type(layer).__name__ for name, layer in graph.operations.items()}
     for name in graph.operations:
         if kinds[name] == "Concatenate":
             # Its inputs take over its grid, unless others need them too: no rounding on the way.
             for before in graph.producers[name]:
                 alone = graph.only_consumer(before) == name
-                if alone and places[before].output == "range" and kinds[before] != "Identity":
-                    places[before] = dataclasses.replace(places[before], output="none")
-    return places
+                if alone and specs[before].output == "range" and kinds[before] != "Identity":
+                    specs[before] = dataclasses.replace(specs[before], output="none")
+    return specs
 
 
-def _place(graph: Graph, name: str, islands: dict[str, str]) -> Place:
+def _spec(graph: Graph, name: str, stays_float: Container[str]) -> QuantSpec:
+    """Returns how one layer is quantised, whatever is behind a `Concatenate`."""
     layer = graph.operations[name]
     kind = type(layer).__name__
-    if name in islands:
-        return Place()
+    if name in stays_float:
+        return QuantSpec()
     if kind == "Identity":
         producers = graph.producers[name]
         if not producers:
-            return Place(output="input")
-        return Place(output="range" if producers[0] in islands else "none")
+            return QuantSpec(output="input")
+        return QuantSpec(output="range" if producers[0] in stays_float else "none")
     if kind in IDENTITIES:
-        return Place()
+        return QuantSpec()
     if kind in ("Activation", "Softmax"):
-        what = "softmax" if kind == "Softmax" else layer.activation.__name__
-        if what in _FIXED:
-            return Place(output="fixed", fixed=_FIXED[what])
+        activation = "softmax" if kind == "Softmax" else layer.activation.__name__
+        if activation in _FIXED:
+            return QuantSpec(output="fixed", fixed_range=_FIXED[activation])
     if kind == "UpSampling2D" and layer.interpolation == "nearest":
-        return Place()
+        return QuantSpec()
     kernel = KERNELS.get(kind)
     behind = graph.only_consumer(name) if graph.calls[name] == 1 else None
-    if behind is not None and _swallowed(graph, name, behind):
-        return Place(kernel)
-    return Place(kernel, "range")
+    if behind is not None and _is_fused_into(graph, behind, name):
+        return QuantSpec(kernel)
+    return QuantSpec(kernel, "range")
 
 
-def _swallowed(graph: Graph, name: str, behind: str) -> bool:
-    """Whether the op of the layer behind is part of this one's in the file."""
-    layer = graph.operations[behind]
-    kind = type(layer).__name__
-    if kind == "BatchNormalization":
-        return feeding_product(graph, behind) == name
-    if kind != "ReLU" or type(graph.operations[name]).__name__ not in _FUSING:
+def _is_fused_into(graph: Graph, name: str, before: str) -> bool:
+    """Returns whether a layer is part of the op of the layer before it in the file."""
+    layer = graph.operations[name]
+    if type(layer).__name__ == "BatchNormalization":
+        return foldable_layer_before(graph, name) == before
+    if type(layer).__name__ != "ReLU" or graph.calls[name] != 1:
         return False
-    return graph.calls[behind] == 1 and _fusable(layer)
+    return type(graph.operations[before]).__name__ in _FUSING and _is_fusable(layer)
 
 
-def _fusable(relu: Any) -> bool:
+def _is_fusable(relu: Any) -> bool:
+    """Returns whether the file's ops can end in this ReLU."""
     return relu.max_value in (None, 6.0) and not relu.negative_slope and not relu.threshold

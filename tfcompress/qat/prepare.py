@@ -1,14 +1,15 @@
-"""The QAT-ready pass: the same function in layers that an integer file has ops for.
+"""Prepares a model for quantization-aware training: rewrites it in layers that have integer ops.
 
 TFMOT quantises what it has patterns for, and leaves the rest float without a word: a batch
 normalisation behind a dense layer, a swish inside a convolution. Here each layer is rewritten to
-parts with one integer op each, before TFMOT sees the model; what has none is refused by name, or
-stays as a float island that is named.
+parts with one integer op each, before TFMOT sees the model. A layer without such parts is refused,
+or stays float; either way it is named.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -18,33 +19,36 @@ import numpy as np
 from tfcompress.bridge import compare
 from tfcompress.bridge.errors import BridgeError
 from tfcompress.bridge.to_keras import to_keras
-from tfcompress.bridge.to_tf_keras import fits, index_limits, keras_outputs, to_tf_keras
-from tfcompress.graph.nodes import input_structure
-from tfcompress.graph.rewrite import Graph, clone, fresh_inputs, functional, rewrite, run
-from tfcompress.qat.parts import Maker, folded, normalization
-from tfcompress.qat.rules import (
-    IDENTITIES,
-    INTEGER,
-    PLAIN_ACTIVATIONS,
-    RULES,
-    SPLITS,
-    without_activation,
+from tfcompress.bridge.to_tf_keras import to_tf_keras
+from tfcompress.graph.batch_norm import scale_and_offset
+from tfcompress.graph.fold_batch_norm import (
+    foldable_layer_before,
+    folded_layer,
+    normalizes_last_axis,
 )
+from tfcompress.graph.layer_maker import LayerMaker, replace_layers
+from tfcompress.graph.nodes import functional, input_structure, run
+from tfcompress.graph.rewrite import Graph, clone, fresh_inputs
+from tfcompress.graph.split_activations import split_activations
+from tfcompress.qat.rules import IDENTITIES, INTEGER, PLAIN_ACTIVATIONS, RULES
 
 OnUnsupported = Literal["error", "keep_float"]
-# Of sums in another order; the bridge's own default is for models that nothing is done to.
+# How far outputs may be off, as a share of their scale: by sums in another order. The bridge's own
+# default is for models that nothing is done to.
 TOLERANCE = 1e-4
+# Behind these a batch normalisation stays: training wants it.
+_TRAINED_WITH_NORMALIZATION = ("Conv2D", "DepthwiseConv2D")
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What was done to one layer.
+    """Says what was done to one layer.
 
     Attributes:
-        name: the layer's.
+        name: the layer's name.
         kind: its class name.
-        action: one or two words, such as `split`, `folded`, `kept float`.
-        reason: why.
+        action: `split`, `folded`, `rewritten` or `kept float`.
+        reason: what became of it, or why it stays float.
     """
 
     name: str
@@ -53,24 +57,26 @@ class Change:
     reason: str
 
 
-def ready(
+def prepare(
     model: keras.Model, *, on_unsupported: OnUnsupported = "error"
 ) -> tuple[keras.Model, list[Change]]:
-    """A model of the same function in layers that can be trained quantised.
+    """Returns a model that computes the same, in layers that can be trained quantised.
 
-    Activations inside layers become layers of their own; a batch normalisation is folded into the
-    dense layer or transposed convolution before it, stays behind a convolution (whose training
-    wants it), and is a 1x1 depthwise convolution elsewhere, as rescalings are; separable
-    convolutions become two, those over one axis become those over two; swish becomes a sigmoid and
-    a product. Behind each input of floats and each float island stands an `Identity`, the place
-    where its values are quantised.
+    - Activations inside layers become layers of their own; swish becomes a sigmoid and a product.
+    - A batch normalisation is folded into the dense layer or transposed convolution before it. It
+      stays behind a convolution, whose training wants it. Elsewhere it becomes a 1x1 depthwise
+      convolution, as rescalings do.
+    - Separable convolutions become two, and convolutions over one axis become those over two.
+    - An `Identity` marks where floats are to be quantised: behind each input of floats, and behind
+      each layer that stays float.
 
     Args:
         model: a functional or Sequential model; it stays as it is.
-        on_unsupported: `error`, or `keep_float` for layers that have no integer form.
+        on_unsupported: what to do about layers that have no integer form: `error` refuses them,
+            `keep_float` leaves them float.
 
     Returns:
-        A flat model of stock layers with weights of its own, and what was done.
+        A flat model of built-in layers with weights of its own; and what was done to its layers.
 
     Raises:
         InputError: the model has no graph, or layers that have no integer form, all named.
@@ -80,7 +86,7 @@ def ready(
     Reference:
         Jacob et al. 2018, arXiv:1712.05877, section 3.
     """
-    # There and back: afterwards every operation is a stock layer that both sides know by its name.
+    # There and back: afterwards every operation is a built-in layer that both sides know by name.
     there = to_tf_keras(functional(model), tolerance=TOLERANCE)
     original = to_keras(there, tolerance=TOLERANCE)
     changes: list[Change] = []
@@ -92,128 +98,68 @@ def ready(
     return result, changes
 
 
-def _rewritten(
-    model: keras.Model, replace: dict[str, Callable[..., Any]], make: Maker
-) -> keras.Model:
-    """The rewritten model, flat and with free names, its new layers' weights in place."""
-    if not replace:
-        return model
-    result = rewrite(model, {name: ignoring_none(new) for name, new in replace.items()})
-    make.finish()
-    return clone(result)
-
-
-def ignoring_none(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function without the arguments `mask` and `training` that Keras adds and nobody set."""
-    return lambda *args, **kwargs: function(
-        *args, **{key: value for key, value in kwargs.items() if value is not None}
-    )
-
-
-def _maker(model: keras.Model) -> Maker:
-    graph = Graph.of(model)
-    return Maker({*graph.operations, *(x.name for x in model.inputs)})
-
-
 def _split(model: keras.Model, changes: list[Change]) -> keras.Model:
-    """Activations inside products become layers of their own."""
-    make = _maker(model)
-    replace: dict[str, Callable[..., Any]] = {}
-    for name, layer in Graph.of(model).operations.items():
-        kind = type(layer).__name__
-        if kind not in SPLITS or layer.activation is keras.activations.linear:
-            continue
-        body, tail = without_activation(layer, make)
-        replace[name] = lambda x, body=body, tail=tail: tail(body(x))
-        made = getattr(layer.activation, "__name__", None) or type(layer.activation).__name__
-        changes.append(Change(name, kind, "split", f"{made} stands behind it as a layer"))
-    return _rewritten(model, replace, make)
+    """Makes the activations inside layers layers of their own."""
+    kinds = _kinds(model)
+    result, activations = split_activations(model)
+    for name, activation in activations.items():
+        reason = f"{activation} stands behind it as a layer"
+        changes.append(Change(name, kinds[name], "split", reason))
+    return result
 
 
 def _expand(model: keras.Model, changes: list[Change]) -> keras.Model:
-    """Every layer that is one of the rules' in parts that have integer ops."""
-    make = _maker(model)
+    """Writes every layer that has one of the `RULES` in parts that have integer ops."""
+    maker = LayerMaker(model)
     replace: dict[str, Callable[..., Any]] = {}
     for name, layer in Graph.of(model).operations.items():
         rule = RULES.get(type(layer).__name__)
-        found = rule(layer, make) if rule else None
-        if found is not None:
-            replace[name], what = found
-            if what:
-                changes.append(Change(name, type(layer).__name__, "rewritten", what))
-    return _rewritten(model, replace, make)
+        parts = rule(layer, maker) if rule else None
+        if parts is not None:
+            replace[name], reason = parts
+            if reason:
+                changes.append(Change(name, type(layer).__name__, "rewritten", reason))
+    return replace_layers(model, replace, maker)
 
 
 def _fold(model: keras.Model, changes: list[Change]) -> keras.Model:
-    """Batch normalisations that don't stay behind a convolution."""
-    make = _maker(model)
+    """Folds or rewrites the batch normalisations that don't stay behind a convolution."""
+    maker = LayerMaker(model)
     graph = Graph.of(model)
     replace: dict[str, Callable[..., Any]] = {}
     for name, layer in graph.operations.items():
-        if type(layer).__name__ != "BatchNormalization":
-            continue
-        if not _of_last_axis(layer):
-            continue  # Refused or kept float below.
-        before = feeding_product(graph, name)
-        if before is not None and type(graph.operations[before]).__name__ in CONVOLUTIONS:
-            continue
-        scale, offset = normalization(layer)
-        if before is not None:
-            product = graph.operations[before]
-            kind = type(product).__name__
-            arrays = product.get_weights()
-            kernel, bias = folded(kind, arrays[0], (*arrays[1:], None)[0], scale, offset)
-            config = {**product.get_config(), "use_bias": True}
-            new = type(product).from_config(config)
-            make.weights(new, kernel, bias)
-            replace[before] = new
-            replace[name] = lambda x: x
-            changes.append(Change(name, "BatchNormalization", "folded", f"into {before}"))
-        else:
-            replace[name] = lambda x, name=name, scale=scale, offset=offset: make.affine(
-                name, "", x, scale, offset
-            )
+        kind = type(layer).__name__
+        if kind != "BatchNormalization" or not normalizes_last_axis(layer):
+            continue  # Of another axis: refused or kept float below.
+        before = foldable_layer_before(graph, name)
+        if before is None:
+            scale, offset = scale_and_offset(layer)
+            replace[name] = functools.partial(maker.affine, name, "", scale=scale, offset=offset)
             reason = "behind no convolution: a 1x1 depthwise convolution"
-            changes.append(Change(name, "BatchNormalization", "rewritten", reason))
-    return _rewritten(model, replace, make)
-
-
-CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D")
-
-
-def _of_last_axis(layer: Any) -> bool:
-    axis = layer.axis if isinstance(layer.axis, int) else layer.axis[0]
-    return axis in (-1, len(layer.get_build_config()["input_shape"]) - 1)
-
-
-def feeding_product(graph: Graph, name: str) -> str | None:
-    """The product that alone feeds a batch normalisation and nothing else, or None."""
-    producers = graph.producers[name]
-    if graph.calls[name] != 1 or len(producers) != 1 or not _of_last_axis(graph.operations[name]):
-        return None
-    before = producers[0]
-    known = (*CONVOLUTIONS, "Conv2DTranspose", "Dense")
-    if type(graph.operations[before]).__name__ not in known or graph.calls[before] != 1:
-        return None
-    return before if graph.only_consumer(before) == name else None
+            changes.append(Change(name, kind, "rewritten", reason))
+        elif type(graph.operations[before]).__name__ not in _TRAINED_WITH_NORMALIZATION:
+            replace[before] = folded_layer(graph.operations[before], layer, maker)
+            replace[name] = lambda x: x
+            changes.append(Change(name, kind, "folded", f"into {before}"))
+    return replace_layers(model, replace, maker)
 
 
 def _mark(model: keras.Model, changes: list[Change]) -> keras.Model:
-    """An `Identity` where floats come in: behind each input and each layer that stays float."""
-    make = _maker(model)
-    islands = unsupported(model)
+    """Puts an `Identity` behind each input of floats and each layer that stays float."""
+    maker = LayerMaker(model)
+    stays_float = unsupported(model)
 
     def marked(owner: str, values: Any) -> Any:
         flat = keras.tree.flatten(values)
         for index, x in enumerate(flat):
             if keras.backend.is_float_dtype(x.dtype):
                 part = "quantize" if index == 0 else f"quantize_{index}"
-                flat[index] = make.once(owner, part, "Identity")(x)
+                flat[index] = maker.layer(owner, part, "Identity")(x)
         return keras.tree.pack_sequence_as(values, flat)
 
     def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = operation(*args, **kwargs)
-        return marked(operation.name, outputs) if operation.name in islands else outputs
+        return marked(operation.name, outputs) if operation.name in stays_float else outputs
 
     inputs = fresh_inputs(model)
     given = keras.tree.map_structure(lambda x: marked(x.name, x), inputs)
@@ -221,43 +167,48 @@ def _mark(model: keras.Model, changes: list[Change]) -> keras.Model:
 
 
 def unsupported(model: keras.Model) -> dict[str, str]:
-    """The layers of a model that have no integer form: name to why, in the graph's order."""
+    """Returns why layers of a model have no integer form, by their names, in the graph's order."""
     graph = Graph.of(model)
-    found = {}
+    reasons: dict[str, str] = {}
     for name, layer in graph.operations.items():
         kind = type(layer).__name__
         if kind in INTEGER or kind in IDENTITIES:
             continue
         if kind == "Activation":
-            what = getattr(layer.activation, "__name__", "?")
-            if what not in PLAIN_ACTIVATIONS:
-                found[name] = f"the activation {what} has no integer op"
+            activation = getattr(layer.activation, "__name__", "?")
+            if activation not in PLAIN_ACTIVATIONS:
+                reasons[name] = f"the activation {activation} has no integer op"
         elif kind == "BatchNormalization":
-            if feeding_product(graph, name) is None:
-                found[name] = "it normalises another axis than the last"
+            if foldable_layer_before(graph, name) is None:
+                reasons[name] = "it normalises another axis than the last"
         elif kind == "ReLU":
             if layer.threshold or (layer.negative_slope and layer.max_value is not None):
-                found[name] = "a ReLU with a threshold, or with a slope and a bound"
+                reasons[name] = "a ReLU with a threshold, or with a slope and a bound"
         else:
-            found[name] = "it has no integer op"
-    return found
+            reasons[name] = "it has no integer op"
+    return reasons
+
+
+def _kinds(model: keras.Model) -> dict[str, str]:
+    """Returns the class name of each layer, by the layer's name."""
+    return {name: type(layer).__name__ for name, layer in Graph.of(model).operations.items()}
 
 
 def _refuse(model: keras.Model, changes: list[Change], on_unsupported: str) -> None:
-    """Names what has no integer form.
+    """Lists the layers that have no integer form among the changes.
 
     Raises:
-        BridgeError: there is something, and it isn't to be kept float.
+        BridgeError: there are some, and they aren't to be kept float.
     """
-    found = unsupported(model)
-    kinds = {name: type(Graph.of(model).operations[name]).__name__ for name in found}
-    if found and on_unsupported == "error":
-        named = ", ".join(f"'{name}' ({kinds[name]}: {why})" for name, why in found.items())
+    reasons = unsupported(model)
+    kinds = _kinds(model)
+    if reasons and on_unsupported == "error":
+        named = ", ".join(f"'{name}' ({kinds[name]}: {why})" for name, why in reasons.items())
         raise BridgeError(
             f"quantization-aware training can't quantise {named}: rewrite the model without, or "
             "give option on_unsupported=keep_float to leave them float in the file"
         )
-    for name, why in found.items():
+    for name, why in reasons.items():
         changes.append(Change(name, kinds[name], "kept float", why))
 
 
@@ -271,14 +222,16 @@ def _check(original: keras.Model, result: keras.Model) -> None:
     def packed(inputs: list[np.ndarray]) -> Any:
         return keras.tree.pack_sequence_as(input_structure(original), inputs)
 
-    limits = index_limits(original)
-    for inputs in compare.samples(original.inputs, limits, lambda x: fits(original, packed(x))):
-        expected = compare.arrays(keras_outputs(original, packed(inputs)))
-        got = compare.arrays(keras_outputs(result, packed(inputs)))
-        found = compare.difference(expected, got)
-        if not found <= TOLERANCE or not all(np.isfinite(x).all() for x in expected):
+    limits = compare.index_limits(original)
+    for inputs in compare.samples(
+        original.inputs, limits, lambda x: compare.fits(original, packed(x))
+    ):
+        expected = compare.arrays(compare.keras_outputs(original, packed(inputs)))
+        actual = compare.arrays(compare.keras_outputs(result, packed(inputs)))
+        difference = compare.difference(expected, actual)
+        if not difference <= TOLERANCE or not all(np.isfinite(x).all() for x in expected):
             raise BridgeError(
-                f"'{original.name}', rewritten for quantization, differs by {found:.3g} of its "
-                f"outputs' scale (allowed: {TOLERANCE:.3g}): give a model with sound weights"
+                f"'{original.name}', rewritten for quantization, differs by {difference:.3g} of "
+                f"its outputs' scale (allowed: {TOLERANCE:.3g}): give a model with sound weights"
             )
         return

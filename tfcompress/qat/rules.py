@@ -1,7 +1,7 @@
-"""How each kind of layer is written in parts that have integer ops.
+"""Writes each kind of layer in parts that have integer ops.
 
-A rule takes a layer and a `Maker` and returns the function that is called in the layer's place and
-what was done, or None to leave the layer.
+A rule takes a layer and a `LayerMaker`. It returns the function that is called in the layer's place
+and a sentence on what was done, or None to leave the layer as it is.
 """
 
 from __future__ import annotations
@@ -12,18 +12,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.qat.parts import Maker
+from tfcompress.graph.layer_maker import LayerMaker
 
-Rule = Callable[[Any, Maker], "tuple[Callable[..., Any], str] | None"]
+Rule = Callable[[Any, LayerMaker], "tuple[Callable[..., Any], str] | None"]
 
-# Products whose activation stands inside.
-SPLITS = frozenset(
-    {
-        *("Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv1D", "DepthwiseConv2D"),
-        *("SeparableConv1D", "SeparableConv2D", "Conv1DTranspose", "EinsumDense"),
-    }
-)
-# They have no op in the file, or one that moves values: the input's grid is the output's.
+# Layers with no op in the file, or one that only moves values: the output has the input's grid.
 IDENTITIES = frozenset(
     {
         *("ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise"),
@@ -36,7 +29,7 @@ IDENTITIES = frozenset(
         *("GlobalMaxPooling1D", "GlobalMaxPooling2D"),
     }
 )
-# Layers with an integer op of their own whose output has a range of its own.
+# Layers with an integer op whose output has a range of its own.
 INTEGER = frozenset(
     {
         *("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D"),
@@ -48,72 +41,59 @@ INTEGER = frozenset(
 PLAIN_ACTIVATIONS = frozenset({"exponential", "gelu", "sigmoid", "softmax", "tanh"})
 
 
-def without_activation(layer: Any, make: Maker) -> tuple[Any, Callable[..., Any]]:
-    """A product with a linear activation and the same weights, and its activation as a layer."""
-    config = layer.get_config()
-    activation = config.pop("activation")
-    body = type(layer).from_config({**config, "activation": "linear"})
-    make.weights(body, *layer.get_weights())
-    if isinstance(layer.activation, keras.layers.Layer):
-        inner = layer.activation
-        name = f"{layer.name}_activation"
-        tail = type(inner).from_config({**inner.get_config(), "name": name})
-        if inner.weights:
-            make.weights(tail, *inner.get_weights())
-        return body, tail
-    return body, make.once(layer.name, "activation", "Activation", activation=activation)
-
-
-def _activation(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
+def _activation(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
+    """Makes an activation the layer of that name, or parts."""
     name = getattr(layer.activation, "__name__", "")
-    own = layer.name
+    owner = layer.name
     if name == "linear":
         return (lambda x: x), ""
     if name == "relu":
-        return make.once(own, "", "ReLU"), ""
+        return maker.layer(owner, "", "ReLU"), ""
     if name == "relu6":
-        return make.once(own, "", "ReLU", max_value=6.0), ""
+        return maker.layer(owner, "", "ReLU", max_value=6.0), ""
     if name == "leaky_relu":
-        return make.once(own, "", "LeakyReLU", negative_slope=0.2), ""
+        return maker.layer(owner, "", "LeakyReLU", negative_slope=0.2), ""
     if name in ("silu", "swish"):
-        gate = make.once(own, "sigmoid", "Activation", activation="sigmoid")
-        product = make.once(own, "", "Multiply")
+        gate = maker.layer(owner, "sigmoid", "Activation", activation="sigmoid")
+        product = maker.layer(owner, "", "Multiply")
         return (lambda x: product([x, gate(x)])), "swish is x * sigmoid(x)"
     if name == "elu":
-        return _elu(own, make, 1.0, 1.0)
+        return _elu(owner, maker, 1.0, 1.0)
     if name == "selu":
-        return _elu(own, make, 1.6732632423543772, 1.0507009873554805)
+        return _elu(owner, maker, 1.6732632423543772, 1.0507009873554805)
     return None
 
 
-def _elu_layer(layer: Any, make: Maker) -> tuple[Callable[..., Any], str]:
-    return _elu(layer.name, make, float(layer.alpha), 1.0)
+def _elu_layer(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str]:
+    return _elu(layer.name, maker, float(layer.alpha), 1.0)
 
 
-def _elu(own: str, make: Maker, alpha: float, scale: float) -> tuple[Callable[..., Any], str]:
-    """`scale * (relu(x) + alpha * (exp(-relu(-x)) - 1))`."""
+def _elu(
+    owner: str, maker: LayerMaker, alpha: float, scale: float
+) -> tuple[Callable[..., Any], str]:
+    """Writes `scale * (relu(x) + alpha * (exp(-relu(-x)) - 1))`."""
 
     def parts(x: Any) -> Any:
-        below = make.once(own, "below", "ReLU")(make.affine(own, "negated", x, -1.0))
-        below = make.affine(own, "back", below, -1.0)
-        below = make.once(own, "exp", "Activation", activation="exponential")(below)
-        below = make.affine(own, "curve", below, scale * alpha, -scale * alpha)
-        above = make.once(own, "above", "ReLU")(x)
-        above = above if scale == 1 else make.affine(own, "scale", above, scale)
-        return make.once(own, "", "Add")([above, below])
+        below = maker.layer(owner, "below", "ReLU")(maker.affine(owner, "negated", x, -1.0))
+        below = maker.affine(owner, "back", below, -1.0)
+        below = maker.layer(owner, "exp", "Activation", activation="exponential")(below)
+        below = maker.affine(owner, "curve", below, scale * alpha, -scale * alpha)
+        above = maker.layer(owner, "above", "ReLU")(x)
+        above = above if scale == 1 else maker.affine(owner, "scale", above, scale)
+        return maker.layer(owner, "", "Add")([above, below])
 
     return parts, "elu is relu(x) + alpha * (exp(-relu(-x)) - 1)"
 
 
-def _relu(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
+def _relu(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
     if layer.negative_slope and layer.max_value is None and not layer.threshold:
         slope = float(layer.negative_slope)
-        return make.once(layer.name, "", "LeakyReLU", negative_slope=slope), ""
+        return maker.layer(layer.name, "", "LeakyReLU", negative_slope=slope), ""
     return None
 
 
-def _prelu(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
-    """`relu(x) - slope * relu(-x)` with one slope a channel."""
+def _prelu(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
+    """Writes `relu(x) - slope * relu(-x)`, if there is one slope a channel."""
     slope = layer.get_weights()[0]
     if (
         any(size != 1 for size in slope.shape[:-1])
@@ -123,17 +103,17 @@ def _prelu(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
     slopes = slope.reshape(-1, slope.shape[-1])[0]
 
     def parts(x: Any) -> Any:
-        own = layer.name
-        negative = make.affine(own, "negated", x, -1.0)
-        negative = make.once(own, "negative", "ReLU")(negative)
-        negative = make.affine(own, "slope", negative, -slopes)
-        positive = make.once(own, "positive", "ReLU")(x)
-        return make.once(own, "", "Add")([positive, negative])
+        owner = layer.name
+        negative = maker.affine(owner, "negated", x, -1.0)
+        negative = maker.layer(owner, "negative", "ReLU")(negative)
+        negative = maker.affine(owner, "slope", negative, -slopes)
+        positive = maker.layer(owner, "positive", "ReLU")(x)
+        return maker.layer(owner, "", "Add")([positive, negative])
 
     return parts, "PReLU is relu(x) - slope * relu(-x)"
 
 
-def _rescaling(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
+def _rescaling(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
     scale, offset = np.asarray(layer.scale), np.asarray(layer.offset)
     if max(scale.ndim, offset.ndim) > 1:
         sizes = [*scale.shape[:-1], *offset.shape[:-1]]
@@ -141,12 +121,12 @@ def _rescaling(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None
             return None
 
     def parts(x: Any) -> Any:
-        return make.affine(layer.name, "", x, scale, offset)
+        return maker.affine(layer.name, "", x, scale, offset)
 
     return parts, "a rescaling is a 1x1 depthwise convolution"
 
 
-def _normalization(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
+def _normalization(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
     if layer.axis is not None and tuple(layer.axis) not in ((-1,), (len(layer.input.shape) - 1,)):
         return None
     mean = np.asarray(keras.ops.convert_to_numpy(layer.mean), "float64")
@@ -156,13 +136,13 @@ def _normalization(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | 
         scale, offset = deviation, mean
 
     def parts(x: Any) -> Any:
-        return make.affine(layer.name, "", x, scale, offset)
+        return maker.affine(layer.name, "", x, scale, offset)
 
     return parts, "a normalisation is a 1x1 depthwise convolution"
 
 
-def _chain(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
-    """A merge of more than two, two at a time, so that each sum has a range."""
+def _chain(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
+    """Merges more than two tensors two at a time, so that each sum has a range."""
     kind = type(layer).__name__
     if kind != "Average" and len(layer.input) == 2:
         return None
@@ -173,14 +153,14 @@ def _chain(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
         total = xs[0]
         for number, x in enumerate(xs[1:], start=1):
             last = number == count - 1 and kind != "Average"
-            total = make.once(layer.name, "" if last else f"part{number}", step)([total, x])
-        return total if kind != "Average" else make.affine(layer.name, "", total, 1 / count)
+            total = maker.layer(layer.name, "" if last else f"part{number}", step)([total, x])
+        return total if kind != "Average" else maker.affine(layer.name, "", total, 1 / count)
 
     return parts, f"of {count} inputs: two at a time"
 
 
-def _extreme(layer: Any, make: Maker) -> tuple[Callable[..., Any], str]:
-    """`max(a, b) = b + relu(a - b)` and `min(a, b) = a - relu(a - b)`, two at a time.
+def _extreme(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str]:
+    """Writes `max(a, b) = b + relu(a - b)` or `min(a, b) = a - relu(a - b)`, two at a time.
 
     The integer ops for them want all three tensors on one grid, for which the converter takes an
     input's, and so clips the others.
@@ -192,10 +172,10 @@ def _extreme(layer: Any, make: Maker) -> tuple[Callable[..., Any], str]:
         total = xs[0]
         for number, x in enumerate(xs[1:], start=1):
             tail = "" if number == 1 else str(number)
-            over = make.once(layer.name, f"difference{tail}", "Subtract")([total, x])
-            over = make.once(layer.name, f"positive{tail}", "ReLU")(over)
+            over = maker.layer(layer.name, f"difference{tail}", "Subtract")([total, x])
+            over = maker.layer(layer.name, f"positive{tail}", "ReLU")(over)
             name = "" if number == count - 1 else f"part{number}"
-            last = make.once(layer.name, name, "Add" if greater else "Subtract")
+            last = maker.layer(layer.name, name, "Add" if greater else "Subtract")
             total = last([x, over] if greater else [total, over])
         return total
 
@@ -203,9 +183,9 @@ def _extreme(layer: Any, make: Maker) -> tuple[Callable[..., Any], str]:
     return parts, f"{type(layer).__name__} of a and b is {formula}"
 
 
-def _separable2d(layer: Any, make: Maker) -> tuple[Callable[..., Any], str]:
+def _separable2d(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str]:
     depth_kernel, point_kernel, *bias = layer.get_weights()
-    depth = make.once(
+    depth = maker.layer(
         layer.name,
         "depthwise",
         "DepthwiseConv2D",
@@ -217,7 +197,7 @@ def _separable2d(layer: Any, make: Maker) -> tuple[Callable[..., Any], str]:
         data_format=layer.data_format,
         use_bias=False,
     )
-    point = make.once(
+    point = maker.layer(
         layer.name,
         "",
         "Conv2D",
@@ -226,13 +206,13 @@ def _separable2d(layer: Any, make: Maker) -> tuple[Callable[..., Any], str]:
         data_format=layer.data_format,
         use_bias=layer.use_bias,
     )
-    make.weights(depth, depth_kernel)
-    make.weights(point, point_kernel, *bias)
+    maker.set_weights(depth, depth_kernel)
+    maker.set_weights(point, point_kernel, *bias)
     return (lambda x: point(depth(x))), "a separable convolution is two"
 
 
-def _over_two_axes(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | None:
-    """A convolution over (batch, steps, channels) as one over (batch, 1, steps, channels)."""
+def _over_two_axes(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
+    """Writes a convolution over (batch, steps, channels) in (batch, 1, steps, channels)."""
     kind = type(layer).__name__
     if layer.data_format != "channels_last":
         return None
@@ -248,36 +228,36 @@ def _over_two_axes(layer: Any, make: Maker) -> tuple[Callable[..., Any], str] | 
     arrays = layer.get_weights()
     depthwise = {**config, "depth_multiplier": getattr(layer, "depth_multiplier", 1)}
 
-    def product(x: Any) -> Any:
+    def convolve(x: Any) -> Any:
         if kind == "Conv1D":
-            made = make.once(
+            convolution = maker.layer(
                 layer.name, "", "Conv2D", filters=layer.filters, groups=layer.groups, **config
             )
-            make.weights(made, arrays[0][None], *arrays[1:])
-            return made(x)
+            maker.set_weights(convolution, arrays[0][None], *arrays[1:])
+            return convolution(x)
         if kind == "DepthwiseConv1D":
-            made = make.once(layer.name, "", "DepthwiseConv2D", **depthwise)
-            make.weights(made, arrays[0][None], *arrays[1:])
-            return made(x)
-        first = make.once(
+            convolution = maker.layer(layer.name, "", "DepthwiseConv2D", **depthwise)
+            maker.set_weights(convolution, arrays[0][None], *arrays[1:])
+            return convolution(x)
+        first = maker.layer(
             layer.name, "depthwise", "DepthwiseConv2D", **{**depthwise, "use_bias": False}
         )
-        second = make.once(
+        second = maker.layer(
             layer.name, "", "Conv2D", filters=layer.filters, kernel_size=1, use_bias=layer.use_bias
         )
-        make.weights(first, arrays[0][None])
-        make.weights(second, arrays[1][None], *arrays[2:])
+        maker.set_weights(first, arrays[0][None])
+        maker.set_weights(second, arrays[1][None], *arrays[2:])
         return second(first(x))
 
     def parts(x: Any) -> Any:
         steps, channels = (-1 if n is None else n for n in tuple(x.shape)[1:])
-        x = make.once(layer.name, "in", "Reshape", target_shape=(1, steps, channels))(x)
+        x = maker.layer(layer.name, "in", "Reshape", target_shape=(1, steps, channels))(x)
         if causal:
             pad = ((0, 0), (dilation * (size - 1), 0))
-            x = make.once(layer.name, "pad", "ZeroPadding2D", padding=pad)(x)
-        x = product(x)
+            x = maker.layer(layer.name, "pad", "ZeroPadding2D", padding=pad)(x)
+        x = convolve(x)
         steps, channels = (-1 if n is None else n for n in tuple(x.shape)[2:])
-        return make.once(layer.name, "out", "Reshape", target_shape=(steps, channels))(x)
+        return maker.layer(layer.name, "out", "Reshape", target_shape=(steps, channels))(x)
 
     return parts, "a convolution over one axis is one over two"
 

@@ -1,4 +1,4 @@
-"""A model that TFMOT has trained, as a Keras 3 model of stock layers and `FakeQuantize`."""
+"""Brings a model that TFMOT has trained back to Keras 3, with `FakeQuantize` layers in it."""
 
 from __future__ import annotations
 
@@ -9,71 +9,59 @@ import keras
 import numpy as np
 
 from tfcompress.bridge.convert import copy_weights
-from tfcompress.bridge.stock import free_name
-from tfcompress.graph.rewrite import Graph, clone, rewrite
+from tfcompress.graph.batch_norm import scale_and_offset
+from tfcompress.graph.fold_batch_norm import fold_weights, foldable_layer_before
+from tfcompress.graph.layer_maker import LayerMaker, replace_layers
+from tfcompress.graph.rewrite import Graph, clone
 from tfcompress.layers.fake_quantize import FakeQuantize
-from tfcompress.qat.layout import Place
-from tfcompress.qat.parts import folded, normalization
-from tfcompress.qat.prepare import feeding_product, ignoring_none
+from tfcompress.qat.layout import QuantSpec
 
 
-def to_fake_quantized(ready: keras.Model, places: dict[str, Place], trained: Any) -> keras.Model:
-    """The trained model's function in Keras 3.
+def to_fake_quantized(
+    prepared: keras.Model, specs: dict[str, QuantSpec], trained: Any
+) -> keras.Model:
+    """Returns a Keras 3 model that computes what the trained model computes.
 
-    Kernels hold the rounded values; batch normalisations are folded into the convolutions before
+    Kernels hold the rounded values. Batch normalisations are folded into the convolutions before
     them, which leaves each filter on a grid of its own, only wider or narrower.
 
     Args:
-        ready: the model as it was before TFMOT wrapped it.
-        places: how its layers are quantised.
+        prepared: the Keras 3 model as it was before TFMOT wrapped it.
+        specs: how its layers are quantised, by name.
         trained: the tf_keras model of the same layers in TFMOT's wrappers.
     """
-    source = clone(ready)
+    source = clone(prepared)
     graph = Graph.of(source)
-    inner = {getattr(layer, "layer", layer).name: layer for layer in trained.layers}
-    taken = {*graph.operations, *(x.name for x in source.inputs)}
+    wrappers = {_unwrapped(layer).name: layer for layer in trained.layers}
+    for name, layer in graph.operations.items():
+        if specs[name].kernel is None and layer.weights:
+            copy_weights(_unwrapped(wrappers[name]), layer)
+    maker = LayerMaker(source)
     replace: dict[str, Callable[..., Any]] = {}
-    weights: list[tuple[Any, list[np.ndarray]]] = []
-    ranges: list[tuple[FakeQuantize, tuple[float, float]]] = []
     for name, layer in graph.operations.items():
-        if type(layer).__name__ == "BatchNormalization":
-            copy_weights(getattr(inner[name], "layer", inner[name]), layer)
-    for name, layer in graph.operations.items():
-        place = places[name]
-        theirs = inner[name]
-        new: Callable[..., Any] = layer
-        kind = type(layer).__name__
-        if place.kernel is not None:
-            arrays = _rounded(theirs)
-            behind = graph.only_consumer(name)
-            if behind is not None and _folded(graph, behind):
-                scale, offset = normalization(graph.operations[behind])
-                arrays = list(folded(kind, arrays[0], (*arrays[1:], None)[0], scale, offset))
-                new = type(layer).from_config({**layer.get_config(), "use_bias": True})
-            weights.append((new, arrays))
-        elif kind == "Identity" or _folded(graph, name):
-            new = _same
-        elif layer.weights:
-            copy_weights(getattr(theirs, "layer", theirs), layer)
-        if place.output != "none":
-            own = name.removesuffix("_quantize") if kind == "Identity" else name
-            fake = FakeQuantize(name=free_name(f"{own}_quantized", taken))
-            taken.add(fake.name)
-            ranges.append((fake, _range(theirs, place)))
-            new = _chain(new, fake)
-        if new is not layer:
-            replace[name] = new
-    result = rewrite(source, {name: ignoring_none(new) for name, new in replace.items()})
-    for layer, arrays in weights:
-        layer.set_weights(arrays)
-    for fake, (low, high) in ranges:
-        fake.low.assign(low)
-        fake.high.assign(high)
-        fake.minimum, fake.maximum = low, high
-    return clone(result)
+        spec = specs[name]
+        function: Callable[..., Any] = layer
+        is_marker = type(layer).__name__ == "Identity"
+        if spec.kernel is not None:
+            function = _rounded_layer(graph, name, wrappers[name], maker)
+        elif is_marker or foldable_layer_before(graph, name) is not None:
+            function = _unchanged
+        if spec.output != "none":
+            low, high = _range(wrappers[name], spec)
+            owner = name.removesuffix("_quantize") if is_marker else name
+            fake = maker.layer(owner, "quantized", FakeQuantize, minimum=low, maximum=high)
+            function = _chain(function, fake)
+        if function is not layer:
+            replace[name] = function
+    return replace_layers(source, replace, maker)
 
 
-def _same(x: Any) -> Any:
+def _unwrapped(layer: Any) -> Any:
+    """Returns the layer inside one of TFMOT's wrappers, or the layer itself."""
+    return getattr(layer, "layer", layer)
+
+
+def _unchanged(x: Any) -> Any:
     return x
 
 
@@ -81,25 +69,31 @@ def _chain(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[..
     return lambda *args, **kwargs: second(first(*args, **kwargs))
 
 
-def _folded(graph: Graph, name: str) -> bool:
-    """Whether a layer is a batch normalisation that goes into the product before it."""
-    kind = type(graph.operations[name]).__name__
-    return kind == "BatchNormalization" and feeding_product(graph, name) is not None
+def _rounded_layer(graph: Graph, name: str, wrapper: Any, maker: LayerMaker) -> Any:
+    """Returns the layer with its rounded kernel, and the normalisation behind it folded in."""
+    layer = graph.operations[name]
+    kernel, bias = _rounded_weights(wrapper)
+    behind = graph.only_consumer(name)
+    if behind is None or foldable_layer_before(graph, behind) != name:
+        maker.set_weights(layer, kernel, *([] if bias is None else [bias]))
+        return layer
+    scale, offset = scale_and_offset(graph.operations[behind])
+    new = type(layer).from_config({**layer.get_config(), "use_bias": True})
+    maker.set_weights(new, *fold_weights(type(layer).__name__, kernel, bias, scale, offset))
+    return new
 
 
-def _rounded(wrapper: Any) -> list[np.ndarray]:
-    """Kernel and bias of a wrapped layer, the kernel on its grid."""
+def _rounded_weights(wrapper: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns kernel and bias of a wrapped layer, the kernel on its 8-bit grid."""
     ((kernel, quantizer, variables),) = wrapper._weight_vars
-    arrays = [np.asarray(quantizer(kernel, False, variables))]
-    if getattr(wrapper.layer, "use_bias", False):
-        arrays.append(wrapper.layer.bias.numpy())
-    return arrays
+    bias = wrapper.layer.bias.numpy() if getattr(wrapper.layer, "use_bias", False) else None
+    return np.asarray(quantizer(kernel, False, variables)), bias
 
 
-def _range(wrapper: Any, place: Place) -> tuple[float, float]:
-    """The range behind a wrapped layer, with 0 in it."""
-    if place.fixed is not None:
-        return place.fixed
+def _range(wrapper: Any, spec: QuantSpec) -> tuple[float, float]:
+    """Returns the range of a wrapped layer's output, with 0 in it."""
+    if spec.fixed_range is not None:
+        return spec.fixed_range
     variables = wrapper._output_quantizer_vars
     low, high = (float(variables[key].numpy()) for key in ("min_var", "max_var"))
     low = min(0.0, low)

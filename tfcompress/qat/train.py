@@ -1,4 +1,4 @@
-"""Quantization-aware training: a Keras 3 model through TFMOT and back."""
+"""Quantization-aware training: takes a Keras 3 model through TFMOT and back."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import numpy as np
 from tfcompress.bridge import compare, train
 from tfcompress.bridge.errors import BridgeError
 from tfcompress.bridge.legacy import tf_keras
-from tfcompress.bridge.to_tf_keras import keras_outputs, to_tf_keras
+from tfcompress.bridge.tf_graph import outputs_of
+from tfcompress.bridge.to_tf_keras import to_tf_keras
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import InputError, require
-from tfcompress.graph.nodes import every_node
-from tfcompress.qat.annotate import annotated
-from tfcompress.qat.layout import Place, layout
+from tfcompress.ops.differences import relative_rms
+from tfcompress.qat.annotate import annotate
+from tfcompress.qat.layout import QuantSpec, layout
 from tfcompress.qat.prepare import TOLERANCE
 from tfcompress.qat.to_keras import to_fake_quantized
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
@@ -29,53 +30,47 @@ from tfcompress.training.outputs import ends_in_softmax
 PRESERVABLE = frozenset({"sparsity", "clusters"})
 _BATCH = 64
 # Batch normalisation is folded in Keras 3 and isn't in tf_keras, so that sums end in other last
-# bits; where that moves a value across the border of two steps, deep networks carry it on: 0.055
-# was measured with EfficientNetB0 after a few steps, 0.001 with small networks.
-_MOST = 0.1
+# bits. Where that moves a value across the border of two steps, deep networks make more of it.
+_MAX_RELATIVE_RMS = 0.1
 # An empty range would make the grid's step 0.
-_SMALLEST = 1e-6
+_SMALLEST_RANGE = 1e-6
 
 
 @dataclasses.dataclass
 class QuantizedTraining:
-    """A ready model on its way through TFMOT.
+    """Holds a prepared model on its way through TFMOT.
 
     Attributes:
-        ready: the Keras 3 model, as `bridge.ready` made it.
-        places: how each of its layers is quantised.
-        model: the tf_keras model with TFMOT's wrappers.
+        prepared: the Keras 3 model, as `qat.prepare.prepare` made it.
+        specs: how each of its layers is quantised, by name.
+        model: the tf_keras model in TFMOT's wrappers, which is trained.
     """
 
-    ready: keras.Model
-    places: dict[str, Place]
+    prepared: keras.Model
+    specs: dict[str, QuantSpec]
     model: Any
 
     def finish(self, images: np.ndarray | None = None) -> keras.Model:
-        """The Keras 3 model with the rounded weights and `FakeQuantize` layers.
+        """Returns the Keras 3 model with the rounded weights and `FakeQuantize` layers.
 
         The weights' ranges are those of the weights as the last step left them.
 
         Args:
-            images: on which it is compared with the tf_keras model.
+            images: (images, ...) on the first of which it is compared with the tf_keras model;
+                None compares nothing.
 
         Raises:
             BridgeError: they differ by more than values at the border of two steps explain.
         """
         refresh_weight_ranges(self.model)
-        result = to_fake_quantized(self.ready, self.places, self.model)
+        result = to_fake_quantized(self.prepared, self.specs, self.model)
         if images is not None:
-            difference = relative_rms(self.model, result, images[:_BATCH])
-            if not difference <= _MOST:
-                raise BridgeError(
-                    f"the Keras 3 copy of the quantised '{result.name}' differs by "
-                    f"{difference:.3g} of its outputs' rms (allowed: {_MOST:.3g}): give a model "
-                    "with sound weights"
-                )
+            _check_copy(self.model, result, images[:_BATCH])
         return result
 
 
 def fit(
-    ready: keras.Model,
+    prepared: keras.Model,
     data: Dataset,
     training: Training,
     context: TrainingContext = DEFAULT_CONTEXT,
@@ -83,10 +78,10 @@ def fit(
     preserve: frozenset[str] = frozenset(),
     calibration: np.ndarray,
 ) -> tuple[keras.Model, list[Row]]:
-    """Trains a ready model with its weights and activations rounded to 8 bits.
+    """Trains a prepared model with its weights and activations rounded to 8 bits.
 
     Args:
-        ready: as `bridge.ready` made it.
+        prepared: as `qat.prepare.prepare` made it.
         data: as in `training.fit`.
         training: epochs, optimizer and rates; 0 epochs only calibrate.
         context: as in `training.fit`.
@@ -94,22 +89,23 @@ def fit(
         calibration: images from which the activations' ranges are taken before the first step.
 
     Returns:
-        A Keras 3 model of stock layers, whose kernels hold 8-bit values, with `FakeQuantize`
+        A Keras 3 model of built-in layers, whose kernels hold 8-bit values, with `FakeQuantize`
         layers between them; and one row an epoch.
 
     Raises:
         InputError: unknown words in `preserve`, or what `bridge.train.fit` refuses.
+        BridgeError: as of `QuantizedTraining.finish`.
     """
-    prepared = prepare(ready, preserve=preserve, calibration=calibration)
-    softmax = ends_in_softmax(ready)
+    quantized = wrap_and_calibrate(prepared, preserve=preserve, calibration=calibration)
+    softmax = ends_in_softmax(prepared)
     with _without_warnings():
-        rows = train.fit(prepared.model, data, training, context, softmax=softmax)
-    return prepared.finish(np.asarray(calibration, "float32")), rows
+        rows = train.fit(quantized.model, data, training, context, softmax=softmax)
+    return quantized.finish(np.asarray(calibration, "float32")), rows
 
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Without TensorFlow's warning of kernels without gradients: of CQAT, the centroids have."""
+    """Silences TensorFlow's warning of kernels without gradients: CQAT trains their centroids."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -119,35 +115,33 @@ def _without_warnings() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def prepare(
-    ready: keras.Model, *, preserve: frozenset[str] = frozenset(), calibration: np.ndarray | None
+def wrap_and_calibrate(
+    prepared: keras.Model,
+    *,
+    preserve: frozenset[str] = frozenset(),
+    calibration: np.ndarray | None,
 ) -> QuantizedTraining:
-    """The ready model in tf_keras, wrapped by TFMOT and calibrated.
+    """Takes a prepared model to tf_keras, wraps its layers by TFMOT, and sets their ranges.
 
     Args:
-        ready: as `bridge.ready` made it.
+        prepared: as `qat.prepare.prepare` made it.
         preserve: of `sparsity` and `clusters`.
-        calibration: images; None leaves the ranges at TFMOT's +-6, from which they move by a
-            thousandth a step.
+        calibration: images from which the activations' ranges are taken; None leaves the ranges at
+            TFMOT's +-6, from which they move by a thousandth a step.
+
+    Raises:
+        InputError: unknown words in `preserve`, or no images.
     """
     for word in sorted(preserve - PRESERVABLE):
         raise InputError(f"preserve takes sparsity and clusters; got '{word}'")
-    places = layout(ready)
-    legacy_model = to_tf_keras(ready, tolerance=TOLERANCE)
-    model = annotated(legacy_model, places, preserve)
+    specs = layout(prepared)
+    float_model = to_tf_keras(prepared, tolerance=TOLERANCE)
+    model = annotate(float_model, specs, preserve)
     if calibration is not None:
         require(len(calibration) > 0, "calibration needs at least one image")
-        _calibrate(legacy_model, model, places, np.asarray(calibration, "float32"))
+        _calibrate(float_model, model, specs, np.asarray(calibration, "float32"))
     refresh_weight_ranges(model)
-    return QuantizedTraining(ready, places, model)
-
-
-def relative_rms(model: Any, copy: keras.Model, images: np.ndarray) -> float:
-    """The rms of the outputs' differences over the rms of the tf_keras model's outputs."""
-    expected = compare.arrays(model(images, training=False))
-    got = compare.arrays(keras_outputs(copy, images))
-    square = sum(float(((a - b) ** 2).sum()) for a, b in zip(expected, got, strict=True))
-    return float(np.sqrt(square / max(sum(float((a**2).sum()) for a in expected), 1e-12)))
+    return QuantizedTraining(prepared, specs, model)
 
 
 def refresh_weight_ranges(model: Any) -> None:
@@ -157,39 +151,73 @@ def refresh_weight_ranges(model: Any) -> None:
             quantizer(weight, True, variables)
 
 
-def _calibrate(legacy_model: Any, model: Any, places: dict[str, Place], images: np.ndarray) -> None:
+def _check_copy(model: Any, copy: keras.Model, images: np.ndarray) -> None:
+    """Compares the trained tf_keras model with its Keras 3 copy.
+
+    Raises:
+        BridgeError: their outputs differ by more than `_MAX_RELATIVE_RMS`.
+    """
+    difference = relative_rms(
+        _values(model(images, training=False)), _values(compare.keras_outputs(copy, images))
+    )
+    if not difference <= _MAX_RELATIVE_RMS:
+        raise BridgeError(
+            f"the Keras 3 copy of the quantised '{copy.name}' differs by {difference:.3g} of its "
+            f"outputs' rms (allowed: {_MAX_RELATIVE_RMS:.3g}): give a model with sound weights"
+        )
+
+
+def _values(outputs: Any) -> np.ndarray:
+    """Returns the values of all outputs in one dimension."""
+    return np.concatenate([array.ravel() for array in compare.arrays(outputs)])
+
+
+def _calibrate(
+    float_model: Any, model: Any, specs: dict[str, QuantSpec], images: np.ndarray
+) -> None:
     """Sets the activations' ranges to those of the float model, at inference.
 
     They are means over batches of the batches' extremes, to which TFMOT's moving averages would
     come in some thousand steps; inputs get the extremes of all.
     """
+    wrappers = {layer.layer.name: layer for layer in model.layers if hasattr(layer, "layer")}
+    names = [name for name, spec in specs.items() if spec.output in ("range", "input")]
+    for name, (lows, highs) in _extremes(float_model, names, images).items():
+        is_input = specs[name].output == "input"
+        low = min(0.0, float(lows.min() if is_input else lows.mean()))
+        high = max(0.0, float(highs.max() if is_input else highs.mean()))
+        variables = wrappers[name]._output_quantizer_vars
+        variables["min_var"].assign(low)
+        variables["max_var"].assign(max(high, low + _SMALLEST_RANGE))
+
+
+def _extremes(
+    model: Any, names: list[str], images: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns the lowest and highest values of layers' outputs, one of each for every batch.
+
+    Args:
+        model: of tf_keras.
+        names: of its layers.
+        images: (images, ...)
+    """
     import tensorflow as tf
 
-    wrapped = {layer.layer.name: layer for layer in model.layers if hasattr(layer, "layer")}
-    names = [name for name, place in places.items() if place.output in ("range", "input")]
-    calls = [(name, node.outputs) for name in names
-             for node in _nodes(legacy_model, name)]  # fmt: skip
-    watched = tf_keras().Model(legacy_model.inputs, [output for _, output in calls])
+    calls = [(name, outputs) for name in names for outputs in outputs_of(model, name)]
+    watched = tf_keras().Model(model.inputs, [outputs for _, outputs in calls])
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def ends(batch: Any) -> Any:
+    def extremes_of_batch(batch: Any) -> Any:
         values = watched(batch, training=False)
         values = values if isinstance(values, list | tuple) else [values]
         return [(tf.reduce_min(value), tf.reduce_max(value)) for value in values]
 
     batches = [images[i : i + _BATCH] for i in range(0, len(images), _BATCH)]
-    found = np.array([[[float(x) for x in pair] for pair in ends(batch)] for batch in batches])
+    extremes = np.array(  # (batches, calls, 2)
+        [[[float(x) for x in pair] for pair in extremes_of_batch(batch)] for batch in batches]
+    )
+    result = {}
     for name in names:
-        mine = [index for index, (owner, _) in enumerate(calls) if owner == name]
-        low, high = found[:, mine, 0].min(1), found[:, mine, 1].max(1)
-        inputs = places[name].output == "input"
-        lowest = min(0.0, float(low.min() if inputs else low.mean()))
-        highest = max(0.0, float(high.max() if inputs else high.mean()))
-        variables = wrapped[name]._output_quantizer_vars
-        variables["min_var"].assign(lowest)
-        variables["max_var"].assign(max(highest, lowest + _SMALLEST))
-
-
-def _nodes(model: Any, name: str) -> list[Any]:
-    """The calls of a layer within a tf_keras model."""
-    return [node for node in every_node(model) if node.layer.name == name]
+        of_layer = extremes[:, [index for index, (owner, _) in enumerate(calls) if owner == name]]
+        result[name] = of_layer[..., 0].min(1), of_layer[..., 1].max(1)
+    return result

@@ -15,6 +15,7 @@ from typing import Any, get_args
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
+from tfcompress.graph.fold_batch_norm import fold_batch_norms
 from tfcompress.techniques import _weights, cluster, prune
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 from tfcompress.techniques.cluster import Centroids, ClusterOptions
@@ -126,10 +127,8 @@ def _rounds(
 def _transform(candidate: Candidate, options: Any) -> Candidate:
     """Transforms for one round: the one whose options these are, else the first."""
     if isinstance(options, ClusterOptions):
-        from tfcompress.qat.fold import fold
-
         # Behind the sharing it would scale each filter's values apart.
-        model, gone = fold(candidate.model)
+        model, gone = fold_batch_norms(candidate.model)
         lines = [
             LayerLine(name, "BatchNormalization", "folded", f"into {into}, to share its values")
             for name, into in gone.items()

@@ -40,9 +40,9 @@ class QatOptions:
 
 def _transform(candidate: Candidate, options: QatOptions) -> Candidate:
     """Rewrites the model in layers that can be quantised; nothing is rounded yet."""
-    from tfcompress.qat.prepare import ready, unsupported
+    from tfcompress.qat.prepare import prepare, unsupported
 
-    model, changes = ready(candidate.model, on_unsupported=options.on_unsupported)
+    model, changes = prepare(candidate.model, on_unsupported=options.on_unsupported)
     spread = "; its shared values are shared no more"
     lost = {"folded": spread} if Property.CLUSTERS in candidate.properties else {}
     lines = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ import numpy as np
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.graph.rewrite import functional
-from tfcompress.training.batches import EpochBatches
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.distillation import Distiller
 from tfcompress.training.evaluate import accuracy, jit_compile, runner
-from tfcompress.training.loop import Trainee, Watch, epochs, steps_per_epoch
+from tfcompress.training.loop import Trainee, epochs, steps_per_epoch
 from tfcompress.training.outputs import ends_in_softmax
 
 
@@ -71,7 +71,12 @@ def fit(
     tester = runner(model)
     return epochs(
         Trainee(
-            fit=lambda *epoch: _fit_epoch(trainee, context.tensorboard, *epoch),
+            fit=lambda batches, epoch, watch: fit_epoch(
+                trainee,
+                batches,
+                epoch,
+                [watch.callback(keras.callbacks.Callback), *_tensorboard(context.tensorboard)],
+            ),
             state=[*state, *optimizer.variables],
             weights=trainee.weights,
             accuracy=lambda: accuracy(tester, data),
@@ -116,17 +121,22 @@ def _with_teacher(
     )
 
 
-def _fit_epoch(
-    trainee: keras.Model, tensorboard: Path | None, batches: EpochBatches, epoch: int, watch: Watch
-) -> dict[str, float]:
-    """Trains one epoch, counted from 0, and returns its loss and accuracy."""
+def fit_epoch(trainee: Any, batches: Any, epoch: int, callbacks: Sequence[Any]) -> dict[str, float]:
+    """Trains one epoch and returns its loss and accuracy.
+
+    Args:
+        trainee: compiled, of Keras 3 or tf_keras, with the metric `accuracy`.
+        batches: the epoch's, as the model's `fit` takes them.
+        epoch: counted from 0.
+        callbacks: of the same Keras as the model.
+    """
     history = trainee.fit(
         batches,
         epochs=epoch + 1,
         initial_epoch=epoch,
         verbose=0,
         shuffle=False,
-        callbacks=[watch.callback(keras.callbacks.Callback), *_tensorboard(tensorboard)],
+        callbacks=list(callbacks),
     ).history
     return {key: float(history[key][-1]) for key in ("loss", "accuracy")}
 
