@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfcompress.benchmark import child
-from tfcompress.runtime.child import Reporter, filling
+from tfcompress.runtime.child import Reporter, make_input
 
 
 @pytest.mark.parametrize(
@@ -29,16 +29,16 @@ def test_each_file_is_first_in_turn():
 
 def test_inputs_are_fixed_and_of_the_tensors_type():
     floats = {"shape": np.array([1, 8, 8, 3]), "dtype": np.float32}
-    first = filling(floats, 1)
+    first = make_input(floats, 1)
     assert first.dtype == np.float32
     assert first.shape == (1, 8, 8, 3)
-    np.testing.assert_array_equal(first, filling(floats, 1))
-    assert not np.array_equal(first, filling(floats, 2))
-    bytes_ = filling({"shape": np.array([1000]), "dtype": np.int8}, 1)
+    np.testing.assert_array_equal(first, make_input(floats, 1))
+    assert not np.array_equal(first, make_input(floats, 2))
+    bytes_ = make_input({"shape": np.array([1000]), "dtype": np.int8}, 1)
     assert bytes_.dtype == np.int8
     assert bytes_.min() < -100
     assert bytes_.max() > 100
-    assert not filling({"shape": np.array([4]), "dtype": np.int32}, 1).any()
+    assert not make_input({"shape": np.array([4]), "dtype": np.int32}, 1).any()
 
 
 def test_an_error_carries_the_announced_stage():

@@ -61,7 +61,7 @@ def test_backends_and_threads_in_order(tiny_file, monkeypatch):
         }
         return answers[request["task"]], ""
 
-    monkeypatch.setattr(process, "ask_aloud", ask)
+    monkeypatch.setattr(process, "ask_with_log", ask)
     found = function(
         [tiny_file, str(tiny_file)], backends=["cpu", "cpu-noxnn"], threads=(1, 2), runs=1
     )
@@ -138,13 +138,13 @@ def test_a_file_that_does_not_run_on_the_cpu(tmp_path, tiny_file):
     ],
 )
 def test_bad_arguments(tiny_file, monkeypatch, arguments, message):
-    monkeypatch.setattr(process, "ask_aloud", lambda *_, **__: pytest.fail("asked a process"))
+    monkeypatch.setattr(process, "ask_with_log", lambda *_, **__: pytest.fail("asked a process"))
     with pytest.raises(InputError, match=message):
         function(**{"paths": [tiny_file], **arguments})
 
 
 def test_bad_file_is_named_before_anything_runs(tiny_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(process, "ask_aloud", lambda *_, **__: pytest.fail("asked a process"))
+    monkeypatch.setattr(process, "ask_with_log", lambda *_, **__: pytest.fail("asked a process"))
     text = tmp_path / "notes.txt"
     text.write_text("these are notes")
     with pytest.raises(InputError, match=r"notes\.txt is not a \.tflite file"):

@@ -105,8 +105,8 @@ def test_without_kernels_the_stock_one_runs(net, written, no_kernels, capfd, tmp
 
 
 def test_where_no_delegate_takes_the_ops(written, monkeypatch):
-    monkeypatch.setattr(interpreter, "delegates", lambda path: None)
-    found = interpreter.opened(written.path, threads=1, xnnpack=True)
+    monkeypatch.setattr(interpreter, "delegates_for", lambda path: None)
+    found = interpreter.open_file(written.path, threads=1, xnnpack=True)
     assert found.signature == STOCK
     assert "they didn't take the file's ops: " in found.because
     with pytest.raises(InputError, match=r"can't be run by this LiteRT: .*TfcXnorConv2D"):

@@ -94,7 +94,7 @@ def test_which_files_need_the_delegate(written, tmp_path):
     data = Path(written.path).read_bytes()
     assert delegates.has_bit_ops(written.path)
     assert not delegates.has_bit_ops(plain)
-    assert delegates.delegates(plain) is None
+    assert delegates.delegates_for(plain) is None
     # The answer on broken files matters not, but that there is one.
     for cut in (0, 3, 8, 40, 100, len(data) // 2):
         (tmp_path / "cut.tflite").write_bytes(data[:cut])

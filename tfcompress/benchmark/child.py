@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.benchmark.runners import LiteRunner, Runner, load
-from tfcompress.runtime.child import Reporter, Task, filling, peak_memory_bytes, serve
+from tfcompress.runtime.child import Reporter, Task, make_input, peak_memory_bytes, serve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -232,7 +232,7 @@ def peak(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
         interpreter = Interpreter(model_content=content, num_threads=request["threads"])
         interpreter.allocate_tensors()
         (details,) = interpreter.get_input_details()
-        interpreter.set_tensor(details["index"], filling(details, request["seed"]))
+        interpreter.set_tensor(details["index"], make_input(details, request["seed"]))
         interpreter.invoke()
         fastest_ns, began = math.inf, time.perf_counter()
         while time.perf_counter() - began < request["seconds"]:

@@ -164,7 +164,7 @@ def _run(
         "outputs": outputs,
         "seed": SEED,
     }
-    return process.ask_aloud(request, timeout_s=timeout_s)
+    return process.ask_with_log(request, timeout_s=timeout_s)
 
 
 def _failed(backend: Backend, error: BenchmarkError) -> Probe:

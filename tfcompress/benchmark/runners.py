@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tfcompress.runtime.child import filling
-from tfcompress.runtime.interpreter import opened
+from tfcompress.runtime.child import make_input
+from tfcompress.runtime.interpreter import open_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,12 +67,12 @@ class LiteRunner:
             from ai_edge_litert.interpreter import load_delegate
 
             given = [load_delegate(backend["library"], backend["options"])]
-        found = opened(
+        found = open_file(
             path,
             threads=threads,
             xnnpack=not alone and backend["kind"] != "cpu-noxnn",
             signature=backend["signature"],
-            given=given,
+            delegates=given,
         )
         self._interpreter, self.signature = found.interpreter, found.signature
         self.because = found.because
@@ -81,7 +81,7 @@ class LiteRunner:
     def feed(self, seed: int) -> dict[int, np.ndarray]:
         """See `Runner`."""
         details = self._interpreter.get_input_details()
-        values = {each["index"]: filling(each, seed + each["index"]) for each in details}
+        values = {each["index"]: make_input(each, seed + each["index"]) for each in details}
         for place, array in values.items():
             self._interpreter.set_tensor(place, array)
         return values
@@ -168,7 +168,7 @@ class GpuRunner:
     def feed(self, seed: int) -> dict[int, np.ndarray]:
         """See `Runner`."""
         values = {
-            each["index"]: filling(each, seed + each["index"]) for each in self._input_details
+            each["index"]: make_input(each, seed + each["index"]) for each in self._input_details
         }
         for array, buffer in zip(values.values(), self._inputs, strict=True):
             buffer.write(array)
