@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from tfcompress.errors import InputError
 
@@ -55,20 +56,35 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
 
 
 @contextlib.contextmanager
+def capture_stderr() -> Iterator[tuple[BinaryIO, int]]:
+    """Sends what the whole process writes to stderr, C's libraries included, to a file.
+
+    Yields:
+        The file, and the descriptor of the real stderr.
+
+    Raises:
+        OSError: the process has no stderr.
+    """
+    # C++ writes past Python's sys.stderr, so the file descriptor itself is turned.
+    with tempfile.TemporaryFile() as captured:
+        stderr = os.dup(2)
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield captured, stderr
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+@contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Holds back what other people's code prints; shows it on stderr if an error comes out."""
-    # C++ writes past Python's sys.stderr, so the file descriptor itself is turned.
-    with tempfile.TemporaryFile() as kept, contextlib.redirect_stdout(io.StringIO()):
-        saved = os.dup(2)
-        os.dup2(kept.fileno(), 2)
+    with capture_stderr() as (captured, stderr), contextlib.redirect_stdout(io.StringIO()):
         try:
             yield
         except InputError:
             raise  # Its message is all that the user needs.
         except Exception:
-            kept.seek(0)
-            os.write(saved, kept.read())
+            captured.seek(0)
+            os.write(stderr, captured.read())
             raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.errors import InputError, require
+from tfcompress.runtime.delegate_line import drop_delegate_line
 from tfcompress.runtime.interpreter import open_file
 from tfcompress.tflite import header
 
@@ -64,9 +65,10 @@ class LiteModel:
         require(threads >= 1, f"threads must be 1 or more; got {threads}")
         self.path = str(header.checked_path(path))
         try:
-            opened = open_file(
-                path, threads=threads, xnnpack=xnnpack, signature=signature, keep_all=keep_all
-            )
+            with drop_delegate_line():
+                opened = open_file(
+                    path, threads=threads, xnnpack=xnnpack, signature=signature, keep_all=keep_all
+                )
         except InputError:
             raise
         except ValueError as error:  # the flatbuffer failed verification
