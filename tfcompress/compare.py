@@ -33,7 +33,7 @@ ENDINGS = {
 
 def parser() -> flags.FlagValues:
     """The command's flags, apart from absl's global ones."""
-    values = commands.help_only()
+    values = commands.new_flags()
     flags.DEFINE_string(
         "output",
         None,
@@ -56,7 +56,7 @@ def run(argv: Sequence[str]) -> None:
         InputError: bad usage, or a folder without a usable report; nothing is written.
     """
     values = parser()
-    folders = commands.words(values, argv, USAGE)
+    folders = commands.parse_arguments(values, argv, USAGE)
     if folders is None:
         return
     require(len(folders) > 0, "give at least one folder of a finished run; see --help")
@@ -87,7 +87,7 @@ def run(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    return commands.status(run, argv)
+    return commands.run_command(run, argv)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ WIDTH = 120
 
 def parser() -> flags.FlagValues:
     """The command's flags, apart from absl's global ones."""
-    values = commands.help_only()
+    values = commands.new_flags()
     flags.DEFINE_boolean("json", False, "print JSON, of all constants", flag_values=values)
     flags.DEFINE_boolean(
         "tensors", False, f"all constants, not the {LARGEST} largest only", flag_values=values
@@ -54,7 +54,7 @@ def run(argv: Sequence[str]) -> None:
         InputError: bad usage or a bad file.
     """
     values = parser()
-    paths = commands.words(values, argv, USAGE)
+    paths = commands.parse_arguments(values, argv, USAGE)
     if paths is None:
         return
     require(len(paths) == 1, f"give the path of one .tflite file; got {len(paths)}; see --help")
@@ -245,7 +245,7 @@ def _table(rows: Sequence[dict[str, Any]], columns: dict[str, str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    return commands.status(run, argv)
+    return commands.run_command(run, argv)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ Flags:"""
 
 def parser() -> flags.FlagValues:
     """The command's flags, apart from absl's global ones."""
-    values = commands.help_only()
+    values = commands.new_flags()
     flags.DEFINE_boolean("unpack", False, "the first file is the container", flag_values=values)
     flags.DEFINE_string(
         "coder", "best", f"one of {', '.join(archive.CODERS)} (default best)", flag_values=values
@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> None:
         InputError: bad usage or a bad file.
     """
     values = parser()
-    paths = commands.words(values, argv, USAGE)
+    paths = commands.parse_arguments(values, argv, USAGE)
     if paths is None:
         return
     require(len(paths) == 2, f"give a file to read and one to write; got {len(paths)}; see --help")
@@ -60,7 +60,7 @@ def run(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    return commands.status(run, argv)
+    return commands.run_command(run, argv)
 
 
 if __name__ == "__main__":

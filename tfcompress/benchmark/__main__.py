@@ -45,7 +45,7 @@ Flags:"""
 
 def parser() -> flags.FlagValues:
     """The command's flags, apart from absl's global ones."""
-    values = commands.help_only()
+    values = commands.new_flags()
     flags.DEFINE_list(
         "backends", "cpu", f"any of {', '.join(BACKENDS)} (default cpu)", flag_values=values
     )
@@ -89,7 +89,7 @@ def run(argv: Sequence[str]) -> int:
         BenchmarkError: nothing can be measured here.
     """
     values = parser()
-    paths = commands.words(values, argv, USAGE)
+    paths = commands.parse_arguments(values, argv, USAGE)
     if paths is None:
         return 0
     require(len(paths) > 0, "give the path of at least one .tflite file; see --help")
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(sys.argv if argv is None else argv)
     except (InputError, BenchmarkError) as error:
-        commands.complain(error)
+        commands.print_error(error)
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

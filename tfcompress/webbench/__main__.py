@@ -32,7 +32,7 @@ Flags:"""
 
 def parser() -> flags.FlagValues:
     """The command's flags, apart from absl's global ones."""
-    values = commands.help_only()
+    values = commands.new_flags()
     flags.DEFINE_string("out", "bench.html", "the page (default bench.html)", flag_values=values)
     flags.DEFINE_integer("runs", 50, "timed inferences, at least (default 50)", flag_values=values)
     flags.DEFINE_float(
@@ -56,7 +56,7 @@ def run(argv: Sequence[str]) -> None:
         InputError: bad usage, a bad file, or LiteRT.js can't be had.
     """
     values = parser()
-    paths = commands.words(values, argv, USAGE)
+    paths = commands.parse_arguments(values, argv, USAGE)
     if paths is None:
         return
     require(len(paths) > 0, "give the path of at least one .tflite file; see --help")
@@ -96,7 +96,7 @@ def _printed(report: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    return commands.status(run, argv)
+    return commands.run_command(run, argv)
 
 
 if __name__ == "__main__":
