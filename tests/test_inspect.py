@@ -7,6 +7,7 @@ import keras
 import pytest
 
 from tfcompress import inspect
+from tfcompress.benchmark import file_summary
 from tfcompress.export import export
 from tfcompress.runtime import Metadata
 from tfcompress.tflite.content import read
@@ -59,7 +60,7 @@ def test_json(written, capsys):
 
 
 def test_tables(written, capsys, monkeypatch):
-    monkeypatch.setattr(inspect, "LARGEST", 3)
+    monkeypatch.setattr(file_summary, "LARGEST", 3)
     assert run(written.path) == 0
     output = capsys.readouterr().out
     assert re.search(r"^bytes +[\d,]+, [\d,]+ after gzip$", output, re.M)
@@ -77,7 +78,7 @@ def test_tables(written, capsys, monkeypatch):
     assert max(map(len, more.splitlines())) < 130
 
 
-def test_doubts_are_shown(written, tmp_path, capsys):
+def test_issues_are_shown(written, tmp_path, capsys):
     path = tmp_path / "plain.tflite"
     export(small_net(), path)
     assert run(path) == 0

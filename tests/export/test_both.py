@@ -10,11 +10,11 @@ from tests.export.test_xnor import hashed_net
 from tfcompress import benchmark, kernels
 from tfcompress.benchmark import peak
 from tfcompress.benchmark.backends import parse
+from tfcompress.benchmark.file_summary import summarize, summary_text
 from tfcompress.benchmark.profile import profile
 from tfcompress.benchmark.table import table
 from tfcompress.errors import InputError
 from tfcompress.export import ExportError, export, form
-from tfcompress.inspect import inspected, text
 from tfcompress.runtime import LiteModel, Metadata, interpreter
 from tfcompress.tflite import metadata
 from tfcompress.tflite.content import read
@@ -62,7 +62,7 @@ def test_says_what_it_holds(net, written, tmp_path):
     assert len(written.float_products) == 2
     assert (written.parity.images, written.parity.ties) == (50, 0)
     assert metadata.read(written.path) == SAID
-    shown = inspected(written.path)
+    shown = summarize(written.path)
     assert shown["runs_here"]
     assert shown["signatures"] == [STOCK, "xnor"]
     assert not shown["oldest_runtime"]["unknown"]
@@ -70,7 +70,7 @@ def test_says_what_it_holds(net, written, tmp_path):
     assert ("signature xnor", "CUSTOM:TfcXnorConv2D") in told
     assert ("MediaPipe", "it") in told  # It has several graphs.
     assert "all" not in {who for who, _ in told}
-    assert f"{STOCK}, xnor" in text(shown)
+    assert f"{STOCK}, xnor" in summary_text(shown)
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")

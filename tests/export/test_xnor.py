@@ -12,11 +12,11 @@ from tests.export.conftest import BINARY_WEIGHTS, FLOAT_WEIGHTS, binary_net, rea
 from tests.export.test_verify import dense_net, float_file, numbers
 from tfcompress import benchmark, graph, kernels
 from tfcompress.benchmark import peak
+from tfcompress.benchmark.file_summary import summarize
 from tfcompress.benchmark.profile import profile
 from tfcompress.config import RunConfig
 from tfcompress.errors import InputError
 from tfcompress.export import STORAGES, ExportError, export, verify, xnor_ops
-from tfcompress.inspect import inspected
 from tfcompress.layers import BinaryDense, HashedDense
 from tfcompress.pipeline import plan
 from tfcompress.runtime import LiteModel, Metadata, delegates
@@ -80,7 +80,7 @@ def test_says_what_it_needs(written):
     issues = [str(issue) for issue in compatibility.never(read(written.path))]
     assert len(issues) == 2
     assert all("it needs tfcompress's kernels" in issue for issue in issues)
-    shown = inspected(written.path)
+    shown = summarize(written.path)
     assert shown["runs_here"]
     assert any("tfcompress's kernels" in issue["text"] for issue in shown["issues"])
     verify.audit(read(written.path), KIND)

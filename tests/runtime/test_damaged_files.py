@@ -17,13 +17,13 @@ GO_ON = """
 import json, sys
 import numpy as np
 from tfcompress.errors import InputError
-from tfcompress import inspect
+from tfcompress.benchmark.file_summary import describe, summary_text
 from tfcompress.runtime import load
 from tfcompress.tflite import content
 for path in json.load(sys.stdin):
     print(path, file=sys.stderr, flush=True)
     for work in (
-        lambda: inspect.text(inspect.described(path, None), all_constants=True),
+        lambda: summary_text(describe(path, None), all_constants=True),
         lambda: load(path, check=False)(np.full((9, 7, 3), 100, np.uint8)),
     ):
         try:

@@ -18,7 +18,7 @@ _REFUSED = {
 }
 
 
-def warnings(content: FileContent) -> tuple[str, ...]:
+def gpu_warnings(content: FileContent) -> tuple[str, ...]:
     """What may fail on a GPU, one line each, in the file's order."""
     content = content.of()  # A GPU runs the stock one of two signatures.
     found = [_dynamic_input(content.path)]

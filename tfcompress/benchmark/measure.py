@@ -193,7 +193,7 @@ def measure(
                 found = _joined(numbers, backend, seen, times, peaks.get(count, {}))
                 found = dataclasses.replace(found, baseline_memory_bytes=own_bytes)
                 if backend.is_gpu:
-                    found = dataclasses.replace(found, warnings=lint.warnings(each))
+                    found = dataclasses.replace(found, warnings=lint.gpu_warnings(each))
                 if ops and backend.is_cpu and found.timed:
                     ran = {"signature": found.signature} if found.signature else backend.options
                     taken = profile.profile(
