@@ -65,7 +65,7 @@ def test_names_are_text_and_never_formulas_or_markup(run):
 
 
 def test_long_names_give_way(run):
-    assert "compressed" in texts(plots.comparison(run(technique="cp+prune+cluster+int8")).svg)
+    assert "compressed" in texts(plots.cost_bars(run(technique="cp+prune+cluster+int8")).svg)
 
 
 def test_ids_in_a_page_are_unique_and_resolve(drawn):
