@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and consoles that other people's code leaves alone."""
+"""Writes files that appear whole or not at all, and holds back what other people's code prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tfcompress.errors import InputError
 
 @contextlib.contextmanager
 def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a path beside the file to write to, and then puts it in the file's place.
+    """Yields a path beside the file to write to, and then puts that file in its place.
 
     If the block raises, an old file of this name is left as it was and nothing new is left behind.
 
@@ -49,7 +49,18 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
-    """Writes text (as UTF-8, with the line ends it has) or bytes as `whole` does."""
+    """Writes text or bytes to a file that appears whole or not at all.
+
+    Args:
+        path: the file; its folder must exist.
+        content: text is written as UTF-8, with the line ends that it has.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
     with whole(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
     return Path(path)

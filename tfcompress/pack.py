@@ -1,4 +1,4 @@
-"""The command `python -m tfcompress.pack`: a `.tflite` file into a container, and out of it."""
+"""The command `python -m tfcompress.pack`: packs a `.tflite` file losslessly, or unpacks it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Flags:"""
 
 
 def parser() -> flags.FlagValues:
-    """The command's flags, apart from absl's global ones."""
+    """Returns the command's flags, apart from absl's global ones."""
     values = commands.new_flags()
     flags.DEFINE_boolean("unpack", False, "the first file is the container", flag_values=values)
     flags.DEFINE_string(
@@ -39,7 +39,7 @@ def parser() -> flags.FlagValues:
 
 
 def run(argv: Sequence[str]) -> None:
-    """Parses, packs or unpacks, prints both sizes.
+    """Parses the flags, packs or unpacks, prints the sizes.
 
     Raises:
         InputError: bad usage or a bad file.
