@@ -6,6 +6,7 @@ import sys
 import keras
 import pytest
 
+from tests.printed import assert_one_error_line
 from tfcompress import inspect
 from tfcompress.benchmark import file_summary
 from tfcompress.export import export
@@ -98,11 +99,7 @@ def test_issues_are_shown(written, tmp_path, capsys):
 )
 def test_bad_usage_is_one_line_and_status_2(arguments, message, capsys):
     assert run(*arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
+    assert_one_error_line(capsys.readouterr(), message)
 
 
 def test_a_corrupt_file(written, tmp_path, capsys):

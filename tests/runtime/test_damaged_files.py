@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.printed import assert_one_error_line
 from tfcompress import inspect
 from tfcompress.errors import InputError
 from tfcompress.runtime import Metadata, load, process
@@ -160,7 +161,4 @@ def test_by_hand(wholes, tmp_path, capsys, change, message):
     path.write_bytes(change(wholes[0]))
     assert message in refused(path)
     assert inspect.main(["inspect", str(path)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
+    assert_one_error_line(capsys.readouterr(), message)

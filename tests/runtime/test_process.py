@@ -2,20 +2,16 @@ import sys
 
 import pytest
 
+from tests import children
+from tests.children import LOADING
 from tfcompress.errors import InputError
 from tfcompress.runtime import process
-
-LOADING = 'import sys; print(\'{"stage": "load", "file": "/a/m.tflite"}\', flush=True); '
 
 
 @pytest.fixture
 def child(monkeypatch):
     """Puts a line of Python in the place of the process for files."""
-
-    def put(code):
-        monkeypatch.setattr(process, "command", lambda: [sys.executable, "-c", code])
-
-    return put
+    return children.replace(monkeypatch, process)
 
 
 def test_a_good_file_runs(tiny):
