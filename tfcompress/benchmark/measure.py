@@ -47,8 +47,8 @@ def measure(
             (what the GPU can't stays on the CPU), `delegate:PATH?key=value&...` (a shared library
             of yours, which is native code that you trust), `android:SERIAL`, or several. A GPU
             takes `?precision=fp32`, a phone the flags of `benchmark_model`. A file with two
-            signatures runs on a CPU as `tfcompress.load` would run it, by the stock one with
-            `?signature=serving_default`, and elsewhere by the stock one.
+            signatures runs on a CPU as `tfcompress.load` would run it, by the default one with
+            `?signature=serving_default`, and elsewhere by its main graph.
         threads: CPU threads of an inference, or several counts; `gpu` uses the first.
         runs: timed inferences of each file.
         min_seconds: how long the timed rounds go on, at least.
