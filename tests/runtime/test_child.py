@@ -1,6 +1,8 @@
 """The process that files run in, with a clock and a system that tests set."""
 
 import io
+import sys
+import types
 
 import pytest
 
@@ -87,3 +89,38 @@ def test_what_the_system_does_not_say_is_none(monkeypatch):
     assert peak_memory_bytes() is None
     monkeypatch.setattr(child.sys, "platform", "win32")
     assert peak_memory_bytes() is None
+
+
+@pytest.mark.parametrize(("hard_limit", "bound"), [(-1, 5_000), (7_000, 5_000), (3_000, 3_000)])
+def test_files_are_checked_in_bounded_memory(monkeypatch, hard_limit, bound):
+    limits = []
+    system = types.SimpleNamespace(
+        RLIMIT_AS="address space",
+        RLIM_INFINITY=-1,
+        getrlimit=lambda which: (-1, hard_limit),
+        setrlimit=lambda which, values: limits.append((which, values)),
+    )
+    monkeypatch.setitem(sys.modules, "resource", system)
+
+    def load(path, request):
+        assert limits == [("address space", (bound, hard_limit))]
+        return Interpreter()
+
+    monkeypatch.setattr(child, "load_interpreter", load)
+    request = {"paths": ["m.tflite"], "memory_bytes": 5e3}
+    assert child.check(request, Reporter(io.StringIO())) == {"errors": [None]}
+    assert len(limits) == 1
+
+
+def test_an_error_of_one_file_leaves_the_others(loads, monkeypatch):
+    monkeypatch.setattr(child, "_limit_memory", lambda memory_bytes: None)
+
+    def load(path, request):
+        if path == "bad":
+            raise RuntimeError("no such\n  op")
+        return Interpreter()
+
+    monkeypatch.setattr(child, "load_interpreter", load)
+    request = {"paths": ["a", "bad", "b"], "memory_bytes": 1}
+    answer = child.check(request, Reporter(io.StringIO()))
+    assert answer == {"errors": [None, "RuntimeError: no such op", None]}

@@ -61,3 +61,12 @@ def test_a_file_that_fails_verification(tiny, tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         process.check(tmp_path / "absent.tflite")
+
+
+def test_a_large_file_may_take_more_memory(tmp_path):
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(bytes(10))
+    large.write_bytes(bytes(1000))
+    request = process.check_request([small, large])
+    assert request["memory_bytes"] == 4 * 2**30 + 32 * 1000
+    assert request["paths"] == [str(small), str(large)]

@@ -79,14 +79,7 @@ def measure(
     )
     # All files are parsed before any is run: a misspelled name shouldn't cost the others' time.
     files = _read([paths] if isinstance(paths, (str, os.PathLike)) else paths)
-    machine = _measure_machine(files, settings)
-    references = References(timeout_s)
-    return [
-        result
-        for backend in settings.backends
-        for count in settings.threads_on(backend)
-        for result in _measure_files(files, backend, count, references, machine, settings)
-    ]
+    return _measure_all(files, settings)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,6 +165,18 @@ def _read(paths: Sequence[str | os.PathLike[str]]) -> list[_File]:
             peak_dtype=main_dtype(file),
         )
         for path, file in zip(paths, contents, strict=True)
+    ]
+
+
+def _measure_all(files: Sequence[_File], settings: _Settings) -> list[FileBenchmark]:
+    """Measures all files on every backend with every number of threads."""
+    machine = _measure_machine(files, settings)
+    references = References(settings.timeout_s)
+    return [
+        result
+        for backend in settings.backends
+        for count in settings.threads_on(backend)
+        for result in _measure_files(files, backend, count, references, machine, settings)
     ]
 
 

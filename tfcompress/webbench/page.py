@@ -57,11 +57,7 @@ def make_page(
     contents = [content.read(path) for path in paths]
     for file in contents:
         require(len(contents) > 1 or not refusal(file), f"{file.path} has {refusal(file)}")
-    build = "litert_wasm_compat_internal" if compatible else "litert_wasm_internal"
-    core, loader, binary = package.read_files(
-        package.CORE, ["dist/index.js", f"wasm/{build}.js", f"wasm/{build}.wasm"]
-    )
-    (utils,) = package.read_files(package.WASM_UTILS, ["dist/bundle.js"])
+    imports, loader, binary = _scripts(compatible=compatible)
     references = References(timeout_s)
     data = {
         "files": [_entry(file, labels[os.fspath(file.path)], references) for file in contents],
@@ -73,22 +69,29 @@ def make_page(
         "tolerance": TOLERANCES["fp16"],
         "integer_tolerance": INTEGER_TOLERANCE,
     }
-    imports = {
-        package.CORE.name: _module(core),
-        package.WASM_UTILS.name: _module(utils),
-    }
     parts = {
         "@TITLE@": html.escape(", ".join(labels.values())),
-        "@IMPORTS@": _script_json({"imports": imports}),
+        "@IMPORTS@": imports,
         "@DATA@": _script_json(data),
-        "@LOADER@": _base64(loader),
-        "@WASM@": _base64(binary),
+        "@LOADER@": loader,
+        "@WASM@": binary,
         "@SCRIPT@": _text("page.js"),
     }
     text = _text("page.html")
     for mark, part in parts.items():
         text = text.replace(mark, part)
     return text
+
+
+def _scripts(*, compatible: bool) -> tuple[str, str, str]:
+    """Returns LiteRT.js as the page holds it: its import map, its loader and its WebAssembly."""
+    build = "litert_wasm_compat_internal" if compatible else "litert_wasm_internal"
+    core, loader, binary = package.read_files(
+        package.CORE, ["dist/index.js", f"wasm/{build}.js", f"wasm/{build}.wasm"]
+    )
+    (utils,) = package.read_files(package.WASM_UTILS, ["dist/bundle.js"])
+    imports = {package.CORE.name: _module(core), package.WASM_UTILS.name: _module(utils)}
+    return _script_json({"imports": imports}), _base64(loader), _base64(binary)
 
 
 def refusal(file: FileContent) -> str:
