@@ -122,7 +122,7 @@ def files(folder: Path, plain: keras.Model, binary: keras.Model) -> list[str]:
     # Without images to compare on: random nets have no labels to agree about.
     tfcompress.export(plain, paths[1], storage="int8", calibration=images)
     tfcompress.export(binary, paths[2])
-    edit(Path(paths[2]), xnor_ops.write)
+    edit(Path(paths[2]), xnor_ops.write_xnor)
     return paths
 
 

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tfcompress import commands
+from tfcompress import commands, data
 from tfcompress.config import AUGMENTATIONS, BENCHMARK_BACKENDS, IO, NORMALIZATIONS, RunConfig
 from tfcompress.errors import ExportError, InputError
 from tfcompress.options import parse_assignments
@@ -36,8 +36,7 @@ def define(values: flags.FlagValues) -> None:
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("technique", default.technique, "how to compress; --list prints all", values)
     text("model", default.model, "a builder's name, or your own .keras or .h5 file", values)
-    text("dataset", default.dataset, "fashion_mnist_small (embedded), any TFDS name, folder:PATH, "
-         "rafd:PATH or fer2013:PATH", values)  # fmt: skip
+    text("dataset", default.dataset, f"{', '.join(data.names())}; --list explains them", values)
     text("data_dir", None, "where TFDS keeps its data (default: TFDS's own)", values)
     number("image_size", None, "side of the images in pixels (default: theirs if at most 64, else "
            "the model's)", flag_values=values)  # fmt: skip

@@ -6,13 +6,14 @@ import pytest
 from keras import layers
 
 from tests.export.quantised import mixed_net, pictures
-from tfcompress.export import calibrate, convert, export, layer_errors
+from tfcompress.export import convert, export, layer_errors
 from tfcompress.tflite.content import read
+from tfcompress.tflite.weighted_ops import with_constant_weights
 
 
 def names(model, path):
     convert.float_file(model, path)
-    return list(layer_errors.layer_names(model, calibrate.products(read(path))).values())
+    return list(layer_errors.layer_names(model, with_constant_weights(read(path))).values())
 
 
 def test_each_product_by_its_layer(tmp_path):

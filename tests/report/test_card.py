@@ -39,7 +39,7 @@ def relu_file(path):
 def folder(tmp_path):
     path = tmp_path / RUN.compressed.path
     relu_file(path)
-    metadata_writer.write(
+    metadata_writer.write_metadata(
         path,
         Metadata(name="a net", labels=("cat", EVIL), licence="MIT", mean=(1.5,), std=(2.0,)),
     )

@@ -44,7 +44,7 @@ def wholes(tiny, tmp_path_factory):
     for path in (tiny.path, tiny.int8_path):
         copy = tmp_path_factory.mktemp("whole") / "m.tflite"
         copy.write_bytes(path.read_bytes())
-        metadata_writer.write(copy, said)
+        metadata_writer.write_metadata(copy, said)
         found.append(copy.read_bytes())
     return found
 

@@ -13,8 +13,8 @@ from tfcompress import graph, techniques
 from tfcompress.config import Training
 from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
-from tfcompress.export import STORAGES
-from tfcompress.export.write import kind_of
+from tfcompress.export import storages
+from tfcompress.export.write import method_of
 
 # conv1, its BN's gamma and beta, and the last dense layer of 4x4x16 features.
 ENDS = 3 * 3 * 3 * 8 + 2 * 8 + 4 * 4 * 16 * 4 + 4
@@ -78,7 +78,7 @@ def test_says_what_it_is(name):
     assert technique.name == name
     assert technique.summary
     assert technique.reference
-    assert technique.storage in STORAGES
+    assert technique.storage in storages.names()
     assert isinstance(technique.start, techniques.Start)
 
 
@@ -168,7 +168,7 @@ def test_trains_lowers_exports_and_reloads(name, small, tmp_path):
     )
     assert written.parity.images == 20
     lite = tfcompress.runtime.LiteModel(tmp_path / "model.tflite")
-    share = kind_of(model, technique.storage).max_abs
+    share = method_of(model, technique.storage).tolerance.max_abs
     np.testing.assert_allclose(lite.predict(x), expected, atol=share * np.abs(expected).max())
 
     model.save(tmp_path / "model.keras")

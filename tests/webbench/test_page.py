@@ -27,6 +27,8 @@ def test_a_page_holds_all_that_it_needs(npm, small_file, tmp_path):
     assert "<!--" not in text
     data = json.loads(element(text, "data"))
     assert (data["runs"], data["min_seconds"]) == (7, 0.5)
+    # A phone's GPU computes in half precision.
+    assert (data["tolerance"], data["integer_tolerance"]) == (0.02, 0.1)
     assert [file["name"] for file in data["files"]] == ["small.tflite", "a<!--b>.tflite"]
     file = data["files"][0]
     assert gzip.decompress(base64.b64decode(file["gzip"])) == small_file.read_bytes()

@@ -1,4 +1,4 @@
-"""Which layers must keep more bits for a file to keep its accuracy."""
+"""Chooses the layers that keep more bits, so that a file keeps its accuracy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from tfcompress.errors import InputError, require
 from tfcompress.export import calibrate
 from tfcompress.export.layer_errors import layer_names, relative_rms
-from tfcompress.export.storage import Storage
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
+from tfcompress.tflite.weighted_ops import with_constant_weights
 
 # Images on which each layer's rounding is judged alone.
 _IMAGES = 64
@@ -22,7 +22,7 @@ _IMAGES = 64
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Validation:
-    """What a file's accuracy is held to while layers are chosen.
+    """The images and the bound that decide which layers keep more bits.
 
     Attributes:
         images: float32 (images, height, width, channels), normalised; not those of the test.
@@ -49,23 +49,23 @@ def search(
     model: keras.Model,
     float_path: Path,
     path: Path,
-    kind: Storage,
-    found: calibrate.Ranges,
+    weight_bits: int,
+    ranges: calibrate.Ranges,
     calibration: np.ndarray,
     validation: Validation,
 ) -> dict[str, str]:
-    """Writes the smallest file of its kind whose accuracy holds, and says which layers stayed.
+    """Writes the smallest file whose accuracy holds, and returns which layers keep more bits.
 
-    Every product is rounded alone first, and the rms of what that does to the outputs orders them.
-    Then the worst keep the next higher precision, one more at a time, until the drop on the
+    Every weighted op is rounded alone first, and the rms of what that does to the outputs orders
+    them. Then the worst keep the next higher precision, one more at a time, until the drop on the
     validation images is within bounds.
 
     Args:
-        model: in stock layers, as it was converted.
+        model: in built-in layers, as it was converted.
         float_path: the float file.
         path: of the file to write.
-        kind: `int8` (layers that stay are float) or `int8_int4` (they have 8 bits).
-        found: the tensors' ranges.
+        weight_bits: 8 (layers that stay are float) or 4 (they have 8 bits).
+        ranges: the tensors' ranges.
         calibration: images; the first of them judge the single layers.
         validation: images, labels and the bound.
 
@@ -77,14 +77,15 @@ def search(
             higher precision.
     """
     content = read(float_path)
-    four = kind.weight_bits == 4
-    ops = [op for op in calibrate.products(content) if not four or op.name in calibrate.FOUR_BITS]
-    names = layer_names(model, calibrate.products(content))
+    four = weight_bits == 4
+    weighted = list(with_constant_weights(content))
+    ops = [op for op in weighted if not four or op.name in calibrate.FOUR_BITS]
+    names = layer_names(model, weighted)
     outputs = [op.outputs[0].name for op in ops]
     probes = calibration[:_IMAGES]
 
     def write(higher: list[str]) -> None:
-        calibrate.integer_file(float_path, path, found, weight_bits=kind.weight_bits, higher=higher)
+        calibrate.integer_file(float_path, path, ranges, weight_bits=weight_bits, higher=higher)
 
     def predicted(file: Path, images: np.ndarray) -> np.ndarray:
         with quiet():  # The runtime's line about its delegate.

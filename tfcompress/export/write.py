@@ -12,20 +12,19 @@ import keras
 import numpy as np
 
 from tfcompress.errors import ExportError, InputError, require
-from tfcompress.export import fake_quantize, form, io_types, layer_errors, lce
-from tfcompress.export.convert import weights_type
+from tfcompress.export import fake_quantize, io_types, layer_errors, storages
+from tfcompress.export.audit import audit
 from tfcompress.export.mixed import Validation
 from tfcompress.export.per_layer import layer_bytes
-from tfcompress.export.storage import Storage, storage_of
-from tfcompress.export.verify import Parity, audit, check_images, check_parity, smoke_run
+from tfcompress.export.storage import BuildJob, BuiltSignature, Method
+from tfcompress.export.traits import traits_of
+from tfcompress.export.verify import Parity, Suspects, check_images, check_parity
 from tfcompress.files import quiet
-from tfcompress.graph.rewrite import operations
-from tfcompress.layers.min_max_quantize import MinMaxQuantize
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import FileContent, read
 from tfcompress.tflite.metadata import Metadata
-from tfcompress.tflite.metadata_writer import write as write_metadata
-from tfcompress.tflite.versions import oldest
+from tfcompress.tflite.metadata_writer import write_metadata
+from tfcompress.tflite.weighted_ops import weights_type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,47 +117,43 @@ def export(
             folder isn't there.
         ExportError: the file failed its audit or the comparison; nothing is written.
     """
-    kind = kind_of(model, storage)
-    check_signs(model, kind)
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise InputError(f"no folder {target.parent} to write {target.name} into")
-    if target.is_dir():
-        raise InputError(f"{target} is a folder: give the name of the file to write")
-    images, ranging = _images(model, kind, representative, calibration)
+    chosen = storages.get(storage)
+    traits = traits_of(model)
+    method = chosen.method_for(traits)
+    chosen.check_machine()
+    target = _writable(path)
+    images, ranging = _images(model, storage, method, representative, calibration)
     if validation is not None:
         require(
-            kind.quantize == "static",
+            method.needs_ranges,
             f"validation images choose layers that keep more bits, which storage {storage} of "
             f"model '{model.name}' doesn't do: use int8 or int8_int4 on a float network",
         )
         check_images(model, validation.images)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
-        made = form.write(model, kind, Path(folder), ranging, validation)
-        ends_as = _finish(made.path, kind, metadata, io)
-        content = read(made.path)
+        job = BuildJob(model, traits, storage, Path(folder), ranging, validation)
+        built = method.build(job)
+        io_type = _finish(built.path, method, metadata, io)
+        content = read(built.path)
         # Of a file with two signatures, each by its own rules.
-        parts: list[tuple[str | None, Storage, form.BuiltFile]] = [(None, kind, made)]
-        if made.parts:
-            parts = [(name, *part) for name, part in made.parts.items()]
-        for name, own, _ in parts:
-            audit(content.of(name), own, ends_as)
-        outputs = None
-        if kind.runtime:
-            outputs, cost = lce.run(made.path, images)
-        else:
-            cost = [smoke_run(made.path, name) for name, _, _ in parts][-1]
+        signatures = built.signatures or (BuiltSignature(None, method, built),)
+        for signature in signatures:
+            audit(content.of(signature.name), signature.method, io_type)
+        runs = [
+            signature.method.runtime.first_run(built.path, signature.name, images)
+            for signature in signatures
+        ]
         errors: dict[str, float] = {}
         parity = None
         if images is not None:
-            if kind.rounds:
-                errors = layer_errors.errors(made.lowered, made.float_path, made.path, images)
+            if method.rounds:
+                errors = layer_errors.errors(built.lowered, built.float_path, built.path, images)
             parities = [
-                _parity(model, made.path, images, own, part, errors, outputs, name)
-                for name, own, part in parts
+                _parity(model, built.path, images, storage, signature, errors, run.outputs)
+                for signature, run in zip(signatures, runs, strict=True)
             ]
-            parity = max(parities, key=lambda found: found.max_abs_diff)
-        os.replace(made.path, target)
+            parity = max(parities, key=lambda one: one.max_abs_diff)
+        os.replace(built.path, target)
     return Exported(
         path=str(target),
         storage=storage,
@@ -167,116 +162,97 @@ def export(
         weight_bytes=dict(content.weight_bytes),
         float_products=_float_products(content),
         parity=parity,
-        float_ops=fake_quantize.float_ops(content) if kind.integer else (),
+        float_ops=fake_quantize.float_ops(content) if method.integer else (),
         errors=errors,
-        kept=made.kept,
-        layer_bytes=layer_bytes(made.lowered, content),
-        min_runtime=_min_runtime(kind, content),
-        load_ms=cost.load_ms,
-        peak_memory_bytes=cost.peak_memory_bytes,
+        kept=built.kept,
+        layer_bytes=layer_bytes(built.lowered, content),
+        min_runtime=method.runtime.oldest(content),
+        load_ms=runs[-1].cost.load_ms,
+        peak_memory_bytes=runs[-1].cost.peak_memory_bytes,
     )
+
+
+def method_of(model: keras.Model, storage: str) -> Method:
+    """Returns how a storage writes this model.
+
+    Raises:
+        InputError: no storage has that name, or it can't hold the model.
+    """
+    return storages.get(storage).method_for(traits_of(model))
+
+
+def _writable(path: str | os.PathLike[str]) -> Path:
+    """Returns the path of a file in a folder that is there.
+
+    Raises:
+        InputError: the folder isn't there, or the path is a folder's.
+    """
+    target = Path(path)
+    require(target.parent.is_dir(), f"no folder {target.parent} to write {target.name} into")
+    require(not target.is_dir(), f"{target} is a folder: give the name of the file to write")
+    return target
 
 
 def _parity(
     model: keras.Model,
     path: Path,
     images: np.ndarray,
-    kind: Storage,
-    part: form.BuiltFile,
+    storage: str,
+    signature: BuiltSignature,
     errors: dict[str, float],
     outputs: np.ndarray | None,
-    signature: str | None,
 ) -> Parity:
-    """The comparison of a file, or of one signature of it, with Keras.
+    """Compares a file, or one signature of it, with Keras.
 
     Args:
         model: the Keras model.
         path: of the file.
         images: to compare on.
-        kind: how the file, or the signature, is written.
-        part: the file, or what the signature was before two files were joined: there values inside
-            are looked for.
+        storage: the storage's name.
+        signature: of the file. Values inside are looked for in the file that it was before two were
+            joined.
         errors: of `layer_errors.errors`.
         outputs: the file's, where another runtime than LiteRT gave them.
-        signature: of the file; None if it hasn't got two.
     """
-    # Layers are looked into in LiteRT's own ops; a delegate's keep what is inside to themselves,
-    # signs among it.
-    lowered = None if kind.custom_ops else part.lowered
-    signs = part.float_path if kind.custom_ops and not kind.runtime else None
-    if signature is not None:
-        with quiet():  # The runtime's line about its delegate.
-            outputs = LiteModel(path, signature=signature).predict(images)
-    inside = path if signature is None else part.path
-    try:
-        return check_parity(model, inside, images, kind, errors, lowered, outputs, signs=signs)
-    except ExportError as error:
-        if signature is None:
-            raise
-        raise ExportError(f"signature {signature}: {error}") from error
-
-
-def _min_runtime(kind: Storage, content: FileContent) -> str:
-    """Who can run a file."""
-    if kind.runtime:
-        return lce.RUNTIME
-    return "LiteRT with tfcompress's kernels" if kind.custom_ops else str(oldest(content.of()))
-
-
-def _finish(path: Path, kind: Storage, said: Metadata | None, io: str | None) -> str:
-    """The ends of a file and what it says of itself; returns what goes in and out."""
-    known = said if said is not None else Metadata()
-    ends_as = io or ("float32" if kind.integer and known.mean else "int8")
-    if io is not None or kind.integer:
-        io_types.change(path, ends_as, known.mean, known.std)
-    if said is not None:
-        write_metadata(path, said)
-    return ends_as
-
-
-def kind_of(model: keras.Model, storage: str) -> Storage:
-    """What a storage is for this model.
-
-    Raises:
-        InputError: no storage has that name, or it can't hold the model.
-    """
-    return storage_of(
-        storage,
-        fake_quantized=fake_quantize.present(model),
-        binary_inputs=_binary_inputs(model) is not None,
-        simulated=any(isinstance(layer, MinMaxQuantize) for layer in operations(model)),
+    method, built = signature.method, signature.built
+    suspects = Suspects(
+        lowered=None if method.runtime.opaque else built.lowered,
+        signs=built.float_path if method.runtime.opaque else None,
+        layer_errors=errors,
     )
-
-
-def _binary_inputs(model: keras.Model) -> str | None:
-    """The name of the first layer with binary inputs, or None."""
-    for layer in operations(model):
-        if getattr(layer, "binarize_inputs", False):
-            return str(layer.name)
-    return None
-
-
-def check_signs(model: keras.Model, kind: Storage) -> None:
-    """Refuses to quantise what is added up before a sign.
-
-    Raises:
-        InputError: the storage rounds every weight, and the model has binary inputs.
-    """
-    name = _binary_inputs(model) if kind.rounds else None
-    if name is not None:
-        raise InputError(
-            f"storage {kind.name} rounds the weights before the signs of layer "
-            f"'{name}', which turns many of them: use int8 or float32"
+    if signature.name is None:
+        return check_parity(
+            model, path, images, method, storage=storage, outputs=outputs, suspects=suspects
         )
+    with quiet():  # The runtime's line about its delegate.
+        outputs = LiteModel(path, signature=signature.name).predict(images)
+    try:
+        return check_parity(
+            model, built.path, images, method, storage=storage, outputs=outputs, suspects=suspects
+        )
+    except ExportError as error:
+        raise ExportError(f"signature {signature.name}: {error}") from error
+
+
+def _finish(path: Path, method: Method, metadata: Metadata | None, io: str | None) -> str:
+    """Writes a file's input and output types and its metadata; returns the type."""
+    known = metadata if metadata is not None else Metadata()
+    io_type = io or ("float32" if method.integer and known.mean else "int8")
+    if io is not None or method.integer:
+        io_types.change(path, io_type, known.mean, known.std)
+    if metadata is not None:
+        write_metadata(path, metadata)
+    return io_type
 
 
 def _images(
     model: keras.Model,
-    kind: Storage,
+    storage: str,
+    method: Method,
     representative: np.ndarray | None,
     calibration: np.ndarray | None,
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The images to compare on and those to take ranges from, checked."""
+    """Returns the images to compare on and those to take ranges from, checked."""
     given = [
         None if images is None else np.asarray(images, "float32")
         for images in (representative, calibration)
@@ -285,12 +261,12 @@ def _images(
         if images is not None:
             check_images(model, images)
     images, ranging = given
-    if kind.quantize != "static":
+    if not method.needs_ranges:
         return images, None
     if ranging is None:
         if images is None or len(images) < 2:
             raise InputError(
-                f"storage {kind.name} takes the ranges of integer activations from images: give "
+                f"storage {storage} takes the ranges of integer activations from images: give "
                 "representative=, about 200 normalised training images of all classes"
             )
         images, ranging = images[1::2], images[::2]
@@ -298,6 +274,6 @@ def _images(
 
 
 def _float_products(content: FileContent) -> tuple[str, ...]:
-    """Names of products with 4 bytes a weight."""
+    """Returns the output names of the ops with 4 bytes a weight."""
     names = (op.outputs[0].name for op in content.ops if op.macs and weights_type(op) == "float32")
     return tuple(dict.fromkeys(names))  # Two signatures may have one in common.

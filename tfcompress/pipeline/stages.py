@@ -19,7 +19,7 @@ from tfcompress.container import archive
 from tfcompress.data.dataset import Dataset, Normalization
 from tfcompress.errors import InputError
 from tfcompress.export import Exported, Validation, export, io_types
-from tfcompress.export.write import kind_of
+from tfcompress.export.write import method_of
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
 from tfcompress.pipeline.plan import Plan
@@ -145,17 +145,15 @@ def _check_io(job: Plan, images: Dataset, model: keras.Model) -> None:
     """Refuses `--io` before a training whose file couldn't have it."""
     if job.config.io is not None:
         normal = images.normalization
-        whole = kind_of(model, job.storage).integer
+        whole = method_of(model, job.storage).integer
         io_types.check(job.config.io, integer=whole, mean=normal.mean, std=normal.std)
 
 
 def _metadata(job: Plan, images: Dataset, title: str) -> Metadata:
     """What a file says of itself: where the data come from, but no path of this machine."""
     name = Path(job.config.model).stem if models.is_file(job.config.model) else job.config.model
-    scheme, _, path = images.name.partition(":")
-    local = scheme in ("folder", "rafd", "fer2013")
-    data_name = f"{scheme}:{Path(path).name}" if local else images.name
-    origin = "" if local else f" ({images.source})"
+    data_name = images.public_name
+    origin = "" if images.local else f" ({images.source})"
     how = f"by {job.config.technique}" if title == "compressed" else "with float weights"
     return Metadata(
         name=f"{name} on {data_name}",

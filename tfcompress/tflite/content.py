@@ -176,6 +176,19 @@ class FileContent:
             **_totals(ops, weights.values()),
         )
 
+    def producers(self) -> dict[Tensor, Op]:
+        """Returns the op that writes each tensor."""
+        return {out: op for op in self.ops for out in op.outputs}
+
+    def consumers(self) -> dict[Tensor, list[Op]]:
+        """Returns the ops that read each tensor, in their order."""
+        readers: dict[Tensor, list[Op]] = {}
+        for op in self.ops:
+            for tensor in op.inputs:
+                if tensor is not None:
+                    readers.setdefault(tensor, []).append(op)
+        return readers
+
     def op_counts(self) -> dict[str, int]:
         """Op name to how often it occurs, the most frequent first."""
         return dict(collections.Counter(op.name for op in self.ops).most_common())

@@ -23,7 +23,7 @@ _VERSION_BYTES = 16
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def write(path: Path, said: Metadata) -> None:
+def write_metadata(path: Path, said: Metadata) -> None:
     """Puts metadata into a file, in place; what it had before is replaced.
 
     The oldest runtime that can run the file is written as well (`min_runtime_version`).
