@@ -16,6 +16,7 @@ import pytest
         ("tfcompress.runtime.Op", "tfcompress.tflite.content.Op"),
         ("tfcompress.runtime.Tensor", "tfcompress.tflite.content.Tensor"),
         ("tfcompress.runtime.read", "tfcompress.tflite.content.read"),
+        ("tfcompress.webbench.make", "tfcompress.webbench.page.make_page"),
     ],
 )
 def test_old_names_find_the_new_ones(old, new):

@@ -139,12 +139,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         execute(sys.argv if argv is None else argv)
     except (InputError, ExportError) as error:
-        commands.complain(error)
+        commands.print_error(error)
         return 2
     except OSError as error:
-        if (full := commands.disk(error)) is None:
+        if (full := commands.disk_error(error)) is None:
             raise
-        commands.complain(full)
+        commands.print_error(full)
         print("what is finished is kept; the same command goes on from there", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:

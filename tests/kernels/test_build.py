@@ -33,7 +33,7 @@ def test_built_once_and_private(compiler, tmp_path):
 
 
 def test_without_a_compiler_says_so_once(tmp_path):
-    code = "print([kernels.delegate_or_none() for _ in range(3)])"
+    code = "print([kernels.unused(kernels.missing()) for _ in range(3)])"
     said = asked(code, CC="no-such-compiler", TFCOMPRESS_CACHE=str(tmp_path))
     assert said.startswith("[None, None, None]\n")
     assert said.count("1-bit kernels aren't used") == 1

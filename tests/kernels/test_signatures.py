@@ -11,7 +11,7 @@ from tests.kernels import float_files, op_files
 from tests.kernels.float_files import Net
 from tests.kernels.test_xnor_ops import chain, rewritten
 from tfcompress.errors import InputError
-from tfcompress.runtime.interpreter import opened
+from tfcompress.runtime.interpreter import open_file
 from tfcompress.tflite import join
 from tfcompress.tflite.content import read
 from tfcompress.tflite.signatures import alone, graphs
@@ -75,12 +75,12 @@ def test_the_main_graph_by_another_name(joined, tmp_path):
         renamed = tmp_path / "renamed.tflite"
         renamed.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
         assert list(graphs(renamed)) == names
-        found = opened(renamed, threads=1, xnnpack=True, signature="serving_default")
+        found = open_file(renamed, threads=1, xnnpack=True, signature="serving_default")
         x = float_files.image(np.random.default_rng(3), (1, 11, 9, 20))
-        wanted = op_files.run(opened(first, threads=1, xnnpack=True).interpreter, x)[0]
+        wanted = op_files.run(open_file(first, threads=1, xnnpack=True).interpreter, x)[0]
         np.testing.assert_array_equal(op_files.run(found.interpreter, x)[0], wanted)
         with pytest.raises(InputError, match=r"unknown signature of .* 'xnor'"):
-            opened(renamed, threads=1, xnnpack=True, signature="xnor")
+            open_file(renamed, threads=1, xnnpack=True, signature="xnor")
 
 
 def test_what_each_runs(joined):

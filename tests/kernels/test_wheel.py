@@ -90,7 +90,7 @@ def test_a_library_that_cant_be_loaded(tmp_path):
     (package / build.file_name(build.SUFFIX)).write_bytes(b"of another system")
     code = (
         "from tfcompress import errors, kernels\n"
-        "print([kernels.delegate_or_none() for _ in range(2)])\n"
+        "print([kernels.unused(kernels.missing()) for _ in range(2)])\n"
         "try: kernels.delegate()\n"
         "except errors.InputError as error: print(error)"
     )

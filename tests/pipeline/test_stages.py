@@ -91,7 +91,7 @@ def test_report_says_what_the_files_are(finished, picture_folder):
         assert getattr(result, title).size_bytes == path.stat().st_size
         packed = output / f"{title}.tfz"
         assert getattr(result, title).packed_bytes == packed.stat().st_size
-        assert archive.unpacked(packed.read_bytes())[0] == path.read_bytes()
+        assert archive.unpack_bytes(packed.read_bytes())[0] == path.read_bytes()
     job = plan(settings)
     images = inputs.load_data(job, None)
     right = []

@@ -52,6 +52,15 @@ def test_probabilities_are_keras_s(tiny, files, name):
     )
 
 
+def test_large_scores_have_finite_probabilities(files, monkeypatch):
+    """Their powers of e are larger than any float32."""
+    scores = np.array([[1000.0, 999.0, 0.0, -1000.0, 998.0]], np.float32)
+    monkeypatch.setattr(LiteModel, "predict", lambda self, x: scores)
+    powers = np.exp(np.array([0.0, -1.0, -1000.0, -2000.0, -2.0]))
+    found = load(files["scores"]).probabilities(picture())
+    np.testing.assert_allclose(found, powers / powers.sum(), rtol=1e-6)
+
+
 def test_the_most_probable_first(tiny, files):
     right = expected(tiny, picture())
     found = load(files["float"])(picture(), top=3)

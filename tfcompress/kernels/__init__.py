@@ -5,6 +5,6 @@ there is none, `library()` is the file for other programs.
 """
 
 from tfcompress.kernels.build import BuildError, library
-from tfcompress.kernels.load import delegate, delegate_or_none, missing, names, unused
+from tfcompress.kernels.load import delegate, missing, names, unused
 
-__all__ = ["BuildError", "delegate", "delegate_or_none", "library", "missing", "names", "unused"]
+__all__ = ["BuildError", "delegate", "library", "missing", "names", "unused"]

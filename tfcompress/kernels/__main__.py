@@ -30,7 +30,7 @@ Flags:"""
 
 def parser() -> flags.FlagValues:
     """The command's flags, apart from absl's global ones."""
-    values = commands.help_only()
+    values = commands.new_flags()
     flags.DEFINE_list("wheel", [], f"systems, or all: {', '.join(TARGETS)}", flag_values=values)
     flags.DEFINE_string("out", "dist", "folder for what --wheel writes", flag_values=values)
     return values
@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> None:
         InputError: bad usage, or a compiler for other systems that isn't there or fails.
     """
     values = parser()
-    rest = commands.words(values, argv, USAGE)
+    rest = commands.parse_arguments(values, argv, USAGE)
     if rest is None:
         return
     require(not rest, f"unknown words: {' '.join(rest)}; see --help")
@@ -105,7 +105,7 @@ def said_here(content: bytes, target: Target) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    return commands.status(run, argv)
+    return commands.run_command(run, argv)
 
 
 if __name__ == "__main__":

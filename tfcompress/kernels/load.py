@@ -57,15 +57,6 @@ def missing() -> str | None:
     return None
 
 
-def delegate_or_none() -> Any | None:
-    """The delegate, or None where `missing()` has a reason, which is said on stderr once."""
-    why = missing()
-    if why is None:
-        return delegate()
-    unused(why)
-    return None
-
-
 def unused(why: str) -> None:
     """Says on stderr, once, that stock kernels do what these would."""
     _say(f"1-bit kernels aren't used ({why}); binary networks run on stock int8 kernels")

@@ -12,12 +12,12 @@ from tests.export.conftest import BINARY_WEIGHTS, FLOAT_WEIGHTS, binary_net, rea
 from tests.export.test_verify import dense_net, float_file, numbers
 from tfcompress import benchmark, graph, kernels
 from tfcompress.benchmark import peak
+from tfcompress.benchmark.file_summary import summarize
 from tfcompress.benchmark.profile import profile
 from tfcompress.config import RunConfig
 from tfcompress.errors import InputError
 from tfcompress.export import ExportError, export, storages, verify, xnor_ops
 from tfcompress.export.audit import audit
-from tfcompress.inspect import inspected
 from tfcompress.layers import BinaryDense, HashedDense
 from tfcompress.pipeline import plan
 from tfcompress.runtime import LiteModel, Metadata, delegates
@@ -79,7 +79,7 @@ def test_whoever_runs_files_runs_it(net, written, monkeypatch):
     (measured,) = benchmark.measure(written.path, backends=["cpu"], runs=1, min_seconds=0)
     assert (measured.outcome, measured.timed) == ("ok", True)
     assert measured.macs == read(written.path).macs > BINARY_WEIGHTS
-    assert "takes no delegate" in profile(written.path, benchmark.backends.CPU).unavailable
+    assert "takes no delegate" in profile(written.path, benchmark.backends.parse("cpu")).unavailable
 
 
 @needs_kernels
@@ -87,7 +87,7 @@ def test_says_what_it_needs(written):
     issues = [str(issue) for issue in compatibility.never(read(written.path))]
     assert len(issues) == 2
     assert all("it needs tfcompress's kernels" in issue for issue in issues)
-    shown = inspected(written.path)
+    shown = summarize(written.path)
     assert shown["runs_here"]
     assert any("tfcompress's kernels" in issue["text"] for issue in shown["issues"])
     audit(read(written.path), METHOD)
@@ -101,7 +101,7 @@ def test_which_files_need_the_delegate(written, tmp_path):
     data = Path(written.path).read_bytes()
     assert delegates.has_bit_ops(written.path)
     assert not delegates.has_bit_ops(plain)
-    assert delegates.delegates(plain) is None
+    assert delegates.delegates_for(plain) is None
     # The answer on broken files matters not, but that there is one.
     for cut in (0, 3, 8, 40, 100, len(data) // 2):
         (tmp_path / "cut.tflite").write_bytes(data[:cut])

@@ -10,11 +10,11 @@ from tests.export.test_verify import dense_net
 from tfcompress import benchmark, kernels
 from tfcompress.benchmark import peak
 from tfcompress.benchmark.backends import parse
+from tfcompress.benchmark.file_summary import summarize, summary_text
 from tfcompress.benchmark.profile import profile
 from tfcompress.benchmark.table import table
 from tfcompress.errors import InputError
 from tfcompress.export import ExportError, export
-from tfcompress.inspect import inspected, text
 from tfcompress.runtime import LiteModel, Metadata, interpreter
 from tfcompress.tflite import join as joining
 from tfcompress.tflite import metadata
@@ -63,7 +63,7 @@ def test_says_what_it_holds(net, written, tmp_path):
     assert len(written.float_products) == 2
     assert (written.parity.images, written.parity.ties) == (50, 0)
     assert metadata.read(written.path) == SAID
-    shown = inspected(written.path)
+    shown = summarize(written.path)
     assert shown["runs_here"]
     assert shown["signatures"] == [STOCK, "xnor"]
     assert not shown["oldest_runtime"]["unknown"]
@@ -71,7 +71,7 @@ def test_says_what_it_holds(net, written, tmp_path):
     assert ("signature xnor", "CUSTOM:TfcXnorConv2D") in told
     assert ("MediaPipe", "it") in told  # It has several graphs.
     assert "all" not in {who for who, _ in told}
-    assert f"{STOCK}, xnor" in text(shown)
+    assert f"{STOCK}, xnor" in summary_text(shown)
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
@@ -106,8 +106,8 @@ def test_without_kernels_the_stock_one_runs(net, written, no_kernels, capfd, tmp
 
 
 def test_where_no_delegate_takes_the_ops(written, monkeypatch):
-    monkeypatch.setattr(interpreter, "delegates", lambda path: None)
-    found = interpreter.opened(written.path, threads=1, xnnpack=True)
+    monkeypatch.setattr(interpreter, "delegates_for", lambda path: None)
+    found = interpreter.open_file(written.path, threads=1, xnnpack=True)
     assert found.signature == STOCK
     assert "they didn't take the file's ops: " in found.because
     with pytest.raises(InputError, match=r"can't be run by this LiteRT: .*TfcXnorConv2D"):

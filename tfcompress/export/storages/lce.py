@@ -150,7 +150,7 @@ def latencies_ms(paths: list[Path], rounds: int) -> list[list[float]]:
 def _ask(worker: str, **request: Any) -> dict[str, Any]:
     # -I: neither our packages nor the user's folder are that Python's.
     words = [worker, "-I", _lce_child.__file__]
-    return ask(request, timeout_s=_TIMEOUT_S, words=words, title="larq-compute-engine process")
+    return ask(request, timeout_s=_TIMEOUT_S, arguments=words, title="larq-compute-engine process")
 
 
 _METHOD = Method(
