@@ -12,6 +12,7 @@ from tfcompress.config import RunConfig
 from tfcompress.data import sources
 from tfcompress.data.source import all_sources, find_source
 from tfcompress.errors import InputError
+from tfcompress.pipeline import exporting
 
 each = pytest.mark.parametrize("source", all_sources(), ids=lambda source: source.pattern)
 
