@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "node.h"
-#include "pattern.h"
 
 #ifdef _WIN32
 #define XK_ENTRY __declspec(dllexport)
@@ -12,38 +11,31 @@
 #define XK_ENTRY __attribute__((visibility("default")))
 #endif
 
-/* Gives nodes of the graph to a kernel of ours, as one node. */
-static TfLiteStatus take(TfLiteContext *context, TfLiteDelegate *delegate, const int *nodes,
-                         int count) {
-  TfLiteIntArray *array = malloc(sizeof *array + sizeof array->data[0] * (size_t)count);
+/* Gives one node of the graph to a kernel of ours. */
+static TfLiteStatus take_node(TfLiteContext *context, TfLiteDelegate *delegate, int node) {
+  TfLiteIntArray *array = malloc(sizeof *array + sizeof array->data[0]);
   if (array == NULL) return kTfLiteError;
-  array->size = count;
-  memcpy(array->data, nodes, sizeof *nodes * (size_t)count);
+  array->size = 1;
+  array->data[0] = node;
   TfLiteStatus status = context->ReplaceNodeSubsetsWithDelegateKernels(context, xk_registration(),
                                                                        array, delegate);
   free(array);
   return status;
 }
 
-/* Custom ops of ours, and products of signs in stock ops; one by one: what goes from op to op is
- * then a tensor of the runtime's, which plans memory and sizes as for any other op. */
-static TfLiteStatus take_all(TfLiteContext *context, TfLiteDelegate *delegate, const int *plan,
-                             int count) {
-  struct xk_graph graph = {NULL, NULL};
-  TfLiteStatus status = xk_graph_of(context, plan, count, &graph) ? kTfLiteOk : kTfLiteError;
+/* Takes our custom ops and no other, one by one: what goes from op to op is then a tensor of the
+ * runtime's, which plans memory and sizes as for any other op. */
+static TfLiteStatus take_our_ops(TfLiteContext *context, TfLiteDelegate *delegate, const int *plan,
+                                 int count) {
+  TfLiteStatus status = kTfLiteOk;
   for (int i = 0; i < count && status == kTfLiteOk; i++) {
     TfLiteNode *node = NULL;
     TfLiteRegistration *registration = NULL;
-    struct xk_pattern pattern;
     status = context->GetNodeAndRegistration(context, plan[i], &node, &registration);
-    if (status != kTfLiteOk) break;
-    if (xk_is_ours(registration)) {
-      status = take(context, delegate, &plan[i], 1);
-    } else if (xk_find_pattern(context, &graph, plan[i], &pattern)) {
-      status = take(context, delegate, pattern.nodes, pattern.count);
+    if (status == kTfLiteOk && xk_is_ours(registration)) {
+      status = take_node(context, delegate, plan[i]);
     }
   }
-  xk_graph_free(&graph);
   return status;
 }
 
@@ -55,7 +47,7 @@ static TfLiteStatus prepare(TfLiteContext *context, TfLiteDelegate *delegate) {
   int *nodes = malloc(sizeof *nodes * (size_t)(count > 0 ? count : 1));
   if (nodes == NULL) return kTfLiteError;
   if (count > 0) memcpy(nodes, plan->data, sizeof *nodes * (size_t)count);
-  TfLiteStatus status = take_all(context, delegate, nodes, count);
+  TfLiteStatus status = take_our_ops(context, delegate, nodes, count);
   free(nodes);
   return status;
 }

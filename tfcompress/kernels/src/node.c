@@ -8,8 +8,6 @@
 
 #include "bit_pool.h"
 #include "conv.h"
-#include "memory.h"
-#include "pattern.h"
 
 enum kind { CONV, DENSE, POOL };
 
@@ -38,7 +36,6 @@ struct node {
   struct xk_options options;
   int inputs[INPUTS]; /* tensors, or kTfLiteOptionalTensor */
   int outputs[OUTPUTS];
-  struct xk_pattern pattern; /* of an unmodified file's nodes: `count` is 0 for a custom op */
   struct xk_conv *conv;
   struct xk_shape in, out;
 };
@@ -70,19 +67,6 @@ static bool copy_places(const TfLiteContext *context, const TfLiteIntArray *from
   return true;
 }
 
-/* Nodes of an unmodified file, which the delegate found to be a product of signs. */
-static enum xk_status init_pattern(TfLiteContext *context, const TfLiteIntArray *nodes,
-                                   struct node *node) {
-  if (!xk_read_pattern(context, nodes->data, nodes->size, &node->pattern)) return XK_BAD_OPTIONS;
-  for (int i = 0; i < INPUTS; i++) node->inputs[i] = kTfLiteOptionalTensor;
-  node->kind = node->pattern.dense ? DENSE : CONV;
-  node->options = node->pattern.options;
-  node->inputs[X] = node->pattern.x;
-  node->outputs[0] = node->pattern.output;
-  node->outputs[1] = kTfLiteOptionalTensor;
-  return XK_OK;
-}
-
 static void *init(TfLiteContext *context, const char *buffer, size_t length) {
   const TfLiteDelegateParams *params = (const void *)buffer;
   TfLiteNode *from = NULL;
@@ -92,13 +76,10 @@ static void *init(TfLiteContext *context, const char *buffer, size_t length) {
   if (node == NULL) return NULL;
   node->delegate = (struct xk_delegate *)(void *)params->delegate;
   const TfLiteIntArray *nodes = params->nodes_to_replace;
-  if (nodes->size < 1 || context->GetNodeAndRegistration(context, nodes->data[0], &from,
-                                                         &registration) != kTfLiteOk) {
+  if (nodes->size < 1 ||
+      context->GetNodeAndRegistration(context, nodes->data[0], &from, &registration) != kTfLiteOk ||
+      kind_of(registration) < 0) {
     node->status = XK_BAD_OPTIONS;
-    return node;
-  }
-  if (kind_of(registration) < 0) {
-    node->status = init_pattern(context, nodes, node);
     return node;
   }
   node->kind = (enum kind)kind_of(registration);
@@ -169,18 +150,6 @@ static bool describe(const TfLiteTensor *from, struct xk_values *to) {
     default:
       return false;
   }
-}
-
-/* The op of an unmodified file's nodes, with the pads for this size of its input. */
-static enum xk_status make_pattern(TfLiteContext *context, struct node *node) {
-  struct xk_constants from;
-  void *memory = NULL;
-  enum xk_status status = xk_pattern_constants(context, &node->pattern, &from, &memory);
-  if (status == XK_OK) {
-    status = xk_conv_create(&node->options, &from, node->delegate->isa, 0, &node->conv);
-  }
-  xk_free(memory);
-  return status;
 }
 
 static enum xk_status make(TfLiteContext *context, struct node *node) {
@@ -295,16 +264,8 @@ static enum xk_status size_up(TfLiteContext *context, struct node *node, const T
     if (status == XK_OK && flip != NULL && (uintptr_t)flip % 4 != 0) status = XK_BAD_CONSTANT;
     return status != XK_OK ? status : xk_bit_pool_size(&node->options, node->in, &node->out);
   }
-  if (node->pattern.same) {
-    struct xk_options old = node->options;
-    xk_same_pads(&node->options, node->in.h, node->in.w);
-    if (memcmp(&old, &node->options, sizeof old) != 0) {
-      xk_conv_destroy(node->conv);
-      node->conv = NULL;
-    }
-  }
   if (node->conv == NULL) {
-    status = node->pattern.count > 0 ? make_pattern(context, node) : make(context, node);
+    status = make(context, node);
     if (status != XK_OK) return status;
   }
   status = xk_conv_resize(node->conv, node->in, &node->out);
