@@ -16,6 +16,7 @@ import pytest
         ("tfcompress.runtime.Op", "tfcompress.tflite.content.Op"),
         ("tfcompress.runtime.Tensor", "tfcompress.tflite.content.Tensor"),
         ("tfcompress.runtime.read", "tfcompress.tflite.content.read"),
+        ("tfcompress.kernels.unused", "tfcompress.kernels.load.report_unused"),
     ],
 )
 def test_old_names_find_the_new_ones(old, new):

@@ -94,4 +94,4 @@ def no_kernels(monkeypatch):
 
     for name in ("library", "names"):
         monkeypatch.setattr(kernels.load, name, none)
-    kernels.load._say.cache_clear()
+    kernels.load._print_once.cache_clear()

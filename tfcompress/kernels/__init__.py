@@ -4,7 +4,12 @@
 there is none, `library()` is the file for other programs.
 """
 
+from tfcompress import deprecated
 from tfcompress.kernels.build import BuildError, library
-from tfcompress.kernels.load import delegate, delegate_or_none, missing, names, unused
+from tfcompress.kernels.load import delegate, missing, names, report_unused
 
-__all__ = ["BuildError", "delegate", "delegate_or_none", "library", "missing", "names", "unused"]
+__all__ = ["BuildError", "delegate", "library", "missing", "names", "report_unused"]
+
+__getattr__ = deprecated.moved(
+    "tfcompress.kernels", {"unused": "tfcompress.kernels.load.report_unused"}
+)

@@ -57,18 +57,9 @@ def missing() -> str | None:
     return None
 
 
-def delegate_or_none() -> Any | None:
-    """The delegate, or None where `missing()` has a reason, which is said on stderr once."""
-    why = missing()
-    if why is None:
-        return delegate()
-    unused(why)
-    return None
-
-
-def unused(why: str) -> None:
-    """Says on stderr, once, that stock kernels do what these would."""
-    _say(f"1-bit kernels aren't used ({why}); binary networks run on stock int8 kernels")
+def report_unused(why: str) -> None:
+    """Says on stderr, once for each reason, that binary networks run on built-in int8 kernels."""
+    _print_once(f"1-bit kernels aren't used ({why}); binary networks run on stock int8 kernels")
 
 
 @functools.cache
@@ -82,5 +73,5 @@ def names() -> tuple[str, ...]:
 
 
 @functools.cache
-def _say(line: str) -> None:
+def _print_once(line: str) -> None:
     print(line, file=sys.stderr)

@@ -81,7 +81,7 @@ class LiteModel:
         if found.because:
             from tfcompress import kernels
 
-            kernels.unused(found.because)
+            kernels.report_unused(found.because)
         self._interpreter, self.signature = found.interpreter, found.signature
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
