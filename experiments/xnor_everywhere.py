@@ -123,7 +123,7 @@ def wrong_files(folder: Path, count: int) -> Iterable[list[str]]:
 def systems(folder: Path) -> Iterable[list[str]]:
     """What the command makes for each system."""
     for target in cross.TARGETS.values():
-        path, _, result = kernels_command.made(target, folder / "dist").partition(": ")
+        path, _, result = kernels_command.write_for(target, folder / "dist").partition(": ")
         yield ["library" if target.tag is None else "wheel", target.name, Path(path).name, result]
 
 

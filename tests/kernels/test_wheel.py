@@ -142,5 +142,5 @@ def test_a_library_for_each_system(zig, name):
         assert entry + b"\0" in content
     assert tempfile.gettempdir().encode() not in content
     if cross.TARGETS[name].here():
-        ran = __main__.said_here(content, cross.TARGETS[name])
+        ran = __main__.try_here(content, cross.TARGETS[name])
         assert ran == f"run here: {', '.join(kernels.names())}"

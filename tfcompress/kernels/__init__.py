@@ -1,7 +1,7 @@
-"""1-bit kernels for the stock LiteRT runtime: a delegate in C, built where a compiler is.
+"""1-bit kernels for LiteRT as it is installed: a delegate in C, compiled on first use.
 
-`delegate()` gives what `Interpreter(..., experimental_delegates=[...])` takes, `missing()` says why
-there is none, `library()` is the file for other programs.
+`delegate()` returns what `Interpreter(..., experimental_delegates=[...])` takes, `missing()` says
+why there is none, and `library()` returns the path of the shared library, for other programs.
 """
 
 from tfcompress import deprecated

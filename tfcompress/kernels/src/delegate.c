@@ -1,4 +1,4 @@
-/* The library's two entries: a delegate for TFLite's interpreter. */
+/* The functions that the library exports: it is an external delegate of TFLite's interpreter. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,10 +59,10 @@ static void complain(void (*report_error)(const char *), const char *what, const
   report_error(text);
 }
 
-/* The kernel: the environment forces one, else an option names it, else it is the fastest. NULL after a
- * complaint. */
-static const struct xk_isa *chosen(const char *const *keys, const char *const *values, size_t count,
-                                   void (*report_error)(const char *)) {
+/* Chooses the kernel: the one that the environment names, else the one that an option names, else
+ * the fastest. Returns NULL if there is no such kernel here, after it has reported that. */
+static const struct xk_isa *choose_kernel(const char *const *keys, const char *const *values,
+                                          size_t count, void (*report_error)(const char *)) {
   const char *forced = getenv("TFCOMPRESS_KERNEL");
   const char *name = NULL;
   for (size_t i = 0; i < count; i++) {
@@ -86,7 +86,7 @@ XK_ENTRY const char *tfcompress_kernel_name(int index);
 
 TfLiteDelegate *tflite_plugin_create_delegate(const char *const *keys, const char *const *values,
                                               size_t count, void (*report_error)(const char *)) {
-  const struct xk_isa *isa = chosen(keys, values, count, report_error);
+  const struct xk_isa *isa = choose_kernel(keys, values, count, report_error);
   if (isa == NULL) return NULL;
   struct xk_delegate *delegate = calloc(1, sizeof *delegate);
   if (delegate == NULL) return NULL;
@@ -105,5 +105,5 @@ void tflite_plugin_destroy_delegate(TfLiteDelegate *base) {
   free(delegate);
 }
 
-/* The kernels that this processor runs, fastest first; NULL behind the last. */
+/* Returns the name of a kernel that this processor runs, fastest first; NULL after the last. */
 const char *tfcompress_kernel_name(int index) { return xk_isa_name(index); }

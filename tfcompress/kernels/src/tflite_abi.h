@@ -1,8 +1,8 @@
-/* The few structs of TFLite's C interface that an external delegate meets.
+/* The few structs of TFLite's C interface that an external delegate needs.
  *
- * The Python wheels hold no headers, and we link nothing of TFLite: the runtime hands over pointers
- * to functions. TFLite calls these layouts semi-stable: fields are added at the end only. Only what
- * we use has a meaningful type; sizes and places are checked below. */
+ * The Python wheels hold no headers, and the library links nothing of TFLite: the runtime passes
+ * pointers to its functions. TFLite calls these layouts semi-stable: fields are added at the end only.
+ * Only what we use has a meaningful type; sizes and places are checked below. */
 #ifndef XK_TFLITE_ABI_H
 #define XK_TFLITE_ABI_H
 
