@@ -45,6 +45,14 @@ def zero_padding(net):
     return [x], 2
 
 
+def oblong(net):
+    """Nothing is the same down and right: neither kernels, strides, dilations nor pads."""
+    x = net.conv(net.pad(net.sign(net.x), (1, 0, 2, 1)), 20, size=(3, 2), stride=(1, 2))
+    x = net.conv(net.pad(net.sign(net.norm(x)), (0, 2, 3, 1)), 33, size=(2, 3), dilation=(1, 2))
+    x = net.conv(net.sign(net.norm(x)), 9, size=(4, 1), stride=(2, 1), padding=SAME)
+    return [x], 2
+
+
 def shared(net):
     """Two products of one sign, and a sign that a stock op reads as well."""
     signs = net.sign(net.norm(net.x))
@@ -74,7 +82,9 @@ def rewritten(content, path):
     return xnor_ops.xnor_file(path, path)
 
 
-@pytest.mark.parametrize("build", [chain, residual, zero_padding, shared, not_rising, dense])
+@pytest.mark.parametrize(
+    "build", [chain, residual, zero_padding, oblong, shared, not_rising, dense]
+)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equal_to_the_float_file(fastest, tmp_path, build, seed):
     from ai_edge_litert.interpreter import Interpreter
