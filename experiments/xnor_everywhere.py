@@ -58,7 +58,8 @@ def main() -> None:
         "3 threads; each output must be the oracle's to the bit. Ops from random bytes are right "
         "ones of which up to three fields were broken: each must run or be refused. Sanitizers are "
         "those for addresses, leaks and undefined behaviour. "
-        f"Zig {output_of(*cross.zig(), 'version')}, {output_of(emulator, '--version').splitlines()[0]}."
+        f"Zig {output_of(*cross.zig(), 'version')}, "
+        f"{output_of(emulator, '--version').splitlines()[0]}."
     )
     page(
         flags.output,
