@@ -60,13 +60,6 @@ def test_figures(tmp_path):
         assert found[layer] == pytest.approx(expected, rel=1e-4)
 
 
-def test_relative_rms_of_nothing():
-    zeros = np.zeros(3)
-    assert layer_errors.relative_rms(zeros, zeros) == 0
-    assert layer_errors.relative_rms(zeros, zeros + 1) == float("inf")
-    assert layer_errors.relative_rms(np.array([3.0, 4.0]), np.array([3, 4.5])) == pytest.approx(0.1)
-
-
 @pytest.mark.parametrize("storage", ["float32", "float16", "int8", "int8_int4", "dynamic"])
 def test_which_files_have_errors(storage, tmp_path):
     written = export(

@@ -9,24 +9,12 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from tests.kernels import float_files, op_files
 from tests.kernels.float_files import Net
-from tests.kernels.test_xnor_ops import chain, rewritten
+from tests.kernels.test_xnor_ops import chain
 from tfcompress.errors import InputError
 from tfcompress.runtime.interpreter import open_file
 from tfcompress.tflite import join
 from tfcompress.tflite.content import read
 from tfcompress.tflite.signatures import alone, graphs
-
-
-@pytest.fixture
-def joined(tmp_path):
-    net = Net(0, (1, 11, 9, 20))
-    outputs, _ = chain(net)
-    first, second = tmp_path / "float.tflite", tmp_path / "xnor.tflite"
-    first.write_bytes(net.done(*outputs))
-    rewritten(first.read_bytes(), second)
-    path = tmp_path / "both.tflite"
-    join.join(first, second, path, "xnor")
-    return first, second, path
 
 
 def test_both_signatures(fastest, joined):

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfcompress.runtime.difference import relative_rms
+from tfcompress.ops.differences import relative_rms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ def compare(
         if not finite.any():
             continue
         cpu, backend = cpu[finite], backend[finite]
-        worst = max(worst, relative_rms(backend, cpu))
+        worst = max(worst, relative_rms(cpu, backend))
         largest = max(largest, float(np.abs(backend - cpu).max()))
     return Parity(worst, largest, tolerance)
 

@@ -42,8 +42,7 @@ def ranges(path: Path, images: np.ndarray) -> Ranges:
             if tensor and not tensor.constant and tensor.dtype == "float32"
         )
     )
-    with quiet():  # The runtime's line about its delegate.
-        model = LiteModel(path, threads=min(4, os.cpu_count() or 1), keep_all=True)
+    model = LiteModel(path, threads=min(4, os.cpu_count() or 1), keep_all=True)
     limits: Ranges = {}
     for index in range(len(images)):
         for name, values in zip(

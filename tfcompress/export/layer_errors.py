@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfcompress.files import quiet
 from tfcompress.graph.rewrite import operations
+from tfcompress.ops.differences import root_of_ratio
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import Op, read
 from tfcompress.tflite.weighted_ops import with_constant_weights
@@ -78,24 +78,10 @@ def errors(
     shared = [name for name in names if name in written]
     images = images[:IMAGES]
     squares = np.zeros((2, len(shared)))
-    with quiet():  # The runtime's line about its delegate.
-        files = [LiteModel(file, keep_all=True) for file in (float_path, path)]
+    files = [LiteModel(file, keep_all=True) for file in (float_path, path)]
     for image in images:  # One at a time: of a large network all values of all would be too many.
         right, got = (file.tensors(image[None], shared) for file in files)
         for i, (before, after) in enumerate(zip(right, got, strict=True)):
             squares[0, i] += np.square(after - before, dtype="float64").sum()
             squares[1, i] += np.square(before, dtype="float64").sum()
-    return {names[name]: _share(*squares[:, i]) for i, name in enumerate(shared)}
-
-
-def relative_rms(right: np.ndarray, got: np.ndarray) -> float:
-    """rms(got - right) / rms(right); 0 if both are 0 throughout."""
-    off, scale = (np.square(x, dtype="float64").sum() for x in (got - right, right))
-    return _share(off, scale)
-
-
-def _share(off: float, scale: float) -> float:
-    """The root of a quotient of squares."""
-    if not scale:
-        return 0.0 if not off else float("inf")
-    return float(np.sqrt(off / scale))
+    return {names[name]: root_of_ratio(*squares[:, i]) for i, name in enumerate(shared)}

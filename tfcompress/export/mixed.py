@@ -10,9 +10,10 @@ import numpy as np
 
 from tfcompress.errors import InputError, require
 from tfcompress.export import calibrate
-from tfcompress.export.layer_errors import layer_names, relative_rms
-from tfcompress.files import quiet
+from tfcompress.export.layer_errors import layer_names
+from tfcompress.ops.differences import relative_rms
 from tfcompress.runtime import LiteModel
+from tfcompress.runtime.accuracy import file_accuracy
 from tfcompress.tflite.content import read
 from tfcompress.tflite.weighted_ops import with_constant_weights
 
@@ -88,8 +89,7 @@ def search(
         calibrate.integer_file(float_path, path, ranges, weight_bits=weight_bits, higher=higher)
 
     def predicted(file: Path, images: np.ndarray) -> np.ndarray:
-        with quiet():  # The runtime's line about its delegate.
-            return LiteModel(file, threads=2).predict(images).reshape(len(images), -1)
+        return LiteModel(file, threads=2).predict(images).reshape(len(images), -1)
 
     write(outputs)
     right = predicted(path, probes)
@@ -99,8 +99,7 @@ def search(
         alone[output] = relative_rms(right, predicted(path, probes))
 
     def accuracy(file: Path) -> float:
-        labels = predicted(file, validation.images).argmax(1)
-        return 100 * float((labels == np.asarray(validation.labels)).mean())
+        return 100 * file_accuracy(file, [(validation.images, np.asarray(validation.labels))])
 
     wanted = accuracy(float_path) - validation.max_drop
     low, high = ("4 bits", "8 bits") if four else ("8 bits", "floats")

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from tfcompress.export import sign_flips
-from tfcompress.export.layer_errors import layers_in, relative_rms
-from tfcompress.files import quiet
+from tfcompress.export.layer_errors import layers_in
 from tfcompress.graph import clone
 from tfcompress.graph.rewrite import nodes, operations
+from tfcompress.ops.differences import relative_rms
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import FileContent, Op, Tensor, read
 
@@ -84,8 +84,7 @@ def differences(model: keras.Model, path: Path, images: np.ndarray) -> dict[str,
     for last, out in zip(flat.outputs, content.outputs, strict=True):  # Their names are the file's.
         tensors |= {name: out for name, tensor in known.items() if tensor is last}
     expected = sign_flips.outputs(flat, [known[name] for name in tensors], images)
-    with quiet():
-        got = LiteModel(path, keep_all=True).tensors(images, [t.name for t in tensors.values()])
+    got = LiteModel(path, keep_all=True).tensors(images, [t.name for t in tensors.values()])
     return {
         name: relative_rms(right, values.reshape(right.shape))
         for name, right, values in zip(tensors, expected, got, strict=True)

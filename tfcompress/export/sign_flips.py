@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.files import quiet
 from tfcompress.graph import clone
 from tfcompress.graph.rewrite import functional, nodes
 from tfcompress.runtime import LiteModel
@@ -45,8 +44,7 @@ def explained(model: keras.Model, path: Path, images: np.ndarray) -> np.ndarray:
     if not before or len(names) != len(before):
         return np.zeros(len(images), bool)
     values = outputs(flat, before, images)
-    with quiet():  # The runtime's line about its delegate.
-        signs = LiteModel(path, keep_all=True).tensors(images, names)
+    signs = LiteModel(path, keep_all=True).tensors(images, names)
     signs = [sign.reshape(len(images), -1) for sign in signs]
     right = np.zeros(len(images), bool)
     open_still = np.ones(len(images), bool)

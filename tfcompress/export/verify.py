@@ -14,8 +14,8 @@ from tfcompress.errors import ExportError, require
 from tfcompress.export import sign_flips
 from tfcompress.export.per_layer import differences
 from tfcompress.export.storage import Method
-from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional
+from tfcompress.ops.differences import relative_rms
 from tfcompress.runtime import LiteModel
 from tfcompress.runtime.process import Cost, ProcessError, cost
 
@@ -141,8 +141,7 @@ def check_parity(
     """
     expected = sign_flips.outputs(model, functional(model).outputs, images)[0]
     if outputs is None:
-        with quiet():  # The runtime's line about its delegate.
-            outputs = LiteModel(path).predict(images)
+        outputs = LiteModel(path).predict(images)
     actual = outputs.reshape(len(images), -1)
     _check_outputs(expected, actual)
     largest = float(np.abs(expected).max())
@@ -205,8 +204,7 @@ def _flipped(
     flipped = off[sign_flips.explained(model, signs or path, images[off])]
     if signs is None or not len(flipped):
         return flipped
-    with quiet():
-        alike = LiteModel(signs).predict(images[flipped]).reshape(len(flipped), -1)
+    alike = LiteModel(signs).predict(images[flipped]).reshape(len(flipped), -1)
     return flipped[np.abs(actual[flipped] - alike).max(axis=1) <= limit]
 
 
@@ -247,12 +245,11 @@ def _cause(errors: Mapping[str, float], border: float, method: Method) -> str:
 def compare(expected: np.ndarray, actual: np.ndarray, flipped: int = 0) -> Parity:
     """Returns the figures of `Parity` for outputs of shape (images, classes)."""
     difference = actual - expected
-    scale = float(np.sqrt(np.mean(expected**2)))
     return Parity(
         images=len(expected) + flipped,
         max_abs_diff=float(np.abs(difference).max()),
         max_abs_output=float(np.abs(expected).max()),
-        relative_rms=float(np.sqrt(np.mean(difference**2))) / scale if scale else 0.0,
+        relative_rms=relative_rms(expected, actual),
         agreement=float((expected.argmax(1) == actual.argmax(1)).mean()),
         ties=flipped,
     )

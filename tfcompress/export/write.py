@@ -19,7 +19,6 @@ from tfcompress.export.per_layer import layer_bytes
 from tfcompress.export.storage import BuildJob, BuiltSignature, Method
 from tfcompress.export.traits import traits_of
 from tfcompress.export.verify import Parity, Suspects, check_images, check_parity
-from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import FileContent, read
 from tfcompress.tflite.metadata import Metadata
@@ -224,8 +223,7 @@ def _parity(
         return check_parity(
             model, path, images, method, storage=storage, outputs=outputs, suspects=suspects
         )
-    with quiet():  # The runtime's line about its delegate.
-        outputs = LiteModel(path, signature=signature.name).predict(images)
+    outputs = LiteModel(path, signature=signature.name).predict(images)
     try:
         return check_parity(
             model, built.path, images, method, storage=storage, outputs=outputs, suspects=suspects

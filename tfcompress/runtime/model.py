@@ -80,7 +80,7 @@ class LiteModel:
         if opened.because:
             from tfcompress import kernels
 
-            kernels.unused(opened.because)
+            kernels.report_unused(opened.because)
         self._interpreter, self.signature = opened.interpreter, opened.signature
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
