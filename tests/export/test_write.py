@@ -43,7 +43,7 @@ def test_exact_storages(files, net, storage):
     images = real_images(50, seed=2)  # others than those of the gate
     assert relative_difference(net, files[storage].path, images) < 1e-5
     parity = files[storage].parity
-    assert (parity.images, parity.agreement, parity.ties) == (50, 1.0, 0)
+    assert (parity.images, parity.agreement, parity.sign_flips) == (50, 1.0, 0)
 
 
 def test_dynamic_storage_is_near(dynamic):

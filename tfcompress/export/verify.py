@@ -37,7 +37,7 @@ class Parity:
         max_abs_output: the largest output, for scale.
         relative_rms: rms of the differences by rms of the outputs.
         agreement: share of the images with the same label.
-        ties: images left out of the three figures above: their outputs differ because a value
+        sign_flips: images left out of the three figures above: their outputs differ because a value
             before a sign lies so near to 0 that rounding in another order turns it.
     """
 
@@ -46,11 +46,13 @@ class Parity:
     max_abs_output: float
     relative_rms: float
     agreement: float
-    ties: int = 0
+    sign_flips: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by name."""
-        return dataclasses.asdict(self)
+        """Returns the fields by name; `sign_flips` as `ties`, the word of older reports."""
+        fields = dataclasses.asdict(self)
+        fields["ties"] = fields.pop("sign_flips")
+        return fields
 
 
 def smoke_run(path: Path, signature: str | None = None) -> Cost:
@@ -251,5 +253,5 @@ def compare(expected: np.ndarray, actual: np.ndarray, flipped: int = 0) -> Parit
         max_abs_output=float(np.abs(expected).max()),
         relative_rms=relative_rms(expected, actual),
         agreement=float((expected.argmax(1) == actual.argmax(1)).mean()),
-        ties=flipped,
+        sign_flips=flipped,
     )

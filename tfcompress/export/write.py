@@ -16,10 +16,11 @@ from tfcompress.export import fake_quantize, io_types, layer_errors, storages
 from tfcompress.export.audit import audit
 from tfcompress.export.mixed import Validation
 from tfcompress.export.per_layer import layer_bytes
-from tfcompress.export.storage import BuildJob, BuiltSignature, Method
+from tfcompress.export.storage import BuildJob, BuiltFile, BuiltSignature, Method
 from tfcompress.export.traits import traits_of
 from tfcompress.export.verify import Parity, Suspects, check_images, check_parity
 from tfcompress.runtime import LiteModel
+from tfcompress.runtime.process import Cost
 from tfcompress.tflite.content import FileContent, read
 from tfcompress.tflite.metadata import Metadata
 from tfcompress.tflite.metadata_writer import write_metadata
@@ -90,7 +91,7 @@ def export(
     """Writes a Keras model as a `.tflite` file that was audited and compared with Keras.
 
     Args:
-        model: functional or Sequential, with stock layers or ours.
+        model: functional or Sequential, with built-in layers or ours.
         path: the file to write; it appears whole or not at all.
         storage: one of `storages.names()`, as `tfcompress.run --list` explains them.
         representative: real images, normalised: float32 (images, height, width, channels). With
@@ -133,26 +134,62 @@ def export(
         job = BuildJob(model, traits, storage, Path(folder), ranging, validation)
         built = method.build(job)
         io_type = _finish(built.path, method, metadata, io)
-        content = read(built.path)
-        # Of a file with two signatures, each by its own rules.
-        signatures = built.signatures or (BuiltSignature(None, method, built),)
-        for signature in signatures:
-            audit(content.of(signature.name), signature.method, io_type)
-        runs = [
-            signature.method.runtime.first_run(built.path, signature.name, images)
-            for signature in signatures
-        ]
-        errors: dict[str, float] = {}
-        parity = None
-        if images is not None:
-            if method.rounds:
-                errors = layer_errors.errors(built.lowered, built.float_path, built.path, images)
-            parities = [
-                _parity(model, built.path, images, storage, signature, errors, run.outputs)
-                for signature, run in zip(signatures, runs, strict=True)
-            ]
-            parity = max(parities, key=lambda one: one.max_abs_diff)
+        verified = _verify(job, method, built, io_type, images)
         os.replace(built.path, target)
+    return _exported(target, storage, method, built, verified)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Verified:
+    """What the audit, the first run and the comparison found.
+
+    Attributes:
+        content: of the file.
+        cost: of a load and the first run; of the last signature where there are two.
+        parity: of the signature that is furthest from Keras; None without images.
+        errors: of each layer, where the method rounds.
+    """
+
+    content: FileContent
+    cost: Cost
+    parity: Parity | None
+    errors: dict[str, float]
+
+
+def _verify(
+    job: BuildJob, method: Method, built: BuiltFile, io_type: str, images: np.ndarray | None
+) -> _Verified:
+    """Audits a built file, runs it once and compares it with Keras; each signature by its rules.
+
+    Raises:
+        ExportError: the file failed.
+    """
+    content = read(built.path)
+    signatures = built.signatures or (BuiltSignature(None, method, built),)
+    for signature in signatures:
+        audit(content.of(signature.name), signature.method, io_type)
+    runs = [
+        signature.method.runtime.first_run(built.path, signature.name, images)
+        for signature in signatures
+    ]
+    cost = runs[-1].cost
+    if images is None:
+        return _Verified(content, cost, None, {})
+    errors: dict[str, float] = {}
+    if method.rounds:
+        errors = layer_errors.errors(built.lowered, built.float_path, built.path, images)
+    parities = [
+        _parity(job, built.path, images, signature, errors, run.outputs)
+        for signature, run in zip(signatures, runs, strict=True)
+    ]
+    return _Verified(content, cost, max(parities, key=lambda one: one.max_abs_diff), errors)
+
+
+def _exported(
+    target: Path, storage: str, method: Method, built: BuiltFile, verified: _Verified
+) -> Exported:
+    """Returns the description of a file that stands in its place."""
+    content, cost = verified.content, verified.cost
     return Exported(
         path=str(target),
         storage=storage,
@@ -160,14 +197,14 @@ def export(
         ops=content.op_counts(),
         weight_bytes=dict(content.weight_bytes),
         float_products=_float_products(content),
-        parity=parity,
+        parity=verified.parity,
         float_ops=fake_quantize.float_ops(content) if method.integer else (),
-        errors=errors,
+        errors=verified.errors,
         kept=built.kept,
         layer_bytes=layer_bytes(built.lowered, content),
         min_runtime=method.runtime.oldest(content),
-        load_ms=runs[-1].cost.load_ms,
-        peak_memory_bytes=runs[-1].cost.peak_memory_bytes,
+        load_ms=cost.load_ms,
+        peak_memory_bytes=cost.peak_memory_bytes,
     )
 
 
@@ -193,10 +230,9 @@ def _writable(path: str | os.PathLike[str]) -> Path:
 
 
 def _parity(
-    model: keras.Model,
+    job: BuildJob,
     path: Path,
     images: np.ndarray,
-    storage: str,
     signature: BuiltSignature,
     errors: dict[str, float],
     outputs: np.ndarray | None,
@@ -204,10 +240,9 @@ def _parity(
     """Compares a file, or one signature of it, with Keras.
 
     Args:
-        model: the Keras model.
+        job: gives the model and the storage's name.
         path: of the file.
         images: to compare on.
-        storage: the storage's name.
         signature: of the file. Values inside are looked for in the file that it was before two were
             joined.
         errors: of `layer_errors.errors`.
@@ -219,16 +254,23 @@ def _parity(
         signs=built.float_path if method.runtime.opaque else None,
         layer_errors=errors,
     )
-    if signature.name is None:
-        return check_parity(
-            model, path, images, method, storage=storage, outputs=outputs, suspects=suspects
-        )
-    outputs = LiteModel(path, signature=signature.name).predict(images)
+    inside = path
+    if signature.name is not None:
+        inside = built.path
+        outputs = LiteModel(path, signature=signature.name).predict(images)
     try:
         return check_parity(
-            model, built.path, images, method, storage=storage, outputs=outputs, suspects=suspects
+            job.model,
+            inside,
+            images,
+            method,
+            storage=job.storage,
+            outputs=outputs,
+            suspects=suspects,
         )
     except ExportError as error:
+        if signature.name is None:
+            raise
         raise ExportError(f"signature {signature.name}: {error}") from error
 
 

@@ -53,7 +53,7 @@ def test_a_bit_a_weight(net, written, tmp_path):
     assert written.layer_bytes["first"] > 4 * 9 * 3 * 8
     assert written.layer_bytes["hidden"] < 3 * 3 * 8 * 20
     assert (written.kept, written.min_runtime) == ({}, "LiteRT with tfcompress's kernels")
-    assert (written.parity.images, written.parity.ties) == (50, 0)
+    assert (written.parity.images, written.parity.sign_flips) == (50, 0)
     assert written.load_ms > 0
     packed = export(net, tmp_path / "1bit.tflite", storage="1bit")
     assert BINARY_WEIGHTS / 8 + 4 * FLOAT_WEIGHTS < written.size_bytes < packed.size_bytes
@@ -176,7 +176,7 @@ def test_beside_weights_that_another_graph_expands(tmp_path):
     rows = np.random.default_rng(0).normal(size=(20, 32)).astype("float32")
     made = export(hashed_net(), tmp_path / "m.tflite", storage="xnor", representative=rows)
     assert (made.ops["CALL_ONCE"], made.ops["CUSTOM:TfcXnorDense"]) == (1, 1)
-    assert made.parity.ties == 0
+    assert made.parity.sign_flips == 0
 
 
 @needs_kernels
@@ -194,7 +194,7 @@ class TestTies:
         float_path, path = shifted
         x = numbers(20, ties=(3, 11))
         parity = check(dense_net(), path, x, METHOD, suspects=verify.Suspects(signs=float_path))
-        assert (parity.images, parity.ties, parity.agreement) == (20, 2, 1.0)
+        assert (parity.images, parity.sign_flips, parity.agreement) == (20, 2, 1.0)
         assert parity.max_abs_diff <= 1e-5 * parity.max_abs_output
         with pytest.raises(ExportError, match="the file differs from Keras"):
             check(dense_net(), path, x, METHOD)
@@ -208,7 +208,9 @@ class TestTies:
         x = numbers(20, ties=(3, 11))
         # Within the tolerance it passes; behind a sign that is really wrong it doesn't.
         assert (
-            check(dense_net(), other, x, METHOD, suspects=verify.Suspects(signs=shifted[0])).ties
+            check(
+                dense_net(), other, x, METHOD, suspects=verify.Suspects(signs=shifted[0])
+            ).sign_flips
             == 2
         )
         wrong = float_file(turned(dense_net(1e-6)), tmp_path / "m.tflite")

@@ -61,7 +61,7 @@ def test_says_what_it_holds(net, written, tmp_path):
     assert written.weight_bytes["int8"] == 8 * written.weight_bytes["uint8"] == BINARY_WEIGHTS
     assert written.min_runtime == apart["int8"].min_runtime
     assert len(written.float_products) == 2
-    assert (written.parity.images, written.parity.ties) == (50, 0)
+    assert (written.parity.images, written.parity.sign_flips) == (50, 0)
     assert metadata.read(written.path) == SAID
     shown = summarize(written.path)
     assert shown["runs_here"]
