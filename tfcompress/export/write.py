@@ -73,7 +73,7 @@ class Exported:
     peak_memory_bytes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by name."""
+        """Returns the fields by name."""
         return dataclasses.asdict(self)
 
 

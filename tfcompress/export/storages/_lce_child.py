@@ -1,6 +1,6 @@
 """The process that larq-compute-engine works in, by a Python of its own that has no tfcompress.
 
-Its requests and messages are those of `child.py`, which stands beside this file:
+Its first argument is the path of `runtime/child.py`, whose protocol it speaks:
     {"task": "check"} says which version is there.
     {"task": "convert", "folder": a SavedModel, "path": the file to write}
     {"task": "run", "path": ..., "images": a .npy or null, "outputs": the .npy to write,
@@ -101,26 +101,25 @@ def timed(request: Mapping[str, Any], report: Any) -> dict[str, Any]:
 
 
 def converter() -> Any:
-    """The converter's library."""
+    """Imports the converter's library."""
     return importlib.import_module(f"{_NAME}.mlir._tf_tfl_flatbuffer")
 
 
 def interpreter_class() -> Any:
-    """The interpreter, once its library could be imported."""
+    """Imports the interpreter's library and returns its class."""
     importlib.import_module(f"{_NAME}.tflite.python.interpreter_wrapper_lite")
     return importlib.import_module(f"{_NAME}.tflite.python.interpreter").Interpreter
 
 
 def loaded(path: str) -> Any:
-    """A file with its tensors allocated; floats go to XNNPACK, as in LiteRT."""
+    """Loads a file and allocates its tensors; floats go to XNNPACK, as in LiteRT."""
     data = pathlib.Path(path).read_bytes()
     return interpreter_class()(data, use_indirect_bgemm=True, use_xnnpack=True)
 
 
-def _beside(name: str) -> Any:
-    """A module of this folder, without the package around it."""
-    path = pathlib.Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
+def _module(path: str) -> Any:
+    """Imports a module from its file, without the package around it."""
+    spec = importlib.util.spec_from_file_location(pathlib.Path(path).stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -138,6 +137,6 @@ def _bare(name: str) -> None:
 
 
 if __name__ == "__main__":
-    child = _beside("child")
+    child = _module(sys.argv[1])
     _bare(_NAME)
     sys.exit(child.serve({"check": check, "convert": convert, "run": run, "time": timed}))

@@ -25,6 +25,7 @@ from tfcompress.export.storage import (
     Tolerance,
 )
 from tfcompress.export.storages import _lce_child
+from tfcompress.runtime import child
 from tfcompress.runtime.process import Cost, ProcessError, ask
 from tfcompress.tflite.compatibility import LCE_OPS
 from tfcompress.tflite.content import read
@@ -149,7 +150,7 @@ def latencies_ms(paths: list[Path], rounds: int) -> list[list[float]]:
 
 def _ask(worker: str, **request: Any) -> dict[str, Any]:
     # -I: neither our packages nor the user's folder are that Python's.
-    words = [worker, "-I", _lce_child.__file__]
+    words = [worker, "-I", str(_lce_child.__file__), str(child.__file__)]
     return ask(request, timeout_s=_TIMEOUT_S, arguments=words, title="larq-compute-engine process")
 
 
