@@ -101,3 +101,30 @@ def test_no_epochs(data):
     assert train.fit(copy, data, settings(epochs=0)) == []
     for a, b in zip(before, copy.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_each_epoch_has_random_numbers_of_its_own(data, monkeypatch):
+    seeds = []
+    seed_epoch = train._seed_epoch
+    monkeypatch.setattr(
+        train, "_seed_epoch", lambda model, seed: (seeds.append(seed), seed_epoch(model, seed))
+    )
+    for seed in (0, 7):
+        context = TrainingContext(seed=seed)
+        train.fit(to_tf_keras(network(0.5)), data, settings(epochs=3), context)
+    assert len(set(seeds)) == 6
+
+
+def test_a_teacher_may_end_in_probabilities(data):
+    """softmax(log(softmax(x)) / T) is softmax(x / T)."""
+    logits, student = network(), network()
+    logits.layers[-1].kernel.assign(3 * logits.layers[-1].kernel)
+    probabilities = keras.Model(logits.inputs, keras.layers.Softmax()(logits.outputs[0]))
+    recipe = settings(epochs=1, distillation_weight=1.0, optimizer="sgd", learning_rate=0.1)
+    copies = [to_tf_keras(student) for _ in range(2)]
+    for copy, teacher in zip(copies, (logits, probabilities), strict=True):
+        train.fit(copy, data, recipe, TrainingContext(teacher=teacher))
+    for a, b in zip(*(copy.get_weights() for copy in copies), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    pairs = zip(student.get_weights(), copies[0].get_weights(), strict=True)
+    assert max(np.abs(a - b).max() for a, b in pairs) > 1e-3
