@@ -63,5 +63,5 @@ def joined(tmp_path):
     first.write_bytes(net.done(*outputs))
     rewritten(first.read_bytes(), second)
     path = tmp_path / "both.tflite"
-    join.join(first, second, path, "xnor")
+    join.join_signatures(first, second, path, "xnor")
     return first, second, path

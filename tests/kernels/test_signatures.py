@@ -105,11 +105,11 @@ def test_other_ends(joined, tmp_path):
     net = Net(0, (1, 9, 9, 20))
     second.write_bytes(net.done(*chain(net)[0]))
     with pytest.raises(InputError, match=r"same inputs: .* float32 \(1, 11, 9, 20\), .*1, 9, 9"):
-        join.join(first, second, tmp_path / "x.tflite", "xnor")
+        join.join_signatures(first, second, tmp_path / "x.tflite", "xnor")
 
 
 def test_more_graphs_than_one(joined, tmp_path):
     first, _, path = joined
     with pytest.raises(InputError, match="has 2 graphs, not one"):
-        join.join(first, path, tmp_path / "x.tflite", "xnor")
+        join.join_signatures(first, path, tmp_path / "x.tflite", "xnor")
     assert not (tmp_path / "x.tflite").exists()
