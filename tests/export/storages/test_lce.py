@@ -62,9 +62,9 @@ def test_a_file_for_its_runtime(net, tmp_path):
     assert written.min_runtime == lce.RUNTIME
     assert written.parity.agreement == 1
     expected = logits(net, images)
-    got, cost = lce.run(tmp_path / "m.tflite", images)
-    assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
-    assert cost.load_ms > 0
+    run = lce.run(tmp_path / "m.tflite", images)
+    assert np.abs(run.outputs - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert run.cost.load_ms > 0
     issues = [str(issue) for issue in compatibility.never(read(written.path))]
     assert all("needs larq-compute-engine's runtime" in issue for issue in issues)
 
