@@ -10,6 +10,7 @@ from tfcompress import graph
 from tfcompress.errors import InputError
 from tfcompress.export import ExportError, convert, storages, verify
 from tfcompress.export.audit import audit
+from tfcompress.export.smoke_run import smoke_run
 from tfcompress.export.storage import ModelTraits
 from tfcompress.layers import BinaryDense
 from tfcompress.runtime import process
@@ -280,11 +281,11 @@ class TestParity:
 class TestTrial:
     def test_a_crash_is_met_outside(self, tmp_path, monkeypatch):
         path = float_file(dense_net(), tmp_path / "m.tflite")
-        assert verify.smoke_run(path).load_ms > 0
+        assert smoke_run(path).load_ms > 0
         code = "import os; os.abort()"
         monkeypatch.setattr(process, "command", lambda: [sys.executable, "-c", code])
         with pytest.raises(ExportError, match=r"doesn't run \(at start\): .*SIGABRT"):
-            verify.smoke_run(path)
+            smoke_run(path)
 
     def test_integers_at_the_ends(self):
         make = TestAudit()

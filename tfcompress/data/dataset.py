@@ -10,7 +10,7 @@ import numpy as np
 
 from tfcompress.config import AUGMENTATIONS
 from tfcompress.data.normalization import Normalization as Normalization
-from tfcompress.data.source import check_split_options
+from tfcompress.data.random_split import check_split_options, held_out_count
 from tfcompress.data.stores import Images, SelectedImages
 from tfcompress.errors import one_of, require
 
@@ -227,15 +227,6 @@ def stratified_split(
         test.append(members[:count])
         train.append(members[count:])
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))
-
-
-def held_out_count(members: int, test_fraction: float) -> int:
-    """Returns how many of 2 or more members are for testing: at least one, and not all.
-
-    >>> held_out_count(10, 0.2), held_out_count(2, 0.01), held_out_count(2, 0.99)
-    (2, 1, 1)
-    """
-    return min(max(round(members * test_fraction), 1), members - 1)
 
 
 def split_off_test_images(

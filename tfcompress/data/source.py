@@ -129,13 +129,3 @@ def existing_folder(path: str | os.PathLike[str]) -> Path:
     require(bool(str(path)) and folder.exists(), f"there is no folder '{path}'")
     require(folder.is_dir(), f"'{path}' is a file: a folder of images is needed")
     return folder
-
-
-def check_split_options(test_fraction: float, split_seed: int) -> None:
-    """Refuses a random split that would leave one side empty, or a seed that can't be used.
-
-    Raises:
-        InputError: a fraction outside (0, 1), or a negative seed.
-    """
-    require(0 < test_fraction < 1, f"test_fraction must be in (0, 1); got {test_fraction}")
-    require(split_seed >= 0, f"split_seed must be 0 or more; got {split_seed}")

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfcompress.errors import InputError
+from tfcompress.export.smoke_run import smoke_run
+from tfcompress.runtime.process import Cost
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
     from tfcompress.export.mixed import Validation
-    from tfcompress.runtime.process import Cost
     from tfcompress.tflite.content import FileContent
 
 
@@ -113,11 +114,9 @@ class BuiltSignature:
     built: BuiltFile
 
 
-def _smoke_run(path: Path, signature: str | None, images: np.ndarray | None) -> FirstRun:
+def _run_in_litert(path: Path, signature: str | None, images: np.ndarray | None) -> FirstRun:
     """Loads and runs a file once, by LiteRT in a process of its own."""
-    from tfcompress.export import verify
-
-    return FirstRun(verify.smoke_run(path, signature))
+    return FirstRun(smoke_run(path, signature))
 
 
 def _oldest_runtime(content: FileContent) -> str:
@@ -156,7 +155,7 @@ class Runtime:
     custom_ops: tuple[str, ...] = ()
     opaque: bool = False
     in_litert: bool = True
-    first_run: Callable[[Path, str | None, np.ndarray | None], FirstRun] = _smoke_run
+    first_run: Callable[[Path, str | None, np.ndarray | None], FirstRun] = _run_in_litert
     oldest: Callable[[FileContent], str] = _oldest_runtime
 
 

@@ -1,4 +1,4 @@
-"""Runs a file once where it can do no harm, and compares it with the Keras model."""
+"""Compares a file with the Keras model that it came from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from tfcompress.export.storage import Method
 from tfcompress.graph.rewrite import functional
 from tfcompress.ops.differences import relative_rms
 from tfcompress.runtime import LiteModel
-from tfcompress.runtime.process import Cost, ProcessError, cost
 
 # Of an output's rms: more than adding in another order makes.
 _ROUNDING = 1e-4
@@ -53,24 +52,6 @@ class Parity:
         fields = dataclasses.asdict(self)
         fields["ties"] = fields.pop("sign_flips")
         return fields
-
-
-def smoke_run(path: Path, signature: str | None = None) -> Cost:
-    """Loads a file and runs it once in a fresh process, before it may harm this one.
-
-    Args:
-        path: of the `.tflite`.
-        signature: which one of a file with several.
-
-    Raises:
-        ExportError: the interpreter can't load or run it, or crashes.
-    """
-    try:
-        return cost(path, signature=signature)
-    except ProcessError as error:
-        raise ExportError(
-            f"the file doesn't run (at {error.last.get('stage', 'start')}): {error.cause}"
-        ) from error
 
 
 def check_images(model: keras.Model, images: np.ndarray) -> None:

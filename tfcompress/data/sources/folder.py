@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfcompress.data.source import Request, Source, check_split_options, existing_folder
+from tfcompress.data.random_split import check_split_options
+from tfcompress.data.source import Request, Source, existing_folder
 from tfcompress.errors import InputError, require
 
 if TYPE_CHECKING:

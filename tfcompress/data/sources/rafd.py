@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfcompress.data.source import Request, Source, check_split_options, existing_folder
+from tfcompress.data.random_split import check_split_options
+from tfcompress.data.source import Request, Source, existing_folder
 from tfcompress.errors import InputError, require, unknown_name
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _test_persons(persons: set[int], options: RafdOptions) -> set[int]:
     """Chooses the persons to test on at random."""
     import numpy as np
 
-    from tfcompress.data.dataset import held_out_count
+    from tfcompress.data.random_split import held_out_count
 
     require(
         len(persons) >= 2,
