@@ -14,12 +14,14 @@ The functions for Keras users; each name is imported when it is first used:
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tfcompress.version import VERSION
+
 if TYPE_CHECKING:
     from tfcompress.api import compress, transform
     from tfcompress.graph import summary
     from tfcompress.runtime import Metadata, load
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Metadata",

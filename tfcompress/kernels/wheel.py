@@ -12,10 +12,10 @@ import os
 import tempfile
 from pathlib import Path
 
-import tfcompress
 from tfcompress.errors import InputError
 from tfcompress.kernels.build import PACKAGE, file_name
 from tfcompress.kernels.cross import Target
+from tfcompress.version import VERSION
 
 _INIT = '''"""tfcompress's 1-bit kernels, compiled: an external delegate for LiteRT.
 
@@ -65,7 +65,7 @@ def pack(library: bytes, target: Target, folder: Path, licenses: dict[str, str])
         from wheel.wheelfile import WheelFile
     except ImportError as error:
         raise InputError("no package wheel: pip install 'tfcompress[wheels]'") from error
-    version = tfcompress.__version__
+    version = VERSION
     info = f"{PACKAGE}-{version}.dist-info"
     name = file_name(target.suffix)
     texts = {

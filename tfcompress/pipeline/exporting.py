@@ -8,7 +8,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-import tfcompress
 from tfcompress import models
 from tfcompress.data.dataset import Dataset
 from tfcompress.export import Exported, Validation, export, io_types
@@ -18,6 +17,7 @@ from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 from tfcompress.runtime import Metadata
 from tfcompress.training.progress import say
+from tfcompress.version import VERSION
 
 
 def check_io(job: Plan, images: Dataset, model: keras.Model) -> None:
@@ -88,7 +88,7 @@ def _metadata(job: Plan, images: Dataset, title: str) -> Metadata:
     return Metadata(
         name=f"{name} on {data_name}",
         description=f"Image classifier {name}, trained on {data_name}{origin}, {method}; written "
-        f"by tfcompress {tfcompress.__version__}",
+        f"by tfcompress {VERSION}",
         licence=f"Images: {images.licence}",
         labels=tuple(" ".join(label.split()) or "?" for label in images.class_names),
         mean=images.normalization.mean,

@@ -7,8 +7,8 @@ import importlib.metadata
 import platform
 import shlex
 
-import tfcompress
 from tfcompress.config import RunConfig
+from tfcompress.version import VERSION
 
 _PACKAGES = (
     "keras",
@@ -23,7 +23,7 @@ _PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Returns the versions that a result depends on, by package."""
-    ours = {"tfcompress": tfcompress.__version__, "python": platform.python_version()}
+    ours = {"tfcompress": VERSION, "python": platform.python_version()}
     return ours | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import tfcompress
 from tfcompress.errors import InputError
 from tfcompress.tflite import header
 
@@ -106,7 +105,7 @@ def ask_with_log(
 ) -> tuple[dict[str, Any], str]:
     """Does what `ask` does, and also returns what the process wrote to stderr."""
     # The process must find the package even where it was imported through sys.path alone.
-    root = str(pathlib.Path(tfcompress.__file__).resolve().parent.parent)
+    root = str(pathlib.Path(__file__).resolve().parents[2])
     search_path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     try:
         child = subprocess.Popen(
