@@ -30,7 +30,8 @@ import tfcompress
 from tfcompress import data, kernels, models, training
 from tfcompress.benchmark.latency import latency
 from tfcompress.config import Training
-from tfcompress.export import Exported, lce, xnor_ops
+from tfcompress.export import Exported, xnor_ops
+from tfcompress.export.storages import lce
 from tfcompress.layers import BinaryConv2D
 from tfcompress.tflite.editor import Editor
 
@@ -112,12 +113,12 @@ def row(
         binary, paths[2], storage="lce", representative=images if labelled else None
     )
     expected = training.logits(binary, images) if labelled else binary.predict(images, verbose=0)
-    got, _ = lce.run(paths[2], images)
+    got = lce.run(paths[2], images).outputs
     assert got is not None
     difference = got.reshape(expected.shape) - expected
     rms = np.sqrt(np.mean(difference**2) / np.mean(expected**2))
     editor = Editor(paths[1])
-    xnor_ops.write(editor)
+    xnor_ops.write_xnor(editor)
     paths.append(folder / "xnor.tflite")
     editor.write(paths[3])
     times, ours = in_turns(paths, rounds)

@@ -22,7 +22,7 @@ from page import command, page
 from PIL import Image
 
 from tfcompress import data
-from tfcompress.runtime.model import LiteModel, dequantized, quantized
+from tfcompress.runtime.model import LiteModel, dequantize, quantize
 from tfcompress.tflite import metadata, versions
 from tfcompress.tflite.content import read
 
@@ -72,7 +72,7 @@ def main() -> None:
             real = _inputs(path, model, flags.images)
             right = model.predict(real)
             inputs = Path(folder) / "inputs.npy"
-            np.save(inputs, quantized(real, model._input))
+            np.save(inputs, quantize(real, model._input))
             cells = [_compared(python, path, inputs, model, right) for python in pythons]
             oldest = versions.oldest(read(path))
             # A run's file is known by its folder.
@@ -120,7 +120,7 @@ def _compared(python: str, path: Path, inputs: Path, model: LiteModel, right: np
         return f"not done after {SECONDS} s"
     if not outputs.exists():
         return _said(done)
-    got = dequantized(np.load(outputs), model._output)
+    got = dequantize(np.load(outputs), model._output)
     if not np.isfinite(got).all():
         return "outputs that aren't finite"
     axes = tuple(range(1, right.ndim))

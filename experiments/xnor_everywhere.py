@@ -1,4 +1,4 @@
-"""The 1-bit kernels on other processors, on wrong files, and compiled for other systems.
+"""Tests the 1-bit kernels on other processors and on wrong files, and compiles them elsewhere.
 
 Run:
 
@@ -7,7 +7,7 @@ Run:
 
 A few minutes; qemu-aarch64 must be there. The programs are those of `tests/kernels`:
 random convolutions against loops over single signs, ops made of random bytes in a stand-in for the
-interpreter, and whole files with something wrong in the stock interpreter.
+interpreter, and whole files with something wrong in LiteRT's interpreter.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def main() -> None:
         "3 threads; each output must be the oracle's to the bit. Ops from random bytes are right "
         "ones of which up to three fields were broken: each must run or be refused. Sanitizers are "
         "those for addresses, leaks and undefined behaviour. "
-        f"Zig {said(*cross.zig(), 'version')}, {said(emulator, '--version').splitlines()[0]}."
+        f"Zig {output_of(*cross.zig(), 'version')}, "
+        f"{output_of(emulator, '--version').splitlines()[0]}."
     )
     page(
         flags.output,
@@ -71,7 +72,7 @@ def main() -> None:
 
 
 def emulated(folder: Path, emulator: str, convs: int, ops: int) -> Iterable[list[str]]:
-    """The C tests on a processor that isn't here."""
+    """Runs the C tests for a processor that isn't here."""
     path = folder / "unit-aarch64"
     target = ["cc", "-target", "aarch64-linux-musl", "-static"]
     compile_program([*cross.zig(), *target], path, [flag for flag in FLAGS if flag != "-shared"])
@@ -83,7 +84,7 @@ def emulated(folder: Path, emulator: str, convs: int, ops: int) -> Iterable[list
 
 
 def sanitized(folder: Path, convs: int, ops: int) -> Iterable[list[str]]:
-    """The same here, under the sanitizers."""
+    """Runs the same tests here, under the sanitizers."""
     path = folder / "unit"
     compile_program(compiler(), path, ["-std=c11", "-O1", "-ffp-contract=off", *SANITIZERS])
     names = unit(str(path), first=0, convs=convs, ops=0)
@@ -96,11 +97,12 @@ def sanitized(folder: Path, convs: int, ops: int) -> Iterable[list[str]]:
 
 
 def wrong_files(folder: Path, count: int) -> Iterable[list[str]]:
-    """Whole files in the stock interpreter, the kernels under sanitizers."""
+    """Runs whole files in LiteRT's interpreter, with the kernels under the sanitizers."""
     library = folder / "libxnor_under_test.so"
     compile_to(library, [*compiler(), *SANITIZERS])
     preloaded = [
-        said(*compiler(), f"-print-file-name={name}") for name in ("libasan.so", "libstdc++.so")
+        output_of(*compiler(), f"-print-file-name={name}")
+        for name in ("libasan.so", "libstdc++.so")
     ]
     environment = {
         **os.environ,
@@ -114,33 +116,34 @@ def wrong_files(folder: Path, count: int) -> Iterable[list[str]]:
         words, env=environment, cwd=ROOT, capture_output=True, text=True, check=True
     )
     fates = json.loads(done.stdout)
-    found = len(fates.pop("found"))
+    findings = len(fates.pop("found"))
     text = ", ".join(f"{number:,} {fate}" for fate, number in fates.items())
     where = "stock interpreter here, sanitizers"
-    yield ["whole files with something wrong", where, f"{count:,}", f"{found} findings; {text}"]
+    yield ["whole files with something wrong", where, f"{count:,}", f"{findings} findings; {text}"]
 
 
 def systems(folder: Path) -> Iterable[list[str]]:
-    """What the command makes for each system."""
+    """Compiles the kernels for each system."""
     for target in cross.TARGETS.values():
-        path, _, result = kernels_command.made(target, folder / "dist").partition(": ")
+        path, _, result = kernels_command.write_for(target, folder / "dist").partition(": ")
         yield ["library" if target.tag is None else "wheel", target.name, Path(path).name, result]
 
 
 def compile_program(cc: list[str], path: Path, flags: Iterable[str]) -> None:
-    """Compiles the kernels with the tests' programs."""
+    """Compiles the kernels together with the tests' C files."""
     sources = [*sorted(SOURCES.glob("*.c")), *(TESTS / name for name in PROGRAM)]
     words = [*cc, *flags, "-pthread", f"-I{SOURCES}", *map(str, sources), "-o", str(path), "-lm"]
     subprocess.run(words, check=True)
 
 
 def unit(*program: str, first: int, convs: int, ops: int) -> str:
-    """Runs the tests' program, which must find all right; the kernels that it ran."""
-    names = said(*program, "0", str(convs), str(first), str(ops)).removesuffix("all right")
+    """Runs the tests' program, which must pass, and returns the names of the kernels it ran."""
+    names = output_of(*program, "0", str(convs), str(first), str(ops)).removesuffix("all right")
     return ", ".join(names.split())
 
 
-def said(*words: str) -> str:
+def output_of(*words: str) -> str:
+    """Runs a program and returns what it prints."""
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 

@@ -1,4 +1,4 @@
-"""The 1-bit kernels beside float and int8 XNNPACK, each file in turns with the others.
+"""Times the 1-bit kernels beside float and int8 XNNPACK, each file in turns with the others.
 
 Run:
 
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def conv_nets(size: int, channels: int) -> tuple[keras.Model, keras.Model, float]:
-    """The float net, the binary one, and how many 32-bit words meet one another in it."""
+    """Returns the float net, the binary one, and how many pairs of 32-bit words it compares."""
     nets = []
     for layer in (keras.layers.Conv2D, BinaryConv2D):
         x = inputs = keras.Input((size, size, channels))
@@ -105,7 +105,7 @@ def conv_nets(size: int, channels: int) -> tuple[keras.Model, keras.Model, float
 
 
 def dense_nets() -> tuple[keras.Model, keras.Model, float]:
-    """As `conv_nets`."""
+    """Returns a dense layer's nets as `conv_nets` does."""
     nets = []
     for layer in (keras.layers.Dense, BinaryDense):
         inputs = keras.Input((UNITS,))
@@ -114,7 +114,7 @@ def dense_nets() -> tuple[keras.Model, keras.Model, float]:
 
 
 def files(folder: Path, plain: keras.Model, binary: keras.Model) -> list[str]:
-    """Paths of the float32, the int8 and the 1-bit file."""
+    """Writes the float32, the int8 and the 1-bit file and returns their paths."""
     shape = plain.input_shape[1:]
     images = np.random.default_rng(0).normal(size=(8, *shape)).astype("float32")
     paths = [str(folder / f"{name}.tflite") for name in ("float32", "int8", "xnor")]
@@ -122,14 +122,14 @@ def files(folder: Path, plain: keras.Model, binary: keras.Model) -> list[str]:
     # Without images to compare on: random nets have no labels to agree about.
     tfcompress.export(plain, paths[1], storage="int8", calibration=images)
     tfcompress.export(binary, paths[2])
-    edit(Path(paths[2]), xnor_ops.write)
+    edit(Path(paths[2]), xnor_ops.write_xnor)
     return paths
 
 
 def row(
     paths: list[str], kernel: str, threads: int, runs: int, words: float, bound: float
 ) -> list[str]:
-    """One line of the table, without the net's name."""
+    """Measures one line of the table, without the net's name."""
     backend = f"delegate:{kernels.library()}" + (f"?kernel={kernel}" if kernel else "")
     base, int8, one = latency(paths, backend=backend, threads=threads, runs=runs)
     sizes = [Path(path).stat().st_size for path in paths]
@@ -147,7 +147,7 @@ def row(
 
 
 def measured_bound(folder: Path) -> float:
-    """Words a nanosecond that xor, popcount and add can take; 1 where there is no AVX-512."""
+    """Measures how many words a nanosecond xor, popcount and add take; 1 without AVX-512."""
     if "avx512" not in kernels.names():
         return 1.0
     for sums in SUMS:

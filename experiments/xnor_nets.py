@@ -1,4 +1,4 @@
-"""Whole binary nets with the 1-bit kernels beside float and int8 XNNPACK, in turns.
+"""Times whole binary nets with the 1-bit kernels beside float and int8 XNNPACK, in turns.
 
 Run:
 
@@ -38,7 +38,7 @@ ROUNDING = 1e-4
 
 
 def bi_real(kind: str) -> keras.Model:
-    """ResNet-18 with a shortcut around each 3x3 convolution, binary but for kind `float`."""
+    """Builds ResNet-18 with a shortcut around each 3x3 convolution, binary but for kind `float`."""
 
     def normalised(x: keras.KerasTensor, relu: bool) -> keras.KerasTensor:
         x = layers.BatchNormalization()(x)
@@ -64,7 +64,7 @@ def bi_real(kind: str) -> keras.Model:
 
 
 def convolutions_only(build: Build, last: str) -> Build:
-    """A net up to a layer."""
+    """Returns a builder of the same net, which ends with a layer."""
 
     def cut(kind: str) -> keras.Model:
         net = keras.models.clone_model(build(kind))  # Editor leaves layers in two graphs.
@@ -83,7 +83,7 @@ NETS: dict[str, Callable[[str], keras.Model]] = {
 
 
 def files(folder: Path, build: Build, images: np.ndarray) -> tuple[dict[str, Path], keras.Model]:
-    """The files by kind, and the binary net that three of them are of."""
+    """Writes the files; returns them by kind, and the binary net that three of them are of."""
     paths = {kind: folder / f"{kind}.tflite" for kind in KINDS}
     keras.utils.set_random_seed(0)
     plain = unlike(build("float"))
@@ -101,13 +101,13 @@ def files(folder: Path, build: Build, images: np.ndarray) -> tuple[dict[str, Pat
 
 
 def equal(one: np.ndarray, other: np.ndarray) -> str:
-    """How many images have the same outputs but for rounding."""
+    """Counts the images whose outputs are the same but for rounding."""
     off = np.abs(one - other).reshape(len(one), -1).max(1) / np.abs(other).max()
     return f"{(off <= ROUNDING).sum()} of {len(one)}"
 
 
 def row(name: str, build: Build, runs: int, count: int) -> list[str]:
-    """One line of the table."""
+    """Measures one line of the table."""
     with tempfile.TemporaryDirectory() as folder:
         shape = build("float").input_shape[1:]
         images = np.random.default_rng(0).normal(size=(count, *shape)).astype("float32")
@@ -134,7 +134,7 @@ def row(name: str, build: Build, runs: int, count: int) -> list[str]:
 
 
 def spread(file: Latency) -> str:
-    """A ratio with its percentiles, if there were rounds enough."""
+    """Returns a ratio, with its percentiles if there were enough rounds."""
     if file.ratio_p10 is None or file.ratio_p90 is None:
         return f"{file.ratio:.4f}"
     return f"{file.ratio:.4f} ({file.ratio_p10:.4f} to {file.ratio_p90:.4f})"

@@ -1,12 +1,35 @@
 """Fixtures that tests of several rooms share."""
 
 import gc
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
 CLASSES = ("cross", "stripe")
+# How the reasons begin for which a test may be skipped on a CI machine: it lacks programs and data
+# that `make test` doesn't install. Any other skip there fails the run, because a test that quietly
+# stopped running looks like one that passes.
+EXPECTED_SKIPS = (
+    "CIFAR-10 isn't prepared here",
+    "MNIST isn't prepared here",
+    "TFCOMPRESS_LCE_PYTHON isn't set",
+    "all tests skipped by +SKIP option",
+    "no clang, which has the fuzzer",
+    "no compiler for other systems",
+    "no qemu to run what is compiled for aarch64",
+    "there is no Chromium",
+    "there is no SwiftShader",
+)
+# The same in a process that runs on JAX: tests/layers/test_backends.py starts one.
+EXPECTED_SKIPS_ON_JAX = (
+    "an export takes TensorFlow",
+    "compares with TensorFlow's op",
+    "export takes TensorFlow",
+    "one backend is enough for loading files",
+    "this process runs on JAX",
+)
 
 
 def pytest_configure(config):
@@ -21,6 +44,38 @@ def pytest_collection_finish(session):
     """
     gc.collect()
     gc.freeze()
+
+
+def unexpected_skips(config) -> list[str]:
+    """Returns a line for each skipped test whose reason isn't an expected one, if this is CI.
+
+    Only the process that reports has them all; the workers of pytest-xdist return none.
+    """
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return []
+    expected = EXPECTED_SKIPS
+    if os.environ.get("KERAS_BACKEND") == "jax":
+        expected += EXPECTED_SKIPS_ON_JAX
+    lines = []
+    for report in reporter.stats.get("skipped", ()):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(expected):
+            lines.append(f"unexpected skip: {report.nodeid}: {reason}")
+    return lines
+
+
+def pytest_sessionfinish(session):
+    """Fails a run on CI in which a test was skipped that should have run."""
+    passed = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if session.exitstatus in passed and unexpected_skips(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Names the tests that should have run on CI."""
+    for line in unexpected_skips(config):
+        terminalreporter.write_line(line, red=True)
 
 
 def draw(kind: str, rng: np.random.Generator) -> np.ndarray:

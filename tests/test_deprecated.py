@@ -16,6 +16,8 @@ import pytest
         ("tfcompress.runtime.Op", "tfcompress.tflite.content.Op"),
         ("tfcompress.runtime.Tensor", "tfcompress.tflite.content.Tensor"),
         ("tfcompress.runtime.read", "tfcompress.tflite.content.read"),
+        ("tfcompress.webbench.make", "tfcompress.webbench.page.make_page"),
+        ("tfcompress.kernels.unused", "tfcompress.kernels.load.report_unused"),
     ],
 )
 def test_old_names_find_the_new_ones(old, new):

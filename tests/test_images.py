@@ -7,6 +7,24 @@ from tfcompress.errors import InputError
 from tfcompress.images import Standard, standard_for
 
 
+def resized(image, box, height, width):
+    """The part of an image in a box, resized by a triangle filter as wide as a new pixel."""
+
+    def along_rows(values, start, end, count):
+        scale = (end - start) / count
+        rows = []
+        for row in range(count):
+            centre = start + (row + 0.5) * scale
+            distances = np.abs(np.arange(len(values)) + 0.5 - centre) / max(scale, 1)
+            weights = np.maximum(0, 1 - distances)
+            rows.append(np.tensordot(weights / weights.sum(), values, 1))
+        return np.stack(rows)
+
+    left, top, right, bottom = box
+    rows = along_rows(image.astype(float), top, bottom, height)
+    return along_rows(rows.swapaxes(0, 1), left, right, width).swapaxes(0, 1)
+
+
 @pytest.mark.parametrize(
     ("sizes", "image_size", "expected"),
     [
@@ -67,6 +85,14 @@ def test_wide_images_are_cropped_around_the_centre():
     assert (images.standardize(Image.fromarray(wide), Standard(10)) == 200).all()
 
 
+@pytest.mark.parametrize("side", [7, 20, 64])
+def test_resizing_is_bilinear_and_antialiased(side):
+    rgb = np.random.default_rng(3).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    found = images.standardize(Image.fromarray(rgb), Standard(side))
+    # The square in the middle; Pillow rounds once for each axis.
+    assert np.abs(found - resized(rgb, (5, 0, 35, 30), side, side)).max() <= 1.5
+
+
 def test_modes_become_rgb():
     grey16 = Image.fromarray(np.full((4, 4), 0xABCD, np.uint16))
     assert images.to_rgb(grey16).getpixel((0, 0)) == (0xAB,) * 3
@@ -113,6 +139,16 @@ def test_large_jpegs_scale_like_whole_ones(tmp_path):
     with Image.open(path) as whole:
         expected = images.standardize(whole, Standard(32)).astype(int)
     assert np.abs(images.decode(path, Standard(32)).astype(int) - expected).max() <= 3
+
+
+def test_jpegs_are_not_scaled_down_too_far(tmp_path):
+    path = tmp_path / "fine.jpg"
+    coarse = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    Image.fromarray(coarse).resize((200, 200), Image.Resampling.NEAREST).save(path, quality=95)
+    with Image.open(path) as whole:
+        expected = images.standardize(whole, Standard(32)).astype(int)
+    # Decoded at an eighth, 25 x 25, it would be off by 19.
+    assert np.abs(images.decode(path, Standard(32)).astype(int) - expected).mean() < 10
 
 
 def test_floating_point_images_are_refused(tmp_path):

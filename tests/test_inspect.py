@@ -6,7 +6,9 @@ import sys
 import keras
 import pytest
 
+from tests.printed import assert_one_error_line
 from tfcompress import inspect
+from tfcompress.benchmark import file_summary
 from tfcompress.export import export
 from tfcompress.runtime import Metadata
 from tfcompress.tflite.content import read
@@ -59,7 +61,7 @@ def test_json(written, capsys):
 
 
 def test_tables(written, capsys, monkeypatch):
-    monkeypatch.setattr(inspect, "LARGEST", 3)
+    monkeypatch.setattr(file_summary, "LARGEST", 3)
     assert run(written.path) == 0
     output = capsys.readouterr().out
     assert re.search(r"^bytes +[\d,]+, [\d,]+ after gzip$", output, re.M)
@@ -77,7 +79,7 @@ def test_tables(written, capsys, monkeypatch):
     assert max(map(len, more.splitlines())) < 130
 
 
-def test_doubts_are_shown(written, tmp_path, capsys):
+def test_issues_are_shown(written, tmp_path, capsys):
     path = tmp_path / "plain.tflite"
     export(small_net(), path)
     assert run(path) == 0
@@ -97,11 +99,7 @@ def test_doubts_are_shown(written, tmp_path, capsys):
 )
 def test_bad_usage_is_one_line_and_status_2(arguments, message, capsys):
     assert run(*arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
+    assert_one_error_line(capsys.readouterr(), message)
 
 
 def test_a_corrupt_file(written, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""What the commands share: flags apart from absl's global ones, `--help`, a line for bad input."""
+"""Does what all commands do: parses flags, prints `--help`, says in one line what was wrong."""
 
 from __future__ import annotations
 
@@ -12,61 +12,73 @@ from absl import flags
 from tfcompress.errors import InputError
 
 
-def help_only() -> flags.FlagValues:
-    """Flags of a command's own, of which `--help` is there."""
+def new_flags() -> flags.FlagValues:
+    """Returns the flags of a command, apart from absl's global ones: `--help` and no other yet."""
     values = flags.FlagValues()
     flags.DEFINE_boolean("help", False, "show this", short_name="h", flag_values=values)
     return values
 
 
-def words(values: flags.FlagValues, argv: Sequence[str], usage: str) -> list[str] | None:
+def parse_arguments(values: flags.FlagValues, argv: Sequence[str], usage: str) -> list[str] | None:
     """Parses a command line.
 
     Args:
         values: the command's flags; they are set.
         argv: the program's name and what follows it.
-        usage: what `--help` prints before the flags.
+        usage: the text that `--help` prints before the flags.
 
     Returns:
-        What isn't a flag; None if help was asked for, which has then been printed.
+        The arguments that aren't flags; None if help was asked for, which is then printed.
 
     Raises:
-        InputError: an unknown flag, or a value that it can't have.
+        InputError: an unknown flag, or a value that the flag can't have.
     """
     try:
-        rest: list[str] = values(list(argv))[1:]
+        arguments: list[str] = values(list(argv))[1:]
     except flags.Error as error:
         raise InputError(f"{error}; see --help") from error
     if not values.help:
-        return rest
+        return arguments
     names = [name for name in values if name not in ("help", "h")]
     print("\n".join([usage, *(f"  --{name}: {values[name].help}" for name in names)]))
     return None
 
 
-def complain(error: Exception) -> None:
-    """Says on stderr what was wrong, on one line."""
+def print_error(error: Exception) -> None:
+    """Prints an error's text to stderr, on one line."""
     print("error:", " ".join(str(error).split()), file=sys.stderr)
 
 
-def disk(error: OSError) -> InputError | None:
-    """What to say if a disk is full, read-only or broken; None if it is something else."""
+def disk_error(error: OSError) -> InputError | None:
+    """Says which file a full, read-only or broken disk keeps from being written.
+
+    Returns:
+        The error for the user; None if the disk isn't the cause.
+    """
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
         return None
     where = error.filename or "a file"
     return InputError(f"{where} can't be written: {os.strerror(error.errno)}")
 
 
-def status(run: Callable[[Sequence[str]], None], argv: Sequence[str] | None) -> int:
-    """Runs a command on `argv`, or on the program's; 0, or 2 for bad input."""
+def run_command(run: Callable[[Sequence[str]], None], argv: Sequence[str] | None) -> int:
+    """Runs a command and prints what was wrong with the user's input.
+
+    Args:
+        run: the command.
+        argv: the program's name and its arguments; None for `sys.argv`.
+
+    Returns:
+        The exit status: 0, or 2 for bad input.
+    """
     try:
         run(sys.argv if argv is None else argv)
     except InputError as error:
-        complain(error)
+        print_error(error)
         return 2
     except OSError as error:
-        if (said := disk(error)) is None:
+        if (reported := disk_error(error)) is None:
             raise
-        complain(said)
+        print_error(reported)
         return 2
     return 0

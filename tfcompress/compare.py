@@ -1,4 +1,4 @@
-"""The command `python -m tfcompress.compare`: many runs' reports in one table."""
+"""The command `python -m tfcompress.compare`: joins many runs' reports in one table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from absl import flags
 from tfcompress import commands, files
 from tfcompress.errors import InputError, require
 from tfcompress.report import compared
-from tfcompress.report.read import read
+from tfcompress.report.read import read_report
 
 USAGE = """Joins the reports of finished runs into one table.
 
@@ -32,8 +32,8 @@ ENDINGS = {
 
 
 def parser() -> flags.FlagValues:
-    """The command's flags, apart from absl's global ones."""
-    values = commands.help_only()
+    """Returns the command's flags, apart from absl's global ones."""
+    values = commands.new_flags()
     flags.DEFINE_string(
         "output",
         None,
@@ -50,13 +50,13 @@ def parser() -> flags.FlagValues:
 
 
 def run(argv: Sequence[str]) -> None:
-    """Parses, reads all reports, writes.
+    """Parses the flags, reads all reports, writes the table.
 
     Raises:
         InputError: bad usage, or a folder without a usable report; nothing is written.
     """
     values = parser()
-    folders = commands.words(values, argv, USAGE)
+    folders = commands.parse_arguments(values, argv, USAGE)
     if folders is None:
         return
     require(len(folders) > 0, "give at least one folder of a finished run; see --help")
@@ -74,12 +74,12 @@ def run(argv: Sequence[str]) -> None:
             output.absolute().parent.is_dir(),
             f"--output: the folder {output.absolute().parent} doesn't exist",
         )
-    found = compared.lines([(folder, read(folder)) for folder in folders], values.sort)
+    lines = compared.lines([(folder, read_report(folder)) for folder in folders], values.sort)
     if output is None:
-        print(compared.markdown(found), end="")
+        print(compared.markdown(lines), end="")
         return
     try:
-        files.write(output, ENDINGS[output.suffix](found))
+        files.write(output, ENDINGS[output.suffix](lines))
     except OSError as error:
         raise InputError(f"--output: {output} can't be written: {error}") from error
     print(f"{len(folders)} runs in {output}")
@@ -87,7 +87,7 @@ def run(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    return commands.status(run, argv)
+    return commands.run_command(run, argv)
 
 
 if __name__ == "__main__":

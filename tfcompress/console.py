@@ -1,4 +1,4 @@
-"""Tables for a terminal and for Markdown pages."""
+"""Lays out tables for a terminal and for Markdown pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.text import Text
 
 # A line under the headers and nothing else, in letters that any terminal and log has.
 _PLAIN = box.Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
-# A column of words is at least as wide, in characters, if it has that much to say.
+# A column of words is at least so wide, in characters, unless all its words are shorter.
 WORDS = 16
 
 
@@ -27,7 +27,7 @@ def table(
     width: int | None = None,
     markdown: bool = False,
 ) -> str:
-    """Rows as text.
+    """Lays out rows as text.
 
     Where a table is wider than the terminal, words are wrapped and numbers never: it may still be
     too wide. On a pipe it has the width it needs.
@@ -36,10 +36,10 @@ def table(
         rows: of the same length; cells are shown as they are, without any markup.
         headers: over the columns; none if empty.
         words: how many columns, from the left, hold words; the others hold numbers and are aligned
-            to the right. All if None.
-        width: the most that a line has, in characters, where numbers leave it; a narrower
-            terminal's comes first.
-        markdown: in GitHub's Markdown, and each row on one line.
+            to the right. None if all hold words.
+        width: the longest line, in characters, unless numbers need more; a narrower terminal's
+            width comes first.
+        markdown: whether to write GitHub's Markdown, each row on one line.
 
     Returns:
         Lines without trailing blanks, and without a line break at the end.
@@ -54,10 +54,10 @@ def table(
         padding=(0, 1) if markdown else (0, 1, 0, 0),
         header_style="",
     )
-    for at in range(columns):
-        number = words is not None and at >= words
+    for column in range(columns):
+        number = words is not None and column >= words
         drawn.add_column(
-            Text(headers[at]) if headers else "",
+            Text(headers[column]) if headers else "",
             justify="right" if number else "left",
             no_wrap=number or markdown,
             overflow="fold",
@@ -81,11 +81,14 @@ def table(
 
 
 def _shown(cell: str, markdown: bool) -> str:
-    """A cell's text, with letters that would steer a terminal spelled out: files name tensors."""
+    """Returns a cell's text, with characters spelled out that would control a terminal.
+
+    A stranger's file may hold some in the names of its tensors.
+    """
     plain = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in cell)
     return " ".join(plain.split()).replace("|", "\\|") if markdown else plain
 
 
 def _width(cell: str) -> int:
-    """Of the longest line, in characters."""
+    """Returns the width of a cell's longest line, in characters."""
     return max(map(cell_len, cell.split("\n")))

@@ -25,7 +25,7 @@ class ExportError(RuntimeError):
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
-    """The error for a name that isn't in a list: says the nearest one, or all of them.
+    """Returns the error for a name that isn't in a list: it names the nearest one, or all.
 
     >>> str(unknown_name("technique", "xnr", ["baseline", "xnor"]))
     "unknown technique 'xnr': did you mean 'xnor'? Known: baseline, xnor"

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and consoles that other people's code leaves alone."""
+"""Writes files that appear whole or not at all, and holds back what other people's code prints."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from tfcompress.errors import InputError
 
 
 @contextlib.contextmanager
 def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a path beside the file to write to, and then puts it in the file's place.
+    """Yields a path beside the file to write to, and then puts that file in its place.
 
     If the block raises, an old file of this name is left as it was and nothing new is left behind.
 
@@ -48,27 +49,53 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
-    """Writes text (as UTF-8, with the line ends it has) or bytes as `whole` does."""
+    """Writes text or bytes to a file that appears whole or not at all.
+
+    Args:
+        path: the file; its folder must exist.
+        content: text is written as UTF-8, with the line ends that it has.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
     with whole(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
     return Path(path)
 
 
 @contextlib.contextmanager
+def capture_stderr() -> Iterator[tuple[BinaryIO, int]]:
+    """Sends what the whole process writes to stderr, C's libraries included, to a file.
+
+    Yields:
+        The file, and the descriptor of the real stderr.
+
+    Raises:
+        OSError: the process has no stderr.
+    """
+    # C++ writes past Python's sys.stderr, so the file descriptor itself is turned.
+    with tempfile.TemporaryFile() as captured:
+        stderr = os.dup(2)
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield captured, stderr
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+@contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Holds back what other people's code prints; shows it on stderr if an error comes out."""
-    # C++ writes past Python's sys.stderr, so the file descriptor itself is turned.
-    with tempfile.TemporaryFile() as kept, contextlib.redirect_stdout(io.StringIO()):
-        saved = os.dup(2)
-        os.dup2(kept.fileno(), 2)
+    with capture_stderr() as (captured, stderr), contextlib.redirect_stdout(io.StringIO()):
         try:
             yield
         except InputError:
             raise  # Its message is all that the user needs.
         except Exception:
-            kept.seek(0)
-            os.write(saved, kept.read())
+            captured.seek(0)
+            os.write(stderr, captured.read())
             raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

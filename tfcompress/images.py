@@ -1,6 +1,6 @@
 """Brings images of any size and mode to one size and RGB, and decodes image files.
 
-Nothing here keeps more than a few images at a time; who needs them all collects them.
+Nothing here keeps more than a few images at a time; callers that need them all collect them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from tfcompress.errors import InputError
+from tfcompress.errors import InputError, require
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
@@ -93,7 +93,7 @@ def standard_for(
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow image as 8-bit RGB.
+    """Converts any Pillow image to 8-bit RGB.
 
     Grey is repeated; palettes are resolved; transparent pixels are laid over black; of 16-bit
     grey the high byte is kept; CMYK, YCbCr and others are converted as Pillow does.
@@ -115,21 +115,32 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def standardize(image: Image.Image, standard: Standard) -> np.ndarray:
-    """One image in the standard form.
+    """Brings one image to the standard form.
 
     Returns:
-        uint8, (size, size, 3): padded, or cropped around the centre to a square and resized
-        (bilinear, antialiased).
+        uint8, (size, size, 3): padded, or cropped and resized as `fit` does.
     """
-    rgb = to_rgb(image)
+    return standardize_rgb(to_rgb(image), standard)
+
+
+def standardize_rgb(rgb: Image.Image, standard: Standard) -> np.ndarray:
+    """Brings one RGB image to the standard form, as `standardize` does."""
     if standard.pad:
         return _padded(np.asarray(rgb)[None], standard.size)[0]
-    side = (standard.size, standard.size)
-    return np.asarray(ImageOps.fit(rgb, side, Image.Resampling.BILINEAR))
+    return fit(rgb, standard.size, standard.size)
+
+
+def fit(rgb: Image.Image, height: int, width: int) -> np.ndarray:
+    """Crops an RGB image around its centre to a shape's proportions, and resizes it.
+
+    Returns:
+        uint8, (height, width, 3): bilinear, and antialiased where the image becomes smaller.
+    """
+    return np.asarray(ImageOps.fit(rgb, (width, height), Image.Resampling.BILINEAR))
 
 
 def standardize_arrays(images: np.ndarray, standard: Standard) -> np.ndarray:
-    """Images of one size in the standard form.
+    """Brings images of one size to the standard form.
 
     Args:
         images: uint8, (N, H, W) or (N, H, W, C) with 1 channel (grey), 3 (RGB) or 4 (RGB and
@@ -148,13 +159,34 @@ def standardize_arrays(images: np.ndarray, standard: Standard) -> np.ndarray:
         return images if channels == 3 else np.repeat(images, 3, axis=3)
     out = np.empty((len(images), standard.size, standard.size, 3), np.uint8)
     for index, image in enumerate(images):
-        plane = image[..., 0] if channels == 1 else image
-        out[index] = standardize(Image.fromarray(plane), Standard(standard.size))
+        out[index] = standardize(from_array(image), Standard(standard.size))
     return out
 
 
+def from_array(image: np.ndarray) -> Image.Image:
+    """Wraps an array as a Pillow image.
+
+    Args:
+        image: uint8, (H, W) or (H, W, 1) for grey, (H, W, 3) for RGB, or (H, W, 4) for RGB and
+            alpha; no axis of length 0.
+
+    Raises:
+        InputError: another type or shape.
+    """
+    fits = image.dtype == np.uint8 and (
+        image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))
+    )
+    require(
+        fits,
+        "an image is a file, a Pillow image, or uint8 of shape (h, w), (h, w, 1), (h, w, 3) or "
+        f"(h, w, 4); got {image.dtype} of shape {image.shape}",
+    )
+    require(image.size > 0, f"the image has the shape {image.shape}: there are no pixels")
+    return Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
+
+
 def _padded(images: np.ndarray, size: int) -> np.ndarray:
-    """(N, H, W, C) with H and W at most `size` -> (N, size, size, C), zeros around."""
+    """Pads (N, H, W, C), H and W at most `size`, with zeros on all sides: (N, size, size, C)."""
     edges = [(0, 0)]
     for side in images.shape[1:3]:
         missing = size - side
@@ -163,7 +195,7 @@ def _padded(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """(height, width) in pixels of an image file as it is to be seen, from its header alone.
+    """Reads (height, width) in pixels of an image file, upright, from its header alone.
 
     Raises:
         InputError: names a file that is no image, can't be read, or holds more pixels than
@@ -187,7 +219,7 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def decode(path: Path, standard: Standard) -> np.ndarray:
-    """An image file's first frame, upright as its EXIF data says, in the standard form.
+    """Decodes an image file's first frame and brings it to the standard form.
 
     Returns:
         uint8, (size, size, 3).
@@ -195,13 +227,27 @@ def decode(path: Path, standard: Standard) -> np.ndarray:
     Raises:
         InputError: names a file that is no image, is truncated, or can't be read.
     """
+    return standardize_rgb(decode_rgb(path, standard.size), standard)
+
+
+def decode_rgb(path: Path, side: int) -> Image.Image:
+    """Decodes an image file's first frame, upright as its EXIF data says, to 8-bit RGB.
+
+    Args:
+        path: the file.
+        side: the longer side in pixels of what the image is to be resized to. A JPEG file both
+            sides of which are four times as long or more is decoded at a half, a quarter or an
+            eighth of its size.
+
+    Raises:
+        InputError: names a file that is no image, is truncated, or can't be read.
+    """
     try:
         with Image.open(path) as image:
-            if not standard.pad:
-                # A JPEG decoder scales down by powers of two for nearly nothing. Twice the size
-                # leaves the antialiased resizing its work.
-                image.draft(None, (2 * standard.size, 2 * standard.size))
-            return standardize(ImageOps.exif_transpose(image), standard)
+            # A JPEG decoder scales down by powers of two for nearly nothing. Twice the side
+            # leaves the antialiased resizing its work.
+            image.draft(None, (2 * side, 2 * side))
+            return to_rgb(ImageOps.exif_transpose(image))
     except Exception as error:
         # Pillow's decoders meet broken files with exceptions of many types, some with none of
         # their own: OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError.
@@ -209,7 +255,7 @@ def decode(path: Path, standard: Standard) -> np.ndarray:
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
-    """The one-line error for a file that Pillow couldn't open or decode."""
+    """Makes the one-line error for a file that Pillow couldn't open or decode."""
     if isinstance(error, InputError):
         return InputError(f"{path} {error}")
     if isinstance(error, Image.UnidentifiedImageError):
@@ -221,7 +267,7 @@ def unreadable(path: Path, error: Exception) -> InputError:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's text, or its type where it has none, without line breaks."""
+    """Returns an exception's text, or its type where it has none, without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

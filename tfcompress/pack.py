@@ -1,4 +1,4 @@
-"""The command `python -m tfcompress.pack`: a `.tflite` file into a container, and out of it."""
+"""The command `python -m tfcompress.pack`: packs a `.tflite` file losslessly, or unpacks it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Flags:"""
 
 
 def parser() -> flags.FlagValues:
-    """The command's flags, apart from absl's global ones."""
-    values = commands.help_only()
+    """Returns the command's flags, apart from absl's global ones."""
+    values = commands.new_flags()
     flags.DEFINE_boolean("unpack", False, "the first file is the container", flag_values=values)
     flags.DEFINE_string(
         "coder", "best", f"one of {', '.join(archive.CODERS)} (default best)", flag_values=values
@@ -39,13 +39,13 @@ def parser() -> flags.FlagValues:
 
 
 def run(argv: Sequence[str]) -> None:
-    """Parses, packs or unpacks, prints both sizes.
+    """Parses the flags, packs or unpacks, prints the sizes.
 
     Raises:
         InputError: bad usage or a bad file.
     """
     values = parser()
-    paths = commands.words(values, argv, USAGE)
+    paths = commands.parse_arguments(values, argv, USAGE)
     if paths is None:
         return
     require(len(paths) == 2, f"give a file to read and one to write; got {len(paths)}; see --help")
@@ -60,7 +60,7 @@ def run(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    return commands.status(run, argv)
+    return commands.run_command(run, argv)
 
 
 if __name__ == "__main__":

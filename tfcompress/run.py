@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tfcompress import commands
+from tfcompress import commands, data
 from tfcompress.config import AUGMENTATIONS, BENCHMARK_BACKENDS, IO, NORMALIZATIONS, RunConfig
 from tfcompress.errors import ExportError, InputError
 from tfcompress.options import parse_assignments
@@ -36,8 +36,7 @@ def define(values: flags.FlagValues) -> None:
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("technique", default.technique, "how to compress; --list prints all", values)
     text("model", default.model, "a builder's name, or your own .keras or .h5 file", values)
-    text("dataset", default.dataset, "fashion_mnist_small (embedded), any TFDS name, folder:PATH, "
-         "rafd:PATH or fer2013:PATH", values)  # fmt: skip
+    text("dataset", default.dataset, f"{', '.join(data.names())}; --list explains them", values)
     text("data_dir", None, "where TFDS keeps its data (default: TFDS's own)", values)
     number("image_size", None, "side of the images in pixels (default: theirs if at most 64, else "
            "the model's)", flag_values=values)  # fmt: skip
@@ -140,12 +139,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         execute(sys.argv if argv is None else argv)
     except (InputError, ExportError) as error:
-        commands.complain(error)
+        commands.print_error(error)
         return 2
     except OSError as error:
-        if (full := commands.disk(error)) is None:
+        if (full := commands.disk_error(error)) is None:
             raise
-        commands.complain(full)
+        commands.print_error(full)
         print("what is finished is kept; the same command goes on from there", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:

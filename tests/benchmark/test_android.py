@@ -10,7 +10,7 @@ import pytest
 from tests.benchmark.fake_adb import OUTPUT
 from tfcompress.benchmark import __main__ as command
 from tfcompress.benchmark import measure as function
-from tfcompress.benchmark.benchmark_model import parsed
+from tfcompress.benchmark.benchmark_model import parse_output
 from tfcompress.errors import InputError
 
 FAKE = pathlib.Path(__file__).with_name("fake_adb.py")
@@ -127,8 +127,8 @@ def test_bad_programs(tiny_file, tmp_path):
 
 def test_output_that_contradicts_itself_is_no_number():
     with pytest.raises(ValueError, match="two different averages"):
-        parsed(OUTPUT.replace("Inference (avg): 33209.4", "Inference (avg): 53209.4"))
+        parse_output(OUTPUT.replace("Inference (avg): 33209.4", "Inference (avg): 53209.4"))
     with pytest.raises(ValueError, match=r"printed no timings$"):
-        parsed("")
+        parse_output("")
     with pytest.raises(ValueError, match="printed no timings: dlopen failed"):
-        parsed("STARTING!\ndlopen failed\n")
+        parse_output("STARTING!\ndlopen failed\n")

@@ -64,13 +64,13 @@ def test_some_ops_and_a_delegates_own(relu, tmp_path, stub_delegate):
 
 
 def test_one_that_hangs_leaves_the_others_their_results(relu, stub_delegate, monkeypatch):
-    honest = process.ask_aloud
+    honest = process.ask_with_log
 
     def impatient(request, *, timeout_s):
         hangs = "hang" in request.get("backend", {}).get("options", {})
         return honest(request, timeout_s=2 if hangs else timeout_s)
 
-    monkeypatch.setattr(process, "ask_aloud", impatient)
+    monkeypatch.setattr(process, "ask_with_log", impatient)
     hung, well = measured(relu, [f"delegate:{stub_delegate}?ops=1&hang=1", "cpu"])
     assert (hung.outcome, hung.timed) == ("timeout", False)
     assert hung.reason == "not done after 2 s"

@@ -14,19 +14,23 @@ SELECTED = (
 
 
 def test_adapter():
-    found = gpu.adapter(SELECTED)
+    found = gpu.parse_adapter(SELECTED)
     assert (found.name, found.type) == ("SwiftShader Device (Subzero)", "CPU / Software")
     assert found.software
     assert found.gpu_ops is found.cpu_ops is None
-    real = gpu.adapter("Selected adapter: NVIDIA H200, vendor=nvidia, adapterType=Discrete GPU\n")
+    real = gpu.parse_adapter(
+        "Selected adapter: NVIDIA H200, vendor=nvidia, adapterType=Discrete GPU\n"
+    )
     assert (real.name, real.type, real.software) == ("NVIDIA H200", "Discrete GPU", False)
-    assert gpu.adapter("nothing") == gpu.Adapter(None, None, None, None)
+    assert gpu.parse_adapter("nothing") == gpu.Adapter(None, None, None, None)
 
 
 def test_split():
-    some = gpu.adapter("1 operations will run on the GPU, and the remaining 23 operations will run")
+    some = gpu.parse_adapter(
+        "1 operations will run on the GPU, and the remaining 23 operations will run"
+    )
     assert (some.gpu_ops, some.cpu_ops) == (1, 23)
-    none = gpu.adapter(
+    none = gpu.parse_adapter(
         "No operations will run on the GPU, and all 7 operations will run on the CPU"
     )
     assert (none.gpu_ops, none.cpu_ops) == (0, 7)
@@ -34,7 +38,7 @@ def test_split():
 
 def test_failures():
     log = "Warning: vkCreateInstance: Found no drivers!\nINTERNAL: No adapters found\nERROR: z"
-    assert gpu.failure(log) == (
+    assert gpu.explain_failure(log) == (
         "no-adapter",
         "LiteRT's GPU accelerator needs a GPU: there is no driver for one",
     )
@@ -44,14 +48,14 @@ def test_failures():
         "No operations will run on the GPU, and all 5 operations will run on the CPU.\n"
     )
     reason = "the GPU refused ops: OP0: no.; OP1: no.; OP2: no. and 2 more"
-    assert gpu.failure(log) == ("unsupported", reason)
+    assert gpu.explain_failure(log) == ("unsupported", reason)
     log = "ERROR: [x.cc:53] WebGPU error: Validation error: binding size is zero\n"
-    assert gpu.failure(log)[1] == (
+    assert gpu.explain_failure(log)[1] == (
         "the GPU accelerator failed: Validation error: binding size is zero"
     )
     log = "WARNING: [gpu_registry.cc:160] GPU accelerator could not be loaded and registered.\n"
-    assert gpu.failure(log)[0] == "no-adapter"
-    assert gpu.failure("INFO: all is well\n") is None
+    assert gpu.explain_failure(log)[0] == "no-adapter"
+    assert gpu.explain_failure("INFO: all is well\n") is None
 
 
 def outcomes(paths, backends):

@@ -3,9 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.benchmark.machine import Machine, measure
 from tfcompress.benchmark import latency as module
 from tfcompress.benchmark import process
-from tfcompress.benchmark.latency import latency, ratios, statistics
+from tfcompress.benchmark.latency import Latency, latency, ratios, statistics
 from tfcompress.errors import InputError
 
 
@@ -78,6 +79,47 @@ def test_real_files(tiny_file, backend):
         assert item.latency_ms_p99 is None
         assert item.ratio_p10 <= item.ratio <= item.ratio_p90
     assert found[0].latency_runs == found[1].latency_runs
+
+
+def test_every_number_of_files_whose_times_are_known(monkeypatch):
+    machine = Machine(
+        run_ns={"/a": 20_000_000, "/b": 30_000_000},
+        load_ns={"/a": 7_000_000, "/b": 9_000_000},
+        first_ns={"/a": 1_000_000, "/b": 2_000_000},
+    )
+    monkeypatch.setattr(
+        process,
+        "ask",
+        lambda request, *, timeout_s: measure(
+            monkeypatch, machine, runs=request["runs"], min_seconds=request["min_seconds"]
+        ),
+    )
+    first, second = latency(["/a", "/b"], runs=100, min_seconds=0)
+    assert first == Latency(
+        path="/a",
+        backend="cpu",
+        threads=1,
+        load_ms=7.0,
+        first_ms=21.0,
+        warmup_ms=pytest.approx((5 * 20 + 1) / 5),
+        warmup_runs=5,
+        latency_ms_p50=20.0,
+        latency_ms_p90=20.0,
+        latency_ms_p99=20.0,
+        latency_ms_p5=20.0,
+        latency_ms_p95=20.0,
+        latency_ms_min=20.0,
+        latency_ms_max=20.0,
+        latency_ms_mean=20.0,
+        latency_ms_std=0.0,
+        latency_runs=100,
+        block_runs=1,
+        ratio=1.0,
+        ratio_p10=1.0,
+        ratio_p90=1.0,
+    )
+    assert (second.load_ms, second.first_ms, second.latency_ms_p50) == (9.0, 32.0, 30.0)
+    assert (second.ratio, second.ratio_p10, second.ratio_p90) == (1.5, 1.5, 1.5)
 
 
 def test_max_seconds_ends_the_rounds(tiny_file):

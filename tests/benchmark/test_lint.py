@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.benchmark.flat import KINDS, Net, chain, grouped, schema
-from tfcompress.benchmark.lint import warnings
+from tfcompress.benchmark.lint import gpu_warnings
 from tfcompress.tflite.content import read
 
 
@@ -17,19 +17,19 @@ from tfcompress.tflite.content import read
     ],
 )
 def test_grouped_convolutions(tmp_path, channels, text):
-    assert warnings(read(grouped(tmp_path / "m.tflite", channels))) == ((text,) if text else ())
+    assert gpu_warnings(read(grouped(tmp_path / "m.tflite", channels))) == ((text,) if text else ())
 
 
 def test_ordinary_files_pass(tmp_path, tiny_file):
-    assert warnings(read(tiny_file)) == ()
-    assert warnings(read(chain(tmp_path / "m.tflite", "NEG", "RELU"))) == ()
+    assert gpu_warnings(read(tiny_file)) == ()
+    assert gpu_warnings(read(chain(tmp_path / "m.tflite", "NEG", "RELU"))) == ()
 
 
 def test_open_batch(tmp_path):
     net = Net()
     x = net.tensor((1, 8), signature=(-1, 8))
     path = net.write(tmp_path / "m.tflite", [x], [net.op("NEG", [x], (1, 8))])
-    (text,) = warnings(read(path))
+    (text,) = gpu_warnings(read(path))
     assert text == "an input of open shape (-1, 8) may not run on the GPU: fix the batch"
 
 
@@ -41,7 +41,7 @@ def test_a_dense_layer_that_flattens(tmp_path):
     y = net.op("FULLY_CONNECTED", [x, weights, -1], (1, 5), kind=kind, options=options)
     path = net.write(tmp_path / "m.tflite", [x], [y])
     text = "a FULLY_CONNECTED that flattens its input itself is computed wrongly"
-    assert warnings(read(path)) == (text,)
+    assert gpu_warnings(read(path)) == (text,)
 
 
 def test_types_and_ops(tmp_path):
@@ -55,7 +55,7 @@ def test_types_and_ops(tmp_path):
     best = net.op("ARG_MAX", [gathered, axis], (2, 4, 8), "int64", KINDS.ArgMaxOptions, options)
     volume = net.op("CONV_3D", [x, x], (1,))
     path = net.write(tmp_path / "m.tflite", [x], [best, volume])
-    assert warnings(read(path)) == (
+    assert gpu_warnings(read(path)) == (
         "int16 activations don't run on the GPU (4 ops)",
         "GATHER with indices that aren't one-dimensional doesn't run on the GPU",
         "ARG_MAX with int64 indices doesn't run on the GPU",

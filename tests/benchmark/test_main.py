@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.printed import assert_one_error_line
 from tfcompress.benchmark import __main__ as command
 
 
@@ -44,11 +45,7 @@ def test_table_and_json(tiny_file, tmp_path, capsys):
 )
 def test_bad_usage_is_one_line_and_status_2(arguments, message, capsys):
     assert run(*arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
+    assert_one_error_line(capsys.readouterr(), message)
 
 
 def test_a_file_that_cannot_be_measured_is_status_1(tiny_file, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import tfcompress.benchmark
-from tests.benchmark.flat import chain
+from tests.benchmark.flat import chain, grouped
 from tfcompress.benchmark import measure as function
 from tfcompress.benchmark import process, sizes
 from tfcompress.benchmark.process import BenchmarkError
@@ -61,7 +61,7 @@ def test_backends_and_threads_in_order(tiny_file, monkeypatch):
         }
         return answers[request["task"]], ""
 
-    monkeypatch.setattr(process, "ask_aloud", ask)
+    monkeypatch.setattr(process, "ask_with_log", ask)
     found = function(
         [tiny_file, str(tiny_file)], backends=["cpu", "cpu-noxnn"], threads=(1, 2), runs=1
     )
@@ -77,6 +77,31 @@ def test_backends_and_threads_in_order(tiny_file, monkeypatch):
     timed = [request for request in asked if request["task"] == "latency"]
     assert [request["backend"]["kind"] for request in timed] == ["cpu"] * 2 + ["cpu-noxnn"] * 2
     assert [request["threads"] for request in timed] == [1, 2, 1, 2]
+
+
+def test_warnings_stand_where_a_gpu_was_asked_for(tmp_path, monkeypatch):
+    def ask(request, *, timeout_s):
+        if request["task"] == "probe" and request["backend"]["kind"].startswith("gpu"):
+            raise killed(request["paths"][0])
+        return {
+            "peak_memory_bytes": 5,
+            "signature": None,
+            "because": "",
+            "macs_per_s": {},
+            "loads_ns": [[1]],
+            "firsts_ns": [[1]],
+            "warmups_ns": [[1]],
+            "rounds_ns": [[[1]]],
+            "block_runs": 1,
+        }, ""
+
+    monkeypatch.setattr(process, "ask_with_log", ask)
+    path = grouped(tmp_path / "m.tflite", 6)
+    gpu, mixed, cpu = function(path, backends=["gpu", "gpu+cpu", "cpu"], runs=1, min_seconds=0)
+    (warning,) = gpu.warnings
+    assert "6 channels a group crashes the process" in warning
+    assert (mixed.warnings, cpu.warnings) == (gpu.warnings, ())
+    assert [file.outcome for file in (gpu, mixed, cpu)] == ["crashed", "crashed", "ok"]
 
 
 @pytest.fixture
@@ -138,13 +163,13 @@ def test_a_file_that_does_not_run_on_the_cpu(tmp_path, tiny_file):
     ],
 )
 def test_bad_arguments(tiny_file, monkeypatch, arguments, message):
-    monkeypatch.setattr(process, "ask_aloud", lambda *_, **__: pytest.fail("asked a process"))
+    monkeypatch.setattr(process, "ask_with_log", lambda *_, **__: pytest.fail("asked a process"))
     with pytest.raises(InputError, match=message):
         function(**{"paths": [tiny_file], **arguments})
 
 
 def test_bad_file_is_named_before_anything_runs(tiny_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(process, "ask_aloud", lambda *_, **__: pytest.fail("asked a process"))
+    monkeypatch.setattr(process, "ask_with_log", lambda *_, **__: pytest.fail("asked a process"))
     text = tmp_path / "notes.txt"
     text.write_text("these are notes")
     with pytest.raises(InputError, match=r"notes\.txt is not a \.tflite file"):

@@ -1,22 +1,17 @@
-import sys
 import time
 
 import pytest
 
+from tests import children
+from tests.children import LOADING
 from tfcompress.benchmark import process
 from tfcompress.benchmark.process import BenchmarkError, ask
-
-LOADING = 'import sys; print(\'{"stage": "load", "file": "/a/m.tflite"}\', flush=True); '
 
 
 @pytest.fixture
 def child(monkeypatch):
     """Puts a line of Python in the place of the measuring process."""
-
-    def put(code):
-        monkeypatch.setattr(process, "command", lambda: [sys.executable, "-c", code])
-
-    return put
+    return children.replace(monkeypatch, process)
 
 
 def test_answer(child):

@@ -119,3 +119,25 @@ def test_labels_are_as_short_as_they_may_be():
 def test_milliseconds():
     texts = [milliseconds(value) for value in (1234.5, 12.345, 0.5, 0.00112, None)]
     assert texts == ["1,234", "12.3", "0.500", "0.0011", "-"]
+
+
+def test_units_are_powers_of_two():
+    file = measured(
+        "m.tflite",
+        size_bytes=123_456,
+        gzip_bytes=65_432,
+        weight_bytes=54_321,
+        activation_bytes=7_777,
+        peak_memory_bytes=300_000_000,
+        baseline_memory_bytes=45_678_901,
+    )
+    ((size,), (time,)) = rows([file])
+    assert size[1:] == ["120.6", "63.9", "-", "53.0", "7.6"]
+    assert time[-4] == "286.1"
+    assert "alone: 43.6 MiB" in table([file])
+
+
+def test_rows_are_in_the_order_given():
+    sizes, times = rows([measured("b.tflite", ratio=1.0), measured("a.tflite", ratio=3.0)])
+    assert [row[0] for row in sizes] == [row[0] for row in times] == ["b.tflite", "a.tflite"]
+    assert [row[8] for row in times] == ["1.00", "3.00"]

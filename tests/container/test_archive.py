@@ -71,7 +71,7 @@ def test_ranges_are_the_constants(small):
 
 
 def test_says_how_each_constant_is_written(small):
-    found, parts = archive.unpacked(archive.packed(small))
+    found, parts = archive.unpack_bytes(archive.pack_bytes(small))
     assert found == small
     places = ranges.constants(small, "f")
     assert [(p.start, p.size_bytes) for p in parts] == [(c.start, c.size_bytes) for c in places]
@@ -79,14 +79,14 @@ def test_says_how_each_constant_is_written(small):
     assert forms["sparse"].gap_bits
     assert forms["sparse"].written < 300
     assert forms["clustered"].table_values == 16
-    assert sum(part.packed_bytes for part in parts) < len(archive.packed(small))
+    assert sum(part.packed_bytes for part in parts) < len(archive.pack_bytes(small))
 
 
 def test_smaller_than_gzip(tiny):
     data = like_pruned_and_clustered(tiny.path.read_bytes())
     import gzip
 
-    assert len(archive.packed(data)) < len(gzip.compress(data, 9))
+    assert len(archive.pack_bytes(data)) < len(gzip.compress(data, 9))
 
 
 def test_loads_and_predicts(tiny, tmp_path):
@@ -101,7 +101,7 @@ def test_loads_and_predicts(tiny, tmp_path):
 def test_damage(small):
     """No container that was damaged gives a file, an endless wait or another error."""
     chance = random.Random(11)
-    whole = {coder: archive.packed(small, coder=coder) for coder in archive.CODERS}
+    whole = {coder: archive.pack_bytes(small, coder=coder) for coder in archive.CODERS}
     messages = set()
     for number in range(250):
         damaged = bytearray(whole[archive.CODERS[number % len(archive.CODERS)]])
@@ -113,7 +113,7 @@ def test_damage(small):
         if bytes(damaged) in whole.values():
             continue
         try:
-            found, _ = archive.unpacked(bytes(damaged), "m.tfz", max_bytes=2 * len(small))
+            found, _ = archive.unpack_bytes(bytes(damaged), "m.tfz", max_bytes=2 * len(small))
         except InputError as error:
             messages.add(str(error))
         else:
@@ -149,14 +149,14 @@ def _varint(number):
 )
 def test_lies(data, message):
     with pytest.raises(InputError, match=message):
-        archive.unpacked(data, "m.tfz", max_bytes=1000)
+        archive.unpack_bytes(data, "m.tfz", max_bytes=1000)
 
 
 def test_another_file_than_was_packed(small):
-    made = bytearray(archive.packed(small))
+    made = bytearray(archive.pack_bytes(small))
     made[4:36] = hashlib.sha256(b"another").digest()
     with pytest.raises(InputError, match="hasn't the SHA-256 of what was packed"):
-        archive.unpacked(bytes(made))
+        archive.unpack_bytes(bytes(made))
 
 
 def test_command(small, tmp_path, capsys):
@@ -185,7 +185,7 @@ def test_command(small, tmp_path, capsys):
 
 def test_unpacking_needs_neither_keras_nor_tensorflow_nor_the_runtime(small, tmp_path):
     path = tmp_path / "m.tfz"
-    path.write_bytes(archive.packed(small))
+    path.write_bytes(archive.pack_bytes(small))
     code = (
         "import sys\n"
         "from tfcompress.container import archive\n"

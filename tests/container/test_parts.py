@@ -20,10 +20,10 @@ def through(values, coder="best", width=None):
 
 def test_distances_of_the_papers_figure_2():
     # Weights 1, 4 and 15 counted from 1, three bits: 1, 3, a filler after 8, 3.
-    distances, filler = parts.relative(np.array([0, 3, 14]), 3)
+    distances, filler = parts.to_distances(np.array([0, 3, 14]), 3)
     assert (distances + 1).tolist() == [1, 3, 8, 3]
     assert filler.tolist() == [False, False, True, False]
-    assert parts.absolute(distances).tolist() == [0, 3, 11, 14]
+    assert parts.to_positions(distances).tolist() == [0, 3, 11, 14]
 
 
 @hypothesis.settings(max_examples=100, deadline=None)
@@ -40,9 +40,9 @@ def test_distances_by_counting(positions, bits):
             expected.append((2**bits, True))
         expected.append((position - at, False))
         at = position
-    distances, filler = parts.relative(np.array(positions, int), bits)
+    distances, filler = parts.to_distances(np.array(positions, int), bits)
     assert list(zip((distances + 1).tolist(), filler.tolist(), strict=True)) == expected
-    assert parts.absolute(distances)[~filler].tolist() == positions
+    assert parts.to_positions(distances)[~filler].tolist() == positions
 
 
 @pytest.mark.parametrize("coder", ["best", *CODERS])
@@ -79,7 +79,7 @@ def test_sizes_of_the_papers_arithmetic():
     values[rng.choice(count, kept, replace=False)] = table[rng.integers(0, 31, kept)]
     part = through(values, "bits")
     assert part.gap_bits == 5
-    gaps, _ = parts.relative(np.flatnonzero(values), 5)
+    gaps, _ = parts.to_distances(np.flatnonzero(values), 5)
     assert part.written == len(gaps)
     assert part.table_values == 32
     assert part.gap_bytes == 2 + -(-5 * part.written // 8)

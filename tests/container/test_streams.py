@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies
 
 from tfcompress.container import entropy, streams
-from tfcompress.container.bytestream import DamagedError, Reader, packed_bits, varint
+from tfcompress.container.bytestream import DamagedError, Reader, pack_bits, varint
 
 
 def through(symbols, alphabet, coder):
@@ -88,7 +88,7 @@ def test_ans_against_the_entropy(shape):
 
 
 def test_fixed_width_by_hand():
-    assert packed_bits(np.array([1, 2, 3, 0]), 2) == bytes([0b01101100])
+    assert pack_bits(np.array([1, 2, 3, 0]), 2) == bytes([0b01101100])
     assert through(np.array([1, 2, 3, 0, 1]), 4, "bits") == 1 + 1 + 2
     # One symbol over and over takes nothing, whatever the coder.
     for coder in streams.CODERS:

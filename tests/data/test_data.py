@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from tfcompress import data
-from tfcompress.data.folder import FolderOptions
-from tfcompress.data.rafd import RafdOptions
+from tfcompress.data.sources.folder import FolderOptions
+from tfcompress.data.sources.rafd import RafdOptions
 from tfcompress.errors import InputError
 from tfcompress.options import typed_options
 

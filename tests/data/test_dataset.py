@@ -1,20 +1,11 @@
 import numpy as np
 import pytest
 
-from tfcompress.data.dataset import (
-    ArrayImages,
-    Dataset,
-    Normalization,
-    SelectedImages,
-    Split,
-    stratified_split,
-)
+from tests.data.conftest import random_images
+from tfcompress.data.dataset import Dataset, Split, stratified_split
+from tfcompress.data.normalization import Normalization
+from tfcompress.data.stores import ArrayImages
 from tfcompress.errors import InputError
-
-
-def random_images(count, seed=0, side=6):
-    generator = np.random.default_rng(seed)
-    return generator.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
 
 
 def dataset(train_labels, test_labels=(0, 1), **changes):
@@ -34,48 +25,6 @@ def dataset(train_labels, test_labels=(0, 1), **changes):
         }
         | changes
     )
-
-
-def test_normalization_is_numpys_mean_and_std():
-    pixels = random_images(700)
-    measured = Normalization.of(ArrayImages(pixels))
-    np.testing.assert_allclose(measured.mean, pixels.mean(axis=(0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(measured.std, pixels.std(axis=(0, 1, 2)), rtol=1e-12)
-    out = measured(pixels)
-    assert out.dtype == np.float32
-    np.testing.assert_allclose(out.mean(axis=(0, 1, 2), dtype=np.float64), 0, atol=1e-5)
-    np.testing.assert_allclose(out.std(axis=(0, 1, 2), dtype=np.float64), 1, atol=1e-5)
-
-
-def test_a_constant_channel_is_only_centred():
-    pixels = random_images(10)
-    pixels[..., 1] = 9
-    measured = Normalization.of(ArrayImages(pixels))
-    assert (measured.mean[1], measured.std[1]) == (9.0, 1.0)
-    assert (measured(pixels)[..., 1] == 0).all()
-
-
-def test_more_than_ten_thousand_images_are_sampled_the_same_way_each_time():
-    pixels = random_images(10_500, side=2)
-    images = ArrayImages(pixels)
-    measured = Normalization.of(images)
-    assert measured == Normalization.of(images)
-    assert measured.mean != tuple(pixels.mean(axis=(0, 1, 2)))
-    np.testing.assert_allclose(measured.mean, pixels.mean(axis=(0, 1, 2)), rtol=0.01)
-
-
-def test_no_images_to_measure():
-    with pytest.raises(InputError, match="no images to measure"):
-        Normalization.of(ArrayImages(random_images(0)))
-
-
-def test_fixed_normalizations():
-    ends = np.array([[[[0, 255, 0]]]], np.uint8)
-    np.testing.assert_array_equal(Normalization.identity()(ends).ravel(), [0, 255, 0])
-    np.testing.assert_array_equal(Normalization.unit()(ends).ravel(), [0, 1, 0])
-    np.testing.assert_array_equal(Normalization.symmetric()(ends).ravel(), [-1, 1, -1])
-    with pytest.raises(InputError, match="three positive deviations"):
-        Normalization((0, 0, 0), (1, 0, 1))
 
 
 def test_batches_are_all_images_in_order():
@@ -158,20 +107,9 @@ def test_splits_of_two_sizes_are_refused():
         dataset([0, 1], test=test)
 
 
-def test_split_and_array_images_check_shapes():
+def test_a_split_has_one_label_an_image():
     with pytest.raises(InputError, match="one label an image"):
         Split(ArrayImages(random_images(3)), np.array([0, 1]))
-    with pytest.raises(InputError, match=r"uint8 of shape \(N, H, W, 3\); got float32"):
-        ArrayImages(np.zeros((2, 4, 4, 3), np.float32))
-    with pytest.raises(InputError, match=r"got uint8 of \(2, 4, 4\)"):
-        ArrayImages(np.zeros((2, 4, 4), np.uint8))
-
-
-def test_selected_images():
-    pixels = random_images(10)
-    chosen = SelectedImages(ArrayImages(pixels), np.array([7, 2, 5]))
-    assert (len(chosen), chosen.shape) == (3, (6, 6, 3))
-    np.testing.assert_array_equal(chosen.batch(np.array([0, 2])), pixels[[7, 5]])
 
 
 def test_stratified_split():
@@ -192,3 +130,24 @@ def test_stratified_split_errors():
         stratified_split(np.array([0, 0, 1]), 0.2, 0, "ab")
     with pytest.raises(InputError, match=r"test_fraction must be in \(0, 1\); got 1"):
         stratified_split(np.array([0, 0, 1, 1]), 1, 0, "ab")
+
+
+@pytest.mark.parametrize(
+    ("name", "public"),
+    [
+        ("folder:/home/ann/photos", "folder:photos"),
+        ("folder:/home/ann/photos/", "folder:photos"),
+        ("fer2013:faces.csv", "fer2013:faces.csv"),
+        ("folder:/home/ann:bob/photos", "folder:photos"),
+        ("/home/ann/photos", "photos"),
+        ("/home/ann/code.py:load", "code.py:load"),
+        ("arrays", "arrays"),
+    ],
+)
+def test_the_public_name_has_no_folders(name, public):
+    data = dataset([0, 1], name=name)
+    assert data.local
+    assert data.public_name == public
+    shared = dataset([0, 1], name="emnist/letters:3.0.1", local=False)
+    assert shared.public_name == "emnist/letters:3.0.1"
+    assert shared.with_normalization(Normalization.identity()).local is False

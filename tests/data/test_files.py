@@ -6,8 +6,8 @@ from PIL import Image
 
 from tfcompress import images
 from tfcompress.data import files
-from tfcompress.data.dataset import ArrayImages, FileImages
 from tfcompress.data.files import LabelledFile
+from tfcompress.data.stores import ArrayImages, FileImages
 from tfcompress.errors import InputError
 
 

@@ -1,6 +1,7 @@
 """Nets whose every weight differs from its first value, and images for them."""
 
 import hashlib
+import os
 
 import keras
 import numpy as np
@@ -16,6 +17,8 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("exporting needs Keras's TensorFlow backend", allow_module_level=True)
 
 SIZE = 15
+# With it in the environment each test asks the converter itself; see test_uncached.py.
+UNCACHED = "TFCOMPRESS_TESTS_UNCACHED"
 
 
 def binary_net(*, inputs=True, kernel=True, seed=0):
@@ -55,6 +58,9 @@ def converted_once():
 
     Its file hangs on the layers, their names, their weights and the converter's settings alone.
     """
+    if os.environ.get(UNCACHED):
+        yield
+        return
     made: dict[str, bytes] = {}
     convert_model = convert.float_file
 
@@ -94,4 +100,4 @@ def no_kernels(monkeypatch):
 
     for name in ("library", "names"):
         monkeypatch.setattr(kernels.load, name, none)
-    kernels.load._say.cache_clear()
+    kernels.load._print_once.cache_clear()

@@ -39,7 +39,7 @@ def file_of(path, shape, *products, dtype="float32", stored=()):
     """Writes a float file and puts buckets into it; says how many products have them."""
     save(path, shape, *products)
     done = []
-    edit(path, lambda editor: done.append(buckets.write(editor, list(stored), dtype)))
+    edit(path, lambda editor: done.append(buckets.write_buckets(editor, list(stored), dtype)))
     return done[0]
 
 

@@ -16,10 +16,11 @@ from tests.export.quantised import (
 from tests.techniques.conftest import randomise
 from tfcompress import data, models
 from tfcompress.errors import InputError
-from tfcompress.export import STORAGES, ExportError, calibrate, convert, export
+from tfcompress.export import ExportError, calibrate, convert, export, storages
 from tfcompress.layers import HashedConv2D, HashedDense
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
+from tfcompress.tflite.weighted_ops import with_constant_weights
 from tfcompress.training import logits
 
 STORED = ("float16", "int8", "int8_int4")
@@ -57,7 +58,9 @@ def test_computes_what_keras_does(files, net, storage, near):
     expected = logits(net, x)
     got = LiteModel(files[storage].path).predict(x)
     assert np.sqrt(np.mean((got - expected) ** 2) / np.mean(expected**2)) < near
-    assert (got.argmax(1) == expected.argmax(1)).mean() >= STORAGES[storage].min_agreement
+    assert (got.argmax(1) == expected.argmax(1)).mean() >= storages.get(
+        storage
+    ).usual.tolerance.min_agreement
 
 
 @pytest.mark.parametrize("storage", ["int8", "int8_int4"])
@@ -179,12 +182,12 @@ def test_zeros_stay_zero_and_shared_values_few(tmp_path):
 def test_named_products_keep_more_bits(net, tmp_path, bits):
     path = tmp_path / "float.tflite"
     convert.float_file(net, path)
-    ops = list(calibrate.products(read(path)))
+    ops = list(with_constant_weights(read(path)))
     kept = ops[2].outputs[0].name
     calibrate.integer_file(
         path, path, calibrate.ranges(path, pictures(20)), weight_bits=bits, higher=[kept]
     )
-    weights = {op.outputs[0].name: op.inputs[1].dtype for op in calibrate.products(read(path))}
+    weights = {op.outputs[0].name: op.inputs[1].dtype for op in with_constant_weights(read(path))}
     assert weights[kept] == {4: "int8", 8: "float32"}[bits]
     others = [kind for name, kind in weights.items() if name != kept]
     assert others.count("float32") == 0

@@ -37,63 +37,63 @@ def product(source, name="CONV_2D", weights=WEIGHTS):
 @pytest.mark.parametrize("name", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
 def test_bits_times_signs_are_quantised(name):
     of = content(BOOL, BITS, product(BITS.outputs[0], name))
-    assert convert.ops_to_quantize(of, SIGNS, "binary") == ["y"]
+    assert convert.ops_with_bits(of, SIGNS) == ["y"]
 
 
 @pytest.mark.parametrize("name", ["PAD", "PADV2", "RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "SLICE"])
 def test_bits_stay_bits_on_the_way(name):
     moved = op(name, BITS.outputs[0], tensor("c", constant=True), out="moved")
     of = content(BOOL, BITS, moved, product(moved.outputs[0]))
-    assert convert.ops_to_quantize(of, SIGNS, "binary") == ["y"]
+    assert convert.ops_with_bits(of, SIGNS) == ["y"]
 
 
 @pytest.mark.parametrize("name", ["ADD", "MUL", "AVERAGE_POOL_2D", "RELU"])
 def test_other_ops_make_numbers_of_bits(name):
     moved = op(name, BITS.outputs[0], tensor("c", constant=True), out="moved")
     of = content(BOOL, BITS, moved, product(moved.outputs[0]))
-    assert convert.ops_to_quantize(of, SIGNS, "binary") == []
-    assert convert.ops_to_quantize(of, SIGNS, "all") == ["y"]
+    assert convert.ops_with_bits(of, SIGNS) == []
+    assert convert.ops_fast_with_floats(of) == ["y"]
 
 
 def test_concatenation_of_bits_and_of_bits_with_numbers():
     for other, expected in ((BITS.outputs[0], ["y"]), (tensor("in"), [])):
         joined = op("CONCATENATION", BITS.outputs[0], other, out="joined")
         of = content(BOOL, BITS, joined, product(joined.outputs[0]))
-        assert convert.ops_to_quantize(of, SIGNS, "binary") == expected
+        assert convert.ops_with_bits(of, SIGNS) == expected
 
 
 def test_numbers_times_signs_are_not():
     of = content(product(tensor("in")))
-    assert convert.ops_to_quantize(of, SIGNS, "binary") == []
+    assert convert.ops_with_bits(of, SIGNS) == []
     integers = op("CAST", tensor("in", "int32"), out="numbers")
     of = content(integers, product(integers.outputs[0]))
-    assert convert.ops_to_quantize(of, SIGNS, "binary") == []
+    assert convert.ops_with_bits(of, SIGNS) == []
 
 
 def test_bits_times_numbers_are_not():
     of = content(BOOL, BITS, product(BITS.outputs[0]))
-    assert convert.ops_to_quantize(of, REALS, "binary") == []
+    assert convert.ops_with_bits(of, REALS) == []
 
 
 def test_depthwise_convolutions_stay_floats_beside_others():
     slow = op("DEPTHWISE_CONV_2D", tensor("in"), WEIGHTS, None, out="slow")
-    assert convert.ops_to_quantize(content(slow), REALS, "all") == ["slow"]
+    assert convert.ops_fast_with_floats(content(slow)) == ["slow"]
     of = content(slow, product(slow.outputs[0]))
-    assert convert.ops_to_quantize(of, REALS, "all") == ["y"]
+    assert convert.ops_fast_with_floats(of) == ["y"]
 
 
 def test_weights_that_are_computed_are_not():
     of = content(BOOL, BITS, product(BITS.outputs[0], weights=tensor("w")))
-    assert convert.ops_to_quantize(of, SIGNS, "binary") == []
-    assert convert.ops_to_quantize(of, SIGNS, "all") == []
+    assert convert.ops_with_bits(of, SIGNS) == []
+    assert convert.ops_fast_with_floats(of) == []
 
 
 def test_rounding_and_dead_filters_are_one_magnitude():
     kernel = np.float32([[0.1, -0.1, 0.1 * (1 + 1e-7)], [0, 0, 0]])
     of = content(BOOL, BITS, product(BITS.outputs[0]))
-    assert convert.ops_to_quantize(of, {"w": kernel}, "binary") == ["y"]
+    assert convert.ops_with_bits(of, {"w": kernel}) == ["y"]
     kernel[1, 1] = 1e-30
-    assert convert.ops_to_quantize(of, {"w": kernel}, "binary") == []
+    assert convert.ops_with_bits(of, {"w": kernel}) == []
 
 
 @pytest.fixture(scope="module")
@@ -104,17 +104,17 @@ def float_path(tmp_path_factory):
 
 
 def test_finds_the_binary_layers_of_a_file(float_path):
-    weights = convert.product_weights(float_path)
+    weights = convert.float_constants(float_path)
     of = read(float_path)
-    chosen = convert.ops_to_quantize(of, weights, "binary")
+    chosen = convert.ops_with_bits(of, weights)
     products = [op for op in of.ops if op.name in ("CONV_2D", "FULLY_CONNECTED")]
     # All but the first convolution and the last dense layer.
     assert chosen == [op.outputs[0].name for op in products[1:-1]]
-    assert convert.ops_to_quantize(of, weights, "all") == [op.outputs[0].name for op in products]
+    assert convert.ops_fast_with_floats(of) == [op.outputs[0].name for op in products]
 
 
 def test_product_weights_are_those_of_the_model(float_path):
-    weights = convert.product_weights(float_path)
+    weights = convert.float_constants(float_path)
     last = [op for op in read(float_path).ops if op.name == "FULLY_CONNECTED"][-1]
     expected = binary_net().get_layer("scores").kernel.numpy().T
     np.testing.assert_array_equal(weights[last.inputs[1].name], expected)
@@ -127,7 +127,7 @@ def test_float_file_has_a_static_batch(float_path):
 
 def test_quantizes_the_named_ops_alone(float_path, tmp_path):
     of = read(float_path)
-    chosen = convert.ops_to_quantize(of, convert.product_weights(float_path), "binary")[1:2]
+    chosen = convert.ops_with_bits(of, convert.float_constants(float_path))[1:2]
     path = tmp_path / "q.tflite"
     convert.quantized_file(float_path, path, dict.fromkeys(chosen, 8))
     int8 = [op for op in read(path).ops if op.macs and op.inputs[1].dtype == "int8"]
@@ -151,6 +151,6 @@ def test_a_float_layer_that_happens_to_be_of_one_magnitude_stays_float(tmp_path)
     conv.set_weights([signs, np.zeros(4)])
     path = tmp_path / "m.tflite"
     convert.float_file(model, path)
-    weights = convert.product_weights(path)
-    assert convert.ops_to_quantize(read(path), weights, "binary") == []
-    assert len(convert.ops_to_quantize(read(path), weights, "all")) == 1
+    weights = convert.float_constants(path)
+    assert convert.ops_with_bits(read(path), weights) == []
+    assert len(convert.ops_fast_with_floats(read(path))) == 1

@@ -55,7 +55,7 @@ def test_binary_and_ternary_weights_meet_bits_without_error(path, name, weights)
     floats = path.with_name("floats.tflite")
     kernel = make(kernel, 3)
     save(floats, shape, layer(kernel, **options))
-    low_bits.write(floats, path, {"y0": bits})
+    low_bits.write_low_bits(floats, path, {"y0": bits})
     x = bits_of((6, *shape[1:]))
     right = LiteModel(floats).predict(x)
     np.testing.assert_allclose(
@@ -74,7 +74,7 @@ def test_any_weights_by_half_a_step(path, name):
     kernel = normal(kernel, 3)
     floats, bound = path.with_name("floats.tflite"), path.with_name("bound.tflite")
     save(floats, shape, layer(kernel, **options))
-    low_bits.write(floats, path, {"y0": 4})
+    low_bits.write_low_bits(floats, path, {"y0": 4})
     x = normal((6, *shape[1:]), 8)
     step = np.abs(kernel).reshape(len(kernel), -1).max(1) / 7
     if kernel.ndim == 4:  # Each row of the filters has a scale of its own, none a larger one.
@@ -102,7 +102,7 @@ def test_8_bits_leave_a_convolution(path):
         Dense(normal((3, 7), 5)),
     )
     save(floats, (1, 5, 5, 4), *layers)
-    low_bits.write(floats, path, {"y0": 8, "y1": 2, "y3": 4})
+    low_bits.write_low_bits(floats, path, {"y0": 8, "y1": 2, "y3": 4})
     assert kinds(path) == [
         ("CONV_2D", "int8"),
         *[("FULLY_CONNECTED", "int2")] * 3,
@@ -127,7 +127,7 @@ def test_names_as_the_converter_writes_them(path):
                 tensor.name = name.encode()
 
     changed(floats, rename)
-    low_bits.write(floats, path, {name: 2, "y1": 8})
+    low_bits.write_low_bits(floats, path, {name: 2, "y1": 8})
     assert kinds(path) == [*[("FULLY_CONNECTED", "int2")] * 2, ("CONV_2D", "int8")]
 
 
@@ -227,3 +227,26 @@ def test_a_layer_is_timed_alone(path, monkeypatch, name, tmp_path_factory):
 )
 def test_ternary(kernel, yes):
     assert low_bits._ternary(kernel) == yes
+
+
+@pytest.mark.parametrize(("few_ms", "bits", "reason"), [(30, 8, "3.00 times"), (5, 4, None)])
+def test_layers_that_few_bits_make_slower_get_eight(path, monkeypatch, few_ms, bits, reason):
+    """By a clock that only predictions move: 10 ms with floats."""
+    now = 0.0
+
+    class Timed(LiteModel):
+        def predict(self, x):
+            nonlocal now
+            now += (few_ms if "few" in self.path else 10) / 1000
+            return super().predict(x)
+
+    monkeypatch.setattr(low_bits, "LiteModel", Timed)
+    monkeypatch.setattr(low_bits.time, "perf_counter", lambda: now)
+    save(path, (1, 24), Dense(normal((6, 24), 1)))
+    (op,) = [op for op in read(path).ops if op.macs]
+    chosen, why = low_bits.choose(path, [op.outputs[0].name], 4)
+    assert list(chosen.values()) == [bits]
+    if reason is None:
+        assert why == {}
+    else:
+        assert f"it took {reason} the floats' time" in why[op.outputs[0].name]

@@ -10,6 +10,7 @@ from tfcompress.errors import InputError
 from tfcompress.export import Validation, calibrate, convert, export
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
+from tfcompress.tflite.weighted_ops import with_constant_weights
 from tfcompress.training import logits
 
 
@@ -50,7 +51,7 @@ def alone(net, folder):
         name: op.outputs[0].name
         for name, op in zip(
             ["first", "depthwise", "pointwise", "hidden", "scores"],
-            calibrate.products(read(path)),
+            with_constant_weights(read(path)),
             strict=True,
         )
     }

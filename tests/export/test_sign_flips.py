@@ -49,10 +49,10 @@ def test_sums_that_are_zero_in_untrained_networks(tmp_path):
     images = np.random.default_rng(0).normal(size=(40, 64)).astype("float32")
     # Of the values before the two layers' signs the first layer's are the numbers that go in.
     expected = np.sqrt(2 / (np.pi * 64)) / 2
-    assert 0.7 * expected < sign_flips.at_border(net, images) < 1.3 * expected
+    assert 0.7 * expected < sign_flips.near_zero(net, images) < 1.3 * expected
     net.get_layer("one").bias.assign(np.full(64, 0.1))
-    assert sign_flips.at_border(net, images) < 1e-3
-    assert sign_flips.at_border(keras.Model(inputs, layers.Dense(2)(inputs)), images) == 0
+    assert sign_flips.near_zero(net, images) < 1e-3
+    assert sign_flips.near_zero(keras.Model(inputs, layers.Dense(2)(inputs)), images) == 0
 
 
 def test_the_gate_says_that_a_network_is_untrained(tmp_path):

@@ -9,7 +9,7 @@ import tfcompress
 from tests.export.conftest import BINARY_WEIGHTS, FLOAT_WEIGHTS, binary_net, real_images
 from tests.techniques.conftest import randomise
 from tfcompress.errors import InputError
-from tfcompress.export import STORAGES, ExportError, convert, export
+from tfcompress.export import ExportError, convert, export, storages
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
 from tfcompress.training import logits
@@ -43,7 +43,7 @@ def test_exact_storages(files, net, storage):
     images = real_images(50, seed=2)  # others than those of the gate
     assert relative_difference(net, files[storage].path, images) < 1e-5
     parity = files[storage].parity
-    assert (parity.images, parity.agreement, parity.ties) == (50, 1.0, 0)
+    assert (parity.images, parity.agreement, parity.sign_flips) == (50, 1.0, 0)
 
 
 def test_dynamic_storage_is_near(dynamic):
@@ -251,6 +251,7 @@ def test_prints_nothing(images, tmp_path, capfd):
 
 def test_the_room_is_the_door(net, tmp_path):
     assert tfcompress.export(net, tmp_path / "m.tflite").storage == "float32"
-    assert tfcompress.export.STORAGES is STORAGES
+    with pytest.warns(DeprecationWarning, match=r"is tfcompress\.export\.storages\.by_name"):
+        assert storages.by_name() == tfcompress.export.STORAGES
     assert tfcompress.export.export is export
     assert sys.modules["tfcompress.export"] is tfcompress.export

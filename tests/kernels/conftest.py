@@ -4,9 +4,12 @@ import shutil
 
 import pytest
 
+from tests.kernels.float_files import Net
+from tests.kernels.test_xnor_ops import chain, rewritten
 from tfcompress import kernels
 from tfcompress.errors import InputError
 from tfcompress.kernels import cross
+from tfcompress.tflite import join
 
 
 def built() -> tuple[str, ...]:
@@ -49,3 +52,16 @@ def zig():
         return cross.zig()
     except InputError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def joined(tmp_path):
+    """A float file, its bits, and one file of both."""
+    net = Net(0, (1, 11, 9, 20))
+    outputs, _ = chain(net)
+    first, second = tmp_path / "float.tflite", tmp_path / "xnor.tflite"
+    first.write_bytes(net.done(*outputs))
+    rewritten(first.read_bytes(), second)
+    path = tmp_path / "both.tflite"
+    join.join_signatures(first, second, path, "xnor")
+    return first, second, path

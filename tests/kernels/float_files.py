@@ -65,16 +65,21 @@ class Net(op_files.Writer):
         return self.stock("PADV2", [*inputs, self.constant(np.float32(value))], shape)
 
     def conv(self, x, filters, size=3, stride=1, dilation=1, padding=VALID, activation=0):
-        """Weights of one magnitude a filter."""
+        """Weights of one magnitude a filter; sizes, strides and dilations are numbers or pairs."""
         n, h, w, c = self.shape(x)
+        size, stride, dilation = (
+            [int(side) for side in np.broadcast_to(sides, 2)] for sides in (size, stride, dilation)
+        )
         magnitude = self.numbers(filters, 1, 1, 1, low=1)
-        kernel = op_files.signs(self.rng.standard_normal((filters, size, size, c))) * magnitude
-        reach = (size - 1) * dilation
-        out = [-(-(s if padding == SAME else s - reach) // stride) for s in (h, w)]
+        kernel = op_files.signs(self.rng.standard_normal((filters, *size, c))) * magnitude
+        out = [
+            -(-(length if padding == SAME else length - (k - 1) * d) // s)
+            for length, k, s, d in zip((h, w), size, stride, dilation, strict=True)
+        ]
         inputs = [x, self.constant(kernel.astype("float32")), self.constant(self.numbers(filters))]
         return self.stock(
-            "CONV_2D", inputs, (n, *out, filters), padding=padding, strideH=stride,
-            strideW=stride, dilationHFactor=dilation, dilationWFactor=dilation,
+            "CONV_2D", inputs, (n, *out, filters), padding=padding, strideH=stride[0],
+            strideW=stride[1], dilationHFactor=dilation[0], dilationWFactor=dilation[1],
             fusedActivationFunction=activation,
         )  # fmt: skip
 

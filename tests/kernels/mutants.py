@@ -19,14 +19,14 @@ import tempfile
 
 import numpy as np
 
-from tests.kernels import float_files, op_files, random_cases, test_graphs
+from tests.kernels import op_files, random_cases, test_graphs
 
 ODD = [0, 1, -1, 2, 31, 32, 33, 255, 256, 65535, 65536, 2**20, 2**30, 2**31 - 1, -(2**31)]
 SECONDS = 60
 
 
 def originals():
-    """Right files of every op and type, and of stock ops that are taken."""
+    """Right files of every op and type."""
     yield test_graphs.chain(np.random.default_rng(1))[0]
     small = op_files.Case((1, 5, 6), 37, 41, (3, 2), (2, 1), pads=(1, 0, 1, 1), activation=2)
     op = random_cases.Op(small, np.random.default_rng(2))
@@ -41,11 +41,6 @@ def originals():
     case = op_files.Case((1, 1, 6), 70, 9, (1, 1), pads=(0, 0, 0, 0))
     writer.op(op_files.DENSE, case.options(), inputs, [writer.output((2, 3, 9))])
     yield writer.bytes()
-    net = float_files.Net(3, (1, 6, 6, 5))
-    x = net.conv(net.pad(net.sign(net.x), (1, 1, 1, 1)), 7)
-    x = net.conv(net.sign(x), 8, padding=float_files.SAME, stride=2)
-    x = net.stock("RESHAPE", [x, net.constant(np.array([1, 72], "int32"))], (1, 72))
-    yield net.done(net.dense(net.sign(x), 4))
 
 
 def mutant(content, rng, only_options):
@@ -82,8 +77,7 @@ def changed(content, rng, only_options):
             op.customOptions = options[: rng.choice([len(options), len(options), 4, 0])]
         elif kind == 1:
             buffer = model.buffers[rng.integers(len(model.buffers))]
-            custom = any(op.customOptions is not None for op in graph.operators)
-            if buffer.data is not None and custom:  # A stock op's shapes are for LiteRT to check.
+            if buffer.data is not None:
                 buffer.data = rng.integers(0, 256, len(buffer.data)).astype("uint8")
         elif kind == 2 and len(tensor.shape):
             tensor.shape = np.array(tensor.shape, "int32")

@@ -1,5 +1,6 @@
 """Building, choosing and loading the kernels."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 from tfcompress import kernels
 from tfcompress.errors import InputError
-from tfcompress.kernels import build
+from tfcompress.kernels import build, load
 
 # Without a wheel of the kernels, which would come before the compiler.
 UNINSTALLED = "import sys; sys.modules['tfcompress_kernels'] = None\n"
@@ -32,13 +33,17 @@ def test_built_once_and_private(compiler, tmp_path):
     assert folder.stat().st_mode & 0o022 == 0
 
 
-def test_without_a_compiler_says_so_once(tmp_path):
-    code = "print([kernels.delegate_or_none() for _ in range(3)])"
-    said = asked(code, CC="no-such-compiler", TFCOMPRESS_CACHE=str(tmp_path))
-    assert said.startswith("[None, None, None]\n")
+def test_without_a_compiler_says_so_once(joined, tmp_path):
+    code = (
+        "from tfcompress.runtime import LiteModel\n"
+        f"print([LiteModel({str(joined[2])!r}).signature for _ in range(3)])"
+    )
+    cache = tmp_path / "cache"
+    said = asked(code, CC="no-such-compiler", TFCOMPRESS_CACHE=str(cache))
+    assert "['serving_default', 'serving_default', 'serving_default']\n" in said
     assert said.count("1-bit kernels aren't used") == 1
     assert "no-such-compiler" in said
-    assert not list(tmp_path.iterdir())
+    assert not cache.exists()
 
 
 def test_a_compiler_that_fails_leaves_nothing(tmp_path):
@@ -48,18 +53,34 @@ def test_a_compiler_that_fails_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_others_can_write(compiler, tmp_path):
-    tmp_path.chmod(0o777)
+@pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])
+def test_a_folder_that_others_can_write(compiler, tmp_path, mode):
+    tmp_path.chmod(mode)
     said = asked("print(kernels.missing())", TFCOMPRESS_CACHE=str(tmp_path))
     assert "can be written by others" in said
 
 
-def test_changed_sources_are_another_library(tmp_path, monkeypatch):
-    (tmp_path / "a.c").write_text("int a;\n")
+@pytest.mark.parametrize("name", ["a.c", "a.h", "a.inc"])
+def test_changed_sources_are_another_library(tmp_path, monkeypatch, name):
+    (tmp_path / name).write_text("int a;\n")
     monkeypatch.setattr(build, "SOURCES", tmp_path)
-    before = build._digest([sys.executable])
-    (tmp_path / "a.c").write_text("int b;\n")
-    assert build._digest([sys.executable]) != before
+    before = build._digest([sys.executable]), build.file_name(".so")
+    (tmp_path / name).write_text("int b;\n")
+    after = build._digest([sys.executable]), build.file_name(".so")
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+def test_other_flags_are_another_library(monkeypatch):
+    before = build._digest([sys.executable]), build.file_name(".so")
+    assert build._digest([sys.executable, "-O1"]) != before[0]
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-g"))
+    assert build._digest([sys.executable]) != before[0]
+    assert build.file_name(".so") != before[1]
+
+
+def test_products_and_sums_are_rounded_apart():
+    assert "-ffp-contract=off" in build.FLAGS
 
 
 def test_unknown_kernel(fastest, monkeypatch):
@@ -72,6 +93,54 @@ def test_unknown_kernel(fastest, monkeypatch):
 
 def test_portable_is_there_and_last(fastest):
     assert kernels.names()[-1] == "portable"
+    assert [n for n in ("avx512", "avx2", "neon", "portable") if n in kernels.names()] == list(
+        kernels.names()
+    )
+
+
+@pytest.mark.parametrize("name", ["avx512", "avx2", "neon"])
+def test_one_fast_kernel_is_enough(monkeypatch, name):
+    monkeypatch.setattr(load, "names", lambda: (name, "portable"))
+    assert kernels.missing() is None
+    monkeypatch.setattr(load, "names", lambda: ("portable",))
+    assert "none of AVX-512 VPOPCNTDQ, AVX2 and NEON" in kernels.missing()
+
+
+def kernel_of(**options):
+    """The name of the kernel that the library itself takes for these options.
+
+    It stands in `struct xk_delegate`: behind TFLite's struct, of 11 fields of 8 bytes, is the
+    kernel's struct, which begins with its name.
+    """
+    library = ctypes.CDLL(str(kernels.library()))
+    library.tflite_plugin_create_delegate.restype = ctypes.c_void_p
+    library.tflite_plugin_destroy_delegate.argtypes = [ctypes.c_void_p]
+    strings = ctypes.c_char_p * len(options)
+    keys, values = (strings(*(w.encode() for w in words)) for words in (options, options.values()))
+    delegate = library.tflite_plugin_create_delegate(
+        keys, values, ctypes.c_size_t(len(options)), None
+    )
+    if delegate is None:
+        return None
+    kernel = ctypes.c_void_p.from_address(delegate + 11 * 8).value
+    name = ctypes.c_char_p.from_address(kernel).value.decode()
+    library.tflite_plugin_destroy_delegate(delegate)
+    return name
+
+
+def test_the_kernel_that_is_named_runs(fastest, monkeypatch):
+    monkeypatch.delenv("TFCOMPRESS_KERNEL", raising=False)
+    assert kernel_of() == fastest
+    for name in kernels.names():
+        assert kernel_of(kernel=name) == name
+    assert kernel_of(kernel="cray") is None
+    assert kernel_of(kernels="portable") is None
+
+
+def test_the_name_is_handed_to_the_library(fastest, monkeypatch):
+    monkeypatch.setattr("ai_edge_litert.interpreter.load_delegate", lambda *words: words)
+    assert kernels.delegate() == (str(kernels.library()), {})
+    assert kernels.delegate("portable") == (str(kernels.library()), {"kernel": "portable"})
 
 
 def test_environment_overrules(fastest):

@@ -83,9 +83,9 @@ def test_a_missing_check_would_be_seen(compiler, tmp_path):
     broken = tmp_path / "src"
     shutil.copytree(SOURCES, broken)
     text = (broken / "node.c").read_text()
-    check = "found->bytes != bytes"
+    check = "from->bytes != bytes"
     assert text.count(check) == 1
-    (broken / "node.c").write_text(text.replace(check, "found->bytes + bytes == 1"))
+    (broken / "node.c").write_text(text.replace(check, "from->bytes + bytes == 1"))
     path = program(compiler, tmp_path, "address,undefined", *UNIT, sources=broken)
     done = subprocess.run([path, "0", "0", "0", "3000"], capture_output=True, text=True)
     assert done.returncode != 0

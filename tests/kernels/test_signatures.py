@@ -9,24 +9,12 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from tests.kernels import float_files, op_files
 from tests.kernels.float_files import Net
-from tests.kernels.test_xnor_ops import chain, rewritten
+from tests.kernels.test_xnor_ops import chain
 from tfcompress.errors import InputError
-from tfcompress.runtime.interpreter import opened
+from tfcompress.runtime.interpreter import open_file
 from tfcompress.tflite import join
 from tfcompress.tflite.content import read
 from tfcompress.tflite.signatures import alone, graphs
-
-
-@pytest.fixture
-def joined(tmp_path):
-    net = Net(0, (1, 11, 9, 20))
-    outputs, _ = chain(net)
-    first, second = tmp_path / "float.tflite", tmp_path / "xnor.tflite"
-    first.write_bytes(net.done(*outputs))
-    rewritten(first.read_bytes(), second)
-    path = tmp_path / "both.tflite"
-    join.join(first, second, path, "xnor")
-    return first, second, path
 
 
 def test_both_signatures(fastest, joined):
@@ -75,12 +63,12 @@ def test_the_main_graph_by_another_name(joined, tmp_path):
         renamed = tmp_path / "renamed.tflite"
         renamed.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
         assert list(graphs(renamed)) == names
-        found = opened(renamed, threads=1, xnnpack=True, signature="serving_default")
+        found = open_file(renamed, threads=1, xnnpack=True, signature="serving_default")
         x = float_files.image(np.random.default_rng(3), (1, 11, 9, 20))
-        wanted = op_files.run(opened(first, threads=1, xnnpack=True).interpreter, x)[0]
+        wanted = op_files.run(open_file(first, threads=1, xnnpack=True).interpreter, x)[0]
         np.testing.assert_array_equal(op_files.run(found.interpreter, x)[0], wanted)
         with pytest.raises(InputError, match=r"unknown signature of .* 'xnor'"):
-            opened(renamed, threads=1, xnnpack=True, signature="xnor")
+            open_file(renamed, threads=1, xnnpack=True, signature="xnor")
 
 
 def test_what_each_runs(joined):
@@ -117,11 +105,11 @@ def test_other_ends(joined, tmp_path):
     net = Net(0, (1, 9, 9, 20))
     second.write_bytes(net.done(*chain(net)[0]))
     with pytest.raises(InputError, match=r"same inputs: .* float32 \(1, 11, 9, 20\), .*1, 9, 9"):
-        join.join(first, second, tmp_path / "x.tflite", "xnor")
+        join.join_signatures(first, second, tmp_path / "x.tflite", "xnor")
 
 
 def test_more_graphs_than_one(joined, tmp_path):
     first, _, path = joined
     with pytest.raises(InputError, match="has 2 graphs, not one"):
-        join.join(first, path, tmp_path / "x.tflite", "xnor")
+        join.join_signatures(first, path, tmp_path / "x.tflite", "xnor")
     assert not (tmp_path / "x.tflite").exists()

@@ -45,6 +45,14 @@ def zero_padding(net):
     return [x], 2
 
 
+def oblong(net):
+    """Nothing is the same down and right: neither kernels, strides, dilations nor pads."""
+    x = net.conv(net.pad(net.sign(net.x), (1, 0, 2, 1)), 20, size=(3, 2), stride=(1, 2))
+    x = net.conv(net.pad(net.sign(net.norm(x)), (0, 2, 3, 1)), 33, size=(2, 3), dilation=(1, 2))
+    x = net.conv(net.sign(net.norm(x)), 9, size=(4, 1), stride=(2, 1), padding=SAME)
+    return [x], 2
+
+
 def shared(net):
     """Two products of one sign, and a sign that a stock op reads as well."""
     signs = net.sign(net.norm(net.x))
@@ -74,7 +82,9 @@ def rewritten(content, path):
     return xnor_ops.xnor_file(path, path)
 
 
-@pytest.mark.parametrize("build", [chain, residual, zero_padding, shared, not_rising, dense])
+@pytest.mark.parametrize(
+    "build", [chain, residual, zero_padding, oblong, shared, not_rising, dense]
+)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equal_to_the_float_file(fastest, tmp_path, build, seed):
     from ai_edge_litert.interpreter import Interpreter
@@ -107,6 +117,60 @@ def test_nothing_to_replace(tmp_path):
     with pytest.raises(InputError, match="its inputs aren't signs"):
         xnor_ops.xnor_file(path, path)
     assert path.read_bytes() == before
+
+
+def test_the_delegate_leaves_a_float_file_to_the_runtime(fastest):
+    """Else a float file that is timed beside others would no longer be what the runtime gives."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    net = Net(0, (1, 11, 9, 20))
+    content = net.done(*chain(net)[0])
+    no_xnnpack = {"experimental_op_resolver_type": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
+    alone = Interpreter(model_content=content, **no_xnnpack)
+    beside = op_files.interpreter(content, fastest, **no_xnnpack)
+    x = float_files.image(np.random.default_rng(5), (1, 11, 9, 20))
+    np.testing.assert_array_equal(op_files.run(beside, x)[0], op_files.run(alone, x)[0])
+    names = [[op["op_name"] for op in made._get_ops_details()] for made in (alone, beside)]
+    assert names[0] == names[1]
+    assert "DELEGATE" not in names[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("weights", "none is binary"),
+        ("sign", "t{}: its inputs aren't signs"),
+        ("groups", "t{}: its convolution has groups"),
+        ("activation", "t{}: its activation isn't a ReLU"),
+        ("padding", "t{}: it is padded twice, with other values"),
+        ("pad value", "t{}: its padding is neither 0 nor 1, or not of height and width"),
+    ],
+)
+def test_what_is_no_product_of_signs_stays(tmp_path, change, why):
+    net = Net(2, (1, 6, 6, 4))
+    x = net.sign(net.x)
+    if change == "sign":
+        x = net.stock("MUL", [x, net.constant(np.float32(2))], net.shape(x))
+    if change in ("padding", "pad value"):
+        x = net.pad(x, (1, 1, 1, 1), value=2 if change == "pad value" else 1)
+    y = net.conv(
+        x,
+        8,
+        activation=3 if change == "activation" else 0,
+        padding=SAME if change == "padding" else float_files.VALID,
+    )
+    kernel = net.graph.tensors[net.graph.operators[-1].inputs[1]]
+    buffer = net.model.buffers[kernel.buffer]
+    if change == "weights":
+        values = buffer.data.view("float32").copy()
+        values[3] *= 2
+        buffer.data = values.view("uint8")
+    if change == "groups":
+        kernel.shape = [8, 3, 3, 2]
+        buffer.data = buffer.data[: 8 * 18 * 4]
+    path = tmp_path / "float.tflite"
+    with pytest.raises(InputError, match=f"no layer with binary.*[(]{why.format(y)}[)]$"):
+        rewritten(net.done(y), path)
 
 
 @pytest.mark.slow

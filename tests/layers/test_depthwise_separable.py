@@ -234,3 +234,12 @@ def test_file_holds_two_ops(tmp_path):
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         DepthwiseSeparable(**{"filters": 4, **options})
+
+
+def test_batch_normalisation_is_keras_unless_told_otherwise():
+    layer, usual = DepthwiseSeparable(4), keras.layers.BatchNormalization()
+    for each in (layer.depthwise_bn, layer.pointwise_bn):
+        assert (each.momentum, each.epsilon) == (usual.momentum, usual.epsilon) == (0.99, 1e-3)
+    layer = DepthwiseSeparable(4, momentum=0.7, epsilon=0.2)
+    for each in (layer.depthwise_bn, layer.pointwise_bn):
+        assert (each.momentum, each.epsilon) == (0.7, 0.2)

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from tests import checks
 from tests.layers import compact
@@ -89,3 +90,11 @@ def test_file(size, options, tmp_path):
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         EffNetBlock(**{"filters": 4, **options})
+
+
+def test_activation_is_leaky_relu_unless_told_otherwise():
+    """The paper's, with Keras's slope: 0.2 below 0."""
+    layer = EffNetBlock(4)
+    values = ops.convert_to_numpy(layer.row_act(np.array([-1.0, 0.0, 2.0], "float32")))
+    np.testing.assert_allclose(values, [-0.2, 0.0, 2.0])
+    assert layer.get_config()["activation"] == "leaky_relu"

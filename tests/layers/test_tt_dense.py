@@ -1,5 +1,6 @@
 """TTDense's formula and counts; what it has in common with LowRankDense is tested with that."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -51,3 +52,15 @@ def test_bad_modes(options, message):
 def test_modes_must_fit_the_inputs():
     with pytest.raises(ValueError, match=r"product of input_modes=\(2, 2\).*\(1, 8\)"):
         TTDense(6, rank=2, input_modes=(2, 2))(np.ones((1, 8), "f4"))
+
+
+@pytest.mark.parametrize("rank", [1, 4, 100])
+def test_starts_with_glorots_variance(rank):
+    """The logical kernel's values at the start: of variance 2 / (inputs + units)."""
+    variances = []
+    for seed in range(20):
+        keras.utils.set_random_seed(seed)
+        layer = TTDense(64, rank=rank, input_modes=(8, 12), output_modes=(8, 8))
+        layer.build((None, 96))
+        variances.append(float(np.var(ops.convert_to_numpy(layer.logical_kernel()))))
+    assert np.mean(variances) == pytest.approx(2 / (96 + 64), rel=0.3)

@@ -27,3 +27,12 @@ def test_width_and_size():
     assert model.get_layer("block1_conv2").filters == 80
     assert [layer.rate for layer in model.layers if isinstance(layer, layers.Dropout)] == [0.1, 0.1]
     assert not [layer for layer in model.layers if isinstance(layer, layers.Dense)]
+
+
+def test_maximum_after_the_first_block_and_mean_after_the_second():
+    model = models.build("nin", (32, 32, 3), 10)
+    pools = [model.get_layer(f"block{block}_pool") for block in (1, 2)]
+    assert [type(pool) for pool in pools] == [layers.MaxPooling2D, layers.AveragePooling2D]
+    assert {(pool.pool_size, pool.strides, pool.padding) for pool in pools} == {
+        ((3, 3), (2, 2), "same")
+    }

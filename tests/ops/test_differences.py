@@ -40,3 +40,17 @@ def test_in_parts_it_is_the_same():
         for x in (actual - expected, expected)
     ]
     assert root_of_ratio(*sums) == pytest.approx(relative_rms(expected, actual))
+
+
+def test_relative_to_what_is_expected():
+    expected = np.array([[3.0, 4.0]], np.float32)
+    assert relative_rms(expected, np.array([[3.0, 4.5]])) == pytest.approx(0.1)
+    assert relative_rms(expected, 1.25 * expected) == pytest.approx(0.25)
+    assert relative_rms(expected, 0 * expected) == 1.0
+
+
+def test_float32_neither_overflows_nor_drops_small_differences():
+    large = np.full(4, 1e30, np.float32)
+    assert relative_rms(large, large * np.float32(1.5)) == pytest.approx(0.5)
+    near = np.full(4, 1.0, np.float32)
+    assert relative_rms(near, near + np.float32(1e-6)) == pytest.approx(1e-6, rel=0.1)

@@ -198,3 +198,16 @@ def test_cp_full_rank(shape, rank):
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call(draw((3, 3, 4, 5)))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_cp_goes_on_until_nothing_is_gained(seed):
+    """The default tolerance stops near to where many more sweeps would come to."""
+    rng = np.random.default_rng(seed)
+    parts = [rng.standard_normal((n, 12)) for n in (3, 3, 16, 24)]
+    kernel = cp_loops(parts) + 0.3 * rng.standard_normal((3, 3, 16, 24))
+    kernel = kernel.astype("float32")
+    longest = factorize.cp(kernel, 8, tolerance=0, iterations=400)
+    usual = factorize.cp(kernel, 8)
+    assert usual.error == pytest.approx(longest.error, abs=0.002)
+    assert usual.sweeps < longest.sweeps

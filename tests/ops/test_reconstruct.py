@@ -141,3 +141,20 @@ def test_inputs_of_zeros_leave_the_weights_form():
         reconstruct.regress(np.zeros_like(x), np.zeros((len(x), 10)), matrix(kernel)),
         matrix(kernel),
     )
+
+
+def test_ridges_are_shares_of_the_inputs_mean_square():
+    """1e-2 for the regression and 1e-4 for the rest, written out with the plain matrices."""
+    x, kernel = draw(rows=200)
+    x, w = x.astype(float), matrix(kernel).astype(float)
+    targets = x @ w + np.random.default_rng(1).normal(size=(200, 10))
+    square = (x**2).mean()
+    second = x.T @ x / len(x)
+    ridge = 1e-2 * square * np.eye(len(w))
+    expected = w + np.linalg.inv(second + ridge) @ x.T @ (targets - x @ w) / len(x)
+    np.testing.assert_allclose(reconstruct.regress(x, targets, w), expected, rtol=1e-6)
+    responses = w.T @ (second + 1e-4 * square * np.eye(len(w))) @ w
+    axes = np.linalg.eigh(responses)[1][:, -3:]
+    np.testing.assert_allclose(reconstruct.low_rank(x, w, 3), w @ axes @ axes.T, rtol=1e-6)
+    by_default = reconstruct.separable(x, kernel, 3)
+    np.testing.assert_array_equal(by_default, reconstruct.separable(x, kernel, 3, ridge=1e-4))

@@ -12,7 +12,7 @@ from tfcompress.bridge import legacy
 from tfcompress.config import RunConfig
 from tfcompress.container import archive
 from tfcompress.errors import InputError
-from tfcompress.export import storage
+from tfcompress.export import storages
 from tfcompress.pipeline import inputs, stages
 from tfcompress.pipeline.plan import plan
 from tfcompress.runtime import LiteModel, load
@@ -91,7 +91,7 @@ def test_report_says_what_the_files_are(finished, picture_folder):
         assert getattr(result, title).size_bytes == path.stat().st_size
         packed = output / f"{title}.tfz"
         assert getattr(result, title).packed_bytes == packed.stat().st_size
-        assert archive.unpacked(packed.read_bytes())[0] == path.read_bytes()
+        assert archive.unpack_bytes(packed.read_bytes())[0] == path.read_bytes()
     job = plan(settings)
     images = inputs.load_data(job, None)
     right = []
@@ -190,8 +190,11 @@ def test_a_refused_file_leaves_the_models(finished, picture_folder, tmp_path, mo
         "run", f"--dataset=folder:{picture_folder}", "--image_size=16", "--epochs=1",
         f"--model={output / 'baseline.keras'}", "--benchmark=none", f"--output_dir={folder}",
     ]  # fmt: skip
-    strict = {k: dataclasses.replace(s, max_abs=-1.0) for k, s in storage.STORAGES.items()}
-    monkeypatch.setattr(storage, "STORAGES", strict)
+    from tfcompress.export.storage import Tolerance
+
+    method = dataclasses.replace(storages.get("float32").usual, tolerance=Tolerance(-1.0, 1.0))
+    strict = dataclasses.replace(storages.get("float32"), method=lambda traits: method)
+    monkeypatch.setattr(storages.float32, "STORAGE", strict)
     assert run.main(words) == 2
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if line.startswith("error: the file differs from Keras")]

@@ -8,7 +8,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from tests.report.conftest import RUN
 from tfcompress.report import plots
-from tfcompress.report.card import card
+from tfcompress.report.card import model_card
 from tfcompress.report.write import write_all
 from tfcompress.tflite import metadata_writer
 from tfcompress.tflite.metadata import Metadata
@@ -39,7 +39,7 @@ def relu_file(path):
 def folder(tmp_path):
     path = tmp_path / RUN.compressed.path
     relu_file(path)
-    metadata_writer.write(
+    metadata_writer.write_metadata(
         path,
         Metadata(name="a net", labels=("cat", EVIL), licence="MIT", mean=(1.5,), std=(2.0,)),
     )
@@ -47,14 +47,14 @@ def folder(tmp_path):
 
 
 def test_says_what_stands_in_the_file(folder):
-    about = card(RUN, folder)
+    about = model_card(RUN, folder)
     assert about.title == "a net"
     assert about.file == "compressed.tflite"
-    assert about.said.labels == ("cat", EVIL)
-    assert about.takes.startswith("float32 1x2: (pixel - mean) / std")
-    assert "mean 1.5, std 2" in about.takes
-    assert about.gives.startswith("float32 1x2")
-    assert "TensorFlow Lite 1.5.0" in about.needs
+    assert about.metadata.labels == ("cat", EVIL)
+    assert about.input.startswith("float32 1x2: (pixel - mean) / std")
+    assert "mean 1.5, std 2" in about.input
+    assert about.output.startswith("float32 1x2")
+    assert "TensorFlow Lite 1.5.0" in about.runtime
     assert [row.label for row in about.rows][:2] == ["accuracy of the file", "file size, KiB"]
 
 
@@ -72,14 +72,14 @@ def test_is_written_beside_the_report(folder, drawn, monkeypatch):
 
 def test_a_file_without_metadata(tmp_path):
     relu_file(tmp_path / RUN.compressed.path)
-    about = card(RUN, tmp_path)
+    about = model_card(RUN, tmp_path)
     assert about.title == f"{RUN.model} on {RUN.dataset}"
-    assert "normalised as in training" in about.takes
+    assert "normalised as in training" in about.input
 
 
 def test_no_file_no_card(tmp_path, drawn, monkeypatch):
     monkeypatch.setattr(plots, "pictures", lambda result: drawn)
-    assert card(RUN, tmp_path) is None
+    assert model_card(RUN, tmp_path) is None
     elsewhere = dataclasses.replace(
         RUN, compressed=dataclasses.replace(RUN.compressed, path="other.tflite")
     )

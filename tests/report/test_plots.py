@@ -1,6 +1,8 @@
 import xml.etree.ElementTree
 
-from tfcompress.report import layer_costs, plots
+import pytest
+
+from tfcompress.report import layer_costs, pareto, plots
 
 
 def texts(svg):
@@ -65,7 +67,7 @@ def test_names_are_text_and_never_formulas_or_markup(run):
 
 
 def test_long_names_give_way(run):
-    assert "compressed" in texts(plots.comparison(run(technique="cp+prune+cluster+int8")).svg)
+    assert "compressed" in texts(plots.cost_bars(run(technique="cp+prune+cluster+int8")).svg)
 
 
 def test_ids_in_a_page_are_unique_and_resolve(drawn):
@@ -86,3 +88,55 @@ def test_ids_in_a_page_are_unique_and_resolve(drawn):
 
 def test_the_same_numbers_give_the_same_bytes(drawn, run):
     assert plots.pictures(run()) == drawn
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Leaves figures as they are, so that what was drawn can be asked for."""
+    for module in (plots, layer_costs, pareto):
+        monkeypatch.setattr(module, "render_figure", lambda name, alt, figure: figure)
+
+
+def widths(axes):
+    """The lengths of the axes' bars, the upper one first."""
+    bars = sorted(axes.patches, key=lambda bar: bar.get_y())
+    return [pytest.approx(bar.get_width()) for bar in bars]
+
+
+def test_bars_are_as_long_as_what_was_measured(run, figures):
+    size, latency, accuracy = plots.cost_bars(run()).axes
+    assert widths(size) == [36_000 / 1024, 10_000 / 1024]
+    assert widths(latency) == [1.0, 0.5]
+    assert widths(accuracy) == [91.45, 90.85]
+    for axes in (size, latency, accuracy):
+        assert [text.get_text() for text in axes.get_yticklabels()] == ["baseline", "xnor"]
+        assert axes.yaxis_inverted()
+
+
+def test_layers_bars_stand_before_above_after(run, figures):
+    sizes, macs = layer_costs.layer_bars(run()).axes
+    # conv_1, bn_2, conv_2, shape: before and after each.
+    assert widths(sizes) == [n / 1024 for n in (800, 800, 0, 64, 3200, 400, 0, 8)]
+    # conv_1 and conv_2.
+    assert widths(macs) == [0.8, 0.8, 1.2, 0.2]
+
+
+def test_points_are_where_what_was_measured_is(run, figures):
+    size, latency = plots.cost_points(run()).axes
+    for axes, costs in ((size, (36_000 / 1024, 10_000 / 1024)), (latency, (1.0, 0.5))):
+        baseline, compressed, front = axes.lines
+        assert (*baseline.get_xdata(), *baseline.get_ydata()) == pytest.approx((costs[0], 91.45))
+        assert (*compressed.get_xdata(), *compressed.get_ydata()) == pytest.approx(
+            (costs[1], 90.85)
+        )
+        # Neither file beats the other.
+        assert list(front.get_xdata()) == pytest.approx(sorted(costs))
+
+
+def test_curves_are_the_errors_in_percent(run, figures):
+    (axes,) = plots.error_curves(run()).axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert list(lines) == ["baseline, test", "baseline, train", "xnor, test", "xnor, train"]
+    assert list(lines["xnor, train"].get_xdata()) == [1, 2, 3]
+    assert list(lines["xnor, train"].get_ydata()) == pytest.approx([40, 20, 40 / 3])
+    assert list(lines["baseline, test"].get_ydata()) == pytest.approx([32, 17, 12])

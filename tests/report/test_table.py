@@ -1,8 +1,8 @@
-from tfcompress.report.table import console_table, rows
+from tfcompress.report.table import comparison, console_table
 
 
 def test_rows(run):
-    found = {row.label: (row.baseline, row.compressed, row.change) for row in rows(run())}
+    found = {row.label: (row.baseline, row.compressed, row.change) for row in comparison(run())}
     assert found == {
         "accuracy of the file": ("0.9145", "0.9085", "-0.60 points"),
         "accuracy in Keras": ("0.9145", "0.9090", "-0.55 points"),
@@ -27,7 +27,7 @@ def test_gaps(run):
         file_macs=None,
         file_accuracy_keras=None,
     )
-    found = {row.label: (row.compressed, row.change) for row in rows(result)}
+    found = {row.label: (row.compressed, row.change) for row in comparison(result)}
     for label in ("latency median, ms", "MACs, million", "accuracy in Keras"):
         assert found[label] == ("-", "-")
     assert "- not measured" in console_table(result)

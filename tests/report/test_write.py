@@ -184,7 +184,7 @@ def test_names_are_inert_in_the_page(run):
 
 def test_names_are_inert_in_markdown(run):
     result = evil_run(run)
-    text = markdown(result, [plots.costs(result)])
+    text = markdown(result, [plots.cost_points(result)])
     # The command stands in an indented block, where nothing is markup.
     outside = [line for line in text.splitlines() if not line.startswith("    ")]
     assert "<script" not in "\n".join(outside)

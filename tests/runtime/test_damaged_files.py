@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.printed import assert_one_error_line
 from tfcompress import inspect
 from tfcompress.errors import InputError
 from tfcompress.runtime import Metadata, load, process
@@ -17,13 +18,13 @@ GO_ON = """
 import json, sys
 import numpy as np
 from tfcompress.errors import InputError
-from tfcompress import inspect
+from tfcompress.benchmark.file_summary import describe, summary_text
 from tfcompress.runtime import load
 from tfcompress.tflite import content
 for path in json.load(sys.stdin):
     print(path, file=sys.stderr, flush=True)
     for work in (
-        lambda: inspect.text(inspect.described(path, None), all_constants=True),
+        lambda: summary_text(describe(path, None), all_constants=True),
         lambda: load(path, check=False)(np.full((9, 7, 3), 100, np.uint8)),
     ):
         try:
@@ -43,7 +44,7 @@ def wholes(tiny, tmp_path_factory):
     for path in (tiny.path, tiny.int8_path):
         copy = tmp_path_factory.mktemp("whole") / "m.tflite"
         copy.write_bytes(path.read_bytes())
-        metadata_writer.write(copy, said)
+        metadata_writer.write_metadata(copy, said)
         found.append(copy.read_bytes())
     return found
 
@@ -160,7 +161,4 @@ def test_by_hand(wholes, tmp_path, capsys, change, message):
     path.write_bytes(change(wholes[0]))
     assert message in refused(path)
     assert inspect.main(["inspect", str(path)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
+    assert_one_error_line(capsys.readouterr(), message)

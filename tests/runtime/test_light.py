@@ -37,7 +37,7 @@ def test_classifying_an_image_needs_neither(tiny, tmp_path):
 
     path, image = tmp_path / "m.tflite", tmp_path / "image.png"
     path.write_bytes(tiny.path.read_bytes())
-    metadata_writer.write(path, Metadata(mean=(1.0,), std=(1.0,)))
+    metadata_writer.write_metadata(path, Metadata(mean=(1.0,), std=(1.0,)))
     Image.new("RGB", (30, 20)).save(image)
     code = (
         "import sys, tfcompress\n"

@@ -3,7 +3,7 @@ import pytest
 
 from tests.export.handmade import Dense, Reshape, save
 from tfcompress.errors import InputError
-from tfcompress.runtime.model import LiteModel, dequantized, quantized
+from tfcompress.runtime.model import LiteModel, dequantize, quantize
 
 
 def images(count):
@@ -122,8 +122,8 @@ def test_quantization_by_hand():
     details = {"dtype": np.int8, "quantization": (0.5, -3)}
     x = np.array([0.0, 1.0, -1.2, 1000.0, -1000.0])
     # -1.2 / 0.5 = -2.4, rounded -2, moved by -3
-    np.testing.assert_array_equal(quantized(x, details), [-3, -1, -5, 127, -128])
-    back = dequantized(np.array([-3, -1, 127], np.int8), details)
+    np.testing.assert_array_equal(quantize(x, details), [-3, -1, -5, 127, -128])
+    back = dequantize(np.array([-3, -1, 127], np.int8), details)
     np.testing.assert_array_equal(back, np.array([0.0, 1.0, 65.0], np.float32))
     raw = {"dtype": np.uint8, "quantization": (0.0, 0)}
-    np.testing.assert_array_equal(quantized(np.array([0.0, 254.6, 300.0]), raw), [0, 255, 255])
+    np.testing.assert_array_equal(quantize(np.array([0.0, 254.6, 300.0]), raw), [0, 255, 255])

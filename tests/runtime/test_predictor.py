@@ -9,7 +9,6 @@ from PIL import Image
 import tfcompress
 from tfcompress.errors import InputError
 from tfcompress.runtime import LiteModel, Metadata, load
-from tfcompress.runtime.picture import pixels
 
 LABELS = ("ant", "bee", "cat", "dog", "eel")
 MEAN, STD = (100.0, 120.0, 90.0), (50.0, 60.0, 70.0)
@@ -26,14 +25,14 @@ def files(tiny, tmp_path_factory):
     for name, path in (("float", tiny.path), ("int8", tiny.int8_path)):
         found[name] = folder / f"{name}.tflite"
         found[name].write_bytes(path.read_bytes())
-        metadata_writer.write(found[name], said)
+        metadata_writer.write_metadata(found[name], said)
     model = schema.ModelT.InitFromPackedBuf(tiny.path.read_bytes(), 0)
     graph = model.subgraphs[0]
     graph.outputs = [int(graph.operators.pop().inputs[0])]
     model.signatureDefs = None
     found["scores"] = folder / "scores.tflite"
     found["scores"].write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
-    metadata_writer.write(found["scores"], said)
+    metadata_writer.write_metadata(found["scores"], said)
     return found
 
 
@@ -51,6 +50,15 @@ def test_probabilities_are_keras_s(tiny, files, name):
     np.testing.assert_allclose(
         classify.probabilities(picture()), expected(tiny, picture()), atol=1e-5
     )
+
+
+def test_large_scores_have_finite_probabilities(files, monkeypatch):
+    """Their powers of e are larger than any float32."""
+    scores = np.array([[1000.0, 999.0, 0.0, -1000.0, 998.0]], np.float32)
+    monkeypatch.setattr(LiteModel, "predict", lambda self, x: scores)
+    powers = np.exp(np.array([0.0, -1.0, -1000.0, -2000.0, -2.0]))
+    found = load(files["scores"]).probabilities(picture())
+    np.testing.assert_allclose(found, powers / powers.sum(), rtol=1e-6)
 
 
 def test_the_most_probable_first(tiny, files):
@@ -80,58 +88,6 @@ def test_every_form_of_an_image(files, tmp_path):
     first = classify.probabilities(image)
     for other in (path, str(path), Image.open(path), normalised):
         np.testing.assert_array_equal(classify.probabilities(other), first)
-
-
-class TestPixels:
-    def test_the_right_size_is_left_alone(self):
-        np.testing.assert_array_equal(pixels(picture(), 8, 8, 3), picture())
-        np.testing.assert_array_equal(pixels(picture(6, 9), 6, 9, 3), picture(6, 9))
-
-    def test_as_in_training(self, tmp_path):
-        from tfcompress.images import Standard, decode
-
-        path = tmp_path / "image.png"
-        Image.fromarray(picture(40, 70)).save(path)
-        np.testing.assert_array_equal(pixels(path, 16, 16, 3), decode(path, Standard(16)))
-
-    def test_small_grey_ones_are_padded(self):
-        grey = picture(28, 28)[..., 0]
-        for image in (grey, grey[..., None]):
-            found = pixels(image, 32, 32, 3)
-            assert found.shape == (32, 32, 3)
-            np.testing.assert_array_equal(found[2:30, 2:30], np.repeat(grey[..., None], 3, 2))
-            assert not found[:2].any()
-
-    def test_grey_nets(self):
-        grey = picture()[..., 0]
-        np.testing.assert_array_equal(pixels(grey, 8, 8, 1), grey[..., None])
-        white = pixels(np.full((8, 8, 3), 255, np.uint8), 8, 8, 1)
-        np.testing.assert_array_equal(white, np.full((8, 8, 1), 255))
-
-    @pytest.mark.parametrize(
-        ("image", "message"),
-        [
-            (np.zeros((8, 8, 3), np.int64), r"got int64 of shape \(8, 8, 3\)"),
-            (np.zeros((8, 8, 2), np.uint8), r"got uint8 of shape \(8, 8, 2\)"),
-            (np.zeros((1, 8, 8, 3), np.uint8), r"got uint8 of shape \(1, 8, 8, 3\)"),
-            (np.zeros((0, 8, 3), np.uint8), "there are no pixels"),
-            (None, "an image is a file, a Pillow image, or uint8"),
-            ("absent.png", "absent.png can't be read as an image"),
-            (Image.new("F", (8, 8)), "the image holds floating-point pixels"),
-        ],
-    )
-    def test_no_image(self, image, message):
-        with pytest.raises(InputError, match=message) as caught:
-            pixels(image, 8, 8, 3)
-        assert "\n" not in str(caught.value)
-
-    @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
-    def test_a_file_cut_short(self, tmp_path, share):
-        path = tmp_path / "image.png"
-        Image.fromarray(picture(40, 40)).save(path)
-        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-        with pytest.raises(InputError, match=r"image\.png"):
-            pixels(path, 8, 8, 3)
 
 
 class TestWithoutMetadata:

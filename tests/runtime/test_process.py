@@ -2,20 +2,16 @@ import sys
 
 import pytest
 
+from tests import children
+from tests.children import LOADING
 from tfcompress.errors import InputError
 from tfcompress.runtime import process
-
-LOADING = 'import sys; print(\'{"stage": "load", "file": "/a/m.tflite"}\', flush=True); '
 
 
 @pytest.fixture
 def child(monkeypatch):
     """Puts a line of Python in the place of the process for files."""
-
-    def put(code):
-        monkeypatch.setattr(process, "command", lambda: [sys.executable, "-c", code])
-
-    return put
+    return children.replace(monkeypatch, process)
 
 
 def test_a_good_file_runs(tiny):
@@ -65,3 +61,12 @@ def test_a_file_that_fails_verification(tiny, tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         process.check(tmp_path / "absent.tflite")
+
+
+def test_a_large_file_may_take_more_memory(tmp_path):
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(bytes(10))
+    large.write_bytes(bytes(1000))
+    request = process.check_request([small, large])
+    assert request["memory_bytes"] == 4 * 2**30 + 32 * 1000
+    assert request["paths"] == [str(small), str(large)]

@@ -14,7 +14,7 @@ from tfcompress import graph, techniques
 from tfcompress.config import Training
 from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
-from tfcompress.export import STORAGES
+from tfcompress.export import storages
 from tfcompress.training import TrainingContext
 
 # How far a file may be from its Keras model: the rms of the difference by that of the outputs.
@@ -61,7 +61,7 @@ def test_says_what_it_is(name):
     assert technique.name == name
     assert technique.summary
     assert technique.reference
-    assert technique.storage in STORAGES
+    assert technique.storage in storages.names()
 
 
 @each

@@ -61,7 +61,7 @@ def test_the_file_has_zeros_and_few_values_and_its_container_is_small(small, dat
     path = tmp_path / "m.tflite"
     tfcompress.export(made, path, representative=data.representative(8))
     before, size = archive.pack(path, tmp_path / "m.tfz")
-    found, parts = archive.unpacked((tmp_path / "m.tfz").read_bytes())
+    found, parts = archive.unpack_bytes((tmp_path / "m.tfz").read_bytes())
     assert found == path.read_bytes()
     # Kernels: in place of 32 bits a weight, about one for where it is and some for its value.
     for part in parts:

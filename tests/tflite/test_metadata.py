@@ -36,7 +36,9 @@ def said(tiny, tmp_path_factory):
 
     path = tmp_path_factory.mktemp("said") / "said.tflite"
     path.write_bytes(tiny.path.read_bytes())
-    metadata_writer.write(path, Metadata(name="n", labels=tuple("abcde"), mean=(1.0,), std=(2.0,)))
+    metadata_writer.write_metadata(
+        path, Metadata(name="n", labels=tuple("abcde"), mean=(1.0,), std=(2.0,))
+    )
     return path
 
 

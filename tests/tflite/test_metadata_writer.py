@@ -84,13 +84,13 @@ class TestMetadata:
             read(written.path), SAID
         )
         before = Path(again.path).read_bytes()
-        metadata_writer.write(tmp_path / "m.tflite", SAID)
+        metadata_writer.write_metadata(tmp_path / "m.tflite", SAID)
         assert Path(again.path).read_bytes() == before
 
     def test_written_anew(self, written, tmp_path):
         path = tmp_path / "m.tflite"
         path.write_bytes(Path(written.path).read_bytes())
-        metadata_writer.write(path, Metadata(name="other"))
+        metadata_writer.write_metadata(path, Metadata(name="other"))
         assert said_by(path) == Metadata(name="other")
 
     @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ import collections
 import numpy as np
 import pytest
 
-from tfcompress.data.dataset import ArrayImages, Normalization, Split
+from tfcompress.data.dataset import Normalization, Split
+from tfcompress.data.stores import ArrayImages
 from tfcompress.training.batches import EpochBatches, augment
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.benchmark.flat import grouped
 from tfcompress.errors import InputError
-from tfcompress.webbench import make
-from tfcompress.webbench.serve import server
+from tfcompress.webbench import make_page
+from tfcompress.webbench.serve import make_server
 
 WORDS = (
     "--headless=new",
@@ -28,11 +28,11 @@ def test_right_and_wrong_files(small_file, tmp_path):
         pytest.skip("there is no Chromium")
     wrong = grouped(tmp_path / "two.tflite", 2)
     try:
-        page = make([small_file, wrong], runs=5, min_seconds=0)
+        page = make_page([small_file, wrong], runs=5, min_seconds=0)
     except InputError as error:
         pytest.skip(str(error))
     came = queue.Queue()
-    with server(page, "127.0.0.1", 0, came.put) as serving:
+    with make_server(page, "127.0.0.1", 0, came.put) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{serving.server_address[1]}/#run"
         running = subprocess.Popen(

@@ -1,5 +1,6 @@
 import pytest
 
+from tests.printed import assert_one_error_line
 from tfcompress.webbench import __main__ as command
 
 
@@ -26,10 +27,7 @@ def test_a_page_is_written(npm, small_file, tmp_path, capsys):
 )
 def test_bad_usage_is_one_line_and_status_2(npm, arguments, message, capsys):
     assert run(*arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
+    assert_one_error_line(capsys.readouterr(), message)
 
 
 def test_a_port_that_does_not_exist(npm, small_file, tmp_path, capsys):

@@ -8,7 +8,9 @@ from tfcompress.webbench import package
 
 def test_downloaded_once(npm):
     for _ in range(2):
-        assert package.read(package.CORE, ["dist/index.js", "wasm/litert_wasm_internal.wasm"]) == [
+        assert package.read_files(
+            package.CORE, ["dist/index.js", "wasm/litert_wasm_internal.wasm"]
+        ) == [
             b"// core",
             b"\0asm",
         ]
@@ -17,11 +19,11 @@ def test_downloaded_once(npm):
 
 
 def test_a_spoilt_cache_is_replaced(npm):
-    package.read(package.WASM_UTILS, ["dist/bundle.js"])
+    package.read_files(package.WASM_UTILS, ["dist/bundle.js"])
     path = package.cache() / package.WASM_UTILS.file_name
     good = path.read_bytes()
     path.write_bytes(good[:-1])
-    assert package.read(package.WASM_UTILS, ["dist/bundle.js"]) == [b"// utils"]
+    assert package.read_files(package.WASM_UTILS, ["dist/bundle.js"]) == [b"// utils"]
     assert path.read_bytes() == good
     assert len(npm) == 2
 
@@ -29,7 +31,7 @@ def test_a_spoilt_cache_is_replaced(npm):
 def test_another_content_is_refused_and_not_kept(npm, monkeypatch):
     other = package.Package(package.CORE.name, package.CORE.version, "AAAA")
     with pytest.raises(InputError, match=r"core-2\.5\.3\.tgz isn't the file .* SHA-512"):
-        package.read(other, ["dist/index.js"])
+        package.read_files(other, ["dist/index.js"])
     assert not package.cache().exists()
 
 
@@ -41,4 +43,4 @@ def test_without_a_network(npm, monkeypatch):
     with pytest.raises(
         InputError, match=r"can't be downloaded .Name or service.*put it into .*npm"
     ):
-        package.read(package.CORE, ["dist/index.js"])
+        package.read_files(package.CORE, ["dist/index.js"])

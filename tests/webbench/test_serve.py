@@ -6,14 +6,14 @@ import urllib.request
 
 import pytest
 
-from tfcompress.webbench.serve import server
+from tfcompress.webbench.serve import make_server
 
 
 @pytest.fixture
 def served():
     """The address of a served page, and the results that came."""
     results = []
-    with server("<p>page</p>", "127.0.0.1", 0, results.append) as serving:
+    with make_server("<p>page</p>", "127.0.0.1", 0, results.append) as serving:
         thread = threading.Thread(target=serving.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{serving.server_address[1]}", results

@@ -1,4 +1,4 @@
-"""The command `python -m tfcompress.benchmark`: flags in, a table out, no logic."""
+"""The command `python -m tfcompress.benchmark`: measures files and prints a table."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ USAGE = """Measures .tflite files: size, latency, memory, multiply-accumulates.
 
 Several files run in turns in one process, and each is compared with the first one. No other work
 should run on the machine meanwhile. A file with two signatures runs on the CPU as tfcompress.load
-would run it, and with ?signature=serving_default by its stock one. On a GPU or a delegate a file
+would run it, and with ?signature=serving_default by its default one. On a GPU or a delegate a file
 must first compute what the CPU computes; one that doesn't, or that crashes or hangs, has an outcome
 and no latency, and the other files are measured. A delegate is native code of yours and runs as
 such; %2C in its options is a comma. A phone needs adb and TensorFlow Lite's benchmark_model; nobody
@@ -44,8 +44,8 @@ Flags:"""
 
 
 def parser() -> flags.FlagValues:
-    """The command's flags, apart from absl's global ones."""
-    values = commands.help_only()
+    """Returns the command's flags, apart from absl's global ones."""
+    values = commands.new_flags()
     flags.DEFINE_list(
         "backends", "cpu", f"any of {', '.join(BACKENDS)} (default cpu)", flag_values=values
     )
@@ -79,7 +79,7 @@ def parser() -> flags.FlagValues:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Parses, measures, prints.
+    """Parses the flags, measures, prints.
 
     Returns:
         0, or 1 if a file has no latency on a backend.
@@ -89,7 +89,7 @@ def run(argv: Sequence[str]) -> int:
         BenchmarkError: nothing can be measured here.
     """
     values = parser()
-    paths = commands.words(values, argv, USAGE)
+    paths = commands.parse_arguments(values, argv, USAGE)
     if paths is None:
         return 0
     require(len(paths) > 0, "give the path of at least one .tflite file; see --help")
@@ -110,25 +110,25 @@ def run(argv: Sequence[str]) -> int:
         ops=values.ops,
         benchmark_model=values.benchmark_model,
     )
-    here = machine()
-    lost: InputError | None = None
+    this_machine = machine()
+    unwritten: InputError | None = None
     if values.json is not None:
         entries = [{**litert_keys(file), **file.to_json()} for file in results]
         try:
-            write_json(values.json, {"machine": here, "files": entries})
+            write_json(values.json, {"machine": this_machine, "files": entries})
         except InputError as error:  # What was measured is shown all the same.
-            lost = error
+            unwritten = error
     print(table(results))
     for text in profiles(results):
         print(f"\n{text}")
-    print(place(here), flush=True)
-    if lost:
-        raise lost
+    print(place(this_machine), flush=True)
+    if unwritten:
+        raise unwritten
     return 0 if all(file.timed for file in results) else 1
 
 
 def profiles(results: Sequence[FileBenchmark]) -> list[str]:
-    """A table of the longest ops for each file that has op times."""
+    """Lays out the longest ops of each file that has op times, one text per file."""
     labels = file_labels([file.path for file in results])
     return [
         f"{labels[file.path]} on {file.backend} x{file.threads}\n{top_ops(file.profile)}"
@@ -138,7 +138,7 @@ def profiles(results: Sequence[FileBenchmark]) -> list[str]:
 
 
 def write_json(path: str, content: Mapping[str, Any]) -> None:
-    """Writes the file whole or not at all.
+    """Writes JSON to a file, whole or not at all.
 
     Raises:
         InputError: the path can't be written.
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(sys.argv if argv is None else argv)
     except (InputError, BenchmarkError) as error:
-        commands.complain(error)
+        commands.print_error(error)
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

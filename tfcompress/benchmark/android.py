@@ -1,8 +1,8 @@
-"""Times on an Android phone, by adb and the user's copy of TensorFlow Lite's `benchmark_model`.
+"""Times files on an Android phone, by adb and the user's `benchmark_model` of TensorFlow Lite.
 
-The binary and a file are pushed to a folder of their own under /data/local/tmp, run there and
-removed. The outputs aren't compared with the CPU's, for `benchmark_model` doesn't give any, and
-files run one after the other, so that there is no ratio. This was tested with a program in adb's
+The program and a file are pushed to a folder of their own under /data/local/tmp, run there and
+removed. The outputs aren't compared with the CPU's, because `benchmark_model` doesn't give any, and
+there are no ratios, because files run one after the other. This was tested with a program in adb's
 place; no phone was at hand.
 """
 
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from tfcompress.benchmark import gpu
 from tfcompress.benchmark.backends import Backend
-from tfcompress.benchmark.benchmark_model import parsed
+from tfcompress.benchmark.benchmark_model import parse_output
 from tfcompress.benchmark.latency import Latency
 from tfcompress.benchmark.probe import Probe
 from tfcompress.errors import InputError
@@ -29,9 +29,9 @@ from tfcompress.errors import InputError
 FOLDER = "/data/local/tmp"
 # What the e_machine field of a binary's header means.
 _ABIS = {0xB7: "arm64-v8a", 0x28: "armeabi-v7a", 0x3E: "x86_64", 0x03: "x86"}
-# What adb and the phone print, and what it means: outcome and reason.
+# What adb and the phone print when something fails, with the outcome and the reason.
 _UNTRUSTED = "unauthorised: the phone doesn't trust this machine, accept its key on the screen"
-_WORDS = (
+_FAILURES = (
     ("no space left", "unsupported", "no space on the phone"),
     ("unauthorized", "no-adapter", _UNTRUSTED),
     ("device offline", "crashed", "the phone went offline"),
@@ -40,14 +40,14 @@ _WORDS = (
     ("not executable|exec format error", "unsupported", "wrong ABI for the phone"),
     ("permission denied", "unsupported", f"the phone lets nothing run from {FOLDER}"),
 )
-_ENDINGS = {132: "SIGILL", 134: "SIGABRT", 137: "SIGKILL (out of memory?)", 139: "SIGSEGV"}
+_SIGNALS = {132: "SIGILL", 134: "SIGABRT", 137: "SIGKILL (out of memory?)", 139: "SIGSEGV"}
 
 
 class PhoneError(RuntimeError):
     """Why nothing could be measured.
 
     Attributes:
-        outcome: as of `tfcompress.benchmark.probe.Probe`.
+        outcome: one of those of `tfcompress.benchmark.probe.Probe`.
     """
 
     def __init__(self, outcome: str, reason: str) -> None:
@@ -61,7 +61,7 @@ class Phone:
 
     Attributes:
         serial: adb's name for it.
-        abis: what its CPU runs, the best first.
+        abis: the ABIs that its CPU runs, the best first.
         name: its model and Android version.
     """
 
@@ -71,10 +71,10 @@ class Phone:
 
 
 def binary_abi(path: str) -> str:
-    """For which Android ABI a binary is.
+    """Returns the Android ABI that a program was built for.
 
     Raises:
-        InputError: there is no such file, or it isn't a program for Linux.
+        InputError: there is no such file, or it isn't a program for Android or Linux.
     """
     try:
         with open(path, "rb") as file:
@@ -109,17 +109,19 @@ def measure(
         threads: CPU threads of an inference.
         runs: timed inferences, at least.
         min_seconds: how long they go on, at least.
-        timeout_s: a command is given up after this.
+        timeout_s: a command is killed after this.
 
     Returns:
-        For each file what became of it, and its times as far as `benchmark_model` printed them.
+        For each file its outcome, and its times as far as `benchmark_model` printed them.
     """
-    none = [Latency(path=os.fspath(path), backend=backend.name, threads=threads) for path in paths]
+    untimed = [
+        Latency(path=os.fspath(path), backend=backend.name, threads=threads) for path in paths
+    ]
     try:
-        phone = find(backend.library, binary, timeout_s)
+        phone = find_phone(backend.library, binary, timeout_s)
     except PhoneError as error:
         failed = Probe(outcome=error.outcome, reason=str(error))
-        return [(failed, each) for each in none]
+        return [(failed, each) for each in untimed]
     flags = {
         "num_threads": str(threads),
         "num_runs": str(runs),
@@ -127,11 +129,11 @@ def measure(
         **backend.options,
     }
     results = []
-    for path, each in zip(paths, none, strict=True):
+    for path, each in zip(paths, untimed, strict=True):
         try:
-            text = run(phone, binary, path, flags, timeout_s)
-            found = Probe(adapter=gpu.Adapter(phone.name, phone.abis[0], None, None))
-            results.append((found, dataclasses.replace(each, **parsed(text))))
+            text = run_on_phone(phone, binary, path, flags, timeout_s)
+            ran = Probe(adapter=gpu.Adapter(phone.name, phone.abis[0], None, None))
+            results.append((ran, dataclasses.replace(each, **parse_output(text))))
         except PhoneError as error:
             results.append((Probe(outcome=error.outcome, reason=str(error)), each))
         except ValueError as error:
@@ -139,8 +141,8 @@ def measure(
     return results
 
 
-def find(serial: str | None, binary: str, timeout_s: float) -> Phone:
-    """The phone to measure on.
+def find_phone(serial: str | None, binary: str, timeout_s: float) -> Phone:
+    """Finds the phone to measure on.
 
     Raises:
         PhoneError: there is no adb, no phone or no single one, it isn't ready, or it can't run the
@@ -161,12 +163,12 @@ def find(serial: str | None, binary: str, timeout_s: float) -> Phone:
         raise PhoneError("no-adapter", _UNTRUSTED)
     if state != "device":
         raise PhoneError("no-adapter", f"the phone isn't ready: adb says '{state}'")
-    asked = "; ".join(
+    commands = "; ".join(
         f"getprop {name}"
         for name in ("ro.product.cpu.abilist", "ro.product.model", "ro.build.version.release")
     )
-    told = shell(serial, asked, timeout_s).splitlines()
-    abis, model, version = (*(line.strip() for line in told), "", "", "")[:3]
+    answers = shell(serial, commands, timeout_s).splitlines()
+    abis, model, version = (*(line.strip() for line in answers), "", "", "")[:3]
     phone = Phone(serial, tuple(filter(None, abis.split(","))), f"{model}, Android {version}")
     if abi not in phone.abis:
         raise PhoneError(
@@ -176,36 +178,36 @@ def find(serial: str | None, binary: str, timeout_s: float) -> Phone:
     return phone
 
 
-def run(
+def run_on_phone(
     phone: Phone,
     binary: str,
     path: str | os.PathLike[str],
     flags: dict[str, str],
     timeout_s: float,
 ) -> str:
-    """What `benchmark_model` prints about a file; nothing is left on the phone.
+    """Runs `benchmark_model` on a file and returns what it prints; leaves nothing on the phone.
 
     Raises:
         PhoneError: a step failed.
     """
     folder = f"{FOLDER}/tfcompress-{secrets.token_hex(6)}"
-    words = [f"{folder}/benchmark_model", f"--graph={folder}/model.tflite"]
-    words += [f"--{key}={value}" for key, value in flags.items()]
+    command = [f"{folder}/benchmark_model", f"--graph={folder}/model.tflite"]
+    command += [f"--{key}={value}" for key, value in flags.items()]
     try:
         shell(phone.serial, f"mkdir {folder}", timeout_s)
         for source, name in ((binary, "benchmark_model"), (path, "model.tflite")):
             here = os.path.abspath(source)
             adb(["-s", phone.serial, "push", here, f"{folder}/{name}"], timeout_s)
         shell(phone.serial, f"chmod 755 {folder}/benchmark_model", timeout_s)
-        return shell(phone.serial, f"{shlex.join(words)} 2>&1", timeout_s)
+        return shell(phone.serial, f"{shlex.join(command)} 2>&1", timeout_s)
     finally:
-        # A failure before this one is the one to tell.
+        # If something failed before, that is the failure to report.
         with contextlib.suppress(PhoneError):
             shell(phone.serial, f"rm -rf {folder}", min(timeout_s, 30.0))
 
 
 def shell(serial: str, line: str, timeout_s: float) -> str:
-    """What a command line prints on the phone.
+    """Runs a command line on the phone and returns what it prints.
 
     Raises:
         PhoneError: it failed.
@@ -214,7 +216,7 @@ def shell(serial: str, line: str, timeout_s: float) -> str:
 
 
 def adb(arguments: Sequence[str], timeout_s: float) -> str:
-    """What adb prints.
+    """Runs adb and returns what it prints.
 
     Raises:
         PhoneError: there is no adb, or it failed.
@@ -236,17 +238,17 @@ def adb(arguments: Sequence[str], timeout_s: float) -> str:
         raise PhoneError("no-adapter", f"adb can't be run: {error.strerror or error}") from error
     output = done.stdout.decode("utf-8", "replace")
     if done.returncode:
-        raise failure(done.returncode, output + done.stderr.decode("utf-8", "replace"))
+        raise phone_error(done.returncode, output + done.stderr.decode("utf-8", "replace"))
     return output
 
 
-def failure(status: int, text: str) -> PhoneError:
-    """What an exit status and the last words mean."""
+def phone_error(status: int, text: str) -> PhoneError:
+    """Makes the error that an exit status and a command's output stand for."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     last = f": {lines[-1][:200]}" if lines else ""
-    for words, outcome, reason in _WORDS:
-        if re.search(words, text, re.I):
+    for pattern, outcome, reason in _FAILURES:
+        if re.search(pattern, text, re.I):
             return PhoneError(outcome, reason + last)
-    if status in _ENDINGS:
-        return PhoneError("crashed", f"benchmark_model was killed by {_ENDINGS[status]}{last}")
+    if status in _SIGNALS:
+        return PhoneError("crashed", f"benchmark_model was killed by {_SIGNALS[status]}{last}")
     return PhoneError("unsupported", f"a command on the phone failed with status {status}{last}")

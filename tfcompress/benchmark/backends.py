@@ -1,4 +1,4 @@
-"""What a backend's name means: `cpu`, `gpu?precision=fp32`, `delegate:PATH?key=value`."""
+"""Parses the names of backends: `cpu`, `gpu?precision=fp32`, `delegate:PATH?key=value`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ class Backend:
         name: as the user wrote it.
         kind: `cpu` (with XNNPACK), `cpu-noxnn` (the runtime's own kernels), `gpu` (every op there),
             `gpu+cpu` (what the GPU takes there, the rest on the CPU), `delegate` or `android`.
-        library: the delegate's shared library; of a phone its serial number, None for the only one.
-        options: the delegate's options, as text; of the CPU `signature`; of a GPU `precision`; of
-            a phone the flags of `benchmark_model`.
+        library: the path of a delegate's shared library, or the serial number of a phone; None for
+            the only phone, and on other backends.
+        options: a delegate's own, as text; `signature` for the CPU; `precision` for a GPU; the
+            flags of `benchmark_model` for a phone.
     """
 
     name: str
@@ -40,28 +41,28 @@ class Backend:
 
     @property
     def is_cpu(self) -> bool:
-        """Whether nothing but the runtime's own CPU code runs."""
+        """Tells whether only the runtime's own CPU code runs."""
         return self.kind in ("cpu", "cpu-noxnn")
 
     @property
     def is_gpu(self) -> bool:
-        """Whether LiteRT's GPU accelerator runs."""
+        """Tells whether LiteRT's GPU accelerator runs."""
         return self.kind in ("gpu", "gpu+cpu")
 
     @property
     def precision(self) -> str | None:
-        """What is asked of a GPU: `fp16` means half precision where the adapter has it."""
+        """Returns what a GPU is asked for: `fp16` is half precision where the adapter has it."""
         return self.options.get("precision", "fp16") if self.is_gpu else None
 
     @property
     def signature(self) -> str | None:
-        """Which one of a file with several runs; None for the one that `tfcompress.load` takes."""
+        """Returns the signature to run; None for the one that `tfcompress.load` would run."""
         if self.is_cpu:
             return self.options.get("signature")
         return DEFAULT
 
     def to_json(self) -> dict[str, Any]:
-        """What the measuring process needs to know."""
+        """Returns what the measuring process needs to know, as JSON values."""
         return {
             "kind": self.kind,
             "library": self.library,
@@ -71,19 +72,18 @@ class Backend:
         }
 
 
-CPU = Backend("cpu", "cpu")
-# Other backends than the CPU run the stock signature.
+# What other backends are compared with; they run the default signature.
 REFERENCE = Backend("cpu-noxnn", "cpu-noxnn", options={"signature": DEFAULT})
 
 
 def parse(name: str) -> Backend:
-    """The backend of that name.
+    """Parses the name of a backend.
 
     >>> parse("delegate:libx.so?cache=/tmp/a%26b&level=2").options
     {'cache': '/tmp/a&b', 'level': '2'}
 
     Raises:
-        InputError: no such backend, no such library, or options that it doesn't take.
+        InputError: there is no such backend or library, or the backend takes no such options.
     """
     head, question, text = name.partition("?")
     if name.startswith(_DELEGATE):
@@ -99,17 +99,17 @@ def parse(name: str) -> Backend:
         return Backend(name, _PHONE, serial, _options(name, question, text))
     one_of("backend", head, BACKENDS)
     options = _options(name, question, text)
-    found = Backend(name, head, None, options)
-    takes = "precision" if found.is_gpu else "signature"
-    for key in options.keys() - {takes}:
-        raise InputError(f"backend '{name}': {head} takes {takes}, not '{key}'")
-    if found.precision:
-        one_of(f"{head}?precision", found.precision, PRECISIONS)
-    return found
+    backend = Backend(name, head, None, options)
+    allowed = "precision" if backend.is_gpu else "signature"
+    for key in options.keys() - {allowed}:
+        raise InputError(f"backend '{name}': {head} takes {allowed}, not '{key}'")
+    if backend.precision:
+        one_of(f"{head}?precision", backend.precision, PRECISIONS)
+    return backend
 
 
 def _options(name: str, question: str, text: str) -> dict[str, str]:
-    """`key=value&key=value` as a dictionary; %XX stands for a character."""
+    """Parses `key=value&key=value`, where %XX stands for a character."""
     if not question:
         return {}
     options: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Reads what TensorFlow Lite's `benchmark_model` prints."""
+"""Parses what TensorFlow Lite's `benchmark_model` prints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TIMINGS = re.compile(
 )
 _COUNTS = re.compile(r"^.*\bcount=(\d+)\b(.*)$", re.M)
 _VALUE = re.compile(rf"(\w+)={_NUMBER}")
-# Its names, and ours.
+# Names in its output, and the fields of `Latency` that they are.
 _FIELDS = {
     "median": "latency_ms_p50",
     "p5": "latency_ms_p5",
@@ -24,10 +24,10 @@ _FIELDS = {
 }
 
 
-def parsed(text: str) -> dict[str, Any]:
-    """The fields of `tfcompress.benchmark.latency.Latency` that stand in the output.
+def parse_output(text: str) -> dict[str, Any]:
+    """Returns the fields of `tfcompress.benchmark.latency.Latency` that stand in the output.
 
-    What isn't there has no field: older binaries print no median.
+    What isn't there has no field: older programs print no median.
 
     Raises:
         ValueError: the output isn't that of a run that came to its end.
@@ -44,11 +44,8 @@ def parsed(text: str) -> dict[str, Any]:
     values = {key: float(value) for key, value in _VALUE.findall(rest)}
     if abs(values.get("avg", -1.0) - average) > 1e-3 * average:
         raise ValueError("benchmark_model's output contradicts itself: two different averages")
-    found: dict[str, Any] = {
-        name: values[key] / 1e3 for key, name in _FIELDS.items() if key in values
-    }
     return {
-        **found,
+        **{name: values[key] / 1e3 for key, name in _FIELDS.items() if key in values},
         "load_ms": init / 1e3,
         "first_ms": first / 1e3,
         "warmup_ms": warmup / 1e3,

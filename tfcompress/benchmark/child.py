@@ -1,6 +1,6 @@
-"""The measuring process: a JSON request on stdin, one JSON message per line on stdout.
+"""The measuring process: a JSON request on stdin, one JSON message a line on stdout.
 
-Run as `python -m tfcompress.benchmark.child`; `tfcompress.benchmark.process` does. It imports
+`tfcompress.benchmark.process` starts it as `python -m tfcompress.benchmark.child`. It imports
 ai_edge_litert and nothing heavier, for what it imports counts as memory.
 
 Requests, each with `task` and, where a file runs, `paths`, `backend`, `threads` and `seed`:
@@ -12,7 +12,7 @@ Requests, each with `task` and, where a file runs, `paths`, `backend`, `threads`
     profile: the times of one file's ops; `xnnpack`, `runs`, `seconds`
 
 Messages:
-    {"stage": ..., "file": ...} says what is being done, so that a crash has a name.
+    {"stage": ..., "file": ...} says what is being done, so that a crash can be put down to it.
     {"stage": ..., "file": ..., "error": ...} ends a failed request.
     {"answer": {...}} ends a request.
 """
@@ -25,11 +25,11 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.benchmark.runners import LiteRunner, Runner, load
-from tfcompress.runtime.child import Reporter, Task, filling, peak_memory_bytes, serve
+from tfcompress.runtime.child import Reporter, Task, make_input, peak_memory_bytes, serve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,10 +52,10 @@ ALIVE: list[Runner] = []
 
 
 def block_runs(fastest_s: float, runs: int) -> int:
-    """How often each file runs back to back in a round: one count for all files of a request.
+    """Decides how often each file runs back to back in a round, with one count for all files.
 
-    A tiny model's round would mostly measure the caches that the other file left behind. The
-    number of rounds stays at 20 or more, or at `runs` if that is less.
+    With a single run, a tiny model's round would mostly measure the caches that the file before
+    left behind. The number of rounds stays at 20 or more, or at `runs` if that is less.
 
     Args:
         fastest_s: seconds of one inference of the fastest file.
@@ -66,12 +66,12 @@ def block_runs(fastest_s: float, runs: int) -> int:
 
 
 def rotated(count: int, by: int) -> list[int]:
-    """The numbers below `count`, beginning `by` places further: no file is always the first."""
+    """Lists the numbers below `count`, beginning with `by`: so no file is always the first."""
     return [(index + by) % count for index in range(count)]
 
 
-def loaded(path: str, request: Mapping[str, Any]) -> Runner:
-    """The file on the request's backend."""
+def load_runner(path: str, request: Mapping[str, Any]) -> Runner:
+    """Loads a file on the request's backend."""
     return load(path, request["backend"], threads=request["threads"])
 
 
@@ -84,6 +84,31 @@ def measure_latency(request: Mapping[str, Any], report: Reporter) -> dict[str, A
         the times of its runs; `block_runs`.
     """
     paths = request["paths"]
+    loads_ns, firsts_ns = _time_loads(request, report)
+    runners, warmups_ns = [], []
+    for path in paths:
+        report.stage("load", path)
+        runner = load_runner(path, request)
+        runner.feed(request["seed"])
+        report.stage("warm-up", path)
+        warmups_ns.append(_warm_up(runner))
+        runners.append(runner)
+    report.stage("timed runs", paths[0] if len(paths) == 1 else None)
+    block = block_runs(min(map(min, warmups_ns)) / 1e9, request["runs"])
+    return {
+        "loads_ns": loads_ns,
+        "firsts_ns": firsts_ns,
+        "warmups_ns": warmups_ns,
+        "rounds_ns": _time_rounds(runners, block, request),
+        "block_runs": block,
+    }
+
+
+def _time_loads(
+    request: Mapping[str, Any], report: Reporter
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Times each file's loads, and the first runs after them; returns nanoseconds per file."""
+    paths = request["paths"]
     clock = time.perf_counter_ns
     loads_ns: list[list[int]] = [[] for _ in paths]
     firsts_ns: list[list[int]] = [[] for _ in paths]
@@ -91,7 +116,7 @@ def measure_latency(request: Mapping[str, Any], report: Reporter) -> dict[str, A
         for index in rotated(len(paths), trial):
             report.stage("load", paths[index])
             start = clock()
-            runner = loaded(paths[index], request)
+            runner = load_runner(paths[index], request)
             load_ns = clock() - start
             runner.feed(request["seed"])
             report.stage("first run", paths[index])
@@ -100,57 +125,16 @@ def measure_latency(request: Mapping[str, Any], report: Reporter) -> dict[str, A
             first_ns = clock() - start
             # Freed before the next one: which memory is at hand changes a load's time fivefold.
             del runner
-            # The first time of all isn't kept: whichever file came first would pay for the page
+            # The first trial doesn't count: whichever file came first would pay for the page
             # cache and for the library's own start.
             if trial > 0:
                 loads_ns[index].append(load_ns)
                 firsts_ns[index].append(first_ns)
-
-    runners, warmups_ns = [], []
-    for path in paths:
-        report.stage("load", path)
-        runner = loaded(path, request)
-        runner.feed(request["seed"])
-        report.stage("warm-up", path)
-        warmups_ns.append(_warmed_up(runner))
-        runners.append(runner)
-
-    report.stage("timed runs", paths[0] if len(paths) == 1 else None)
-    block = block_runs(min(map(min, warmups_ns)) / 1e9, request["runs"])
-    wanted_rounds = math.ceil(request["runs"] / block)
-    rounds_ns: list[list[list[int]]] = []
-    gc.collect()
-    gc.disable()
-    began = time.perf_counter()
-    while True:
-        times: list[list[int]] = [[] for _ in paths]
-        for index in rotated(len(paths), len(rounds_ns)):
-            invoke = runners[index].invoke
-            # Once untimed after each change of file: the caches held the other file's weights.
-            invoke()
-            for _ in range(block):
-                start = clock()
-                invoke()
-                times[index].append(clock() - start)
-        rounds_ns.append(times)
-        spent = time.perf_counter() - began
-        enough = len(rounds_ns) >= wanted_rounds and (
-            spent >= request["min_seconds"] or len(rounds_ns) >= MAX_EXTRA_ROUNDS
-        )
-        if enough or spent >= request["max_seconds"]:
-            break
-    gc.enable()
-    return {
-        "loads_ns": loads_ns,
-        "firsts_ns": firsts_ns,
-        "warmups_ns": warmups_ns,
-        "rounds_ns": rounds_ns,
-        "block_runs": block,
-    }
+    return loads_ns, firsts_ns
 
 
-def _warmed_up(runner: Runner) -> list[int]:
-    """Runs until nothing is new any more; returns each run's nanoseconds."""
+def _warm_up(runner: Runner) -> list[int]:
+    """Runs until caches and clock frequency have settled; returns each run's nanoseconds."""
     times_ns: list[int] = []
     began = time.perf_counter()
     while len(times_ns) < WARMUP_RUNS or time.perf_counter() - began < WARMUP_SECONDS:
@@ -160,17 +144,48 @@ def _warmed_up(runner: Runner) -> list[int]:
     return times_ns
 
 
+def _time_rounds(
+    runners: Sequence[Runner], block: int, request: Mapping[str, Any]
+) -> list[list[list[int]]]:
+    """Times files in turns; returns nanoseconds per round, per file, per run."""
+    clock = time.perf_counter_ns
+    enough_rounds = math.ceil(request["runs"] / block)
+    rounds_ns: list[list[list[int]]] = []
+    gc.collect()
+    gc.disable()
+    began = time.perf_counter()
+    while True:
+        times: list[list[int]] = [[] for _ in runners]
+        for index in rotated(len(runners), len(rounds_ns)):
+            invoke = runners[index].invoke
+            # Once untimed after each change of file: the caches held the other file's weights.
+            invoke()
+            for _ in range(block):
+                start = clock()
+                invoke()
+                times[index].append(clock() - start)
+        rounds_ns.append(times)
+        spent = time.perf_counter() - began
+        enough = len(rounds_ns) >= enough_rounds and (
+            spent >= request["min_seconds"] or len(rounds_ns) >= MAX_EXTRA_ROUNDS
+        )
+        if enough or spent >= request["max_seconds"]:
+            break
+    gc.enable()
+    return rounds_ns
+
+
 def probe(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     """Loads one file and runs it once.
 
     Returns:
-        `peak_memory_bytes`; `signature` and `because`, as `LiteRunner` has them; and, if asked for,
-        `inputs` and `outputs`: per tensor its `place` in the file, `dtype`, `shape`, `data`
-        (base64) and `quantization` (scale and zero point, or None).
+        `peak_memory_bytes`; `signature` and `because`, as `LiteRunner` has them; and, if the
+        request asks for them, `inputs` and `outputs`: per tensor its `place` in the file, `dtype`,
+        `shape`, `data` (base64) and `quantization` (scale and zero point, or None).
     """
     (path,) = request["paths"]
     report.stage("load", path)
-    runner = loaded(path, request)
+    runner = load_runner(path, request)
     ALIVE.append(runner)
     inputs = runner.feed(request["seed"])
     report.stage("first run", path)
@@ -190,7 +205,7 @@ def probe(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
 def _packed(
     tensors: Mapping[int, np.ndarray], scales: Mapping[int, tuple[float, int]]
 ) -> list[dict[str, Any]]:
-    """Tensors as JSON values, by their place in the file."""
+    """Turns tensors, by their place in the file, into JSON values."""
     return [
         {
             "place": place,
@@ -203,48 +218,48 @@ def _packed(
     ]
 
 
-def taken(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
-    """Loads one file with a delegate and without XNNPACK, and counts what the delegate took."""
+def count_taken_ops(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
+    """Loads one file with a delegate and without XNNPACK, and counts the ops that it took."""
     (path,) = request["paths"]
     report.stage("load", path)
-    runner = LiteRunner(path, request["backend"], threads=request["threads"], alone=True)
+    runner = LiteRunner(path, request["backend"], threads=request["threads"], delegate_only=True)
     ALIVE.append(runner)
-    return {"taken_ops": runner.taken_ops(request["own_ops"])}
+    return {"taken_ops": runner.taken_ops(request["file_ops"])}
 
 
 def baseline(_: Mapping[str, Any], __: Reporter) -> dict[str, Any]:
-    """Imports the runtime and asks for the peak."""
+    """Measures the peak memory of a process that only imports the runtime."""
     import ai_edge_litert.interpreter  # noqa: F401  its memory is part of the baseline
 
     return {"peak_memory_bytes": peak_memory_bytes()}
 
 
 def peak(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
-    """The fastest of many matrix products of each type, in multiply-accumulates per second."""
+    """Measures the fastest matrix product of each type, in multiply-accumulates per second."""
     from ai_edge_litert.interpreter import Interpreter
 
     from tfcompress.benchmark.matmul import matmul_file
 
-    found = {}
+    macs_per_s = {}
     for dtype in request["dtypes"]:
         report.stage(f"{dtype} matrix product")
         content = matmul_file(dtype, PEAK_SIZE)
         interpreter = Interpreter(model_content=content, num_threads=request["threads"])
         interpreter.allocate_tensors()
         (details,) = interpreter.get_input_details()
-        interpreter.set_tensor(details["index"], filling(details, request["seed"]))
+        interpreter.set_tensor(details["index"], make_input(details, request["seed"]))
         interpreter.invoke()
         fastest_ns, began = math.inf, time.perf_counter()
         while time.perf_counter() - began < request["seconds"]:
             start = time.perf_counter_ns()
             interpreter.invoke()
             fastest_ns = min(fastest_ns, time.perf_counter_ns() - start)
-        found[dtype] = PEAK_SIZE**3 / fastest_ns * 1e9
-    return {"macs_per_s": found}
+        macs_per_s[dtype] = PEAK_SIZE**3 / fastest_ns * 1e9
+    return {"macs_per_s": macs_per_s}
 
 
 def profile(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
-    """The times of one file's ops, as `tfcompress.benchmark.profiler.op_times` gives them."""
+    """Times one file's ops, as `tfcompress.benchmark.profiler.op_times` does."""
     from tfcompress.benchmark import profiler
 
     (path,) = request["paths"]
@@ -255,7 +270,7 @@ def profile(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
 TASKS: Mapping[str, Task] = {
     "latency": measure_latency,
     "probe": probe,
-    "taken": taken,
+    "taken": count_taken_ops,
     "baseline": baseline,
     "peak": peak,
     "profile": profile,

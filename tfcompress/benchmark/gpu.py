@@ -1,7 +1,7 @@
-"""What LiteRT's GPU accelerator says about itself, which it says on stderr only.
+"""Reads LiteRT's log, the only place where its GPU accelerator says what it did.
 
-Its Python exceptions have no cause, and `is_fully_accelerated` is true on the CPU too. So that the
-GPU ran at all is read from its log: the adapter's line, and the line that splits the ops.
+Its Python exceptions have no cause, and `is_fully_accelerated` is true on the CPU too. So two lines
+of the log tell whether a GPU ran at all: the adapter's, and the one about the split of the ops.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _SOFTWARE = ("software", "cpu", "swiftshader", "llvmpipe", "lavapipe")
 
 @dataclasses.dataclass(frozen=True)
 class Adapter:
-    """What ran.
+    """The GPU that a file ran on, and how its ops were split.
 
     Attributes:
-        name: the adapter's name; None if the runtime named none.
-        type: such as `discrete GPU` or `CPU / Software`; None if it wasn't said.
-        gpu_ops: ops that run on the GPU; None if it wasn't said, which it isn't if all do.
-        cpu_ops: ops that stayed on the CPU; None if it wasn't said.
+        name: the GPU's name; None if the log has none.
+        type: such as `discrete GPU` or `CPU / Software`; None if the log doesn't say.
+        gpu_ops: ops that run on the GPU; None if the log doesn't say, as when all do.
+        cpu_ops: ops that stayed on the CPU; None if the log doesn't say.
     """
 
     name: str | None
@@ -44,13 +44,13 @@ class Adapter:
 
     @property
     def software(self) -> bool:
-        """Whether a CPU played the GPU, so that its times say nothing about one."""
+        """Tells whether a CPU played the GPU, so that the times say nothing about a GPU."""
         words = f"{self.name} {self.type}".lower()
         return any(word in words for word in _SOFTWARE)
 
 
-def adapter(log: str) -> Adapter:
-    """The adapter and the split of the ops, as a process's log has them."""
+def parse_adapter(log: str) -> Adapter:
+    """Reads the GPU and the split of the ops from a process's log."""
     name, kind, split = _ADAPTER.search(log), _TYPE.search(log), _SPLIT.search(log)
     return Adapter(
         name=name["name"].strip() if name else None,
@@ -60,8 +60,8 @@ def adapter(log: str) -> Adapter:
     )
 
 
-def failure(log: str) -> tuple[str, str] | None:
-    """The outcome and the reason of a file that didn't run; None if the log doesn't say."""
+def explain_failure(log: str) -> tuple[str, str] | None:
+    """Returns the outcome and the reason of a file that didn't run; None if the log has none."""
     if any(text in log for text in _NO_ADAPTER):
         why = "it found none"
         if "Found no drivers" in log:
@@ -74,12 +74,12 @@ def failure(log: str) -> tuple[str, str] | None:
     refused = _REFUSED.search(log)
     if refused:
         ops = [" ".join(line.split()) for line in refused[1].splitlines() if line.strip()]
-        return "unsupported", f"the GPU refused ops: {_some(ops)}"
-    told = [text.strip() for text in _ERROR.findall(log) if not text.startswith("[")]
-    return ("unsupported", f"the GPU accelerator failed: {told[0][:200]}") if told else None
+        return "unsupported", f"the GPU refused ops: {_first_three(ops)}"
+    errors = [text.strip() for text in _ERROR.findall(log) if not text.startswith("[")]
+    return ("unsupported", f"the GPU accelerator failed: {errors[0][:200]}") if errors else None
 
 
-def _some(texts: Sequence[str]) -> str:
-    """Up to three texts, and how many there are besides."""
+def _first_three(texts: Sequence[str]) -> str:
+    """Joins up to three texts, and says how many more there are."""
     more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
     return "; ".join(text[:120] for text in texts[:3]) + more

@@ -1,4 +1,4 @@
-"""How long an inference takes, and how many times another file's: measured side by side.
+"""Times inferences, and compares files with one another by running them in turns.
 
 All files of a call are loaded into one fresh process and run in turns, so that a busy machine or a
 changing clock frequency falls on all of them. A file's ratio to the first one is taken within each
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
-from statistics import median
+from collections.abc import Mapping, Sequence
+from statistics import mean, median
 from typing import Any
 
 from tfcompress.benchmark import process
@@ -26,17 +26,17 @@ P99_RUNS = 100
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Latency:
-    """The times of one file on one backend. None is a number that wasn't measured.
+    """The times of one file on one backend. None stands for a number that wasn't measured.
 
     Attributes:
         path: the file.
         backend: as it was asked for, such as `cpu`; see `tfcompress.benchmark.backends`.
         threads: CPU threads of an inference.
-        load_ms: reading the file and allocating its tensors or compiling it, in a process that has
-            done so before: the library is started and the file is in the page cache. Median of 3.
-        first_ms: the first inference after loading. Median of 3.
-        warmup_ms: mean of the untimed inferences before the rounds.
-        warmup_runs: how many they were.
+        load_ms: time to read the file and to allocate its tensors or compile it, in a process that
+            did so before: the library is started and the file is in the page cache. Median of 3.
+        first_ms: time of the first inference after loading. Median of 3.
+        warmup_ms: mean time of the inferences before the rounds, which count for nothing else.
+        warmup_runs: how many those were.
         latency_ms_p50: the median of the timed inferences.
         latency_ms_p90: their 90th percentile; None below 10 runs.
         latency_ms_p99: their 99th percentile; None below 100 runs.
@@ -48,8 +48,8 @@ class Latency:
         latency_ms_std: their standard deviation; None for a single run.
         latency_runs: how many inferences were timed.
         block_runs: how many of them ran back to back in a round, for every file of the call.
-        ratio: median over rounds of this file's time divided by the first file's; 1 for the first,
-            None if the two weren't timed together.
+        ratio: this file's time divided by the first file's, median over rounds; 1 for the first
+            file, None if the two weren't timed together.
         ratio_p10: 10th percentile over rounds; None below 10 rounds.
         ratio_p90: 90th percentile over rounds; None below 10 rounds.
     """
@@ -97,7 +97,7 @@ def latency(
     Args:
         paths: `.tflite` files; the first is what the others' ratios refer to.
         backend: such as `cpu`; see `tfcompress.benchmark.backends`. Whether the outputs are right
-            isn't asked here but in `tfcompress.benchmark.probe`.
+            isn't checked here but in `tfcompress.benchmark.probe`.
         threads: CPU threads of an inference.
         runs: timed inferences of each file, at least, unless `max_seconds` ends them.
         min_seconds: how long the rounds go on, at least, or until 2,000 rounds are done.
@@ -132,24 +132,31 @@ def latency(
         timeout_s=timeout_s,
     )
     return [
-        Latency(
-            path=os.fspath(path),
-            backend=backend,
-            threads=threads,
-            load_ms=median(answer["loads_ns"][index]) / 1e6,
-            first_ms=median(answer["firsts_ns"][index]) / 1e6,
-            warmup_ms=sum(answer["warmups_ns"][index]) / len(answer["warmups_ns"][index]) / 1e6,
-            warmup_runs=len(answer["warmups_ns"][index]),
-            block_runs=answer["block_runs"],
-            **statistics([times[index] for times in answer["rounds_ns"]]),
-            **ratios(answer["rounds_ns"], index),
-        )
+        _latency_of(os.fspath(path), backend, threads, answer, index)
         for index, path in enumerate(paths)
     ]
 
 
+def _latency_of(
+    path: str, backend: str, threads: int, answer: Mapping[str, Any], index: int
+) -> Latency:
+    """Sums up what the measuring process answered about one file."""
+    return Latency(
+        path=path,
+        backend=backend,
+        threads=threads,
+        load_ms=median(answer["loads_ns"][index]) / 1e6,
+        first_ms=median(answer["firsts_ns"][index]) / 1e6,
+        warmup_ms=mean(answer["warmups_ns"][index]) / 1e6,
+        warmup_runs=len(answer["warmups_ns"][index]),
+        block_runs=answer["block_runs"],
+        **statistics([times[index] for times in answer["rounds_ns"]]),
+        **ratios(answer["rounds_ns"], index),
+    )
+
+
 def statistics(rounds_ns: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """The statistics of one file's inferences, whichever round they were in.
+    """Computes the statistics of one file's inferences, whichever round they were in.
 
     Args:
         rounds_ns: per round, the nanoseconds of each inference.
@@ -175,7 +182,7 @@ def statistics(rounds_ns: Sequence[Sequence[int]]) -> dict[str, Any]:
 
 
 def ratios(rounds_ns: Sequence[Sequence[Sequence[int]]], index: int) -> dict[str, Any]:
-    """A file's time divided by the first file's, per round, and its spread over rounds.
+    """Divides a file's time by the first file's, round by round, and sums up over rounds.
 
     Args:
         rounds_ns: per round, per file, the nanoseconds of each inference.

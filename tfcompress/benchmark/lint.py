@@ -1,7 +1,7 @@
-"""What a GPU refuses or gets wrong, found in the file before anything runs.
+"""Finds in a file what a GPU refuses or gets wrong, before anything runs.
 
-Each warning is of something that was seen to fail with LiteRT's WebGPU accelerator. No warning is
-no promise: what counts is the run, and its comparison with the CPU.
+Each warning is about something that was seen to fail with LiteRT's WebGPU accelerator. A file
+without warnings may fail, too: what counts is the run, and its comparison with the CPU.
 """
 
 from __future__ import annotations
@@ -18,34 +18,36 @@ _REFUSED = {
 }
 
 
-def warnings(content: FileContent) -> tuple[str, ...]:
-    """What may fail on a GPU, one line each, in the file's order."""
-    content = content.of()  # A GPU runs the stock one of two signatures.
-    found = [_dynamic_input(content.path)]
+def gpu_warnings(content: FileContent) -> tuple[str, ...]:
+    """Returns what may fail on a GPU, one line each, in the file's order."""
+    content = content.of()  # A GPU runs the main graph, whatever other signatures there are.
+    causes = [_dynamic_input(content.path)]
     padded = {op.outputs[0] for op in content.ops if op.name == "PADV2"}
     if any(op.name.endswith("CONV_2D") and op.inputs[0] in padded for op in content.ops):
-        found.append("a convolution after PADV2 is computed as if padded with zeros")
+        causes.append("a convolution after PADV2 is computed as if padded with zeros")
     for op in content.ops:
-        found += [_REFUSED.get(op.name), _grouped(op), _flattening(op), _wide(op), _indices(op)]
-    texts = [f"{text}" for text in found if text]
+        causes += [_REFUSED.get(op.name), _grouped(op), _flattening(op), _wide(op), _indices(op)]
+    texts = [f"{text}" for text in causes if text]
     counts = {text: texts.count(text) for text in texts}
     return tuple(f"{text} ({n} ops)" if n > 1 else text for text, n in counts.items())
 
 
 def _grouped(op: Op) -> str | None:
-    """A grouped convolution whose groups aren't whole blocks of four channels."""
+    """Finds a grouped convolution whose groups aren't whole blocks of four channels."""
     if op.name != "CONV_2D" or op.inputs[0] is None or op.inputs[1] is None:
         return None
-    channels, own = op.inputs[0].shape[-1], op.inputs[1].shape[-1]
-    if own == channels or own % 4 == 0:
+    channels, in_group = op.inputs[0].shape[-1], op.inputs[1].shape[-1]
+    if in_group == channels or in_group % 4 == 0:
         return None
-    said = "is computed wrongly or not at all" if own < 4 else "crashes the process"
+    result = "is computed wrongly or not at all" if in_group < 4 else "crashes the process"
     # One channel a group runs; the converter writes most of these as DEPTHWISE_CONV_2D.
-    return None if own == 1 else f"a grouped convolution of {own} channels a group {said}"
+    return (
+        None if in_group == 1 else f"a grouped convolution of {in_group} channels a group {result}"
+    )
 
 
 def _flattening(op: Op) -> str | None:
-    """A dense layer that takes an image as it is, without a RESHAPE before it."""
+    """Finds a dense layer that takes an image as it is, without a RESHAPE before it."""
     if op.name != "FULLY_CONNECTED" or op.inputs[0] is None or op.inputs[1] is None:
         return None
     if op.inputs[0].shape[-1] == op.inputs[1].shape[-1]:
@@ -54,14 +56,14 @@ def _flattening(op: Op) -> str | None:
 
 
 def _wide(op: Op) -> str | None:
-    """Activations of 16 bits."""
+    """Finds activations of 16 bits."""
     # Constants and shape arithmetic aside, int16 tensors come from int16x8 quantisation.
     wide = any(t and t.dtype == "int16" and not t.constant for t in (*op.inputs, *op.outputs))
     return "int16 activations don't run on the GPU" if wide else None
 
 
 def _indices(op: Op) -> str | None:
-    """Index ops with wide or many-dimensional indices."""
+    """Finds index ops with wide or many-dimensional indices."""
     if op.name in ("ARG_MAX", "ARG_MIN") and op.outputs[0].dtype == "int64":
         return f"{op.name} with int64 indices doesn't run on the GPU"
     if op.name == "GATHER" and op.inputs[1] is not None and len(op.inputs[1].shape) != 1:
@@ -70,7 +72,7 @@ def _indices(op: Op) -> str | None:
 
 
 def _dynamic_input(path: str) -> str | None:
-    """An input whose shape is open, mostly in its batch."""
+    """Finds an input whose shape is open, mostly in its batch."""
     from ai_edge_litert import schema_py_generated as schema
 
     graph = schema.Model.GetRootAs(Path(path).read_bytes(), 0).Subgraphs(0)

@@ -1,4 +1,4 @@
-"""A measured file under the keys of LiteRT's own `litert-benchmark --result_json`."""
+"""Names what was measured as LiteRT's own `litert-benchmark --result_json` does."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ACCELERATORS = {
 
 
 def litert_keys(file: FileBenchmark) -> dict[str, Any]:
-    """The keys that a reader of `litert-benchmark`'s file looks for; None where not measured.
+    """Returns the keys that readers of `litert-benchmark`'s file look for; None if not measured.
 
     `fully_accelerated` is true if the CPU was asked for, or no op stayed on it. The whole main
-    graph runs, so that no `signature` is named.
+    graph runs, so no `signature` is named.
     """
     mean_ms = file.latency_ms_mean
     return {

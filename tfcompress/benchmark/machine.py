@@ -1,4 +1,4 @@
-"""Which machine the numbers were measured on: without it a latency says nothing."""
+"""Describes the machine that numbers were measured on: without it a latency says nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 def machine() -> dict[str, Any]:
-    """The machine in words and numbers, as far as the system says.
+    """Describes this machine in words and numbers, as far as the system does.
 
     Returns:
         `cpu` (its name), `cores` (those that this process may use), `memory_bytes`, `system`,
-        `python` and `ai_edge_litert` (versions). None is what the system doesn't say.
+        `python` and `ai_edge_litert` (versions). None where the system doesn't say.
     """
     return {
         "cpu": cpu_name(),
@@ -26,7 +26,7 @@ def machine() -> dict[str, Any]:
 
 
 def cpu_name() -> str | None:
-    """The processor's name; None if the system doesn't say."""
+    """Returns the processor's name; None if the system doesn't say."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             for line in file:
@@ -39,14 +39,14 @@ def cpu_name() -> str | None:
 
 
 def _cores() -> int | None:
-    """The logical cores that this process may run on."""
+    """Counts the logical cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
 
 
 def _memory_bytes() -> int | None:
-    """The machine's memory."""
+    """Returns the size of the machine's memory."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -54,7 +54,7 @@ def _memory_bytes() -> int | None:
 
 
 def _version(distribution: str) -> str | None:
-    """An installed distribution's version."""
+    """Returns an installed distribution's version; None if it isn't installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

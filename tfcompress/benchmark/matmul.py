@@ -1,14 +1,12 @@
-"""A `.tflite` file that is one matrix product: the fastest thing that the runtime does."""
+"""Makes a `.tflite` file of one matrix product, the fastest thing that the runtime does."""
 
 from __future__ import annotations
 
 from typing import Any
 
-DTYPES = ("float32", "int8")
-
 
 def matmul_file(dtype: str, size: int, *, seed: int = 0) -> bytes:
-    """A file with one FULLY_CONNECTED of `size` rows, `size` inputs and `size` units.
+    """Makes a file with one FULLY_CONNECTED of `size` rows, `size` inputs and `size` units.
 
     Args:
         dtype: of the input, the weights and the output: `float32` or `int8`.
@@ -49,7 +47,7 @@ def matmul_file(dtype: str, size: int, *, seed: int = 0) -> bytes:
 
 
 def _tensor(schema: Any, name: str, size: int, dtype: str, buffer: int, scale: float) -> Any:
-    """A square matrix."""
+    """Makes a square matrix."""
     tensor = schema.TensorT()
     tensor.name, tensor.shape, tensor.buffer = name, [size, size], buffer
     tensor.type = schema.TensorType.INT8 if dtype == "int8" else schema.TensorType.FLOAT32

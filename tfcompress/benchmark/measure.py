@@ -1,14 +1,14 @@
-"""Everything that is measured about files, one value per file, backend and thread count."""
+"""Measures all there is to measure about files, per file, backend and thread count."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tfcompress.benchmark import android, lint, profile
 from tfcompress.benchmark.backends import BACKENDS, Backend, parse
+from tfcompress.benchmark.file_benchmark import FileBenchmark
 from tfcompress.benchmark.latency import Latency, latency
 from tfcompress.benchmark.memory import baseline_memory_bytes
 from tfcompress.benchmark.peak import main_dtype, peaks_gmacs_per_s
@@ -18,88 +18,9 @@ from tfcompress.benchmark.profile import Profile
 from tfcompress.benchmark.sizes import activation_bytes, gzip_bytes, input_bytes, size_bytes
 from tfcompress.errors import require
 from tfcompress.tflite import content
+from tfcompress.tflite.content import FileContent
 
 __all__ = ["BACKENDS", "FileBenchmark", "measure"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FileBenchmark(Latency):
-    """What was measured about one file on one backend. None is a number that wasn't measured.
-
-    Attributes:
-        kind: the backend without its options, such as `gpu`.
-        outcome: `ok`; `partial` (the CPU ran some of the ops); or why there is no latency:
-            `unsupported` (the backend refused the file), `no-adapter` (there is no GPU), `crashed`,
-            `mismatch` (its outputs aren't the CPU's), `timeout`.
-        reason: the outcome in words; empty if it is `ok`.
-        warnings: what may fail on a GPU, found in the file; empty on other backends.
-        size_bytes: the file's size.
-        gzip_bytes: its size after gzip at level 9.
-        macs: multiply-accumulates of one inference; None if the file has ops we can't count.
-        weight_bytes: the constants that its ops read.
-        activation_bytes: what its ops write, each tensor once.
-        input_bytes: what an inference reads.
-        gmacs_per_s: multiply-accumulates per second at the median, in 1e9.
-        peak_gmacs_per_s: of a matrix product on this CPU with as many threads; None on other
-            backends. See `tfcompress.benchmark.peak`.
-        peak_dtype: the type of that product, `float32` or `int8`: what most of the file's are.
-        peak_share: `gmacs_per_s` divided by `peak_gmacs_per_s`.
-        peak_memory_bytes: peak of a fresh process that loads the file and runs it once.
-        baseline_memory_bytes: peak of a process that only imports the runtime.
-        parity_relative_rms: rms of the difference to the CPU's outputs, divided by their rms; None
-            on the CPU.
-        parity_max_abs: the largest difference.
-        adapter: the GPU's name, or the phone's.
-        adapter_type: such as `discrete GPU`, or the phone's ABI.
-        software: whether a CPU played the GPU: then no time is a performance number.
-        precision: what was asked of the GPU: `fp16` where it can, or `fp32`.
-        accelerated_ops: the file's ops that ran on the GPU or in the delegate.
-        cpu_ops: those that stayed on the CPU.
-        signature: which one of a file with several ran, such as `xnor`; None of other files.
-        profile: the times of its ops; None unless asked for.
-    """
-
-    kind: str = "cpu"
-    outcome: str = "ok"
-    reason: str = ""
-    warnings: tuple[str, ...] = ()
-    size_bytes: int
-    gzip_bytes: int
-    macs: int | None
-    weight_bytes: int = 0
-    activation_bytes: int = 0
-    input_bytes: int = 0
-    gmacs_per_s: float | None = None
-    peak_gmacs_per_s: float | None = None
-    peak_dtype: str | None = None
-    peak_share: float | None = None
-    peak_memory_bytes: int | None = None
-    baseline_memory_bytes: int | None = None
-    parity_relative_rms: float | None = None
-    parity_max_abs: float | None = None
-    adapter: str | None = None
-    adapter_type: str | None = None
-    software: bool = False
-    precision: str | None = None
-    accelerated_ops: int | None = None
-    cpu_ops: int | None = None
-    signature: str | None = None
-    profile: Profile | None = None
-
-    @property
-    def timed(self) -> bool:
-        """Whether there is a latency, which the outcome allows to be shown."""
-        return self.latency_runs > 0
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        values = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name != "profile"
-        }
-        told = self.profile.to_json() if self.profile else None
-        return {**values, "warnings": list(self.warnings), "profile": told}
 
 
 def measure(
@@ -126,8 +47,8 @@ def measure(
             (what the GPU can't stays on the CPU), `delegate:PATH?key=value&...` (a shared library
             of yours, which is native code that you trust), `android:SERIAL`, or several. A GPU
             takes `?precision=fp32`, a phone the flags of `benchmark_model`. A file with two
-            signatures runs on a CPU as `tfcompress.load` would run it, by the stock one with
-            `?signature=serving_default`, and elsewhere by the stock one.
+            signatures runs on a CPU as `tfcompress.load` would run it, by the default one with
+            `?signature=serving_default`, and elsewhere by its main graph.
         threads: CPU threads of an inference, or several counts; `gpu` uses the first.
         runs: timed inferences of each file.
         min_seconds: how long the timed rounds go on, at least.
@@ -147,139 +68,248 @@ def measure(
         >>> import tfcompress
         >>> tfcompress.benchmark(["a.tflite", "b.tflite"])[1].ratio  # doctest: +SKIP
     """
-    files = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    names = [backends] if isinstance(backends, str) else list(backends)
-    counts = [threads] if isinstance(threads, int) else list(threads)
-    require(len(files) > 0, "benchmark needs at least one .tflite file")
-    require(len(names) > 0, f"benchmark needs a backend: {', '.join(BACKENDS)}")
-    require(len(counts) > 0, "benchmark needs a number of threads, 1 or more")
-    for count in counts:
-        require(count >= 1, f"threads must be 1 or more; got {count}")
-    require(runs >= 1, f"runs must be 1 or more; got {runs}")
-    require(min_seconds >= 0, f"min_seconds must be 0 or more; got {min_seconds}")
-    require(timeout_s > 0, f"timeout_s must be positive; got {timeout_s}")
-    chosen = [parse(name) for name in names]
-    if any(backend.kind == "android" for backend in chosen):
-        require(benchmark_model is not None, "a phone needs benchmark_model, the program's path")
-        android.binary_abi(os.fspath(benchmark_model or ""))
+    settings = _Settings(
+        backends=_parsed([backends] if isinstance(backends, str) else backends),
+        threads=(threads,) if isinstance(threads, int) else tuple(threads),
+        runs=runs,
+        min_seconds=min_seconds,
+        timeout_s=timeout_s,
+        ops=ops,
+        benchmark_model=os.fspath(benchmark_model or ""),
+    )
     # All files are parsed before any is run: a misspelled name shouldn't cost the others' time.
-    contents = [content.read(file) for file in files]
-    static = [_static(each) for each in contents]
-    references = References(timeout_s)
-    here = any(backend.kind != "android" for backend in chosen)
-    own_bytes = baseline_memory_bytes(timeout_s=timeout_s) if here else None
-    dtypes = sorted({numbers["peak_dtype"] for numbers in static})
-    peaks: dict[int, dict[str, float]] = {}
-    if any(backend.is_cpu for backend in chosen):
-        peaks = {count: peaks_gmacs_per_s(dtypes, count) for count in counts}
-    results: list[FileBenchmark] = []
-    for backend in chosen:
-        for count in counts[:1] if backend.kind == "gpu" else counts:
-            limits: dict[str, Any] = {
-                "runs": runs,
-                "min_seconds": min_seconds,
-                "timeout_s": timeout_s,
-            }
-            if backend.kind == "android":
-                binary = os.fspath(benchmark_model or "")
-                timed = android.measure(files, backend, binary=binary, threads=count, **limits)
-            else:
-                probes = [
-                    probe(each, backend, references, threads=count, timeout_s=timeout_s)
-                    for each in contents
-                ]
-                timed = _timed(files, probes, backend, count, limits)
-            for each, numbers, (seen, times) in zip(contents, static, timed, strict=True):
-                found = _joined(numbers, backend, seen, times, peaks.get(count, {}))
-                found = dataclasses.replace(found, baseline_memory_bytes=own_bytes)
-                if backend.is_gpu:
-                    found = dataclasses.replace(found, warnings=lint.warnings(each))
-                if ops and backend.is_cpu and found.timed:
-                    ran = {"signature": found.signature} if found.signature else backend.options
-                    taken = profile.profile(
-                        each.path,
-                        dataclasses.replace(backend, options=ran),
-                        threads=count,
-                        timeout_s=timeout_s,
-                    )
-                    found = dataclasses.replace(found, profile=taken)
-                results.append(found)
-    return results
+    files = _read([paths] if isinstance(paths, (str, os.PathLike)) else paths)
+    return _measure_all(files, settings)
 
 
-def _static(file: content.FileContent) -> dict[str, Any]:
-    """What the file alone says."""
-    return {
-        "macs": file.macs,
-        "size_bytes": size_bytes(file.path),
-        "gzip_bytes": gzip_bytes(file.path),
-        "weight_bytes": sum(file.weight_bytes.values()),
-        "activation_bytes": activation_bytes(file),
-        "input_bytes": input_bytes(file),
-        "peak_dtype": main_dtype(file),
-    }
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """What `measure` was asked for, apart from the files.
+
+    Raises:
+        InputError: a number is out of its range, or a phone has no program to run.
+    """
+
+    backends: tuple[Backend, ...]
+    threads: tuple[int, ...]
+    runs: int
+    min_seconds: float
+    timeout_s: float
+    ops: bool
+    benchmark_model: str
+
+    def __post_init__(self) -> None:
+        """Refuses what can't be measured."""
+        require(len(self.threads) > 0, "benchmark needs a number of threads, 1 or more")
+        for count in self.threads:
+            require(count >= 1, f"threads must be 1 or more; got {count}")
+        require(self.runs >= 1, f"runs must be 1 or more; got {self.runs}")
+        require(self.min_seconds >= 0, f"min_seconds must be 0 or more; got {self.min_seconds}")
+        require(self.timeout_s > 0, f"timeout_s must be positive; got {self.timeout_s}")
+        if any(backend.kind == "android" for backend in self.backends):
+            has_program = self.benchmark_model != ""
+            require(has_program, "a phone needs benchmark_model, the program's path")
+            android.binary_abi(self.benchmark_model)
+
+    def threads_on(self, backend: Backend) -> tuple[int, ...]:
+        """Returns the thread counts to try on a backend; a GPU that runs all ops has one."""
+        return self.threads[:1] if backend.kind == "gpu" else self.threads
 
 
-def _timed(
-    files: Sequence[str | os.PathLike[str]],
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _File:
+    """A file, and the fields of `FileBenchmark` that it tells without being run."""
+
+    path: str | os.PathLike[str]
+    content: FileContent
+    size_bytes: int
+    gzip_bytes: int
+    weight_bytes: int
+    activation_bytes: int
+    input_bytes: int
+    peak_dtype: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Machine:
+    """What was measured without any file; see `FileBenchmark`.
+
+    Attributes:
+        baseline_memory_bytes: None where only a phone is asked for.
+        peaks_gmacs_per_s: by the number of threads and the type; empty without a CPU backend.
+    """
+
+    baseline_memory_bytes: int | None
+    peaks_gmacs_per_s: Mapping[int, Mapping[str, float]]
+
+
+def _parsed(names: Sequence[str]) -> tuple[Backend, ...]:
+    """Parses the backends' names."""
+    require(len(names) > 0, f"benchmark needs a backend: {', '.join(BACKENDS)}")
+    return tuple(parse(name) for name in names)
+
+
+def _read(paths: Sequence[str | os.PathLike[str]]) -> list[_File]:
+    """Reads what the files tell without being run."""
+    require(len(paths) > 0, "benchmark needs at least one .tflite file")
+    contents = [content.read(path) for path in paths]
+    return [
+        _File(
+            path=path,
+            content=file,
+            size_bytes=size_bytes(file.path),
+            gzip_bytes=gzip_bytes(file.path),
+            weight_bytes=sum(file.weight_bytes.values()),
+            activation_bytes=activation_bytes(file),
+            input_bytes=input_bytes(file),
+            peak_dtype=main_dtype(file),
+        )
+        for path, file in zip(paths, contents, strict=True)
+    ]
+
+
+def _measure_all(files: Sequence[_File], settings: _Settings) -> list[FileBenchmark]:
+    """Measures all files on every backend with every number of threads."""
+    machine = _measure_machine(files, settings)
+    references = References(settings.timeout_s)
+    return [
+        result
+        for backend in settings.backends
+        for count in settings.threads_on(backend)
+        for result in _measure_files(files, backend, count, references, machine, settings)
+    ]
+
+
+def _measure_machine(files: Sequence[_File], settings: _Settings) -> _Machine:
+    """Measures the runtime's own memory and the CPU's speed, as far as a backend needs them."""
+    here = any(backend.kind != "android" for backend in settings.backends)
+    on_cpu = any(backend.is_cpu for backend in settings.backends)
+    dtypes = sorted({file.peak_dtype for file in files})
+    return _Machine(
+        baseline_memory_bytes=(
+            baseline_memory_bytes(timeout_s=settings.timeout_s) if here else None
+        ),
+        peaks_gmacs_per_s=(
+            {count: peaks_gmacs_per_s(dtypes, count) for count in settings.threads}
+            if on_cpu
+            else {}
+        ),
+    )
+
+
+def _measure_files(
+    files: Sequence[_File],
+    backend: Backend,
+    threads: int,
+    references: References,
+    machine: _Machine,
+    settings: _Settings,
+) -> list[FileBenchmark]:
+    """Measures all files on one backend with one number of threads."""
+    if backend.kind == "android":
+        timed = android.measure(
+            [file.path for file in files],
+            backend,
+            binary=settings.benchmark_model,
+            threads=threads,
+            runs=settings.runs,
+            min_seconds=settings.min_seconds,
+            timeout_s=settings.timeout_s,
+        )
+    else:
+        probes = [
+            probe(file.content, backend, references, threads=threads, timeout_s=settings.timeout_s)
+            for file in files
+        ]
+        timed = _time_files(files, probes, backend, threads, settings)
+    results = [
+        _joined(file, backend, file_probe, times, machine)
+        for file, (file_probe, times) in zip(files, timed, strict=True)
+    ]
+    if not (settings.ops and backend.is_cpu):
+        return results
+    return [
+        dataclasses.replace(result, profile=_profile(result, backend, settings.timeout_s))
+        if result.timed
+        else result
+        for result in results
+    ]
+
+
+def _time_files(
+    files: Sequence[_File],
     probes: Sequence[Probe],
     backend: Backend,
     threads: int,
-    limits: dict[str, Any],
+    settings: _Settings,
 ) -> list[tuple[Probe, Latency]]:
-    """The times of the files that passed, beside what became of each.
+    """Times the files that passed; returns every file's probe and times.
 
     A file whose process ends while it is at work drops out with that outcome, and the others are
     timed again without it. Where no file can be named, each is timed alone, without ratios.
     """
-    found = list(probes)
-    none = [Latency(path=os.fspath(file), backend=backend.name, threads=threads) for file in files]
-    times = list(none)
+    outcomes = list(probes)
+    times: list[Latency | None] = [None] * len(files)
     together = True
-    while True:
-        left = [n for n, seen in enumerate(found) if seen.outcome in TIMED and times[n] is none[n]]
-        if not left:
-            return list(zip(found, times, strict=True))
+    while left := [
+        n for n, seen in enumerate(outcomes) if seen.outcome in TIMED and times[n] is None
+    ]:
         turn = left if together else left[:1]
         try:
             measured = latency(
-                [files[n] for n in turn], backend=backend.name, threads=threads, **limits
+                [files[n].path for n in turn],
+                backend=backend.name,
+                threads=threads,
+                runs=settings.runs,
+                min_seconds=settings.min_seconds,
+                timeout_s=settings.timeout_s,
             )
         except BenchmarkError as error:
-            named = [n for n in turn if os.path.abspath(files[n]) == error.file]
+            named = [n for n in turn if os.path.abspath(files[n].path) == error.file]
             if not named and len(turn) > 1:
                 together = False
                 continue
             for n in named or turn:
-                found[n] = dataclasses.replace(found[n], outcome=error.outcome, reason=error.cause)
+                outcomes[n] = dataclasses.replace(
+                    outcomes[n], outcome=error.outcome, reason=error.cause
+                )
             continue
-        for n, each in zip(turn, measured, strict=True):
-            if turn[0] != 0:  # the first file isn't among them
-                each = dataclasses.replace(each, ratio=None, ratio_p10=None, ratio_p90=None)
-            times[n] = each
+        for n, of_file in zip(turn, measured, strict=True):
+            if turn[0] != 0:  # The first file isn't among them, so that there is no ratio to it.
+                of_file = dataclasses.replace(of_file, ratio=None, ratio_p10=None, ratio_p90=None)
+            times[n] = of_file
+    return [
+        (seen, of_file or Latency(path=os.fspath(file.path), backend=backend.name, threads=threads))
+        for file, seen, of_file in zip(files, outcomes, times, strict=True)
+    ]
 
 
 def _joined(
-    static: dict[str, Any],
-    backend: Backend,
-    seen: Probe,
-    times: Latency,
-    peaks: Mapping[str, float],
+    file: _File, backend: Backend, seen: Probe, times: Latency, machine: _Machine
 ) -> FileBenchmark:
-    """All that is known about one file on one backend."""
-    macs, p50 = static["macs"], times.latency_ms_p50
-    gmacs = macs / p50 / 1e6 if macs and p50 else None
-    peak = peaks.get(static["peak_dtype"]) if backend.is_cpu else None
+    """Joins all that is known about one file on one backend."""
+    macs, p50_ms = file.content.macs, times.latency_ms_p50
+    gmacs = macs / p50_ms / 1e6 if macs and p50_ms else None
+    peaks = machine.peaks_gmacs_per_s.get(times.threads, {}) if backend.is_cpu else {}
+    peak = peaks.get(file.peak_dtype)
     return FileBenchmark(
         **dataclasses.asdict(times),
-        **static,
         kind=backend.kind,
         outcome=seen.outcome,
         reason=seen.reason,
+        warnings=lint.gpu_warnings(file.content) if backend.is_gpu else (),
+        size_bytes=file.size_bytes,
+        gzip_bytes=file.gzip_bytes,
+        macs=macs,
+        weight_bytes=file.weight_bytes,
+        activation_bytes=file.activation_bytes,
+        input_bytes=file.input_bytes,
         gmacs_per_s=gmacs,
         peak_gmacs_per_s=peak,
+        peak_dtype=file.peak_dtype,
         peak_share=gmacs / peak if gmacs and peak else None,
         peak_memory_bytes=seen.peak_memory_bytes,
+        baseline_memory_bytes=machine.baseline_memory_bytes,
         parity_relative_rms=_finite(seen.parity.relative_rms) if seen.parity else None,
         parity_max_abs=_finite(seen.parity.max_abs) if seen.parity else None,
         adapter=seen.adapter.name if seen.adapter else None,
@@ -292,6 +322,17 @@ def _joined(
     )
 
 
+def _profile(result: FileBenchmark, backend: Backend, timeout_s: float) -> Profile:
+    """Times the ops of a file, by the signature that was timed."""
+    options = {"signature": result.signature} if result.signature else backend.options
+    return profile.profile(
+        result.path,
+        dataclasses.replace(backend, options=options),
+        threads=result.threads,
+        timeout_s=timeout_s,
+    )
+
+
 def _finite(value: float) -> float | None:
-    """The value; None for infinity, which JSON doesn't have."""
+    """Returns the value; None for infinity, which JSON doesn't have."""
     return value if value < float("inf") else None

@@ -1,4 +1,4 @@
-"""How much memory the runtime takes before it has seen a file."""
+"""Measures how much memory the runtime takes before it has seen a file."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from tfcompress.benchmark import process
 
 
 def baseline_memory_bytes(*, timeout_s: float = 120.0) -> int | None:
-    """The peak memory of a process that only imports the runtime; None if the system is silent.
+    """Measures the peak memory of a process that only imports the runtime.
 
-    Python and the runtime's libraries are in it, as in a file's peak, which
-    `tfcompress.benchmark.probe` takes.
+    Python and the runtime's libraries are in it, as they are in a file's peak, which
+    `tfcompress.benchmark.probe` measures.
+
+    Returns:
+        Bytes; None if the system doesn't say.
 
     Raises:
         BenchmarkError: no measuring process can be started here.

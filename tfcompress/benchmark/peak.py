@@ -1,4 +1,4 @@
-"""How fast this machine multiplies at best: what a file's speed is held against."""
+"""Measures how fast this machine multiplies at best, to compare a file's speed with."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _INTEGERS = ("int8", "uint8", "int4", "int2")
 def peaks_gmacs_per_s(
     dtypes: Sequence[str], threads: int, *, timeout_s: float = 60.0
 ) -> dict[str, float]:
-    """Multiply-accumulates per second of a matrix product, in 1e9, by type.
+    """Measures the multiply-accumulates per second of a matrix product, in 1e9, by type.
 
-    The fastest of 0.3 s of products of two 512x512 matrices by the runtime itself, with XNNPACK, in
-    a fresh process. It is a measured speed and no limit.
+    The runtime multiplies two 512x512 matrices for 0.3 s, with XNNPACK and in a fresh process, and
+    the fastest product counts. It is a measured speed and no limit.
 
     Args:
         dtypes: `float32`, `int8`, or both.
@@ -26,7 +26,7 @@ def peaks_gmacs_per_s(
         timeout_s: the process is killed after this.
 
     Returns:
-        Type to speed; empty if it couldn't be measured.
+        The speed by the type; empty if it couldn't be measured.
     """
     request = {
         "task": "peak",
@@ -36,16 +36,16 @@ def peaks_gmacs_per_s(
         "seed": 0,
     }
     try:
-        found = process.ask(request, timeout_s=timeout_s)["macs_per_s"]
+        macs_per_s = process.ask(request, timeout_s=timeout_s)["macs_per_s"]
     except BenchmarkError:
         return {}
-    return {dtype: speed / 1e9 for dtype, speed in found.items()}
+    return {dtype: speed / 1e9 for dtype, speed in macs_per_s.items()}
 
 
 def main_dtype(file: FileContent) -> str:
-    """The type in which most of a file's products are computed: `int8`, or else `float32`.
+    """Returns the type in which most of a file's multiplications are done, `int8` or `float32`.
 
-    With weights of few bits they are computed in 8, also where their inputs and outputs are floats.
+    Weights of few bits are multiplied in 8 bits, also where an op's inputs and outputs are floats.
     """
     integer = sum(
         op.macs or 0

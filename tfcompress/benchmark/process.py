@@ -1,4 +1,4 @@
-"""Asks `tfcompress.benchmark.child`, in a fresh process, and says what became of it."""
+"""Sends requests to `tfcompress.benchmark.child`, each to a fresh process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class BenchmarkError(RuntimeError):
     """A file could not be measured: its process crashed, failed or ran out of time.
 
     Attributes:
-        outcome: `crashed`, `timeout`, or `unsupported` if the runtime said no.
+        outcome: `crashed`, `timeout`, or `unsupported` if the runtime refused the file.
         cause: the message without the file and the stage.
         file: the file at work; None if there was none, or several.
         stderr: what the process wrote to stderr.
@@ -31,7 +31,7 @@ class BenchmarkError(RuntimeError):
 
 
 def command() -> list[str]:
-    """The command of a measuring process."""
+    """Returns the command that starts a measuring process."""
     return process.command("tfcompress.benchmark.child")
 
 
@@ -49,14 +49,14 @@ def ask(request: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
         BenchmarkError: the process crashed, reported an error, or ran out of time. The message
             names the file at work and the cause.
     """
-    return ask_aloud(request, timeout_s=timeout_s)[0]
+    return ask_with_log(request, timeout_s=timeout_s)[0]
 
 
-def ask_aloud(request: dict[str, Any], *, timeout_s: float) -> tuple[dict[str, Any], str]:
-    """As `ask`, with what the process wrote to stderr beside the answer."""
+def ask_with_log(request: dict[str, Any], *, timeout_s: float) -> tuple[dict[str, Any], str]:
+    """Does what `ask` does, and also returns what the process wrote to stderr."""
     try:
-        return process.ask_aloud(
-            request, timeout_s=timeout_s, words=command(), title="measuring process"
+        return process.ask_with_log(
+            request, timeout_s=timeout_s, arguments=command(), title="measuring process"
         )
     except ProcessError as error:
         raise BenchmarkError(error, request.get("paths") or []) from error

@@ -1,11 +1,11 @@
-"""Which ops of a file take how long on the CPU."""
+"""Times the ops of a file on the CPU."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tfcompress.benchmark import process, profiler
@@ -24,10 +24,10 @@ class OpTime:
     """One op of a run, in its order.
 
     Attributes:
-        name: as the runtime calls it; XNNPACK's names are not the file's.
-        ms: its time; the mean over the undisturbed half of the runs, for LiteRT's clock ticks
-            once in a microsecond and a median would round short ops to nothing.
-        share: of the sum over all ops.
+        name: the runtime's name for it; XNNPACK's names are not the file's.
+        ms: its time, the mean over the undisturbed half of the runs: LiteRT's clock ticks once in
+            a microsecond, and a median would round short ops to nothing.
+        share: its time as a share of the sum over all ops.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Profile:
     Attributes:
         ops: in the order in which they ran; empty if there are none.
         run_ms: the median of inferences without profiling, in turns with those with it.
-        unavailable: why there are none, in words.
+        unavailable: why there are no op times; empty if there are.
     """
 
     ops: tuple[OpTime, ...] = ()
@@ -51,11 +51,11 @@ class Profile:
 
     @property
     def coverage(self) -> float | None:
-        """The ops' sum as a share of a run without profiling: near 1 if nothing is missing."""
+        """Returns the ops' sum as a share of an unprofiled run: near 1 if nothing is missing."""
         return sum(op.ms for op in self.ops) / self.run_ms if self.run_ms else None
 
     def by_name(self) -> dict[str, tuple[int, float]]:
-        """Op name to how many there are and their milliseconds, the longest first."""
+        """Returns the count and the milliseconds of the ops of each name, the longest first."""
         counts: dict[str, int] = collections.Counter(op.name for op in self.ops)
         sums: dict[str, float] = collections.defaultdict(float)
         for op in self.ops:
@@ -63,7 +63,7 @@ class Profile:
         return {name: (counts[name], sums[name]) for name in sorted(sums, key=lambda n: -sums[n])}
 
     def to_json(self) -> dict[str, Any]:
-        """The profile as JSON values."""
+        """Returns the profile as JSON values."""
         return {
             "ops": [dataclasses.asdict(op) for op in self.ops],
             "run_ms": self.run_ms,
@@ -108,7 +108,7 @@ def profile(
 
 
 def summary(answer: Mapping[str, Any]) -> Profile:
-    """The profile that `tfcompress.benchmark.profiler.op_times` measured."""
+    """Sums up what `tfcompress.benchmark.profiler.op_times` measured."""
     import numpy as np
 
     names = answer["names"]
@@ -128,12 +128,12 @@ def summary(answer: Mapping[str, Any]) -> Profile:
     )
 
 
-def top_ops(found: Profile, count: int = 10) -> str:
-    """The kinds of ops that take longest, as a table; or why there is none."""
-    if found.unavailable:
-        return f"op times unavailable: {found.unavailable}"
-    kinds = list(found.by_name().items())
-    total = sum(op.ms for op in found.ops) or 1.0
+def top_ops(profile: Profile, count: int = 10) -> str:
+    """Lays out the kinds of ops that take longest in a table; or says why there is none."""
+    if profile.unavailable:
+        return f"op times unavailable: {profile.unavailable}"
+    kinds = list(profile.by_name().items())
+    total = sum(op.ms for op in profile.ops) or 1.0
     rows = [
         [name, f"{n:,}", f"{ms:,.4f}", f"{100 * ms / total:.1f}"] for name, (n, ms) in kinds[:count]
     ]
@@ -143,9 +143,4 @@ def top_ops(found: Profile, count: int = 10) -> str:
         n = sum(each for _, (each, _) in rest)
         rows.append([f"{len(rest)} other kinds", f"{n:,}", f"{ms:,.4f}", f"{100 * ms / total:.1f}"])
     text = table(rows, ["op", "count", "ms", "%"], words=1)
-    return f"{text}\nall ops: {total:,.4f} ms, {100 * (found.coverage or 0):.0f}% of a whole run"
-
-
-def bars(found: Profile, count: int = 10) -> Sequence[tuple[str, float]]:
-    """The labels and milliseconds of a bar plot: the kinds of ops that take longest."""
-    return [(name, ms) for name, (_, ms) in list(found.by_name().items())[:count]]
+    return f"{text}\nall ops: {total:,.4f} ms, {100 * (profile.coverage or 0):.0f}% of a whole run"

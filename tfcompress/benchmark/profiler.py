@@ -1,8 +1,8 @@
-"""LiteRT's own op profiler, reached through its C interface: the measuring process's side.
+"""Times ops in the measuring process, with LiteRT's own profiler and its C interface.
 
 The Python interface has no profiler, but libLiteRt.so has. The structures below are those of the
-versions in `CHECKED`; a call with another version's would read nonsense or crash, so `unavailable`
-comes first, and all of it runs in a process of its own.
+versions in `CHECKED`, and another version might read nonsense or crash. So callers ask
+`unavailable` first, and all of this runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_SECONDS = 30.0
 
 
 def unavailable() -> str:
-    """Why ops can't be timed here, in words; empty if they can."""
+    """Says why ops can't be timed here; empty if they can."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         return "op times were checked on Linux x86-64 only"
     version = importlib.metadata.version("ai-edge-litert")
@@ -40,7 +40,7 @@ def unavailable() -> str:
 
 
 def library() -> pathlib.Path:
-    """The C library, found without loading the package."""
+    """Finds the C library without loading the package."""
     spec = importlib.util.find_spec("ai_edge_litert")
     origin = spec.origin if spec else None
     return pathlib.Path(origin or "").parent / "libLiteRt.so"
@@ -75,8 +75,8 @@ _DELETER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 @_DELETER
-def _keep(_: int | None) -> None:
-    """LiteRT's call when it needs an option's text no more; Python owns that text."""
+def _do_not_free(_: int | None) -> None:
+    """Does nothing when LiteRT needs an option's text no more: Python owns that text."""
 
 
 class ProfiledModel:
@@ -94,9 +94,9 @@ class ProfiledModel:
     def __init__(self, path: str, *, threads: int, xnnpack: bool) -> None:
         assert ctypes.sizeof(_Event) == 104
         self._library = ctypes.CDLL(os.fspath(library()))
-        self._environment = self._made("LiteRtCreateEnvironment", 0, None)
-        model = self._made("LiteRtCreateModelFromFile", self._environment, os.fsencode(path))
-        options = self._made("LiteRtCreateOptions")
+        self._environment = self._create("LiteRtCreateEnvironment", 0, None)
+        model = self._create("LiteRtCreateModelFromFile", self._environment, os.fsencode(path))
+        options = self._create("LiteRtCreateOptions")
         self._call("LiteRtSetOptionsHardwareAccelerators", options, _CPU)
         mode = "delegate" if xnnpack else "builtin"
         self._texts = []
@@ -104,19 +104,19 @@ class ProfiledModel:
             ("runtime_options_string", "enable_profiling = true\n"),
             ("xnnpack", f'kernel_mode = "{mode}"\nnum_threads = {threads}\n'),
         ):
-            kept = ctypes.create_string_buffer(text.encode())
-            self._texts.append(kept)
-            address = ctypes.cast(kept, ctypes.c_void_p)
-            opaque = self._made("LiteRtCreateOpaqueOptions", name.encode(), address, _keep)
+            buffer = ctypes.create_string_buffer(text.encode())
+            self._texts.append(buffer)  # It must live as long as the options.
+            address = ctypes.cast(buffer, ctypes.c_void_p)
+            opaque = self._create("LiteRtCreateOpaqueOptions", name.encode(), address, _do_not_free)
             self._call("LiteRtAddOpaqueOptions", options, opaque)
-        self._model = self._made("LiteRtCreateCompiledModel", self._environment, model, options)
-        signature = self._made("LiteRtGetModelSignature", model, ctypes.c_size_t(0))
+        self._model = self._create("LiteRtCreateCompiledModel", self._environment, model, options)
+        signature = self._create("LiteRtGetModelSignature", model, ctypes.c_size_t(0))
         self._inputs = self._buffers(signature, "Input")
         self._outputs = self._buffers(signature, "Output")
-        self._profiler = self._made("LiteRtCompiledModelGetProfiler", self._model)
+        self._profiler = self._create("LiteRtCompiledModelGetProfiler", self._model)
 
     def run(self) -> None:
-        """One inference."""
+        """Runs one inference."""
         self._call(
             "LiteRtRunCompiledModel",
             self._model,
@@ -128,7 +128,7 @@ class ProfiledModel:
         )
 
     def timed_ops(self) -> list[tuple[str, int]]:
-        """One inference: per op its name and whole microseconds."""
+        """Runs one inference and returns, per op, its name and whole microseconds."""
         self._call("LiteRtResetProfiler", self._profiler)
         self._call("LiteRtStartProfiler", self._profiler)
         self.run()
@@ -144,29 +144,29 @@ class ProfiledModel:
         ]
 
     def _buffers(self, signature: ctypes.c_void_p, side: str) -> Any:
-        """A buffer for each input or output; inputs are filled."""
+        """Makes a buffer for each input or output; inputs are filled."""
         count = ctypes.c_size_t()
         self._call(f"LiteRtGetNumSignature{side}s", signature, ctypes.byref(count))
         buffers = []
         for index in map(ctypes.c_size_t, range(count.value)):
-            tensor = self._made(f"LiteRtGetSignature{side}TensorByIndex", signature, index)
+            tensor = self._create(f"LiteRtGetSignature{side}TensorByIndex", signature, index)
             kind = _TensorType()
             self._call("LiteRtGetRankedTensorType", tensor, ctypes.byref(kind))
-            wanted = self._made(
+            requirements = self._create(
                 f"LiteRtGetCompiledModel{side}BufferRequirements",
                 self._model,
                 ctypes.c_size_t(0),
                 index,
             )
             create = "LiteRtCreateManagedTensorBufferFromRequirements"
-            buffer = self._made(create, self._environment, ctypes.byref(kind), wanted)
+            buffer = self._create(create, self._environment, ctypes.byref(kind), requirements)
             if side == "Input":
                 self._fill(buffer, kind)
             buffers.append(buffer)
         return (ctypes.c_void_p * len(buffers))(*[buffer.value for buffer in buffers])
 
     def _fill(self, buffer: ctypes.c_void_p, kind: _TensorType) -> None:
-        """Standard normal numbers into a float32 input; zeros into others."""
+        """Fills a float32 input with standard normal numbers, any other with zeros."""
         import numpy as np
 
         size = ctypes.c_size_t()
@@ -180,11 +180,11 @@ class ProfiledModel:
         ctypes.memmove(address, values.ctypes.data, values.nbytes)
         self._call("LiteRtUnlockTensorBuffer", buffer)
 
-    def _made(self, name: str, *arguments: Any) -> ctypes.c_void_p:
-        """What a function puts into its last parameter."""
-        made = ctypes.c_void_p()
-        self._call(name, *arguments, ctypes.byref(made))
-        return made
+    def _create(self, name: str, *arguments: Any) -> ctypes.c_void_p:
+        """Calls a function and returns the pointer that it puts into its last parameter."""
+        pointer = ctypes.c_void_p()
+        self._call(name, *arguments, ctypes.byref(pointer))
+        return pointer
 
     def _call(self, name: str, *arguments: Any) -> None:
         """Calls a function that returns a status."""
@@ -196,15 +196,15 @@ class ProfiledModel:
 
 
 def op_times(path: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Runs a file again and again and times its ops, in turns with runs that no one watches.
+    """Runs a file again and again and times its ops, in turns with unprofiled runs.
 
     Args:
         path: the `.tflite` file.
-        request: `backend`, `threads`, `seed`, `runs` and `seconds`, both at least.
+        request: `backend`, `threads`, `seed`, and at least how many `runs` and `seconds`.
 
     Returns:
-        `names`, `elapsed_us` (per run, per op) and `plain_us`: the unwatched runs' times. Runs
-        whose ops weren't the first run's are left out.
+        `names`, `elapsed_us` (per run, per op) and `plain_us`: the unprofiled runs' times.
+        Runs whose ops aren't those of the first run are left out.
     """
     model = ProfiledModel(
         path, threads=request["threads"], xnnpack=request["backend"]["kind"] == "cpu"

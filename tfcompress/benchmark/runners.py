@@ -1,31 +1,31 @@
-"""A file that is loaded on a backend and can be run: the measuring process's side.
+"""Loads files on a backend and runs them, in the measuring process.
 
-Imports ai_edge_litert when a file is loaded, and nothing heavier than NumPy. Tensors are told apart
-by their place in the file's main graph, which every backend knows.
+It imports ai_edge_litert when a file is loaded, and nothing heavier than NumPy. Tensors go by their
+place in the file's main graph, which every backend knows.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tfcompress.runtime.child import filling
-from tfcompress.runtime.interpreter import opened
+from tfcompress.runtime.child import make_input
+from tfcompress.runtime.interpreter import open_file
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 class Runner(Protocol):
-    """A loaded file."""
+    """A file that is loaded on a backend."""
 
     def feed(self, seed: int) -> dict[int, np.ndarray]:
         """Puts fixed values into the inputs, where they stay from run to run, and returns them."""
 
     def invoke(self) -> None:
-        """One inference, until the outputs stand in this process's memory."""
+        """Runs one inference, until the outputs are in this process's memory."""
 
     def outputs(self) -> dict[int, np.ndarray]:
-        """The last inference's outputs by their place in the file."""
+        """Returns the last inference's outputs by their place in the file."""
 
 
 def load(path: str, backend: dict[str, Any], *, threads: int) -> Runner:
@@ -44,7 +44,7 @@ def load(path: str, backend: dict[str, Any], *, threads: int) -> Runner:
 class LiteRunner:
     """A file in LiteRT's interpreter, with XNNPACK, a delegate of the user's, or neither.
 
-    Without a delegate of the user's, 1-bit ops go to tfcompress's kernels, and a file with two
+    Without a delegate of the user's, 1-bit ops go to tfcompress's kernels, and a file with several
     signatures runs as `tfcompress.load` would run it.
 
     Args:
@@ -52,36 +52,36 @@ class LiteRunner:
         backend: `cpu`, `cpu-noxnn` or a delegate; with the latter, XNNPACK takes what it left, as
             in an app.
         threads: CPU threads of an inference.
-        alone: whether XNNPACK stays away, so that ops that are gone were taken by the delegate.
+        delegate_only: whether XNNPACK stays away, so that the delegate took all ops that are gone.
 
     Attributes:
-        signature: which one of a file with several runs; None of other files.
-        because: why that isn't the one of 1-bit ops, if nobody asked for it.
+        signature: the signature that runs; None if the file hasn't several.
+        because: why that isn't the 1-bit one, if nobody asked for it; else empty.
     """
 
     def __init__(
-        self, path: str, backend: dict[str, Any], *, threads: int, alone: bool = False
+        self, path: str, backend: dict[str, Any], *, threads: int, delegate_only: bool = False
     ) -> None:
-        given: list[Any] | None = None
+        delegates: list[Any] | None = None
         if backend["library"]:
             from ai_edge_litert.interpreter import load_delegate
 
-            given = [load_delegate(backend["library"], backend["options"])]
-        found = opened(
+            delegates = [load_delegate(backend["library"], backend["options"])]
+        opened = open_file(
             path,
             threads=threads,
-            xnnpack=not alone and backend["kind"] != "cpu-noxnn",
+            xnnpack=not delegate_only and backend["kind"] != "cpu-noxnn",
             signature=backend["signature"],
-            given=given,
+            delegates=delegates,
         )
-        self._interpreter, self.signature = found.interpreter, found.signature
-        self.because = found.because
+        self._interpreter, self.signature = opened.interpreter, opened.signature
+        self.because = opened.because
         self.invoke = self._interpreter.invoke
 
     def feed(self, seed: int) -> dict[int, np.ndarray]:
         """See `Runner`."""
         details = self._interpreter.get_input_details()
-        values = {each["index"]: filling(each, seed + each["index"]) for each in details}
+        values = {each["index"]: make_input(each, seed + each["index"]) for each in details}
         for place, array in values.items():
             self._interpreter.set_tensor(place, array)
         return values
@@ -92,39 +92,39 @@ class LiteRunner:
         return {place: self._interpreter.get_tensor(place) for place in places}
 
     def scales(self) -> dict[int, tuple[float, int]]:
-        """The scale and zero point of each output; 0 and 0 if it has none."""
+        """Returns the scale and zero point of each output; 0 and 0 if it has none."""
         details = self._interpreter.get_output_details()
         return {each["index"]: each["quantization"] for each in details}
 
-    def taken_ops(self, own: int) -> int:
-        """How many of the file's ops a delegate has replaced.
+    def taken_ops(self, file_ops: int) -> int:
+        """Counts the file's ops that a delegate has replaced.
 
         A delegate's op stands behind the file's own ones, and lists only the tensors that go in and
         come out; the ops in between are found by walking back from what comes out.
 
         Args:
-            own: the number of ops in the file's main graph.
+            file_ops: the number of ops in the file's main graph.
         """
         ops = self._interpreter._get_ops_details()
-        makers = {int(place): op for op in ops[:own] for place in op["outputs"]}
+        producers = {int(place): op for op in ops[:file_ops] for place in op["outputs"]}
         taken: set[int] = set()
-        for delegate in ops[own:]:
+        for delegate in ops[file_ops:]:
             inside = {int(place) for place in delegate["inputs"]}
             waiting = [int(place) for place in delegate["outputs"]]
             while waiting:
                 place = waiting.pop()
-                if place in inside or place not in makers:
+                if place in inside or place not in producers:
                     continue
                 inside.add(place)
-                taken.add(int(makers[place]["index"]))
-                waiting += [int(before) for before in makers[place]["inputs"]]
+                taken.add(int(producers[place]["index"]))
+                waiting += [int(before) for before in producers[place]["inputs"]]
         return len(taken)
 
 
 class GpuRunner:
     """A file compiled for LiteRT's GPU accelerator: WebGPU, or Metal on a Mac.
 
-    The accelerator's benchmark mode stays off: it refuses files that an app would run, and get
+    The accelerator's benchmark mode stays off: it refuses files that an app would run and get
     wrong results from. So `invoke` reads the outputs, which waits for the GPU.
 
     Args:
@@ -168,7 +168,7 @@ class GpuRunner:
     def feed(self, seed: int) -> dict[int, np.ndarray]:
         """See `Runner`."""
         values = {
-            each["index"]: filling(each, seed + each["index"]) for each in self._input_details
+            each["index"]: make_input(each, seed + each["index"]) for each in self._input_details
         }
         for array, buffer in zip(values.values(), self._inputs, strict=True):
             buffer.write(array)

@@ -1,4 +1,4 @@
-"""How large a file is, as it lies on disk and as it travels in an app's package."""
+"""Measures how large a file is, as it lies on disk and as it travels in an app's package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BITS = {
 
 
 def size_bytes(path: str | os.PathLike[str]) -> int:
-    """The file's size in bytes.
+    """Returns the file's size in bytes.
 
     Raises:
         InputError: there is no such file.
@@ -31,9 +31,9 @@ def size_bytes(path: str | os.PathLike[str]) -> int:
 
 
 def gzip_bytes(path: str | os.PathLike[str]) -> int:
-    """The file's size after gzip at level 9, header included.
+    """Returns the file's size in bytes after gzip at level 9, gzip's header included.
 
-    The header's time stamp is 0, so that a file has one gzip size and not one per second.
+    The header's time stamp is 0, so that a file has one gzip size whenever that is measured.
 
     Raises:
         InputError: there is no such file.
@@ -42,25 +42,25 @@ def gzip_bytes(path: str | os.PathLike[str]) -> int:
 
 
 def activation_bytes(file: FileContent) -> int:
-    """What the main graph's ops write in one inference, each tensor once, before any op is fused.
+    """Returns the bytes that the main graph's ops write in one inference, before any op is fused.
 
-    A dynamic size counts as the file writes it, which is 1.
+    Each tensor counts once, and an open size as the file writes it, which is 1.
     """
     return _bytes({out for op in file.ops if op.subgraph == 0 for out in op.outputs})
 
 
 def input_bytes(file: FileContent) -> int:
-    """What one inference reads from outside."""
+    """Returns the bytes of an inference's inputs."""
     return _bytes(file.inputs)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
-    """The bytes of the tensors' values."""
+    """Adds up the bytes of the tensors' values."""
     return sum(math.prod(tensor.shape) * BITS.get(tensor.dtype, 0) // 8 for tensor in tensors)
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:
-    """The file's bytes."""
+    """Reads the file."""
     try:
         return pathlib.Path(path).read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Measured files as a table that a person reads."""
+"""Lays out measured files in tables that a person reads."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ MISSING = "-"
 
 
 def table(results: Sequence[FileBenchmark]) -> str:
-    """What the files are, how they ran, and the lines that explain it.
+    """Lays out what the files are and how they ran, with lines that explain it.
 
     Args:
-        results: as `measure` gives them.
+        results: as `measure` returns them.
 
     Returns:
         Text of several lines; `-` stands for a number that wasn't measured.
     """
     labels = file_labels([result.path for result in results])
     parts = [sizes(results, labels), times(results, labels), explanation(results)]
-    told = remarks(results, labels)
-    return "\n\n".join([*parts, *(["\n".join(told)] if told else [])])
+    lines = remarks(results, labels)
+    return "\n\n".join([*parts, *(["\n".join(lines)] if lines else [])])
 
 
 def sizes(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> str:
-    """One row per file."""
+    """Lays out what each file is, one row per file."""
     rows = [
         [
             labels[path],
@@ -46,7 +46,7 @@ def sizes(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> str:
 
 
 def times(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> str:
-    """One row per file, backend and thread count."""
+    """Lays out how the files ran, one row per file, backend and thread count."""
     rows = [
         [
             labels[result.path],
@@ -86,13 +86,14 @@ def times(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> str:
 
 
 def _signature(result: FileBenchmark) -> str:
-    """Which one of a file with several ran."""
-    told = not result.signature or "signature=" in result.backend
-    return "" if told else f" ({result.signature})"
+    """Names the signature that ran, where the file has several and the backend names none."""
+    if not result.signature or "signature=" in result.backend:
+        return ""
+    return f" ({result.signature})"
 
 
 def explanation(results: Sequence[FileBenchmark]) -> str:
-    """What the tables' columns mean."""
+    """Says what the tables' columns mean."""
     lines = [
         "time / first file's: below 1 is faster than the first file; median over rounds, 10th to",
         "90th percentile in brackets.",
@@ -111,7 +112,7 @@ def explanation(results: Sequence[FileBenchmark]) -> str:
 
 
 def remarks(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> list[str]:
-    """What the numbers alone don't say: what failed, what ran, what may fail."""
+    """Says what the numbers don't: what failed, what ran, what may fail."""
     lines = []
     for result in results:
         if result.reason:
@@ -137,7 +138,7 @@ def remarks(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> list
 
 
 def place(machine: Mapping[str, Any]) -> str:
-    """On what the numbers were measured, in one line."""
+    """Says in one line on which machine the numbers were measured."""
     return (
         f"Measured on {machine['cpu'] or 'an unnamed CPU'}, {machine['cores'] or '?'} cores, with "
         f"ai_edge_litert {machine['ai_edge_litert']}; a phone's times are others."
@@ -145,7 +146,7 @@ def place(machine: Mapping[str, Any]) -> str:
 
 
 def file_labels(paths: Sequence[str]) -> dict[str, str]:
-    """Path to the shortest end of it that no other path of the list shares.
+    """Labels each path with its shortest end that no other path of the list has.
 
     >>> file_labels(["a/m.tflite", "b/m.tflite", "n.tflite"])
     {'a/m.tflite': 'a/m.tflite', 'b/m.tflite': 'b/m.tflite', 'n.tflite': 'n.tflite'}
@@ -164,7 +165,7 @@ def file_labels(paths: Sequence[str]) -> dict[str, str]:
 
 
 def backend_label(name: str) -> str:
-    """A backend's name without the folders of a delegate's library.
+    """Returns a backend's name without the folders of a delegate's library.
 
     >>> backend_label("delegate:/usr/lib/libx.so?level=2/3")
     'delegate:libx.so?level=2/3'
@@ -176,12 +177,12 @@ def backend_label(name: str) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Three significant digits, and never in exponents."""
+    """Writes a time with three significant digits, and never in exponents."""
     return MISSING if value is None else digits(value, 3)
 
 
 def digits(value: float, count: int) -> str:
-    """A number with so many significant digits, at least to the units and at most to 1e-4."""
+    """Writes a number with so many significant digits, but no further than to 1e-4."""
     if value <= 0:
         return "0"
     places = count - 1 - math.floor(math.log10(value))
@@ -189,12 +190,12 @@ def digits(value: float, count: int) -> str:
 
 
 def mebibytes(value: int | None) -> str:
-    """Bytes as MiB with one decimal."""
+    """Writes bytes as MiB with one decimal."""
     return MISSING if value is None else f"{value / 2**20:,.1f}"
 
 
 def ratio(result: FileBenchmark) -> str:
-    """The ratio to the first file, with its spread if there is one."""
+    """Writes the ratio to the first file, with its spread if there is one."""
     if result.ratio is None:
         return MISSING
     if result.ratio_p10 is None or result.ratio_p90 is None:
@@ -203,5 +204,5 @@ def ratio(result: FileBenchmark) -> str:
 
 
 def factor(value: float) -> str:
-    """A ratio with two decimals, or more where two would read 0.00."""
+    """Writes a ratio with two decimals, or more where two would read 0.00."""
     return f"{value:.2f}" if value >= 0.1 else digits(value, 2)

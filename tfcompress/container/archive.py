@@ -1,16 +1,16 @@
-"""A `.tflite` file in a smaller container, `.tfz`, that gives it back bit by bit.
+"""Packs a `.tflite` file into a smaller container, `.tfz`, that gives it back bit by bit.
 
 Pruned and clustered weights leave a `.tflite` as large as it was. Here its constants are written
-as what they are, sparse and of a few values, and coded; everything else in the file, whatever it
-is, is one zstandard frame. The file that comes out has the SHA-256 of the one that went in.
+as what they are, sparse and of a few values, and coded; all else in the file is one zstandard
+frame. The file that comes out has the SHA-256 of the one that went in.
 
 The container is read as if a stranger had made it: every length is checked before it is used, and
 no more memory is taken than `max_bytes` allows.
 
 Layout, in order: `TFZ` and the version as a byte; SHA-256 of the file; its size and the number of
 its constants; for each of these its distance from the one before, its size, and what
-`container_parts` writes; the rest of the file as a zstandard frame behind its length. Numbers are
-`container_bytes.varint`.
+`parts.encode` writes; the rest of the file as a zstandard frame behind its length. Numbers are
+written by `bytestream.varint`.
 """
 
 from __future__ import annotations
@@ -26,62 +26,66 @@ from tfcompress.container.parts import Part
 from tfcompress.errors import InputError, one_of, require
 from tfcompress.tflite import header
 
-MAGIC = b"TFZ"
+IDENTIFIER = b"TFZ"
 VERSION = 1
 CODERS = ("best", *streams.CODERS)
-# No flatbuffer is larger, and so no file of ours.
+# No flatbuffer is larger, and so no `.tflite` file.
 MAX_BYTES = 1 << 31
 
 
-def packed(data: bytes, path: str = "the file", *, coder: str = "best") -> bytes:
-    """A `.tflite` file's bytes as a container's.
+def pack_bytes(data: bytes, path: str = "the file", *, coder: str = "best") -> bytes:
+    """Packs the bytes of a `.tflite` file into those of a container.
 
     Args:
-        data: the file's, whose header was checked.
+        data: the file's bytes, whose header was checked.
         path: for errors.
         coder: how streams of numbers are coded: `best` takes the shortest for each; `bits` (fixed
             width), `huffman`, `ans` and `zstd` are for comparison.
 
     Raises:
-        InputError: an unknown coder, or a file that is cut short or corrupt.
+        InputError: the coder is unknown, or the file is cut short or corrupt.
     """
     one_of("coder", coder, CODERS)
     constants = ranges.constants(data, path)
-    out = [
-        MAGIC + bytes([VERSION]),
+    written = [
+        IDENTIFIER + bytes([VERSION]),
         hashlib.sha256(data).digest(),
         varint(len(data)),
         varint(len(constants)),
     ]
     rest = []
     end = 0
-    for one in constants:
-        rest.append(data[end : one.start])
-        out += [varint(one.start - end), varint(one.size_bytes)]
-        end = one.start + one.size_bytes
-        out.append(parts.encode(data[one.start : end], one.width, coder))
+    for constant in constants:
+        rest.append(data[end : constant.start])
+        written += [varint(constant.start - end), varint(constant.size_bytes)]
+        end = constant.start + constant.size_bytes
+        written.append(parts.encode(data[constant.start : end], constant.width, coder))
     rest.append(data[end:])
     frame = streams.compress(b"".join(rest))
-    return b"".join([*out, varint(len(frame)), frame])
+    return b"".join([*written, varint(len(frame)), frame])
 
 
-def unpacked(
+def unpack_bytes(
     data: bytes, path: str = "the container", *, max_bytes: int = MAX_BYTES
 ) -> tuple[bytes, list[Part]]:
-    """The `.tflite` file in a container's bytes, and how its constants were written.
+    """Unpacks the bytes of a container.
 
     Args:
-        data: the container's.
+        data: the container's bytes.
         path: for errors.
-        max_bytes: a file of more isn't unpacked.
+        max_bytes: a larger file isn't unpacked.
+
+    Returns:
+        The bytes of the `.tflite` file, and how each of its constants was written.
 
     Raises:
-        InputError: it is no container, of another version, damaged, or holds a larger file.
+        InputError: the bytes are no container, or one of another version, that is damaged or that
+            holds a larger file.
     """
     reader = Reader(data)
     try:
         require(
-            reader.take(3, "the name of the format") == MAGIC,
+            reader.take(3, "the name of the format") == IDENTIFIER,
             f"{path} is not a .tfz container: it should begin with TFZ",
         )
         version = reader.byte("the version")
@@ -95,63 +99,63 @@ def unpacked(
             size <= max_bytes,
             f"{path} says that it holds a file of {size:,} bytes, more than {max_bytes:,}",
         )
-        found, read = _unpacked(reader, size)
+        file, constants = _read_file(reader, size)
     except DamagedError as error:
         raise InputError(f"{path} is cut short or damaged ({error}); get it again") from error
     require(
-        hashlib.sha256(found).digest() == digest,
+        hashlib.sha256(file).digest() == digest,
         f"{path} is damaged: what it holds hasn't the SHA-256 of what was packed; get it again",
     )
-    return found, read
+    return file, constants
 
 
-def _unpacked(reader: Reader, size: int) -> tuple[bytes, list[Part]]:
-    """The file behind the header, its constants between the pieces of the rest."""
+def _read_file(reader: Reader, size: int) -> tuple[bytes, list[Part]]:
+    """Reads what follows the header, and puts the constants between the pieces of the rest."""
     count = reader.number("the number of constants", size)
     constants: list[tuple[int, bytes]] = []
-    read: list[Part] = []
+    read_parts: list[Part] = []
     end = left = 0
     for _ in range(count):
         gap = reader.number("a constant's place", size - end)
         length = reader.number("a constant's size", size - end - gap)
         values, part = parts.decode(reader, end + gap, length)
         constants.append((gap, values))
-        read.append(part)
+        read_parts.append(part)
         end += gap + length
         left += gap
     rest = streams.decompress(reader, left + size - end)
     if reader.left:
         raise DamagedError(f"{reader.left} bytes too many")
-    out = []
+    pieces = []
     at = 0
     for gap, values in constants:
-        out += [rest[at : at + gap], values]
+        pieces += [rest[at : at + gap], values]
         at += gap
-    return b"".join([*out, rest[at:]]), read
+    return b"".join([*pieces, rest[at:]]), read_parts
 
 
 def pack(
     path: str | os.PathLike[str], target: str | os.PathLike[str], *, coder: str = "best"
 ) -> tuple[int, int]:
-    """Writes a `.tflite` file as a container, once that was unpacked again and was the same.
+    """Writes a container of a `.tflite` file, after unpacking it again to compare the two.
 
     Args:
         path: the `.tflite` file.
         target: the container; it appears whole or not at all.
-        coder: as for `packed`.
+        coder: as for `pack_bytes`.
 
     Returns:
-        Bytes of the file and of its container.
+        The sizes of the file and of the container, in bytes.
 
     Raises:
         InputError: the file can't be read or isn't a `.tflite`, or the target can't be written.
     """
     data = header.checked_path(path).read_bytes()
-    made = packed(data, str(path), coder=coder)
-    if unpacked(made, str(target))[0] != data:
+    container = pack_bytes(data, str(path), coder=coder)
+    if unpack_bytes(container, str(target))[0] != data:
         raise RuntimeError(f"{path} doesn't come out of its container as it went in")
-    _write(target, made)
-    return len(data), len(made)
+    _write(target, container)
+    return len(data), len(container)
 
 
 def unpack(
@@ -165,20 +169,21 @@ def unpack(
     Args:
         path: the container.
         target: the `.tflite` file; it appears whole or not at all.
-        max_bytes: as for `unpacked`.
+        max_bytes: as for `unpack_bytes`.
 
     Returns:
-        The file's bytes.
+        The size of the `.tflite` file, in bytes.
 
     Raises:
-        InputError: as `unpacked`, or the target can't be written.
+        InputError: as `unpack_bytes` raises it, or the target can't be written.
     """
-    found = unpacked(_read(path), str(path), max_bytes=max_bytes)[0]
-    _write(target, found)
-    return len(found)
+    file = unpack_bytes(_read(path), str(path), max_bytes=max_bytes)[0]
+    _write(target, file)
+    return len(file)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
+    """Reads a file."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -186,6 +191,7 @@ def _read(path: str | os.PathLike[str]) -> bytes:
 
 
 def _write(target: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file, whole or not at all."""
     try:
         files.write(target, data)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Whole numbers and byte runs of a container, read so that no length in it is believed."""
+"""Writes and reads a container's numbers and runs of bytes; checks each length before its use."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import numpy as np
 
 from tfcompress.errors import InputError
 
-# A number of more bytes is longer than any file.
+# A number with more bytes is larger than any file's size.
 _LONGEST = 9
 # Symbols whose bits are looked at at a time.
 _CHUNK = 1 << 18
 
 
 class DamagedError(InputError):
-    """The container isn't what a packer wrote."""
+    """The container isn't one that a packer wrote."""
 
 
 def varint(number: int) -> bytes:
-    """A whole number of 0 or more, seven bits a byte, the lowest first.
+    """Writes a whole number of 0 or more, seven bits a byte, the lowest first.
 
     >>> varint(300).hex()
     'ac02'
     """
-    found = bytearray()
+    written = bytearray()
     while number > 127:
-        found.append(number & 127 | 128)
+        written.append(number & 127 | 128)
         number >>= 7
-    found.append(number)
-    return bytes(found)
+    written.append(number)
+    return bytes(written)
 
 
-def packed_bits(symbols: np.ndarray, width: int) -> bytes:
-    """Each symbol in `width` bits, the highest first."""
+def pack_bits(symbols: np.ndarray, width: int) -> bytes:
+    """Writes each symbol in `width` bits, the highest first."""
     return b"".join(
         np.packbits(
             (symbols[start : start + _CHUNK, None] >> np.arange(width - 1, -1, -1)) & 1
@@ -40,24 +40,24 @@ def packed_bits(symbols: np.ndarray, width: int) -> bytes:
     )
 
 
-def unpacked_bits(data: bytes, width: int, count: int) -> np.ndarray:
-    """What `packed_bits` was called on."""
-    found = np.empty(count, np.uint16)
+def unpack_bits(data: bytes, width: int, count: int) -> np.ndarray:
+    """Reads the symbols that `pack_bits` was called on."""
+    symbols = np.empty(count, np.uint16)
     weights = 1 << np.arange(width - 1, -1, -1)
     for start in range(0, count, _CHUNK):
         part = min(_CHUNK, count - start)
         here = np.frombuffer(data, np.uint8, -(-part * width // 8), start * width // 8)
-        found[start : start + part] = (
+        symbols[start : start + part] = (
             np.unpackbits(here, count=part * width).reshape(part, width) @ weights
         )
-    return found
+    return symbols
 
 
 class Reader:
     """Reads a container from front to back and never past its end.
 
     Args:
-        data: all of it.
+        data: the container's bytes.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -66,11 +66,15 @@ class Reader:
 
     @property
     def left(self) -> int:
-        """Bytes that weren't read yet."""
+        """Counts the bytes that weren't read yet."""
         return len(self._data) - self.at
 
     def take(self, size: int, what: str) -> bytes:
-        """The next bytes.
+        """Reads the next bytes.
+
+        Args:
+            size: how many.
+            what: what they are, for the error.
 
         Raises:
             DamagedError: there aren't so many.
@@ -81,27 +85,27 @@ class Reader:
         return bytes(self._data[self.at - size : self.at])
 
     def byte(self, what: str) -> int:
-        """The next byte."""
+        """Reads the next byte."""
         return self.take(1, what)[0]
 
     def number(self, what: str, most: int) -> int:
-        """The next `varint`.
+        """Reads the next number that `varint` wrote.
 
         Args:
-            what: it is, for the error.
-            most: it may be.
+            what: what the number is, for the error.
+            most: the largest that it may be.
 
         Raises:
-            DamagedError: it is larger, or has no end.
+            DamagedError: the number is larger, or has no end.
         """
-        found = 0
+        number = 0
         for place in range(_LONGEST):
             byte = self.byte(what)
-            found |= (byte & 127) << 7 * place
+            number |= (byte & 127) << 7 * place
             if byte < 128:
                 break
         else:
             raise DamagedError(f"{what} is a number without an end")
-        if found > most:
-            raise DamagedError(f"{what} is {found}, which is more than {most}")
-        return found
+        if number > most:
+            raise DamagedError(f"{what} is {number}, which is more than {most}")
+        return number

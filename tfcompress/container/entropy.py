@@ -1,6 +1,6 @@
-"""The two entropy coders of a container's streams, by `constriction`: Huffman and ANS.
+"""Codes a container's streams by Huffman's method and by ANS, with the library `constriction`.
 
-A stream holds a table of whole numbers, from which both sides make the library's model: the lengths
+A stream holds a table of whole numbers, from which packer and reader make the same model: lengths
 of the Huffman codes, or the symbols' frequencies in quarter octaves. So the same bytes mean the
 same symbols on every machine.
 """
@@ -14,8 +14,8 @@ import numpy as np
 from tfcompress.container.bytestream import (
     DamagedError,
     Reader,
-    packed_bits,
-    unpacked_bits,
+    pack_bits,
+    unpack_bits,
     varint,
 )
 
@@ -28,55 +28,56 @@ _LEVELS = 4 * 24
 
 
 def code_lengths(counts: np.ndarray) -> np.ndarray:
-    """Bits of each symbol's Huffman code; 0 for those that never come."""
+    """Returns the bits of each symbol's Huffman code; 0 for symbols that never come."""
     from constriction import symbol as symbols
 
     used = np.flatnonzero(counts)
     lengths = np.zeros(len(counts), np.uint8)
     tree = symbols.huffman.EncoderHuffmanTree(counts[used].astype(np.float64))
-    for place, which in enumerate(used):
+    for place, symbol in enumerate(used):
         coder = symbols.QueueEncoder()
         coder.encode_symbol(place, tree)
-        lengths[which] = coder.get_compressed()[1]
+        lengths[symbol] = coder.get_compressed()[1]
     return lengths
 
 
 def _trees(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The symbols that come, and probabilities of which these lengths are the Huffman code's."""
+    """Returns the symbols that come, and probabilities that give a code of these lengths."""
     used = np.flatnonzero(lengths)
     return used, 2.0 ** -lengths[used].astype(np.float64)
 
 
 def _table(values: np.ndarray) -> bytes:
-    """A coder's table: its length, bits a value, and the values."""
+    """Writes a coder's table: its length, the bits of a value, and the values."""
     last = int(np.flatnonzero(values)[-1]) + 1
     width = int(values.max()).bit_length()
-    return varint(last) + varint(width) + packed_bits(values[:last], width)
+    return varint(last) + varint(width) + pack_bits(values[:last], width)
 
 
 def _read_table(reader: Reader, alphabet: int, what: str) -> np.ndarray:
+    """Reads a coder's table."""
     last = reader.number(f"{what} table's length", alphabet)
     width = reader.number(f"{what} table's bits", 8)
     if last < 2 or width < 1:
         raise DamagedError(f"{what} table is empty")
     data = reader.take(-(-last * width // 8), f"{what} table")
-    values = unpacked_bits(data, width, last)
+    values = unpack_bits(data, width, last)
     if np.count_nonzero(values) < 2:
         raise DamagedError(f"{what} table has one symbol")
     return values
 
 
 def huffman_bytes(counts: np.ndarray) -> int:
-    """About what `huffman` takes."""
+    """Estimates the bytes that `huffman` writes."""
     lengths = code_lengths(counts)
     return len(_table(lengths)) - (-int(counts @ lengths) // 8) + 4
 
 
 def huffman(symbols: np.ndarray, counts: np.ndarray) -> bytes:
-    """Table and payload of a stream.
+    """Writes table and payload of a stream.
 
     Args:
-        symbols: the stream, of two different ones at least.
+        symbols: the stream, with at least two different symbols.
         counts: how often each symbol of the alphabet comes.
     """
     from constriction import symbol as constriction
@@ -88,15 +89,15 @@ def huffman(symbols: np.ndarray, counts: np.ndarray) -> bytes:
     place[used] = np.arange(len(used))
     coder = constriction.QueueEncoder()
     for start in range(0, len(symbols), _CHUNK):
-        for one in place[symbols[start : start + _CHUNK]].tolist():
-            coder.encode_symbol(one, tree)
+        for symbol in place[symbols[start : start + _CHUNK]].tolist():
+            coder.encode_symbol(symbol, tree)
     words, bits = coder.get_compressed()
     payload = words.astype("<u4").tobytes()[: -(-bits // 8)]
     return _table(lengths) + varint(len(payload)) + payload
 
 
 def read_huffman(reader: Reader, count: int, alphabet: int) -> np.ndarray:
-    """A stream of `count` symbols.
+    """Reads a stream of `count` symbols.
 
     Raises:
         DamagedError: no packer writes such a stream.
@@ -114,32 +115,32 @@ def read_huffman(reader: Reader, count: int, alphabet: int) -> np.ndarray:
         raise DamagedError(f"{count} symbols in {len(payload)} bytes of Huffman code")
     words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
     coder = constriction.QueueDecoder(words)
-    found = np.empty(count, np.uint16)
+    places = np.empty(count, np.uint16)
     try:
         for start in range(0, count, _CHUNK):
             part = min(_CHUNK, count - start)
-            found[start : start + part] = [coder.decode_symbol(tree) for _ in range(part)]
+            places[start : start + part] = [coder.decode_symbol(tree) for _ in range(part)]
     except ValueError as error:
         raise DamagedError(f"a Huffman payload ends too early: {error}") from error
-    return used[found].astype(np.uint16)
+    return used[places].astype(np.uint16)
 
 
 def _levels(counts: np.ndarray) -> np.ndarray:
-    """Each symbol's frequency in quarter octaves below the whole, from 1 on; 0 for none."""
+    """Returns each symbol's frequency in quarter octaves below 1, plus 1; 0 if it never comes."""
     with np.errstate(divide="ignore"):
         below = np.rint(-4 * np.log2(counts / counts.sum()))
     return np.where(counts > 0, np.clip(below, 0, _LEVELS) + 1, 0).astype(np.uint8)
 
 
 def _frequencies(levels: np.ndarray) -> np.ndarray:
-    """The frequencies that levels stand for, as exact whole numbers."""
+    """Returns the frequencies that levels stand for, as exact whole numbers."""
     below = np.maximum(levels.astype(np.int64) - 1, 0)
     sizes = np.maximum(np.asarray(_QUARTERS)[below % 4] >> below // 4, 1)
     return np.where(levels > 0, sizes, 0).astype(np.float64)
 
 
 def ans_bytes(counts: np.ndarray) -> int:
-    """About what `ans` takes."""
+    """Estimates the bytes that `ans` writes."""
     levels = _levels(counts)
     frequencies = _frequencies(levels)
     used = counts > 0
@@ -148,13 +149,14 @@ def ans_bytes(counts: np.ndarray) -> int:
 
 
 def _model(levels: np.ndarray) -> Any:
+    """Makes the library's model of frequencies."""
     from constriction import stream
 
     return stream.model.Categorical(_frequencies(levels), perfect=False)
 
 
 def ans(symbols: np.ndarray, counts: np.ndarray) -> bytes:
-    """Table and payload of a stream, as for `huffman`."""
+    """Writes table and payload of a stream, as `huffman` does."""
     from constriction import stream
 
     levels = _levels(counts)
@@ -166,7 +168,7 @@ def ans(symbols: np.ndarray, counts: np.ndarray) -> bytes:
 
 
 def read_ans(reader: Reader, count: int, alphabet: int) -> np.ndarray:
-    """A stream of `count` symbols.
+    """Reads a stream of `count` symbols.
 
     Raises:
         DamagedError: no packer writes such a stream.

@@ -1,11 +1,11 @@
-"""One constant of a file as bytes: its zeros by their distances, its values by a shared table.
+"""Writes a constant of a file as bytes: its zeros by their distances, its values by a table.
 
 A constant is a run of values of 1, 2 or 4 bytes, and nothing is rounded. It is written dense or
 sparse. Sparse, the most frequent value (zero, in a pruned kernel) is left out, and each of the
-others has its distance from the one before; where a distance is too long for its bits, a zero is
-written as if it were another value. The values themselves are written plain, byte by byte of the
-value (so that the exponents of floats are together), or shared: a table, and for each value its
-place in there.
+others has its distance from the one before; where a distance is too long for its bits, a zero
+(a filler) is written as if it were another value. The values themselves are written plain, byte by
+byte of the value (so that the exponents of floats are together), or shared: a table, and for each
+value its place in there.
 
 Reference:
     Han, Mao, Dally 2016, "Deep Compression", arXiv:1510.00149, sections 2 to 4 and figure 2.
@@ -17,7 +17,7 @@ import dataclasses
 
 import numpy as np
 
-from tfcompress.container import streams as streams
+from tfcompress.container import streams
 from tfcompress.container.bytestream import DamagedError, Reader, varint
 
 # Bits of a distance that are tried; the paper has 8 for convolutions and 5 for dense layers, and
@@ -36,16 +36,16 @@ class Part:
 
     Attributes:
         start: its first byte in the `.tflite`.
-        size_bytes: in the `.tflite`.
-        packed_bytes: in the container, all of it.
-        values: how many it has there.
+        size_bytes: its size in the `.tflite`.
+        packed_bytes: all that it takes in the container.
+        values: how many values it has.
         written: how many of them are written; all if it is dense, else those that aren't zero and
-            the zeros that fill long distances.
+            the fillers.
         gap_bits: bits of a distance before they are coded; 0 if it is dense.
-        gap_bytes: the coded distances.
-        table_values: different values, if they are shared; else 0.
-        table_bytes: the table.
-        value_bytes: the values, or their places in the table.
+        gap_bytes: size of the coded distances.
+        table_values: how many different values there are, if they share a table; else 0.
+        table_bytes: size of the table.
+        value_bytes: size of the values, or of their places in the table.
     """
 
     start: int
@@ -60,12 +60,12 @@ class Part:
     value_bytes: int
 
 
-def relative(positions: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances of ascending positions, none longer than `bits` hold.
+def to_distances(positions: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Turns ascending positions into distances, none longer than `bits` hold.
 
     Args:
         positions: ascending, from 0.
-        bits: a distance from 1 to `2^bits` is written as one less.
+        bits: of a distance, which from 1 to `2^bits` is written as one less.
 
     Returns:
         The distances, each less by one, and which of them lead to a filler and not to a position.
@@ -76,26 +76,26 @@ def relative(positions: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     ends = np.cumsum(fillers + 1) - 1  # Where each position's own distance stands.
     filler = np.ones(int(fillers.sum()) + len(positions), bool)
     filler[ends] = False
-    found = np.full(len(filler), reach - 1, np.uint16)
-    found[ends] = distances - fillers * reach - 1
-    return found, filler
+    written = np.full(len(filler), reach - 1, np.uint16)
+    written[ends] = distances - fillers * reach - 1
+    return written, filler
 
 
-def absolute(distances: np.ndarray) -> np.ndarray:
-    """The positions, fillers' among them, that `relative` was called on."""
+def to_positions(distances: np.ndarray) -> np.ndarray:
+    """Turns distances back into the positions, with those of the fillers among them."""
     return np.cumsum(distances.astype(np.int64) + 1) - 1
 
 
 def encode(data: bytes, width: int, coder: str = "best", *, sparse: bool = False) -> bytes:
-    """A constant, in the shortest of its forms.
+    """Writes a constant in the shortest way.
 
     Args:
-        data: its bytes.
-        width: bytes of a value, of `WIDTHS`; a length that isn't a multiple of it is taken byte by
-            byte.
+        data: the constant's bytes.
+        width: bytes of a value, one of `WIDTHS`; data whose length isn't a multiple of it are taken
+            byte by byte.
         coder: as for `streams.encode`.
-        sparse: whether it is written sparse even if dense is shorter, which it often is if more
-            than a quarter of the values are kept; only where most of them are equal.
+        sparse: whether a constant most of whose values are equal is written sparse even if dense is
+            shorter, as it often is with more than a quarter of other values.
     """
     if len(data) % width:
         width = 1
@@ -110,27 +110,26 @@ def encode(data: bytes, width: int, coder: str = "best", *, sparse: bool = False
     often = int(counts.argmax())
     if 2 * int(counts[often]) > len(values):
         background = distinct[often]
-        kept = np.flatnonzero(values != background)
+        others = np.flatnonzero(values != background)
         for bits in GAP_BITS:
-            gaps, filler = relative(kept, bits)
+            gaps, filler = to_distances(others, bits)
             written = np.full(len(gaps), background, values.dtype)
-            written[~filler] = values[kept]
-            its_places = np.full(len(gaps), often, np.int64)
-            its_places[~filler] = places[kept]
-            its_table = table
+            written[~filler] = values[others]
+            written_places = np.full(len(gaps), often, np.int64)
+            written_places[~filler] = places[others]
+            written_table = table
             if len(table) and not filler.any():  # Zero stands in the table for fillers only.
-                its_table = np.delete(table, often)
-                its_places -= its_places > often
+                written_table = np.delete(table, often)
+                written_places -= written_places > often
             body = background.tobytes() + bytes([bits]) + varint(len(gaps))
             body += streams.encode(gaps, 1 << bits, coder)
-            forms.append(
-                head + bytes([_SPARSE]) + body + _values(written, its_table, its_places, coder)
-            )
+            body += _values(written, written_table, written_places, coder)
+            forms.append(head + bytes([_SPARSE]) + body)
     return min([form for form in forms if form[1] == _SPARSE or not sparse] or forms, key=len)
 
 
 def _values(values: np.ndarray, table: np.ndarray, places: np.ndarray, coder: str) -> bytes:
-    """Values, plain or by the table, whichever is shorter; by an empty table never."""
+    """Writes values plain or by their table, whichever is shorter; by an empty table never."""
     forms = [bytes([_PLAIN]) + _plain(values, coder)]
     if 0 < len(table) < 256**values.dtype.itemsize:
         shared = bytes([_SHARED]) + varint(len(table)) + _plain(table, coder)
@@ -139,19 +138,19 @@ def _values(values: np.ndarray, table: np.ndarray, places: np.ndarray, coder: st
 
 
 def _plain(values: np.ndarray, coder: str) -> bytes:
-    """A stream for each byte of the values, the lowest first."""
+    """Writes a stream for each byte of the values, the lowest first."""
     planes = values.astype(values.dtype.newbyteorder("<")).view(np.uint8)
     planes = planes.reshape(-1, values.dtype.itemsize)
     return b"".join(streams.encode(plane, 256, coder) for plane in planes.T)
 
 
 def decode(reader: Reader, start: int, size: int) -> tuple[bytes, Part]:
-    """A constant, and how it was written.
+    """Reads a constant, and how it was written.
 
     Args:
         reader: stands at its first byte.
-        start: of the constant in the `.tflite`.
-        size: of the constant; whoever gives it has checked that so many bytes fit in memory.
+        start: the constant's first byte in the `.tflite`.
+        size: the constant's bytes; the caller has checked that so many fit in memory.
 
     Raises:
         DamagedError: no packer writes such a constant.
@@ -172,13 +171,13 @@ def decode(reader: Reader, start: int, size: int) -> tuple[bytes, Part]:
             raise DamagedError(f"the bits of a distance are {gap_bits}")
         written = reader.number("the values that are written", count)
         gap_bytes = reader.at
-        positions = absolute(streams.decode(reader, written, 1 << gap_bits))
+        positions = to_positions(streams.decode(reader, written, 1 << gap_bits))
         gap_bytes = reader.at - gap_bytes
         if written and int(positions[-1]) >= count:
             raise DamagedError(f"a distance leads to value {int(positions[-1])} of {count}")
-        some, shared = _read_values(reader, written, width)
+        written_values, shared = _read_values(reader, written, width)
         values = np.full(count, background, f"<u{width}")
-        values[positions] = some
+        values[positions] = written_values
     else:
         raise DamagedError(f"a constant's form is number {form} of 2")
     packed = reader.at - begin
@@ -189,7 +188,7 @@ def decode(reader: Reader, start: int, size: int) -> tuple[bytes, Part]:
 
 
 def _read_values(reader: Reader, count: int, width: int) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """Values; how many their table has, its bytes, and the bytes of the values or places."""
+    """Reads values; also returns their table's length and bytes, and the bytes of the values."""
     form = reader.byte("the form of values")
     begin = reader.at
     if form == _PLAIN:
@@ -206,6 +205,7 @@ def _read_values(reader: Reader, count: int, width: int) -> tuple[np.ndarray, tu
 
 
 def _read_plain(reader: Reader, count: int, width: int) -> np.ndarray:
+    """Reads what `_plain` wrote."""
     planes = np.empty((count, width), np.uint8)
     for plane in planes.T:
         plane[:] = streams.decode(reader, count, 256)

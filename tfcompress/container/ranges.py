@@ -1,4 +1,4 @@
-"""Where the constants of a `.tflite` file lie in it, byte by byte."""
+"""Finds the bytes of a `.tflite` file that are its constants."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from tfcompress.tflite import header
 
-# Shorter ones are packed with the rest: a table of their own would cost more than it saves.
+# Shorter constants are packed with the rest: a table of their own would cost more than it saves.
 _SMALLEST_BYTES = 256
-# Bytes of a value by the schema's name of its type; of others a byte is a value.
+# Bytes of a value, by the schema's name of its type; for other types, a byte is a value.
 _WIDTHS = {
     "float32": 4,
     "int32": 4,
@@ -23,12 +23,12 @@ _WIDTHS = {
 
 @dataclasses.dataclass(frozen=True)
 class Constant:
-    """A constant's place.
+    """The place of a constant in a file.
 
     Attributes:
-        name: of a tensor that has it.
+        name: of a tensor with these values.
         start: its first byte in the file.
-        size_bytes: how many it has.
+        size_bytes: its size.
         dtype: the schema's type in lower case.
     """
 
@@ -39,12 +39,12 @@ class Constant:
 
     @property
     def width(self) -> int:
-        """Bytes of one value, or 1 where values aren't whole numbers of bytes."""
+        """Returns the bytes of a value, or 1 where values aren't whole numbers of bytes."""
         return _WIDTHS.get(self.dtype, 1)
 
 
 def constants(data: bytes, path: str) -> list[Constant]:
-    """The constants of 256 bytes or more, from front to back, none within another.
+    """Finds the constants of 256 bytes or more, from front to back, none within another.
 
     Args:
         data: the whole file, whose header was checked.
@@ -56,21 +56,21 @@ def constants(data: bytes, path: str) -> list[Constant]:
     from ai_edge_litert import schema_py_generated as schema
 
     try:
-        found = _constants(data, schema)
+        overlapping = _constants(data, schema)
     except MemoryError:
         raise
     except Exception as error:
         # As in `content`: the generated parser checks nothing.
         raise header.corrupt(path, error) from error
     apart: list[Constant] = []
-    for one in sorted(found, key=lambda c: c.start):
-        if one.start >= (apart[-1].start + apart[-1].size_bytes if apart else 0):
-            apart.append(one)
+    for constant in sorted(overlapping, key=lambda c: c.start):
+        if constant.start >= (apart[-1].start + apart[-1].size_bytes if apart else 0):
+            apart.append(constant)
     return apart
 
 
 def _constants(data: bytes, schema: Any) -> list[Constant]:
-    """As the file has them, each buffer once."""
+    """Finds the constants in the file's order, each buffer once."""
     types = {
         number: name.lower()
         for name, number in vars(schema.TensorType).items()
@@ -84,16 +84,16 @@ def _constants(data: bytes, schema: Any) -> list[Constant]:
             tensor = graph.Tensors(index)
             name = (tensor.Name() or b"").decode("utf-8", "replace")
             used.setdefault(tensor.Buffer(), (name, types.get(tensor.Type(), "?")))
-    found = []
+    constants = []
     for index, (name, dtype) in used.items():
         start, size = _place(model.Buffers(index))
         if size >= _SMALLEST_BYTES and start + size <= len(data):
-            found.append(Constant(name, start, size, dtype))
-    return found
+            constants.append(Constant(name, start, size, dtype))
+    return constants
 
 
 def _place(buffer: Any) -> tuple[int, int]:
-    """Start and size of a buffer, which stands in the flatbuffer or, in a huge file, behind it."""
+    """Returns start and size of a buffer, which in a huge file stands behind the flatbuffer."""
     field = buffer._tab.Offset(4)
     if field:
         return buffer._tab.Vector(field), buffer._tab.VectorLen(field)

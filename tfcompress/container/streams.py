@@ -1,43 +1,41 @@
-"""Streams of small whole numbers as bytes: fixed width, Huffman, ANS, zstandard.
+"""Writes streams of small whole numbers as bytes: fixed width, Huffman, ANS, zstandard.
 
-A stream is a byte for its coder, the coder's table, and the payload. How many symbols it has, and
-how many different ones there can be, is known to whoever reads it. Huffman and ANS are
-`constriction`'s; its tables come from the few integers that the stream holds, so that both sides
-make the same ones.
+A stream is a byte for its coder, the coder's table, and the payload. Its reader knows beforehand
+how many symbols it has, and how many different ones there can be.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tfcompress.container import entropy as entropy
+from tfcompress.container import entropy
 from tfcompress.container.bytestream import (
     DamagedError,
     Reader,
-    packed_bits,
-    unpacked_bits,
+    pack_bits,
+    unpack_bits,
     varint,
 )
 
-# The order is the number in the file.
+# A coder's number in the file is its place here.
 CODERS = ("bits", "huffman", "ans", "zstd")
-# Zstandard's thorough level takes a second for a megabyte. Longer data get it only if a quick look
-# finds something: it shrinks them, to about what the symbols' frequencies alone give or less.
+# Zstandard's thorough level takes a second for a megabyte. Longer data get it only if the quick
+# level shrinks them to about what the symbols' frequencies alone give, or less.
 _LONG_BYTES = 1 << 14
 _PROMISING = 1.03
 _QUICK, _THOROUGH = 3, 19
-# From here on the thorough level takes more than it gives.
+# From this size on, the thorough level takes more time than it is worth.
 _HUGE_BYTES, _HUGE = 1 << 20, 12
 
 
 def encode(symbols: np.ndarray, alphabet: int, coder: str = "best") -> bytes:
-    """A stream.
+    """Writes a stream.
 
     Args:
         symbols: whole numbers from 0 to below `alphabet`, in one dimension.
         alphabet: at most 65,536.
-        coder: of `CODERS`, or `best` for the shortest. Where a coder with its table takes more
-            than fixed widths, those are taken, and a stream of one symbol repeated takes no bits.
+        coder: one of `CODERS`, or `best` for the shortest. Where fixed widths are shorter than a
+            coder with its table, they are taken; one symbol repeated takes no bits at all.
     """
     symbols = np.asarray(symbols).astype(np.uint16 if alphabet > 256 else np.uint8)
     counts = np.bincount(symbols, minlength=alphabet)
@@ -59,11 +57,11 @@ def encode(symbols: np.ndarray, alphabet: int, coder: str = "best") -> bytes:
 
 
 def decode(reader: Reader, count: int, alphabet: int) -> np.ndarray:
-    """The symbols of a stream.
+    """Reads the symbols of a stream.
 
     Args:
         reader: stands at its first byte.
-        count: symbols; whoever gives it has checked that so many fit in memory.
+        count: the number of symbols; the caller has checked that so many fit in memory.
         alphabet: as for `encode`.
 
     Raises:
@@ -79,62 +77,68 @@ def decode(reader: Reader, count: int, alphabet: int) -> np.ndarray:
 
 
 def _stream(coder: str, content: bytes) -> bytes:
+    """Puts the coder's number before its table and payload."""
     return bytes([CODERS.index(coder)]) + content
 
 
 def _width(counts: np.ndarray) -> int:
-    """Bits that the largest symbol takes."""
+    """Returns the bits that the largest symbol takes."""
     return int(np.flatnonzero(counts)[-1]).bit_length()
 
 
 def _bits_bytes(counts: np.ndarray) -> int:
+    """Returns the bytes that `_bits` writes."""
     return 1 - (-int(counts.sum()) * _width(counts) // 8)
 
 
 def _bits(symbols: np.ndarray, counts: np.ndarray) -> bytes:
+    """Writes symbols in a fixed width."""
     width = _width(counts)
-    return varint(width) + packed_bits(symbols, width)
+    return varint(width) + pack_bits(symbols, width)
 
 
 def _read_bits(reader: Reader, count: int, alphabet: int) -> np.ndarray:
+    """Reads symbols of a fixed width."""
     width = reader.number("a stream's bits a symbol", 16)
     if width == 0:
         return np.full(count, reader.number("a stream's only symbol", alphabet - 1), np.uint16)
-    return unpacked_bits(reader.take(-(-count * width // 8), "a stream"), width, count)
+    return unpack_bits(reader.take(-(-count * width // 8), "a stream"), width, count)
 
 
 def _zstd(symbols: np.ndarray, counts: np.ndarray) -> bytes:
-    payload = compress(symbols.astype(_kind(len(counts))).tobytes())
+    """Writes symbols as a zstandard frame."""
+    payload = compress(symbols.astype(_dtype(len(counts))).tobytes())
     return varint(len(payload)) + payload
 
 
 def _promising(symbols: np.ndarray, counts: np.ndarray) -> bool:
-    """Whether zstandard may be the shortest."""
-    data = symbols.astype(_kind(len(counts))).tobytes()
+    """Tells whether zstandard may be the shortest."""
+    data = symbols.astype(_dtype(len(counts))).tobytes()
     if len(data) <= _LONG_BYTES:
         return True
     quick = len(compress(data, _QUICK))
     return quick < len(data) and quick < _PROMISING * _entropy_bytes(counts)
 
 
-def _kind(alphabet: int) -> np.dtype:
-    """The type of a symbol in zstandard's streams."""
+def _dtype(alphabet: int) -> np.dtype:
+    """Returns the type of a symbol in zstandard's streams."""
     return np.dtype(np.uint8 if alphabet <= 256 else "<u2")
 
 
 def _entropy_bytes(counts: np.ndarray) -> float:
-    """What no code of single symbols can be shorter than."""
+    """Returns the bytes below which no code of single symbols can get."""
     used = counts[counts > 0]
     return float(used @ np.log2(used.sum() / used)) / 8
 
 
 def _read_zstd(reader: Reader, count: int, alphabet: int) -> np.ndarray:
-    kind = _kind(alphabet)
-    return np.frombuffer(decompress(reader, count * kind.itemsize), kind).astype(np.uint16)
+    """Reads symbols from a zstandard frame."""
+    dtype = _dtype(alphabet)
+    return np.frombuffer(decompress(reader, count * dtype.itemsize), dtype).astype(np.uint16)
 
 
 def compress(data: bytes, level: int | None = None) -> bytes:
-    """A zstandard frame that says its size, thorough unless a level is given."""
+    """Writes a zstandard frame that says its size, at a thorough level unless one is given."""
     import zstandard
 
     if level is None:
@@ -143,10 +147,14 @@ def compress(data: bytes, level: int | None = None) -> bytes:
 
 
 def decompress(reader: Reader, size: int) -> bytes:
-    """A zstandard frame behind its length, of exactly so many bytes when it is unpacked.
+    """Reads a zstandard frame behind its length.
+
+    Args:
+        reader: stands at the length.
+        size: the exact size of what is unpacked, in bytes.
 
     Raises:
-        DamagedError: it is another one.
+        DamagedError: the frame is damaged or has another size.
     """
     import zstandard
 
@@ -155,12 +163,12 @@ def decompress(reader: Reader, size: int) -> bytes:
         # The library allocates what the frame says, so that is asked first.
         if zstandard.frame_content_size(data) != size:
             raise DamagedError(f"a zstandard frame isn't one of {size} bytes")
-        found = zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
+        unpacked = zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
     except zstandard.ZstdError as error:
         raise DamagedError(f"a zstandard frame can't be read: {error}") from error
-    if len(found) != size:
-        raise DamagedError(f"a zstandard frame has {len(found)} bytes in place of {size}")
-    return found
+    if len(unpacked) != size:
+        raise DamagedError(f"a zstandard frame has {len(unpacked)} bytes in place of {size}")
+    return unpacked
 
 
 _ENCODE = {"bits": _bits, "huffman": entropy.huffman, "ans": entropy.ans, "zstd": _zstd}

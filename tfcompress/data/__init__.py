@@ -1,34 +1,32 @@
 """Data: a name becomes a `Dataset`.
 
-Sources: the embedded `fashion_mnist_small`, any image classification data set of TFDS,
-`folder:PATH`, `rafd:PATH`, `fer2013:PATH`, and arrays or tf.data pipelines of the user's own.
-Each is a module that is imported when it is asked for.
+`names()` lists the sources: the embedded `fashion_mnist_small`, image classification data sets of
+TensorFlow Datasets, and files of the user's own. Each is one file in `tfcompress/data/sources/`.
+Arrays and tf.data pipelines become a `Dataset` by `from_arrays`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tfcompress.errors import require, unknown_name
+from tfcompress.data.source import Request, all_sources, find_source
+from tfcompress.errors import unknown_name
 from tfcompress.options import option_types
 
 if TYPE_CHECKING:
     from tfcompress.data.arrays import from_arrays as from_arrays
     from tfcompress.data.dataset import Dataset as Dataset
-    from tfcompress.data.dataset import Normalization as Normalization
     from tfcompress.data.dataset import Split as Split
-
-_EMBEDDED = "fashion_mnist_small"
-_SCHEMES = ("folder", "rafd", "fer2013")
+    from tfcompress.data.normalization import Normalization as Normalization
 
 # Public names, and the modules that are imported when they are first used.
 _LAZY = {
     "Dataset": "dataset",
-    "Normalization": "dataset",
+    "Normalization": "normalization",
     "Split": "dataset",
     "from_arrays": "arrays",
 }
@@ -41,14 +39,8 @@ def __getattr__(name: str) -> Any:
 
 
 def names() -> dict[str, str]:
-    """The names that `load` takes, or their patterns, each with a description in one line."""
-    return {
-        _EMBEDDED: "embedded: 10,000 training and 2,000 test images of Fashion-MNIST, 10 classes",
-        "<TFDS name>": "an image classification data set of TensorFlow Datasets, as cifar10",
-        "folder:PATH": "a folder a class, in train/ and test/ or right in PATH",
-        "rafd:PATH": "the Radboud Faces Database's files; 8 emotions, split by person",
-        "fer2013:PATH": "the FER2013 contest's CSV file; 7 emotions",
-    }
+    """Returns the names that `load` takes, or their patterns, each with a line that explains it."""
+    return {source.pattern: source.summary for source in all_sources()}
 
 
 def check_name(name: str, data_dir: str | os.PathLike[str] | None = None) -> None:
@@ -62,23 +54,12 @@ def check_name(name: str, data_dir: str | os.PathLike[str] | None = None) -> Non
         InputError: an unknown scheme or TFDS name (TFDS is imported to know it), or a file or
             folder that isn't there.
     """
-    source, path = _parse(name)
-    if source == "fer2013":
-        from tfcompress.data import fer2013
-
-        fer2013.existing_csv(path)
-    elif source in _SCHEMES:
-        from tfcompress.data import folder
-
-        folder.existing_folder(path)
-    elif source == "tfds":
-        from tfcompress.data import tfds_source
-
-        tfds_source.check_name(name, data_dir)
+    source, path = find_source(name)
+    source.check(Request(name=name, path=path, data_dir=data_dir))
 
 
 def options_type(name: str) -> type | None:
-    """The dataclass of options that a source takes, or None where it takes none.
+    """Returns the dataclass of options that a data set takes, or None where it takes none.
 
     Args:
         name: as `load` takes it.
@@ -86,16 +67,7 @@ def options_type(name: str) -> type | None:
     Raises:
         InputError: an unknown scheme.
     """
-    source, _ = _parse(name)
-    if source == "folder":
-        from tfcompress.data.folder import FolderOptions
-
-        return FolderOptions
-    if source == "rafd":
-        from tfcompress.data.rafd import RafdOptions
-
-        return RafdOptions
-    return None
+    return find_source(name)[0].options
 
 
 def load(
@@ -123,44 +95,19 @@ def load(
     Raises:
         InputError: says in one line what is wrong with the name, an option or the data.
     """
-    source, path = _parse(name)
-    kind = options_type(name)
-    known = option_types(kind) if kind is not None else {}
-    for key in options or {}:
+    source, path = find_source(name)
+    options = options or {}
+    known = option_types(source.options) if source.options is not None else {}
+    for key in options:
         if key not in known:
             raise unknown_name(f"option of data set {name}:", key, known)
-    chosen = kind(**(options or {})) if kind is not None else None
-    if source == _EMBEDDED:
-        from tfcompress.data import embedded
-
-        return embedded.load(image_size, fallback_size)
-    if source == "folder":
-        from tfcompress.data import folder
-
-        return folder.load(path, image_size, fallback_size, chosen)
-    if source == "rafd":
-        from tfcompress.data import rafd
-
-        return rafd.load(path, image_size, fallback_size, chosen)
-    if source == "fer2013":
-        from tfcompress.data import fer2013
-
-        return fer2013.load(path, image_size, fallback_size)
-    from tfcompress.data import tfds_source
-
-    return tfds_source.load(name, data_dir, image_size, fallback_size)
-
-
-def _parse(name: str) -> tuple[str, str]:
-    """The source that a name belongs to (`tfds` for all others), and the path it names."""
-    require(bool(name.strip()), f"a data set's name is needed: {', '.join(names())}")
-    if name == _EMBEDDED:
-        return _EMBEDDED, ""
-    scheme, colon, path = name.partition(":")
-    if scheme in _SCHEMES:
-        require(bool(colon and path), f"data set '{name}' lacks its path: {scheme}:PATH")
-        return scheme, path
-    # TFDS writes versions behind a colon: mnist:3.0.1, mnist:3.*.*
-    if colon and not re.fullmatch(r"[0-9*]+(\.[0-9*]+)*", path):
-        raise unknown_name("data set scheme", scheme, _SCHEMES)
-    return "tfds", ""
+    request = Request(
+        name=name,
+        path=path,
+        data_dir=data_dir,
+        image_size=image_size,
+        fallback_size=fallback_size,
+        options=source.options(**options) if source.options is not None else None,
+    )
+    # Set here, so that no source can forget it.
+    return dataclasses.replace(source.load(request), name=name, local=source.local)

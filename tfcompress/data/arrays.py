@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tfcompress.data.dataset import (
-    ArrayImages,
-    Dataset,
-    Images,
-    Normalization,
-    SelectedImages,
-    Split,
-    stratified_split,
-)
+from tfcompress.data.dataset import Dataset, Split, split_off_test_images
+from tfcompress.data.normalization import Normalization
+from tfcompress.data.stores import ArrayImages
 from tfcompress.errors import require
-
-_TEST_FRACTION = 0.2
-_SPLIT_SEED = 0
 
 # What tf.data's `cardinality()` answers for a pipeline that repeats for ever.
 _INFINITE = -1
@@ -35,7 +26,7 @@ def from_arrays(
     augmentation: str = "none",
     as_given: bool = False,
 ) -> Dataset:
-    """A data set of images and labels that are in memory already.
+    """Makes a data set of images and labels that are in memory already.
 
     Images keep their height and width, whatever these are; grey is repeated in three channels.
     Floating-point images are rounded to 8 bits; where none of them exceeds 1, they are taken to
@@ -65,59 +56,64 @@ def from_arrays(
     >>> data.image_shape, len(data.train), len(data.test)
     ((8, 8, 3), 16, 4)
     """
-    parts = [_pair(train, "train")]
-    if test is not None:
-        parts.append(_pair(test, "test"))
-    # Judged together: the images of one split may all be dark.
-    scaled = all(x.dtype.kind == "f" and x.max() <= 1 for x, _ in parts)
-    checked = [
-        (_bytes(x, title, scaled), _labels(y, len(x), title))
-        for (x, y), title in zip(parts, ("train", "test"), strict=False)
-    ]
-    highest = max(int(labels.max()) for _, labels in checked)
-    names = (
-        tuple(str(label) for label in range(highest + 1))
-        if class_names is None
-        else tuple(class_names)
-    )
-    images: Images = ArrayImages(checked[0][0])
-    labels = checked[0][1]
-    if test is not None:
-        train_split, test_split = (
-            Split(images, labels),
-            Split(ArrayImages(checked[1][0]), checked[1][1]),
-        )
-        split = "As given."
-    else:
-        require(
-            highest < len(names),
-            f"train: label {highest} has no class name; there are {len(names)}",
-        )
-        train_at, test_at = stratified_split(labels, _TEST_FRACTION, _SPLIT_SEED, names)
-        train_split = Split(SelectedImages(images, train_at), labels[train_at])
-        test_split = Split(SelectedImages(images, test_at), labels[test_at])
-        split = (
-            f"At random within each class, {_TEST_FRACTION:.0%} for testing, seed {_SPLIT_SEED}."
-        )
+    splits, in_0_to_1 = _checked_splits(train, test)
+    if class_names is None:
+        highest = max(int(split.labels.max()) for split in splits.values())
+        class_names = [str(label) for label in range(highest + 1)]
+    train_split, test_split, sentence = _train_and_test(splits, class_names)
     if as_given:
-        normalization = Normalization.unit() if scaled else Normalization.identity()
+        normalization = Normalization.unit() if in_0_to_1 else Normalization.identity()
     else:
         normalization = Normalization.of(train_split.images)
     return Dataset(
         name=name,
-        class_names=names,
+        class_names=tuple(class_names),
         licence="not stated: data of the user's own",
-        source="arrays, floats in 0..1 multiplied by 255" if scaled else "arrays",
+        source="arrays, floats in 0..1 multiplied by 255" if in_0_to_1 else "arrays",
         train=train_split,
         test=test_split,
         normalization=normalization,
         augmentation=augmentation,
-        split=split,
+        split=sentence,
     )
 
 
+def _checked_splits(train: Any, test: Any) -> tuple[dict[str, Split], bool]:
+    """Converts what the user gave.
+
+    Returns:
+        The `train` split, and the `test` split unless None was given; and whether the images were
+        floats in 0..1.
+    """
+    pairs = {"train": _pair(train, "train")}
+    if test is not None:
+        pairs["test"] = _pair(test, "test")
+    # Judged together: the images of one split may all be dark.
+    in_0_to_1 = all(x.dtype.kind == "f" and x.max() <= 1 for x, _ in pairs.values())
+    splits = {
+        title: Split(ArrayImages(_bytes(x, title, in_0_to_1)), _labels(y, len(x), title))
+        for title, (x, y) in pairs.items()
+    }
+    return splits, in_0_to_1
+
+
+def _train_and_test(
+    splits: Mapping[str, Split], class_names: Sequence[str]
+) -> tuple[Split, Split, str]:
+    """Returns the training and the test split, and a sentence on how they were told apart."""
+    train = splits["train"]
+    if "test" in splits:
+        return train, splits["test"], "As given."
+    highest = int(train.labels.max())
+    require(
+        highest < len(class_names),
+        f"train: label {highest} has no class name; there are {len(class_names)}",
+    )
+    return split_off_test_images(train.images, train.labels, class_names)
+
+
 def _pair(data: Any, title: str) -> tuple[np.ndarray, np.ndarray]:
-    """The images (N, H, W, 1 or 3) and labels of arrays or a pipeline, their types unchanged."""
+    """Returns the images (N, H, W, 1 or 3) and labels of arrays or a pipeline, types unchanged."""
     if hasattr(data, "as_numpy_iterator"):
         x, y = _collected(data, title)
     else:
@@ -138,14 +134,14 @@ def _pair(data: Any, title: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _described(data: Any) -> str:
-    """What was given instead of a pair, in a word or two."""
+    """Names what was given instead of a pair, in a word or two."""
     if isinstance(data, tuple | list):
         return f"{type(data).__name__} of {len(data)}"
     return type(data).__name__
 
 
 def _collected(pipeline: Any, title: str) -> tuple[np.ndarray, np.ndarray]:
-    """All images and labels of a pipeline, one after the other."""
+    """Reads all images and labels of a pipeline, one after the other."""
     cardinality = getattr(pipeline, "cardinality", None)
     require(
         cardinality is None or int(cardinality()) != _INFINITE,
@@ -164,8 +160,8 @@ def _collected(pipeline: Any, title: str) -> tuple[np.ndarray, np.ndarray]:
         images.append(x if batched else x[None])
         labels.append(y if batched else y[None])
     require(bool(images), f"{title}: the pipeline yields nothing")
-    for what, found in (("images", images), ("labels", labels)):
-        shapes = {part.shape[1:] for part in found}
+    for what, parts in (("images", images), ("labels", labels)):
+        shapes = {part.shape[1:] for part in parts}
         require(
             len(shapes) == 1,
             f"{title}: the pipeline yields {what} of several shapes, "
@@ -175,8 +171,8 @@ def _collected(pipeline: Any, title: str) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(images), np.concatenate(labels)
 
 
-def _bytes(x: np.ndarray, title: str, scaled: bool) -> np.ndarray:
-    """Images of any numeric type as uint8, (N, H, W, 3)."""
+def _bytes(x: np.ndarray, title: str, in_0_to_1: bool) -> np.ndarray:
+    """Converts images of any numeric type to uint8, (N, H, W, 3)."""
     require(x.dtype.kind in "uif", f"{title}: images must be numbers; got type {x.dtype}")
     if x.dtype != np.uint8:
         low, high = x.min(), x.max()
@@ -185,12 +181,12 @@ def _bytes(x: np.ndarray, title: str, scaled: bool) -> np.ndarray:
             bool(low >= 0 and high <= 255),
             f"{title}: images must be in 0..255 or 0..1, not normalised; got {low}..{high}",
         )
-        x = np.rint(x * 255 if scaled else x).astype(np.uint8)
+        x = np.rint(x * 255 if in_0_to_1 else x).astype(np.uint8)
     return x if x.shape[3] == 3 else np.repeat(x, 3, axis=3)
 
 
 def _labels(y: np.ndarray, count: int, title: str) -> np.ndarray:
-    """Labels in any of the accepted forms as int32, (N,)."""
+    """Converts labels in any of the accepted forms to int32, (N,)."""
     if y.ndim == 2 and y.shape[1] > 1:
         require(
             bool(np.all((y == 0) | (y == 1)) and np.all(y.sum(axis=1) == 1)),

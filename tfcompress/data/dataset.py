@@ -5,112 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from tfcompress.config import AUGMENTATIONS
-from tfcompress.errors import InputError, one_of, require
-from tfcompress.images import Standard, decode_all
+from tfcompress.data.normalization import Normalization as Normalization
+from tfcompress.data.source import check_split_options
+from tfcompress.data.stores import Images, SelectedImages
+from tfcompress.errors import one_of, require
 
-# Mean and deviation are measured on at most this many images, and as many at a time.
-_MEASURED_IMAGES = 10_000
-_MEASURED_AT_ONCE = 256
-
-
-class Images(Protocol):
-    """Random access to 8-bit RGB images of one size, in memory or streamed.
-
-    Attributes:
-        shape: (height, width, 3) of one image.
-    """
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, 3) of one image."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions: uint8, (n, height, width, 3)."""
-        ...
-
-
-class ArrayImages:
-    """Images in one array, in memory or mapped from a file.
-
-    Args:
-        array: uint8, (N, H, W, 3).
-
-    Raises:
-        InputError: another type or shape.
-    """
-
-    def __init__(self, array: np.ndarray):
-        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
-            raise InputError(
-                f"images must be uint8 of shape (N, H, W, 3); got {array.dtype} of {array.shape}"
-            )
-        self.array = array
-        self.shape = (int(array.shape[1]), int(array.shape[2]), 3)
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions: uint8, (n, H, W, 3), a copy."""
-        return np.asarray(self.array[indices])
-
-
-class FileImages:
-    """Image files, decoded when asked for; nothing is kept, so memory stays bounded.
-
-    Args:
-        paths: the files.
-        standard: what each image is brought to.
-    """
-
-    def __init__(self, paths: Sequence[Path], standard: Standard):
-        self.paths = list(paths)
-        self.standard = standard
-        self.shape = (standard.size, standard.size, 3)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions: uint8, (n, size, size, 3).
-
-        Raises:
-            InputError: names a file that can't be decoded.
-        """
-        wanted = [self.paths[index] for index in indices]
-        out = np.empty((len(wanted), *self.shape), np.uint8)
-        for row, image in enumerate(decode_all(wanted, self.standard)):
-            out[row] = image
-        return out
-
-
-class SelectedImages:
-    """Some of other images, without a copy.
-
-    Args:
-        images: the images to choose from.
-        positions: int, (n,): which of them, in which order.
-    """
-
-    def __init__(self, images: Images, positions: np.ndarray):
-        self.images = images
-        self.positions = np.asarray(positions)
-        self.shape = images.shape
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def batch(self, indices: np.ndarray) -> np.ndarray:
-        """The images at these positions of the selection: uint8, (n, H, W, 3)."""
-        return self.images.batch(self.positions[indices])
+# Of a data set that comes without test images.
+_TEST_FRACTION = 0.2
+_SPLIT_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -122,7 +28,7 @@ class Split:
         labels: int32, (N,): an index into the data set's class names.
 
     Raises:
-        InputError: as many labels as images there must be.
+        InputError: there isn't one label for each image.
     """
 
     images: Images
@@ -142,81 +48,6 @@ class Split:
         return len(self.labels)
 
 
-@dataclasses.dataclass(frozen=True)
-class Normalization:
-    """What a model sees of an 8-bit image x: `(x - mean) / std`, for each channel.
-
-    Attributes:
-        mean: of red, green and blue, on the scale 0..255.
-        std: likewise, positive.
-
-    >>> Normalization.symmetric()(np.uint8([[[[0, 255, 51]]]]))
-    array([[[[-1. ,  1. , -0.6]]]], dtype=float32)
-    """
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def __post_init__(self) -> None:
-        """Refuses what can't be divided by."""
-        require(
-            len(self.mean) == len(self.std) == 3 and min(self.std) > 0,
-            f"a normalization needs three means and three positive deviations; got mean "
-            f"{self.mean}, std {self.std}",
-        )
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8, (..., 3) -> float32 of the same shape."""
-        normalized: np.ndarray = images - np.asarray(self.mean, np.float32)
-        normalized /= np.asarray(self.std, np.float32)
-        return normalized
-
-    @classmethod
-    def identity(cls) -> Normalization:
-        """Leaves pixels in 0..255."""
-        return cls((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-
-    @classmethod
-    def unit(cls) -> Normalization:
-        """Brings pixels to 0..1."""
-        return cls((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
-
-    @classmethod
-    def symmetric(cls) -> Normalization:
-        """Brings pixels to -1..1."""
-        return cls((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
-
-    @classmethod
-    def of(cls, images: Images) -> Normalization:
-        """Brings these images to mean 0 and standard deviation 1 in each channel.
-
-        Measured exactly on all images, or on a seeded sample of 10,000 where there are more.
-        A channel that never changes is only centred (std 1).
-
-        Raises:
-            InputError: there are no images.
-        """
-        require(len(images) > 0, "there are no images to measure mean and deviation of")
-        positions = np.arange(len(images))
-        if len(positions) > _MEASURED_IMAGES:
-            generator = np.random.default_rng(0)
-            positions = np.sort(generator.choice(positions, _MEASURED_IMAGES, replace=False))
-        # Counting values instead of summing pixels: exact, in one pass over a few images a time.
-        counts = np.zeros((3, 256), np.int64)
-        for start in range(0, len(positions), _MEASURED_AT_ONCE):
-            pixels = images.batch(positions[start : start + _MEASURED_AT_ONCE])
-            for channel in range(3):
-                counts[channel] += np.bincount(pixels[..., channel].ravel(), minlength=256)
-        values = np.arange(256)
-        total = counts.sum(axis=1)
-        mean = counts @ values / total
-        variance = (counts * (values - mean[:, None]) ** 2).sum(axis=1) / total
-        std = np.sqrt(np.where(variance > 0, variance, 1.0))
-        red, green, blue = (float(value) for value in mean)
-        red_std, green_std, blue_std = (float(value) for value in std)
-        return cls((red, green, blue), (red_std, green_std, blue_std))
-
-
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset:
     """An image classification data set, ready to train and test on.
@@ -234,6 +65,9 @@ class Dataset:
             `config.AUGMENTATIONS`: `flip` where a mirror image keeps its label, `none` for
             digits and letters.
         split: a sentence that says how training and test images were told apart.
+        local: whether the images are the user's own files: what is written for others then says
+            neither in which folder they lie nor where they come from. True unless a source of
+            public images says otherwise.
 
     Raises:
         InputError: fewer than two classes, a class without a training image, no test images, a
@@ -249,6 +83,7 @@ class Dataset:
     normalization: Normalization
     augmentation: str
     split: str
+    local: bool = True
 
     def __post_init__(self) -> None:
         """Refuses data that no model could be trained or judged on."""
@@ -279,7 +114,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return len(self.class_names)
 
     @property
@@ -287,10 +122,21 @@ class Dataset:
         """(height, width, 3) of every image."""
         return self.train.images.shape
 
+    @property
+    def public_name(self) -> str:
+        """The name without the folders that a local data set lies in.
+
+        `folder:/home/ann/photos` is `folder:photos`; of a data set that isn't local, the name.
+        """
+        if not self.local:
+            return self.name
+        before, colon, after = self.name.partition(":")
+        return f"{Path(before).name}{colon}{Path(after).name}"
+
     def batches(
         self, split: str | Split, batch_size: int
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The images of a split in order, as a model is given them.
+        """Yields the images of a split in order, as a model is given them.
 
         Args:
             split: `train`, `test`, or any split of images of this data set.
@@ -315,11 +161,12 @@ class Dataset:
             yield self.normalization(split.images.batch(indices)), split.labels[indices]
 
     def representative(self, n: int, seed: int = 0) -> np.ndarray:
-        """Training images to calibrate a quantizer with: as many of each class, or one more.
+        """Chooses training images to calibrate a quantizer with, each class as often as the others.
 
         Args:
-            n: how many; all training images where there are fewer. Where a class has too few,
-                the other classes make up for it.
+            n: how many; all training images where there are fewer. Where n can't be divided by
+                the number of classes, some have one more; where a class has too few images, the
+                others make up for it.
             seed: of the choice, which is the same on every machine.
 
         Returns:
@@ -342,12 +189,12 @@ class Dataset:
         return self.normalization(self.train.images.batch(chosen))
 
     def with_normalization(self, normalization: Normalization) -> Dataset:
-        """The same data set with another normalisation."""
+        """Returns the same data set with another normalisation."""
         return dataclasses.replace(self, normalization=normalization)
 
 
 def stratified_split(
-    labels: np.ndarray, test_fraction: float, seed: int, class_names: Sequence[str]
+    labels: Sequence[int] | np.ndarray, test_fraction: float, seed: int, class_names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divides images at random, each class by itself.
 
@@ -355,7 +202,7 @@ def stratified_split(
         labels: int, (N,).
         test_fraction: the share of each class that becomes test images, rounded; at least one
             image of a class, and all but one at most.
-        seed: of the choice.
+        seed: of the choice, 0 or more.
         class_names: for the error.
 
     Returns:
@@ -364,7 +211,8 @@ def stratified_split(
     Raises:
         InputError: a fraction outside (0, 1), or a class of fewer than two images.
     """
-    require(0 < test_fraction < 1, f"test_fraction must be in (0, 1); got {test_fraction}")
+    check_split_options(test_fraction, seed)
+    labels = np.asarray(labels)
     train, test = [], []
     for label, name in enumerate(class_names):
         members = np.flatnonzero(labels == label)
@@ -375,7 +223,50 @@ def stratified_split(
         )
         # A generator a class: images of one class don't change the choice within another.
         members = np.random.default_rng([seed, label]).permutation(members)
-        count = min(max(round(len(members) * test_fraction), 1), len(members) - 1)
+        count = held_out_count(len(members), test_fraction)
         test.append(members[:count])
         train.append(members[count:])
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))
+
+
+def held_out_count(members: int, test_fraction: float) -> int:
+    """Returns how many of 2 or more members are for testing: at least one, and not all.
+
+    >>> held_out_count(10, 0.2), held_out_count(2, 0.01), held_out_count(2, 0.99)
+    (2, 1, 1)
+    """
+    return min(max(round(members * test_fraction), 1), members - 1)
+
+
+def split_off_test_images(
+    images: Images, labels: np.ndarray, class_names: Sequence[str], part: str = ""
+) -> tuple[Split, Split, str]:
+    """Splits a fifth of each class off, where a data set comes without test images.
+
+    Args:
+        images: N images; they aren't copied.
+        labels: int32, (N,).
+        class_names: for the error.
+        part: what the images are called in the sentence, if anything.
+
+    Returns:
+        The training split, the test split, and a sentence that says how they were told apart.
+
+    Raises:
+        InputError: a class has fewer than two images.
+    """
+    train, test = (
+        Split(SelectedImages(images, positions), labels[positions])
+        for positions in stratified_split(labels, _TEST_FRACTION, _SPLIT_SEED, class_names)
+    )
+    return train, test, random_split_sentence(_TEST_FRACTION, _SPLIT_SEED, part)
+
+
+def random_split_sentence(test_fraction: float, seed: int, part: str = "") -> str:
+    """Returns what `Dataset.split` says of a `stratified_split`.
+
+    >>> random_split_sentence(0.2, 0, "the photographs")
+    'At random within each class of the photographs, 20% for testing, seed 0.'
+    """
+    of_part = f" of {part}" if part else ""
+    return f"At random within each class{of_part}, {test_fraction:.0%} for testing, seed {seed}."

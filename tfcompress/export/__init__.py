@@ -1,27 +1,49 @@
-"""Keras to `.tflite`: storage formats, audit, parity check.
+"""Keras to `.tflite`: storages, audit, comparison with Keras.
 
-The room is also the door: `tfcompress.export(model, "m.tflite", storage="int8")`.
+The package itself can be called: `tfcompress.export(model, "m.tflite", storage="int8")`.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
+import warnings
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfcompress.errors import ExportError
-from tfcompress.export.mixed import Validation
-from tfcompress.export.storage import STORAGES
-from tfcompress.export.write import Exported, export
 
-__all__ = ["STORAGES", "ExportError", "Exported", "Validation", "export"]
+if TYPE_CHECKING:
+    from tfcompress.export.mixed import Validation
+    from tfcompress.export.write import Exported, export
+
+__all__ = ["ExportError", "Exported", "Validation", "export"]
+
+# Imported when they are first used: storages are listed without Keras.
+_MODULES = {"Exported": "write", "Validation": "mixed", "export": "write"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    if name == "STORAGES":
+        from tfcompress.export import storages
+
+        warnings.warn(
+            "tfcompress.export.STORAGES is tfcompress.export.storages.by_name() now; the old name "
+            "goes with the next version",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return storages.by_name()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class _Room(ModuleType):
     """Lets the package be called: importing it binds its name to the module, not the function."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Exported:
-        return export(*args, **kwargs)
+        return self.export(*args, **kwargs)
 
 
 sys.modules[__name__].__class__ = _Room

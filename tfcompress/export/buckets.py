@@ -1,9 +1,9 @@
-"""Element-wise hashed weights as their buckets, expanded once when a program first runs the file.
+"""Stores element-wise hashed weights as their buckets, which the first run expands.
 
 A graph of its own computes the hash of every place (`ops.hashing.hash_indices`), looks up the
 bucket and its sign, and assigns the result to a variable; CALL_ONCE runs it, and each inference
 reads the variable. None of this can happen as the file is loaded, like the unpacking of bits
-(`export.bits`): the interpreter keeps results of constant additions and shifts for no op.
+(`storages.one_bit`): the interpreter keeps results of constant additions and shifts for no op.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import keras
 import numpy as np
 
 from tfcompress.export import im2col
+from tfcompress.export.traits import hashed_layers
 from tfcompress.graph.rewrite import operations
 from tfcompress.ops import hashing
 from tfcompress.tflite.editor import Editor
 
 # A file counts places in 32-bit integers.
 _MOST = 2**31 - 1
-# What the ops of one expansion, and those around a product with its weights, take in the file: 3800
+# What the ops of one expansion, and those around an op with its weights, take in the file: 3800
 # to 4700.
 _OPS_BYTES = 4800
 # Of a filter's weights against a multiple of the hashed ones.
@@ -44,21 +45,20 @@ class Buckets:
 
     @property
     def matrix(self) -> np.ndarray:
-        """What they make: float32 (filters, inputs), as a file has it."""
+        """The expanded weights: float32 (filters, inputs), as a file has them."""
         return (self.weights[self.positions.places] * self.positions.signs).T
 
 
 def of(model: keras.Model) -> list[Buckets]:
-    """The element-wise hashed kernels of a model."""
+    """Returns the element-wise hashed kernels of a model."""
     return [
         Buckets(keras.ops.convert_to_numpy(layer.kernel).astype("float32"), layer.positions)
-        for layer in operations(model)
-        if isinstance(getattr(layer, "positions", None), hashing.ElementwiseHash)
-        and layer.positions.places.size <= _MOST
+        for layer in hashed_layers(operations(model))
+        if layer.positions.places.size <= _MOST
     ]
 
 
-def write(editor: Editor, layers: list[Buckets], dtype: str = "float32") -> int:
+def write_buckets(editor: Editor, layers: list[Buckets], dtype: str = "float32") -> int:
     """Puts buckets in the place of the weights that they make, where that makes the file smaller.
 
     Args:
@@ -69,7 +69,7 @@ def write(editor: Editor, layers: list[Buckets], dtype: str = "float32") -> int:
             runs; all others are expanded to floats.
 
     Returns:
-        How many products of the file hold buckets now.
+        How many ops of the file hold buckets now.
     """
     expansion = _Expansion(editor, dtype)
     done = 0
@@ -100,7 +100,7 @@ def write(editor: Editor, layers: list[Buckets], dtype: str = "float32") -> int:
 
 
 def _factors(filters: np.ndarray, layer: Buckets) -> np.ndarray | None:
-    """What the converter multiplied each filter with, such as a BN's scale.
+    """Returns what the converter multiplied each filter by, such as a BN's scale.
 
     None if the filters (filters, inputs) aren't multiples of the layer's.
     """
@@ -117,7 +117,7 @@ def _factors(filters: np.ndarray, layer: Buckets) -> np.ndarray | None:
 
 
 def _gains(layer: Buckets, parts: int, dtype: str) -> bool:
-    """Whether buckets and the ops that expand them take fewer bytes than what they make.
+    """Returns whether buckets and the ops that expand them take fewer bytes than the weights.
 
     Weights without buckets come to the same type as these, later on.
     """
@@ -126,12 +126,12 @@ def _gains(layer: Buckets, parts: int, dtype: str) -> bool:
 
 
 def _scale(weights: np.ndarray) -> float:
-    """What a step of int8 stands for, so that the largest weight is 127 of them."""
+    """Returns the scale that makes the largest weight 127."""
     return float(np.abs(weights).max() / 127) or 1.0
 
 
 class _Expansion:
-    """The graph that fills the variables, and the ops of the main graph that read them."""
+    """Writes the graph that fills variables, and the ops of the main graph that read them."""
 
     def __init__(self, editor: Editor, dtype: str) -> None:
         self._surgery = editor
@@ -143,7 +143,7 @@ class _Expansion:
     def weights(
         self, layer: Buckets, factors: np.ndarray, width: int, integers: bool, row: int
     ) -> int:
-        """One of a layer's parts of so many inputs, times the factors: (filters, width).
+        """Expands a part of a layer, times the factors: (filters, width).
 
         Returns:
             A tensor of the main graph, int8 if `integers`.
@@ -168,11 +168,11 @@ class _Expansion:
         return editor.then("READ_VARIABLE", [handle], shape, dtype, self._before, scale=scale)
 
     def close(self) -> None:
-        """Puts the reading before all other ops."""
+        """Puts the ops that read the variables before all others."""
         self._surgery.first(self._before)
 
     def _matrix(self, layer: Buckets, first: int, width: int) -> int:
-        """The expanded (filters, width), as `ElementwiseHash` has it transposed."""
+        """Expands a part: (filters, width), the transpose of what `ElementwiseHash` has."""
         columns = layer.positions.shape[1]
         seed = layer.positions.seed
         shape = (columns, width)
@@ -202,7 +202,7 @@ class _Expansion:
         return self._then("MUL", [values, signs], shape, "float32")
 
     def _buckets(self, weights: np.ndarray) -> int:
-        """The stored weights as floats, from their type in the file."""
+        """Stores the weights in the type of the file, and reads them as floats."""
         if self._dtype == "float32":
             return self._constant(weights)
         if self._dtype == "float16":
@@ -221,7 +221,7 @@ class _Expansion:
         return self._then("CAST", [x], self._shape(x), dtype)
 
     def _integers(self, name: str, x: int, value: np.uint32) -> int:
-        """An op of a uint32 tensor and a number."""
+        """Adds an op of a uint32 tensor and a number."""
         inputs = [x, self._constant(np.array([value], np.uint32))]
         return self._then(name, inputs, self._shape(x), "uint32")
 

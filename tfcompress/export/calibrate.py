@@ -1,11 +1,11 @@
-"""Integer weights and activations for a float file, with ranges taken from images."""
+"""Gives a float file integer weights and activations, with ranges taken from images."""
 
 from __future__ import annotations
 
 import os
 import re
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import numpy as np
 from tfcompress.export.finish import finish
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
-from tfcompress.tflite.content import FileContent, Op, read
+from tfcompress.tflite.content import read
+from tfcompress.tflite.weighted_ops import with_constant_weights
 
 # Ops whose 4-bit weights the quantizer can write and the runtime can multiply by 8-bit inputs.
 FOUR_BITS = ("CONV_2D", "FULLY_CONNECTED")
@@ -23,7 +24,7 @@ Ranges = dict[str, dict[str, np.ndarray]]
 
 
 def ranges(path: Path, images: np.ndarray) -> Ranges:
-    """The least and the largest value of every tensor of a float file, over all images.
+    """Returns the least and the largest value of every tensor of a float file, over all images.
 
     ai-edge-quantizer's own calibration is a moving average over the images' ranges that forgets
     all but the last twenty: it clipped the logits of a trained network by half.
@@ -41,27 +42,26 @@ def ranges(path: Path, images: np.ndarray) -> Ranges:
             if tensor and not tensor.constant and tensor.dtype == "float32"
         )
     )
-    with quiet():  # The runtime's line about its delegate.
-        model = LiteModel(path, threads=min(4, os.cpu_count() or 1), keep_all=True)
-    found: Ranges = {}
+    model = LiteModel(path, threads=min(4, os.cpu_count() or 1), keep_all=True)
+    limits: Ranges = {}
     for index in range(len(images)):
         for name, values in zip(
             names, model.tensors(images[index : index + 1], names), strict=True
         ):
-            seen = found.setdefault(
+            seen = limits.setdefault(
                 name,
                 # Every grid holds 0, which padding and activations bring.
                 {end: np.zeros((1,) * values.ndim, np.float32) for end in ("min", "max")},
             )
             seen["min"] = np.minimum(seen["min"], values.min())
             seen["max"] = np.maximum(seen["max"], values.max())
-    return found
+    return limits
 
 
 def integer_file(
     float_path: Path,
     path: Path,
-    found: Ranges,
+    limits: Ranges,
     *,
     weight_bits: int = 8,
     higher: Collection[str] = (),
@@ -74,10 +74,10 @@ def integer_file(
     Args:
         float_path: the float file.
         path: of the integer file.
-        found: of `ranges`.
+        limits: of `ranges`.
         weight_bits: 8, or 4 for the ops of `FOUR_BITS`.
-        higher: output names of products that keep the next higher precision: 8 bits instead of 4,
-            or floats instead of 8 bits.
+        higher: output names of ops that keep the next higher precision: 8 bits instead of 4, or
+            floats instead of 8 bits.
     """
     from ai_edge_quantizer import quantizer, recipe_manager
 
@@ -91,7 +91,7 @@ def integer_file(
             four.add_static_config(".*", name, activation_num_bits=8, weight_num_bits=4)
         # A rule for all ops would replace those before it with the same pattern, not these.
         recipe += four.get_quantization_recipe()
-    for op in products(read(float_path)):
+    for op in with_constant_weights(read(float_path)):
         output = op.outputs[0].name
         if output not in higher:
             continue
@@ -101,7 +101,7 @@ def integer_file(
             rule["operation"] = _QUANTIZERS_NAMES.get(op.name, op.name)
             rule["algorithm_key"] = names.NO_QUANTIZE
         recipe.append(rule)
-    _quantize(quantizer.Quantizer(str(float_path), recipe), path, found)
+    _quantize(quantizer.Quantizer(str(float_path), recipe), path, limits)
 
 
 def half_file(float_path: Path, path: Path) -> None:
@@ -117,16 +117,9 @@ def half_file(float_path: Path, path: Path) -> None:
     _quantize(quantizer.Quantizer(str(float_path), rules.get_quantization_recipe()), path)
 
 
-def _quantize(quantizer: Any, path: Path, found: Ranges | None = None) -> None:
+def _quantize(quantizer: Any, path: Path, limits: Ranges | None = None) -> None:
     # The quantizer keeps all values of an interpreter that it doesn't run.
     with quiet(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*preserve_all_tensors", append=False)
-        path.write_bytes(quantizer.quantize(found).quantized_model)
+        path.write_bytes(quantizer.quantize(limits).quantized_model)
     finish(path)
-
-
-def products(content: FileContent) -> Iterator[Op]:
-    """The ops with weights that the quantizer may round."""
-    for op in content.ops:
-        if op.macs and op.inputs[1] is not None and op.inputs[1].constant:
-            yield op

@@ -1,4 +1,4 @@
-"""Keras to a float `.tflite`, and 8-bit weights in it."""
+"""Converts Keras models to float `.tflite` files, and gives their ops integer weights."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ import keras
 import numpy as np
 
 from tfcompress.errors import InputError
-from tfcompress.export.bits import one_magnitude
 from tfcompress.export.finish import finish
 from tfcompress.export.zeros import one_zero
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional
 from tfcompress.tflite.content import FileContent, Op, Tensor
+from tfcompress.tflite.weighted_ops import FAST_WITH_FLOATS, WEIGHTED, one_magnitude, weights_type
 
 # What the values 0 and 1 pass through on their way to a convolution and stay 0 and 1.
 _KEEPS_BITS = {"PAD", "PADV2", "MAX_POOL_2D", "RESHAPE", "TRANSPOSE", "CONCATENATION", "SLICE"}
-PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-# With float activations, XNNPACK takes no 8-bit weights of theirs.
-SLOW = ("DEPTHWISE_CONV_2D",)
 
 
 def float_file(model: keras.Model, path: Path, **converter: Any) -> None:
-    """Writes the model, in stock layers, with a static batch of 1; as float32 by itself.
+    """Writes a model of built-in layers with a static batch of 1, in float32.
 
     A dynamic batch would add shape arithmetic to the file and keep GPUs from running it.
 
@@ -39,17 +36,17 @@ def float_file(model: keras.Model, path: Path, **converter: Any) -> None:
     Raises:
         InputError: an input has no static size, or the backend can't export.
     """
-    saved(model, str(path), "litert", **converter)
+    export_saved(model, str(path), "litert", **converter)
     one_zero(path)
 
 
-def saved(model: keras.Model, path: str, form: str, **options: Any) -> None:
+def export_saved(model: keras.Model, path: str, format: str, **options: Any) -> None:
     """Exports the model with a static batch of 1.
 
     Args:
         model: functional or Sequential.
         path: of the file or folder.
-        form: one of Keras's formats, such as `tf_saved_model`.
+        format: one of Keras's formats, such as `tf_saved_model`.
         options: of that format.
 
     Raises:
@@ -73,7 +70,7 @@ def saved(model: keras.Model, path: str, form: str, **options: Any) -> None:
     with quiet():
         # Same layers, new model: exporting tracks resources on the object it is given.
         fresh = keras.Model(model.inputs, model.outputs, name=model.name)
-        fresh.export(path, format=form, input_signature=signature, verbose=False, **options)
+        fresh.export(path, format=format, input_signature=signature, verbose=False, **options)
 
 
 def quantized_file(float_path: Path, path: Path, bits: Mapping[str, int]) -> None:
@@ -112,46 +109,51 @@ def quantized_file(float_path: Path, path: Path, bits: Mapping[str, int]) -> Non
     finish(path)
 
 
-def ops_to_quantize(content: FileContent, weights: dict[str, np.ndarray], which: str) -> list[str]:
-    """Output names of the products that a storage quantises.
+def ops_fast_with_floats(content: FileContent) -> list[str]:
+    """Returns the output names of the ops that get integer weights beside float activations.
+
+    Those are all weighted ops; depthwise convolutions only where there is nothing else, for the
+    runtime has no fast kernel for them.
+    """
+    ops = _with_constants(content)
+    fast = [op for op in ops if op.name in FAST_WITH_FLOATS]
+    return [op.outputs[0].name for op in fast or ops]
+
+
+def ops_with_bits(content: FileContent, weights: dict[str, np.ndarray]) -> list[str]:
+    """Returns the output names of the ops whose inputs are 0 and 1 and whose weights are binary.
 
     Args:
         content: of the float file.
-        weights: constant name to its values, for the constants of products.
-        which: `binary` for ops whose inputs are bits and whose weights have one magnitude a
-            filter, `all` for every product with constant weights; of these, depthwise convolutions
-            only where there is nothing else, for the runtime has no fast kernel for them.
+        weights: constant name to its values: weights are binary if each filter has one magnitude.
     """
-    maker: dict[Tensor, Op] = {out: op for op in content.ops for out in op.outputs}
+    makers = content.producers()
 
-    def bits(tensor: Tensor | None) -> bool:
-        op = maker.get(tensor) if tensor else None
+    def is_bits(tensor: Tensor | None) -> bool:
+        op = makers.get(tensor) if tensor else None
         if op is None:
             return False
-        source = [t for t in op.inputs if t and not t.constant]
+        sources = [t for t in op.inputs if t and not t.constant]
         if op.name == "CAST":
-            return bool(source) and source[0].dtype == "bool"
-        return op.name in _KEEPS_BITS and bool(source) and all(map(bits, source))
+            return bool(sources) and sources[0].dtype == "bool"
+        return op.name in _KEEPS_BITS and bool(sources) and all(map(is_bits, sources))
 
-    chosen = []
-    for op in content.ops:
-        if op.name not in PRODUCTS or op.inputs[1] is None or not op.inputs[1].constant:
-            continue
-        if which == "all" or (bits(op.inputs[0]) and one_magnitude(weights[op.inputs[1].name])):
-            chosen.append(op)
-    if which == "all" and any(op.name not in SLOW for op in chosen):
-        chosen = [op for op in chosen if op.name not in SLOW]
-    return [op.outputs[0].name for op in chosen]
+    return [
+        op.outputs[0].name
+        for op in _with_constants(content)
+        if is_bits(op.inputs[0])
+        and op.inputs[1] is not None
+        and one_magnitude(weights[op.inputs[1].name])
+    ]
 
 
-def weights_type(op: Op) -> str | None:
-    """The type of a product's weights; None if they aren't constants of the file."""
-    weights = op.inputs[1]
-    return weights.dtype if weights is not None and weights.constant else None
+def _with_constants(content: FileContent) -> list[Op]:
+    """Returns the weighted ops whose weights stand in the file."""
+    return [op for op in content.ops if op.name in WEIGHTED and weights_type(op) is not None]
 
 
-def product_weights(path: Path) -> dict[str, np.ndarray]:
-    """The float constants of a file's products, by tensor name."""
+def float_constants(path: Path) -> dict[str, np.ndarray]:
+    """Returns the float constants of a file's main graph, by tensor name."""
     from ai_edge_litert import schema_py_generated as schema
 
     model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
@@ -165,11 +167,11 @@ def product_weights(path: Path) -> dict[str, np.ndarray]:
 
 
 def int8_constants(path: Path) -> list[np.ndarray]:
-    """A file's 8-bit constants as the real numbers that they stand for."""
+    """Returns a file's 8-bit constants as the real numbers that they stand for."""
     from ai_edge_litert import schema_py_generated as schema
 
     model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
-    found = []
+    constants = []
     for tensor in model.subgraphs[0].tensors:
         data, grid = model.buffers[tensor.buffer].data, tensor.quantization
         if data is None or not len(data) or tensor.type != schema.TensorType.INT8:
@@ -181,5 +183,5 @@ def int8_constants(path: Path) -> list[np.ndarray]:
         if len(grid.scale) > 1:
             shape[grid.quantizedDimension] = len(grid.scale)
         offset = np.asarray(grid.zeroPoint, "float64").reshape(shape)
-        found.append((values - offset) * np.asarray(grid.scale, "float64").reshape(shape))
-    return found
+        constants.append((values - offset) * np.asarray(grid.scale, "float64").reshape(shape))
+    return constants

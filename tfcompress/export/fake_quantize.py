@@ -1,4 +1,4 @@
-"""A model with `FakeQuantize` layers to an integer `.tflite`."""
+"""Converts a model with `FakeQuantize` layers to an integer `.tflite`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,6 @@ _STEPS = 0.02
 # And by how much of the layer's largest weight.
 _NEGLIGIBLE = 1e-5
 _NO_COMPUTING = frozenset({"DEQUANTIZE", "QUANTIZE", "RESHAPE"})
-
-
-def present(model: keras.Model) -> bool:
-    """Whether the model has layers that round to 8 bits."""
-    return any(isinstance(operation, FakeQuantize) for operation in operations(model))
 
 
 def int8_file(model: keras.Model, path: Path) -> Path:
@@ -66,7 +61,7 @@ def int8_file(model: keras.Model, path: Path) -> Path:
 
 
 def _with_tensorflow_ops(model: keras.Model) -> keras.Model:
-    """The model with TensorFlow's rounding op in place of our layers."""
+    """Returns the model with TensorFlow's rounding op in place of our layers."""
     import tensorflow as tf
 
     class Rounding(keras.layers.Layer):
@@ -134,7 +129,7 @@ def check_weights(model: keras.Model, path: Path) -> None:
 
 
 def _grid(layer: Any, kind: str) -> tuple[np.ndarray | None, np.ndarray]:
-    """A kernel in the file's order and the step of its grid, or None if it is on none."""
+    """Returns a kernel in the file's order, None if it is on no grid, and the grid's step."""
     kernel = np.asarray(layer.get_weights()[0], "float64")
     if kind == "DepthwiseConv2D":
         kernel = kernel.reshape(1, *kernel.shape[:2], -1)
@@ -152,7 +147,7 @@ def _grid(layer: Any, kind: str) -> tuple[np.ndarray | None, np.ndarray]:
 
 
 def float_ops(content: FileContent) -> tuple[str, ...]:
-    """Names of the file's ops that compute in floats and depend on the input."""
+    """Returns the names of ops that compute in floats and depend on the input."""
     return tuple(
         f"{op.name} '{op.outputs[0].name}'"
         for op in content.ops

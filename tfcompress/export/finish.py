@@ -1,4 +1,4 @@
-"""What the quantizer leaves undone in a file: op versions, activations, where constants stand."""
+"""Completes what ai-edge-quantizer leaves undone: op versions, activations, constants."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfcompress.tflite.dataflow import producers_and_consumers
 from tfcompress.tflite.op_versions import raise_versions
 from tfcompress.tflite.schema import names, op_number
 
@@ -41,7 +42,7 @@ def finish(path: Path) -> None:
 
 
 def _inline(model: Any, data: bytes) -> None:
-    """Constants from behind the flatbuffer into it."""
+    """Moves constants from behind the flatbuffer into it."""
     import numpy as np
 
     for buffer in model.buffers:
@@ -51,14 +52,10 @@ def _inline(model: Any, data: bytes) -> None:
 
 
 def _join(graph: Any, model: Any, op_names: Mapping[int, str]) -> None:
-    """DEQUANTIZE, activation, QUANTIZE as one integer activation."""
+    """Replaces DEQUANTIZE, activation, QUANTIZE by one integer activation."""
     code = {index: op_names[op_number(c)] for index, c in enumerate(model.operatorCodes)}
     ops = list(graph.operators)
-    makers = {int(out): op for op in ops for out in op.outputs}
-    readers: dict[int, list[Any]] = {}
-    for op in ops:
-        for tensor in op.inputs:
-            readers.setdefault(int(tensor), []).append(op)
+    makers, readers = producers_and_consumers(ops)
     gone: list[Any] = []
     for op in ops:
         if code[op.opcodeIndex] not in UNARY:

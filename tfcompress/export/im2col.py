@@ -1,4 +1,4 @@
-"""Convolutions written as slices and matrix products, for weights that no CONV_2D takes.
+"""Writes convolutions as slices and matrix products, for weights that no CONV_2D takes.
 
 ```
 y[i, j] = b + sum over rows r of the filter   strip_r[i, j] @ w_r
@@ -19,18 +19,17 @@ from typing import Any
 import numpy as np
 
 from tfcompress.tflite.editor import Editor
-
-_SAME = 0  # Of the schema's Padding.
+from tfcompress.tflite.padding import SAME, same_pads
 
 # From a strip (rows, inputs) and the filter's row that it meets: the product (rows, filters). Row 0
 # brings the bias.
-Product = Callable[[int, int], int]
+MatrixProduct = Callable[[int, int], int]
 # From a row of the filters: the tensor (filters, inputs) of its weights.
 Weights = Callable[[int], int]
 
 
 def why_not(editor: Editor, op: Any) -> str | None:
-    """Why an op isn't written as products of matrices, or None if it can be."""
+    """Returns why an op can't be written as matrix products; None if it can."""
     if editor.name(op) == "FULLY_CONNECTED":
         return None
     if editor.name(op) == "DEPTHWISE_CONV_2D":
@@ -41,7 +40,7 @@ def why_not(editor: Editor, op: Any) -> str | None:
     return None
 
 
-def convolution(editor: Editor, op: Any, ops: list[Any], product: Product) -> None:
+def convolution(editor: Editor, op: Any, ops: list[Any], product: MatrixProduct) -> None:
     """Puts a CONV_2D's slices, products, sums and activation behind those of a list.
 
     Args:
@@ -68,7 +67,7 @@ def convolution(editor: Editor, op: Any, ops: list[Any], product: Product) -> No
 
 
 def with_weights(editor: Editor, op: Any, weights: Weights) -> None:
-    """Another product in an op's place, for weights that aren't constants of the file.
+    """Replaces an op by one that takes weights which aren't constants of the file.
 
     Convolutions become BATCH_MATMUL, whose right side XNNPACK takes at run time, where CONV_2D and
     FULLY_CONNECTED with such weights fall to the runtime's slower kernels. For one row of inputs
@@ -102,8 +101,8 @@ def with_weights(editor: Editor, op: Any, weights: Weights) -> None:
     editor.replace(op, ops)
 
 
-def _dense(editor: Editor, op: Any, ops: list[Any], product: Product) -> None:
-    """A FULLY_CONNECTED of several rows of inputs as one product."""
+def _dense(editor: Editor, op: Any, ops: list[Any], product: MatrixProduct) -> None:
+    """Writes a FULLY_CONNECTED of several rows of inputs as one product."""
     out, x = int(op.outputs[0]), int(op.inputs[0])
     shape = editor.shape(x)
     y = product(editor.reshaped(x, (math.prod(shape[:-1]), shape[-1]), ops), 0)
@@ -117,14 +116,14 @@ def _dense(editor: Editor, op: Any, ops: list[Any], product: Product) -> None:
 
 
 def _strips(editor: Editor, op: Any, ops: list[Any]) -> list[int]:
-    """For each row of the filter the inputs that it meets: (height * width, inputs)."""
+    """Returns for each row of the filter the inputs that it meets: (height * width, inputs)."""
     x, options = int(op.inputs[0]), op.builtinOptions
     rows, columns = editor.shape(op.inputs[1])[1:3]
     high, wide = editor.shape(op.outputs[0])[1:3]
     step = (int(options.strideH), int(options.strideW))
     apart = (int(options.dilationHFactor), int(options.dilationWFactor))
-    if options.padding == _SAME:
-        x = _padded(editor, x, (rows, columns), (high, wide), step, apart, ops)
+    if options.padding == SAME:
+        x = _padded(editor, x, (rows, columns), step, apart, ops)
     batch, tall, _, channels = editor.shape(x)
     down = 1
     if rows == 1:  # Rows that no filter meets needn't be copied.
@@ -158,24 +157,18 @@ def _padded(
     editor: Editor,
     x: int,
     kernel: tuple[int, int],
-    size: tuple[int, int],
     step: tuple[int, int],
     apart: tuple[int, int],
     ops: list[Any],
 ) -> int:
-    """Zeros around images, as many as TensorFlow's SAME has; fewer before than behind."""
-    batch, *old, channels = editor.shape(x)
-    around = [(0, 0)]
-    for axis in range(2):
-        reach = (size[axis] - 1) * step[axis] + (kernel[axis] - 1) * apart[axis] + 1
-        more = max(0, reach - old[axis])
-        around.append((more // 2, more - more // 2))
-    around.append((0, 0))
-    if not any(map(any, around)):
+    """Puts zeros around images, as many as SAME padding has."""
+    batch, *size, channels = editor.shape(x)
+    above, below, left, right = same_pads(size, kernel, step, apart)
+    if not (above or below or left or right):
         return x
-    new = [side + sum(pads) for side, pads in zip(old, around[1:3], strict=True)]
-    pads = editor.constant(np.array(around, np.int32))
-    return editor.then("PAD", [x, pads], (batch, *new, channels), "float32", ops)
+    around = np.array([(0, 0), (above, below), (left, right), (0, 0)], np.int32)
+    shape = (batch, size[0] + above + below, size[1] + left + right, channels)
+    return editor.then("PAD", [x, editor.constant(around)], shape, "float32", ops)
 
 
 def _cut(
@@ -186,7 +179,7 @@ def _cut(
     step: tuple[int, int],
     ops: list[Any],
 ) -> int:
-    """So many rows and columns, each a step behind the last."""
+    """Returns so many rows and columns, each a step behind the last."""
     shape = editor.shape(x)
     want = (shape[0], *size, shape[3])
     if shape == want and step == (1, 1):

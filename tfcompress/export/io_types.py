@@ -1,4 +1,4 @@
-"""What goes into an integer file and comes out of it: integers, floats, or pixels."""
+"""Changes the types of an integer file's input and output: integers, floats, or pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEANS = {
 def check(
     io: str | None, *, integer: bool, mean: Sequence[float] = (), std: Sequence[float] = ()
 ) -> None:
-    """Refuses ends that a file can't have, before it is made.
+    """Refuses input and output types that a file can't have, before it is built.
 
     Args:
         io: of `IO`; None is right for every file.
@@ -32,7 +32,7 @@ def check(
         std: likewise.
 
     Raises:
-        InputError: an unknown type, other ends than floats for a file of floats, or a normalisation
+        InputError: an unknown type, another than float32 for a file of floats, or a normalisation
             that differs between channels, for `uint8`.
     """
     if io is None:
@@ -48,7 +48,7 @@ def check(
 
 
 def change(path: Path, io: str, mean: Sequence[float] = (), std: Sequence[float] = ()) -> None:
-    """Gives an integer file other types at its ends, in place; inside it stays as it is.
+    """Gives an integer file's input and output other types, in place.
 
     - `float32`: a QUANTIZE op in front and a DEQUANTIZE op behind, with the file's own grids, so
       that the outputs are those of the integer file. MediaPipe takes such files, and no others
@@ -57,7 +57,7 @@ def change(path: Path, io: str, mean: Sequence[float] = (), std: Sequence[float]
       `(pixel - zero point) * scale` is `(pixel - mean) / std` but for the mean's rounding to a
       whole number.
 
-    A file whose ends are floats is left as it is by `float32`, one of integers by `int8`.
+    A file that takes floats is left as it is by `float32`, one of integers by `int8`.
 
     Args:
         path: of the `.tflite`.
@@ -66,7 +66,7 @@ def change(path: Path, io: str, mean: Sequence[float] = (), std: Sequence[float]
         std: likewise.
 
     Raises:
-        InputError: an unknown type, a file whose ends can't have it, or a normalisation that
+        InputError: an unknown type, a file that can't have it, or a normalisation that
             differs between channels, for `uint8`.
     """
     one_of("io", io, IO)
@@ -84,7 +84,7 @@ def change(path: Path, io: str, mean: Sequence[float] = (), std: Sequence[float]
 
 
 def _pixel_grid(mean: Sequence[float], std: Sequence[float]) -> tuple[float, int]:
-    """Scale and zero point with which a byte stands for the normalised pixel."""
+    """Returns the scale and zero point with which a byte stands for the normalised pixel."""
     require(
         len(set(mean)) == len(set(std)) == 1 and 0 <= round(mean[0]) <= 255,
         f"io=uint8 has one scale for all channels, and the normalisation has mean {tuple(mean)} "
@@ -94,7 +94,7 @@ def _pixel_grid(mean: Sequence[float], std: Sequence[float]) -> tuple[float, int
 
 
 def _wrap(editor: Editor, io: str, grid: tuple[float, int] | None) -> None:
-    """Ops at the ends. The ends' tensors keep their names and numbers and get the new type."""
+    """Puts conversions before and behind all ops; the outer tensors keep their names."""
     graph = editor.graph
     before, behind = [], []
     for outer in map(int, graph.inputs):
@@ -119,7 +119,7 @@ def _wrap(editor: Editor, io: str, grid: tuple[float, int] | None) -> None:
 
 
 def _moved(editor: Editor, outer: int, io: str) -> int:
-    """A new tensor that is what an end was; the end has the other type."""
+    """Returns a new tensor like an outer one, which then gets the other type."""
     from ai_edge_litert import schema_py_generated as schema
 
     tensor: Any = editor.graph.tensors[outer]

@@ -1,4 +1,4 @@
-"""Where a file's rounding shows: each layer's output beside the float file's."""
+"""Measures where rounding shows: each layer's output beside the float file's."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfcompress.export.calibrate import products
-from tfcompress.files import quiet
 from tfcompress.graph.rewrite import operations
+from tfcompress.ops.differences import root_of_ratio
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import Op, read
+from tfcompress.tflite.weighted_ops import with_constant_weights
 
 # Images that the comparison takes; more change its figures by a few percent of themselves.
 IMAGES = 32
 
 
 def layer_names(model: keras.Model, ops: Iterable[Op]) -> dict[str, str]:
-    """The Keras layer of each op, by the op's output tensor.
+    """Returns the Keras layer of each op, by the op's output tensor.
 
     The converter puts layer names into tensor names, with numbers behind them, and those of the
     layers that it merged into one op with semicolons between them. An op without a layer goes by
     its tensor; a layer's second op has a number behind the layer's name.
 
     Args:
-        model: in stock layers, as it was converted.
-        ops: products of its file.
+        model: in built-in layers, as it was converted.
+        ops: weighted ops of its file.
     """
     known = {operation.name for operation in operations(model)}
     found: dict[str, str] = {}
@@ -42,7 +42,7 @@ def layer_names(model: keras.Model, ops: Iterable[Op]) -> dict[str, str]:
 
 
 def layers_in(name: str, known: Collection[str]) -> list[str]:
-    """The layers that a tensor's name speaks of, the one behind all others first.
+    """Returns the layers that a tensor's name speaks of, the last one first.
 
     The converter writes them with numbers behind their names, and the ops that it merged into one
     with semicolons between them.
@@ -58,44 +58,30 @@ def layers_in(name: str, known: Collection[str]) -> list[str]:
 def errors(
     model: keras.Model, float_path: Path, path: Path, images: np.ndarray
 ) -> dict[str, float]:
-    """The relative rms difference of each product's output, by layer, in the file's order.
+    """Returns the relative rms error of each weighted op's output, by layer, in the file's order.
 
     ```
     error = rms(output of the file - output of the float file) / rms(output of the float file)
     ```
 
-    It is what has come together up to there, the layers before included.
+    An error includes those of the layers before.
 
     Args:
-        model: in stock layers, as it was converted.
+        model: in built-in layers, as it was converted.
         float_path: the float file.
-        path: what was made of it.
+        path: the file that was built from it.
         images: float32 (images, height, width, channels), of which the first `IMAGES` are taken.
     """
-    names = layer_names(model, products(read(float_path)))
+    names = layer_names(model, with_constant_weights(read(float_path)))
     # The quantizer may leave an output's old name to a tensor that nothing writes.
     written = {out.name for op in read(path).ops for out in op.outputs}
     shared = [name for name in names if name in written]
     images = images[:IMAGES]
     squares = np.zeros((2, len(shared)))
-    with quiet():  # The runtime's line about its delegate.
-        files = [LiteModel(file, keep_all=True) for file in (float_path, path)]
+    files = [LiteModel(file, keep_all=True) for file in (float_path, path)]
     for image in images:  # One at a time: of a large network all values of all would be too many.
         right, got = (file.tensors(image[None], shared) for file in files)
         for i, (before, after) in enumerate(zip(right, got, strict=True)):
             squares[0, i] += np.square(after - before, dtype="float64").sum()
             squares[1, i] += np.square(before, dtype="float64").sum()
-    return {names[name]: _share(*squares[:, i]) for i, name in enumerate(shared)}
-
-
-def relative_rms(right: np.ndarray, got: np.ndarray) -> float:
-    """rms(got - right) / rms(right); 0 if both are 0 throughout."""
-    off, scale = (np.square(x, dtype="float64").sum() for x in (got - right, right))
-    return _share(off, scale)
-
-
-def _share(off: float, scale: float) -> float:
-    """The root of a quotient of squares."""
-    if not scale:
-        return 0.0 if not off else float("inf")
-    return float(np.sqrt(off / scale))
+    return {names[name]: root_of_ratio(*squares[:, i]) for i, name in enumerate(shared)}

@@ -1,8 +1,8 @@
-"""Weights of 4 and 2 bits, where the file isn't slower for them than with floats.
+"""Gives ops weights of 4 or 2 bits, where the file isn't slower for them than with floats.
 
 The runtime's fast kernels take them in FULLY_CONNECTED alone: convolutions become slices and
-products (`export.im2col`), which may cost more than the narrow weights save. Each layer's two forms
-are therefore timed in turns, as files of that layer alone, on the machine that exports.
+matrix products (`export.im2col`), which may cost more than the narrow weights save. Each layer is
+therefore timed in both ways by turns, in files of that layer alone, on the machine that exports.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _SECONDS = 1.0
 
 
 def choose(path: Path, outputs: list[str], bits: int) -> tuple[dict[str, int], dict[str, str]]:
-    """How many bits the weights of each product get.
+    """Chooses how many bits the weights of each op get.
 
     Args:
         path: of the float file.
-        outputs: output names of the products that get integer weights.
+        outputs: output names of the ops that get integer weights.
         bits: 4 or 2: the fewest.
 
     Returns:
-        Bits by output name, and why of those that get 8.
+        Bits by output name; and for the ops that get 8, why.
     """
     chosen, why = {}, {}
     timed: dict[tuple[Any, ...], float] = {}
@@ -55,8 +55,8 @@ def choose(path: Path, outputs: list[str], bits: int) -> tuple[dict[str, int], d
     return chosen, why
 
 
-def write(float_path: Path, path: Path, bits: dict[str, int]) -> None:
-    """Gives products so many bits a weight, their activations being quantised as the file runs.
+def write_low_bits(float_path: Path, path: Path, bits: dict[str, int]) -> None:
+    """Gives ops so many bits a weight; their activations are quantised as the file runs.
 
     Args:
         float_path: of the float file.
@@ -64,7 +64,7 @@ def write(float_path: Path, path: Path, bits: dict[str, int]) -> None:
         bits: 8, 4 or 2 by output name.
 
     Raises:
-        InputError: there is no product.
+        InputError: no op is named.
     """
     editor = Editor(float_path)
     by_name: dict[str, int] = {}
@@ -79,7 +79,7 @@ def write(float_path: Path, path: Path, bits: dict[str, int]) -> None:
 
 
 def _as_dense(editor: Editor, op: Any, name: str) -> list[str]:
-    """A convolution as slices and FULLY_CONNECTED; the names of these products' outputs."""
+    """Replaces a convolution by slices and FULLY_CONNECTED; returns these ops' output names."""
     kernel = editor.values(op.inputs[1])
     assert kernel is not None
     bias = int(op.inputs[2]) if len(op.inputs) > 2 else -1
@@ -101,7 +101,7 @@ def _as_dense(editor: Editor, op: Any, name: str) -> list[str]:
 
 
 def _cannot(editor: Editor, op: Any, bits: int) -> str | None:
-    """Why a product's weights can't have so few bits, or None if they can."""
+    """Returns why an op's weights can't have so few bits; None if they can."""
     kernel = editor.values(op.inputs[1])
     assert kernel is not None
     if bits == 2 and not _ternary(kernel):
@@ -110,25 +110,25 @@ def _cannot(editor: Editor, op: Any, bits: int) -> str | None:
 
 
 def _ternary(kernel: np.ndarray) -> bool:
-    """Whether the weights of each filter (the first axis) are -c, 0 and c."""
+    """Returns whether each filter (first axis) holds but one number, its negative and 0."""
     size = np.abs(kernel.reshape(len(kernel), -1))
     most = size.max(1, keepdims=True)
     return bool(np.all((size <= 1e-6 * most) | (size >= (1 - 1e-6) * most)))
 
 
 def _shape(editor: Editor, op: Any) -> tuple[Any, ...]:
-    """What a product's time depends on."""
+    """Returns what an op's latency depends on."""
     tensors = (op.inputs[0], op.inputs[1], op.outputs[0])
     options = vars(op.builtinOptions)
     return (*map(editor.shape, tensors), *(str(options[key]) for key in sorted(options)))
 
 
 def _latency_ratio(editor: Editor, name: str, bits: int) -> float:
-    """The time of a layer with few bits, divided by its time in floats; medians, one thread."""
+    """Returns a layer's median latency with few bits divided by that in floats, on one thread."""
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder, quiet():
         floats, few = Path(folder) / "floats.tflite", Path(folder) / "few.tflite"
         editor.alone(name).write(floats)
-        write(floats, few, {name: bits})
+        write_low_bits(floats, few, {name: bits})
         files = [LiteModel(file) for file in (floats, few)]
         x = np.random.default_rng(0).random((1, *files[0].input_shape[1:]), np.float32)
         times: list[list[float]] = [[], []]

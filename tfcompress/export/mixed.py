@@ -1,8 +1,9 @@
-"""Which layers must keep more bits for a file to keep its accuracy."""
+"""Chooses the layers that keep more bits, so that a file keeps its accuracy."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -10,19 +11,22 @@ import numpy as np
 
 from tfcompress.errors import InputError, require
 from tfcompress.export import calibrate
-from tfcompress.export.layer_errors import layer_names, relative_rms
-from tfcompress.export.storage import Storage
-from tfcompress.files import quiet
+from tfcompress.export.layer_errors import layer_names
+from tfcompress.ops.differences import relative_rms
 from tfcompress.runtime import LiteModel
+from tfcompress.runtime.accuracy import file_accuracy
 from tfcompress.tflite.content import read
+from tfcompress.tflite.weighted_ops import with_constant_weights
 
 # Images on which each layer's rounding is judged alone.
 _IMAGES = 64
+# Of percent, that sums of floats may differ by.
+_ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Validation:
-    """What a file's accuracy is held to while layers are chosen.
+    """The images and the bound that decide which layers keep more bits.
 
     Attributes:
         images: float32 (images, height, width, channels), normalised; not those of the test.
@@ -49,23 +53,23 @@ def search(
     model: keras.Model,
     float_path: Path,
     path: Path,
-    kind: Storage,
-    found: calibrate.Ranges,
+    weight_bits: int,
+    ranges: calibrate.Ranges,
     calibration: np.ndarray,
     validation: Validation,
 ) -> dict[str, str]:
-    """Writes the smallest file of its kind whose accuracy holds, and says which layers stayed.
+    """Writes the smallest file whose accuracy holds, and returns which layers keep more bits.
 
-    Every product is rounded alone first, and the rms of what that does to the outputs orders them.
-    Then the worst keep the next higher precision, one more at a time, until the drop on the
+    Every weighted op is rounded alone first, and the rms of what that does to the outputs orders
+    them. Then the worst keep the next higher precision, one more at a time, until the drop on the
     validation images is within bounds.
 
     Args:
-        model: in stock layers, as it was converted.
+        model: in built-in layers, as it was converted.
         float_path: the float file.
         path: of the file to write.
-        kind: `int8` (layers that stay are float) or `int8_int4` (they have 8 bits).
-        found: the tensors' ranges.
+        weight_bits: 8 (layers that stay are float) or 4 (they have 8 bits).
+        ranges: the tensors' ranges.
         calibration: images; the first of them judge the single layers.
         validation: images, labels and the bound.
 
@@ -76,52 +80,95 @@ def search(
         InputError: the bound is exceeded even with all layers (of `int8`: all but one) at the
             higher precision.
     """
-    content = read(float_path)
-    four = kind.weight_bits == 4
-    ops = [op for op in calibrate.products(content) if not four or op.name in calibrate.FOUR_BITS]
-    names = layer_names(model, calibrate.products(content))
-    outputs = [op.outputs[0].name for op in ops]
-    probes = calibration[:_IMAGES]
+    weighted = list(with_constant_weights(read(float_path)))
+    four = weight_bits == 4
+    names = layer_names(model, weighted)
+    outputs = [op.outputs[0].name for op in weighted if not four or op.name in calibrate.FOUR_BITS]
 
     def write(higher: list[str]) -> None:
-        calibrate.integer_file(float_path, path, found, weight_bits=kind.weight_bits, higher=higher)
+        calibrate.integer_file(float_path, path, ranges, weight_bits=weight_bits, higher=higher)
 
-    def predicted(file: Path, images: np.ndarray) -> np.ndarray:
-        with quiet():  # The runtime's line about its delegate.
-            return LiteModel(file, threads=2).predict(images).reshape(len(images), -1)
-
-    write(outputs)
-    right = predicted(path, probes)
-    alone = {}
-    for output in outputs:
-        write([other for other in outputs if other != output])
-        alone[output] = relative_rms(right, predicted(path, probes))
-
-    def accuracy(file: Path) -> float:
-        labels = predicted(file, validation.images).argmax(1)
-        return 100 * float((labels == np.asarray(validation.labels)).mean())
-
-    wanted = accuracy(float_path) - validation.max_drop
-    low, high = ("4 bits", "8 bits") if four else ("8 bits", "floats")
-    reached = []
-    worst = sorted(outputs, key=lambda name: -alone[name])
-    most = len(worst) if four else len(worst) - 1  # One layer of integers makes it an integer file.
-    for count in range(most + 1):
-        higher = worst[:count]
-        write(higher)
-        reached.append(accuracy(path))
-        if reached[-1] >= wanted - 1e-9:
-            break
-    else:
+    alone = _errors_alone(path, outputs, calibration[:_IMAGES], write)
+    bits = _BITS[weight_bits]
+    # One layer of integers makes it an integer file.
+    most = len(outputs) if four else len(outputs) - 1
+    wanted = _accuracy(float_path, validation) - validation.max_drop
+    worst = sorted(outputs, key=lambda name: -alone[name])[:most]
+    reached = _widen(path, worst, write, validation, wanted)
+    if reached[-1] < wanted - _ROUNDING:
         raise InputError(
-            f"with {high} for {most} of {len(worst)} layers the file's accuracy on the validation "
-            f"images is {reached[-1]:.2f}%, below the {wanted:.2f}% that "
-            f"max_drop={validation.max_drop:g} asks for: allow more, or use "
-            f"{'int8' if four else 'float16'}"
+            f"with {bits.higher} for {most} of {len(outputs)} layers the file's accuracy on the "
+            f"validation images is {reached[-1]:.2f}%, below the {wanted:.2f}% that "
+            f"max_drop={validation.max_drop:g} asks for: allow more, or use {bits.instead}"
         )
     return {
-        names[output]: f"kept {high}: alone in {low} it changes the outputs by "
+        names[output]: f"kept {bits.higher}: alone in {bits.lower} it changes the outputs by "
         f"{alone[output]:.1%} of their rms; with it the accuracy on {len(validation.labels):,} "
         f"validation images went from {before:.2f}% to {after:.2f}%"
-        for output, before, after in zip(higher, reached, reached[1:], strict=False)
+        for output, before, after in zip(worst, reached, reached[1:], strict=False)
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bits:
+    """How the two precisions are called, and the storage to use where neither is enough."""
+
+    lower: str
+    higher: str
+    instead: str
+
+
+_BITS = {
+    8: _Bits(lower="8 bits", higher="floats", instead="float16"),
+    4: _Bits(lower="4 bits", higher="8 bits", instead="int8"),
+}
+
+
+def _errors_alone(
+    path: Path, outputs: list[str], images: np.ndarray, write: Callable[[list[str]], None]
+) -> dict[str, float]:
+    """Returns by how much each op, rounded alone, changes the file's outputs: relative rms.
+
+    Args:
+        path: of the file.
+        outputs: output names of the ops.
+        images: to look at.
+        write: writes the file with the higher precision for the ops that it is given.
+    """
+    write(outputs)
+    expected = _predicted(path, images)
+    errors = {}
+    for output in outputs:
+        write([other for other in outputs if other != output])
+        errors[output] = relative_rms(expected, _predicted(path, images))
+    return errors
+
+
+def _widen(
+    path: Path,
+    worst: list[str],
+    write: Callable[[list[str]], None],
+    validation: Validation,
+    wanted: float,
+) -> list[float]:
+    """Writes the file with the higher precision for ever more ops, until its accuracy is enough.
+
+    Returns:
+        The accuracies in percent, the first with no op at the higher precision.
+    """
+    reached: list[float] = []
+    for count in range(len(worst) + 1):
+        write(worst[:count])
+        reached.append(_accuracy(path, validation))
+        if reached[-1] >= wanted - _ROUNDING:
+            break
+    return reached
+
+
+def _accuracy(path: Path, validation: Validation) -> float:
+    """Returns a file's accuracy on the validation images, in percent."""
+    return 100 * file_accuracy(path, [(validation.images, np.asarray(validation.labels))])
+
+
+def _predicted(path: Path, images: np.ndarray) -> np.ndarray:
+    return LiteModel(path, threads=2).predict(images).reshape(len(images), -1)

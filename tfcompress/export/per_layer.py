@@ -1,4 +1,4 @@
-"""What the layers of a file weigh, and where its values leave Keras's."""
+"""Counts each layer's bytes in a file, and measures where its values leave Keras's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from tfcompress.export import sign_flips
-from tfcompress.export.layer_errors import layers_in, relative_rms
-from tfcompress.files import quiet
+from tfcompress.export.layer_errors import layers_in
 from tfcompress.graph import clone
 from tfcompress.graph.rewrite import nodes, operations
+from tfcompress.ops.differences import relative_rms
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import FileContent, Op, Tensor, read
 
@@ -22,13 +22,13 @@ IMAGES = 16
 
 
 def layer_bytes(model: keras.Model, content: FileContent) -> dict[str, int]:
-    """Bytes of constants by the layer that uses them, the largest first.
+    """Returns the bytes of constants by the layer that uses them, the largest first.
 
     Tensors have the names of the layers that they come from. A constant without one belongs to the
     layer of the first op behind it that has one; if none has, it goes by its own name.
 
     Args:
-        model: in stock layers, as it was converted.
+        model: in built-in layers, as it was converted.
         content: of its file.
     """
     # An op that several layers were merged into is that of the one with the kernel.
@@ -36,11 +36,7 @@ def layer_bytes(model: keras.Model, content: FileContent) -> dict[str, int]:
         operation.name: max((len(w.shape) for w in getattr(operation, "weights", ())), default=0)
         for operation in operations(model)
     }
-    readers: dict[Tensor, list[Op]] = collections.defaultdict(list)
-    for op in content.ops:
-        for tensor in op.inputs:
-            if tensor is not None:
-                readers[tensor].append(op)
+    readers = content.consumers()
     found: collections.Counter[str] = collections.Counter()
     for constant in content.constants:
         found[_layer(constant, readers, known) or constant.name or "unnamed"] += constant.size_bytes
@@ -50,7 +46,7 @@ def layer_bytes(model: keras.Model, content: FileContent) -> dict[str, int]:
 def _layer(
     constant: Tensor, readers: dict[Tensor, list[Op]], known: Mapping[str, int]
 ) -> str | None:
-    """The layer of the first op on the way from a constant to the outputs."""
+    """Returns the layer of the first op on the way from a constant to the outputs."""
     seen, ahead = {constant}, [constant]
     while ahead:
         tensor = ahead.pop(0)
@@ -64,10 +60,10 @@ def _layer(
 
 
 def differences(model: keras.Model, path: Path, images: np.ndarray) -> dict[str, float]:
-    """The relative rms difference of each layer's output in the file from Keras's own.
+    """Returns the relative rms difference of each layer's output in the file from Keras's own.
 
     Args:
-        model: in stock layers, as it was converted.
+        model: in built-in layers, as it was converted.
         path: of its file, in which a layer's output has the layer's name.
         images: float32 (images, height, width, channels), of which the first `IMAGES` are taken.
 
@@ -88,8 +84,7 @@ def differences(model: keras.Model, path: Path, images: np.ndarray) -> dict[str,
     for last, out in zip(flat.outputs, content.outputs, strict=True):  # Their names are the file's.
         tensors |= {name: out for name, tensor in known.items() if tensor is last}
     expected = sign_flips.outputs(flat, [known[name] for name in tensors], images)
-    with quiet():
-        got = LiteModel(path, keep_all=True).tensors(images, [t.name for t in tensors.values()])
+    got = LiteModel(path, keep_all=True).tensors(images, [t.name for t in tensors.values()])
     return {
         name: relative_rms(right, values.reshape(right.shape))
         for name, right, values in zip(tensors, expected, got, strict=True)

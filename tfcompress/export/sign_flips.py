@@ -1,4 +1,4 @@
-"""Signs that rounding turns: where a file may rightly differ from Keras.
+"""Finds signs that rounding flips: there a file may rightly differ from Keras.
 
 A sign isn't continuous. Where the value before it is 0 but for the last bits, Keras and the file,
 which add in another order, may fall on different sides, and all that follows differs visibly.
@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.files import quiet
 from tfcompress.graph import clone
 from tfcompress.graph.rewrite import functional, nodes
 from tfcompress.runtime import LiteModel
@@ -20,16 +19,16 @@ from tfcompress.tflite.content import read
 
 # How near to 0 a value before a sign may lie, as a share of the largest in its layer, so that
 # rounding in another order may turn it.
-TIE = 1e-5
+NEAR_ZERO = 1e-5
 _AT_ONCE = 64
 
 
 def explained(model: keras.Model, path: Path, images: np.ndarray) -> np.ndarray:
-    """Which images the file may give other outputs for, because rounding turned a sign.
+    """Returns for which images the file may give other outputs, because rounding flipped a sign.
 
     The file's own signs are read and compared with Keras's values before them. An image is
     explained if some sign differs, and if in the first layer where one does, all that differ
-    belong to values within `TIE` of 0.
+    belong to values within `NEAR_ZERO` of 0.
 
     Args:
         model: the Keras model, with our binary layers.
@@ -45,8 +44,7 @@ def explained(model: keras.Model, path: Path, images: np.ndarray) -> np.ndarray:
     if not before or len(names) != len(before):
         return np.zeros(len(images), bool)
     values = outputs(flat, before, images)
-    with quiet():  # The runtime's line about its delegate.
-        signs = LiteModel(path, keep_all=True).tensors(images, names)
+    signs = LiteModel(path, keep_all=True).tensors(images, names)
     signs = [sign.reshape(len(images), -1) for sign in signs]
     right = np.zeros(len(images), bool)
     open_still = np.ones(len(images), bool)
@@ -55,15 +53,15 @@ def explained(model: keras.Model, path: Path, images: np.ndarray) -> np.ndarray:
         if sign is None:
             return np.zeros(len(images), bool)
         differs = sign != (value >= 0)
-        near = np.abs(value) <= TIE * np.abs(value).max()
+        near = np.abs(value) <= NEAR_ZERO * np.abs(value).max()
         first = open_still & differs.any(axis=1)
         right |= first & ~(differs & ~near).any(axis=1)
         open_still &= ~first
     return right
 
 
-def at_border(model: keras.Model, images: np.ndarray) -> float:
-    """The share of the values before signs that lie within `TIE` of 0.
+def near_zero(model: keras.Model, images: np.ndarray) -> float:
+    """Returns the share of the values before signs that lie within `NEAR_ZERO` of 0.
 
     In a trained network it is about 1e-5. In an untrained one, whose biases are 0, each sum of as
     many signs of either kind is 0 but for rounding: one sum in ten or twenty.
@@ -77,12 +75,12 @@ def at_border(model: keras.Model, images: np.ndarray) -> float:
     if not before:
         return 0.0
     values = outputs(flat, before, images)
-    near = sum(int((np.abs(value) <= TIE * np.abs(value).max()).sum()) for value in values)
+    near = sum(int((np.abs(value) <= NEAR_ZERO * np.abs(value).max()).sum()) for value in values)
     return near / sum(value.size for value in values)
 
 
 def _before_signs(flat: keras.Model) -> list[Any]:
-    """The inputs of the layers that take their signs."""
+    """Returns the inputs of the layers that take their signs."""
     return [
         tensor
         for node in nodes(flat)
@@ -92,7 +90,7 @@ def _before_signs(flat: keras.Model) -> list[Any]:
 
 
 def _taken(signs: list[np.ndarray], value: np.ndarray) -> np.ndarray | None:
-    """Takes from the list the file's signs that belong to these values: those most alike.
+    """Takes from the list the file's signs that belong to these values: the most similar.
 
     The converter may order branches otherwise than Keras, and names don't survive it.
     """
@@ -105,7 +103,7 @@ def _taken(signs: list[np.ndarray], value: np.ndarray) -> np.ndarray | None:
 
 
 def outputs(model: keras.Model, tensors: list[Any], images: np.ndarray) -> list[np.ndarray]:
-    """Values of the model's tensors for images, each as (images, values)."""
+    """Returns the values of a model's tensors for images, each of shape (images, values)."""
     compiled = keras.Model(functional(model).inputs, tensors)
     compiled.compile(jit_compile=False)
     parts = [

@@ -1,290 +1,262 @@
-"""How weights can be written into a `.tflite` file, by name."""
+"""What a storage is: one way to write the weights of a Keras model into a `.tflite` file.
+
+Nothing here imports Keras or TensorFlow, so that storages are listed at once.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tfcompress.errors import InputError, unknown_name
-from tfcompress.tflite.compatibility import LCE_OPS, XNOR_OPS
+from tfcompress.errors import InputError
 
-_NONE = float("inf")
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from tfcompress.export.mixed import Validation
+    from tfcompress.runtime.process import Cost
+    from tfcompress.tflite.content import FileContent
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelTraits:
+    """What a storage must know of a model; `export.traits.traits_of` reads it once.
+
+    Attributes:
+        binary_inputs: the name of the first layer with binary inputs; None if there is none.
+        hashed: whether there are layers with element-wise hashed kernels.
+        trained_ranges: whether `FakeQuantize` layers round to 8 bits, with ranges from a training.
+        simulated: whether `MinMaxQuantize` layers simulate 8 bits in floats.
+    """
+
+    binary_inputs: str | None = None
+    hashed: bool = False
+    trained_ranges: bool = False
+    simulated: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
+class Tolerance:
+    """How far a file's outputs may lie from Keras's.
+
+    Attributes:
+        max_abs: the largest difference of an output, as a share of the largest output.
+        min_agreement: the share of images whose label must be Keras's.
+        max_relative_rms: the largest `Parity.relative_rms`.
+    """
+
+    max_abs: float
+    min_agreement: float
+    max_relative_rms: float = float("inf")
+
+
+# The file computes what Keras computes, but for the order of additions.
+EXACT = Tolerance(max_abs=1e-5, min_agreement=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildJob:
+    """What a storage builds a file of.
+
+    Attributes:
+        model: the Keras model, with our layers.
+        traits: of the model.
+        storage: the storage's name, for errors.
+        folder: an empty folder to write into.
+        ranging: images from which integer activations take their ranges: float32, normalised, the
+            images on the first axis. None unless the method asks for them.
+        validation: labelled images that decide which layers keep more bits, or None.
+    """
+
+    model: keras.Model
+    traits: ModelTraits
+    storage: str
+    folder: Path
+    ranging: np.ndarray | None = None
+    validation: Validation | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class BuiltFile:
+    """A file in its temporary folder, and what it was built from.
+
+    Attributes:
+        path: the file.
+        float_path: the float file that it was built from.
+        lowered: the model in built-in layers, as it was converted.
+        kept: layers that kept more bits than the storage gives, and why.
+        signatures: of a file with two signatures: each of them, the default one first.
+    """
+
+    path: Path
+    float_path: Path
+    lowered: keras.Model
+    kept: dict[str, str] = dataclasses.field(default_factory=dict)
+    signatures: tuple[BuiltSignature, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class BuiltSignature:
+    """One signature of a file with two.
+
+    Attributes:
+        name: by which programs call it; None for the only graph of a file with one signature.
+        method: how it was built.
+        built: the file that it was before the two were joined.
+    """
+
+    name: str | None
+    method: Method
+    built: BuiltFile
+
+
+def _smoke_run(path: Path, signature: str | None, images: np.ndarray | None) -> FirstRun:
+    """Loads and runs a file once, by LiteRT in a process of its own."""
+    from tfcompress.export import verify
+
+    return FirstRun(verify.smoke_run(path, signature))
+
+
+def _oldest_runtime(content: FileContent) -> str:
+    from tfcompress.tflite.versions import oldest
+
+    return str(oldest(content.of()))
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstRun:
+    """A file's first run.
+
+    Attributes:
+        cost: the time of a load and the peak memory.
+        outputs: for the images, where another runtime than LiteRT ran the file; else None.
+    """
+
+    cost: Cost
+    outputs: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Who runs a file.
+
+    Attributes:
+        custom_ops: ops of the file that LiteRT itself doesn't have.
+        opaque: whether these ops keep their values to themselves, so that layers and signs are
+            looked into in the float file that the file was built from.
+        in_litert: whether LiteRT loads the file, alone or with a delegate of ours.
+        first_run: loads and runs a file, one signature of it, before it may harm this process:
+            from the path, the signature and the images to compare on.
+        oldest: names the oldest runtime that can run a file.
+    """
+
+    custom_ops: tuple[str, ...] = ()
+    opaque: bool = False
+    in_litert: bool = True
+    first_run: Callable[[Path, str | None, np.ndarray | None], FirstRun] = _smoke_run
+    oldest: Callable[[FileContent], str] = _oldest_runtime
+
+
+LITERT = Runtime()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Method:
+    """How a storage writes the models of one kind.
+
+    Attributes:
+        build: writes the file.
+        audit: yields what is wrong with the types in a file, whose custom ops are left out.
+        tolerance: how far the file's outputs may lie from Keras's.
+        rounds: whether values before the last layer differ from Keras's by more than the order of
+            additions makes. Signs behind such values would turn.
+        integer: whether all ops are meant to compute in integers.
+        needs_ranges: whether `build` takes images for the ranges of integer activations, and
+            validation images to choose layers that keep more bits.
+        runtime: who runs the file.
+        hint: what to do where a file differs too much from Keras, if it isn't the same for all.
+    """
+
+    build: Callable[[BuildJob], BuiltFile]
+    audit: Callable[[FileContent], Iterable[str]]
+    tolerance: Tolerance = EXACT
+    rounds: bool = False
+    integer: bool = False
+    needs_ranges: bool = False
+    runtime: Runtime = LITERT
+    hint: str = ""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the file computes what Keras computes."""
+        return self.tolerance == EXACT
+
+
+def refuse_rounding_layers(traits: ModelTraits) -> str | None:
+    """Returns why a storage can't hold a model whose layers round; None if they don't."""
+    if traits.trained_ranges:
+        return (
+            "can't hold a model with FakeQuantize layers, which round to 8 bits at every layer: "
+            "use int8"
+        )
+    if traits.simulated:
+        return (
+            "can't hold a model with MinMaxQuantize layers, which simulate 8 bits in floats: use "
+            "float32"
+        )
+    return None
+
+
+def refuse_signs(traits: ModelTraits) -> str | None:
+    """Returns why a storage that rounds every weight can't hold a model; None if it can."""
+    reason = refuse_rounding_layers(traits)
+    if reason is None and traits.binary_inputs is not None:
+        return (
+            f"rounds the weights before the signs of layer '{traits.binary_inputs}', which turns "
+            "many of them: use int8 or float32"
+        )
+    return reason
+
+
+def _anywhere() -> None:
+    """Says nothing: files of this storage can be made and compared on every machine."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Storage:
-    """One way to write weights.
+    """One way to write weights: a value, one a file of `export/storages/`.
 
     Attributes:
         name: the value of `--storage`.
         summary: one line for `--list`, with what it costs.
-        activations: how binary inputs are written: `signed` (-1, +1) or `unit` (0, 1).
-        quantize: what is rounded: `none`, `bits` (nothing, but binary weights are packed), `half`
-            (weights, to 16-bit floats), `binary` (integer weights for products whose inputs are
-            bits and whose weights are binary), `all` (integer weights for every convolution and
-            dense op), `static` (integer weights and activations, with ranges taken from images) or
-            `trained` (integer weights and activations, with ranges from a training).
-        max_abs: the largest difference of an output from Keras's that the parity check lets
-            through, as a share of the largest output.
-        min_agreement: the share of images whose label must be Keras's.
-        max_relative_rms: what `Parity.relative_rms` may be.
-        custom_ops: ops that LiteRT doesn't have, which the file then needs.
-        runtime: who has them and runs the file instead of LiteRT; empty if they are of a delegate
-            of ours, which LiteRT is given with the file.
-        hint: what to do where a file differs too much from Keras, if it isn't the same for all.
-        second: the storage of the file's second signature, where it has two: the first one is then
-            of stock ops and for everybody, and what stands here is of the first.
-        weight_bits: of `static`: 8, or 4 for the ops of `convert.FOUR_BITS`; of `binary` and `all`:
-            8, or the fewest of `low_bits.choose`.
+        method: chooses how a model of these traits is written.
+        accepts: returns why the storage can't hold a model of these traits, as a text that follows
+            the storage's name; None if it can.
+        check_machine: raises InputError where this machine can't make such a file or compare it
+            with Keras.
     """
 
     name: str
     summary: str
-    activations: str
-    quantize: str
-    max_abs: float
-    min_agreement: float
-    max_relative_rms: float = _NONE
-    weight_bits: int = 8
-    custom_ops: tuple[str, ...] = ()
-    runtime: str = ""
-    hint: str = ""
-    second: str = ""
+    method: Callable[[ModelTraits], Method]
+    accepts: Callable[[ModelTraits], str | None] = refuse_rounding_layers
+    check_machine: Callable[[], None] = _anywhere
+
+    def method_for(self, traits: ModelTraits) -> Method:
+        """Returns how a model is written.
+
+        Raises:
+            InputError: the storage can't hold the model.
+        """
+        reason = self.accepts(traits)
+        if reason is not None:
+            raise InputError(f"storage {self.name} {reason}")
+        return self.method(traits)
 
     @property
-    def rounds(self) -> bool:
-        """Whether values before the last layer differ from Keras's by more than float rounding."""
-        return self.quantize in ("half", "all", "static")
-
-    @property
-    def integer(self) -> bool:
-        """Whether all ops are meant to compute in integers."""
-        return self.quantize in ("static", "trained")
-
-
-STORAGES = {
-    storage.name: storage
-    for storage in (
-        Storage(
-            name="float32",
-            summary="4 bytes a weight; exact",
-            activations="signed",
-            quantize="none",
-            max_abs=1e-5,
-            min_agreement=1.0,
-        ),
-        Storage(
-            name="float16",
-            summary="2 bytes a weight, computed as float32; outputs differ by less than 0.1%",
-            activations="unit",
-            quantize="half",
-            max_abs=5e-3,
-            min_agreement=0.98,
-            max_relative_rms=2e-3,
-        ),
-        Storage(
-            name="int8",
-            summary=(
-                "1 byte a weight and activation, integers throughout, ranges taken from training "
-                "images (or from the training itself: qat); outputs differ by 1 to 5%. Of a "
-                "network with binary inputs only the binary layers' weights, without error"
-            ),
-            activations="signed",
-            quantize="static",
-            max_abs=0.5,
-            min_agreement=0.9,
-            max_relative_rms=0.15,
-        ),
-        Storage(
-            name="int8_int4",
-            summary=(
-                "as int8, with half a byte a weight of convolutions and dense layers (depthwise "
-                "ones keep 1 byte); about as slow as float32, and outputs differ by about 10%: see "
-                "the technique mixed"
-            ),
-            activations="signed",
-            quantize="static",
-            max_abs=1.0,
-            min_agreement=0.75,
-            max_relative_rms=0.5,
-            weight_bits=4,
-            hint="int8 and the technique mixed give layers more bits",
-        ),
-        Storage(
-            name="dynamic",
-            summary=(
-                "1 byte a weight of every convolution and dense layer (depthwise ones stay floats "
-                "beside others), activations quantised to 8 bits as the file runs; outputs differ "
-                "by about 1%"
-            ),
-            activations="unit",
-            quantize="all",
-            max_abs=0.1,
-            min_agreement=0.95,
-        ),
-        Storage(
-            name="int4",
-            summary=(
-                "half a byte a weight of dense layers and convolutions where they aren't slower "
-                "than with floats, which the export measures; 1 byte elsewhere. Activations as in "
-                "dynamic; outputs differ by about 10%, those of binary layers not. Of a network "
-                "with binary inputs only the binary layers' weights, without error"
-            ),
-            activations="unit",
-            quantize="all",
-            max_abs=1.0,
-            min_agreement=0.75,
-            max_relative_rms=0.5,
-            weight_bits=4,
-        ),
-        Storage(
-            name="int2",
-            summary=(
-                "as int4, a quarter of a byte a binary or ternary weight and 1 byte any other; "
-                "only the newest runtimes (LiteRT 2.1) take it"
-            ),
-            activations="unit",
-            quantize="all",
-            max_abs=0.1,
-            min_agreement=0.95,
-            weight_bits=2,
-        ),
-        Storage(
-            name="1bit",
-            summary=(
-                "1 bit a binary weight, unpacked once as the file is loaded (to integers in dense "
-                "layers of signs, else to floats), 4 bytes any other; exact. Convolutions take 1.1 "
-                "to 1.5 of float32's latency and no less memory, dense layers of signs 0.4 to 0.9"
-            ),
-            activations="signed",
-            quantize="bits",
-            max_abs=1e-5,
-            min_agreement=1.0,
-        ),
-        Storage(
-            name="lce",
-            summary=(
-                "1 bit a weight of binary convolutions with binary inputs, for ARM phones that run "
-                "larq-compute-engine instead of LiteRT. From Python only (tfcompress.export), and "
-                "with larq-compute-engine 0.16 in an environment of its own"
-            ),
-            activations="signed",
-            quantize="bits",
-            # Equal to 1e-6 but where rounding turns a sign, which can't be seen inside that
-            # runtime: one turned sign moved an image's outputs by 1% of their rms.
-            max_abs=0.1,
-            min_agreement=0.98,
-            max_relative_rms=0.01,
-            custom_ops=LCE_OPS,
-            runtime="larq-compute-engine",
-        ),
-        Storage(
-            name="xnor",
-            summary=(
-                "1 bit a weight of layers with binary inputs and weights, 4 bytes any other; "
-                "exact. Multiplied as bits by tfcompress's own kernels, which a C compiler builds "
-                "once on each machine: LiteRT alone, phones' apps and GPUs don't run the file"
-            ),
-            activations="signed",
-            quantize="none",
-            max_abs=1e-5,
-            min_agreement=1.0,
-            custom_ops=XNOR_OPS,
-        ),
-        Storage(
-            name="xnor+int8",
-            summary=(
-                "a network with binary inputs and weights in two forms, int8 by default and xnor "
-                "as a second signature of the same file: runs in every LiteRT app but MediaPipe's, "
-                "and as bits where tfcompress loads it and its kernels are; exact. The bytes of "
-                "both, less what they share"
-            ),
-            activations="unit",
-            quantize="binary",
-            max_abs=1e-5,
-            min_agreement=1.0,
-            second="xnor",
-        ),
-        Storage(
-            name="sparse",
-            summary=(
-                "float weights without their zeros, 5 to 6 bytes each of the others, where that is "
-                "smaller: for prune; exact. As fast as float32 and no less memory, but for dense "
-                "layers of which at least 80% is zero in blocks of 4 inputs: those are faster"
-            ),
-            activations="signed",
-            quantize="none",
-            max_abs=1e-5,
-            min_agreement=1.0,
-        ),
-    )
-}
-
-# What these are for a network with binary inputs. Integers before a sign would turn many of them,
-# so that everything else stays float; the binary activations are written as 0 and 1.
-BINARY = {
-    name: dataclasses.replace(
-        STORAGES[name],
-        quantize="binary",
-        activations="unit",
-        max_abs=1e-5,
-        min_agreement=1.0,
-        max_relative_rms=_NONE,
-    )
-    for name in ("int8", "int4", "int2")
-}
-
-# What `int8` is for a network with `FakeQuantize` layers. The file rounds at the same places as
-# Keras, but in another order of operations: values at the border of two steps of a grid fall to
-# either side, and layers behind them see that: 0.001 to 0.03 of the outputs' rms in trained
-# networks, 0.08 in an EfficientNetB0 after a few steps.
-TRAINED = dataclasses.replace(
-    STORAGES["int8"],
-    quantize="trained",
-    max_abs=0.25,
-    min_agreement=0.9,
-    max_relative_rms=0.1,
-)
-
-
-# What `float32` is for a network with `MinMaxQuantize` layers, for the same reason.
-SIMULATED = dataclasses.replace(
-    STORAGES["float32"], max_abs=0.1, min_agreement=0.95, max_relative_rms=0.02
-)
-
-
-def storage_of(
-    name: str,
-    *,
-    fake_quantized: bool = False,
-    binary_inputs: bool = False,
-    simulated: bool = False,
-) -> Storage:
-    """A storage by name, as it is for this kind of network.
-
-    Args:
-        name: of `STORAGES`.
-        fake_quantized: whether the network was trained for 8 bits.
-        binary_inputs: whether it has layers with binary inputs.
-        simulated: whether it has layers that round in floats.
-
-    Raises:
-        InputError: no storage has that name, or a network trained for 8 bits is to be written
-            otherwise.
-    """
-    if name not in STORAGES:
-        raise unknown_name("storage", name, STORAGES)
-    if fake_quantized:
-        if name != "int8":
-            raise InputError(
-                f"storage {name} can't hold a model with FakeQuantize layers, which round to 8 "
-                "bits at every layer: use int8"
-            )
-        return TRAINED
-    if simulated:
-        if name != "float32":
-            raise InputError(
-                f"storage {name} can't hold a model with MinMaxQuantize layers, which simulate "
-                "8 bits in floats: use float32"
-            )
-        return SIMULATED
-    return BINARY[name] if name in BINARY and binary_inputs else STORAGES[name]
+    def usual(self) -> Method:
+        """How a model without layers that need another way is written."""
+        return self.method(ModelTraits())

@@ -1,4 +1,4 @@
-"""What a file must pass before it leaves: an audit of its ops, and parity with Keras."""
+"""Runs a file once where it can do no harm, and compares it with the Keras model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ import numpy as np
 
 from tfcompress.errors import ExportError, require
 from tfcompress.export import sign_flips
-from tfcompress.export.convert import PRODUCTS, SLOW, weights_type
 from tfcompress.export.per_layer import differences
-from tfcompress.export.storage import Storage
-from tfcompress.files import quiet
+from tfcompress.export.storage import Method
 from tfcompress.graph.rewrite import functional
+from tfcompress.ops.differences import relative_rms
 from tfcompress.runtime import LiteModel
 from tfcompress.runtime.process import Cost, ProcessError, cost
-from tfcompress.tflite import compatibility
-from tfcompress.tflite.content import FileContent
 
 # Of an output's rms: more than adding in another order makes.
 _ROUNDING = 1e-4
@@ -40,7 +37,7 @@ class Parity:
         max_abs_output: the largest output, for scale.
         relative_rms: rms of the differences by rms of the outputs.
         agreement: share of the images with the same label.
-        ties: images left out of the three figures above: their outputs differ because a value
+        sign_flips: images left out of the three figures above: their outputs differ because a value
             before a sign lies so near to 0 that rounding in another order turns it.
     """
 
@@ -49,57 +46,13 @@ class Parity:
     max_abs_output: float
     relative_rms: float
     agreement: float
-    ties: int = 0
+    sign_flips: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by name."""
-        return dataclasses.asdict(self)
-
-
-def audit(content: FileContent, storage: Storage, io: str = "int8") -> None:
-    """Refuses what a phone's runtime can't run or gets wrong.
-
-    Args:
-        content: of the file.
-        storage: how it is meant to be.
-        io: what goes in and out of a file that computes in integers.
-
-    Raises:
-        ExportError: what `compatibility.never` finds, a dynamic size, or products left in another
-            type than the storage says.
-    """
-    stock = tuple(op for op in content.ops if op.name not in storage.custom_ops)
-    problems = [
-        str(issue) for issue in compatibility.never(dataclasses.replace(content, ops=stock))
-    ]
-    for op in content.ops:
-        kept = op.name in PRODUCTS and weights_type(op) == "float32"
-        if storage.quantize == "all" and kept and op.name not in SLOW:
-            problems.append(f"{op.name} '{op.outputs[0].name}' kept float32 weights")
-    kinds = {
-        weights.dtype
-        for op in stock
-        if op.macs
-        for weights in op.inputs[1:2]
-        # Unpacked bits may be integers.
-        if weights is not None and (weights.constant or storage.quantize != "bits")
-    }
-    if storage.quantize in ("none", "bits", "half") and kinds - {"float32"}:
-        problems.append(f"weights of types {sorted(kinds)} in a {storage.name} file")
-    if storage.quantize == "half" and "float16" not in content.weight_bytes:
-        problems.append("no 16-bit weights in the file")
-    integers = {"int8", "int4", "int2"} & set(content.weight_bytes)
-    if storage.quantize not in ("none", "bits", "half") and not integers:
-        problems.append("no integer weights in the file")
-    if storage.integer:
-        for tensor in (*content.inputs, *content.outputs):
-            if tensor.dtype != io:
-                problems.append(f"'{tensor.name}' goes in or out as {tensor.dtype}, not {io}")
-    for tensor in content.inputs:
-        if not tensor.shape or tensor.shape[0] != 1:
-            problems.append(f"input '{tensor.name}' has the shape {tensor.shape}, not a batch of 1")
-    if problems:
-        raise ExportError(f"the file failed its audit: {'; '.join(problems)}")
+        """Returns the fields by name; `sign_flips` as `ties`, the word of older reports."""
+        fields = dataclasses.asdict(self)
+        fields["ties"] = fields.pop("sign_flips")
+        return fields
 
 
 def smoke_run(path: Path, signature: str | None = None) -> Cost:
@@ -145,119 +98,160 @@ def check_images(model: keras.Model, images: np.ndarray) -> None:
     require(bool(np.isfinite(images).all()), "representative images must be finite numbers")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suspects:
+    """Where to look for the cause of a difference.
+
+    Attributes:
+        lowered: the model as it was converted, where the file shows the outputs of its layers.
+        signs: the float file that the file was built from, where its own ops don't show their
+            signs; flipped signs are looked for there.
+        layer_errors: the error of each layer's output, of `layer_errors.errors`.
+    """
+
+    lowered: keras.Model | None = None
+    signs: Path | None = None
+    layer_errors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
 def check_parity(
     model: keras.Model,
     path: Path,
     images: np.ndarray,
-    storage: Storage,
-    errors: Mapping[str, float] | None = None,
-    lowered: keras.Model | None = None,
-    got: np.ndarray | None = None,
+    method: Method,
     *,
-    signs: Path | None = None,
+    storage: str,
+    outputs: np.ndarray | None = None,
+    suspects: Suspects = Suspects(),
 ) -> Parity:
     """Compares a file with the Keras model that it came from, on real images.
 
-    Images where rounding turned a sign (`export.ties`) are counted in `ties` and left out; at most
+    Images where rounding flipped a sign (`export.sign_flips`) are counted and left out; at most
     every second image may be one.
 
     Args:
         model: the Keras model, with our layers.
         path: the `.tflite`.
         images: float32 (images, height, width, channels), normalised.
-        storage: whose tolerances apply.
-        errors: of `damage.errors`, to name the layer whose output differs most.
-        lowered: the model as it was converted, to find that layer where there are no errors.
-        got: the file's outputs, where another runtime than LiteRT gave them.
-        signs: the float file that it was made of, where its own ops don't show their signs. A
-            turned sign is looked for there, and the outputs must be that file's.
+        method: how the file was written: gives the tolerance.
+        storage: the storage's name, for the error.
+        outputs: the file's outputs, where something else than `LiteModel(path)` gave them.
+        suspects: where to look for the cause of a difference.
 
     Raises:
-        ExportError: the difference is larger than the storage's tolerance.
+        ExportError: the outputs differ by more than the tolerance.
     """
     expected = sign_flips.outputs(model, functional(model).outputs, images)[0]
-    if got is None:
-        with quiet():  # The runtime's line about its delegate.
-            got = LiteModel(path).predict(images)
-    got = got.reshape(len(images), -1)
-    if got.shape != expected.shape:
-        raise ExportError(f"the file gives outputs of shape {got.shape}, Keras {expected.shape}")
-    if not np.isfinite(got).all():
-        raise ExportError("the file gives outputs that aren't finite")
-    if not np.isfinite(expected).all():
-        raise ExportError("the Keras model gives outputs that aren't finite")
+    if outputs is None:
+        outputs = LiteModel(path).predict(images)
+    actual = outputs.reshape(len(images), -1)
+    _check_outputs(expected, actual)
     largest = float(np.abs(expected).max())
-    difference = np.abs(got - expected).max(axis=1)
-    off = np.flatnonzero(difference > storage.max_abs * largest)
-    turned = off[:0]
-    if 0 < len(off) <= len(images) // 2 and storage.quantize in ("none", "bits", "binary"):
-        turned = off[sign_flips.explained(model, signs or path, images[off])]
-        if signs is not None and len(turned):
-            with quiet():
-                like = LiteModel(signs).predict(images[turned]).reshape(len(turned), -1)
-            same = np.abs(got[turned] - like).max(axis=1) <= storage.max_abs * largest
-            turned = turned[same]
-        expected, got = np.delete(expected, turned, 0), np.delete(got, turned, 0)
-    parity = compare(expected, got, len(turned))
+    limit = method.tolerance.max_abs * largest
+    flipped = np.empty(0, int)
+    if not method.rounds:
+        flipped = _flipped(model, path, images, expected, actual, limit, suspects.signs)
+        expected, actual = np.delete(expected, flipped, 0), np.delete(actual, flipped, 0)
+    parity = compare(expected, actual, len(flipped))
     # Between classes that Keras itself holds for equal but for rounding, either label is right.
-    chosen = np.take_along_axis(expected, got.argmax(1)[:, None], 1)[:, 0]
-    agreement = float((expected.max(1) - chosen <= sign_flips.TIE * largest).mean())
+    chosen = np.take_along_axis(expected, actual.argmax(1)[:, None], 1)[:, 0]
+    agreement = float((expected.max(1) - chosen <= sign_flips.NEAR_ZERO * largest).mean())
     if (
-        parity.max_abs_diff > storage.max_abs * largest
-        or agreement < storage.min_agreement
-        or parity.relative_rms > storage.max_relative_rms
+        parity.max_abs_diff > limit
+        or agreement < method.tolerance.min_agreement
+        or parity.relative_rms > method.tolerance.max_relative_rms
     ):
-        if not errors and lowered is not None:
-            errors = differences(lowered, path, images)
-        border = 0.0 if storage.rounds else sign_flips.at_border(model, images[:_LOOKED_INTO])
-        raise ExportError(_differs(parity, largest, agreement, storage, errors or {}, border))
+        errors = suspects.layer_errors
+        if not errors and suspects.lowered is not None:
+            errors = differences(suspects.lowered, path, images)
+        border = 0.0 if method.rounds else sign_flips.near_zero(model, images[:_LOOKED_INTO])
+        difference = _difference(parity, largest, agreement, method, storage)
+        raise ExportError(difference + _cause(errors, border, method))
     return parity
 
 
-def _differs(
-    parity: Parity,
-    largest: float,
-    agreement: float,
-    storage: Storage,
-    errors: Mapping[str, float],
-    border: float,
+def _check_outputs(expected: np.ndarray, actual: np.ndarray) -> None:
+    """Refuses outputs of another shape, and outputs that aren't finite."""
+    if actual.shape != expected.shape:
+        raise ExportError(f"the file gives outputs of shape {actual.shape}, Keras {expected.shape}")
+    if not np.isfinite(actual).all():
+        raise ExportError("the file gives outputs that aren't finite")
+    if not np.isfinite(expected).all():
+        raise ExportError("the Keras model gives outputs that aren't finite")
+
+
+def _flipped(
+    model: keras.Model,
+    path: Path,
+    images: np.ndarray,
+    expected: np.ndarray,
+    actual: np.ndarray,
+    limit: float,
+    signs: Path | None,
+) -> np.ndarray:
+    """Returns the places of images whose outputs differ because rounding flipped a sign.
+
+    Args:
+        model: the Keras model.
+        path: the `.tflite`.
+        images: those that were compared.
+        expected: Keras's outputs.
+        actual: the file's outputs.
+        limit: the largest difference of an output that needs no explanation.
+        signs: as of `Suspects`; the outputs must then be that file's.
+    """
+    off = np.flatnonzero(np.abs(actual - expected).max(axis=1) > limit)
+    if not 0 < len(off) <= len(images) // 2:
+        return off[:0]
+    flipped = off[sign_flips.explained(model, signs or path, images[off])]
+    if signs is None or not len(flipped):
+        return flipped
+    alike = LiteModel(signs).predict(images[flipped]).reshape(len(flipped), -1)
+    return flipped[np.abs(actual[flipped] - alike).max(axis=1) <= limit]
+
+
+def _difference(
+    parity: Parity, largest: float, agreement: float, method: Method, storage: str
 ) -> str:
-    """What is wrong, and what was allowed."""
+    """Says what differs, and by how much it may."""
+    tolerance = method.tolerance
     limits = [
-        f" (storage {storage.name} allows {limit:.3g})" if limit < float("inf") else ""
-        for limit in (storage.max_abs * largest, storage.max_relative_rms)
+        f" (storage {storage} allows {limit:.3g})" if limit < float("inf") else ""
+        for limit in (tolerance.max_abs * largest, tolerance.max_relative_rms)
     ]
-    worst = ""
-    if errors:
-        name = max(errors, key=lambda layer: errors[layer])
-        worst = f"; the output of layer '{name}' differs most, by {errors[name]:.3g} of its rms"
-        off = [layer for layer, error in errors.items() if error > _ROUNDING]
-        if off and not storage.rounds:
-            worst += f", and '{off[0]}' is the first that differs"
-    if border > _UNTRAINED:
-        worst += (
-            f"; {border:.1%} of the values before signs are 0 but for rounding, as in an untrained "
-            "network, and fall to either side: train it first, or use float32"
-        )
-    if storage.hint:
-        worst += f"; {storage.hint}"
     return (
         f"the file differs from Keras: outputs by up to {parity.max_abs_diff:.3g} of "
         f"{largest:.3g}{limits[0]}, by {parity.relative_rms:.3g} of their rms{limits[1]}, "
         f"labels on {1 - agreement:.1%} of {parity.images} images (allowed: "
-        f"{1 - storage.min_agreement:.1%}){worst}"
+        f"{1 - tolerance.min_agreement:.1%})"
     )
 
 
-def compare(expected: np.ndarray, got: np.ndarray, ties: int = 0) -> Parity:
-    """The figures of `Parity` for outputs (images, classes)."""
-    difference = got - expected
-    scale = float(np.sqrt(np.mean(expected**2)))
+def _cause(errors: Mapping[str, float], border: float, method: Method) -> str:
+    """Says where the difference comes from, and what to do."""
+    text = ""
+    if errors:
+        name = max(errors, key=lambda layer: errors[layer])
+        text = f"; the output of layer '{name}' differs most, by {errors[name]:.3g} of its rms"
+        off = [layer for layer, error in errors.items() if error > _ROUNDING]
+        if off and not method.rounds:
+            text += f", and '{off[0]}' is the first that differs"
+    if border > _UNTRAINED:
+        text += (
+            f"; {border:.1%} of the values before signs are 0 but for rounding, as in an untrained "
+            "network, and fall to either side: train it first, or use float32"
+        )
+    return f"{text}; {method.hint}" if method.hint else text
+
+
+def compare(expected: np.ndarray, actual: np.ndarray, flipped: int = 0) -> Parity:
+    """Returns the figures of `Parity` for outputs of shape (images, classes)."""
+    difference = actual - expected
     return Parity(
-        images=len(expected) + ties,
+        images=len(expected) + flipped,
         max_abs_diff=float(np.abs(difference).max()),
         max_abs_output=float(np.abs(expected).max()),
-        relative_rms=float(np.sqrt(np.mean(difference**2))) / scale if scale else 0.0,
-        agreement=float((expected.argmax(1) == got.argmax(1)).mean()),
-        ties=ties,
+        relative_rms=relative_rms(expected, actual),
+        agreement=float((expected.argmax(1) == actual.argmax(1)).mean()),
+        sign_flips=flipped,
     )

@@ -12,20 +12,19 @@ import keras
 import numpy as np
 
 from tfcompress.errors import ExportError, InputError, require
-from tfcompress.export import fake_quantize, form, io_types, layer_errors, lce
-from tfcompress.export.convert import weights_type
+from tfcompress.export import fake_quantize, io_types, layer_errors, storages
+from tfcompress.export.audit import audit
 from tfcompress.export.mixed import Validation
 from tfcompress.export.per_layer import layer_bytes
-from tfcompress.export.storage import Storage, storage_of
-from tfcompress.export.verify import Parity, audit, check_images, check_parity, smoke_run
-from tfcompress.files import quiet
-from tfcompress.graph.rewrite import operations
-from tfcompress.layers.min_max_quantize import MinMaxQuantize
+from tfcompress.export.storage import BuildJob, BuiltFile, BuiltSignature, Method
+from tfcompress.export.traits import traits_of
+from tfcompress.export.verify import Parity, Suspects, check_images, check_parity
 from tfcompress.runtime import LiteModel
+from tfcompress.runtime.process import Cost
 from tfcompress.tflite.content import FileContent, read
 from tfcompress.tflite.metadata import Metadata
-from tfcompress.tflite.metadata_writer import write as write_metadata
-from tfcompress.tflite.versions import oldest
+from tfcompress.tflite.metadata_writer import write_metadata
+from tfcompress.tflite.weighted_ops import weights_type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Exported:
     peak_memory_bytes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by name."""
+        """Returns the fields by name."""
         return dataclasses.asdict(self)
 
 
@@ -92,9 +91,9 @@ def export(
     """Writes a Keras model as a `.tflite` file that was audited and compared with Keras.
 
     Args:
-        model: functional or Sequential, with stock layers or ours.
+        model: functional or Sequential, with built-in layers or ours.
         path: the file to write; it appears whole or not at all.
-        storage: a name of `STORAGES`, as `tfcompress.run --list` explains them.
+        storage: one of `storages.names()`, as `tfcompress.run --list` explains them.
         representative: real images, normalised: float32 (images, height, width, channels). With
             them the file's outputs are compared with Keras's; without them only the file's
             structure is audited.
@@ -118,47 +117,79 @@ def export(
             folder isn't there.
         ExportError: the file failed its audit or the comparison; nothing is written.
     """
-    kind = kind_of(model, storage)
-    check_signs(model, kind)
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise InputError(f"no folder {target.parent} to write {target.name} into")
-    if target.is_dir():
-        raise InputError(f"{target} is a folder: give the name of the file to write")
-    images, ranging = _images(model, kind, representative, calibration)
+    chosen = storages.get(storage)
+    traits = traits_of(model)
+    method = chosen.method_for(traits)
+    chosen.check_machine()
+    target = _writable(path)
+    images, ranging = _images(model, storage, method, representative, calibration)
     if validation is not None:
         require(
-            kind.quantize == "static",
+            method.needs_ranges,
             f"validation images choose layers that keep more bits, which storage {storage} of "
             f"model '{model.name}' doesn't do: use int8 or int8_int4 on a float network",
         )
         check_images(model, validation.images)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
-        made = form.write(model, kind, Path(folder), ranging, validation)
-        ends_as = _finish(made.path, kind, metadata, io)
-        content = read(made.path)
-        # Of a file with two signatures, each by its own rules.
-        parts: list[tuple[str | None, Storage, form.BuiltFile]] = [(None, kind, made)]
-        if made.parts:
-            parts = [(name, *part) for name, part in made.parts.items()]
-        for name, own, _ in parts:
-            audit(content.of(name), own, ends_as)
-        outputs = None
-        if kind.runtime:
-            outputs, cost = lce.run(made.path, images)
-        else:
-            cost = [smoke_run(made.path, name) for name, _, _ in parts][-1]
-        errors: dict[str, float] = {}
-        parity = None
-        if images is not None:
-            if kind.rounds:
-                errors = layer_errors.errors(made.lowered, made.float_path, made.path, images)
-            parities = [
-                _parity(model, made.path, images, own, part, errors, outputs, name)
-                for name, own, part in parts
-            ]
-            parity = max(parities, key=lambda found: found.max_abs_diff)
-        os.replace(made.path, target)
+        job = BuildJob(model, traits, storage, Path(folder), ranging, validation)
+        built = method.build(job)
+        io_type = _finish(built.path, method, metadata, io)
+        verified = _verify(job, method, built, io_type, images)
+        os.replace(built.path, target)
+    return _exported(target, storage, method, built, verified)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Verified:
+    """What the audit, the first run and the comparison found.
+
+    Attributes:
+        content: of the file.
+        cost: of a load and the first run; of the last signature where there are two.
+        parity: of the signature that is furthest from Keras; None without images.
+        errors: of each layer, where the method rounds.
+    """
+
+    content: FileContent
+    cost: Cost
+    parity: Parity | None
+    errors: dict[str, float]
+
+
+def _verify(
+    job: BuildJob, method: Method, built: BuiltFile, io_type: str, images: np.ndarray | None
+) -> _Verified:
+    """Audits a built file, runs it once and compares it with Keras; each signature by its rules.
+
+    Raises:
+        ExportError: the file failed.
+    """
+    content = read(built.path)
+    signatures = built.signatures or (BuiltSignature(None, method, built),)
+    for signature in signatures:
+        audit(content.of(signature.name), signature.method, io_type)
+    runs = [
+        signature.method.runtime.first_run(built.path, signature.name, images)
+        for signature in signatures
+    ]
+    cost = runs[-1].cost
+    if images is None:
+        return _Verified(content, cost, None, {})
+    errors: dict[str, float] = {}
+    if method.rounds:
+        errors = layer_errors.errors(built.lowered, built.float_path, built.path, images)
+    parities = [
+        _parity(job, built.path, images, signature, errors, run.outputs)
+        for signature, run in zip(signatures, runs, strict=True)
+    ]
+    return _Verified(content, cost, max(parities, key=lambda one: one.max_abs_diff), errors)
+
+
+def _exported(
+    target: Path, storage: str, method: Method, built: BuiltFile, verified: _Verified
+) -> Exported:
+    """Returns the description of a file that stands in its place."""
+    content, cost = verified.content, verified.cost
     return Exported(
         path=str(target),
         storage=storage,
@@ -166,117 +197,102 @@ def export(
         ops=content.op_counts(),
         weight_bytes=dict(content.weight_bytes),
         float_products=_float_products(content),
-        parity=parity,
-        float_ops=fake_quantize.float_ops(content) if kind.integer else (),
-        errors=errors,
-        kept=made.kept,
-        layer_bytes=layer_bytes(made.lowered, content),
-        min_runtime=_min_runtime(kind, content),
+        parity=verified.parity,
+        float_ops=fake_quantize.float_ops(content) if method.integer else (),
+        errors=verified.errors,
+        kept=built.kept,
+        layer_bytes=layer_bytes(built.lowered, content),
+        min_runtime=method.runtime.oldest(content),
         load_ms=cost.load_ms,
         peak_memory_bytes=cost.peak_memory_bytes,
     )
 
 
-def _parity(
-    model: keras.Model,
-    path: Path,
-    images: np.ndarray,
-    kind: Storage,
-    part: form.BuiltFile,
-    errors: dict[str, float],
-    outputs: np.ndarray | None,
-    signature: str | None,
-) -> Parity:
-    """The comparison of a file, or of one signature of it, with Keras.
-
-    Args:
-        model: the Keras model.
-        path: of the file.
-        images: to compare on.
-        kind: how the file, or the signature, is written.
-        part: the file, or what the signature was before two files were joined: there values inside
-            are looked for.
-        errors: of `layer_errors.errors`.
-        outputs: the file's, where another runtime than LiteRT gave them.
-        signature: of the file; None if it hasn't got two.
-    """
-    # Layers are looked into in LiteRT's own ops; a delegate's keep what is inside to themselves,
-    # signs among it.
-    lowered = None if kind.custom_ops else part.lowered
-    signs = part.float_path if kind.custom_ops and not kind.runtime else None
-    if signature is not None:
-        with quiet():  # The runtime's line about its delegate.
-            outputs = LiteModel(path, signature=signature).predict(images)
-    inside = path if signature is None else part.path
-    try:
-        return check_parity(model, inside, images, kind, errors, lowered, outputs, signs=signs)
-    except ExportError as error:
-        if signature is None:
-            raise
-        raise ExportError(f"signature {signature}: {error}") from error
-
-
-def _min_runtime(kind: Storage, content: FileContent) -> str:
-    """Who can run a file."""
-    if kind.runtime:
-        return lce.RUNTIME
-    return "LiteRT with tfcompress's kernels" if kind.custom_ops else str(oldest(content.of()))
-
-
-def _finish(path: Path, kind: Storage, said: Metadata | None, io: str | None) -> str:
-    """The ends of a file and what it says of itself; returns what goes in and out."""
-    known = said if said is not None else Metadata()
-    ends_as = io or ("float32" if kind.integer and known.mean else "int8")
-    if io is not None or kind.integer:
-        io_types.change(path, ends_as, known.mean, known.std)
-    if said is not None:
-        write_metadata(path, said)
-    return ends_as
-
-
-def kind_of(model: keras.Model, storage: str) -> Storage:
-    """What a storage is for this model.
+def method_of(model: keras.Model, storage: str) -> Method:
+    """Returns how a storage writes this model.
 
     Raises:
         InputError: no storage has that name, or it can't hold the model.
     """
-    return storage_of(
-        storage,
-        fake_quantized=fake_quantize.present(model),
-        binary_inputs=_binary_inputs(model) is not None,
-        simulated=any(isinstance(layer, MinMaxQuantize) for layer in operations(model)),
-    )
+    return storages.get(storage).method_for(traits_of(model))
 
 
-def _binary_inputs(model: keras.Model) -> str | None:
-    """The name of the first layer with binary inputs, or None."""
-    for layer in operations(model):
-        if getattr(layer, "binarize_inputs", False):
-            return str(layer.name)
-    return None
-
-
-def check_signs(model: keras.Model, kind: Storage) -> None:
-    """Refuses to quantise what is added up before a sign.
+def _writable(path: str | os.PathLike[str]) -> Path:
+    """Returns the path of a file in a folder that is there.
 
     Raises:
-        InputError: the storage rounds every weight, and the model has binary inputs.
+        InputError: the folder isn't there, or the path is a folder's.
     """
-    name = _binary_inputs(model) if kind.rounds else None
-    if name is not None:
-        raise InputError(
-            f"storage {kind.name} rounds the weights before the signs of layer "
-            f"'{name}', which turns many of them: use int8 or float32"
+    target = Path(path)
+    require(target.parent.is_dir(), f"no folder {target.parent} to write {target.name} into")
+    require(not target.is_dir(), f"{target} is a folder: give the name of the file to write")
+    return target
+
+
+def _parity(
+    job: BuildJob,
+    path: Path,
+    images: np.ndarray,
+    signature: BuiltSignature,
+    errors: dict[str, float],
+    outputs: np.ndarray | None,
+) -> Parity:
+    """Compares a file, or one signature of it, with Keras.
+
+    Args:
+        job: gives the model and the storage's name.
+        path: of the file.
+        images: to compare on.
+        signature: of the file. Values inside are looked for in the file that it was before two were
+            joined.
+        errors: of `layer_errors.errors`.
+        outputs: the file's, where another runtime than LiteRT gave them.
+    """
+    method, built = signature.method, signature.built
+    suspects = Suspects(
+        lowered=None if method.runtime.opaque else built.lowered,
+        signs=built.float_path if method.runtime.opaque else None,
+        layer_errors=errors,
+    )
+    inside = path
+    if signature.name is not None:
+        inside = built.path
+        outputs = LiteModel(path, signature=signature.name).predict(images)
+    try:
+        return check_parity(
+            job.model,
+            inside,
+            images,
+            method,
+            storage=job.storage,
+            outputs=outputs,
+            suspects=suspects,
         )
+    except ExportError as error:
+        if signature.name is None:
+            raise
+        raise ExportError(f"signature {signature.name}: {error}") from error
+
+
+def _finish(path: Path, method: Method, metadata: Metadata | None, io: str | None) -> str:
+    """Writes a file's input and output types and its metadata; returns the type."""
+    known = metadata if metadata is not None else Metadata()
+    io_type = io or ("float32" if method.integer and known.mean else "int8")
+    if io is not None or method.integer:
+        io_types.change(path, io_type, known.mean, known.std)
+    if metadata is not None:
+        write_metadata(path, metadata)
+    return io_type
 
 
 def _images(
     model: keras.Model,
-    kind: Storage,
+    storage: str,
+    method: Method,
     representative: np.ndarray | None,
     calibration: np.ndarray | None,
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The images to compare on and those to take ranges from, checked."""
+    """Returns the images to compare on and those to take ranges from, checked."""
     given = [
         None if images is None else np.asarray(images, "float32")
         for images in (representative, calibration)
@@ -285,12 +301,12 @@ def _images(
         if images is not None:
             check_images(model, images)
     images, ranging = given
-    if kind.quantize != "static":
+    if not method.needs_ranges:
         return images, None
     if ranging is None:
         if images is None or len(images) < 2:
             raise InputError(
-                f"storage {kind.name} takes the ranges of integer activations from images: give "
+                f"storage {storage} takes the ranges of integer activations from images: give "
                 "representative=, about 200 normalised training images of all classes"
             )
         images, ranging = images[1::2], images[::2]
@@ -298,6 +314,6 @@ def _images(
 
 
 def _float_products(content: FileContent) -> tuple[str, ...]:
-    """Names of products with 4 bytes a weight."""
+    """Returns the output names of the ops with 4 bytes a weight."""
     names = (op.outputs[0].name for op in content.ops if op.macs and weights_type(op) == "float32")
     return tuple(dict.fromkeys(names))  # Two signatures may have one in common.

@@ -1,10 +1,10 @@
-"""Binary products in a float file: what stands before and behind them, up to the next signs.
+"""Finds the ops of bits in a float file, and what stands before and behind them up to signs.
 
 ```
 GREATER_EQUAL(x, 0), SELECT(1, -1), [PADV2 with 1, or PAD], CONV_2D or FULLY_CONNECTED with +-a
 ```
 
-Behind a product, what acts on each channel alone and rises or falls throughout (PReLU, batch
+Behind such an op, what acts on each channel alone and rises or falls throughout (PReLU, batch
 normalisation, max pooling) doesn't move numbers past the next sign in more than one place, so that
 the sum of signs can be compared with an integer instead.
 """
@@ -17,16 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.export.bits import one_magnitude
-from tfcompress.tflite.dataflow import Graph
+from tfcompress.tflite.dataflow import Dataflow
+from tfcompress.tflite.padding import SAME, same_pads
+from tfcompress.tflite.weighted_ops import one_magnitude
 
 PADS = ("PAD", "PADV2")
-_NONE, _RELU, _SAME = 0, 1, 0  # The schema's numbers of activations and paddings.
+_NONE, _RELU = 0, 1  # The schema's numbers of activations.
 
 
 @dataclasses.dataclass
-class Product:
-    """A convolution or dense op of signs.
+class BinaryOp:
+    """A convolution or dense op whose inputs are signs and whose weights are binary.
 
     Attributes:
         op: the op.
@@ -57,32 +58,32 @@ class Product:
     relu: bool
 
 
-def products(graph: Graph) -> tuple[list[Product], dict[str, str]]:
-    """All binary products of a float file.
+def binary_ops(flow: Dataflow) -> tuple[list[BinaryOp], dict[str, str]]:
+    """Finds the ops of bits of a float file.
 
     Returns:
-        The products in order; and the output name of each other product of binary weights, with
-        the reason why it isn't one.
+        The ops in order; and the output name of each other op with binary weights, with the reason
+        why it isn't one.
     """
-    found, kept = [], {}
-    for op in graph.editor.ops():
-        if graph.name(op) not in ("CONV_2D", "FULLY_CONNECTED"):
+    binaries, kept = [], {}
+    for op in flow.editor.ops():
+        if flow.name(op) not in ("CONV_2D", "FULLY_CONNECTED"):
             continue
-        kernel = graph.editor.values(op.inputs[1])
+        kernel = flow.editor.values(op.inputs[1])
         if kernel is None or not one_magnitude(kernel):
             continue
-        product = _product(graph, op, kernel)
-        if isinstance(product, str):
-            kept[graph.editor.text(op.outputs[0])] = product
+        binary = _as_binary(flow, op, kernel)
+        if isinstance(binary, str):
+            kept[flow.editor.text(op.outputs[0])] = binary
         else:
-            found.append(product)
-    return found, kept
+            binaries.append(binary)
+    return binaries, kept
 
 
-def _product(graph: Graph, op: Any, kernel: np.ndarray) -> Product | str:
-    """An op as a product, or why it is none."""
-    dense = graph.name(op) == "FULLY_CONNECTED"
-    options, shape = op.builtinOptions, graph.editor.shape(op.inputs[0])
+def _as_binary(flow: Dataflow, op: Any, kernel: np.ndarray) -> BinaryOp | str:
+    """Returns an op as an op of bits, or why it is none."""
+    dense = flow.name(op) == "FULLY_CONNECTED"
+    options, shape = op.builtinOptions, flow.editor.shape(op.inputs[0])
     relu = options.fusedActivationFunction == _RELU
     if not relu and options.fusedActivationFunction != _NONE:
         return "its activation isn't a ReLU"
@@ -92,17 +93,17 @@ def _product(graph: Graph, op: Any, kernel: np.ndarray) -> Product | str:
         kernel = kernel.reshape(len(kernel), 1, 1, -1)
     if kernel.shape[-1] != shape[-1]:
         return "its convolution has groups"
-    before = graph.maker(op.inputs[0])
+    before = flow.producer(op.inputs[0])
     pads, pad_value, padding = (0, 0, 0, 0), 1, []
-    if not dense and graph.name(before) in PADS:
-        amounts = graph.editor.values(before.inputs[1], "int32")
-        value = graph.scalar(before.inputs[2]) if len(before.inputs) > 2 else 0.0
+    if not dense and flow.name(before) in PADS:
+        amounts = flow.editor.values(before.inputs[1], "int32")
+        value = flow.scalar(before.inputs[2]) if len(before.inputs) > 2 else 0.0
         if amounts is None or value not in (0.0, 1.0) or amounts[[0, 3]].any():
             return "its padding is neither 0 nor 1, or not of height and width"
         top, bottom, left, right = (int(amount) for amount in amounts[1:3].ravel())
         pads, pad_value = (top, bottom, left, right), int(value)
-        padding, before = [before], graph.maker(before.inputs[0])
-    sign = graph.sign(before)
+        padding, before = [before], flow.producer(before.inputs[0])
+    sign = flow.sign(before)
     if sign is None:
         return "its inputs aren't signs"
     strides, dilations = (1, 1), (1, 1)
@@ -110,15 +111,15 @@ def _product(graph: Graph, op: Any, kernel: np.ndarray) -> Product | str:
         strides = (int(options.strideH), int(options.strideW))
         dilations = (int(options.dilationHFactor), int(options.dilationWFactor))
         same = (0, 0, 0, 0)
-        if options.padding == _SAME:
-            same = _same_pads(shape, kernel.shape[1:3], strides, dilations)
+        if options.padding == SAME:
+            same = same_pads(shape[1:3], kernel.shape[1:3], strides, dilations)
         if any(same):
             if any(pads) and pad_value != 0:
                 return "it is padded twice, with other values"
             top, bottom, left, right = (a + b for a, b in zip(pads, same, strict=True))
             pads, pad_value = (top, bottom, left, right), 0
-    bias = graph.editor.values(op.inputs[2]) if len(op.inputs) > 2 else None
-    return Product(
+    bias = flow.editor.values(op.inputs[2]) if len(op.inputs) > 2 else None
+    return BinaryOp(
         op=op,
         dense=dense,
         source=sign[0],
@@ -134,21 +135,6 @@ def _product(graph: Graph, op: Any, kernel: np.ndarray) -> Product | str:
     )
 
 
-def _same_pads(
-    shape: tuple[int, ...],
-    kernel: tuple[int, ...],
-    strides: tuple[int, int],
-    dilations: tuple[int, int],
-) -> tuple[int, int, int, int]:
-    """What TFLite's SAME padding adds: top, bottom, left, right."""
-    pads: list[int] = []
-    for size, width, stride, dilation in zip(shape[1:3], kernel, strides, dilations, strict=True):
-        total = max((-(-size // stride) - 1) * stride + (width - 1) * dilation + 1 - size, 0)
-        pads += (total // 2, total - total // 2)
-    top, bottom, left, right = pads
-    return top, bottom, left, right
-
-
 @dataclasses.dataclass(frozen=True)
 class Pool:
     """A max pooling's window."""
@@ -161,7 +147,7 @@ class Pool:
 
 @dataclasses.dataclass
 class Step:
-    """An op that acts on each value of a channel alone.
+    """An op that acts on each value of a channel alone, and rises or falls throughout.
 
     Attributes:
         op: the op.
@@ -176,30 +162,30 @@ class Step:
     pool: Pool | None = None
 
 
-def step(graph: Graph, op: Any, tensor: int, filters: int) -> Step | None:
-    """An op as a step from this tensor; None if it isn't one that only rises or falls."""
-    name, output = graph.name(op), int(op.outputs[0]) if op is not None else -1
+def as_step(flow: Dataflow, op: Any, tensor: int, filters: int) -> Step | None:
+    """Returns an op as a step from this tensor; None if it does more than rise or fall."""
+    name, output = flow.name(op), int(op.outputs[0]) if op is not None else -1
     if name == "RELU":
         return Step(op, output, lambda y: np.maximum(y, np.float32(0)))
     if name == "PRELU" and int(op.inputs[0]) == tensor:
-        slope = graph.per_filter(op.inputs[1], filters)
+        slope = flow.per_filter(op.inputs[1], filters)
         if slope is None or (slope < 0).any():
             return None
         return Step(op, output, lambda y: np.where(y >= 0, y, y * slope))
     if name in ("MUL", "ADD", "SUB") and op.builtinOptions.fusedActivationFunction == _NONE:
         left = int(op.inputs[0]) == tensor
-        values = graph.per_filter(op.inputs[1 if left else 0], filters)
+        values = flow.per_filter(op.inputs[1 if left else 0], filters)
         if values is None or (name == "SUB" and not left):
             return None
         apply = {"MUL": np.multiply, "ADD": np.add, "SUB": np.subtract}[name]
         return Step(op, output, lambda y: apply(y, values))
     if name == "MAX_POOL_2D" and op.builtinOptions.fusedActivationFunction == _NONE:
-        options, shape = op.builtinOptions, graph.editor.shape(tensor)
+        options, shape = op.builtinOptions, flow.editor.shape(tensor)
         kernel = (int(options.filterHeight), int(options.filterWidth))
         strides = (int(options.strideH), int(options.strideW))
         pads = (0, 0, 0, 0)
-        if options.padding == _SAME:
-            pads = _same_pads(shape, kernel, strides, (1, 1))
-        height, width = graph.editor.shape(output)[1:3]
+        if options.padding == SAME:
+            pads = same_pads(shape[1:3], kernel, strides, (1, 1))
+        height, width = flow.editor.shape(output)[1:3]
         return Step(op, output, None, Pool(kernel, strides, pads, (height, width)))
     return None

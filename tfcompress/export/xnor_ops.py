@@ -1,6 +1,6 @@
-"""Binary products as custom ops with a bit a weight, for `tfcompress.kernels`.
+"""Writes binary layers as custom ops with a bit a weight, for `tfcompress.kernels`.
 
-Between two products bits stay packed: a channel's sign behind scale, bias, PReLU and batch
+Between two such ops bits stay packed: a channel's sign behind scale, bias, PReLU and batch
 normalisation is one comparison of the integer sum, and max pooling is done on bits. Where numbers
 are wanted, by stock ops or by an addition, the op writes floats.
 """
@@ -14,27 +14,27 @@ from typing import Any
 import numpy as np
 
 from tfcompress.errors import require
-from tfcompress.export.xnor_match import Product, Step, products, step
+from tfcompress.export.xnor_match import BinaryOp, Step, as_step, binary_ops
 from tfcompress.tflite.bit_ops import CONV, DENSE, LINEAR, POOL, PRELU, RELU, WORD, options
-from tfcompress.tflite.dataflow import Graph
+from tfcompress.tflite.dataflow import Dataflow
 from tfcompress.tflite.editor import Editor
 
 
 def xnor_file(float_path: Path, path: Path) -> dict[str, str]:
-    """Writes a float file of a binarised model again, with `write`'s ops.
+    """Writes a float file of a binarised model again, with `write_xnor`'s ops.
 
     Args:
         float_path: the file, its signs written as -1 and +1.
         path: the file to write, which may be the same.
 
     Returns:
-        As of `write`.
+        As of `write_xnor`.
 
     Raises:
         InputError: there is nothing to replace.
     """
     editor = Editor(float_path)
-    kept = write(editor)
+    kept = write_xnor(editor)
     reasons = "; ".join(f"{name}: {why}" for name, why in kept.items())
     require(
         any(op.customOptions is not None for op in editor.ops()),
@@ -44,111 +44,111 @@ def xnor_file(float_path: Path, path: Path) -> dict[str, str]:
     return kept
 
 
-def write(editor: Editor) -> dict[str, str]:
-    """Replaces every binary product of a float file, with what stands between them.
+def write_xnor(editor: Editor) -> dict[str, str]:
+    """Replaces every op of bits in a float file, and what stands between two of them.
 
     Args:
         editor: a float file of a binarised model, its signs written as -1 and +1.
 
     Returns:
-        Output name of each product with binary weights that was left as it was, and why.
+        The output name of each op with binary weights that was left as it was, and why.
     """
-    graph = Graph(editor)
-    found, kept = products(graph)
-    writer = _Writer(graph, found)
-    for product in found:
-        writer.product(product)
+    flow = Dataflow(editor)
+    ops_of_bits, kept = binary_ops(flow)
+    writer = _Writer(flow, ops_of_bits)
+    for binary in ops_of_bits:
+        writer.replace(binary)
     ops: list[Any] = []
     for op in editor.ops():
         if id(op) not in writer.gone:
             ops.append(op)
         ops += writer.made.get(id(op), [])
-    editor.graph.operators = _needed(ops, graph.outputs)
+    editor.graph.operators = _needed(ops, flow.outputs)
     return kept
 
 
 class _Writer:
-    """What was made so far."""
+    """Replaces ops of bits one after another."""
 
-    def __init__(self, graph: Graph, found: list[Product]) -> None:
-        self.graph, self.editor = graph, graph.editor
-        self.ends = {id(product.op) for product in found}
-        self.ours = self.ends | {id(op) for product in found for op in product.sign}
+    def __init__(self, flow: Dataflow, ops_of_bits: list[BinaryOp]) -> None:
+        self.flow, self.editor = flow, flow.editor
+        self.ends = {id(binary.op) for binary in ops_of_bits}
+        self.ours = self.ends | {id(op) for binary in ops_of_bits for op in binary.sign}
         self.bits: dict[int, int] = {}  # tensor to the tensor of its signs' bits
         self.made: dict[int, list[Any]] = {}  # by the op in whose place they stand
         self.gone: set[int] = set()
 
-    def product(self, product: Product) -> None:
-        """Writes one product, as bits if only signs are wanted of it, else as numbers."""
-        steps = self._to_signs(product)
+    def replace(self, binary: BinaryOp) -> None:
+        """Writes one binary, as bits if only signs are wanted of it, else as numbers."""
+        steps = self._to_signs(binary)
         if steps is None:
-            self._numbers(product)
+            self._numbers(binary)
         else:
-            self._bits(product, steps)
+            self._bits(binary, steps)
 
     def _inside(self, tensor: int) -> bool:
-        """Whether nothing but the signs of our products reads a tensor."""
-        readers = self.graph.readers.get(tensor, [])
+        """Returns whether nothing but the signs of our ops reads a tensor."""
+        readers = self.flow.consumers.get(tensor, [])
         return (
             bool(readers)
-            and tensor not in self.graph.outputs
+            and tensor not in self.flow.outputs
             and all(id(op) in self.ours for op in readers)
             and all(id(op) in self.ends or self._inside(int(op.outputs[0])) for op in readers)
         )
 
-    def _to_signs(self, product: Product) -> list[Step] | None:
-        """The steps to the next signs; None if there is another reader or op on the way."""
+    def _to_signs(self, binary: BinaryOp) -> list[Step] | None:
+        """Returns the steps to the next signs; None if another op reads or stands on the way."""
         steps: list[Step] = []
-        tensor = int(product.op.outputs[0])
+        tensor = int(binary.op.outputs[0])
         while not self._inside(tensor):
-            found = step(self.graph, self.graph.reader(tensor), tensor, len(product.scale))
+            found = as_step(self.flow, self.flow.only_consumer(tensor), tensor, len(binary.scale))
             if found is None or (found.pool and any(other.pool for other in steps)):
                 return None
             steps.append(found)
             tensor = found.output
         return steps
 
-    def _bits(self, product: Product, steps: list[Step]) -> None:
-        """A product that writes bits, and the pooling behind it."""
-        output = int(product.op.outputs[0])
-        shape, filters = self.editor.shape(output), len(product.scale)
+    def _bits(self, binary: BinaryOp, steps: list[Step]) -> None:
+        """Replaces an op by one that writes bits, with the pooling behind it."""
+        output = int(binary.op.outputs[0])
+        shape, filters = self.editor.shape(output), len(binary.scale)
         source = steps[-1].output if steps else output
 
         def after(y: np.ndarray) -> np.ndarray:
-            y = np.maximum(y, np.float32(0)) if product.relu else y
+            y = np.maximum(y, np.float32(0)) if binary.relu else y
             for one in steps:
                 y = one.apply(y) if one.apply else y
             return y
 
-        threshold, flip = thresholds(product, after)
+        threshold, flip = thresholds(binary, after)
         pool = next((one.pool for one in steps if one.pool), None)
         name = self.editor.text(source)
         words = -(-filters // WORD)
         bits = self.editor.tensor((*shape[:-1], words), "int32", f"{name}/bits")
         turned = self.editor.constant(packed_words(flip)) if flip.any() else -1
-        inputs = [*self._inputs(product), -1, -1, self.editor.constant(threshold), turned]
-        made = [self._op(product, inputs, [bits], LINEAR, 0)]
+        inputs = [*self._inputs(binary), -1, -1, self.editor.constant(threshold), turned]
+        made = [self._op(binary, inputs, [bits], LINEAR, 0)]
         if pool:
             small = self.editor.tensor((shape[0], *pool.size, words), "int32", f"{name}/pooled")
-            form = options(
+            op_options = options(
                 filters, filters, kernel=pool.kernel, strides=pool.strides, pads=pool.pads
             )
-            made.append(self.editor.custom(POOL, [bits, turned], [small], form))
+            made.append(self.editor.custom(POOL, [bits, turned], [small], op_options))
             bits = small
         self.bits[source] = bits
-        self.gone.add(id(product.op))
-        self.made[id(product.op)] = made
+        self.gone.add(id(binary.op))
+        self.made[id(binary.op)] = made
 
-    def _numbers(self, product: Product) -> None:
-        """A product that writes floats, with the activation and the addition behind it."""
-        graph, filters = self.graph, len(product.scale)
-        output, last = int(product.op.outputs[0]), product.op
-        activation = RELU if product.relu else LINEAR
+    def _numbers(self, binary: BinaryOp) -> None:
+        """Replaces an op by one that writes floats, with the activation and addition behind it."""
+        flow, filters = self.flow, len(binary.scale)
+        output, last = int(binary.op.outputs[0]), binary.op
+        activation = RELU if binary.relu else LINEAR
         slope, operand, add_first = None, -1, 0
-        while (reader := graph.reader(output)) is not None and id(reader) not in self.gone:
-            name = graph.name(reader)
+        while (reader := flow.only_consumer(output)) is not None and id(reader) not in self.gone:
+            name = flow.name(reader)
             if name in ("RELU", "PRELU") and activation == LINEAR:
-                values = None if name == "RELU" else graph.per_filter(reader.inputs[1], filters)
+                values = None if name == "RELU" else flow.per_filter(reader.inputs[1], filters)
                 if name == "PRELU" and (values is None or int(reader.inputs[0]) != output):
                     break
                 activation, slope = (RELU, None) if name == "RELU" else (PRELU, values)
@@ -161,15 +161,15 @@ class _Writer:
             output, last = int(reader.outputs[0]), reader
         post, bits = self._second(output, filters)
         constant = self.editor.constant
-        inputs = [*self._inputs(product), constant(product.scale), constant(product.bias)]
+        inputs = [*self._inputs(binary), constant(binary.scale), constant(binary.bias)]
         inputs += [-1, -1, -1 if slope is None else constant(slope), operand]
         inputs += [constant(values) for values in post]
         outputs = [output] if bits is None else [output, bits]
-        self.gone.add(id(product.op))
-        self.made[id(last)] = [self._op(product, inputs, outputs, activation, add_first)]
+        self.gone.add(id(binary.op))
+        self.made[id(last)] = [self._op(binary, inputs, outputs, activation, add_first)]
 
     def _operand(self, add: Any, output: int) -> int:
-        """The other operand of an addition of equal shapes; -1 if it isn't one."""
+        """Returns the other operand of an addition of equal shapes; -1 if it isn't one."""
         one, two = (int(tensor) for tensor in add.inputs)
         other = two if one == output else one
         whole = (
@@ -181,19 +181,19 @@ class _Writer:
         return other if whole else -1
 
     def _second(self, output: int, filters: int) -> tuple[list[np.ndarray], int | None]:
-        """Bits beside the numbers, where one sign of them is wanted: what stands before it, too.
+        """Makes room for bits beside the numbers, where one sign of the numbers is read.
 
         Returns:
             Scale and bias before the sign, if there are any; and the bits' tensor, if any.
         """
-        for reader in self.graph.readers.get(output, []):
+        for reader in self.flow.consumers.get(output, []):
             values: list[np.ndarray] = []
             source = output if id(reader) in self.ours else -1
-            if source < 0 and self.graph.name(reader) == "MUL":
-                after = self.graph.reader(int(reader.outputs[0]))
-                if self.graph.name(after) == "ADD" and self._plain(reader, after):
+            if source < 0 and self.flow.name(reader) == "MUL":
+                after = self.flow.only_consumer(int(reader.outputs[0]))
+                if self.flow.name(after) == "ADD" and self._plain(reader, after):
                     found = [
-                        self.graph.per_filter(t, filters)
+                        self.flow.per_filter(t, filters)
                         for op, own in ((reader, output), (after, int(reader.outputs[0])))
                         for t in op.inputs
                         if int(t) != own
@@ -208,21 +208,21 @@ class _Writer:
         return [], None
 
     def _plain(self, *ops: Any) -> bool:
-        """Whether no activation is fused into ops."""
+        """Returns whether no activation is fused into ops."""
         return all(op.builtinOptions.fusedActivationFunction == LINEAR for op in ops)
 
-    def _inputs(self, product: Product) -> list[int]:
-        """The first two inputs: what the signs are taken of, or their bits; and the weights."""
-        weights = np.packbits(product.kernel.ravel(), bitorder="little")
-        name = self.editor.text(product.op.inputs[1])
+    def _inputs(self, binary: BinaryOp) -> list[int]:
+        """Returns the first two inputs: the tensor of signs, or its bits; and the weights."""
+        weights = np.packbits(binary.kernel.ravel(), bitorder="little")
+        name = self.editor.text(binary.op.inputs[1])
         return [
-            self.bits.get(product.source, product.source),
+            self.bits.get(binary.source, binary.source),
             self.editor.constant(weights, f"{name}/bits"),
         ]
 
     def _op(
         self,
-        product: Product,
+        binary: BinaryOp,
         inputs: list[int],
         outputs: list[int],
         activation: int,
@@ -230,28 +230,28 @@ class _Writer:
     ) -> Any:
         while inputs[-1] < 0:
             inputs = inputs[:-1]
-        filters, height, width, channels = product.kernel.shape
-        form = options(
+        filters, height, width, channels = binary.kernel.shape
+        op_options = options(
             channels,
             filters,
             kernel=(height, width),
-            strides=product.strides,
-            dilations=product.dilations,
-            pads=product.pads,
-            pad_value=product.pad_value,
+            strides=binary.strides,
+            dilations=binary.dilations,
+            pads=binary.pads,
+            pad_value=binary.pad_value,
             activation=activation,
             add_first=bool(add_first),
         )
-        return self.editor.custom(DENSE if product.dense else CONV, inputs, outputs, form)
+        return self.editor.custom(DENSE if binary.dense else CONV, inputs, outputs, op_options)
 
 
 def thresholds(
-    product: Product, after: Callable[[np.ndarray], np.ndarray]
+    binary: BinaryOp, after: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The integers that a filter's sum of signs is compared with instead of numbers.
+    """Returns the integers that each filter's sum of signs is compared with.
 
     Args:
-        product: gives scale and bias.
+        binary: gives scale and bias.
         after: what follows them, on float32 (filters,); each value rises with its sum throughout,
             or falls.
 
@@ -259,13 +259,13 @@ def thresholds(
         int32 (filters,) and bool (filters,): the sign is -1 where the sum is below the threshold,
         or, if it is turned, where it is not.
     """
-    window = int(np.prod(product.kernel.shape[1:]))
+    window = int(np.prod(binary.kernel.shape[1:]))
 
     def positive(sums: np.ndarray) -> np.ndarray:
-        return after(sums.astype("float32") * product.scale + product.bias) >= 0
+        return after(sums.astype("float32") * binary.scale + binary.bias) >= 0
 
-    low = np.full(len(product.scale), -window, "int64")
-    high = np.full(len(product.scale), window, "int64")
+    low = np.full(len(binary.scale), -window, "int64")
+    high = np.full(len(binary.scale), window, "int64")
     first, last = positive(low), positive(high)
     # The sign changes once, between low and high: the first sum where it is the last one's.
     while (high - low).max() > 1:
@@ -281,7 +281,7 @@ def thresholds(
 
 
 def packed_words(flags: np.ndarray) -> np.ndarray:
-    """Flags as 32-bit words, the first one lowest.
+    """Packs flags into 32-bit words, the first one lowest.
 
     >>> packed_words(np.array([True, False, True]))
     array([5], dtype=int32)
@@ -292,7 +292,7 @@ def packed_words(flags: np.ndarray) -> np.ndarray:
 
 
 def _needed(ops: list[Any], outputs: set[int]) -> list[Any]:
-    """Ops without those whose outputs nothing reads; one without outputs, as CALL_ONCE, is kept."""
+    """Returns the ops whose outputs are read, and those without outputs, such as CALL_ONCE."""
     read, kept = set(outputs), []
     for op in reversed(ops):
         if not len(op.outputs) or any(int(tensor) in read for tensor in op.outputs):

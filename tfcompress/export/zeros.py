@@ -1,4 +1,4 @@
-"""One zero for a file's constants, in place of two."""
+"""Gives a file's constants one zero in place of two."""
 
 from __future__ import annotations
 

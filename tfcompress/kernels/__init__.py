@@ -1,10 +1,15 @@
-"""1-bit kernels for the stock LiteRT runtime: a delegate in C, built where a compiler is.
+"""1-bit kernels for LiteRT as it is installed: a delegate in C, compiled on first use.
 
-`delegate()` gives what `Interpreter(..., experimental_delegates=[...])` takes, `missing()` says why
-there is none, `library()` is the file for other programs.
+`delegate()` returns what `Interpreter(..., experimental_delegates=[...])` takes, `missing()` says
+why there is none, and `library()` returns the path of the shared library, for other programs.
 """
 
+from tfcompress import deprecated
 from tfcompress.kernels.build import BuildError, library
-from tfcompress.kernels.load import delegate, delegate_or_none, missing, names, unused
+from tfcompress.kernels.load import delegate, missing, names, report_unused
 
-__all__ = ["BuildError", "delegate", "delegate_or_none", "library", "missing", "names", "unused"]
+__all__ = ["BuildError", "delegate", "library", "missing", "names", "report_unused"]
+
+__getattr__ = deprecated.moved(
+    "tfcompress.kernels", {"unused": "tfcompress.kernels.load.report_unused"}
+)

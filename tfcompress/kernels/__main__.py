@@ -1,4 +1,4 @@
-"""The command `python -m tfcompress.kernels`: builds the kernels here, or for other systems."""
+"""The command `python -m tfcompress.kernels`: compiles the kernels for this or other systems."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ USAGE = """Builds the 1-bit kernels with the system's C compiler, ahead of their
   python -m tfcompress.kernels
   python -m tfcompress.kernels --wheel=linux-aarch64,windows-x86_64 --out=dist
 
-Without a flag it says where the library is, or why there is none; none is needed. With --wheel it
-compiles for other systems, by the package ziglang (pip install 'tfcompress[wheels]'), and writes
-wheels; for Android a library that benchmark_model takes as --external_delegate_path.
-Exit status: 0 done, 2 bad usage, or a compiler that isn't there or fails.
+Without a flag it prints where the library is, or why there is none; nothing else needs one. With
+--wheel it compiles for other systems with the package ziglang (pip install 'tfcompress[wheels]')
+and writes wheels, and for Android a library that benchmark_model takes as --external_delegate_path.
+Exit status: 0 done, 2 bad usage, or a compiler that isn't installed or fails.
 
 Flags:"""
 
 
 def parser() -> flags.FlagValues:
-    """The command's flags, apart from absl's global ones."""
-    values = commands.help_only()
+    """Returns the command's flags, apart from absl's global ones."""
+    values = commands.new_flags()
     flags.DEFINE_list("wheel", [], f"systems, or all: {', '.join(TARGETS)}", flag_values=values)
     flags.DEFINE_string("out", "dist", "folder for what --wheel writes", flag_values=values)
     return values
 
 
 def run(argv: Sequence[str]) -> None:
-    """Parses, builds, says where.
+    """Parses the flags, compiles, and prints where the results are.
 
     Raises:
-        InputError: bad usage, or a compiler for other systems that isn't there or fails.
+        InputError: bad usage, or a compiler for other systems that isn't installed or fails.
     """
     values = parser()
-    rest = commands.words(values, argv, USAGE)
+    rest = commands.parse_arguments(values, argv, USAGE)
     if rest is None:
         return
     require(not rest, f"unknown words: {' '.join(rest)}; see --help")
     if values.wheel:
-        for target in wanted(values.wheel):
-            print(made(target, Path(values.out)), flush=True)
+        for target in targets(values.wheel):
+            print(write_for(target, Path(values.out)), flush=True)
         return
     try:
         print(f"1-bit kernels: {library()}")
@@ -57,11 +57,11 @@ def run(argv: Sequence[str]) -> None:
         print(f"1-bit kernels not built ({error}); binary networks run on stock int8 kernels")
 
 
-def wanted(systems: Sequence[str]) -> list[Target]:
-    """The targets of these names; all for `all`.
+def targets(systems: Sequence[str]) -> list[Target]:
+    """Returns the targets of these names; for `all` every one.
 
     Raises:
-        InputError: a name that isn't known.
+        InputError: a name is unknown.
     """
     if list(systems) == ["all"]:
         return list(TARGETS.values())
@@ -71,19 +71,19 @@ def wanted(systems: Sequence[str]) -> list[Target]:
     return [TARGETS[name] for name in systems]
 
 
-def made(target: Target, folder: Path) -> str:
-    """Compiles and writes for one system.
+def write_for(target: Target, folder: Path) -> str:
+    """Compiles the kernels for one system and writes a wheel, or for Android a library.
 
     Returns:
-        A line that says what was written, and whether the library was run.
+        A line that says what was written, and whether the library was run here.
 
     Raises:
-        InputError: it can't be done.
+        InputError: the compiler isn't installed or fails, or the folder can't be written.
     """
     try:
         content = cross.library(target)
         folder.mkdir(parents=True, exist_ok=True)
-        ran = said_here(content, target)
+        tried = try_here(content, target)
         if target.tag is None:
             name = f"lib{PACKAGE}-{target.name}{target.suffix}"
             path = files.write(folder / name, content)
@@ -91,11 +91,11 @@ def made(target: Target, folder: Path) -> str:
             path = wheel.pack(content, target, folder, cross.licenses(target))
     except (BuildError, OSError) as error:
         raise InputError(f"{target.name}: {error}") from error
-    return f"{path}: {path.stat().st_size:,} bytes, {ran}"
+    return f"{path}: {path.stat().st_size:,} bytes, {tried}"
 
 
-def said_here(content: bytes, target: Target) -> str:
-    """Whether a library runs here, and which kernels it has then."""
+def try_here(content: bytes, target: Target) -> str:
+    """Returns whether a library runs on this system, and the kernels it has if it does."""
     if not target.here():
         return "built, not run here"
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +105,7 @@ def said_here(content: bytes, target: Target) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    return commands.status(run, argv)
+    return commands.run_command(run, argv)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Finds the kernels compiled, or compiles them, once for each state of the sources.
+"""Finds the compiled kernels, or compiles them once for each version of the sources.
 
-A package `tfcompress_kernels` that is installed comes first (`python -m tfcompress.kernels --wheel`
-makes one), then the system's C compiler. `python -m tfcompress.kernels` builds ahead of first use.
+An installed package `tfcompress_kernels` comes first (`python -m tfcompress.kernels --wheel` makes
+one), then the system's C compiler. `python -m tfcompress.kernels` compiles ahead of the first use.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "src"
-# No contraction: a product and a sum in one rounded step would differ from the stock ops.
+# No contraction: a product and a sum in one rounded step would differ from LiteRT's own ops.
 FLAGS = (
     "-std=c11",
     "-O3",
@@ -36,23 +36,23 @@ _TIMEOUT_S = 300.0
 
 
 class BuildError(RuntimeError):
-    """The kernels can't be built here; the message is one line that says why."""
+    """Says in one line why the kernels can't be compiled or loaded here."""
 
 
 @functools.cache
 def library() -> Path:
-    """The shared library, which is built if none is installed and it isn't there yet.
+    """Returns the path of the shared library, which is compiled if there is none yet.
 
-    What is built lies in `$TFCOMPRESS_CACHE`, or in the user's cache folder, under a name that
-    holds a digest of the sources, the compiler and the flags.
+    A compiled one lies in `$TFCOMPRESS_CACHE`, or in the user's cache folder. Its name holds a
+    digest of the sources, the compiler and the flags.
 
     Raises:
         BuildError: there is no compiler, it fails, or the cache folder can't be used.
     """
-    if found := installed():
-        return found
+    if (path := installed()) is not None:
+        return path
     command = compiler()
-    folder = _folder()
+    folder = _cache_folder()
     path = folder / f"xnor-{_digest(command)}{SUFFIX}"
     if path.is_file():
         return path
@@ -61,19 +61,19 @@ def library() -> Path:
     except OSError as error:
         raise BuildError(f"the cache folder {folder} can't be written: {error.strerror}") from error
     os.close(descriptor)
-    beside = Path(name)
+    unfinished = Path(name)
     try:
-        compile_to(beside, command)
-        os.replace(beside, path)
+        compile_to(unfinished, command)
+        os.replace(unfinished, path)
     finally:
-        beside.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
     return path
 
 
 def installed() -> Path | None:
-    """The library of an installed `tfcompress_kernels`, if it was made of these very sources.
+    """Returns the library of an installed `tfcompress_kernels`, if it is made of these sources.
 
-    One of other sources isn't loaded: it may know other options. That is said on stderr.
+    A library of other sources may know other options: it isn't taken, and a line on stderr says so.
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
@@ -90,32 +90,37 @@ def installed() -> Path | None:
 
 
 def file_name(suffix: str) -> str:
-    """What the library is called in a package: a digest of sources and flags says which it is."""
+    """Returns the library's name in a package, which holds a digest of the sources and flags."""
     return f"xnor-{_sources_digest().hexdigest()[:16]}{suffix}"
 
 
 def names_in(path: Path) -> tuple[str, ...]:
-    """The kernels in a library that this processor runs, fastest first.
+    """Returns the names of a library's kernels that this processor runs, fastest first.
 
     Raises:
-        BuildError: it can't be loaded.
+        BuildError: the library can't be loaded.
     """
     try:
-        found = ctypes.CDLL(str(path)).tfcompress_kernel_name
+        kernel_name = ctypes.CDLL(str(path)).tfcompress_kernel_name
     except OSError as error:
         raise BuildError(f"the library can't be loaded: {error}") from error
-    found.restype, found.argtypes = ctypes.c_char_p, [ctypes.c_int]
-    listed: list[str] = []
-    while name := found(len(listed)):
-        listed.append(name.decode())
-    return tuple(listed)
+    kernel_name.restype, kernel_name.argtypes = ctypes.c_char_p, [ctypes.c_int]
+    names: list[str] = []
+    while name := kernel_name(len(names)):
+        names.append(name.decode())
+    return tuple(names)
 
 
 def compile_to(path: Path, command: list[str], sources: Path = SOURCES) -> None:
-    """Compiles all sources of a folder into one shared library.
+    """Compiles all C files of a folder into one shared library.
+
+    Args:
+        path: the library to write.
+        command: the compiler, with flags of its own.
+        sources: the folder.
 
     Raises:
-        BuildError: the compiler fails; the message holds its first line that says so.
+        BuildError: the compiler fails; the message holds its first line about an error.
     """
     files = sorted(str(source) for source in sources.glob("*.c"))
     run_compiler([*command, *FLAGS, *files, "-o", str(path), "-lm"])
@@ -125,7 +130,8 @@ def run_compiler(command: list[str]) -> None:
     """Runs a compiler or a linker.
 
     Raises:
-        BuildError: it fails; the message holds its first line that says so.
+        BuildError: the program can't be run or fails; the message holds its first line about an
+            error.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
@@ -138,24 +144,28 @@ def run_compiler(command: list[str]) -> None:
 
 
 def compiler() -> list[str]:
-    """The command in `$CC`, else the first compiler that is there.
+    """Returns the command in `$CC`, else the first of cc, gcc and clang that is installed.
 
     Raises:
         BuildError: there is none.
     """
-    named = shlex.split(os.environ.get("CC", ""))
-    for command in [named] if named else [["cc"], ["gcc"], ["clang"]]:
-        if found := shutil.which(command[0]):
-            return [found, *command[1:]]
+    from_environment = shlex.split(os.environ.get("CC", ""))
+    for command in [from_environment] if from_environment else [["cc"], ["gcc"], ["clang"]]:
+        if program := shutil.which(command[0]):
+            return [program, *command[1:]]
     raise BuildError(
-        f"no C compiler: {named[0]} of $CC isn't there"
-        if named
+        f"no C compiler: {from_environment[0]} of $CC isn't there"
+        if from_environment
         else "no C compiler: none of cc, gcc and clang is there"
     )
 
 
-def _folder() -> Path:
-    """The cache folder, which only this user may write: what lies there is loaded as code."""
+def _cache_folder() -> Path:
+    """Returns the cache folder; only this user may write it, as what lies there is loaded as code.
+
+    Raises:
+        BuildError: there is none, or others may write it.
+    """
     named = os.environ.get("TFCOMPRESS_CACHE")
     home = os.environ.get("XDG_CACHE_HOME")
     try:
@@ -177,7 +187,7 @@ def _folder() -> Path:
 
 
 def _digest(command: list[str]) -> str:
-    """Of everything that a library built here depends on."""
+    """Returns a digest of everything that a library compiled here depends on."""
     state = os.stat(command[0])
     parts = [platform.machine(), sys.platform, *command, str((state.st_size, state.st_mtime_ns))]
     digest = _sources_digest()

@@ -1,4 +1,4 @@
-"""Compiles the kernels for other systems, by the C compiler in the package `ziglang`."""
+"""Compiles the kernels for other systems with the C compiler in the package `ziglang`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tfcompress.kernels.build import FLAGS, PACKAGE, SOURCES, compile_to, run_co
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A system for which there is a library.
+    """A system that the kernels can be compiled for.
 
     Attributes:
-        name: as the command's flag has it.
-        triple: Zig's name for it.
-        suffix: of its shared libraries.
-        tag: of its wheels; None where Python's packages aren't installed.
-        system: what `sys.platform` and `platform.machine()` say there.
+        name: what the command's flag `--wheel` calls it.
+        triple: what Zig calls it.
+        suffix: the ending of its shared libraries' names.
+        tag: the platform tag of its wheels; None where Python packages aren't installed.
+        system: what `sys.platform` and `platform.machine()` are there.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Target:
     system: tuple[str, str]
 
     def here(self) -> bool:
-        """Whether this is the system that is running."""
+        """Returns whether this process runs on it."""
         return self.system == (sys.platform, platform.machine())
 
 
@@ -54,8 +54,8 @@ TARGETS = {
         Target("android-arm64", "aarch64-linux-musl", ".so", None, ("android", "aarch64")),
     )
 }  # fmt: skip
-# Zig has no C library of Android's. What we call of one is declared alike in musl, and the types
-# that we hand over (mutexes, condition variables, thread numbers) have the same sizes in both.
+# Zig doesn't bring Android's C library. The functions that the kernels call are declared alike in
+# musl, and the types they pass (mutexes, condition variables, thread ids) have the same sizes.
 _ANDROID_CALLS = (
     "calloc",
     "free",
@@ -85,28 +85,28 @@ _ANDROID_CALLS = (
 
 
 def zig() -> list[str]:
-    """The command in `$ZIG`, else the package `ziglang` or the program `zig`.
+    """Returns the command in `$ZIG`, else that of the package `ziglang` or the program `zig`.
 
     Raises:
-        InputError: there is none.
+        InputError: none of them is installed.
     """
     if named := shlex.split(os.environ.get("ZIG", "")):
         return named
     if importlib.util.find_spec("ziglang"):
         return [sys.executable, "-m", "ziglang"]
-    if found := shutil.which("zig"):
-        return [found]
+    if program := shutil.which("zig"):
+        return [program]
     raise InputError(
         "no compiler for other systems: pip install 'tfcompress[wheels]', which brings ziglang"
     )
 
 
 def library(target: Target) -> bytes:
-    """The kernels as a shared library for another system.
+    """Returns the bytes of the kernels' shared library for another system.
 
     Raises:
-        InputError: there is no compiler.
-        BuildError: it fails.
+        InputError: no compiler for other systems is installed.
+        BuildError: the compiler fails.
     """
     command = [*zig(), "cc", "-target", target.triple]
     # A linker may leave other files beside what was asked for.
@@ -116,18 +116,18 @@ def library(target: Target) -> bytes:
             _link_for_android(command, path)
         else:
             # Else the library would name this folder as its place.
-            named = [f"-Wl,-install_name,@rpath/{path.name}"] if target.suffix == ".dylib" else []
-            compile_to(path, [*command, "-s", *named])
+            place = [f"-Wl,-install_name,@rpath/{path.name}"] if target.suffix == ".dylib" else []
+            compile_to(path, [*command, "-s", *place])
         return path.read_bytes()
 
 
 def licenses(target: Target) -> dict[str, str]:
-    """By name, the licences of what stands in a library beside our own code."""
+    """Returns by file name the licences of the other people's code in a system's library."""
     if target.system[0] != "win32":
         return {}
-    said = subprocess.run([*zig(), "env"], capture_output=True, text=True, check=True).stdout
-    lib = re.search(r'lib_dir"?\s*[=:]\s*"([^"]+)"', said)
-    require(lib is not None, f"zig env doesn't say where its libraries are: {said[:80]!r}")
+    environment = subprocess.run([*zig(), "env"], capture_output=True, text=True, check=True).stdout
+    lib = re.search(r'lib_dir"?\s*[=:]\s*"([^"]+)"', environment)
+    require(lib is not None, f"zig env doesn't say where its libraries are: {environment[:80]!r}")
     assert lib is not None
     mingw = Path(lib[1]) / "libc" / "mingw"
     threads = (mingw / "winpthreads" / "mutex.c").read_text()
@@ -138,7 +138,7 @@ def licenses(target: Target) -> dict[str, str]:
 
 
 def _link_for_android(command: list[str], path: Path) -> None:
-    """A library that asks for Android's `libc.so`, of which only the names are known here."""
+    """Compiles a library that loads Android's `libc.so`, of which only the names are known here."""
     folder = path.parent
     stub = folder / "stub"
     stub.with_suffix(".c").write_text(

@@ -1,4 +1,4 @@
-"""The kernels as a delegate of LiteRT's interpreter."""
+"""Loads the kernels as a delegate of LiteRT's interpreter."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 from tfcompress.errors import InputError, unknown_name
 from tfcompress.kernels.build import BuildError, library, names_in
 
-# Kernels that are faster than the stock 8-bit ones; the portable one is there to compare with.
+# Kernels that are faster than LiteRT's 8-bit ones; the portable one is there to compare with.
 _FAST = ("avx512", "avx2", "neon")
 
 
 def delegate(kernel: str | None = None) -> Any:
-    """A delegate for `ai_edge_litert`'s interpreter.
+    """Returns the kernels as a delegate for `ai_edge_litert`'s interpreter.
 
-    Of TensorFlow's own interpreter the same is `tf.lite.experimental.load_delegate(library())`.
-    The interpreter's `num_threads` holds for it, too.
+    It runs on as many threads as the interpreter's `num_threads`. For TensorFlow's own interpreter
+    write `tf.lite.experimental.load_delegate(library())`.
 
     Args:
         kernel: one of `names()`; None for the fastest. `$TFCOMPRESS_KERNEL` overrules it.
 
     Returns:
-        A value for `experimental_delegates`.
+        A value for the list `experimental_delegates`.
 
     Raises:
-        InputError: the kernels can't be built here, or there is no such kernel.
+        InputError: the kernels can't be compiled or loaded here, or there is no such kernel.
 
     Example:
         >>> from ai_edge_litert.interpreter import Interpreter  # doctest: +SKIP
@@ -47,40 +47,31 @@ def delegate(kernel: str | None = None) -> Any:
 
 
 def missing() -> str | None:
-    """Why files with 1-bit ops can't run fast here, in one line; None if they can."""
+    """Returns one line that says why files with 1-bit ops can't run fast here; None if they can."""
     try:
-        found = names()
+        available = names()
     except BuildError as error:
         return str(error)
-    if not set(_FAST) & set(found):
+    if not set(_FAST) & set(available):
         return "this processor has none of AVX-512 VPOPCNTDQ, AVX2 and NEON"
     return None
 
 
-def delegate_or_none() -> Any | None:
-    """The delegate, or None where `missing()` has a reason, which is said on stderr once."""
-    why = missing()
-    if why is None:
-        return delegate()
-    unused(why)
-    return None
-
-
-def unused(why: str) -> None:
-    """Says on stderr, once, that stock kernels do what these would."""
-    _say(f"1-bit kernels aren't used ({why}); binary networks run on stock int8 kernels")
+def report_unused(why: str) -> None:
+    """Says on stderr, once for each reason, that binary networks run on built-in int8 kernels."""
+    _print_once(f"1-bit kernels aren't used ({why}); binary networks run on stock int8 kernels")
 
 
 @functools.cache
 def names() -> tuple[str, ...]:
-    """The kernels that this processor runs, fastest first.
+    """Returns the names of the kernels that this processor runs, fastest first.
 
     Raises:
-        BuildError: the kernels can't be built here.
+        BuildError: the kernels can't be compiled or loaded here.
     """
     return names_in(library())
 
 
 @functools.cache
-def _say(line: str) -> None:
+def _print_once(line: str) -> None:
     print(line, file=sys.stderr)

@@ -1,8 +1,8 @@
-"""The kernels compiled, as a wheel of their own: for machines without a C compiler.
+"""Packs the compiled kernels as a wheel of their own, for machines without a C compiler.
 
-It is small and needs nothing: a program that only runs files installs it beside the interpreter,
-and tfcompress, where it is installed, finds it before it would compile. Wheels of all tfcompress
-for each system would hold the same Python files many times, and ask for TensorFlow just to run one.
+The wheel is small and needs no other package: a program that only runs files installs it beside the
+interpreter, and tfcompress takes it, where it is installed, instead of compiling. A wheel of all of
+tfcompress would ask for TensorFlow just to run a file.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ Tag: py3-none-{tag}
 
 
 def pack(library: bytes, target: Target, folder: Path, licenses: dict[str, str]) -> Path:
-    """Writes the wheel of a library.
+    """Writes the wheel of a library and returns its path.
 
     Args:
-        library: what was compiled of the sources as they are now.
-        target: the system it is for, one that has wheels.
+        library: the bytes of the library, compiled from the sources as they are now.
+        target: the system it is for; one with a wheel tag.
         folder: where the wheel is written.
-        licenses: by name, those of what stands in the library beside our own code.
+        licenses: by file name, the licences of other people's code in the library.
 
     Raises:
-        InputError: the package `wheel` isn't there.
+        InputError: the package `wheel` isn't installed.
     """
     try:
         from wheel.wheelfile import WheelFile
@@ -73,19 +73,19 @@ def pack(library: bytes, target: Target, folder: Path, licenses: dict[str, str])
         f"{info}/METADATA": _METADATA.format(version=version),
         f"{info}/WHEEL": _WHEEL.format(version=version, tag=target.tag),
     }
-    for title, text in (_own_license() | licenses).items():
+    for title, text in (_tfcompress_license() | licenses).items():
         texts[f"{info}/licenses/{title}"] = text
     path = folder / f"{PACKAGE}-{version}-py3-none-{target.tag}.whl"
-    # A wheel is named by its content, so that it gets its own name in a folder beside.
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".wheel.") as beside:
-        with WheelFile(Path(beside) / path.name, "w") as wheel:
+    # Its name must be right while it is written, so it is written in a folder of its own.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".wheel.") as unfinished:
+        with WheelFile(Path(unfinished) / path.name, "w") as wheel:
             wheel.writestr(f"{PACKAGE}/{name}", library)
             for place, text in texts.items():
                 wheel.writestr(place, text)
-        os.replace(Path(beside) / path.name, path)
+        os.replace(Path(unfinished) / path.name, path)
     return path
 
 
-def _own_license() -> dict[str, str]:
-    found = importlib.metadata.files("tfcompress") or []
-    return {file.name: file.read_text() for file in found if file.name == "LICENSE"}
+def _tfcompress_license() -> dict[str, str]:
+    installed = importlib.metadata.files("tfcompress") or []
+    return {file.name: file.read_text() for file in installed if file.name == "LICENSE"}

@@ -115,7 +115,8 @@ class Fire(Composite):
         if kind is layers.Conv2D:
             # Each has a copy: an initialiser with a seed gives the same values at each call.
             kwargs["kernel_initializer"] = self.kernel_initializer.clone()
-            kwargs["data_format"] = "channels_last"
+            # For 1x1 either padding computes the same; files of this layer have "same".
+            kwargs.update(padding="same", data_format="channels_last")
         return self.sublayer(kind, *args, **kwargs)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

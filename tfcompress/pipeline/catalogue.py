@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import Any, Literal, get_args, get_origin
 
-from tfcompress import data, models, techniques
+from tfcompress import models, techniques
 from tfcompress.config import Training
-from tfcompress.export import STORAGES
+from tfcompress.data.source import all_sources
+from tfcompress.export import storages
 from tfcompress.options import option_types
 
 
@@ -27,12 +28,11 @@ def text() -> str:
         summary = (inspect.getdoc(module) or "").splitlines()[0]
         lines += [f"  {name}: {summary}", *_options(module.build)]
     lines += ["", "Data sets (--dataset):"]
-    lines += [f"  {name}: {what}" for name, what in data.names().items()]
-    for scheme in ("folder:PATH", "rafd:PATH"):
-        options = _options(data.options_type(scheme))
-        lines += [line.replace("--set", f"{scheme} --set") for line in options]
+    for source in all_sources():
+        lines.append(f"  {source.pattern}: {source.summary}")
+        lines += _options(source.options) if source.options is not None else []
     lines += ["", "Storages (--storage):"]
-    lines += [f"  {storage.name}: {storage.summary}" for storage in STORAGES.values()]
+    lines += [f"  {storage.name}: {storage.summary}" for storage in storages.by_name().values()]
     lines += ["", "Training options, for every technique:"]
     flags = tuple(f"    --set {name}=" for name in ("epochs", "batch_size", "learning_rate"))
     lines += [line for line in _options(Training) if not line.startswith(flags)]

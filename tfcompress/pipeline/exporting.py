@@ -12,7 +12,7 @@ import tfcompress
 from tfcompress import models
 from tfcompress.data.dataset import Dataset
 from tfcompress.export import Exported, Validation, export, io_types
-from tfcompress.export.write import kind_of
+from tfcompress.export.write import method_of
 from tfcompress.files import quiet
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
@@ -28,7 +28,7 @@ def check_io(job: Plan, images: Dataset, model: keras.Model) -> None:
     """
     if job.config.io is not None:
         normal = images.normalization
-        whole = kind_of(model, job.storage).integer
+        whole = method_of(model, job.storage).integer
         io_types.check(job.config.io, integer=whole, mean=normal.mean, std=normal.std)
 
 
@@ -82,10 +82,8 @@ def _say_what_was_written(network: Network, file: Exported) -> None:
 def _metadata(job: Plan, images: Dataset, title: str) -> Metadata:
     """Says where the data come from and who made the file, but no path of this machine."""
     name = Path(job.config.model).stem if models.is_file(job.config.model) else job.config.model
-    scheme, _, path = images.name.partition(":")
-    local = scheme in ("folder", "rafd", "fer2013")
-    data_name = f"{scheme}:{Path(path).name}" if local else images.name
-    origin = "" if local else f" ({images.source})"
+    data_name = images.public_name
+    origin = "" if images.local else f" ({images.source})"
     method = f"by {job.config.technique}" if title == "compressed" else "with float weights"
     return Metadata(
         name=f"{name} on {data_name}",

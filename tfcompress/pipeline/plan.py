@@ -13,8 +13,7 @@ from tfcompress import data, models, techniques
 from tfcompress.benchmark import backends
 from tfcompress.config import RunConfig, Training
 from tfcompress.errors import InputError, unknown_name
-from tfcompress.export import STORAGES, io_types
-from tfcompress.export.form import check_kernels
+from tfcompress.export import io_types, storages
 from tfcompress.models import saved
 from tfcompress.options import option_types, typed_options
 
@@ -91,11 +90,10 @@ def plan(config: RunConfig) -> Plan:
     for name in config.benchmark:
         if name != "none":
             backends.parse(name)
-    if config.storage is not None and config.storage not in STORAGES:
-        raise unknown_name("storage", config.storage, STORAGES)
-    if config.storage is not None and STORAGES[config.storage].runtime:
+    storage = storages.get(config.storage or chain[-1].storage)
+    if not storage.usual.runtime.in_litert:
         raise InputError(
-            f"storage {config.storage} isn't for this command, which measures files in LiteRT: "
+            f"storage {storage.name} isn't for this command, which measures files in LiteRT: "
             "train with another storage and write compressed.keras by tfcompress.export.export"
         )
     takers = {
@@ -106,17 +104,16 @@ def plan(config: RunConfig) -> Plan:
     values = _typed_options(config.options, takers, chain)
     settings = values["training"] | _flags_of_training(config)
     steps = techniques.make_steps(chain, config.options, settings)
-    storage = config.storage or chain[-1].storage
     # Before hours of training.
-    check_kernels(STORAGES[storage])
-    io_types.check(config.io, integer=STORAGES[storage].integer)
+    storage.check_machine()
+    io_types.check(config.io, integer=storage.usual.integer)
     return Plan(
         config=config,
         steps=steps,
         model_options=values["model"],
         data_options=values["data"],
         baseline=_baseline(config, settings, is_file=builder is None),
-        storage=storage,
+        storage=storage.name,
         output_dir=Path(config.output_dir or default_output_dir(config)),
     )
 

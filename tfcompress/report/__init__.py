@@ -1,4 +1,4 @@
-"""From results to what people and programs read: JSON, Markdown, HTML, CSV, plots, a table."""
+"""Writes results as JSON, Markdown, HTML, CSV, plots and tables."""
 
 from tfcompress.report.headline import headline
 from tfcompress.report.layer_costs import per_layer

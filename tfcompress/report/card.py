@@ -1,4 +1,4 @@
-"""The model card beside a file: what it is, how it is used, what was measured, what it can't do."""
+"""Makes the model card of a file: what it is, how it is used, what was measured, its limits."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tfcompress.report.headline import headline
 from tfcompress.report.result import RunResult
-from tfcompress.report.table import Row, rows
+from tfcompress.report.table import Row, comparison
 from tfcompress.tflite import compatibility, content, metadata
 from tfcompress.tflite.metadata import Metadata
 from tfcompress.tflite.versions import oldest
 
-# Rows of the comparison that say what a file costs, not how it came about.
+# How the rows begin that say what a file costs, and not how it was made.
 _ROWS = ("accuracy of", "file size", "after gzip", "latency median", "peak memory", "MACs")
 
 
@@ -22,14 +22,14 @@ class Card:
     """What a card says, as text.
 
     Attributes:
-        title: the file's own name for itself.
+        title: the name in the file's metadata, or else the model's and the data set's.
         headline: the result in a sentence.
         file: the file's name.
-        said: the file's metadata.
-        takes: what goes into the file, and what it means.
-        gives: what comes out.
+        metadata: the file's metadata.
+        input: type, shape and meaning of the input.
+        output: type, shape and meaning of the output.
         rows: the measurements beside the baseline's.
-        needs: the oldest runtime that runs it.
+        runtime: the oldest runtime that runs the file.
         issues: what GPUs and other programs may refuse.
         result: the run.
     """
@@ -37,21 +37,21 @@ class Card:
     title: str
     headline: str
     file: str
-    said: Metadata
-    takes: str
-    gives: str
+    metadata: Metadata
+    input: str
+    output: str
     rows: list[Row]
-    needs: str
+    runtime: str
     issues: list[str]
     result: RunResult
 
 
-def card(result: RunResult, folder: str | os.PathLike[str]) -> Card | None:
-    """The card of a run's compressed file.
+def model_card(result: RunResult, folder: str | os.PathLike[str]) -> Card | None:
+    """Makes the card of a run's compressed file.
 
     Args:
         result: of the run.
-        folder: where the run's files are.
+        folder: the folder of the run's files.
 
     Returns:
         The card, or None if the file isn't there.
@@ -59,34 +59,34 @@ def card(result: RunResult, folder: str | os.PathLike[str]) -> Card | None:
     path = Path(folder) / result.compressed.path
     if not path.is_file():
         return None
-    held = content.read(path)
-    said = metadata.read(path) or Metadata()
-    put, out = held.inputs[0], held.outputs[0]
-    scaled = " with the file's own scale" if put.dtype in ("int8", "uint8") else ""
-    normal = (
-        f"(pixel - mean) / std of RGB pixels in 0..255, mean {_numbers(said.mean)}, "
-        f"std {_numbers(said.std)}"
-        if said.mean
+    file = content.read(path)
+    file_metadata = metadata.read(path) or Metadata()
+    inputs, outputs = file.inputs[0], file.outputs[0]
+    scaled = " with the file's own scale" if inputs.dtype in ("int8", "uint8") else ""
+    normalisation = (
+        f"(pixel - mean) / std of RGB pixels in 0..255, mean {_numbers(file_metadata.mean)}, "
+        f"std {_numbers(file_metadata.std)}"
+        if file_metadata.mean
         else "images, normalised as in training"
     )
     return Card(
-        title=said.name or f"{result.model} on {result.dataset}",
+        title=file_metadata.name or f"{result.model} on {result.dataset}",
         headline=headline(result),
         file=path.name,
-        said=said,
-        takes=f"{put.dtype} {'x'.join(map(str, put.shape))}: {normal}{scaled}",
-        gives=f"{out.dtype} {'x'.join(map(str, out.shape))}: a score for each class",
-        rows=[row for row in rows(result) if row.label.startswith(_ROWS)],
-        needs=str(oldest(held)),
+        metadata=file_metadata,
+        input=f"{inputs.dtype} {'x'.join(map(str, inputs.shape))}: {normalisation}{scaled}",
+        output=f"{outputs.dtype} {'x'.join(map(str, outputs.shape))}: a score for each class",
+        rows=[row for row in comparison(result) if row.label.startswith(_ROWS)],
+        runtime=str(oldest(file)),
         issues=[
             f"{issue.who}: {issue.text}"
-            for issue in (*compatibility.gpu(held), *compatibility.old(held))
+            for issue in (*compatibility.gpu(file), *compatibility.old(file))
         ],
         result=result,
     )
 
 
 def _numbers(values: tuple[float, ...]) -> str:
-    """Numbers for a reader; one if all are equal."""
+    """Writes numbers for a reader; a single one if all are equal."""
     shown = values[:1] if len(set(values)) == 1 else values
     return ", ".join(f"{value:.5g}" for value in shown)

@@ -1,4 +1,4 @@
-"""Many runs in one table: what training, inference, size and accuracy became of them.
+"""Compares many runs in one table: training step, inference, size and accuracy.
 
 The columns are those of table 2 of Rassadin and Savchenko 2017, "Deep neural networks
 performance optimization in image recognition", and beside each the ratio to the run's own baseline.
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from tfcompress.report.pareto import Point, front, tradeoffs
 from tfcompress.report.picture import Picture
-from tfcompress.report.render import markdown_cell, rendered
+from tfcompress.report.render import markdown_cell, render_template
 from tfcompress.report.result import FileResult, RunResult, quotient
 from tfcompress.report.table import MISSING, factor, kibibytes, milliseconds
 
@@ -26,24 +26,24 @@ NOTE = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Line:
-    """A file of a run. None is what wasn't measured.
+    """A file of a run. None stands for what wasn't measured.
 
     Attributes:
-        number: of the line, by which pictures name it.
+        number: the line's, by which pictures name it.
         run: the run's folder.
-        technique: that made it; `baseline` for an uncompressed one.
+        technique: the one that made the file; `baseline` for an uncompressed one.
         model: the builder's name or the user's file.
         dataset: the data set's name.
-        seed: of the run.
+        seed: the run's.
         train_step_ms: median time of a training step.
         latency_ms: median time of an inference.
-        size_bytes: of the file.
+        size_bytes: size of the file.
         accuracy: 0 to 1.
-        train_step_ratio: to the run's own baseline.
-        latency_ratio: the same, measured interleaved.
-        size_ratio: the same.
-        accuracy_change_points: the difference to the baseline.
-        baseline: whether it is one.
+        train_step_ratio: the time divided by that of the run's own baseline.
+        latency_ratio: the same of an inference, measured interleaved.
+        size_ratio: the same of the size.
+        accuracy_change_points: the accuracy minus the baseline's, in percentage points.
+        baseline: whether the file is an uncompressed one.
     """
 
     number: int = 0
@@ -63,7 +63,7 @@ class Line:
     baseline: bool = False
 
 
-# What lines can be sorted by, and whether more is better.
+# What lines can be sorted by, and whether a larger value comes first.
 SORTS: dict[str, tuple[Callable[[Line], float | str | None], bool]] = {
     "accuracy": (lambda line: line.accuracy, True),
     "latency": (lambda line: line.latency_ms, False),
@@ -72,7 +72,7 @@ SORTS: dict[str, tuple[Callable[[Line], float | str | None], bool]] = {
     "technique": (lambda line: line.technique, False),
     "train_step": (lambda line: line.train_step_ms, False),
 }
-# Header, text and number of a cell: for people, and for CSV.
+# Header and key of a column, and its text for people and its value for CSV.
 _COLUMNS: tuple[tuple[str, str, Callable[[Line], str], Callable[[Line], object]], ...] = (
     ("no.", "number", lambda line: str(line.number), lambda line: line.number),
     ("technique", "technique", lambda line: line.technique, lambda line: line.technique),
@@ -101,7 +101,7 @@ _SAME = (2, 3, 4)  # Model, data set and seed.
 
 
 def lines(runs: Sequence[tuple[str, RunResult]], sort: str | None = None) -> list[Line]:
-    """Each run's file, and each baseline once.
+    """Lists each run's file, and each baseline once.
 
     Runs with the same model, data set and seed have the same baseline if its file is as large and
     as accurate; its times are then those of the first run that has any.
@@ -111,35 +111,42 @@ def lines(runs: Sequence[tuple[str, RunResult]], sort: str | None = None) -> lis
         sort: one of `SORTS`; lines without that number come last. By default as given, each
             baseline before the first run that has it.
     """
-    found: list[Line] = []
+    listed: list[Line] = []
     baselines: dict[tuple[object, ...], int] = {}
     for folder, result in runs:
-        own, after = result.baseline, result.compressed
-        line = dataclasses.replace(_line(folder, result, own), technique="baseline", baseline=True)
-        key = (result.model, result.dataset, result.seed, own.size_bytes, own.accuracy)
+        before, after = result.baseline, result.compressed
+        line = _line(folder, result, before)
+        line = dataclasses.replace(line, technique="baseline", baseline=True)
+        key = (result.model, result.dataset, result.seed, before.size_bytes, before.accuracy)
         if key not in baselines:
-            baselines[key] = len(found)
-            found.append(line)
-        elif found[baselines[key]].latency_ms is None:
-            found[baselines[key]] = line
-        found.append(
+            baselines[key] = len(listed)
+            listed.append(line)
+        elif listed[baselines[key]].latency_ms is None:
+            listed[baselines[key]] = line
+        listed.append(
             dataclasses.replace(
                 _line(folder, result, after),
-                train_step_ratio=quotient(after.train_step_ms, own.train_step_ms),
+                train_step_ratio=quotient(after.train_step_ms, before.train_step_ms),
                 latency_ratio=result.latency_ratio,
                 size_ratio=result.ratio["size"],
                 accuracy_change_points=result.accuracy_change_points,
             )
         )
     if sort is not None:
-        value, more_is_better = SORTS[sort]
-        known = [line for line in found if value(line) is not None]
-        known.sort(key=value, reverse=more_is_better)  # type: ignore[arg-type]
-        found = known + [line for line in found if value(line) is None]
-    return [dataclasses.replace(line, number=at) for at, line in enumerate(found, start=1)]
+        listed = _sorted(listed, sort)
+    return [dataclasses.replace(line, number=at) for at, line in enumerate(listed, start=1)]
+
+
+def _sorted(lines: list[Line], sort: str) -> list[Line]:
+    """Sorts lines by one of `SORTS`; lines without that value come last."""
+    value, largest_first = SORTS[sort]
+    known = [line for line in lines if value(line) is not None]
+    known.sort(key=value, reverse=largest_first)  # type: ignore[arg-type]
+    return known + [line for line in lines if value(line) is None]
 
 
 def _line(folder: str, result: RunResult, file: FileResult) -> Line:
+    """Makes the line of a run's file, without ratios."""
     return Line(
         run=folder,
         technique=result.technique,
@@ -153,50 +160,50 @@ def _line(folder: str, result: RunResult, file: FileResult) -> Line:
     )
 
 
-def markdown(found: Sequence[Line]) -> str:
-    """The lines as a Markdown table."""
+def markdown(lines: Sequence[Line]) -> str:
+    """Writes the lines as a Markdown table."""
     headers = [header for header, *_ in _COLUMNS]
     rules = ["---" if 0 < at < _TEXT else "---:" for at in range(len(headers))]
-    rows = [headers, rules, *([markdown_cell(c) for c in _cells(line)] for line in found)]
+    rows = [headers, rules, *([markdown_cell(c) for c in _cells(line)] for line in lines)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{NOTE}\n"
 
 
-def comma_separated(found: Sequence[Line]) -> str:
-    """The lines as CSV: numbers as measured, empty where they weren't, and the run's folder."""
+def comma_separated(lines: Sequence[Line]) -> str:
+    """Writes the lines as CSV, with the run's folder; what wasn't measured is left empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*(key for _, key, *_ in _COLUMNS), "run"])
-    for line in found:
+    for line in lines:
         values = [value(line) for *_, value in _COLUMNS]
         writer.writerow(["" if value is None else value for value in [*values, line.run]])
     return text.getvalue()
 
 
-def html(found: Sequence[Line]) -> str:
-    """The lines as a self-contained page, with cost against accuracy drawn."""
+def html(lines: Sequence[Line]) -> str:
+    """Writes the lines as a self-contained page, with a picture of cost against accuracy."""
     # What is the same in all lines is said once: a screen is narrow.
-    same = [at for at in _SAME if len({_cells(line)[at] for line in found}) == 1]
-    kept = [at for at in range(len(_COLUMNS)) if at not in same]
-    return rendered(
+    common = [at for at in _SAME if len({_cells(line)[at] for line in lines}) == 1]
+    shown = [at for at in range(len(_COLUMNS)) if at not in common]
+    return render_template(
         "compare.html.j2",
         autoescape=True,
-        headers=[_COLUMNS[at][0] for at in kept],
-        rows=[[_cells(line)[at] for at in kept] for line in found],
-        text_columns=sum(at < _TEXT for at in kept),
-        common=", ".join(f"{_COLUMNS[at][0]} {_cells(found[0])[at]}" for at in same),
-        headline=headline(found),
-        picture=picture(found),
-        runs=[(line.number, line.technique, line.run) for line in found if not line.baseline],
+        headers=[_COLUMNS[at][0] for at in shown],
+        rows=[[_cells(line)[at] for at in shown] for line in lines],
+        text_columns=sum(at < _TEXT for at in shown),
+        common=", ".join(f"{_COLUMNS[at][0]} {_cells(lines[0])[at]}" for at in common),
+        headline=headline(lines),
+        picture=picture(lines),
+        runs=[(line.number, line.technique, line.run) for line in lines if not line.baseline],
         note=NOTE,
     )
 
 
-def picture(found: Sequence[Line]) -> Picture:
-    """Size and latency against accuracy; the latter if two files or more were timed.
+def picture(lines: Sequence[Line]) -> Picture:
+    """Draws size and latency against accuracy; latency if two files or more were timed.
 
     Accuracies on different data sets aren't compared: each has panels of its own.
     """
-    sets = _by_dataset(found)
+    sets = _by_dataset(lines)
     panels = [
         (title if len(sets) == 1 else f"{title}, {name}", _points_of(files, value))
         for name, files in sets.items()
@@ -205,48 +212,52 @@ def picture(found: Sequence[Line]) -> Picture:
     return tradeoffs([(title, points) for title, points in panels if len(points) > 1])
 
 
-def headline(found: Sequence[Line]) -> str:
-    """What the front of size and accuracy holds, a sentence for each data set."""
+def headline(lines: Sequence[Line]) -> str:
+    """Says which files no other is both smaller and more accurate than, for each data set."""
     return " ".join(
         f"Of {len(files)} files on {name}, none is both smaller and more accurate than "
-        + ", ".join(f"{p.name} ({100 * p.accuracy:.2f}%)" for p in front(_sizes(files)))
+        + ", ".join(
+            f"{p.name} ({100 * p.accuracy:.2f}%)" for p in front(_points_of(files, _kibibytes))
+        )
         + "."
-        for name, files in _by_dataset(found).items()
+        for name, files in _by_dataset(lines).items()
     )
 
 
-def _by_dataset(found: Sequence[Line]) -> dict[str, list[Line]]:
+def _by_dataset(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """Groups lines by their data set."""
     groups: dict[str, list[Line]] = {}
-    for line in found:
+    for line in lines:
         groups.setdefault(line.dataset, []).append(line)
     return groups
 
 
-def _sizes(found: Sequence[Line]) -> list[Point]:
-    return _points_of(found, _kibibytes)
-
-
-def _points_of(found: Sequence[Line], cost: Callable[[Line], float | None]) -> list[Point]:
+def _points_of(lines: Sequence[Line], cost: Callable[[Line], float | None]) -> list[Point]:
+    """Makes points of the lines whose cost is known."""
     return [
         Point(str(line.number), f"{line.number} {line.technique}", value, line.accuracy,
               line.baseline)
-        for line in found
+        for line in lines
         if (value := cost(line)) is not None
     ]  # fmt: skip
 
 
 def _kibibytes(line: Line) -> float:
+    """Returns a file's size in KiB."""
     return line.size_bytes / 1024
 
 
 def _latency(line: Line) -> float | None:
+    """Returns a file's latency in milliseconds, if it was measured."""
     return line.latency_ms
 
 
 def _cells(line: Line) -> list[str]:
+    """Writes a line's cells for people."""
     return [text(line) for _, _, text, _ in _COLUMNS]
 
 
 def _points(line: Line) -> str:
+    """Writes a change of accuracy in percentage points."""
     change = line.accuracy_change_points
     return MISSING if change is None else f"{change:+.2f}"

@@ -1,4 +1,4 @@
-"""The result in one sentence that is right whichever way the numbers went."""
+"""Says the result in one sentence, right whichever way the numbers went."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ SAME = 0.02
 
 @dataclasses.dataclass(frozen=True)
 class _Words:
-    """A comparison: `3.6 times smaller` `than` the baseline; good is 1, bad is -1, equal is 0."""
+    """A comparison with the baseline, such as `3.6 times smaller` `than` it.
+
+    Attributes:
+        text: how the file is.
+        link: the word between that and the baseline.
+        good: 1 if it is better, -1 if it is worse, 0 if both are alike.
+    """
 
     text: str
     link: str
@@ -20,7 +26,7 @@ class _Words:
 
 
 def headline(result: RunResult) -> str:
-    """Size, speed and accuracy in plain words.
+    """Says in plain words what became of size, speed and accuracy.
 
     Returns:
         One sentence, such as "The xnor file is 3.6 times smaller and 2.1 times faster than the
@@ -40,7 +46,7 @@ def headline(result: RunResult) -> str:
 
 
 def _size(result: RunResult) -> _Words:
-    """How the file's size compares."""
+    """Compares the file's size with the baseline's."""
     ratio = result.compressed.size_bytes / result.baseline.size_bytes
     if abs(ratio - 1) < SAME:
         return _Words("as large", "as", 0)
@@ -50,7 +56,7 @@ def _size(result: RunResult) -> _Words:
 
 
 def _speed(result: RunResult) -> _Words | None:
-    """How the file's speed compares; None if it wasn't measured."""
+    """Compares the file's speed with the baseline's; None if it wasn't measured."""
     ratio = result.latency_ratio
     if ratio is None:
         return None
@@ -65,7 +71,7 @@ def _speed(result: RunResult) -> _Words | None:
 
 
 def _accuracy(result: RunResult) -> str:
-    """How the accuracy changed, with both numbers and the number of images."""
+    """Says how the accuracy changed, with both numbers and the number of images."""
     change = result.accuracy_change_points
     before, after = result.baseline.accuracy, result.compressed.accuracy
     images = f" on {result.test_images:,} test images" if result.test_images else ""
@@ -76,7 +82,7 @@ def _accuracy(result: RunResult) -> str:
 
 
 def points(change: float) -> str:
-    """Percentage points without their sign; two digits where one would read 0.0.
+    """Writes percentage points without their sign; with two digits where one would read 0.0.
 
     >>> points(-0.6), points(0.04), points(-1.0)
     ('0.6 points', '0.04 points', '1.0 points')
@@ -86,7 +92,7 @@ def points(change: float) -> str:
 
 
 def times(factor: float) -> str:
-    """A factor above 1 in words, with as many digits as it bears.
+    """Writes a factor above 1 in words, with as many digits as make sense.
 
     >>> times(1.036), times(3.61), times(28.4), times(131.0)
     ('1.04 times', '3.6 times', '28 times', '131 times')

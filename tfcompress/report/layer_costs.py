@@ -1,4 +1,4 @@
-"""What each layer costs before and after: bytes in the file, multiply-accumulates in the model."""
+"""Shows each layer's bytes in the file and multiply-accumulates, before and after."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from tfcompress.report.picture import COLOURS, INK, Picture, canvas, drawn
+from tfcompress.report.picture import COLOURS, INK, Picture, canvas, render_figure
 from tfcompress.report.result import RunResult
 
-# Bars that a picture has room for; the others are one bar.
+# Bars that a picture has room for; the other layers share one bar.
 _MOST = 10
-# Of the longest bar: a shorter one can't be seen.
+# As a share of the longest bar: a shorter one can't be seen.
 _LEAST = 0.005
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerRow:
-    """A layer in both networks. None is what it isn't in, or what isn't known.
+    """A layer in both networks. None where a network hasn't it, or the number isn't known.
 
     Attributes:
         name: the layer's.
         kind: its class; both with an arrow between them if they differ.
-        bytes_before: of its constants in the baseline file.
-        bytes_after: of its constants in the compressed file.
+        bytes_before: size of its constants in the baseline file.
+        bytes_after: size of its constants in the compressed file.
         macs_before: multiply-accumulates in the baseline.
-        macs_after: in the compressed network.
+        macs_after: multiply-accumulates in the compressed network.
     """
 
     name: str
@@ -41,29 +41,30 @@ class Counted(Protocol):
 
     @property
     def name(self) -> str:
-        """The layer's."""
+        """The layer's name."""
 
     @property
     def kind(self) -> str:
-        """Its class."""
+        """The layer's class."""
 
     @property
     def parameters(self) -> int:
-        """Those that no earlier call had."""
+        """Parameters that no earlier call of the layer had."""
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of this call."""
+        """Multiply-accumulates of this call alone."""
 
 
 def per_layer(counted: Iterable[Counted], layer_bytes: Mapping[str, int]) -> list[dict[str, Any]]:
     """Joins what was counted in a model with what its file holds.
 
-    A layer of ours is several in the file; their names begin with its name.
+    A layer of ours becomes several in the file, whose names begin with its name.
 
     Args:
         counted: one entry for each call of a layer.
-        layer_bytes: bytes of constants by the layer, or by the tensor if it belongs to none.
+        layer_bytes: size of the constants by the layer's name, or by the tensor's if it belongs to
+            no layer.
 
     Returns:
         One entry for each layer, in the model's order, with `bytes` too; then what only the file
@@ -88,9 +89,9 @@ def per_layer(counted: Iterable[Counted], layer_bytes: Mapping[str, int]) -> lis
 
 
 def layer_rows(result: RunResult) -> list[LayerRow]:
-    """The layers of both networks that hold bytes or multiply, in the baseline's order.
+    """Lists the layers of both networks that hold bytes or multiply, in the baseline's order.
 
-    Layers that only the compressed network has stand behind the one that they follow there.
+    A layer that only the compressed network has comes behind the one that it follows there.
     """
     before = {row["name"]: row for row in result.layers_before}
     after = {row["name"]: row for row in result.layers_after}
@@ -120,7 +121,7 @@ def layer_rows(result: RunResult) -> list[LayerRow]:
 
 
 def layer_bars(result: RunResult) -> Picture | None:
-    """Bars of each layer's KiB and MACs, before above after; None if nothing is known."""
+    """Draws bars of each layer's KiB and MACs, before above after; None if nothing is known."""
     rows = layer_rows(result)
     known = [
         (title, [((getattr(r, f"{key}_before") or 0) / unit,
@@ -133,7 +134,7 @@ def layer_bars(result: RunResult) -> Picture | None:
     panels = [(title, _largest([row.name for row in rows], values)) for title, values in known]
     count = sum(len(bars) for _, bars in panels)
     figure, axes = canvas(len(panels), height=0.6 * len(panels) + 0.42 * count)
-    told = []
+    descriptions = []
     for place, (title, bars) in zip(axes, panels, strict=True):
         for side, (stage, colour) in enumerate(COLOURS.items()):
             drawn_bars = place.barh(
@@ -151,7 +152,7 @@ def layer_bars(result: RunResult) -> Picture | None:
         place.tick_params(left=False, bottom=False, labelbottom=False, labelsize=10)
         place.set_title(title, loc="left", fontsize=12, color=INK, pad=5)
         place.spines["bottom"].set_visible(False)
-        told.append(
+        descriptions.append(
             f"{title}: "
             + ", ".join(f"{name} {_short(a)} and {_short(b)}" for name, (a, b) in bars)
             + "."
@@ -161,14 +162,14 @@ def layer_bars(result: RunResult) -> Picture | None:
         handles, labels, loc="outside upper center", ncols=2, frameon=False, labelcolor=INK,
         fontsize=12,
     )  # fmt: skip
-    alt = "Each layer in the baseline and in the compressed file. " + " ".join(told)
-    return drawn("layers", alt, figure)
+    alt = "Each layer in the baseline and in the compressed file. " + " ".join(descriptions)
+    return render_figure("layers", alt, figure)
 
 
 def _largest(
     names: list[str], values: list[tuple[float, float]]
 ) -> list[tuple[str, tuple[float, float]]]:
-    """The layers with the longest bars, in the network's order, and the others as one."""
+    """Returns the layers with the longest bars, in the network's order, and the others as one."""
     longest = max(map(max, values))
     order = sorted(
         (at for at in range(len(names)) if any(values[at])), key=lambda at: -max(values[at])
@@ -185,13 +186,13 @@ def _largest(
 
 
 def _cut(name: str, most: int = 18) -> str:
-    """A name that leaves room for bars: its ends."""
+    """Shortens a name to its beginning and end, so that it leaves room for bars."""
     half = most // 2
     return name if len(name) <= most else f"{name[:half]}…{name[-half + 1 :]}"
 
 
 def _short(value: float) -> str:
-    """A number with about three digits and never in exponents."""
+    """Writes a number with about three digits, and never in exponents."""
     if value == 0 or value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2g}" if value >= 0.01 else "<0.01"

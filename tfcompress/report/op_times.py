@@ -1,4 +1,4 @@
-"""Where the time of an inference goes: kinds of ops, before and after."""
+"""Shows where the time of an inference goes, by kinds of ops, before and after."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tfcompress.report.result import RunResult
 
 @dataclasses.dataclass(frozen=True)
 class OpRow:
-    """All ops of one kind. None where a file has none of it.
+    """All ops of one kind. None where a file has none of them.
 
     Attributes:
-        name: as the runtime calls it.
+        name: the runtime's name for the kind.
         count_before: ops of the baseline file.
-        ms_before: their times' sum.
+        ms_before: the sum of their times.
         count_after: ops of the compressed file.
-        ms_after: their times' sum.
+        ms_after: the sum of their times.
     """
 
     name: str
@@ -30,9 +30,12 @@ class OpRow:
 
 
 def op_rows(result: RunResult) -> list[OpRow]:
-    """The ops of the first backend that they were timed on, the longest first; empty if none was.
+    """Compares the ops of both files on the first backend where they were timed.
 
     Each benchmark of a file may hold a `profile`, whose `ops` have a `name` and `ms` each.
+
+    Returns:
+        The kinds of ops, the longest first; empty if no ops were timed.
     """
     for first, second in zip(result.benchmarks[::2], result.benchmarks[1::2], strict=False):
         before, after = _by_name(first), _by_name(second)
@@ -49,7 +52,7 @@ def op_rows(result: RunResult) -> list[OpRow]:
 
 
 def _by_name(entry: Mapping[str, Any]) -> dict[str, tuple[int, float]]:
-    """Op name to how many there are and the sum of their times."""
+    """Returns the count and the milliseconds of the ops of each name."""
     ops = (entry.get("profile") or {}).get("ops") or ()
     counts = collections.Counter(op["name"] for op in ops)
     sums: collections.Counter[str] = collections.Counter()

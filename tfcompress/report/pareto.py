@@ -1,4 +1,4 @@
-"""What accuracy costs: files as points of cost and accuracy, and the front that none beats."""
+"""Draws what accuracy costs: files as points, and the front that no file beats."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tfcompress.report.picture import COLOURS, INK, Picture, canvas, drawn
+from tfcompress.report.picture import COLOURS, INK, Picture, canvas, render_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Costs that lie further apart stand on a logarithmic axis.
+# From this quotient of the largest and the smallest cost on, the axis is logarithmic.
 _FAR = 8.0
 # Where a label may begin, in points from its own: beside and above first, then further away.
 _PLACES = [
@@ -22,14 +22,14 @@ _PLACES = [
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A file.
+    """A file in a picture.
 
     Attributes:
-        label: what stands beside it in the picture; short.
-        name: what it is called in words.
-        cost: what it costs, in the axis's unit.
+        label: the short text beside it.
+        name: its name in the picture's description.
+        cost: in the axis's unit.
         accuracy: 0 to 1.
-        baseline: whether it is an uncompressed one.
+        baseline: whether the file is an uncompressed one.
     """
 
     label: str
@@ -40,10 +40,10 @@ class Point:
 
 
 def front(points: Iterable[Point]) -> list[Point]:
-    """The points that no other one beats: none costs less and is as accurate, or the reverse.
+    """Returns the points that no other beats by less cost at no less accuracy, or the reverse.
 
     Returns:
-        From the cheapest to the dearest; of points that are alike, the first one.
+        The points from the cheapest to the dearest; of equal points the first one.
     """
     best: list[Point] = []
     for point in sorted(points, key=lambda point: (point.cost, -point.accuracy)):
@@ -53,14 +53,14 @@ def front(points: Iterable[Point]) -> list[Point]:
 
 
 def tradeoffs(panels: Sequence[tuple[str, Sequence[Point]]], name: str = "pareto") -> Picture:
-    """Each cost against accuracy, one panel below the other, with the front as steps.
+    """Draws each cost against accuracy, one panel below the other, with the front as steps.
 
     Args:
-        panels: the cost with its unit, and the files of which it is known.
-        name: of the picture.
+        panels: the cost's name with its unit, and the files whose cost is known.
+        name: the picture's.
     """
     figure, axes = canvas(len(panels), height=3.0 * len(panels))
-    told = []
+    descriptions = []
     for place, (title, points) in zip(axes, panels, strict=True):
         best = front(points)
         for kind, marker in (("baseline", "s"), ("compressed", "o")):
@@ -89,16 +89,16 @@ def tradeoffs(panels: Sequence[tuple[str, Sequence[Point]]], name: str = "pareto
         place.set_xlabel(title)
         place.set_ylabel("accuracy, %")
         place.grid(True, color=INK, alpha=0.25, linewidth=0.8)
-        told.append(
+        descriptions.append(
             f"{title}: on the front, from the cheapest, "
             + ", ".join(f"{p.name} ({p.cost:.4g}, {100 * p.accuracy:.2f} %)" for p in best)
             + "."
         )
-    return drawn(name, "Cost against accuracy. " + " ".join(told), figure)
+    return render_figure(name, "Cost against accuracy. " + " ".join(descriptions), figure)
 
 
 def _scale(place: Axes, points: Sequence[Point]) -> None:
-    """Axes with room around the points for their labels."""
+    """Sets the axes' scales and limits, with room around the points for their labels."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     costs = [point.cost for point in points]
@@ -107,8 +107,8 @@ def _scale(place: Axes, points: Sequence[Point]) -> None:
         place.set_xscale("log")
         room = (high / low) ** 0.12
         place.set_xlim(low / room, high * room)
-        ends = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0)
-        place.xaxis.set_major_locator(LogLocator(subs=ends, numticks=12))
+        ticks = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0)
+        place.xaxis.set_major_locator(LogLocator(subs=ticks, numticks=12))
         place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         place.xaxis.set_minor_formatter(NullFormatter())
     else:
@@ -122,12 +122,12 @@ def _scale(place: Axes, points: Sequence[Point]) -> None:
 
 
 def _labels(place: Axes, points: Sequence[Point], size: tuple[float, float] = (280, 160)) -> None:
-    """Each point's label where it covers neither a point nor another label, if there is room.
+    """Puts each point's label where it covers no point and no other label, if there is room.
 
     Args:
-        place: whose limits are set.
-        points: what it shows.
-        size: of the axes in points, about.
+        place: the axes, whose limits are set.
+        points: what they show.
+        size: about the axes' size in points.
     """
     centres = []
     for point in points:
@@ -163,7 +163,7 @@ def _labels(place: Axes, points: Sequence[Point], size: tuple[float, float] = (2
 def _overlap(
     one: tuple[float, float, float, float], other: tuple[float, float, float, float]
 ) -> float:
-    """The area that two boxes share."""
+    """Returns the area that two boxes share."""
     across = min(one[2], other[2]) - max(one[0], other[0])
     up = min(one[3], other[3]) - max(one[1], other[1])
     return max(0.0, across) * max(0.0, up)

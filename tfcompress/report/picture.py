@@ -1,6 +1,6 @@
-"""A drawn picture, the canvas it is drawn on, and the colours that all of them share.
+"""Holds drawn pictures, and makes the canvas and the colours that all of them share.
 
-Drawn with matplotlib's objects and not with pyplot, whose state the whole process shares.
+They are drawn with matplotlib's objects and not with pyplot, whose state the whole process shares.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Picture:
     Attributes:
         name: the file's name without its ending.
         alt: what it shows, in words.
-        svg: the whole SVG document.
-        png: the same as PNG, with a transparent background.
+        svg: the SVG document.
+        png: the same picture as PNG, with a transparent background.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Picture:
     png: bytes
 
     def inline(self) -> str:
-        """The `<svg>` element for an HTML page: its own ids, the page's text colour."""
+        """Returns the `<svg>` element for an HTML page: its own ids, the page's text colour."""
         svg = self.svg[self.svg.index("<svg") :]
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
         # Ids are the page's, not the picture's: two pictures' clip paths may be named alike.
@@ -54,7 +54,7 @@ class Picture:
 
 
 def canvas(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` axes, one below the other, in our ink on no background."""
+    """Makes a figure with `count` axes, one below the other, in our ink on no background."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -75,8 +75,8 @@ def canvas(count: int, height: float) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def drawn(name: str, alt: str, figure: Figure) -> Picture:
-    """The figure as a picture, the same bytes for the same numbers."""
+def render_figure(name: str, alt: str, figure: Figure) -> Picture:
+    """Turns a figure into a picture, into the same bytes for the same numbers."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG

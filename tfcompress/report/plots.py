@@ -1,4 +1,4 @@
-"""The pictures of a run as SVG and PNG: error curves, and what the file costs before and after."""
+"""Draws the pictures of a run: error curves, and what the file costs before and after."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 from tfcompress.report.layer_costs import layer_bars
 from tfcompress.report.pareto import Point, tradeoffs
-from tfcompress.report.picture import COLOURS, INK, Picture, canvas, drawn
+from tfcompress.report.picture import COLOURS, INK, Picture, canvas, render_figure
 from tfcompress.report.result import RunResult
 from tfcompress.report.table import milliseconds
 
 
 def pictures(result: RunResult) -> list[Picture]:
-    """Every picture that the result has numbers for."""
-    found = [error_curves(result), comparison(result), costs(result), layer_bars(result)]
-    return [picture for picture in found if picture is not None]
+    """Draws every picture that the result has numbers for."""
+    drawn = [error_curves(result), cost_bars(result), cost_points(result), layer_bars(result)]
+    return [picture for picture in drawn if picture is not None]
 
 
 def error_curves(result: RunResult) -> Picture | None:
-    """Train and test error in percent by epoch, for both trainings; None without history."""
+    """Draws train and test error by epoch, for both trainings; None without a history."""
     curves = [
         (stage, key, points)
         for stage in ("baseline", "compressed")
@@ -62,14 +62,14 @@ def error_curves(result: RunResult) -> Picture | None:
     for text in legend.get_texts():
         text.set_parse_math(False)
     alt = "Error by epoch, in percent. " + " ".join(
-        f"{names[stage]}, {key.removesuffix('_error')}: {ending(points[-1][1])} at the end."
+        f"{names[stage]}, {key.removesuffix('_error')}: {last_error(points[-1][1])} at the end."
         for stage, key, points in curves
     )
-    return drawn("errors", alt, figure)
+    return render_figure("errors", alt, figure)
 
 
-def comparison(result: RunResult) -> Picture:
-    """Bars of file size, latency and accuracy, the baseline above the compressed file."""
+def cost_bars(result: RunResult) -> Picture:
+    """Draws bars of file size, latency and accuracy, the baseline above the compressed file."""
     before, after = result.baseline, result.compressed
     groups: list[tuple[str, tuple[float, float], tuple[str, str]]] = [
         (
@@ -102,11 +102,11 @@ def comparison(result: RunResult) -> Picture:
     alt = "Baseline and compressed file compared. " + " ".join(
         f"{title}: {texts[0]} and {texts[1]}." for title, _, texts in groups
     )
-    return drawn("tradeoff", alt, figure)
+    return render_figure("tradeoff", alt, figure)
 
 
-def costs(result: RunResult) -> Picture:
-    """Size and latency against accuracy: the two files as points."""
+def cost_points(result: RunResult) -> Picture:
+    """Draws size and latency against accuracy, with both files as points."""
     files = (
         ("baseline", "baseline", result.baseline),
         (label(result.technique), result.technique, result.compressed),
@@ -128,18 +128,23 @@ def costs(result: RunResult) -> Picture:
     return tradeoffs([(title, points) for title, points in panels if len(points) == 2])
 
 
-def ending(percent: float) -> str:
-    """The last error of a curve in words; a training that diverged has none."""
+def last_error(percent: float) -> str:
+    """Writes the last error of a curve; a training that diverged has none."""
     return f"{percent:.2f} %" if math.isfinite(percent) else "not a number"
 
 
 def label(technique: str) -> str:
-    """The technique's name where it leaves room for the picture, else `compressed`."""
+    """Returns the technique's name if it leaves room for the picture, else `compressed`."""
     return technique if len(technique) <= 16 else "compressed"
 
 
 def curve(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
-    """Epoch and percent of the rows that have the key; the rows' order counts if epochs lack."""
+    """Returns epoch and percent of the rows that have a key.
+
+    Args:
+        rows: a training's history; a row without an epoch counts by its place.
+        key: of an error from 0 to 1.
+    """
     points = []
     for number, row in enumerate(rows, start=1):
         value = row.get(key)

@@ -1,4 +1,4 @@
-"""A run's report, read back from its folder."""
+"""Reads a run's report back from its folder."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from tfcompress.errors import InputError
 from tfcompress.report.result import SCHEMA, RunResult
 
 
-def read(folder: str | os.PathLike[str]) -> RunResult:
-    """The result of a finished run.
+def read_report(folder: str | os.PathLike[str]) -> RunResult:
+    """Reads the result of a finished run.
+
+    Args:
+        folder: the run's output folder.
 
     Raises:
-        InputError: it isn't a run's folder, the run isn't finished, or the report is broken or of
+        InputError: the folder isn't a run's, the run isn't finished, or the report is broken or of
             another version.
     """
     folder = Path(folder)

@@ -1,4 +1,4 @@
-"""The package's templates, and text that stays text in them."""
+"""Fills in the package's templates, in which text stays text."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from tfcompress.report import table
 
 
-def rendered(template: str, *, autoescape: bool, **values: Any) -> str:
-    """A template of this package with the values in it.
+def render_template(template: str, *, autoescape: bool, **values: Any) -> str:
+    """Fills in a template of this package.
 
     Args:
         template: its name.
         autoescape: whether values become HTML text; in Markdown they pass `markdown_cell`.
-        values: what the template names, all of it.
+        values: all that the template names.
     """
     import jinja2
 
@@ -34,7 +34,7 @@ def rendered(template: str, *, autoescape: bool, **values: Any) -> str:
 
 
 def markdown_cell(text: Any) -> str:
-    r"""Text that stays text in a Markdown table: no markup, no HTML, no new column or line.
+    r"""Escapes text for a Markdown table: no markup, no HTML, no new column or line.
 
     >>> markdown_cell("a|b <script> _c_")
     'a\\|b &lt;script> \\_c\\_'

@@ -1,4 +1,4 @@
-"""What a run found out, as frozen values, and as JSON that other programs rely on."""
+"""Holds a run's result, and turns it into JSON that other programs rely on."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 from tfcompress.errors import require
 
 HISTORIES = ("baseline", "compressed")
-# Of report.json; raised when a key that others rely on changes its meaning or goes.
+# The version of report.json, raised when a key that others rely on changes its meaning or goes.
 SCHEMA = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FileResult:
-    """One `.tflite` file: what it can do and what it costs. None is what wasn't measured.
+    """One `.tflite` file: how well it does and what it costs. None stands for what wasn't measured.
 
     Attributes:
         path: the file, relative to the report where possible.
         accuracy: the file's own accuracy on the whole test set, 0 to 1.
         accuracy_keras: the Keras model's on the same images, 0 to 1.
-        parameters: of the Keras model.
+        parameters: of the Keras model, counted.
         macs: multiply-accumulates of one inference, counted in the file.
-        size_bytes: of the file.
-        gzip_bytes: of the file after gzip at level 9.
-        packed_bytes: of the container `.tfz` beside it, which gives the file back bit by bit.
+        size_bytes: size of the file.
+        gzip_bytes: size of the file after gzip at level 9.
+        packed_bytes: size of the container `.tfz` beside it, which gives the file back bit by bit.
         latency_ms_p50: median time of an inference.
         latency_ms_p90: 90th percentile of it.
-        latency_runs: inferences that were timed.
+        latency_runs: number of inferences that were timed.
         peak_memory_bytes: peak of a process that loads the file and runs it once.
         train_step_ms: median time of a training step.
-        storage: how the weights are written, such as `float32`.
-        parity: how far the file is from the Keras model, such as `{"max_abs_diff": 1e-6,
-            "ties": 0}`; in JSON each key begins with `parity_`.
+        storage: how the weights are stored, such as `float32`.
+        parity: how far the file's outputs are from the Keras model's, such as
+            `{"max_abs_diff": 1e-6, "ties": 0}`; in JSON each key begins with `parity_`.
     """
 
     path: str
@@ -54,7 +54,7 @@ class FileResult:
     parity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuses numbers that no file has."""
+        """Refuses numbers that no file can have."""
         for field in ("accuracy", "accuracy_keras"):
             value = getattr(self, field)
             require(value is None or 0 <= value <= 1, f"{field} must be in 0..1; got {value}")
@@ -77,7 +77,7 @@ class FileResult:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values, those of `parity` with the prefix `parity_`."""
+        """Returns the fields as JSON values, those of `parity` with the prefix `parity_`."""
         values = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -89,7 +89,7 @@ class FileResult:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> FileResult:
-        """The result that `to_json` was called on."""
+        """Restores the result that `to_json` was called on."""
         prefix = "parity_"
         parity = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
         return cls(**_fields(cls, values), parity=parity)
@@ -97,7 +97,7 @@ class FileResult:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """A whole run: two files, how they came about, and what their comparison says.
+    """A whole run: two files, how they were made, and how they compare.
 
     Attributes:
         technique: the technique or chain.
@@ -105,11 +105,11 @@ class RunResult:
         model: the builder's name or the user's file.
         dataset: the data set's name.
         dataset_split: how it was split, in words.
-        test_images: images that the accuracies were taken on.
+        test_images: number of images that the accuracies were measured on.
         seed: of the run.
         command: the command that repeats it.
         versions: package to version.
-        machine: what the times were measured on.
+        machine: the machine that the times were measured on.
         config: the resolved settings.
         baseline: the uncompressed file.
         compressed: the compressed file.
@@ -118,14 +118,14 @@ class RunResult:
         latency_ratio_p90: 90th percentile over the rounds.
         layers: per layer `name`, `kind`, `action` and `reason`: what was transformed, and what was
             left alone and why.
-        layer_errors: of a quantised file, layer to the rms of its output's difference from the
-            float file's as a share of that output's rms, in the network's order.
+        layer_errors: for each layer of a quantised file, in the network's order,
+            rms(output - output of the float file) / rms(output of the float file).
         layers_before: per layer of the baseline `name`, `kind`, `parameters`, `macs` and the
             `bytes` of its constants in the file; see `layer_costs.per_layer`.
-        layers_after: the same of the compressed network.
-        histories: `baseline` and `compressed` to rows of `epoch`, `loss`, `train_error` and
+        layers_after: the same for the compressed network.
+        histories: for `baseline` and `compressed`, rows of `epoch`, `loss`, `train_error` and
             `test_error` (0 to 1), `step_ms`, `seconds`; a row may lack any of them.
-        benchmarks: every file on every backend, as the benchmark gives it.
+        benchmarks: every file on every backend, as `FileBenchmark.to_json` gives it.
         notes: limits that the reader should know.
         created: ISO date and time.
     """
@@ -156,7 +156,7 @@ class RunResult:
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Refuses a ratio that no measurement gives, and histories that no plot would show."""
+        """Refuses ratios that can't be measured, and histories that no plot would show."""
         for field in ("latency_ratio", "latency_ratio_p10", "latency_ratio_p90"):
             value = getattr(self, field)
             require(value is None or 0 < value < math.inf, f"{field} must be positive; got {value}")
@@ -167,7 +167,7 @@ class RunResult:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunResult:
-        """The result that `to_json` was called on, apart from numbers that weren't finite.
+        """Restores the result that `to_json` was called on, but for numbers that weren't finite.
 
         Raises:
             KeyError, TypeError, InputError: the values aren't a result's.
@@ -179,9 +179,9 @@ class RunResult:
 
     @property
     def ratio(self) -> dict[str, float | None]:
-        """Compressed divided by baseline: `size`, `latency`, `parameters`, `macs`.
+        """Returns compressed divided by baseline, of `size`, `latency`, `parameters` and `macs`.
 
-        The latency's is the one measured interleaved, never the quotient of two medians.
+        The latency's ratio is the one measured interleaved, never the quotient of two medians.
         """
         return {
             "size": quotient(self.compressed.size_bytes, self.baseline.size_bytes),
@@ -192,17 +192,17 @@ class RunResult:
 
     @property
     def accuracy_change_points(self) -> float:
-        """The compressed file's accuracy minus the baseline file's, in percentage points."""
+        """Returns the compressed file's accuracy minus the baseline's, in percentage points."""
         # Rounded, for 0.9085 - 0.9145 is -0.0060000000000000053 in binary.
         return round(100 * (self.compressed.accuracy - self.baseline.accuracy), 9)
 
     @property
     def worst_layers(self) -> list[tuple[str, float]]:
-        """The ten layers whose outputs suffered most from quantisation, the worst first."""
+        """Returns the ten layers whose outputs quantisation changed most, the worst first."""
         return sorted(self.layer_errors.items(), key=lambda item: -item[1])[:10]
 
     def to_json(self) -> dict[str, Any]:
-        """The result as strict JSON values: NaN and infinity become None."""
+        """Returns the result as strict JSON values: NaN and infinity become None."""
         return strict(
             {
                 "schema": SCHEMA,
@@ -236,18 +236,18 @@ class RunResult:
 
 
 def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that a dataclass has a field for."""
+    """Returns the values that a dataclass has a field for."""
     names = {field.name for field in dataclasses.fields(kind)}
     return {key: value for key, value in values.items() if key in names}
 
 
 def quotient(compressed: float | None, baseline: float | None) -> float | None:
-    """Compressed divided by baseline; None where either is missing or the baseline is 0."""
+    """Divides compressed by baseline; None if either is missing or the baseline is 0."""
     return compressed / baseline if compressed is not None and baseline else None
 
 
 def strict(value: Any) -> Any:
-    """The value with what JSON doesn't have replaced.
+    """Replaces what JSON doesn't have.
 
     NaN and infinity become None, NumPy's scalars and arrays Python's, tuples lists, and other
     types (paths, dates) their text.

@@ -1,4 +1,4 @@
-"""The comparison of two files, row by row: one source for the console, Markdown and HTML."""
+"""Compares two files row by row, for the console, Markdown and HTML alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MISSING = "-"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of the comparison, as text.
+    """A row of the comparison, as text.
 
     Attributes:
         label: what is compared, with its unit.
@@ -27,8 +27,8 @@ class Row:
     change: str
 
 
-def rows(result: RunResult) -> list[Row]:
-    """The comparison, from what matters most to what matters least."""
+def comparison(result: RunResult) -> list[Row]:
+    """Compares the compressed file with the baseline, in rows by their importance."""
     before, after, ratio = result.baseline, result.compressed, result.ratio
     change = result.accuracy_change_points
     return [
@@ -99,54 +99,54 @@ def rows(result: RunResult) -> list[Row]:
 
 
 def console_table(result: RunResult) -> str:
-    """The comparison as text for a terminal, with the line that explains it."""
-    compared = rows(result)
+    """Lays the comparison out for a terminal, with a line that explains it."""
+    rows = comparison(result)
     text = table(
-        [[row.label, row.baseline, row.compressed, row.change] for row in compared],
+        [[row.label, row.baseline, row.compressed, row.change] for row in rows],
         ["", "baseline", result.technique, "ratio or change"],
         words=1,
     )
-    missing = any(MISSING in (row.baseline, row.compressed) for row in compared)
-    explained = "\n- not measured" if missing else ""
-    return f"{text}\nratio: {result.technique} divided by baseline; below 1 is less{explained}"
+    missing = any(MISSING in (row.baseline, row.compressed) for row in rows)
+    footnote = "\n- not measured" if missing else ""
+    return f"{text}\nratio: {result.technique} divided by baseline; below 1 is less{footnote}"
 
 
 def latency_change(result: RunResult) -> str:
-    """The interleaved latency ratio, with its spread if there is one."""
+    """Writes the interleaved latency ratio, with its spread if there is one."""
     low, high = result.latency_ratio_p10, result.latency_ratio_p90
     spread = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
     return factor(result.latency_ratio) + spread
 
 
 def fraction(value: float | None) -> str:
-    """An accuracy."""
+    """Writes an accuracy with four decimals."""
     return MISSING if value is None else f"{value:.4f}"
 
 
 def kibibytes(value: int | None) -> str:
-    """Bytes as KiB."""
+    """Writes bytes as KiB."""
     return MISSING if value is None else f"{value / 1024:,.1f}"
 
 
 def mebibytes(value: int | None) -> str:
-    """Bytes as MiB."""
+    """Writes bytes as MiB."""
     return MISSING if value is None else f"{value / 2**20:,.1f}"
 
 
 def whole(value: int | None) -> str:
-    """A count with thousands separated."""
+    """Writes a count with thousands separated."""
     return MISSING if value is None else f"{value:,}"
 
 
 def millions(value: int | None) -> str:
-    """A count in millions, with enough digits for a tiny model's."""
+    """Writes a count in millions, with enough digits for a tiny model's."""
     if value is None:
         return MISSING
     return f"{value / 1e6:,.{1 if value >= 1e8 else 2 if value >= 1e6 else 4}f}"
 
 
 def milliseconds(value: float | None) -> str:
-    """A time with three significant digits and never in exponents.
+    """Writes a time with three significant digits and never in exponents.
 
     >>> [milliseconds(value) for value in (1234.5, 12.345, 0.5, 0.00112, None)]
     ['1,234', '12.3', '0.500', '0.0011', '-']
@@ -160,7 +160,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def factor(value: float | None) -> str:
-    """A ratio as `0.28x`, with more digits where two would hide it.
+    """Writes a ratio as `0.28x`, with more digits where two would hide it.
 
     >>> factor(0.281), factor(2.0), factor(0.0313), factor(None)
     ('0.28x', '2.00x', '0.031x', '-')

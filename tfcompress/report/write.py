@@ -1,4 +1,4 @@
-"""Writes everything that people and programs read about a run into one folder."""
+"""Writes all that people and programs read about a run into one folder."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 from tfcompress import files
 from tfcompress.report import plots
-from tfcompress.report.card import Card, card
+from tfcompress.report.card import Card, model_card
 from tfcompress.report.headline import headline
 from tfcompress.report.layer_costs import layer_rows
 from tfcompress.report.op_times import op_rows
 from tfcompress.report.picture import Picture
-from tfcompress.report.render import rendered
+from tfcompress.report.render import render_template
 from tfcompress.report.result import HISTORIES, RunResult, strict
-from tfcompress.report.table import rows
+from tfcompress.report.table import comparison
 
-# These come first in history.csv, in this order; whatever else the rows have follows.
+# The columns that history.csv begins with; whatever else the rows have follows.
 COLUMNS = (
     "stage",
     "epoch",
@@ -32,7 +32,7 @@ COLUMNS = (
     "step_ms",
     "seconds",
 )
-# Of the pictures, on the page.
+# Of the pictures, on the page, by their names.
 TITLES = {
     "errors": "Error by epoch",
     "tradeoff": "What the file costs",
@@ -44,47 +44,46 @@ TITLES = {
 def write_all(result: RunResult, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
     """Writes report.json, report.md, report.html, history.csv and the pictures (SVG and PNG).
 
-    Beside them README.md, the model card of the compressed file, where that is in the folder.
+    If the compressed file is in the folder, README.md is its model card.
 
     All contents are made before the first file is touched, and each file appears whole or not at
-    all. A picture without numbers (no training history) isn't written, and history.csv has then
-    only its header.
+    all. Without a training history there is no picture of it, and history.csv is only its header.
 
     Args:
-        result: the run.
-        folder: where; made if it doesn't exist.
+        result: the run's.
+        folder: where to write; made if it doesn't exist.
 
     Returns:
-        The paths of the files written.
+        The paths of the written files.
 
     Raises:
         OSError: the folder can't be written.
     """
-    drawn = plots.pictures(result)
+    pictures = plots.pictures(result)
     contents: dict[str, str | bytes] = {
-        "report.md": markdown(result, drawn),
-        "report.html": html(result, drawn),
+        "report.md": markdown(result, pictures),
+        "report.html": html(result, pictures),
         "history.csv": history_csv(result),
     }
-    about = card(result, folder)
-    if about:
-        contents["README.md"] = _rendered("card.md.j2", result, [], autoescape=False, card=about)
-    for picture in drawn:
+    card = model_card(result, folder)
+    if card:
+        contents["README.md"] = _rendered("card.md.j2", result, [], autoescape=False, card=card)
+    for picture in pictures:
         contents[f"{picture.name}.svg"] = picture.svg
         contents[f"{picture.name}.png"] = picture.png
-    contents["report.json"] = json_text(result)  # Last: where it stands, all is there.
+    contents["report.json"] = json_text(result)  # Last: where it is, all other files are.
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return [files.write(folder / name, content) for name, content in contents.items()]
 
 
 def json_text(result: RunResult) -> str:
-    """The result as strict JSON."""
+    """Writes the result as strict JSON."""
     return json.dumps(result.to_json(), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def history_csv(result: RunResult) -> str:
-    """All epochs of both trainings, one row each; what a row doesn't have is left empty."""
+    """Writes the epochs of both trainings as CSV; what a row doesn't have is left empty."""
     records = [
         {"stage": stage, **strict(row)}
         for stage in HISTORIES
@@ -100,32 +99,32 @@ def history_csv(result: RunResult) -> str:
     return text.getvalue()
 
 
-def html(result: RunResult, drawn: list[Picture]) -> str:
-    """The report as one self-contained page."""
-    return _rendered("report.html.j2", result, drawn, autoescape=True)
+def html(result: RunResult, pictures: list[Picture]) -> str:
+    """Writes the report as one self-contained page."""
+    return _rendered("report.html.j2", result, pictures, autoescape=True)
 
 
-def markdown(result: RunResult, drawn: list[Picture]) -> str:
-    """The report as Markdown, with the pictures beside it."""
-    return _rendered("report.md.j2", result, drawn, autoescape=False)
+def markdown(result: RunResult, pictures: list[Picture]) -> str:
+    """Writes the report as Markdown, which shows the pictures beside it."""
+    return _rendered("report.md.j2", result, pictures, autoescape=False)
 
 
 def _rendered(
     template: str,
     result: RunResult,
-    drawn: list[Picture],
+    pictures: list[Picture],
     *,
     autoescape: bool,
     card: Card | None = None,
 ) -> str:
-    """A template of this package with the result in it."""
-    return rendered(
+    """Fills in a template with the result."""
+    return render_template(
         template,
         autoescape=autoescape,
         result=result,
         headline=headline(result),
-        rows=rows(result),
-        pictures=drawn,
+        rows=comparison(result),
+        pictures=pictures,
         titles=TITLES,
         errors=_errors(result),
         layer_rows=layer_rows(result),
@@ -138,31 +137,31 @@ def _rendered(
 
 
 def _errors(result: RunResult) -> list[tuple[str, str, str, str]]:
-    """Stage, epoch, train and test error of every epoch that has one."""
+    """Lists stage, epoch, train and test error of every epoch that has one."""
 
     def text(percent: float | None) -> str:
         return "-" if percent is None else f"{percent:.2f}"
 
     lines = []
     for stage in HISTORIES:
-        found: dict[float, dict[str, float]] = {}
+        by_epoch: dict[float, dict[str, float]] = {}
         for key in ("train_error", "test_error"):
             for epoch, percent in plots.curve(result.histories.get(stage, ()), key):
-                found.setdefault(epoch, {})[key] = percent
-        for epoch, errors in sorted(found.items()):
+                by_epoch.setdefault(epoch, {})[key] = percent
+        for epoch, errors in sorted(by_epoch.items()):
             train, test = (text(errors.get(key)) for key in ("train_error", "test_error"))
             lines.append((stage, f"{epoch:g}", train, test))
     return lines
 
 
 def _actions(result: RunResult) -> str:
-    """How many layers each action was taken on."""
+    """Counts the layers on which each action was taken."""
     counts = collections.Counter(layer.get("action", "") for layer in result.layers)
     return ", ".join(f"{count} {action}" for action, count in counts.most_common())
 
 
 def facts(result: RunResult) -> list[tuple[str, str]]:
-    """How the result was made: what is needed to make it again."""
+    """Lists what is needed to get the result again."""
     parity = [
         f"{which}: " + ", ".join(f"{key} {_short(value)}" for key, value in file.parity.items())
         for which, file in (("baseline", result.baseline), ("compressed", result.compressed))
@@ -188,7 +187,7 @@ def facts(result: RunResult) -> list[tuple[str, str]]:
 
 
 def limits(result: RunResult) -> list[str]:
-    """What the numbers don't say, and the run's own notes."""
+    """Says what the numbers don't, and the run's own notes."""
     lines = [
         f"One seed ({result.seed}) is one seed: another may give another accuracy.",
         "The accuracy is that of the .tflite file on the whole test set.",
@@ -209,7 +208,7 @@ def limits(result: RunResult) -> list[str]:
 
 
 def _listed(values: Any) -> str:
-    """A mapping on one line, without what is unknown."""
+    """Puts a mapping on one line, without what is unknown."""
     known = {key: value for key, value in values.items() if value is not None}
     if "memory_bytes" in known:
         known["memory"] = f"{known.pop('memory_bytes') / 2**30:.1f} GiB"
@@ -217,7 +216,7 @@ def _listed(values: Any) -> str:
 
 
 def _pair(before: int | None, after: int | None) -> str:
-    """Two counts; nothing if neither was taken."""
+    """Writes two counts; nothing if neither is known."""
     if before is None and after is None:
         return ""
     counts = ["not timed" if count is None else f"{count:,}" for count in (before, after)]
@@ -225,5 +224,5 @@ def _pair(before: int | None, after: int | None) -> str:
 
 
 def _short(value: Any) -> str:
-    """A number with three significant digits, anything else as it is."""
+    """Writes a number with three significant digits, and anything else as it is."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

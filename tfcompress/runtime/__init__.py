@@ -1,6 +1,6 @@
 """From a `.tflite` file to predictions: what a deployed program needs, without Keras or TensorFlow.
 
-`load` makes a classifier of a file, `LiteModel` runs a file on arrays.
+`load` returns an image classifier, `LiteModel` runs any file on arrays.
 """
 
 from tfcompress.deprecated import moved

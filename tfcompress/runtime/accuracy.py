@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tfcompress.errors import require
-from tfcompress.files import quiet
 from tfcompress.runtime.model import LiteModel
 
 if TYPE_CHECKING:
@@ -32,11 +31,10 @@ def file_accuracy(
         InputError: the file can't be run, the images aren't of its shape, or there are none.
     """
     right = total = 0
-    with quiet():  # The runtime's line about its delegate.
-        model = LiteModel(path, threads=threads)
-        for images, labels in batches:
-            outputs = model.predict(images).reshape(len(labels), -1)
-            right += int((outputs.argmax(1) == labels).sum())
-            total += len(labels)
+    model = LiteModel(path, threads=threads)
+    for images, labels in batches:
+        outputs = model.predict(images).reshape(len(labels), -1)
+        right += int((outputs.argmax(1) == labels).sum())
+        total += len(labels)
     require(total > 0, f"there are no images to take the accuracy of {path} on")
     return right / total

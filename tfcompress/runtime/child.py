@@ -1,16 +1,16 @@
-"""The process that files run in: a JSON request on stdin, one JSON message a line on stdout.
+"""Runs files in a process of their own: JSON request on stdin, one JSON message a line on stdout.
 
-Run as `python -m tfcompress.runtime.child`; `tfcompress.runtime.process` does. It imports
+`tfcompress.runtime.process` starts it as `python -m tfcompress.runtime.child`. It imports
 ai_edge_litert and nothing heavier, for what it imports counts as memory.
 
 Requests:
-    {"task": "check", "paths": [...], "memory_bytes": 8e9} loads each file and runs it once, in no
-     more memory than that.
+    {"task": "check", "paths": [...], "memory_bytes": 8e9} loads each file and runs it once, in at
+     most so much memory.
     {"task": "memory", "paths": [one path, or none for the baseline], "threads": 1,
-     "xnnpack": true, "seed": 0, "loads": 3} takes the peak memory, and times so many loads after.
+     "xnnpack": true, "seed": 0, "loads": 3} measures the peak memory, and then times 3 more loads.
 
 Messages:
-    {"stage": ..., "file": ...} says what is being done, so that a crash has a name.
+    {"stage": ..., "file": ...} says what is being done, so that a crash can be put down to it.
     {"stage": ..., "file": ..., "error": ...} ends a failed request.
     {"answer": {...}} ends a request.
 """
@@ -36,19 +36,19 @@ class Reporter:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._at: dict[str, Any] = {"stage": "start", "file": None}
+        self._current: dict[str, Any] = {"stage": "start", "file": None}
 
     def stage(self, name: str, file: str | None = None) -> None:
         """Announces what comes next."""
-        self._at = {"stage": name, "file": file}
-        self._write(self._at)
+        self._current = {"stage": name, "file": file}
+        self._write(self._current)
 
     def error(self, text: str) -> None:
-        """Ends the request with a failure of the announced stage."""
-        self._write({**self._at, "error": text})
+        """Ends the request with an error in the announced stage."""
+        self._write({**self._current, "error": text})
 
     def answer(self, values: dict[str, Any]) -> None:
-        """Ends the request."""
+        """Ends the request with its result."""
         self._write({"answer": values})
 
     def _write(self, message: dict[str, Any]) -> None:
@@ -56,8 +56,8 @@ class Reporter:
         self._stream.flush()
 
 
-def filling(details: dict[str, Any], seed: int) -> np.ndarray:
-    """A fixed input for one tensor: standard normal if float, uniform if 8-bit, else zeros.
+def make_input(details: dict[str, Any], seed: int) -> np.ndarray:
+    """Makes a fixed input for one tensor: standard normal if float, uniform if 8-bit, else zeros.
 
     Wider integers are mostly indices, for which a random number may be out of range.
     """
@@ -73,12 +73,12 @@ def filling(details: dict[str, Any], seed: int) -> np.ndarray:
     return np.zeros(shape, dtype)
 
 
-def loaded(path: str, request: Mapping[str, Any]) -> Any:
-    """An interpreter with its tensors allocated, and with our delegate if the file needs it."""
+def load_interpreter(path: str, request: Mapping[str, Any]) -> Any:
+    """Loads a file and allocates its tensors, with our delegate if the file needs it."""
     # Not above: larq-compute-engine's Python runs this file and has no tfcompress.
-    from tfcompress.runtime.interpreter import opened
+    from tfcompress.runtime.interpreter import open_file
 
-    return opened(
+    return open_file(
         path,
         threads=request["threads"],
         xnnpack=request["xnnpack"],
@@ -86,25 +86,25 @@ def loaded(path: str, request: Mapping[str, Any]) -> Any:
     ).interpreter
 
 
-def fed(interpreter: Any, seed: int) -> Any:
-    """The interpreter with fixed values in its inputs, which stay there from run to run."""
+def fill_inputs(interpreter: Any, seed: int) -> None:
+    """Puts fixed values into an interpreter's inputs, where they stay from run to run."""
     for number, details in enumerate(interpreter.get_input_details()):
-        interpreter.set_tensor(details["index"], filling(details, seed + number))
-    return interpreter
+        interpreter.set_tensor(details["index"], make_input(details, seed + number))
 
 
 def check(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     """Loads each file and runs it once.
 
     Returns:
-        `errors`: for each file what the runtime said against it, or None.
+        `errors`: for each file the runtime's error, or None if it ran.
     """
-    _limit(int(request["memory_bytes"]))
+    _limit_memory(int(request["memory_bytes"]))
     errors: list[str | None] = []
     for path in request["paths"]:
         report.stage("load", path)
         try:
-            interpreter = fed(loaded(path, {**DEFAULTS, **request}), 0)
+            interpreter = load_interpreter(path, {**DEFAULTS, **request})
+            fill_inputs(interpreter, 0)
             report.stage("first run", path)
             interpreter.invoke()
             errors.append(None)
@@ -113,30 +113,31 @@ def check(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     return {"errors": errors}
 
 
-def _limit(memory_bytes: int) -> None:
-    """Bounds this process's memory: a shape that lies would fill the machine's."""
+def _limit_memory(memory_bytes: int) -> None:
+    """Bounds this process's memory: a wrong shape in a file could fill the machine's."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    if most != resource.RLIM_INFINITY:
-        memory_bytes = min(memory_bytes, most)
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_AS)
+    if hard_limit != resource.RLIM_INFINITY:
+        memory_bytes = min(memory_bytes, hard_limit)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, hard_limit))
 
 
 def measure_memory(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
-    """Loads one file and runs it once, or only imports the runtime; then asks for the peak.
+    """Measures the peak memory of loading one file and running it once, or of the runtime alone.
 
     Returns:
-        `peak_memory_bytes`, and `load_ms`: the median time of the further loads; None without. The
-        first load isn't timed: it pays for the library's own start.
+        `peak_memory_bytes`, and `load_ms`: the median time of the loads that follow, None if there
+        are none. The first load isn't timed: it pays for the library's own start.
     """
     import ai_edge_litert.interpreter  # noqa: F401  its memory is part of the baseline
 
     for path in request["paths"][:1]:
         report.stage("load", path)
-        interpreter = fed(loaded(path, request), request["seed"])
+        interpreter = load_interpreter(path, request)
+        fill_inputs(interpreter, request["seed"])
         report.stage("first run", path)
         interpreter.invoke()
         del interpreter
@@ -144,7 +145,7 @@ def measure_memory(request: Mapping[str, Any], report: Reporter) -> dict[str, An
     loads_ms = []
     for path in request["paths"][:1] * request.get("loads", 0):
         start = time.perf_counter()
-        loaded(path, request)
+        load_interpreter(path, request)
         loads_ms.append(1000 * (time.perf_counter() - start))
     return {
         "peak_memory_bytes": peak,
@@ -153,7 +154,7 @@ def measure_memory(request: Mapping[str, Any], report: Reporter) -> dict[str, An
 
 
 def peak_memory_bytes() -> int | None:
-    """The most memory that this process has held so far; None where the system doesn't say.
+    """Returns the most memory that this process has held so far; None if the system doesn't say.
 
     Linux: VmHWM, the resident set's high-water mark. (getrusage would name the parent's peak if
     that was larger, for it survives exec.) macOS: ru_maxrss, in bytes there.
@@ -175,7 +176,7 @@ def peak_memory_bytes() -> int | None:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's type and text."""
+    """Returns an exception's type and text on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
@@ -183,7 +184,7 @@ Task = Callable[[Mapping[str, Any], Reporter], dict[str, Any]]
 
 
 def serve(tasks: Mapping[str, Task]) -> int:
-    """Answers the request on stdin; 0 if it was answered, 1 if a file failed."""
+    """Answers the request on stdin and returns the exit status: 0, or 1 if a file failed."""
     # Native libraries may print to stdout: the messages get a descriptor of their own, and
     # whatever else is written to stdout goes to stderr.
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")

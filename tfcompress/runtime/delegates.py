@@ -1,7 +1,7 @@
-"""Which delegate a file needs: LiteRT has no 1-bit ops, tfcompress's kernels have.
+"""Finds the delegate that a file needs: LiteRT has no 1-bit ops, tfcompress's kernels have.
 
-Only the table of op codes is read, and nothing imported for it: the measuring processes ask, too,
-and what they hold counts as the file's memory.
+Only the table of op codes is read, and nothing is imported for that: the measuring processes ask,
+too, and what they hold counts as the file's memory.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from typing import Any
 from tfcompress.errors import InputError
 from tfcompress.tflite.tables import MODEL, OP_CODE, tables, text, there
 
-_OWN = b"TfcXnor"
+# The names of tfcompress's ops begin with it.
+_BIT_OPS = b"TfcXnor"
 
 
-def delegates(path: str | os.PathLike[str]) -> list[Any] | None:
-    """What an interpreter's `experimental_delegates` takes for a file.
+def delegates_for(path: str | os.PathLike[str]) -> list[Any] | None:
+    """Returns what an interpreter's `experimental_delegates` should be for a file.
 
-    XNNPACK gets the other ops as ever.
+    The file's other ops go to XNNPACK all the same.
 
     Args:
         path: of a `.tflite` file.
 
     Returns:
-        A list of tfcompress's delegate if the file holds 1-bit ops, else None.
+        A list with tfcompress's delegate if the file holds 1-bit ops, else None.
 
     Raises:
-        InputError: it holds some, and there are no kernels here.
+        InputError: the file holds 1-bit ops, and there are no kernels here.
     """
     if not has_bit_ops(path):
         return None
@@ -42,10 +43,12 @@ def delegates(path: str | os.PathLike[str]) -> list[Any] | None:
 
 
 def has_bit_ops(path: str | os.PathLike[str]) -> bool:
-    """Whether a file names ops of tfcompress's kernels; False of a file that can't be read."""
+    """Tells whether a file names ops of tfcompress's kernels; False if it can't be read."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             codes = tables(data, there(data, 0), MODEL["operator_codes"])
-            return any(text(data, code, OP_CODE["custom_code"]).startswith(_OWN) for code in codes)
+            return any(
+                text(data, code, OP_CODE["custom_code"]).startswith(_BIT_OPS) for code in codes
+            )
     except (OSError, ValueError, struct.error):  # Missing, empty, or corrupt.
         return False

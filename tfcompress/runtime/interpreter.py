@@ -1,7 +1,7 @@
-"""LiteRT's interpreter for a file, with what the file needs beside it.
+"""Opens a file in LiteRT's interpreter, with the delegate and the signature that the file needs.
 
-Of a file with two signatures the 1-bit one runs where tfcompress's kernels do and take its ops, and
-the stock one elsewhere.
+A file with two signatures runs by its 1-bit one where tfcompress's kernels are there and take its
+ops, and by its default one elsewhere.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ import warnings
 from typing import Any
 
 from tfcompress.errors import unknown_name
-from tfcompress.runtime.delegates import delegates
+from tfcompress.runtime.delegates import delegates_for
 from tfcompress.tflite import header, signatures
 from tfcompress.tflite.signatures import BITS, DEFAULT
 
 
 @dataclasses.dataclass(frozen=True)
-class Opened:
-    """A file in an interpreter.
+class OpenedFile:
+    """A file that is loaded and can be run.
 
     Attributes:
-        interpreter: with its tensors allocated.
-        signature: which one runs; None of a file that has no two.
-        because: why the stock signature runs and not the 1-bit one, if nobody asked for it.
+        interpreter: LiteRT's, with its tensors allocated.
+        signature: the signature that runs; None if the file hasn't several.
+        because: why the default signature runs and not the 1-bit one; empty if the 1-bit one runs,
+            if the caller asked for the default one, or if the file hasn't both.
     """
 
     interpreter: Any
@@ -32,84 +33,98 @@ class Opened:
     because: str = ""
 
 
-def opened(
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """What every interpreter of a call is made with; see `open_file`."""
+
+    threads: int
+    xnnpack: bool
+    keep_all: bool
+
+
+def open_file(
     path: str | os.PathLike[str],
     *,
     threads: int,
     xnnpack: bool,
     signature: str | None = None,
     keep_all: bool = False,
-    given: list[Any] | None = None,
-) -> Opened:
-    """Loads a file.
+    delegates: list[Any] | None = None,
+) -> OpenedFile:
+    """Loads a file and allocates its tensors.
 
     Args:
         path: of the `.tflite` file.
         threads: CPU threads of one inference.
-        xnnpack: whether what no delegate of ours takes goes to XNNPACK.
-        signature: one of the file's, `serving_default` being its main graph by whatever name; None
-            for the fastest that runs here.
-        keep_all: whether values inside the file are kept.
-        given: delegates of the user's; with some, the file's own graph runs, whatever it holds.
+        xnnpack: whether the ops that no other delegate takes go to XNNPACK.
+        signature: one of the file's; `serving_default` is its main graph, whatever that is called.
+            None for the fastest that runs here.
+        keep_all: whether the values of all tensors are kept, so that they can be read.
+        delegates: the caller's own delegates. With them the file's main graph runs, whatever it
+            holds. None to take those that the file needs.
 
     Raises:
-        InputError: no such signature; or the file, or the signature that was asked for, has 1-bit
+        InputError: the file has no such signature; or it, or the signature asked for, has 1-bit
             ops, and there are no kernels here.
         ValueError: the file failed LiteRT's verification.
         RuntimeError: LiteRT lacks an op, or the tensors don't fit together.
     """
-    known = signatures.graphs(path)
-    how: dict[str, Any] = {"threads": threads, "xnnpack": xnnpack, "keep_all": keep_all}
-    if signature is not None and signature not in (*known, DEFAULT):
-        raise unknown_name(f"signature of {path}", signature, known)
-    if given is not None:
-        return Opened(_interpreter({"model_path": str(path)}, given, **how))
-    if len(known) < 2 or (signature is None and BITS not in known):
-        return Opened(_interpreter({"model_path": str(path)}, delegates(path), **how))
+    settings = _Settings(threads, xnnpack, keep_all)
+    graphs = signatures.graphs(path)  # Signature to the number of its graph.
+    if signature is not None and signature not in (*graphs, DEFAULT):
+        raise unknown_name(f"signature of {path}", signature, graphs)
+    whole = os.fspath(path)
+    if delegates is not None:
+        return OpenedFile(_interpreter(whole, delegates, settings))
+    if len(graphs) < 2 or (signature is None and BITS not in graphs):
+        return OpenedFile(_interpreter(whole, delegates_for(path), settings))
     because = ""
-    if signature in (None, BITS):
-        because = "" if signature else _missing()
-        if not because:
-            whole = {"model_content": signatures.alone(path, BITS)}
-            try:
-                return Opened(_interpreter(whole, delegates(path), **how), BITS)
-            except RuntimeError as error:
-                if signature:
-                    raise
-                because = f"they didn't take the file's ops: {header.one_line(error)}"
-    elif known.get(signature, 0):
-        whole = {"model_content": signatures.alone(path, signature)}
-        return Opened(_interpreter(whole, None, **how), signature)
-    # The 1-bit ops are in the other graph, which isn't run.
-    stock = {"model_path": str(path)}
-    main = signature or next((name for name, graph in known.items() if graph == 0), DEFAULT)
-    return Opened(_interpreter(stock, None, **how), main, because)
+    if signature is None:
+        opened, because = _try_bits(path, settings)
+        if opened:
+            return opened
+    elif signature == BITS:
+        bits = signatures.alone(path, BITS)
+        return OpenedFile(_interpreter(bits, delegates_for(path), settings), BITS)
+    elif graphs.get(signature, 0):
+        return OpenedFile(
+            _interpreter(signatures.alone(path, signature), None, settings), signature
+        )
+    # The main graph has no 1-bit ops, and needs no delegate of ours.
+    main = signature or next((name for name, number in graphs.items() if number == 0), DEFAULT)
+    return OpenedFile(_interpreter(whole, None, settings), main, because)
 
 
-def _missing() -> str:
-    """Why the kernels can't be used here, or an empty text."""
+def _try_bits(path: str | os.PathLike[str], settings: _Settings) -> tuple[OpenedFile | None, str]:
+    """Opens a file's 1-bit signature, or says why the kernels can't run it."""
     from tfcompress import kernels
 
-    return kernels.missing() or ""
+    reason = kernels.missing()
+    if reason:
+        return None, reason
+    try:
+        bits = signatures.alone(path, BITS)
+        return OpenedFile(_interpreter(bits, delegates_for(path), settings), BITS), ""
+    except RuntimeError as error:
+        return None, f"they didn't take the file's ops: {header.one_line(error)}"
 
 
-def _interpreter(
-    file: dict[str, Any], given: list[Any] | None, *, threads: int, xnnpack: bool, keep_all: bool
-) -> Any:
-    """An interpreter with its tensors allocated."""
+def _interpreter(file: str | bytes, delegates: list[Any] | None, settings: _Settings) -> Any:
+    """Returns an interpreter of a path or of a file's bytes, with its tensors allocated."""
     # Here and not above: reading the settings of a run shouldn't load a native library.
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    with warnings.catch_warnings():  # That keeping all costs memory is said where it is asked for.
+    source = {"model_path": file} if isinstance(file, str) else {"model_content": file}
+    with warnings.catch_warnings():  # Our callers' docstrings say that keeping all costs memory.
         warnings.filterwarnings("ignore", message=".*preserve_all_tensors", append=False)
         interpreter = Interpreter(
-            **file,
-            num_threads=threads,
-            experimental_delegates=given,
+            **source,
+            num_threads=settings.threads,
+            experimental_delegates=delegates,
             experimental_op_resolver_type=OpResolverType.AUTO
-            if xnnpack
+            if settings.xnnpack
             else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            experimental_preserve_all_tensors=keep_all,
+            experimental_preserve_all_tensors=settings.keep_all,
         )
     interpreter.allocate_tensors()
     return interpreter

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.errors import InputError, require
-from tfcompress.runtime.interpreter import opened
+from tfcompress.runtime.delegate_line import drop_delegate_line
+from tfcompress.runtime.interpreter import open_file
 from tfcompress.tflite import header
 
 if TYPE_CHECKING:
@@ -21,24 +22,21 @@ class LiteModel:
     it. Neither proves that a file from a stranger is harmless: an op may still crash the process.
     `tfcompress.benchmark` therefore runs files in a process of their own.
 
-    With XNNPACK the runtime writes one INFO line to stderr when it first makes a delegate; its
-    Python interface has no switch for that.
-
     The 1-bit ops of the storage `xnor` go to tfcompress's own kernels, with and without XNNPACK. A
-    file of the storage `xnor+int8` runs by its 1-bit signature where they can be used, and else by
-    its stock one, with a word on stderr.
+    file of the storage `xnor+int8` runs by its 1-bit signature where those kernels can be used, and
+    elsewhere by its default one, which is said once on stderr.
 
     Args:
         path: the file.
         threads: CPU threads of one inference.
         xnnpack: whether float and int8 ops go to XNNPACK, the runtime's fast CPU kernels. Off is
             4 to 8 times slower and shows the file's own op kernels.
-        keep_all: whether values inside the file are kept for `tensors`, at the cost of memory.
-        signature: of a file with several, the one to run, such as `serving_default`; None for the
-            fastest that runs here.
+        keep_all: whether the values of all tensors are kept for `tensors`, at the cost of memory.
+        signature: which signature to run, such as `serving_default`, where the file has several;
+            None for the fastest that runs here.
 
     Attributes:
-        signature: the one that runs; None of a file that has no two.
+        signature: the signature that runs; None if the file hasn't several.
         input_shape: shape of the input, batch first.
         output_shape: shape of the output, batch first.
         input_dtype: the file's input type, such as `float32` or `int8`.
@@ -47,7 +45,7 @@ class LiteModel:
 
     Raises:
         InputError: the file is missing, not a `.tflite` file, cut short or corrupt, needs ops that
-            the runtime lacks, or has more than one input or output; it has 1-bit ops alone, and the
+            the runtime lacks, or has more than one input or output; it has only 1-bit ops, and the
             kernels can't be built here; it has no such signature; or threads is below 1.
 
     Example:
@@ -67,9 +65,10 @@ class LiteModel:
         require(threads >= 1, f"threads must be 1 or more; got {threads}")
         self.path = str(header.checked_path(path))
         try:
-            found = opened(
-                path, threads=threads, xnnpack=xnnpack, signature=signature, keep_all=keep_all
-            )
+            with drop_delegate_line():
+                opened = open_file(
+                    path, threads=threads, xnnpack=xnnpack, signature=signature, keep_all=keep_all
+                )
         except InputError:
             raise
         except ValueError as error:  # the flatbuffer failed verification
@@ -78,11 +77,11 @@ class LiteModel:
             raise InputError(
                 f"{path} can't be run by this LiteRT: {header.one_line(error)}"
             ) from error
-        if found.because:
+        if opened.because:
             from tfcompress import kernels
 
-            kernels.unused(found.because)
-        self._interpreter, self.signature = found.interpreter, found.signature
+            kernels.report_unused(opened.because)
+        self._interpreter, self.signature = opened.interpreter, opened.signature
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         require(
@@ -101,7 +100,7 @@ class LiteModel:
         self.input_grid: tuple[float, int] = self._input["quantization"]
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """The file's outputs for a stack of inputs, computed at the file's own batch size.
+        """Computes the outputs for a stack of inputs, at the file's own batch size.
 
         Args:
             x: real numbers of shape (n, H, W, C), as the Keras model takes them. They are
@@ -116,59 +115,59 @@ class LiteModel:
         import numpy as np
 
         x = np.asarray(x)
-        wanted = self.input_shape[1:]
+        shape = self.input_shape[1:]
         require(
-            x.ndim == len(wanted) + 1 and x.shape[1:] == wanted,
-            f"{self.path} takes inputs of shape (n, {', '.join(map(str, wanted))}); "
+            x.ndim == len(shape) + 1 and x.shape[1:] == shape,
+            f"{self.path} takes inputs of shape (n, {', '.join(map(str, shape))}); "
             f"got {tuple(x.shape)}",
         )
         batch = self.input_shape[0]
-        result = np.empty((len(x), *self.output_shape[1:]), np.float32)
+        outputs = np.empty((len(x), *self.output_shape[1:]), np.float32)
         for start in range(0, len(x), batch):
             part = x[start : start + batch]
-            kept = len(part)
-            if kept < batch:  # the last part of a file whose batch is fixed above 1
-                part = np.concatenate([part, np.zeros((batch - kept, *wanted), part.dtype)])
-            self._interpreter.set_tensor(self._input["index"], quantized(part, self._input))
+            count = len(part)
+            if count < batch:  # The last part, in a file whose batch is fixed above 1.
+                part = np.concatenate([part, np.zeros((batch - count, *shape), part.dtype)])
+            self._interpreter.set_tensor(self._input["index"], quantize(part, self._input))
             self._interpreter.invoke()
             output = self._interpreter.get_tensor(self._output["index"])
-            result[start : start + kept] = dequantized(output, self._output)[:kept]
-        return result
+            outputs[start : start + count] = dequantize(output, self._output)[:count]
+        return outputs
 
     def tensors(self, x: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
-        """Values inside the file; the model must be made with `keep_all`.
+        """Computes the values of tensors inside the file; the model must be made with `keep_all`.
 
         Args:
             x: as `predict` takes them; the file's batch must be 1.
-            names: of tensors that are no inputs of delegated ops only, such as booleans.
+            names: of the tensors. One that only delegated ops use has no values here.
 
         Returns:
             For each name an array whose first axis is the inputs'; real numbers if the tensor has
             a scale.
 
         Raises:
-            InputError: no such tensor.
+            InputError: the file has no such tensor.
         """
         import numpy as np
 
         known = {d["name"]: d for d in self._interpreter.get_tensor_details()}
         for name in names:
             require(name in known, f"{self.path} has no tensor '{name}'")
-        kept: list[list[np.ndarray]] = [[] for _ in names]
+        rows: list[list[np.ndarray]] = [[] for _ in names]
         for row in range(len(x)):
             self.predict(x[row : row + 1])
-            for values, name in zip(kept, names, strict=True):
+            for values, name in zip(rows, names, strict=True):
                 details = known[name]
                 value = self._interpreter.get_tensor(details["index"])
                 if value.ndim and len(value) == 1:  # Parts of one image may stand beside it.
                     value = value[0]
                 scaled = details["quantization"][0]
-                values.append(dequantized(value, details) if scaled else value)
-        return [np.stack(values) for values in kept]
+                values.append(dequantize(value, details) if scaled else value)
+        return [np.stack(values) for values in rows]
 
 
-def quantized(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """Real numbers as a tensor's own type: `round(x / scale) + zero_point`, saturating.
+def quantize(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Turns real numbers into a tensor's own type: `round(x / scale) + zero_point`, saturating.
 
     Args:
         x: real numbers of any shape.
@@ -190,8 +189,8 @@ def quantized(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     return np.clip(steps, limits.min, limits.max).astype(dtype)
 
 
-def dequantized(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """A tensor's values as float32: `scale * (value - zero_point)` if it has a scale."""
+def dequantize(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Turns a tensor's values into float32: `scale * (value - zero_point)` if it has a scale."""
     import numpy as np
 
     scale, zero_point = details["quantization"]
@@ -201,7 +200,7 @@ def dequantized(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
 
 
 def _dtype(details: dict[str, Any]) -> np.dtype:
-    """A tensor's NumPy type."""
+    """Returns a tensor's NumPy type."""
     import numpy as np
 
     return np.dtype(details["dtype"])

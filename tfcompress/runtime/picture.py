@@ -1,4 +1,4 @@
-"""Whatever a caller calls an image, as the pixels that a file takes."""
+"""Turns whatever a caller calls an image into the pixels that a file takes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def pixels(image: Any, height: int, width: int, channels: int) -> np.ndarray:
-    """An image as it would be in training: RGB or grey, cropped to the shape and resized.
+    """Returns an image as it would be in training: RGB or grey, cropped and resized or padded.
 
     Args:
         image: the path of an image file, a Pillow image, or uint8 of shape (h, w), (h, w, 1),
             (h, w, 3) or (h, w, 4).
-        height: of the result.
-        width: of the result.
+        height: of the result, in pixels.
+        width: of the result, in pixels.
         channels: 3 for RGB or 1 for grey.
 
     Returns:
@@ -30,50 +30,38 @@ def pixels(image: Any, height: int, width: int, channels: int) -> np.ndarray:
         InputError: it is no image, or one that can't be read.
     """
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image
+
+    from tfcompress import images
+
+    rgb = _rgb(image, max(height, width))
+    require(min(rgb.size) > 0, f"the image has {rgb.width} x {rgb.height} pixels: there are none")
+    if height == width:
+        standard = images.standard_for([(rgb.height, rgb.width)], height, height)
+        resized = images.standardize_rgb(rgb, standard)
+    else:
+        resized = images.fit(rgb, height, width)
+    if channels == 3:
+        return resized
+    return np.asarray(Image.fromarray(resized).convert("L"))[..., None]
+
+
+def _rgb(image: Any, side: int) -> Image.Image:
+    """Reads a file for a longer side of `side` pixels, or converts what is in memory, to RGB."""
+    import numpy as np
+    from PIL import Image
 
     from tfcompress import images
 
     if isinstance(image, (str, os.PathLike)):
         path = pathlib.Path(image)
         images.read_size(path)  # Refuses what is too large to decode.
-        try:
-            with Image.open(path) as file:
-                rgb = images.to_rgb(ImageOps.exif_transpose(file))
-        except Exception as error:  # Pillow's decoders raise whatever they run into.
-            raise images.unreadable(path, error) from error
-    elif isinstance(image, Image.Image):
-        try:
-            rgb = images.to_rgb(image)
-        except InputError as error:
-            raise InputError(f"the image {error}") from error
-        except Exception as error:
-            raise InputError(f"the image can't be read ({images.one_line(error)})") from error
-    else:
-        rgb = images.to_rgb(_of_array(np.asarray(image)))
-    require(min(rgb.size) > 0, f"the image has {rgb.width} x {rgb.height} pixels: there are none")
-    if height == width:
-        form = images.standard_for([(rgb.height, rgb.width)], height, height)
-        fitted = images.standardize(rgb, form)
-    else:
-        fitted = np.asarray(ImageOps.fit(rgb, (width, height), Image.Resampling.BILINEAR))
-    if channels == 3:
-        return fitted
-    return np.asarray(Image.fromarray(fitted).convert("L"))[..., None]
-
-
-def _of_array(image: np.ndarray) -> Image.Image:
-    """An array as a Pillow image."""
-    import numpy as np
-    from PIL import Image
-
-    right = image.dtype == np.uint8 and (
-        image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))
-    )
-    require(
-        right,
-        "an image is a file, a Pillow image, or uint8 of shape (h, w), (h, w, 1), (h, w, 3) or "
-        f"(h, w, 4); got {image.dtype} of shape {image.shape}",
-    )
-    require(image.size > 0, f"the image has the shape {image.shape}: there are no pixels")
-    return Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
+        return images.decode_rgb(path, side)
+    if not isinstance(image, Image.Image):
+        image = images.from_array(np.asarray(image))
+    try:
+        return images.to_rgb(image)
+    except InputError as error:
+        raise InputError(f"the image {error}") from error
+    except Exception as error:  # Pillow's decoders raise whatever they run into.
+        raise InputError(f"the image can't be read ({images.one_line(error)})") from error

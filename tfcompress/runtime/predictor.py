@@ -1,4 +1,4 @@
-"""From a `.tflite` file to labels: what a program does that has only the file."""
+"""Classifies images with nothing but a `.tflite` file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tfcompress.tflite.metadata import Metadata
 if TYPE_CHECKING:
     import numpy as np
 
-# What gives probabilities, and what they pass through unchanged.
+# Ops that give probabilities, and ops that may follow them and change no value.
 _PROBABILITIES = ("SOFTMAX", "LOGISTIC")
 _UNCHANGED = ("DEQUANTIZE", "QUANTIZE", "RESHAPE")
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """One class with its probability.
+    """A class with its probability.
 
     Attributes:
         label: the class's name; its number as text if the file names no classes.
@@ -38,21 +38,19 @@ class Prediction:
 
 
 class Predictor:
-    """An image classifier in a file, which takes images as they come.
-
-    `load` makes one.
+    """Classifies images of any size and kind with a `.tflite` file; `load` returns one.
 
     Args:
-        model: of the file.
-        said: the file's metadata, or None.
+        model: the file, ready to run.
+        metadata: the file's metadata, or None.
         probabilities: whether the file's outputs are probabilities; if not, they are scores, and
-            the softmax is taken here.
+            the softmax is computed here.
 
     Attributes:
         labels: the classes, in the outputs' order.
-        image_shape: (height, width, channels) of what the file takes.
-        signature: which one of a file with several runs; None of other files.
-        metadata: what the file says of itself, or None.
+        image_shape: (height, width, channels) of the file's input.
+        signature: the signature that runs; None if the file hasn't several.
+        metadata: the file's metadata, or None.
 
     Raises:
         InputError: the file doesn't take images, or doesn't give a row of scores.
@@ -63,7 +61,7 @@ class Predictor:
         >>> classify("photo.jpg")[0].label  # doctest: +SKIP
     """
 
-    def __init__(self, model: LiteModel, said: Metadata | None, *, probabilities: bool) -> None:
+    def __init__(self, model: LiteModel, metadata: Metadata | None, *, probabilities: bool) -> None:
         shape, outputs = model.input_shape[1:], model.output_shape[1:]
         require(
             len(shape) == 3 and shape[2] in (1, 3) and min(shape) > 0,
@@ -77,42 +75,42 @@ class Predictor:
             classes == max(outputs, default=0),
             f"{model.path} gives outputs of shape {outputs}; a classifier gives one score a class",
         )
-        given = said.labels if said else ()
+        labels = metadata.labels if metadata else ()
         require(
-            len(given) in (0, classes),
-            f"{model.path} names {len(given)} classes and gives {classes} scores",
+            len(labels) in (0, classes),
+            f"{model.path} names {len(labels)} classes and gives {classes} scores",
         )
-        means = len(said.mean) if said else 0
+        means = len(metadata.mean) if metadata else 0
         require(
             means in (0, 1, shape[2]),
             f"{model.path} has {means} means for {shape[2]} channels",
         )
         self._model = model
         self._scores = not probabilities
-        self.metadata = said
+        self.metadata = metadata
         self.signature = model.signature
-        self.labels = given or tuple(map(str, range(classes)))
+        self.labels = labels or tuple(map(str, range(classes)))
         self.image_shape = (shape[0], shape[1], shape[2])
 
     def __call__(self, image: Any, *, top: int = 5) -> tuple[Prediction, ...]:
-        """The most probable classes of an image, the first one first.
+        """Returns the most probable classes of an image, the most probable first.
 
         Args:
             image: as `probabilities` takes it.
-            top: how many.
+            top: how many classes.
 
         Raises:
-            InputError: as `probabilities`; or top is below 1.
+            InputError: as `probabilities` raises it; or top is below 1.
         """
         require(top >= 1, f"top must be 1 or more; got {top}")
-        found = self.probabilities(image)
+        probabilities = self.probabilities(image)
         return tuple(
-            Prediction(self.labels[index], float(found[index]), int(index))
-            for index in (-found).argsort(kind="stable")[:top]
+            Prediction(self.labels[index], float(probabilities[index]), int(index))
+            for index in (-probabilities).argsort(kind="stable")[:top]
         )
 
     def probabilities(self, image: Any) -> np.ndarray:
-        """The probability of each class.
+        """Returns the probability of each class.
 
         Args:
             image: the path of an image file, a Pillow image, or uint8 of shape (h, w), (h, w, 1),
@@ -124,8 +122,8 @@ class Predictor:
             float32 (classes,).
 
         Raises:
-            InputError: it is no image, or one that can't be read; or the file doesn't say how
-                pixels are normalised.
+            InputError: the image isn't one or can't be read; or the file doesn't say how pixels are
+                normalised.
         """
         import numpy as np
 
@@ -139,7 +137,7 @@ class Predictor:
         return powers / powers.sum()
 
     def _input(self, image: Any) -> np.ndarray:
-        """An image as real numbers, as the Keras model takes it."""
+        """Turns an image into real numbers, as the Keras model takes it."""
         import numpy as np
 
         if isinstance(image, np.ndarray) and np.issubdtype(image.dtype, np.floating):
@@ -149,18 +147,18 @@ class Predictor:
                 f"got {image.shape}",
             )
             return image
-        found = pixels(image, *self.image_shape).astype(np.float32)
+        values = pixels(image, *self.image_shape).astype(np.float32)
         if self._model.input_dtype == "uint8":  # Such files take pixels as they are.
             scale, zero_point = self._model.input_grid
-            return scale * (found - zero_point) if scale else found
-        said = self.metadata
-        if said is None or not said.mean:
+            return scale * (values - zero_point) if scale else values
+        if self.metadata is None or not self.metadata.mean:
             raise InputError(
                 f"{self._model.path} doesn't say how pixels are normalised: give a float array of "
                 f"shape {self.image_shape}, normalised as in training, or export with metadata="
             )
-        mean, std = (np.asarray(values, np.float32) for values in (said.mean, said.std))
-        normalised: np.ndarray = (found - mean) / std
+        mean = np.asarray(self.metadata.mean, np.float32)
+        std = np.asarray(self.metadata.std, np.float32)
+        normalised: np.ndarray = (values - mean) / std
         return normalised
 
 
@@ -177,36 +175,36 @@ def load(
     Args:
         path: of the `.tflite`.
         check: whether the file is first loaded and run once in a process of its own, so that one
-            that is corrupt or made to harm crashes or hangs there. It takes 0.2 seconds, and what
-            the file needs to load and run; leave it out for your own files.
+            that is corrupt or made to harm crashes or hangs there. That takes 0.2 seconds and the
+            time of one load and one inference; leave it out for your own files.
         threads: CPU threads of one inference.
-        signature: of a file with several, the one to run, such as `serving_default`; None for the
-            fastest that runs here.
+        signature: which signature to run, such as `serving_default`, where the file has several;
+            None for the fastest that runs here.
         timeout_s: seconds that the check may take.
 
     Returns:
         A `Predictor`.
 
     Raises:
-        InputError: the file isn't there, isn't a `.tflite` file, is cut short or corrupt, crashes
-            or hangs, needs ops that the runtime lacks, has no such signature, or isn't an image
+        InputError: the file is missing, isn't a `.tflite` file, is cut short or corrupt, crashes or
+            hangs, needs ops that the runtime lacks, has no such signature, or isn't an image
             classifier.
     """
     if check:
-        said = process.check(path, signature=signature, timeout_s=timeout_s)
-        require(said is None, f"{path} can't be run by this LiteRT: {said}")
-    own = metadata.read(path)
-    found = content.read(path)
+        error = process.check(path, signature=signature, timeout_s=timeout_s)
+        require(error is None, f"{path} can't be run by this LiteRT: {error}")
+    file_metadata = metadata.read(path)
+    file_content = content.read(path)
     model = LiteModel(path, threads=threads, signature=signature)
-    return Predictor(model, own, probabilities=_probabilities(found))
+    return Predictor(model, file_metadata, probabilities=_gives_probabilities(file_content))
 
 
-def _probabilities(found: FileContent) -> bool:
-    """Whether the outputs come from a softmax or a sigmoid."""
-    makers = {out: op for op in found.ops for out in op.outputs}
-    tensor = found.outputs[0] if found.outputs else None
-    while tensor is not None and tensor in makers:
-        op = makers.pop(tensor)
+def _gives_probabilities(file: FileContent) -> bool:
+    """Tells whether the first output comes from a softmax or a sigmoid."""
+    producers = {out: op for op in file.ops for out in op.outputs}
+    tensor = file.outputs[0] if file.outputs else None
+    while tensor is not None and tensor in producers:
+        op = producers.pop(tensor)
         if op.name not in _UNCHANGED:
             return op.name in _PROBABILITIES
         tensor = op.inputs[0]

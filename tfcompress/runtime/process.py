@@ -1,7 +1,7 @@
-"""Runs files in a process of their own and says what became of it.
+"""Runs files in a process of their own.
 
-A `.tflite` file is native code's input: it may crash the process or never return. And a fresh
-process is the only place where load time and peak memory are those of the file.
+Native code reads a `.tflite` file, and a bad one may crash it or keep it from returning. A fresh
+process is also the only place where load time and peak memory are the file's alone.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from tfcompress.tflite import header
 
 # Seconds that an untrusted file may take to load and to run once.
 CHECK_SECONDS = 60.0
-# And the memory that it may take: Python and the runtime, and so much, or so often its size.
+# The memory that it may take: so much, for Python and the runtime, and so many times its size.
 CHECK_BYTES = 4 * 2**30
 CHECK_SIZES = 32
-# What native code says on its way, which is no cause of anything.
+# How lines begin that native code writes to stderr and that explain no crash.
 _CHATTER = ("INFO:", "WARNING:", "I0000", "W0000", "\u2514", "error: XDG_")
 
 
@@ -33,9 +33,9 @@ class ProcessError(RuntimeError):
     """A process crashed, failed or ran out of time.
 
     Attributes:
-        last: its last message: what it was doing, and with which file.
-        cause: what became of it.
-        stderr: what it wrote there.
+        last: its last message, which says what it was doing with which file.
+        cause: why it gave no answer.
+        stderr: what it wrote to stderr.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Cost:
     """What a file costs a fresh process.
 
     Attributes:
-        load_ms: median time of a load, with its tensors' allocation.
+        load_ms: median time of a load, with the allocation of its tensors.
         peak_memory_bytes: the peak of a process that loads the file and runs it once, Python and
             the runtime included; None where the system doesn't say.
     """
@@ -67,7 +67,7 @@ class Cost:
 
 
 def command(module: str = "tfcompress.runtime.child") -> list[str]:
-    """The command of a process for files."""
+    """Returns the command that starts a process for files."""
     # -P: a file called numpy.py in the user's folder shouldn't stand in for the library.
     return [sys.executable, "-P", "-m", module]
 
@@ -76,7 +76,7 @@ def ask(
     request: dict[str, Any],
     *,
     timeout_s: float,
-    words: Sequence[str] | None = None,
+    arguments: Sequence[str] | None = None,
     title: str = "process",
 ) -> dict[str, Any]:
     """Sends one request to a fresh process and returns its answer.
@@ -84,8 +84,8 @@ def ask(
     Args:
         request: see `tfcompress.runtime.child`.
         timeout_s: seconds after which the process is killed.
-        words: the process's command; None for `command()`.
-        title: what the process is called in errors.
+        arguments: the process's command line; None for `command()`.
+        title: what errors call the process.
 
     Returns:
         The answer's values.
@@ -94,23 +94,23 @@ def ask(
         ProcessError: the process crashed, reported an error, or ran out of time. The message names
             the file at work and the cause.
     """
-    return ask_aloud(request, timeout_s=timeout_s, words=words, title=title)[0]
+    return ask_with_log(request, timeout_s=timeout_s, arguments=arguments, title=title)[0]
 
 
-def ask_aloud(
+def ask_with_log(
     request: dict[str, Any],
     *,
     timeout_s: float,
-    words: Sequence[str] | None = None,
+    arguments: Sequence[str] | None = None,
     title: str = "process",
 ) -> tuple[dict[str, Any], str]:
-    """As `ask`, with what the process wrote to stderr beside the answer."""
+    """Does what `ask` does, and also returns what the process wrote to stderr."""
     # The process must find the package even where it was imported through sys.path alone.
     root = str(pathlib.Path(tfcompress.__file__).resolve().parent.parent)
     search_path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     try:
         child = subprocess.Popen(
-            list(words) if words is not None else command(),
+            list(arguments) if arguments is not None else command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -119,11 +119,11 @@ def ask_aloud(
         )
     except OSError as error:
         raise ProcessError({}, f"can't start a {title}: {error}", request) from error
-    late = False
+    timed_out = False
     try:
         stdout, stderr = child.communicate(json.dumps(request).encode(), timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        late = True
+        timed_out = True
         _kill(child)
         stdout, stderr = child.communicate()
     except BaseException:  # Ctrl-C: in a session of its own, the child didn't get it
@@ -131,17 +131,17 @@ def ask_aloud(
         child.wait()
         raise
     last, text = _last_message(stdout), stderr.decode("utf-8", "replace")
-    # Whatever its end was: native code may crash while it cleans up.
+    # However the process ended: native code may crash while it cleans up.
     if "answer" in last:
         return dict(last["answer"]), text
-    if late:
+    if timed_out:
         raise ProcessTimeoutError(last, f"not done after {timeout_s:g} s", request, text)
     cause = last.get("error") or _cause(child.returncode, text, title)
     raise ProcessError(last, cause, request, text)
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
-    """Kills a process and whatever it started: those would keep its pipes open."""
+    """Kills a process and those that it started, which would keep its pipes open."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except (AttributeError, OSError):  # no such call on Windows, or it ended just now
@@ -158,11 +158,11 @@ def check(
 
     Args:
         path: the file.
-        signature: which one of several; None for the one that `load` would run.
-        timeout_s: seconds after which it is given up.
+        signature: which of the file's signatures; None for the one that `load` would run.
+        timeout_s: seconds after which the process is killed.
 
     Returns:
-        None if it ran, else what the runtime said against it, such as an op that it lacks.
+        None if the file ran, else the runtime's error, such as an op that it lacks.
 
     Raises:
         InputError: it isn't a `.tflite` file, it is cut short or corrupt, or it crashed the
@@ -171,7 +171,7 @@ def check(
     file = header.checked_path(path)
     request = {**check_request([file.absolute()]), "signature": signature}
     try:
-        said: str | None = ask(request, timeout_s=timeout_s)["errors"][0]
+        message: str | None = ask(request, timeout_s=timeout_s)["errors"][0]
     except ProcessTimeoutError as error:
         raise InputError(
             f"{path} isn't loaded and run once after {timeout_s:g} s: it is corrupt or made to hang"
@@ -181,13 +181,13 @@ def check(
             f"{path} is corrupt or made to crash: a process that tried it "
             f"({error.last.get('stage', 'start')}) ended: {error.cause}"
         ) from error
-    if said is not None and said.startswith("ValueError"):  # It failed the runtime's verification.
-        raise header.corrupt(path, said.partition(": ")[2])
-    return said
+    if message is not None and message.startswith("ValueError"):  # It failed verification.
+        raise header.corrupt(path, message.partition(": ")[2])
+    return message
 
 
 def check_request(paths: Sequence[pathlib.Path]) -> dict[str, Any]:
-    """The request that tries these files in one process."""
+    """Makes the request that loads these files and runs each once, in one process."""
     largest = max(path.stat().st_size for path in paths)
     return {
         "task": "check",
@@ -199,15 +199,15 @@ def check_request(paths: Sequence[pathlib.Path]) -> dict[str, Any]:
 def cost(
     path: str | os.PathLike[str], *, signature: str | None = None, timeout_s: float = 120.0
 ) -> Cost:
-    """What a file costs a fresh process.
+    """Measures what a file costs a fresh process.
 
     Args:
         path: the file.
-        signature: which one of several; None for the one that `load` would run.
-        timeout_s: seconds after which it is given up.
+        signature: which of the file's signatures; None for the one that `load` would run.
+        timeout_s: seconds after which the process is killed.
 
     Raises:
-        ProcessError: it can't be loaded or run, or crashed its process.
+        ProcessError: the file can't be loaded or run, or crashed the process.
     """
     request = {
         "task": "memory",
@@ -222,7 +222,7 @@ def cost(
 
 
 def _last_message(stdout: bytes) -> dict[str, Any]:
-    """The last whole line of the protocol; empty if there is none."""
+    """Returns the last message of the protocol; empty if there is none."""
     for line in reversed(stdout.decode("utf-8", "replace").splitlines()):
         try:
             message = json.loads(line)
@@ -234,7 +234,7 @@ def _last_message(stdout: bytes) -> dict[str, Any]:
 
 
 def _cause(returncode: int, stderr: str, title: str) -> str:
-    """Why a process ended without an answer, from its exit status and its last line on stderr."""
+    """Says why a process gave no answer, from its exit status and its last line on stderr."""
     if returncode < 0:
         try:
             name = signal.Signals(-returncode).name

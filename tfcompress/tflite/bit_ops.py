@@ -26,7 +26,7 @@ def options(
     activation: int = LINEAR,
     add_first: bool = False,
 ) -> bytes:
-    """The options of one of our ops.
+    """Packs the options of one of our ops.
 
     Args:
         channels: of its input.

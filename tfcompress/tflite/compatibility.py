@@ -54,12 +54,12 @@ class CompatibilityIssue:
 
 
 def never(content: FileContent) -> list[CompatibilityIssue]:
-    """What no file should hold: no runtime, or not every one that loads it, gets it right."""
+    """Lists what no file should hold: not every runtime that loads it gets it right."""
     return _found(content, "all", _wrong)
 
 
 def gpu(content: FileContent) -> list[CompatibilityIssue]:
-    """Ops and weights that TFLite's GPU delegate leaves to the CPU, by its source.
+    """Lists ops and weights that TFLite's GPU delegate leaves to the CPU, by its source.
 
     `benchmark.lint` knows what LiteRT's WebGPU accelerator was seen to get wrong.
     """
@@ -67,12 +67,12 @@ def gpu(content: FileContent) -> list[CompatibilityIssue]:
 
 
 def old(content: FileContent) -> list[CompatibilityIssue]:
-    """Ops whose version promises that an older runtime will do."""
+    """Lists ops whose version promises that an older runtime will do."""
     return _found(content, "old runtimes", _too_low)
 
 
 def mediapipe(content: FileContent, said: Metadata | None) -> list[CompatibilityIssue]:
-    """What keeps MediaPipe's ImageClassifier (1.2.2) from taking the file."""
+    """Lists what keeps MediaPipe's ImageClassifier (1.2.2) from taking the file."""
     found = []
     if any(op.subgraph for op in content.ops):
         found.append("it has several graphs, and MediaPipe takes files of one")
@@ -131,7 +131,7 @@ def _not_on_a_gpu(op: Op) -> Iterator[str]:
 def _found(
     content: FileContent, who: str, rule: Callable[[Op], Iterator[str]]
 ) -> list[CompatibilityIssue]:
-    """The rule's texts, each once, with the first op's output and the number of ops."""
+    """Returns a rule's texts, each once, with the first op's output and the number of ops."""
     found: dict[str, CompatibilityIssue] = {}
     for op in content.ops:
         for text in rule(op):
@@ -142,5 +142,5 @@ def _found(
 
 
 def _second(op: Op) -> Tensor | None:
-    """The second input, which is the weights of a product."""
+    """Returns the second input, which holds an op's weights."""
     return op.inputs[1] if len(op.inputs) > 1 else None

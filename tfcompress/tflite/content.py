@@ -142,7 +142,7 @@ class FileContent:
     signatures: tuple[Signature, ...] = ()
 
     def of(self, name: str | None = None) -> FileContent:
-        """What runs by a signature: the file as if it held nothing else.
+        """Returns what runs by a signature: the file as if it held nothing else.
 
         Args:
             name: of a signature; None for the main graph's, with the graphs that it calls: what
@@ -176,12 +176,25 @@ class FileContent:
             **_totals(ops, weights.values()),
         )
 
+    def producers(self) -> dict[Tensor, Op]:
+        """Returns the op that writes each tensor."""
+        return {out: op for op in self.ops for out in op.outputs}
+
+    def consumers(self) -> dict[Tensor, list[Op]]:
+        """Returns the ops that read each tensor, in their order."""
+        readers: dict[Tensor, list[Op]] = {}
+        for op in self.ops:
+            for tensor in op.inputs:
+                if tensor is not None:
+                    readers.setdefault(tensor, []).append(op)
+        return readers
+
     def op_counts(self) -> dict[str, int]:
-        """Op name to how often it occurs, the most frequent first."""
+        """Counts the ops by their names, the most frequent first."""
         return dict(collections.Counter(op.name for op in self.ops).most_common())
 
     def dtypes(self) -> dict[str, int]:
-        """Tensor dtype to the number of distinct tensors that ops read or write."""
+        """Counts the tensors that ops read or write, by their dtypes."""
         seen = {tensor for op in self.ops for tensor in (*op.inputs, *op.outputs) if tensor}
         return dict(collections.Counter(tensor.dtype for tensor in seen).most_common())
 
@@ -215,7 +228,7 @@ def read(path: str | os.PathLike[str]) -> FileContent:
 
 
 def _content(path: str, model: Any, schema: Any) -> FileContent:
-    """The parsed file as our own values."""
+    """Returns a parsed file as our own values."""
     types = {number: name.lower() for number, name in names(schema.TensorType).items()}
     builtins = names(schema.BuiltinOperator)
     buffers = [_buffer_bytes(buffer) for buffer in model.buffers]
@@ -223,7 +236,7 @@ def _content(path: str, model: Any, schema: Any) -> FileContent:
 
     ops: list[Op] = []
     weights: dict[int, Tensor] = {}
-    ends: list[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = []
+    inputs_outputs: list[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = []
     count = itertools.count()
     for number, graph in enumerate(model.subgraphs):
         tensors = [_tensor(tensor, buffers, types, next(count)) for tensor in graph.tensors]
@@ -231,23 +244,25 @@ def _content(path: str, model: Any, schema: Any) -> FileContent:
             if tensor.constant:
                 weights.setdefault(tensor.buffer, tensor)
         ops += _ops(graph, tensors, codes, number)
-        ends.append((_picked(graph.inputs, tensors), _picked(graph.outputs, tensors)))
+        inputs_outputs.append((_picked(graph.inputs, tensors), _picked(graph.outputs, tensors)))
 
     named = [(int(s.subgraphIndex), _text(s.signatureKey)) for s in model.signatureDefs or ()]
-    main = ends[0] if ends else ((), ())
+    main = inputs_outputs[0] if inputs_outputs else ((), ())
     return FileContent(
         path=path,
         ops=tuple(ops),
         inputs=main[0],
         outputs=main[1],
         buffer_bytes=sum(buffers),
-        signatures=tuple(Signature(name, number, *ends[number]) for number, name in named),
+        signatures=tuple(
+            Signature(name, number, *inputs_outputs[number]) for number, name in named
+        ),
         **_totals(ops, weights.values()),
     )
 
 
 def _totals(ops: Sequence[Op], weights: Collection[Tensor]) -> dict[str, Any]:
-    """The fields of `FileContent` that are sums over ops and constants."""
+    """Returns the fields of `FileContent` that are sums over ops and constants."""
     weight_bytes: dict[str, int] = collections.Counter()
     for tensor in weights:
         weight_bytes[tensor.dtype] += tensor.size_bytes
@@ -264,7 +279,7 @@ def _totals(ops: Sequence[Op], weights: Collection[Tensor]) -> dict[str, Any]:
 def _ops(
     graph: Any, tensors: list[Tensor], codes: list[tuple[str, int]], subgraph: int
 ) -> list[Op]:
-    """The ops of one subgraph, each with its multiply-accumulates."""
+    """Returns the ops of one subgraph, each with its multiply-accumulates."""
     settled = {index for index, tensor in enumerate(tensors) if tensor.constant}
     ops = []
     for packed in graph.operators if graph.operators is not None else ():
@@ -308,7 +323,7 @@ def _macs(
 
 
 def _tensor(packed: Any, buffers: list[int], types: Mapping[int, str], number: int) -> Tensor:
-    """One tensor of the schema as our own value."""
+    """Returns one tensor of the schema as our own value."""
     size_bytes = buffers[packed.buffer] + _table_bytes(packed.sparsity)
     scales = packed.quantization.scale if packed.quantization is not None else None
     return Tensor(
@@ -325,7 +340,7 @@ def _tensor(packed: Any, buffers: list[int], types: Mapping[int, str], number: i
 
 
 def _table_bytes(sparsity: Any) -> int:
-    """The bytes of a sparse tensor's segments and indices."""
+    """Counts the bytes of a sparse tensor's segments and indices."""
     levels = sparsity.dimMetadata if sparsity is not None else None
     tables = [
         table for level in levels or () for table in (level.arraySegments, level.arrayIndices)
@@ -334,22 +349,22 @@ def _table_bytes(sparsity: Any) -> int:
 
 
 def _op_name(code: Any, builtins: Mapping[int, str]) -> str:
-    """The name of an op code."""
+    """Returns the name of an op code."""
     number = op_number(code)
     name = builtins.get(number, f"OP {number}")
     return f"CUSTOM:{_text(code.customCode)}" if name == "CUSTOM" else name
 
 
 def _buffer_bytes(buffer: Any) -> int:
-    """The bytes of a buffer, which stands in the flatbuffer or, in a huge file, behind it."""
+    """Counts the bytes of a buffer, in the flatbuffer or, in a huge file, behind it."""
     return len(buffer.data) if buffer.data is not None else int(buffer.size)
 
 
 def _picked(indices: Any, tensors: list[Tensor]) -> tuple[Tensor, ...]:
-    """The tensors of these indices."""
+    """Returns the tensors of these indices."""
     return tuple(tensors[int(index)] for index in (indices if indices is not None else ()))
 
 
 def _text(name: bytes | str | None) -> str:
-    """A name of the file as text."""
+    """Returns a name of the file as text."""
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else name or ""

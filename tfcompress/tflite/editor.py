@@ -1,4 +1,4 @@
-"""Editing a `.tflite` file: constants, tensors and ops put in, replaced and taken out.
+"""Edits a `.tflite` file: puts in, replaces and takes out constants, tensors and ops.
 
 What the converter can't write, such as weights that a file expands as it is loaded, is written
 here, op by op. Who may run the result is for the audit (`export.gate`) to say.
@@ -42,30 +42,30 @@ class Editor:
         self.graph: Any = self._model.subgraphs[0]
 
     def ops(self) -> list[Any]:
-        """The main graph's ops, in order."""
+        """Returns the main graph's ops, in order."""
         return list(self.graph.operators)
 
     def name(self, op: Any) -> str:
-        """An op's name, such as `CONV_2D`."""
+        """Returns an op's name, such as `CONV_2D`."""
         code = self._model.operatorCodes[op.opcodeIndex]
         return self._names[op_number(code)]
 
     def writer(self, output: str) -> Any:
-        """The op whose first output has this name."""
+        """Returns the op whose first output has this name."""
         ops = (op for op in self.ops() if len(op.outputs))
         return next(op for op in ops if self.text(op.outputs[0]) == output)
 
     def shape(self, tensor: int) -> tuple[int, ...]:
-        """A tensor's static shape."""
+        """Returns a tensor's static shape."""
         shape = self.graph.tensors[tensor].shape
         return tuple(int(size) for size in shape) if shape is not None else ()
 
     def text(self, tensor: int) -> str:
-        """A tensor's name."""
+        """Returns a tensor's name."""
         return str(self.graph.tensors[tensor].name.decode())
 
     def values(self, tensor: int, dtype: str = "float32") -> np.ndarray | None:
-        """A constant's values; None for what isn't one of this type."""
+        """Returns a constant's values; None for what isn't a constant of this type."""
         if tensor < 0:
             return None
         found = self.graph.tensors[tensor]
@@ -78,7 +78,7 @@ class Editor:
     def constant(
         self, values: np.ndarray, name: str = "", *, scale: float | None = None, graph: Any = None
     ) -> int:
-        """A constant tensor; equal ones without a name are one.
+        """Adds a constant tensor; equal ones without a name are one.
 
         Args:
             values: in the type that the file has.
@@ -110,7 +110,7 @@ class Editor:
         like: int | None = None,
         graph: Any = None,
     ) -> int:
-        """A tensor without values.
+        """Adds a tensor without values.
 
         Args:
             shape: static.
@@ -144,7 +144,7 @@ class Editor:
         version: int = 1,
         **options: Any,
     ) -> Any:
-        """An op that stands nowhere yet.
+        """Makes an op that stands nowhere yet.
 
         Args:
             name: of the schema, such as `GATHER`.
@@ -173,7 +173,7 @@ class Editor:
     def custom(
         self, name: str, inputs: Sequence[int], outputs: Sequence[int], options: bytes
     ) -> Any:
-        """A custom op that stands nowhere yet; inputs left out are -1."""
+        """Makes a custom op that stands nowhere yet; inputs left out are -1."""
         op = self._schema.OperatorT()
         op.opcodeIndex = self._code(self._numbers["CUSTOM"], 1, name.encode())
         op.inputs, op.outputs = list(inputs), list(outputs)
@@ -193,7 +193,7 @@ class Editor:
         graph: Any = None,
         **options: Any,
     ) -> int:
-        """An op with one output, put behind those of a list; returns the output.
+        """Makes an op with one output, puts it behind those of a list, and returns the output.
 
         Most have no name: names of thousands of small ops weigh as much as bits do.
         """
@@ -202,14 +202,14 @@ class Editor:
         return output
 
     def reshape(self, x: int, shape: Sequence[int], *, output: int) -> Any:
-        """A RESHAPE that stands nowhere yet."""
+        """Makes a RESHAPE that stands nowhere yet."""
         want = self.constant(np.array(shape, np.int32))
         return self.op("RESHAPE", [x, want], [output], newShape=list(shape))
 
     def reshaped(
         self, x: int, shape: Sequence[int], into: list[Any], dtype: str = "float32"
     ) -> int:
-        """A tensor in another shape; itself if it has that."""
+        """Returns a tensor in another shape; itself if it has that."""
         if self.shape(x) == tuple(shape):
             return x
         output = self.tensor(shape, dtype, "")
@@ -217,13 +217,13 @@ class Editor:
         return output
 
     def replace(self, op: Any, by: Iterable[Any]) -> None:
-        """Other ops in an op's place."""
+        """Puts other ops in an op's place."""
         ops = self.ops()
         at = next(index for index, other in enumerate(ops) if other is op)
         self.graph.operators = [*ops[:at], *by, *ops[at + 1 :]]
 
     def alone(self, output: str) -> Editor:
-        """One op as a file of its own, by the name of its output: from its first input to that."""
+        """Returns one op as a file of its own, from its first input to the output of this name."""
         op = copy.copy(self.writer(output))
         other = copy.copy(self)
         other._model, other._constants = copy.copy(self._model), {}
@@ -242,7 +242,7 @@ class Editor:
         self.graph.operators = [*ops, *self.ops()]
 
     def subgraph(self, name: str) -> tuple[Any, int]:
-        """A new graph without tensors and ops, and its number."""
+        """Adds a graph without tensors and ops, and returns it with its number."""
         graph = self._schema.SubGraphT()
         graph.name = name.encode()
         graph.tensors, graph.operators, graph.inputs, graph.outputs = [], [], [], []
@@ -321,12 +321,12 @@ class Editor:
 
 
 def _given(indices: Any) -> list[int]:
-    """Tensor numbers without those of optional inputs left out."""
+    """Returns tensor numbers without those of optional inputs left out."""
     return [int(i) for i in (indices if indices is not None else ()) if int(i) >= 0]
 
 
 def _numbered(kept: Iterable[int]) -> dict[int, int]:
-    """Old number to new one."""
+    """Returns a new number for each old one."""
     return {old: new for new, old in enumerate(kept)}
 
 

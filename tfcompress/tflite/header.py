@@ -1,4 +1,4 @@
-"""The first look at a file: is it a `.tflite` file at all?"""
+"""Tells whether a file is a `.tflite` file at all, by its first bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADER_BYTES = 8
 
 
 def checked_path(path: str | os.PathLike[str]) -> pathlib.Path:
-    """The path, once its header is that of a `.tflite` file.
+    """Returns a path whose file has the header of a `.tflite` file.
 
     Only the header is read, so that a wrong file is named at once and in plain words. What lies
     behind it is verified by whoever parses the file.
@@ -52,13 +52,13 @@ def checked_path(path: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def corrupt(path: str | os.PathLike[str], cause: object) -> InputError:
-    """The error for a file whose header is right and whose content is not."""
+    """Returns the error for a file whose header is right and whose content is not."""
     return InputError(
         f"{path} is cut short or corrupt ({one_line(cause)}); export or download it again"
     )
 
 
 def one_line(cause: object) -> str:
-    """An error's text on one line, at most 200 characters; its class's name if it has no text."""
+    """Returns an error's text on one line of at most 200 characters, or its class's name."""
     text = " ".join(str(cause).split()) or type(cause).__name__
     return text if len(text) <= 200 else text[:197] + "..."

@@ -1,4 +1,4 @@
-"""Two files as one with two signatures: the stock one by default, another under its own name.
+"""Joins two files into one with two signatures: one by default, one under its own name.
 
 Who knows nothing of the second runs the first as ever; constants that both hold stand in the file
 once. `runtime.signatures` reads such files.
@@ -16,7 +16,7 @@ from tfcompress.tflite.schema import names
 from tfcompress.tflite.signatures import DEFAULT
 
 
-def join(first: Path, second: Path, path: Path, name: str) -> None:
+def join_signatures(first: Path, second: Path, path: Path, name: str) -> None:
     """Writes a file whose main graph is the first's, and whose signature `name` is the second's.
 
     Args:
@@ -36,11 +36,11 @@ def join(first: Path, second: Path, path: Path, name: str) -> None:
     require(len(other.subgraphs) == 1, f"{second} has {len(other.subgraphs)} graphs, not one")
     main, graph = model.subgraphs[0], other.subgraphs[0]
     for field in ("inputs", "outputs"):
-        ends = [_ends(schema, g, getattr(g, field)) for g in (main, graph)]
+        types = [_io_types(schema, g, getattr(g, field)) for g in (main, graph)]
         require(
-            ends[0] == ends[1],
-            f"two signatures need the same {field}: {first} has {', '.join(ends[0]) or 'none'}, "
-            f"{second} {', '.join(ends[1]) or 'none'}",
+            types[0] == types[1],
+            f"two signatures need the same {field}: {first} has {', '.join(types[0]) or 'none'}, "
+            f"{second} {', '.join(types[1]) or 'none'}",
         )
     buffers = _buffers(model, other, {int(tensor.buffer) for tensor in graph.tensors})
     for tensor in graph.tensors:
@@ -61,8 +61,8 @@ def join(first: Path, second: Path, path: Path, name: str) -> None:
     path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
 
 
-def _ends(schema: Any, graph: Any, tensors: Any) -> list[str]:
-    """Types and shapes of a graph's inputs or outputs."""
+def _io_types(schema: Any, graph: Any, tensors: Any) -> list[str]:
+    """Returns types and shapes of a graph's inputs or outputs."""
     types = names(schema.TensorType)
     ends = [graph.tensors[int(number)] for number in tensors]
     shapes = [tuple(map(int, end.shape)) if end.shape is not None else () for end in ends]
@@ -70,7 +70,7 @@ def _ends(schema: Any, graph: Any, tensors: Any) -> list[str]:
 
 
 def _buffers(model: Any, other: Any, wanted: set[int]) -> dict[int, int]:
-    """Puts another model's constants into a model: old number to new, of those that are wanted."""
+    """Adds another model's constants to a model; returns the new number of each wanted one."""
 
     def content(buffer: Any) -> bytes:
         return b"" if buffer.data is None else np.asarray(buffer.data, np.uint8).tobytes()
@@ -89,7 +89,7 @@ def _buffers(model: Any, other: Any, wanted: set[int]) -> dict[int, int]:
 
 
 def _signature(schema: Any, model: Any, graph: Any, name: str) -> Any:
-    """A model's only signature; made of its graph's inputs and outputs if it has none."""
+    """Returns a model's only signature, made of its graph's inputs and outputs if it has none."""
     if model.signatureDefs:
         return model.signatureDefs[0]
     signature = schema.SignatureDefT()

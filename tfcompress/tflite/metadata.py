@@ -86,7 +86,7 @@ class Metadata:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by name."""
+        """Returns the fields by name."""
         return dataclasses.asdict(self)
 
 
@@ -116,7 +116,7 @@ def read(path: str | os.PathLike[str]) -> Metadata | None:
 
 
 def _buffer(model: Any, name: str) -> bytes | None:
-    """The bytes of a named buffer."""
+    """Returns the bytes of a named buffer."""
     for number in range(model.MetadataLength()):
         entry = model.Metadata(number)
         if entry.Name() == name.encode():
@@ -125,7 +125,7 @@ def _buffer(model: Any, name: str) -> bytes | None:
 
 
 def _parsed(packed: bytes, data: bytes) -> Metadata:
-    """The flatbuffer and the label file as our own value."""
+    """Returns the flatbuffer and the label file as our own value."""
     require(packed[4:8] == IDENTIFIER, "the metadata's identifier isn't M001")
     model = Table.root(packed)
     found: dict[str, tuple[float, ...]] = {}
@@ -150,7 +150,7 @@ def _parsed(packed: bytes, data: bytes) -> Metadata:
 
 
 def _labels(data: bytes, name: str) -> tuple[str, ...]:
-    """The lines of a file of the zip behind the model."""
+    """Returns the lines of a file of the zip behind the model."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entry = archive.getinfo(name)
         require(
@@ -174,27 +174,27 @@ class Table:
 
     @classmethod
     def root(cls, data: bytes) -> Table:
-        """The outermost table."""
+        """Returns the outermost table."""
         return cls(data, int.from_bytes(data[:4], "little"))
 
     def text(self, slot: int) -> str:
-        """A string; empty if it is left out."""
+        """Returns a string; empty if it is left out."""
         at = self._at(slot)
         return self._table.String(at).decode("utf-8", "replace") if at else ""
 
     def byte(self, slot: int) -> int:
-        """A byte; 0 if it is left out."""
+        """Returns a byte; 0 if it is left out."""
         at = self._at(slot)
         return int(self._table.Bytes[at]) if at else 0
 
     def table(self, slot: int) -> Table:
-        """A table, of a union or not."""
+        """Returns a table, of a union or not."""
         at = self._at(slot)
         require(at > 0, "a table is missing in the metadata")
         return Table(self._table.Bytes, self._table.Indirect(at))
 
     def tables(self, slot: int) -> Iterator[Table]:
-        """The tables of a vector; none if it is left out."""
+        """Returns the tables of a vector; none if it is left out."""
         offset = self._offset(slot)
         if not offset:
             return
@@ -203,7 +203,7 @@ class Table:
             yield Table(self._table.Bytes, self._table.Indirect(start + 4 * number))
 
     def floats(self, slot: int) -> tuple[float, ...]:
-        """The numbers of a vector; none if it is left out."""
+        """Returns the numbers of a vector; none if it is left out."""
         from flatbuffers.number_types import Float32Flags
 
         offset = self._offset(slot)
@@ -214,16 +214,16 @@ class Table:
         return tuple(self._table.Get(Float32Flags, start + 4 * i) for i in range(count))
 
     def _offset(self, slot: int) -> int:
-        """Where the table's vector of offsets has this field, or 0."""
+        """Returns where the table's vector of offsets has this field, or 0."""
         return int(self._table.Offset(4 + 2 * slot))
 
     def _at(self, slot: int) -> int:
-        """Where a field stands, or 0."""
+        """Returns where a field stands, or 0."""
         offset = self._offset(slot)
         return offset + self._table.Pos if offset else 0
 
     def _length(self, offset: int, start: int, size: int) -> int:
-        """A vector's length, once it fits into what there is."""
+        """Returns a vector's length, once it fits into the bytes that there are."""
         length = int(self._table.VectorLen(offset))
         require(
             start + size * length <= len(self._table.Bytes), "a length in the metadata is a lie"

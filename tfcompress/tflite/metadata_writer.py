@@ -1,4 +1,4 @@
-"""Writes into a `.tflite` file what it says of itself; `runtime.metadata` explains the form."""
+"""Writes TFLite Model Metadata into a file; `tflite.metadata` explains the format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfcompress.errors import require
-from tfcompress.tflite import metadata as form
+from tfcompress.tflite import metadata as layout
 from tfcompress.tflite.content import FileContent, read
 from tfcompress.tflite.metadata import Metadata
 from tfcompress.tflite.versions import oldest
@@ -23,14 +23,14 @@ _VERSION_BYTES = 16
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def write(path: Path, said: Metadata) -> None:
+def write_metadata(path: Path, metadata: Metadata) -> None:
     """Puts metadata into a file, in place; what it had before is replaced.
 
     The oldest runtime that can run the file is written as well (`min_runtime_version`).
 
     Args:
         path: of the `.tflite`.
-        said: what it is to say.
+        metadata: what the file is to say of itself.
 
     Raises:
         InputError: as `check`.
@@ -39,16 +39,18 @@ def write(path: Path, said: Metadata) -> None:
     from ai_edge_litert.tools import flatbuffer_utils
 
     content = read(path).of()  # What everybody runs, if there are two signatures.
-    check(content, said)
+    check(content, metadata)
     model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
-    _put(model, schema, form.BUFFER, packed(content, said))
+    _put(model, schema, layout.BUFFER, packed(content, metadata))
     release = oldest(content).release.encode()
-    _put(model, schema, form.RUNTIME, release.ljust(_VERSION_BYTES, b"\0"))
+    _put(model, schema, layout.RUNTIME, release.ljust(_VERSION_BYTES, b"\0"))
     data = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-    path.write_bytes(data + (_zip({LABELS: _lines(said)}, len(data)) if said.labels else b""))
+    path.write_bytes(
+        data + (_zip({LABELS: _lines(metadata)}, len(data)) if metadata.labels else b"")
+    )
 
 
-def check(content: FileContent, said: Metadata) -> None:
+def check(content: FileContent, metadata: Metadata) -> None:
     """Refuses metadata that don't fit the file.
 
     Raises:
@@ -63,79 +65,81 @@ def check(content: FileContent, said: Metadata) -> None:
     channels = content.inputs[0].shape[-1] if content.inputs[0].shape else 0
     classes = content.outputs[0].shape[-1] if content.outputs[0].shape else 0
     require(
-        len(said.labels) in (0, classes),
-        f"metadata give {len(said.labels)} labels to a file with {classes} outputs",
+        len(metadata.labels) in (0, classes),
+        f"metadata give {len(metadata.labels)} labels to a file with {classes} outputs",
     )
     require(
-        len(said.mean) in (0, 1, channels),
-        f"metadata give {len(said.mean)} means to a file with {channels} channels",
+        len(metadata.mean) in (0, 1, channels),
+        f"metadata give {len(metadata.mean)} means to a file with {channels} channels",
     )
 
 
-def packed(content: FileContent, said: Metadata) -> bytes:
-    """The metadata's flatbuffer."""
+def packed(content: FileContent, metadata: Metadata) -> bytes:
+    """Returns the metadata's flatbuffer."""
     build = _Builder()
     inputs: dict[int, Any] = {
-        form.TENSOR["name"]: build.text("image"),
-        form.TENSOR["description"]: build.text(_input_text(content, said)),
-        form.TENSOR["content"]: build.table(
+        layout.TENSOR["name"]: build.text("image"),
+        layout.TENSOR["description"]: build.text(_input_text(content, metadata)),
+        layout.TENSOR["content"]: build.table(
             {
-                form.CONTENT["type"]: form.IMAGE_PROPERTIES,
-                form.CONTENT["properties"]: build.table(
+                layout.CONTENT["type"]: layout.IMAGE_PROPERTIES,
+                layout.CONTENT["properties"]: build.table(
                     {
-                        form.IMAGE["color_space"]: form.GRAYSCALE
+                        layout.IMAGE["color_space"]: layout.GRAYSCALE
                         if content.inputs[0].shape[-1:] == (1,)
-                        else form.RGB
+                        else layout.RGB
                     }
                 ),
             }
         ),
     }
-    if said.mean:
+    if metadata.mean:
         options = build.table(
             {
-                form.NORMALIZATION["mean"]: build.floats(said.mean),
-                form.NORMALIZATION["std"]: build.floats(said.std),
+                layout.NORMALIZATION["mean"]: build.floats(metadata.mean),
+                layout.NORMALIZATION["std"]: build.floats(metadata.std),
             }
         )
-        unit = {form.UNIT["type"]: form.NORMALIZATION_OPTIONS, form.UNIT["options"]: options}
-        inputs[form.TENSOR["units"]] = build.tables([build.table(unit)])
+        unit = {layout.UNIT["type"]: layout.NORMALIZATION_OPTIONS, layout.UNIT["options"]: options}
+        inputs[layout.TENSOR["units"]] = build.tables([build.table(unit)])
     outputs: dict[int, Any] = {
-        form.TENSOR["name"]: build.text("scores"),
-        form.TENSOR["description"]: build.text("a score for each class"),
+        layout.TENSOR["name"]: build.text("scores"),
+        layout.TENSOR["description"]: build.text("a score for each class"),
     }
-    if said.labels:
+    if metadata.labels:
         entry = {
-            form.FILE["name"]: build.text(LABELS),
-            form.FILE["description"]: build.text("a class a line, in the scores' order"),
-            form.FILE["type"]: form.AXIS_LABELS,
+            layout.FILE["name"]: build.text(LABELS),
+            layout.FILE["description"]: build.text("a class a line, in the scores' order"),
+            layout.FILE["type"]: layout.AXIS_LABELS,
         }
-        outputs[form.TENSOR["files"]] = build.tables([build.table(entry)])
+        outputs[layout.TENSOR["files"]] = build.tables([build.table(entry)])
     graph = {
-        form.SUBGRAPH["inputs"]: build.tables([build.table(inputs)]),
-        form.SUBGRAPH["outputs"]: build.tables([build.table(outputs)]),
+        layout.SUBGRAPH["inputs"]: build.tables([build.table(inputs)]),
+        layout.SUBGRAPH["outputs"]: build.tables([build.table(outputs)]),
     }
     model: dict[int, Any] = {
-        form.MODEL["subgraphs"]: build.tables([build.table(graph)]),
-        form.MODEL["parser"]: build.text(_PARSER),
-        form.MODEL["license"]: build.text(said.licence),
+        layout.MODEL["subgraphs"]: build.tables([build.table(graph)]),
+        layout.MODEL["parser"]: build.text(_PARSER),
+        layout.MODEL["license"]: build.text(metadata.licence),
     }
     for key in ("name", "description", "version", "author"):
-        model[form.MODEL[key]] = build.text(getattr(said, key))
+        model[layout.MODEL[key]] = build.text(getattr(metadata, key))
     return build.finished(build.table(model))
 
 
-def _input_text(content: FileContent, said: Metadata) -> str:
-    """What the input takes, in words."""
+def _input_text(content: FileContent, metadata: Metadata) -> str:
+    """Describes what the input takes."""
     text = f"an image of {' x '.join(map(str, content.inputs[0].shape[1:]))}"
-    if not said.mean:
+    if not metadata.mean:
         return text
-    numbers = (", ".join(f"{value:g}" for value in values) for values in (said.mean, said.std))
+    numbers = (
+        ", ".join(f"{value:g}" for value in values) for values in (metadata.mean, metadata.std)
+    )
     return f"{text}, (pixel - mean) / std for pixels in 0..255: mean {', std '.join(numbers)}"
 
 
 def _put(model: Any, schema: Any, name: str, data: bytes) -> None:
-    """A named buffer in the model, in the place of one with this name."""
+    """Puts a named buffer into the model, in the place of one with this name."""
     import numpy as np
 
     values = np.frombuffer(data, np.uint8)
@@ -150,12 +154,12 @@ def _put(model: Any, schema: Any, name: str, data: bytes) -> None:
     model.metadata = [*(model.metadata or []), entry]
 
 
-def _lines(said: Metadata) -> bytes:
-    return "".join(f"{label}\n" for label in said.labels).encode()
+def _lines(metadata: Metadata) -> bytes:
+    return "".join(f"{label}\n" for label in metadata.labels).encode()
 
 
 def _zip(files: dict[str, bytes], behind: int) -> bytes:
-    """An archive that stands behind so many bytes; uncompressed, so that it can be mapped."""
+    """Returns an archive that stands behind so many bytes, uncompressed for mapping."""
     stream = io.BytesIO(bytes(behind))
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
         for name, data in files.items():
@@ -175,25 +179,25 @@ class _Builder:
         self._builder = flatbuffers.Builder(1024)
 
     def text(self, value: str) -> _Offset:
-        """A string."""
+        """Adds a string."""
         return _Offset(self._builder.CreateString(value))
 
     def floats(self, values: Sequence[float]) -> _Offset:
-        """A vector of 32-bit floats."""
+        """Adds a vector of 32-bit floats."""
         self._builder.StartVector(4, len(values), 4)
         for value in reversed(values):
             self._builder.PrependFloat32(value)
         return _Offset(self._builder.EndVector())
 
     def tables(self, offsets: Sequence[_Offset]) -> _Offset:
-        """A vector of tables."""
+        """Adds a vector of tables."""
         self._builder.StartVector(4, len(offsets), 4)
         for offset in reversed(offsets):
             self._builder.PrependUOffsetTRelative(offset)
         return _Offset(self._builder.EndVector())
 
     def table(self, fields: Mapping[int, _Offset | int]) -> _Offset:
-        """A table: field number to what it refers to, or to a byte."""
+        """Adds a table: field number to what it refers to, or to a byte."""
         self._builder.StartObject(max(fields, default=-1) + 1)
         for slot, value in fields.items():
             if isinstance(value, _Offset):
@@ -203,8 +207,8 @@ class _Builder:
         return _Offset(self._builder.EndObject())
 
     def finished(self, root: _Offset) -> bytes:
-        """The whole, with the schema's identifier."""
-        self._builder.Finish(root, form.IDENTIFIER)
+        """Returns the whole, with the schema's identifier."""
+        self._builder.Finish(root, layout.IDENTIFIER)
         return bytes(self._builder.Output())
 
 

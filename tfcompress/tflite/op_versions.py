@@ -22,7 +22,7 @@ def raise_versions(model: Any) -> None:
 
 
 def _needed(op: Any, graph: Any, name: str, types: Mapping[int, str]) -> int:
-    """The first version that has the types of what this op reads."""
+    """Returns the first version that has the types of what this op reads."""
     tensors = [graph.tensors[index] if index >= 0 else None for index in op.inputs]
     kinds = [types[tensor.type] if tensor is not None else "" for tensor in tensors]
     weights = tensors[1] if len(tensors) > 1 else None

@@ -1,4 +1,4 @@
-"""What the schema's generated Python leaves to its reader: names of its numbers."""
+"""Names the numbers of the schema's generated Python."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def names(enumeration: Any) -> dict[int, str]:
-    """Number to name of one of the schema's enumerations, in capitals as the schema has them."""
+    """Returns the name of each number of one of the schema's enumerations, in capitals."""
     return {
         number: name
         for name, number in vars(enumeration).items()
@@ -15,7 +15,7 @@ def names(enumeration: Any) -> dict[int, str]:
 
 
 def op_number(code: Any) -> int:
-    """An op code's number in `BuiltinOperator`.
+    """Returns an op code's number in `BuiltinOperator`.
 
     Numbers above 127 don't fit the field that old files use; the larger of the two is the op.
     """

@@ -23,7 +23,7 @@ BITS = "xnor"
 
 
 def graphs(path: str | os.PathLike[str]) -> dict[str, int]:
-    """Each signature's graph, by its name; none of a file that can't be read."""
+    """Returns each signature's graph by its name; none of a file that can't be read."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             found = {}
@@ -37,7 +37,7 @@ def graphs(path: str | os.PathLike[str]) -> dict[str, int]:
 
 
 def alone(path: str | os.PathLike[str], name: str) -> bytes:
-    """A file as if the graph of this signature was its only one.
+    """Returns a file as if the graph of this signature was its only one.
 
     The other graphs' ops are neither prepared nor given to delegates, and their weights take no
     other memory than their bytes in the file. What is left out is cut off from the tables and

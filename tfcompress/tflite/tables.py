@@ -1,4 +1,4 @@
-"""Places in a flatbuffer's bytes: tables, their fields, vectors.
+"""Finds tables, their fields and vectors in a flatbuffer's bytes.
 
 For who looks up a few fields of a file and must import nothing for it. Nothing is verified: a wrong
 place surfaces as `struct.error` or as nonsense.
@@ -19,17 +19,17 @@ _MOST = 4096
 
 
 def number(data: Any, place: int, kind: str = "I") -> int:
-    """The number at a place, by its letter in `struct`."""
+    """Returns the number at a place, by its letter in `struct`."""
     return int(struct.unpack_from(f"<{kind}", data, place)[0])
 
 
 def there(data: Any, place: int) -> int:
-    """Where the offset at a place leads; at place 0 to the root table."""
+    """Returns where the offset at a place leads; at place 0 to the root table."""
     return place + number(data, place)
 
 
 def field(data: Any, table: int, slot: int) -> int | None:
-    """The place of a table's field; None if the table hasn't got it."""
+    """Returns the place of a table's field; None if the table hasn't got it."""
     fields = table - number(data, table, "i")
     entry = 4 + 2 * slot
     offset = number(data, fields + entry, "H") if entry < number(data, fields, "H") else 0
@@ -37,13 +37,13 @@ def field(data: Any, table: int, slot: int) -> int | None:
 
 
 def vector(data: Any, table: int, slot: int) -> int | None:
-    """The place of a field's vector, which begins with its length."""
+    """Returns the place of a field's vector, which begins with its length."""
     place = field(data, table, slot)
     return None if place is None else there(data, place)
 
 
 def tables(data: Any, table: int, slot: int) -> Iterator[int]:
-    """The places of a vector's tables; none if the field is left out."""
+    """Yields the places of a vector's tables; none if the field is left out."""
     start = vector(data, table, slot)
     if start is not None:
         for index in range(min(number(data, start), _MOST)):
@@ -51,6 +51,6 @@ def tables(data: Any, table: int, slot: int) -> Iterator[int]:
 
 
 def text(data: Any, table: int, slot: int) -> bytes:
-    """A string field's bytes; empty if it is left out."""
+    """Returns a string field's bytes; empty if it is left out."""
     start = vector(data, table, slot)
     return b"" if start is None else bytes(data[start + 4 : start + 4 + number(data, start)])

@@ -219,7 +219,7 @@ class Oldest:
 
 
 def oldest(content: FileContent) -> Oldest:
-    """The oldest runtime that loads the file and computes every op of it as it is meant.
+    """Returns the oldest runtime that loads the file and computes every op as it is meant.
 
     Args:
         content: of the file.
@@ -242,7 +242,7 @@ def oldest(content: FileContent) -> Oldest:
 
 
 def _measured(op: Op) -> tuple[str | None, str]:
-    """The first release whose kernel was seen to do what the op asks for, and why."""
+    """Returns the first release whose kernel was seen to do what the op asks for, and why."""
     first, weights = (*op.inputs, None, None)[:2]
     if first is None or weights is None:
         return None, ""
@@ -253,7 +253,7 @@ def _measured(op: Op) -> tuple[str | None, str]:
 
 
 def release_of(name: str, version: int) -> str | None:
-    """The first release that has a version of an op; None if the table doesn't know it.
+    """Returns the first release that has a version of an op; None if the table doesn't know it.
 
     >>> release_of("FULLY_CONNECTED", 12), release_of("CUSTOM:Mine", 1)
     ('2.17', None)
@@ -265,14 +265,14 @@ def release_of(name: str, version: int) -> str | None:
 
 
 def needed_version(op: Op) -> int:
-    """The first version of an op that has the types which this one uses."""
+    """Returns the first version of an op that has the types which this one uses."""
     weights = op.inputs[1] if len(op.inputs) > 1 else None
     dtypes = [tensor.dtype if tensor else "" for tensor in op.inputs]
     return first_version(op.name, dtypes, weights.scales if weights else 0)
 
 
 def first_version(name: str, dtypes: Sequence[str], scales: int = 0) -> int:
-    """The first version of an op that has these types; 1 where no rule is known.
+    """Returns the first version of an op that has these types; 1 where no rule is known.
 
     Args:
         name: of the op.
@@ -296,5 +296,5 @@ def first_version(name: str, dtypes: Sequence[str], scales: int = 0) -> int:
 
 
 def _parts(release: str) -> tuple[int, ...]:
-    """A release's three numbers, which compare as they should where texts don't."""
+    """Returns a release's three numbers, which compare as they should where texts don't."""
     return (*map(int, release.split(".")), 0, 0)[:3]

@@ -12,8 +12,8 @@ from absl import flags
 
 from tfcompress import commands, files
 from tfcompress.errors import InputError, require
-from tfcompress.webbench.page import make
-from tfcompress.webbench.serve import server
+from tfcompress.webbench.page import make_page
+from tfcompress.webbench.serve import make_server
 
 USAGE = """Makes a page that times .tflite files in a browser, on WebAssembly and on WebGPU.
 
@@ -31,8 +31,8 @@ Flags:"""
 
 
 def parser() -> flags.FlagValues:
-    """The command's flags, apart from absl's global ones."""
-    values = commands.help_only()
+    """Returns the command's flags, apart from absl's global ones."""
+    values = commands.new_flags()
     flags.DEFINE_string("out", "bench.html", "the page (default bench.html)", flag_values=values)
     flags.DEFINE_integer("runs", 50, "timed inferences, at least (default 50)", flag_values=values)
     flags.DEFINE_float(
@@ -50,20 +50,20 @@ def parser() -> flags.FlagValues:
 
 
 def run(argv: Sequence[str]) -> None:
-    """Parses, makes the page, serves it if asked to.
+    """Parses the flags, makes the page, serves it if asked to.
 
     Raises:
-        InputError: bad usage, a bad file, or LiteRT.js can't be had.
+        InputError: bad usage, a bad file, or LiteRT.js can't be downloaded.
     """
     values = parser()
-    paths = commands.words(values, argv, USAGE)
+    paths = commands.parse_arguments(values, argv, USAGE)
     if paths is None:
         return
     require(len(paths) > 0, "give the path of at least one .tflite file; see --help")
     out = pathlib.Path(values.out)
     folder = out.absolute().parent
     require(folder.is_dir(), f"--out: the folder {folder} doesn't exist")
-    text = make(
+    text = make_page(
         paths, runs=values.runs, min_seconds=values.min_seconds, compatible=values.compatible
     )
     try:
@@ -76,27 +76,27 @@ def run(argv: Sequence[str]) -> None:
 
 
 def _serve(text: str, host: str, port: int) -> None:
-    """Serves until Ctrl-C."""
+    """Serves the page until Ctrl-C."""
     try:
-        serving = server(text, host, port, _printed)
+        server = make_server(text, host, port, _print_result)
     except (OSError, OverflowError) as error:
         raise InputError(f"--serve: {host}:{port} can't be used: {error}") from error
-    with serving:
-        print(f"http://{host}:{serving.server_address[1]}/  (Ctrl-C ends)", flush=True)
+    with server:
+        print(f"http://{host}:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
         try:
-            serving.serve_forever()
+            server.serve_forever()
         except KeyboardInterrupt:
             print()
 
 
-def _printed(report: dict[str, Any]) -> None:
-    """A browser's result; escapes in it don't reach the terminal, for JSON has none."""
+def _print_result(report: dict[str, Any]) -> None:
+    """Prints a browser's result; as JSON, no escapes of the terminal are in it."""
     print(json.dumps(report), flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    return commands.status(run, argv)
+    return commands.run_command(run, argv)
 
 
 if __name__ == "__main__":

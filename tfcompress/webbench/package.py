@@ -1,7 +1,7 @@
-"""LiteRT.js from the npm registry: downloaded once, verified each time, never part of this package.
+"""Downloads LiteRT.js from the npm registry once, and verifies it at each use.
 
-Google publishes it under the Apache-2.0 licence. The versions and their SHA-512 are pinned here, so
-that neither the registry nor the cache can hand in other code than was looked at.
+Google publishes it under the Apache-2.0 licence, and it is no part of this package. Versions and
+their SHA-512 are pinned here, so that neither the registry nor the cache can put other code in.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _MAX_BYTES = 64 * 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Package:
-    """A version of a package.
+    """A version of an npm package.
 
     Attributes:
         name: its name in the registry.
         version: the version.
-        integrity: npm's: the base64 of its tarball's SHA-512.
+        integrity: the base64 of its tarball's SHA-512, as npm writes it.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Package:
 
     @property
     def file_name(self) -> str:
-        """The tarball's name in the registry."""
+        """Returns the tarball's name in the registry."""
         return f"{self.name.rpartition('/')[2]}-{self.version}.tgz"
 
     @property
     def url(self) -> str:
-        """Where the registry has it."""
+        """Returns the tarball's address."""
         return f"{_REGISTRY}/{self.name}/-/{self.file_name}"
 
 
@@ -63,48 +63,49 @@ WASM_UTILS = Package(
 
 
 def cache() -> Path:
-    """The folder that keeps tarballs."""
+    """Returns the folder that keeps tarballs."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "tfcompress" / "npm"
 
 
-def read(package: Package, members: Sequence[str]) -> list[bytes]:
-    """The content of files of a package.
+def read_files(package: Package, members: Sequence[str]) -> list[bytes]:
+    """Reads files of a package, which is downloaded if it isn't in the cache.
 
     Args:
-        package: which.
-        members: their paths, without npm's leading `package/`.
+        package: the package and its version.
+        members: the files' paths, without npm's leading `package/`.
 
     Raises:
-        InputError: it isn't in the cache and can't be downloaded, or isn't what it should be.
+        InputError: the package isn't in the cache and can't be downloaded, or it isn't the one that
+            was pinned.
     """
     path = cache() / package.file_name
     content = path.read_bytes() if path.is_file() else None
     if content is None or not _genuine(content, package):
-        # A cache that something has spoilt is replaced.
-        content = _downloaded(package)
+        # A file that was spoilt in the cache is replaced.
+        content = _download(package)
         if not _genuine(content, package):
             raise InputError(
                 f"{package.url} isn't the file that was looked at: its SHA-512 is another one"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, content)
-    found = []
+    contents = []
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
         for member in members:
             file = archive.extractfile(f"package/{member}")
             assert file is not None, member
-            found.append(file.read())
-    return found
+            contents.append(file.read())
+    return contents
 
 
 def _genuine(content: bytes, package: Package) -> bool:
-    """Whether the bytes are the package's."""
+    """Tells whether the bytes are the package's."""
     return base64.b64encode(hashlib.sha512(content).digest()).decode() == package.integrity
 
 
-def _downloaded(package: Package) -> bytes:
-    """The tarball from the registry."""
+def _download(package: Package) -> bytes:
+    """Downloads the tarball from the registry."""
     try:
         with urllib.request.urlopen(package.url, timeout=_TIMEOUT_S) as answer:
             return answer.read(_MAX_BYTES)

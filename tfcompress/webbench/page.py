@@ -1,4 +1,4 @@
-"""One HTML file: a runtime, `.tflite` files, an input of each and the output it should have."""
+"""Makes one HTML file of a runtime, `.tflite` files, an input of each and its right output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tfcompress.webbench import package
 _DTYPES = ("float32", "int32", "uint8")
 
 
-def make(
+def make_page(
     paths: Sequence[str | os.PathLike[str]],
     *,
     runs: int = 50,
@@ -33,34 +33,34 @@ def make(
     compatible: bool = False,
     timeout_s: float = 120.0,
 ) -> str:
-    """The page, which needs nothing but a browser.
+    """Makes a page that times files and needs nothing but a browser.
 
     Args:
-        paths: `.tflite` files of one input and one output; the first is what ratios refer to.
+        paths: `.tflite` files of one input and one output; ratios refer to the first.
         runs: timed inferences of each file on each backend, at least.
         min_seconds: how long they go on, at least.
-        compatible: whether the slower WebAssembly build goes in, for browsers without relaxed SIMD.
+        compatible: whether to put the slower WebAssembly build in, for browsers without relaxed
+            SIMD.
         timeout_s: a process that computes a file's outputs is killed after this.
+
+    Returns:
+        The HTML.
 
     Raises:
         InputError: a file isn't a `.tflite` file or doesn't run; the only file has more than one
-            input or output, or types that LiteRT.js doesn't take; or LiteRT.js can't be had.
+            input or output, or types that LiteRT.js doesn't take; or LiteRT.js can't be downloaded.
     """
     require(len(paths) > 0, "webbench needs at least one .tflite file")
     require(runs >= 1, f"runs must be 1 or more; got {runs}")
     require(min_seconds >= 0, f"min_seconds must be 0 or more; got {min_seconds}")
     labels = file_labels([os.fspath(path) for path in paths])
     contents = [content.read(path) for path in paths]
-    for each in contents:
-        require(len(contents) > 1 or not refusal(each), f"{each.path} has {refusal(each)}")
-    build = "litert_wasm_compat_internal" if compatible else "litert_wasm_internal"
-    core, loader, binary = package.read(
-        package.CORE, ["dist/index.js", f"wasm/{build}.js", f"wasm/{build}.wasm"]
-    )
-    (utils,) = package.read(package.WASM_UTILS, ["dist/bundle.js"])
+    for file in contents:
+        require(len(contents) > 1 or not refusal(file), f"{file.path} has {refusal(file)}")
+    imports, loader, binary = _scripts(compatible=compatible)
     references = References(timeout_s)
     data = {
-        "files": [_entry(each, labels[os.fspath(each.path)], references) for each in contents],
+        "files": [_entry(file, labels[os.fspath(file.path)], references) for file in contents],
         "runs": runs,
         "min_seconds": min_seconds,
         "compatible": compatible,
@@ -69,16 +69,12 @@ def make(
         "tolerance": TOLERANCES["fp16"],
         "integer_tolerance": INTEGER_TOLERANCE,
     }
-    imports = {
-        package.CORE.name: _module(core),
-        package.WASM_UTILS.name: _module(utils),
-    }
     parts = {
         "@TITLE@": html.escape(", ".join(labels.values())),
-        "@IMPORTS@": _script_json({"imports": imports}),
+        "@IMPORTS@": imports,
         "@DATA@": _script_json(data),
-        "@LOADER@": _base64(loader),
-        "@WASM@": _base64(binary),
+        "@LOADER@": loader,
+        "@WASM@": binary,
         "@SCRIPT@": _text("page.js"),
     }
     text = _text("page.html")
@@ -87,8 +83,19 @@ def make(
     return text
 
 
+def _scripts(*, compatible: bool) -> tuple[str, str, str]:
+    """Returns LiteRT.js as the page holds it: its import map, its loader and its WebAssembly."""
+    build = "litert_wasm_compat_internal" if compatible else "litert_wasm_internal"
+    core, loader, binary = package.read_files(
+        package.CORE, ["dist/index.js", f"wasm/{build}.js", f"wasm/{build}.wasm"]
+    )
+    (utils,) = package.read_files(package.WASM_UTILS, ["dist/bundle.js"])
+    imports = {package.CORE.name: _module(core), package.WASM_UTILS.name: _module(utils)}
+    return _script_json({"imports": imports}), _base64(loader), _base64(binary)
+
+
 def refusal(file: FileContent) -> str:
-    """Why a page can't run a file, in words; empty if it can."""
+    """Says why a page can't run a file; empty if it can."""
     if len(file.inputs) != 1 or len(file.outputs) != 1:
         return f"{len(file.inputs)} inputs and {len(file.outputs)} outputs; webbench takes 1 and 1"
     odd = [t.dtype for t in (*file.inputs, *file.outputs) if t.dtype not in _DTYPES]
@@ -96,7 +103,7 @@ def refusal(file: FileContent) -> str:
 
 
 def _entry(file: FileContent, label: str, references: References) -> dict[str, Any]:
-    """A file, one input and the output that the CPU gives for it."""
+    """Makes the entry of a file: its bytes, an input, and the CPU's output for that."""
     if refusal(file):
         return {"name": label, "refused": f"it has {refusal(file)}"}
     try:
@@ -117,20 +124,20 @@ def _entry(file: FileContent, label: str, references: References) -> dict[str, A
 
 
 def _module(source: bytes) -> str:
-    """A script as a URL."""
+    """Writes a script as a URL."""
     return f"data:text/javascript;base64,{base64.b64encode(source).decode()}"
 
 
 def _base64(content: bytes) -> str:
-    """Bytes as text, smaller than they are."""
+    """Writes bytes as text, compressed by gzip."""
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 
 def _script_json(value: Any) -> str:
-    """JSON that can't end the script element it stands in."""
+    """Writes JSON that can't end the script element that it stands in."""
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
 def _text(name: str) -> str:
-    """A file that lies beside this one."""
+    """Reads a file of this package."""
     return resources.files("tfcompress.webbench").joinpath(name).read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Serves one page on this machine, and prints the results that browsers send back."""
+"""Serves one page on this machine, and passes on the results that browsers send back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-# What no honest report exceeds.
+# A browser's report is never larger.
 _MAX_BYTES = 2**20
 # With these the browser's clock ticks in 5 us instead of 100.
 _HEADERS = {
@@ -17,16 +17,16 @@ _HEADERS = {
 }
 
 
-def server(
+def make_server(
     page: str, host: str, port: int, on_result: Callable[[dict[str, Any]], None]
 ) -> http.server.ThreadingHTTPServer:
-    """A server of one page; the caller runs and closes it.
+    """Makes a server of one page, which the caller runs and closes.
 
     Args:
         page: the HTML.
         host: the address to listen on; `127.0.0.1` is for this machine alone.
         port: the port; 0 takes a free one.
-        on_result: gets what a browser measured.
+        on_result: called with what a browser measured.
     """
     content = page.encode()
 
@@ -49,7 +49,7 @@ def server(
             if not isinstance(report, dict):
                 self._answer(400, b"", "text/plain")
                 return
-            on_result(report)  # Before the answer: who has that knows that the result is here.
+            on_result(report)  # Before the answer, which says that the result is here.
             self._answer(204, b"", "text/plain")
 
         def _answer(self, status: int, body: bytes, kind: str) -> None:
@@ -61,6 +61,6 @@ def server(
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Keeps the terminal for results."""
+            """Leaves the terminal to the results."""
 
     return http.server.ThreadingHTTPServer((host, port), Handler)

@@ -10,11 +10,10 @@ void tflite_plugin_destroy_delegate(TfLiteDelegate *delegate);
 struct runtime {
   TfLiteContext context;
   TfLiteTensor tensors[FAKE_TENSORS];
-  TfLiteNode nodes[FAKE_NODES], taken[FAKE_NODES];
-  TfLiteRegistration registrations[FAKE_NODES], kernel;
-  int node_count, taken_count;
+  TfLiteNode node, taken; /* the file's, and the delegate's in its place */
+  TfLiteRegistration registration, kernel;
+  bool is_taken;
   TfLiteIntArray *plan;
-  TfLiteDelegateParams preview;
 };
 
 static TfLiteIntArray *int_array(const int *values, int count) {
@@ -55,19 +54,9 @@ static TfLiteStatus get_plan(TfLiteContext *context, TfLiteIntArray **plan) {
 static TfLiteStatus get_node(TfLiteContext *context, int index, TfLiteNode **node,
                              TfLiteRegistration **registration) {
   struct runtime *runtime = context->impl_;
-  if (index < 0 || index >= runtime->node_count) return kTfLiteError;
-  *node = &runtime->nodes[index];
-  *registration = &runtime->registrations[index];
-  return kTfLiteOk;
-}
-
-/* One node for all of them, with the last one's outputs. */
-static TfLiteStatus preview(TfLiteContext *context, const TfLiteIntArray *nodes,
-                            TfLiteDelegateParams **parts, int *count) {
-  struct runtime *runtime = context->impl_;
-  runtime->preview.output_tensors = runtime->nodes[nodes->data[nodes->size - 1]].outputs;
-  *parts = &runtime->preview;
-  *count = 1;
+  if (index != 0) return kTfLiteError;
+  *node = &runtime->node;
+  *registration = &runtime->registration;
   return kTfLiteOk;
 }
 
@@ -75,11 +64,11 @@ static TfLiteStatus replace(TfLiteContext *context, TfLiteRegistration kernel,
                             const TfLiteIntArray *nodes, TfLiteDelegate *delegate) {
   struct runtime *runtime = context->impl_;
   TfLiteDelegateParams params = {.delegate = delegate};
-  if (runtime->taken_count == FAKE_NODES) return kTfLiteError;
+  if (runtime->is_taken) return kTfLiteError;
   params.nodes_to_replace = int_array(nodes->data, nodes->size);
   runtime->kernel = kernel;
-  runtime->taken[runtime->taken_count++].user_data =
-      kernel.init(context, (const char *)&params, 0);
+  runtime->is_taken = true;
+  runtime->taken.user_data = kernel.init(context, (const char *)&params, 0);
   free(params.nodes_to_replace);
   return kTfLiteOk;
 }
@@ -117,11 +106,10 @@ static void load(TfLiteTensor *to, const struct fake_tensor *from) {
     to->data = malloc(from->bytes > 0 ? from->bytes : 1);
     if (to->data == NULL) abort();
     scatter(to->data, from->bytes);
-    if (from->data != NULL) memcpy(to->data, from->data, from->bytes);
   }
 }
 
-static int allocate(struct runtime *runtime, const struct fake_op *op) {
+static int allocate(struct runtime *runtime) {
   for (int i = 0; i < FAKE_TENSORS; i++) {
     TfLiteTensor *tensor = &runtime->tensors[i];
     if (tensor->allocation_type == kTfLiteMmapRo || tensor->data != NULL) continue;
@@ -131,52 +119,44 @@ static int allocate(struct runtime *runtime, const struct fake_op *op) {
     tensor->data = malloc(bytes > 0 ? bytes : 1);
     if (tensor->data == NULL) abort();
     scatter(tensor->data, bytes);
-    if (op->tensors[i].data != NULL && op->tensors[i].bytes == bytes) {
-      memcpy(tensor->data, op->tensors[i].data, bytes);
-    }
   }
   return 1;
 }
 
 static TfLiteStatus go(struct runtime *runtime, const struct fake_op *op, int runs) {
-  TfLiteStatus status = runtime->taken_count > 0 ? kTfLiteOk : kTfLiteError;
+  TfLiteStatus status = runtime->is_taken ? kTfLiteOk : kTfLiteError;
   for (int run = 0; run < runs && status == kTfLiteOk; run++) {
-    for (int i = 0; i < runtime->taken_count && status == kTfLiteOk; i++) {
-      status = runtime->kernel.prepare(&runtime->context, &runtime->taken[i]);
-    }
-    if (status == kTfLiteOk && !allocate(runtime, op)) status = kTfLiteError;
-    for (int i = 0; i < runtime->taken_count && status == kTfLiteOk; i++) {
-      status = runtime->kernel.invoke(&runtime->context, &runtime->taken[i]);
-    }
+    status = runtime->kernel.prepare(&runtime->context, &runtime->taken);
+    if (status == kTfLiteOk && !allocate(runtime)) status = kTfLiteError;
+    if (status == kTfLiteOk) status = runtime->kernel.invoke(&runtime->context, &runtime->taken);
   }
-  const struct fake_node *last = &op->nodes[op->node_count - 1];
-  for (int i = 0; i < last->output_count && status == kTfLiteOk; i++) {
-    if (last->outputs[i] < 0 || last->outputs[i] >= FAKE_TENSORS) continue;
-    const TfLiteTensor *output = &runtime->tensors[last->outputs[i]];
+  const struct fake_node *node = &op->node;
+  for (int i = 0; i < node->output_count && status == kTfLiteOk; i++) {
+    if (node->outputs[i] < 0 || node->outputs[i] >= FAKE_TENSORS) continue;
+    const TfLiteTensor *output = &runtime->tensors[node->outputs[i]];
     volatile uint8_t seen = 0;
     for (size_t b = 0; b < output->bytes; b++) seen ^= ((const uint8_t *)output->data)[b];
   }
   return status;
 }
 
-/* Options in memory of their own, as a custom op's or as a stock op's. */
-static void load_node(struct runtime *runtime, int index, const struct fake_node *from) {
-  TfLiteNode *to = &runtime->nodes[index];
+/* Gives the op its options, in memory of their own. */
+static void load_node(struct runtime *runtime, const struct fake_node *from) {
+  TfLiteNode *to = &runtime->node;
   uint8_t *options = malloc(from->option_bytes > 0 ? from->option_bytes : 1);
   if (options == NULL) abort();
   if (from->option_bytes > 0) memcpy(options, from->options, from->option_bytes);
-  to->builtin_data = options;
   to->custom_initial_data = options;
   to->custom_initial_data_size = (int)from->option_bytes;
   to->inputs = int_array(from->inputs, from->input_count);
   to->outputs = int_array(from->outputs, from->output_count);
-  runtime->registrations[index].builtin_code = from->code;
-  runtime->registrations[index].custom_name = from->name;
-  runtime->registrations[index].version = 1;
+  runtime->registration.builtin_code = kTfLiteBuiltinCustom;
+  runtime->registration.custom_name = from->name;
+  runtime->registration.version = 1;
 }
 
 TfLiteStatus fake_run(const struct fake_op *op, int runs) {
-  static const int ORDER[FAKE_NODES] = {0, 1, 2, 3};
+  static const int PLAN[] = {0};
   const char *key = "kernel";
   struct runtime *runtime = calloc(1, sizeof *runtime);
   TfLiteDelegate *delegate =
@@ -189,32 +169,26 @@ TfLiteStatus fake_run(const struct fake_op *op, int runs) {
       .GetExecutionPlan = get_plan,
       .GetNodeAndRegistration = get_node,
       .ReplaceNodeSubsetsWithDelegateKernels = replace,
-      .PreviewDelegatePartitioning = preview,
       .ResizeTensor = resize,
       .ReportError = report,
       .recommended_num_threads = op->threads,
   };
-  runtime->node_count = op->node_count;
-  for (int i = 0; i < op->node_count; i++) load_node(runtime, i, &op->nodes[i]);
-  runtime->plan = int_array(ORDER, op->node_count);
+  load_node(runtime, &op->node);
+  runtime->plan = int_array(PLAN, 1);
   for (int i = 0; i < FAKE_TENSORS; i++) load(&runtime->tensors[i], &op->tensors[i]);
 
   TfLiteStatus status = delegate->Prepare(&runtime->context, delegate);
   if (status == kTfLiteOk) status = go(runtime, op, runs);
 
-  for (int i = 0; i < runtime->taken_count; i++) {
-    runtime->kernel.free(&runtime->context, runtime->taken[i].user_data);
-  }
+  if (runtime->is_taken) runtime->kernel.free(&runtime->context, runtime->taken.user_data);
   tflite_plugin_destroy_delegate(delegate);
   for (int i = 0; i < FAKE_TENSORS; i++) {
     free(runtime->tensors[i].dims);
     free(runtime->tensors[i].data);
   }
-  for (int i = 0; i < op->node_count; i++) {
-    free(runtime->nodes[i].inputs);
-    free(runtime->nodes[i].outputs);
-    free(runtime->nodes[i].builtin_data);
-  }
+  free(runtime->node.inputs);
+  free(runtime->node.outputs);
+  free((void *)runtime->node.custom_initial_data);
   free(runtime->plan);
   free(runtime);
   return status;

@@ -1,11 +1,11 @@
-/* As much of TFLite's interpreter as the delegate talks to, for a few ops, with every array in memory
- * of its own and of exactly its size, so that a sanitizer sees each byte beyond. */
+/* As much of TFLite's interpreter as the delegate talks to, for one op, with every array in memory of
+ * its own and of exactly its size, so that a sanitizer sees each byte beyond. */
 #ifndef FAKE_RUNTIME_H
 #define FAKE_RUNTIME_H
 
 #include "tflite_abi.h"
 
-enum { FAKE_TENSORS = 12, FAKE_NODES = 4, FAKE_RANK = 6, FAKE_MOST_BYTES = 1 << 22 };
+enum { FAKE_TENSORS = 12, FAKE_RANK = 6, FAKE_MOST_BYTES = 1 << 22 };
 
 struct fake_tensor {
   int type;
@@ -13,13 +13,11 @@ struct fake_tensor {
   int dims[FAKE_RANK];
   int constant;      /* else its data are made when the op was prepared */
   size_t bytes;      /* of a constant */
-  const void *data;  /* NULL for bytes of every kind */
   float scale;
   int zero;
 };
 
 struct fake_node {
-  int code;         /* of TFLite's ops */
   const char *name; /* of a custom op */
   const uint8_t *options;
   size_t option_bytes;
@@ -28,15 +26,14 @@ struct fake_node {
 };
 
 struct fake_op {
-  struct fake_node nodes[FAKE_NODES]; /* the last one's outputs are the graph's */
-  int node_count;
+  struct fake_node node;
   struct fake_tensor tensors[FAKE_TENSORS];
   int threads;
   const char *kernel; /* NULL for the fastest */
 };
 
-/* Loads, prepares and runs what the delegate takes, `runs` times; looks at every byte of the outputs.
- * Returns the status of the step that failed, or of the last one; an error if nothing was taken. */
+/* Loads, prepares and runs the op, `runs` times; looks at every byte of its outputs. Returns the status
+ * of the step that failed, or of the last one; an error if the delegate doesn't take the op. */
 TfLiteStatus fake_run(const struct fake_op *op, int runs);
 
 #endif

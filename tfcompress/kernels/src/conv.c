@@ -6,16 +6,16 @@
 #include "conv_internal.h"
 #include "memory.h"
 
-/* Arrays of channels are filled up to whole blocks, so that vectors may read beyond the last. */
+/* Copies an array of channels and fills it up to whole blocks: vectors may read beyond the last. */
 static enum xk_status channel_values(const void *from, int channels, int padded, void *to) {
-  void *made = xk_zeroed((uint64_t)padded, 4);
-  if (made == NULL) return XK_NO_MEMORY;
-  if (from != NULL) memcpy(made, from, 4 * (size_t)channels);
-  memcpy(to, &made, sizeof made);
+  void *values = xk_zeroed((uint64_t)padded, 4);
+  if (values == NULL) return XK_NO_MEMORY;
+  if (from != NULL) memcpy(values, from, 4 * (size_t)channels);
+  memcpy(to, &values, sizeof values);
   return XK_OK;
 }
 
-/* `count` bits from bit `start` on, as words; the last one's rest is 0. */
+/* Copies `count` bits from bit `start` on to words; the rest of the last word is 0. */
 static void cut(const uint8_t *bits, uint64_t start, int count, uint32_t *words) {
   for (int done = 0; done < count; done += 8) {
     uint64_t at = start + (uint64_t)done;
@@ -36,7 +36,7 @@ static int ones(uint32_t v) {
   return count;
 }
 
-/* The file's weights as the kernels read them, and the sums of each tap. */
+/* Puts the file's weights into the order in which the kernels read them, and adds up each tap. */
 static enum xk_status repack(struct xk_conv *c, const uint8_t *bits) {
   const int taps = c->o.kernel_h * c->o.kernel_w;
   const size_t unit = (size_t)c->isa->unit_bytes;
@@ -105,7 +105,7 @@ static enum xk_status fill(struct xk_conv *c, const struct xk_constants *from) {
   status = channel_values(from->flip, from->flip != NULL ? c->out_words : 0, c->channels / 32,
                           &c->flip);
   if (status != XK_OK) return status;
-  /* A bit beyond the last channel would be one in the next op's sums. */
+  /* A bit beyond the last channel would count in the next op's sums. */
   if (o->out_channels % 32 != 0) {
     c->flip[c->out_words - 1] &= (1u << o->out_channels % 32) - 1;
   }

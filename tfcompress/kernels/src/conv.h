@@ -1,4 +1,4 @@
-/* A convolution of signs: made once from a file's constants, sized for an input, then run. */
+/* A convolution of signs: created once from a file's constants, sized for an input, then run. */
 #ifndef XK_CONV_H
 #define XK_CONV_H
 
@@ -8,17 +8,17 @@
 
 enum xk_type { XK_F32, XK_I8, XK_BITS };
 
-/* A file's constants, `out_channels` values each unless another size is said. They may stand at any
- * address, and are copied. */
+/* A file's constants, each of `out_channels` values unless another size is given. They may stand at
+ * any address and are copied. */
 struct xk_constants {
   const void *weights;   /* bits, 1 for -1, lowest first: [out][kernel_h][kernel_w][in] */
   size_t weights_bytes;  /* all bits, the last byte filled up */
-  const void *scale;     /* float; these two are NULL where only bits come out by a threshold */
+  const void *scale;     /* float; this and bias are NULL if the only output is bits */
   const void *bias;      /* float */
   const void *slope;     /* float, of a PReLU */
   const void *threshold; /* int32: an output bit is 1 (-1) where the sum is below it */
-  const void *flip;      /* uint32, a bit a channel: where the output bit is turned; NULL for none */
-  const void *post_scale, *post_bias; /* float: what follows before the sign of a number */
+  const void *flip;      /* uint32, a bit a channel: 1 inverts the output bit; NULL for none */
+  const void *post_scale, *post_bias; /* float: applied to a number before its sign is taken */
 };
 
 /* A tensor of numbers or bits at run time. */
@@ -35,16 +35,16 @@ struct xk_shape {
 
 struct xk_conv;
 
-/* Copies and re-orders the constants. `bits_only`: nothing but bits by thresholds comes out. */
+/* Copies and re-orders the constants. `bits_only`: the only output is bits by thresholds. */
 enum xk_status xk_conv_create(const struct xk_options *options, const struct xk_constants *constants,
                               const struct xk_isa *isa, int bits_only, struct xk_conv **conv);
 void xk_conv_destroy(struct xk_conv *conv);
 
-/* Fits the op to an input of this size, and says the output's. May be called again. */
+/* Sizes the op for an input and finds the output's size. May be called again. */
 enum xk_status xk_conv_resize(struct xk_conv *conv, struct xk_shape input, struct xk_shape *output);
 
-/* Runs the op as it was sized last. Of an output, numbers, bits or both are wanted: what isn't, has
- * no data. `residual` has the output's shape. All data lie at multiples of their elements' sizes. */
+/* Runs the op for the size that was set last. It writes numbers, bits, or both: what isn't wanted
+ * has no data. `residual` has the output's shape. All data are aligned to their elements' sizes. */
 void xk_conv_run(struct xk_conv *conv, const struct xk_values *input,
                  const struct xk_values *residual, const struct xk_values *output, uint32_t *bits,
                  struct xk_pool *pool, int threads);

@@ -1,4 +1,4 @@
-/* What making and running a convolution share. */
+/* What creating and running a convolution share. */
 #ifndef XK_CONV_INTERNAL_H
 #define XK_CONV_INTERNAL_H
 
@@ -9,7 +9,7 @@ struct xk_conv {
   const struct xk_isa *isa;
   int bits_only;
 
-  /* Made once. */
+  /* Set when it is created. */
   int words;     /* 32-bit words of an input pixel */
   int out_words; /* and of an output pixel */
   int blocks;    /* of XK_LANES output channels */
@@ -18,10 +18,10 @@ struct xk_conv {
   uint8_t *weights; /* as `struct xk_window` has them, block by block */
   float *scale, *bias, *slope, *post_scale, *post_bias;
   int32_t *threshold;
-  uint32_t *flip;    /* all words, zero if nothing is turned */
+  uint32_t *flip;    /* all words, zero where no bit is inverted */
   int32_t *tap_sums; /* [taps][channels] sum of a tap's weights; only with zero padding */
 
-  /* Made for an input size. */
+  /* Set for an input size. */
   struct xk_shape in, out;
   int64_t padded_h, padded_w;
   int border; /* whether there is padding at all */

@@ -1,10 +1,9 @@
-/* The library's two entries: a delegate for TFLite's interpreter. */
+/* The functions that the library exports: it is an external delegate of TFLite's interpreter. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "node.h"
-#include "pattern.h"
 
 #ifdef _WIN32
 #define XK_ENTRY __declspec(dllexport)
@@ -12,38 +11,31 @@
 #define XK_ENTRY __attribute__((visibility("default")))
 #endif
 
-/* Gives nodes of the graph to a kernel of ours, as one node. */
-static TfLiteStatus take(TfLiteContext *context, TfLiteDelegate *delegate, const int *nodes,
-                         int count) {
-  TfLiteIntArray *array = malloc(sizeof *array + sizeof array->data[0] * (size_t)count);
+/* Gives one node of the graph to a kernel of ours. */
+static TfLiteStatus take_node(TfLiteContext *context, TfLiteDelegate *delegate, int node) {
+  TfLiteIntArray *array = malloc(sizeof *array + sizeof array->data[0]);
   if (array == NULL) return kTfLiteError;
-  array->size = count;
-  memcpy(array->data, nodes, sizeof *nodes * (size_t)count);
+  array->size = 1;
+  array->data[0] = node;
   TfLiteStatus status = context->ReplaceNodeSubsetsWithDelegateKernels(context, xk_registration(),
                                                                        array, delegate);
   free(array);
   return status;
 }
 
-/* Custom ops of ours, and products of signs in stock ops; one by one: what goes from op to op is
- * then a tensor of the runtime's, which plans memory and sizes as for any other op. */
-static TfLiteStatus take_all(TfLiteContext *context, TfLiteDelegate *delegate, const int *plan,
-                             int count) {
-  struct xk_graph graph = {NULL, NULL};
-  TfLiteStatus status = xk_graph_of(context, plan, count, &graph) ? kTfLiteOk : kTfLiteError;
+/* Takes our custom ops and no other, one by one: what goes from op to op is then a tensor of the
+ * runtime's, which plans memory and sizes as for any other op. */
+static TfLiteStatus take_our_ops(TfLiteContext *context, TfLiteDelegate *delegate, const int *plan,
+                                 int count) {
+  TfLiteStatus status = kTfLiteOk;
   for (int i = 0; i < count && status == kTfLiteOk; i++) {
     TfLiteNode *node = NULL;
     TfLiteRegistration *registration = NULL;
-    struct xk_pattern pattern;
     status = context->GetNodeAndRegistration(context, plan[i], &node, &registration);
-    if (status != kTfLiteOk) break;
-    if (xk_is_ours(registration)) {
-      status = take(context, delegate, &plan[i], 1);
-    } else if (xk_find_pattern(context, &graph, plan[i], &pattern)) {
-      status = take(context, delegate, pattern.nodes, pattern.count);
+    if (status == kTfLiteOk && xk_is_ours(registration)) {
+      status = take_node(context, delegate, plan[i]);
     }
   }
-  xk_graph_free(&graph);
   return status;
 }
 
@@ -55,7 +47,7 @@ static TfLiteStatus prepare(TfLiteContext *context, TfLiteDelegate *delegate) {
   int *nodes = malloc(sizeof *nodes * (size_t)(count > 0 ? count : 1));
   if (nodes == NULL) return kTfLiteError;
   if (count > 0) memcpy(nodes, plan->data, sizeof *nodes * (size_t)count);
-  TfLiteStatus status = take_all(context, delegate, nodes, count);
+  TfLiteStatus status = take_our_ops(context, delegate, nodes, count);
   free(nodes);
   return status;
 }
@@ -67,10 +59,10 @@ static void complain(void (*report_error)(const char *), const char *what, const
   report_error(text);
 }
 
-/* The kernel: the environment forces one, else an option names it, else it is the fastest. NULL after a
- * complaint. */
-static const struct xk_isa *chosen(const char *const *keys, const char *const *values, size_t count,
-                                   void (*report_error)(const char *)) {
+/* Chooses the kernel: the one that the environment names, else the one that an option names, else
+ * the fastest. Returns NULL if there is no such kernel here, after it has reported that. */
+static const struct xk_isa *choose_kernel(const char *const *keys, const char *const *values,
+                                          size_t count, void (*report_error)(const char *)) {
   const char *forced = getenv("TFCOMPRESS_KERNEL");
   const char *name = NULL;
   for (size_t i = 0; i < count; i++) {
@@ -94,7 +86,7 @@ XK_ENTRY const char *tfcompress_kernel_name(int index);
 
 TfLiteDelegate *tflite_plugin_create_delegate(const char *const *keys, const char *const *values,
                                               size_t count, void (*report_error)(const char *)) {
-  const struct xk_isa *isa = chosen(keys, values, count, report_error);
+  const struct xk_isa *isa = choose_kernel(keys, values, count, report_error);
   if (isa == NULL) return NULL;
   struct xk_delegate *delegate = calloc(1, sizeof *delegate);
   if (delegate == NULL) return NULL;
@@ -113,5 +105,5 @@ void tflite_plugin_destroy_delegate(TfLiteDelegate *base) {
   free(delegate);
 }
 
-/* The kernels that this processor runs, fastest first; NULL behind the last. */
+/* Returns the name of a kernel that this processor runs, fastest first; NULL after the last. */
 const char *tfcompress_kernel_name(int index) { return xk_isa_name(index); }

@@ -1,12 +1,13 @@
-/* What differs from processor to processor: counting, packing, and what follows a sum. */
+/* What each kernel does its own way: counting, packing, and what follows a sum. */
 #ifndef XK_ISA_H
 #define XK_ISA_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Output channels side by side in a block of weights, and the most pixels that share one pass over
- * it. Six pixels by 64 channels are 24 registers of 16 sums, which leaves 8 of AVX-512's 32. */
+/* XK_LANES: output channels side by side in a block of weights. XK_PIXELS: the most pixels that
+ * share one pass over it. Six pixels by 64 channels are 24 registers of 16 sums, which leaves 8 of
+ * AVX-512's 32. */
 enum { XK_LANES = 64, XK_PIXELS = 6 };
 
 /* A block's work at a few output pixels.
@@ -24,7 +25,7 @@ struct xk_window {
   int run_words;
 };
 
-/* What becomes of the sums when numbers are to come out:
+/* How an op's numbers are made of its sums:
  * y = act((base - 2 * count) * scale + bias) + residual, rounded after each step. Arrays begin at
  * the block's first channel; those of channels are as long as a block. */
 struct xk_affine {
@@ -50,7 +51,7 @@ struct xk_isa {
   void (*compare)(const struct xk_window *window, const int32_t *const limit[XK_PIXELS],
                   uint64_t bits[XK_PIXELS]);
 
-  /* `count` numbers to bits, 1 for what isn't at least `zero`; the last word's rest is 0. */
+  /* Packs `count` numbers as bits, 1 for what isn't at least `zero`; the last word's rest is 0. */
   void (*pack_f32)(const float *values, size_t count, uint32_t *words);
   void (*pack_i8)(const int8_t *values, size_t count, int zero, uint32_t *words);
 };
@@ -66,11 +67,11 @@ extern const struct xk_isa xk_avx512;
 extern const struct xk_isa xk_neon;
 #endif
 
-/* The fastest that this processor runs, or the one of this name; NULL if there is none. The name
- * is an option, or the environment's TFCOMPRESS_KERNEL. */
+/* Returns the kernel of this name, or for NULL the fastest that this processor runs; NULL if there
+ * is none. The name is an option's value, or that of TFCOMPRESS_KERNEL in the environment. */
 const struct xk_isa *xk_isa_named(const char *name);
 
-/* Names of all that this processor runs, fastest first; NULL behind the last. */
+/* Returns the name of a kernel that this processor runs, fastest first; NULL after the last. */
 const char *xk_isa_name(int index);
 
 #endif

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* `count` elements of `size` bytes, all zero, at a multiple of 64; NULL if there is no memory or
- * the product is above 2 GiB. At least one byte. */
+/* Returns `count` elements of `size` bytes, all zero, aligned to 64 bytes; at least one byte. NULL
+ * if there is no memory or the product is above 2 GiB. */
 void *xk_zeroed(uint64_t count, uint64_t size);
 
 void xk_free(void *memory);

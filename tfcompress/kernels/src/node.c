@@ -1,5 +1,5 @@
-/* From TFLite's tensors to a convolution's arrays, with every size checked on the way: the file is
- * a stranger's. Nothing is trusted but what the runtime itself computed. */
+/* Turns TFLite's tensors into a convolution's arrays and checks every size on the way, since the
+ * file may be a stranger's. Nothing is trusted but what the runtime itself computed. */
 #include "node.h"
 
 #include <math.h>
@@ -8,14 +8,12 @@
 
 #include "bit_pool.h"
 #include "conv.h"
-#include "memory.h"
-#include "pattern.h"
 
 enum kind { CONV, DENSE, POOL };
 
 static const char *const NAMES[] = {"TfcXnorConv2D", "TfcXnorDense", "TfcXnorMaxPool2D"};
 
-/* The inputs' places. Those of a pool are X and WEIGHTS, where its turned channels stand. */
+/* The places of an op's inputs. A pool has X, and its turned channels at WEIGHTS. */
 enum input {
   X,
   WEIGHTS,
@@ -34,11 +32,10 @@ enum { OUTPUTS = 2 };
 struct node {
   struct xk_delegate *delegate;
   enum kind kind;
-  enum xk_status status; /* of reading the options */
+  enum xk_status status; /* what reading the options gave */
   struct xk_options options;
   int inputs[INPUTS]; /* tensors, or kTfLiteOptionalTensor */
   int outputs[OUTPUTS];
-  struct xk_pattern pattern; /* of an unmodified file's nodes: `count` is 0 for a custom op */
   struct xk_conv *conv;
   struct xk_shape in, out;
 };
@@ -55,8 +52,8 @@ static int kind_of(const TfLiteRegistration *registration) {
 
 bool xk_is_ours(const TfLiteRegistration *registration) { return kind_of(registration) >= 0; }
 
-/* Copies tensor numbers; places that the file leaves out are optional. False if there are more than
- * we know, or one that no tensor has. */
+/* Copies the numbers of an op's tensors; places that the file leaves out become optional. Returns
+ * false if there are more places than we know, or a number that no tensor has. */
 static bool copy_places(const TfLiteContext *context, const TfLiteIntArray *from, int most, int *to) {
   for (int i = 0; i < most; i++) to[i] = kTfLiteOptionalTensor;
   if (from == NULL || from->size > most) return false;
@@ -70,19 +67,6 @@ static bool copy_places(const TfLiteContext *context, const TfLiteIntArray *from
   return true;
 }
 
-/* Nodes of an unmodified file, which the delegate found to be a product of signs. */
-static enum xk_status init_pattern(TfLiteContext *context, const TfLiteIntArray *nodes,
-                                   struct node *node) {
-  if (!xk_read_pattern(context, nodes->data, nodes->size, &node->pattern)) return XK_BAD_OPTIONS;
-  for (int i = 0; i < INPUTS; i++) node->inputs[i] = kTfLiteOptionalTensor;
-  node->kind = node->pattern.dense ? DENSE : CONV;
-  node->options = node->pattern.options;
-  node->inputs[X] = node->pattern.x;
-  node->outputs[0] = node->pattern.output;
-  node->outputs[1] = kTfLiteOptionalTensor;
-  return XK_OK;
-}
-
 static void *init(TfLiteContext *context, const char *buffer, size_t length) {
   const TfLiteDelegateParams *params = (const void *)buffer;
   TfLiteNode *from = NULL;
@@ -92,13 +76,10 @@ static void *init(TfLiteContext *context, const char *buffer, size_t length) {
   if (node == NULL) return NULL;
   node->delegate = (struct xk_delegate *)(void *)params->delegate;
   const TfLiteIntArray *nodes = params->nodes_to_replace;
-  if (nodes->size < 1 || context->GetNodeAndRegistration(context, nodes->data[0], &from,
-                                                         &registration) != kTfLiteOk) {
+  if (nodes->size < 1 ||
+      context->GetNodeAndRegistration(context, nodes->data[0], &from, &registration) != kTfLiteOk ||
+      kind_of(registration) < 0) {
     node->status = XK_BAD_OPTIONS;
-    return node;
-  }
-  if (kind_of(registration) < 0) {
-    node->status = init_pattern(context, nodes, node);
     return node;
   }
   node->kind = (enum kind)kind_of(registration);
@@ -125,7 +106,7 @@ static TfLiteTensor *tensor(TfLiteContext *context, int place) {
   return place == kTfLiteOptionalTensor ? NULL : &context->tensors[place];
 }
 
-/* How many elements a shape has, with all sizes at least 1; -1 if that isn't so or too many. */
+/* Returns how many elements a shape has; -1 if a size is below 1 or they are too many. */
 static int64_t elements(const TfLiteIntArray *dims) {
   int64_t count = 1;
   if (dims == NULL) return -1;
@@ -136,21 +117,21 @@ static int64_t elements(const TfLiteIntArray *dims) {
   return count;
 }
 
-/* A constant's bytes, if it is one of this type and of so many bytes (or more, for weights). */
+/* Finds the data of a constant, which must have this type and size; NULL if the file has none. */
 static enum xk_status constant(TfLiteContext *context, int place, TfLiteType type, size_t bytes,
                                const void **data) {
-  const TfLiteTensor *found = tensor(context, place);
+  const TfLiteTensor *from = tensor(context, place);
   *data = NULL;
-  if (found == NULL) return XK_OK;
-  if (found->allocation_type != kTfLiteMmapRo || found->data == NULL || found->type != type ||
-      found->sparsity != NULL || found->bytes != bytes || elements(found->dims) < 0) {
+  if (from == NULL) return XK_OK;
+  if (from->allocation_type != kTfLiteMmapRo || from->data == NULL || from->type != type ||
+      from->sparsity != NULL || from->bytes != bytes || elements(from->dims) < 0) {
     return XK_BAD_CONSTANT;
   }
-  *data = found->data;
+  *data = from->data;
   return XK_OK;
 }
 
-/* What a tensor of numbers or bits is; its data are looked at when it runs. */
+/* Describes a tensor of numbers or bits, without its data. Returns false if it is neither. */
 static bool describe(const TfLiteTensor *from, struct xk_values *to) {
   memset(to, 0, sizeof *to);
   if (from == NULL) return false;
@@ -171,19 +152,8 @@ static bool describe(const TfLiteTensor *from, struct xk_values *to) {
   }
 }
 
-/* The op of an unmodified file's nodes, with the pads for this size of its input. */
-static enum xk_status make_pattern(TfLiteContext *context, struct node *node) {
-  struct xk_constants from;
-  void *memory = NULL;
-  enum xk_status status = xk_pattern_constants(context, &node->pattern, &from, &memory);
-  if (status == XK_OK) {
-    status = xk_conv_create(&node->options, &from, node->delegate->isa, 0, &node->conv);
-  }
-  xk_free(memory);
-  return status;
-}
-
-static enum xk_status make(TfLiteContext *context, struct node *node) {
+/* Makes the convolution of the file's constants. */
+static enum xk_status make_conv(TfLiteContext *context, struct node *node) {
   const struct xk_options *o = &node->options;
   const size_t channels = (size_t)o->out_channels;
   const size_t bits = (size_t)o->kernel_h * (size_t)o->kernel_w * (size_t)o->in_channels;
@@ -213,7 +183,7 @@ static enum xk_status make(TfLiteContext *context, struct node *node) {
   return xk_conv_create(o, &from, node->delegate->isa, output->type == kTfLiteInt32, &node->conv);
 }
 
-/* Checks the input's shape against the options, and says what the op is to be sized for. */
+/* Checks the input's shape against the options and finds the size that the op is made for. */
 static enum xk_status shape_of(const struct node *node, const TfLiteTensor *x,
                                struct xk_shape *shape) {
   const struct xk_options *o = &node->options;
@@ -255,7 +225,7 @@ static TfLiteStatus set_shape(TfLiteContext *context, const struct node *node, T
   return context->ResizeTensor(context, output, dims); /* Takes the array. */
 }
 
-/* Whether an optional second operand fits: numbers, of the output's shape. */
+/* Returns whether the optional second operand holds numbers of the output's shape. */
 static bool fits(const struct node *node, const TfLiteTensor *residual, const TfLiteTensor *x) {
   struct xk_values values;
   if (residual == NULL) return true;
@@ -273,6 +243,7 @@ static bool fits(const struct node *node, const TfLiteTensor *residual, const Tf
   return true;
 }
 
+/* Checks all tensors of an op and sizes it for its input. */
 static enum xk_status size_up(TfLiteContext *context, struct node *node, const TfLiteTensor *x,
                               const TfLiteTensor *output, const TfLiteTensor *second) {
   struct xk_values values;
@@ -295,16 +266,8 @@ static enum xk_status size_up(TfLiteContext *context, struct node *node, const T
     if (status == XK_OK && flip != NULL && (uintptr_t)flip % 4 != 0) status = XK_BAD_CONSTANT;
     return status != XK_OK ? status : xk_bit_pool_size(&node->options, node->in, &node->out);
   }
-  if (node->pattern.same) {
-    struct xk_options old = node->options;
-    xk_same_pads(&node->options, node->in.h, node->in.w);
-    if (memcmp(&old, &node->options, sizeof old) != 0) {
-      xk_conv_destroy(node->conv);
-      node->conv = NULL;
-    }
-  }
   if (node->conv == NULL) {
-    status = node->pattern.count > 0 ? make_pattern(context, node) : make(context, node);
+    status = make_conv(context, node);
     if (status != XK_OK) return status;
   }
   status = xk_conv_resize(node->conv, node->in, &node->out);
@@ -336,7 +299,7 @@ static TfLiteStatus prepare(TfLiteContext *context, TfLiteNode *from) {
   return done;
 }
 
-/* A tensor's data: as many bytes as `count` elements take, at a place that fits. */
+/* Finds a tensor's data. Returns false unless it holds `count` elements at an aligned address. */
 static bool data_of(const TfLiteTensor *from, int64_t count, struct xk_values *to) {
   if (!describe(from, to)) return false;
   const size_t size = to->type == XK_I8 ? 1 : 4;
@@ -345,7 +308,7 @@ static bool data_of(const TfLiteTensor *from, int64_t count, struct xk_values *t
          (uintptr_t)from->data % size == 0;
 }
 
-/* The same of an output. The runtime gives no memory to one that nothing reads. */
+/* Does the same for an output, to which the runtime gives no memory if nothing reads it. */
 static bool room_of(const TfLiteTensor *from, int64_t count, struct xk_values *to) {
   if (from->data == NULL) return describe(from, to);
   return data_of(from, count, to);

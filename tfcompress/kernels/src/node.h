@@ -1,4 +1,4 @@
-/* One op of ours in an interpreter. */
+/* One of our ops in an interpreter. */
 #ifndef XK_NODE_H
 #define XK_NODE_H
 
@@ -6,17 +6,17 @@
 #include "tflite_abi.h"
 #include "threads.h"
 
-/* A delegate, which one interpreter or several use. */
+/* A delegate, which one or several interpreters use. */
 struct xk_delegate {
   TfLiteDelegate base;
   const struct xk_isa *isa;
   struct xk_pool *pool;
 };
 
-/* Whether a node of the file is one of our custom ops. */
+/* Returns whether a node of the file is one of our custom ops. */
 bool xk_is_ours(const TfLiteRegistration *registration);
 
-/* What the runtime calls for a node that the delegate took. */
+/* Returns the functions that the runtime calls for a node that the delegate took. */
 TfLiteRegistration xk_registration(void);
 
 #endif

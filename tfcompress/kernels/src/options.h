@@ -1,4 +1,4 @@
-/* The options of a custom op, as they stand in a file, and their checks. */
+/* Reads and checks the options of a custom op as they stand in a file. */
 #ifndef XK_OPTIONS_H
 #define XK_OPTIONS_H
 
@@ -29,8 +29,8 @@ enum {
   XK_VERSION = 1,
 };
 
-/* Limits far above any real layer; below them no product of two sizes leaves 64 bits, a window's
- * sum leaves neither 32 bits nor the integers that a float holds. */
+/* Limits far above any real layer. Below them no product of two sizes overflows 64 bits, and a
+ * window's sum is an integer that both 32 bits and a float hold. */
 #define XK_MAX_CHANNELS (1 << 20)
 #define XK_MAX_KERNEL 64
 #define XK_MAX_STEP (1 << 15)
@@ -39,7 +39,7 @@ enum {
 /* Reads and checks options of `length` bytes. */
 enum xk_status xk_read_options(const uint8_t *bytes, size_t length, struct xk_options *options);
 
-/* Checks options that didn't come from a file. */
+/* Checks options that were not read from a file. */
 enum xk_status xk_check_options(const struct xk_options *options);
 
 #endif

@@ -1,15 +1,15 @@
-/* What a convolution keeps for one size of its input. */
+/* Sizes a convolution for its input: tables, and memory for the padded image. */
 #include <string.h>
 
 #include "conv_internal.h"
 #include "memory.h"
 
-/* Half a gigabyte of bits, and seconds of work: far more than a layer needs, and little enough that a
+/* Half a gigabyte of bits, and seconds of work: far more than a layer needs, and so little that a
  * bad file can do no harm. */
 static const int64_t MOST_WORDS = INT64_C(1) << 27;
 static const uint64_t MOST_TABLE_STEPS = UINT64_C(1) << 30;
 
-/* Taps of a window that lie in the image: first <= tap < end. */
+/* The taps of a window that lie in the image: first <= tap < end. */
 struct reach {
   int32_t first, end;
 };
@@ -26,7 +26,7 @@ static struct reach reach_of(int64_t out, int64_t size, int stride, int dilation
   return reach;
 }
 
-/* Numbers the different reaches along one side; returns how many there are, or -1. */
+/* Numbers the different reaches along one side. Returns how many there are; -1 on failure. */
 static int classes(int64_t outs, int64_t size, int stride, int dilation, int kernel, int pad,
                    size_t **numbers, struct reach **reaches) {
   int count = 0;
@@ -48,7 +48,7 @@ static int classes(int64_t outs, int64_t size, int stride, int dilation, int ker
   return count;
 }
 
-/* floor((base - threshold) / 2), kept among the counts that occur and the two beside them. */
+/* Returns floor((base - threshold) / 2), limited to -1 and the largest count + 1. */
 static int32_t limit_of(int32_t base, int32_t threshold) {
   int64_t twice = (int64_t)base - threshold;
   int64_t half = twice >= 0 ? twice / 2 : -((1 - twice) / 2);
@@ -112,7 +112,7 @@ static enum xk_status make_tables(struct xk_conv *c) {
   return status;
 }
 
-/* Where a window's words lie, from its first one on: neighbours in a row are one stretch. */
+/* Finds where a window's words lie from its first one on: neighbours in a row are one stretch. */
 static enum xk_status make_runs(struct xk_conv *c) {
   const struct xk_options *o = &c->o;
   const int together = o->dilation_w == 1;

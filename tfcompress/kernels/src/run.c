@@ -1,10 +1,11 @@
-/* Running a convolution: the input to bits with the padding around them, then windows. */
+/* Runs a convolution: packs the input as bits with the padding around them, then counts differences
+ * in each window. */
 #include <math.h>
 #include <string.h>
 
 #include "conv_internal.h"
 
-/* Below so much work (words that meet 64 channels; numbers to pack) one thread is done sooner than
+/* Below so much work (words times blocks of 64 channels; numbers to pack) one thread is done before
  * another wakes up. */
 enum { WORDS_FOR_THREADS = 8192, NUMBERS_FOR_THREADS = 1 << 15, SETS_A_PART = 8 };
 
@@ -15,7 +16,7 @@ struct job {
   const uint32_t *image;
 };
 
-/* The parts of `count` things that are this part's. */
+/* Finds this part's share of `count` things. */
 static void share(int64_t count, int part, int parts, int64_t *first, int64_t *end) {
   *first = count * part / parts;
   *end = count * (part + 1) / parts;
@@ -30,7 +31,7 @@ static void pack(const struct xk_isa *isa, const struct xk_values *from, int64_t
   }
 }
 
-/* Some rows of the image. */
+/* Packs some rows of the image. */
 static void pack_rows(void *context, int part, int parts) {
   const struct job *job = context;
   struct xk_conv *c = job->c;
@@ -60,7 +61,7 @@ static int8_t quantized(float value, float scale, int zero) {
   return steps < 127.0f ? (int8_t)steps : 127;
 }
 
-/* An 8-bit operand's block as floats. */
+/* Returns an operand's block as floats. */
 static const float *real_numbers(const struct xk_values *from, int64_t at, int count, float *to) {
   if (from->type == XK_F32) return (const float *)from->data + at;
   const int8_t *steps = (const int8_t *)from->data + at;
@@ -68,7 +69,7 @@ static const float *real_numbers(const struct xk_values *from, int64_t at, int c
   return to;
 }
 
-/* What becomes of a block's sums, but for what differs from pixel to pixel. */
+/* Returns what is done to a block's sums, without what differs from pixel to pixel. */
 static struct xk_affine affine_of(const struct job *job, int block) {
   const struct xk_conv *c = job->c;
   const int first = block * XK_LANES, left = c->o.out_channels - first;
@@ -82,7 +83,7 @@ static struct xk_affine affine_of(const struct job *job, int block) {
   };
 }
 
-/* The numbers of a block of some pixels: as floats or 8-bit integers, and their signs. */
+/* Writes the numbers of a block of some pixels, as floats or 8-bit integers, and their signs. */
 static void write_numbers(const struct job *job, const struct xk_window *window,
                           struct xk_affine *affine, int64_t pixel, int block,
                           const size_t *class) {
@@ -121,7 +122,7 @@ static void write_numbers(const struct job *job, const struct xk_window *window,
   }
 }
 
-/* The bits of a block of some pixels. */
+/* Writes the bits of a block of some pixels. */
 static void write_bits(const struct job *job, const struct xk_window *window, int64_t pixel,
                        int block, const size_t *class) {
   const struct xk_conv *c = job->c;
@@ -153,7 +154,7 @@ static struct place place_of(const struct job *job, int64_t pixel) {
   return at;
 }
 
-/* The next row's first place, which the last row of all has as well: nothing reads there. */
+/* Moves to the next row's first place; behind the last row there is one as well, never read. */
 static void next_row(const struct job *job, struct place *at) {
   const struct xk_conv *c = job->c;
   at->x = 0;
@@ -165,7 +166,7 @@ static void next_row(const struct job *job, struct place *at) {
              (at->n * c->padded_h + at->y * c->o.stride_h) * c->padded_w * c->words;
 }
 
-/* Sets of pixels, from one to before another, of one block. */
+/* Computes one block of the sets of pixels from `set` to before `last`. */
 static void windows_of(const struct job *job, int block, int64_t set, int64_t last) {
   struct xk_conv *c = job->c;
   const int64_t pixels = c->out.n * c->out.h * c->out.w;
@@ -199,9 +200,9 @@ static void windows_of(const struct job *job, int block, int64_t set, int64_t la
   }
 }
 
-/* A part's pixels, block by block, so that a block's weights stay in the first cache. Two threads
- * then write into one line of the cache nowhere but between their pixels. Only where there are few
- * pixels, whose weights are many, a part has its own blocks. */
+/* Computes a part's pixels block by block, so that a block's weights stay in the first cache. Two
+ * threads then write into the same cache line only where their pixels meet. Where there are few
+ * pixels and many weights, a part has its own blocks instead. */
 static void windows(void *context, int part, int parts) {
   const struct job *job = context;
   const struct xk_conv *c = job->c;

@@ -8,7 +8,7 @@ enum xk_status {
   XK_BAD_INPUT,     /* an input of another type or shape */
   XK_BAD_CONSTANT,  /* weights or a channel's numbers of another type or size, or not in the file */
   XK_BAD_OUTPUT,    /* an output of another type */
-  XK_TOO_LARGE,     /* sizes whose product leaves our integers */
+  XK_TOO_LARGE,     /* sizes whose product overflows our integers */
   XK_NO_MEMORY,
 };
 

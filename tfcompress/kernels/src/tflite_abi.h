@@ -1,8 +1,8 @@
-/* The few structs of TFLite's C interface that an external delegate meets.
+/* The few structs of TFLite's C interface that an external delegate needs.
  *
- * The Python wheels hold no headers, and we link nothing of TFLite: the runtime hands over pointers
- * to functions. TFLite calls these layouts semi-stable: fields are added at the end only. Only what
- * we use has a meaningful type; sizes and places are checked below. */
+ * The Python wheels hold no headers, and the library links nothing of TFLite: the runtime passes
+ * pointers to its functions. TFLite calls these layouts semi-stable: fields are added at the end only.
+ * Only what we use has a meaningful type; sizes and places are checked below. */
 #ifndef XK_TFLITE_ABI_H
 #define XK_TFLITE_ABI_H
 
@@ -17,7 +17,6 @@ typedef enum TfLiteType {
   kTfLiteFloat32 = 1,
   kTfLiteInt32 = 2,
   kTfLiteUInt8 = 3,
-  kTfLiteBool = 6,
   kTfLiteInt8 = 9,
 } TfLiteType;
 
@@ -117,8 +116,7 @@ typedef struct TfLiteContext {
   void *RequestScratchBufferInArena;
   void *GetScratchBuffer;
   void *ResizeTensorExplicit; /* Not set by the interpreter. */
-  TfLiteStatus (*PreviewDelegatePartitioning)(struct TfLiteContext *, const TfLiteIntArray *nodes,
-                                              TfLiteDelegateParams **partitions, int *count);
+  void *PreviewDelegatePartitioning;
   void *GetTensor;
   void *GetEvalTensor;
   void *GetModelMetadata;
@@ -149,7 +147,7 @@ static_assert(offsetof(TfLiteNode, custom_initial_data_size) == 56, "TfLiteNode"
 static_assert(sizeof(TfLiteDelegateParams) == 32, "TfLiteDelegateParams");
 static_assert(offsetof(TfLiteContext, ReplaceNodeSubsetsWithDelegateKernels) == 64, "TfLiteContext");
 static_assert(offsetof(TfLiteContext, recommended_num_threads) == 72, "TfLiteContext threads");
-static_assert(offsetof(TfLiteContext, PreviewDelegatePartitioning) == 152, "TfLiteContext preview");
+static_assert(offsetof(TfLiteContext, IntArrayCreate) == 200, "TfLiteContext arrays");
 static_assert(offsetof(TfLiteDelegate, flags) == 40, "TfLiteDelegate.flags");
 #endif
 

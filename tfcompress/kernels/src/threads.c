@@ -14,10 +14,10 @@
  * small ops between two of ours. Waking one up costs more than a small layer. */
 enum { LOOKS = 2000, MOST_THREADS = 64, PARTS_A_THREAD = 4 };
 
-/* The parts that a thread begins with, and that others take when they are done with theirs. Tasks
- * are alike, so a thread finds in its cache what it wrote in the one before. The number of the task
- * stands in the upper half, the part to be done next in the lower one: who raises it has taken the
- * part, which keeps the task and what it points to as they are. */
+/* The parts that a thread begins with; other threads take them when they are done with their own.
+ * Tasks are alike, so a thread finds in its cache what it wrote in the task before. The upper half
+ * holds the task's number, the lower half the part to be done next: whoever raises it has taken that
+ * part, and until it is done the task and what it points to stay as they are. */
 struct range {
   _Alignas(64) atomic_ullong next;
 };
@@ -53,7 +53,7 @@ static void look_away(void) {
 #endif
 }
 
-/* Does what is left of a range, if it still is this task's. */
+/* Does what is left of a range, if it still belongs to this task. */
 static void do_range(struct xk_pool *pool, unsigned number, int index, int threads) {
   struct range *range = &pool->ranges[index];
   xk_task task = atomic_load_explicit(&pool->task, memory_order_relaxed);
@@ -125,7 +125,7 @@ static void wake(struct xk_pool *pool) {
 
 void xk_pool_destroy(struct xk_pool *pool) {
   if (pool == NULL) return;
-  if (pool->process == getpid()) { /* Else the threads are another process's, and so are the locks. */
+  if (pool->process == getpid()) { /* Else threads and locks are another's. */
     atomic_store(&pool->stop, 1);
     wake(pool);
     for (int i = 0; i < pool->count; i++) pthread_join(pool->workers[i].thread, NULL);
@@ -139,10 +139,10 @@ void xk_pool_destroy(struct xk_pool *pool) {
 /* Starts threads until there are `wanted`, or none can be had. */
 static void grow(struct xk_pool *pool, int wanted) {
   while (pool->count < wanted) {
-    struct worker *made = &pool->workers[pool->count];
-    made->pool = pool;
-    made->index = pool->count + 1;
-    if (pthread_create(&made->thread, NULL, work, made) != 0) return;
+    struct worker *worker = &pool->workers[pool->count];
+    worker->pool = pool;
+    worker->index = pool->count + 1;
+    if (pthread_create(&worker->thread, NULL, work, worker) != 0) return;
     pool->count++;
   }
 }

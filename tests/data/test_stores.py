@@ -1,0 +1,20 @@
+import numpy as np
+import pytest
+
+from tests.data.conftest import random_images
+from tfcompress.data.stores import ArrayImages, SelectedImages
+from tfcompress.errors import InputError
+
+
+def test_array_images_check_shapes():
+    with pytest.raises(InputError, match=r"uint8 of shape \(N, H, W, 3\); got float32"):
+        ArrayImages(np.zeros((2, 4, 4, 3), np.float32))
+    with pytest.raises(InputError, match=r"got uint8 of \(2, 4, 4\)"):
+        ArrayImages(np.zeros((2, 4, 4), np.uint8))
+
+
+def test_selected_images():
+    pixels = random_images(10)
+    chosen = SelectedImages(ArrayImages(pixels), np.array([7, 2, 5]))
+    assert (len(chosen), chosen.shape) == (3, (6, 6, 3))
+    np.testing.assert_array_equal(chosen.batch(np.array([0, 2])), pixels[[7, 5]])

@@ -1,0 +1,1 @@
+"""Sources of data sets, one a file; each file ends in one `SOURCE` value."""

@@ -1,0 +1,107 @@
+"""Where a data set's images are: in one array, in files, or among other images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from tfcompress.errors import InputError
+from tfcompress.images import Standard, decode_all
+
+
+class Images(Protocol):
+    """Random access to 8-bit RGB images of one size, in memory or streamed.
+
+    Attributes:
+        shape: (height, width, 3) of one image.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, 3) of one image."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """Returns the images at these positions: uint8, (n, height, width, 3)."""
+        ...
+
+
+class ArrayImages:
+    """Images in one array, in memory or mapped from a file.
+
+    Args:
+        array: uint8, (N, H, W, 3).
+
+    Raises:
+        InputError: another type or shape.
+    """
+
+    def __init__(self, array: np.ndarray):
+        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+            raise InputError(
+                f"images must be uint8 of shape (N, H, W, 3); got {array.dtype} of {array.shape}"
+            )
+        self.array = array
+        self.shape = (int(array.shape[1]), int(array.shape[2]), 3)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """Returns the images at these positions: uint8, (n, H, W, 3), a copy."""
+        return np.asarray(self.array[indices])
+
+
+class FileImages:
+    """Image files, decoded when asked for; nothing is kept, so memory stays bounded.
+
+    Args:
+        paths: the files.
+        standard: what each image is brought to.
+    """
+
+    def __init__(self, paths: Sequence[Path], standard: Standard):
+        self.paths = list(paths)
+        self.standard = standard
+        self.shape = (standard.size, standard.size, 3)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """Decodes the images at these positions: uint8, (n, size, size, 3).
+
+        Raises:
+            InputError: names a file that can't be decoded.
+        """
+        wanted = [self.paths[index] for index in indices]
+        out = np.empty((len(wanted), *self.shape), np.uint8)
+        for row, image in enumerate(decode_all(wanted, self.standard)):
+            out[row] = image
+        return out
+
+
+class SelectedImages:
+    """Some of other images, without a copy.
+
+    Args:
+        images: the images to choose from.
+        positions: int, (n,): which of them, in which order.
+    """
+
+    def __init__(self, images: Images, positions: np.ndarray):
+        self.images = images
+        self.positions = np.asarray(positions)
+        self.shape = images.shape
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """Returns the images at these positions of the selection: uint8, (n, H, W, 3)."""
+        return self.images.batch(self.positions[indices])

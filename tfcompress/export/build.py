@@ -1,0 +1,230 @@
+"""What storages build files with: the float file, and what turns it into another."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from tfcompress.errors import ExportError, InputError
+from tfcompress.export import buckets, calibrate, convert, layer_errors, low_bits, mixed
+from tfcompress.export.storage import BuildJob, BuiltFile
+from tfcompress.graph import lower
+from tfcompress.tflite.content import read
+from tfcompress.tflite.editor import Editor
+from tfcompress.tflite.weighted_ops import (
+    FAST_WITH_FLOATS,
+    WEIGHTED,
+    weights_type,
+    with_constant_weights,
+)
+
+_INTEGERS = ("int8", "int4", "int2")
+_BINARY_ALONE = (
+    "of a network with binary inputs it writes the layers with binary weights; use float32"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatFile:
+    """A model as the converter writes it.
+
+    Attributes:
+        path: the float file.
+        lowered: the model in built-in layers, as it was converted.
+        hashed: how many weighted ops hold buckets of hashed weights instead of their own.
+    """
+
+    path: Path
+    lowered: keras.Model
+    hashed: int = 0
+
+    def as_built(self) -> BuiltFile:
+        """Returns the float file as what a storage builds."""
+        return BuiltFile(self.path, self.path, self.lowered)
+
+
+def float_file(job: BuildJob, *, activations: str, bucket_type: str | None = None) -> FloatFile:
+    """Lowers and converts a model, its weights as floats.
+
+    Args:
+        job: what is built.
+        activations: how binary inputs are written: `signed` (-1, +1) or `unit` (0, 1).
+        bucket_type: of the buckets of element-wise hashed weights, as `write_buckets` takes it;
+            None expands these weights.
+    """
+    lowered = lower(job.model, activations=activations)
+    path = job.folder / "float.tflite"
+    convert.float_file(lowered, path)
+    hashed = 0
+    if bucket_type is not None and job.traits.hashed:
+        layers = buckets.of(job.model)
+        editor = Editor(path)
+        hashed = buckets.write_buckets(editor, layers, bucket_type)
+        editor.write(path)
+    return FloatFile(path, lowered, hashed)
+
+
+def half_floats(job: BuildJob) -> BuiltFile:
+    """Writes weights as 16-bit floats."""
+    source = float_file(job, activations="unit", bucket_type="float16")
+    path = job.folder / "quantized.tflite"
+    calibrate.half_file(source.path, path)
+    return BuiltFile(path, source.path, source.lowered)
+
+
+def static_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
+    """Writes integer weights and activations, with ranges taken from images.
+
+    Args:
+        job: what is built; with validation images some layers keep more bits.
+        weight_bits: 8 or 4.
+    """
+    source = float_file(job, activations="signed")
+    path = job.folder / "quantized.tflite"
+    assert job.ranging is not None
+    ranges = calibrate.ranges(source.path, job.ranging)
+    kept: dict[str, str] = {}
+    if job.validation is None:
+        calibrate.integer_file(source.path, path, ranges, weight_bits=weight_bits)
+    else:
+        kept = mixed.search(
+            source.lowered, source.path, path, weight_bits, ranges, job.ranging, job.validation
+        )
+    return BuiltFile(path, source.path, source.lowered, kept)
+
+
+def binary_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
+    """Writes integer weights for the layers of bits, whose inputs are 0 and 1: without error.
+
+    Args:
+        job: what is built; a network with binary inputs.
+        weight_bits: 8, 4 or 2: the fewest.
+    """
+    source = float_file(job, activations="unit", bucket_type="float32")
+    outputs = convert.ops_with_bits(read(source.path), convert.float_constants(source.path))
+    if not outputs:
+        raise _nothing(job, source, _BINARY_ALONE)
+    return _integer_weights(job, source, outputs, weight_bits, instead="int8")
+
+
+def dynamic_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
+    """Writes integer weights for all ops, whose float inputs are quantised as the file runs.
+
+    Args:
+        job: what is built.
+        weight_bits: 8, 4 or 2: the fewest.
+    """
+    source = float_file(job, activations="unit", bucket_type="int8")
+    content = read(source.path)
+    outputs = convert.ops_fast_with_floats(content)
+    if not outputs and source.hashed:
+        if weight_bits < 8:
+            raise _nothing(job, source, "the buckets of its hashed layers have 8 bits; use dynamic")
+        path = job.folder / "quantized.tflite"
+        shutil.copyfile(source.path, path)
+        return BuiltFile(path, source.path, source.lowered)
+    if not outputs:
+        raise _nothing(job, source, "it has no convolution or dense layer; use float32")
+    built = _integer_weights(job, source, outputs, weight_bits, instead="dynamic")
+    names = _layer_names(source)
+    slow = [
+        op.outputs[0].name
+        for op in content.ops
+        if op.name in WEIGHTED and op.name not in FAST_WITH_FLOATS
+    ]
+    reason = "4 bytes a weight: the runtime has no fast kernel for it with 8-bit weights"
+    floats = {names[name]: reason for name in slow if name not in outputs}
+    return dataclasses.replace(built, kept=built.kept | floats)
+
+
+def _nothing(job: BuildJob, source: FloatFile, reason: str) -> InputError:
+    return InputError(
+        f"storage {job.storage} finds nothing to quantise in model '{source.lowered.name}': "
+        f"{reason}"
+    )
+
+
+def _integer_weights(
+    job: BuildJob, source: FloatFile, outputs: list[str], weight_bits: int, *, instead: str
+) -> BuiltFile:
+    """Writes integer weights for the ops with these output tensors.
+
+    Args:
+        job: what is built.
+        source: the float file.
+        outputs: names of the output tensors.
+        weight_bits: the fewest bits of a weight.
+        instead: the storage to name where no op can have as few.
+
+    Raises:
+        InputError: no op can have so few bits.
+        ExportError: the quantizer left an op out.
+    """
+    path = job.folder / "quantized.tflite"
+    chosen, kept = dict.fromkeys(outputs, 8), dict[str, str]()
+    if weight_bits < 8:
+        chosen, reasons = low_bits.choose(source.path, outputs, weight_bits)
+        names = _layer_names(source)
+        kept = {names[name]: reason for name, reason in reasons.items()}
+        if weight_bits not in chosen.values():
+            raise InputError(
+                f"storage {job.storage} finds no layer of model '{source.lowered.name}' for "
+                f"{weight_bits} bits ({first_reasons(kept)}): use {instead}"
+            )
+    low_bits.write_low_bits(source.path, path, chosen)
+    integers = [op for op in read(path).ops if op.macs and weights_type(op) in _INTEGERS]
+    if len(integers) < len(outputs):
+        raise ExportError(f"{len(integers)} layers of {len(outputs)} got integer weights")
+    return BuiltFile(path, source.path, source.lowered, kept)
+
+
+def edited(
+    job: BuildJob,
+    change: Callable[[Editor], dict[str, str]],
+    *,
+    nothing: str,
+    empty: str = "it has no weights",
+    prefix: str = "",
+) -> BuiltFile:
+    """Writes a float file whose ops and constants were changed.
+
+    Args:
+        job: what is built.
+        change: changes the open file; returns the output name of each weighted op that it left as
+            it was, and why.
+        nothing: the error where it changes nothing, with the fields `model` and `why`.
+        empty: the `why` where it left no op either.
+        prefix: what stands before the reason of a layer that was left.
+
+    Raises:
+        InputError: the change finds nothing to do.
+    """
+    source = float_file(job, activations="signed", bucket_type="float32")
+    path = job.folder / "rewritten.tflite"
+    names = _layer_names(source)
+    editor = Editor(source.path)
+    before = editor.ops()
+    left = {names.get(output, output): reason for output, reason in change(editor).items()}
+    after = editor.ops()
+    if len(after) == len(before) and all(map(operator.is_, before, after)):
+        why = first_reasons(left) or empty
+        raise InputError(nothing.format(model=source.lowered.name, why=why))
+    editor.write(path)
+    kept = {layer: f"{prefix}{reason}" for layer, reason in left.items()}
+    return BuiltFile(path, source.path, source.lowered, kept)
+
+
+def _layer_names(source: FloatFile) -> dict[str, str]:
+    """Returns the layer of each weighted op, by the op's output."""
+    return layer_errors.layer_names(source.lowered, with_constant_weights(read(source.path)))
+
+
+def first_reasons(reasons: dict[str, str]) -> str:
+    """Returns the first three reasons on one line."""
+    lines = [f"{name}: {reason}" for name, reason in list(reasons.items())[:3]]
+    return "; ".join(lines) + ("; ..." if len(reasons) > 3 else "")

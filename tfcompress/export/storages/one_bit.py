@@ -1,0 +1,193 @@
+"""Binary weights as bits: 15 to a 16-bit number in the file, unpacked once at load.
+
+```
+weights[n, k] = magnitudes[n, bit[n, k]]        magnitudes[n] = (-a_n, a_n)
+```
+
+The bits are looked up in a table of all 15-bit numbers. Its ops, like all that follow them, have
+constants for inputs and no kernels in XNNPACK: the interpreter runs them once, as it allocates
+tensors, and keeps the results. So that no such op multiplies floats, the filter's magnitude comes
+in by the lookup, too; on the way there numbers have 16 bits, for all of them stay in memory.
+
+A dense layer that takes one row of signs gets its weights as 8-bit integers, -1 and 1, and the
+magnitudes behind it. The runtime's integer kernel reads a quarter of the bytes; its sums are exact,
+for it makes 127 and -127 of signs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tfcompress.export import audit, im2col
+from tfcompress.export.storage import BuildJob, BuiltFile, Method, Storage
+from tfcompress.tflite.dataflow import Dataflow
+from tfcompress.tflite.editor import Editor
+from tfcompress.tflite.weighted_ops import one_magnitude
+
+_WORD = 15  # Bits of a 16-bit index that isn't negative.
+_DIGITS = 3  # The table is a product of so many small ones.
+
+
+def pack(bits: np.ndarray) -> np.ndarray:
+    """Packs bits in their order, the first of a word in its highest place: int16, none negative.
+
+    >>> pack(np.array([1, 0, 1]))
+    array([20480], dtype=int16)
+    """
+    bits = np.asarray(bits, bool).ravel()
+    words = np.zeros((-(-bits.size // _WORD), _WORD), np.int32)
+    words.ravel()[: bits.size] = bits
+    return (words @ (1 << np.arange(_WORD - 1, -1, -1))).astype(np.int16)
+
+
+def write_bits(editor: Editor) -> dict[str, str]:
+    """Packs the weights of every op whose filters have one magnitude each.
+
+    Args:
+        editor: a float file. Its convolutions become slices and matrix products.
+
+    Returns:
+        The output name of each op that was left as it was, and why.
+    """
+    flow = Dataflow(editor)
+    table: int | None = None
+    before: list[Any] = []
+    kept: dict[str, str] = {}
+    for op in editor.ops():
+        if editor.name(op) not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+            continue
+        kernel = editor.values(op.inputs[1])
+        if kernel is None:
+            continue
+        why = None if one_magnitude(kernel) else "its weights aren't one magnitude a filter"
+        why = why or im2col.why_not(editor, op)
+        if why:
+            kept[editor.text(op.outputs[0])] = why
+            continue
+        if table is None:
+            table = _table(editor, before)
+        if editor.name(op) == "FULLY_CONNECTED" and _takes_signs(flow, op):
+            _integers(editor, op, _matrix(editor, kernel, table, before), kernel, before)
+            continue
+        rows = [kernel] if kernel.ndim == 2 else list(kernel.transpose(1, 0, 2, 3))
+        unpacked = [_floats(editor, row.reshape(len(row), -1), table, before) for row in rows]
+        im2col.with_weights(editor, op, unpacked.__getitem__)
+    editor.first(before)
+    return kept
+
+
+def _table(editor: Editor, ops: list[Any]) -> int:
+    """Builds a table of all words' bits, int16 (2**15, 15), of three tables of five bits."""
+    size = _WORD // _DIGITS
+    small = (np.arange(2**size)[:, None] >> np.arange(size - 1, -1, -1)) & 1
+    found, shape = -1, [1] * _DIGITS + [_WORD]
+    for digit in range(_DIGITS):
+        values = np.ones((2**size, _WORD), np.int32)
+        values[:, digit * size : (digit + 1) * size] = small
+        own = [1] * _DIGITS + [_WORD]
+        own[digit] = 2**size
+        factor = editor.constant(values.reshape(own))
+        shape[digit] = 2**size
+        if digit == 0:
+            found = factor
+            continue
+        found = editor.then("MUL", [found, factor], list(shape), "int32", ops)
+    found = editor.reshaped(found, (2**_WORD, _WORD), ops, "int32")
+    # Not CAST, which runs in each inference.
+    narrow = editor.constant(np.array([0, 1], np.int16))
+    return editor.then("GATHER", [narrow, found], (2**_WORD, _WORD), "int16", ops)
+
+
+def _matrix(editor: Editor, matrix: np.ndarray, table: int, ops: list[Any]) -> int:
+    """Unpacks the bits of a matrix (filters, inputs): int16, 1 for what isn't negative."""
+    words = pack(matrix >= 0)
+    shape = (len(words), _WORD)
+    x = editor.then("GATHER", [table, editor.constant(words)], shape, "int16", ops, axis=0)
+    if matrix.size != words.size * _WORD:
+        x = editor.reshaped(x, (words.size * _WORD,), ops, "int16")
+        ends = [editor.constant(np.array([end], np.int32)) for end in (0, matrix.size, 1)]
+        x = editor.then("STRIDED_SLICE", [x, *ends], (matrix.size,), "int16", ops)
+    return editor.reshaped(x, matrix.shape, ops, "int16")
+
+
+def _floats(editor: Editor, matrix: np.ndarray, table: int, ops: list[Any]) -> int:
+    """Unpacks a matrix (filters, inputs) as floats."""
+    x = _matrix(editor, matrix, table, ops)
+    size = np.abs(matrix).max(1)
+    values = editor.constant(np.stack([-size, size], 1))
+    return editor.then("GATHER", [values, x], matrix.shape, "float32", ops, axis=1, batchDims=1)
+
+
+def _takes_signs(flow: Dataflow, op: Any) -> bool:
+    """Returns whether a dense op takes one row, of -1 and 1."""
+    editor, maker = flow.editor, flow.producer(op.inputs[0])
+    if math.prod(editor.shape(op.outputs[0])[:-1]) != 1:
+        return False  # Of BATCH_MATMUL, which several rows need, integers would come out wrong.
+    while flow.name(maker) == "RESHAPE":
+        maker = flow.producer(maker.inputs[0])
+    return flow.sign(maker) is not None
+
+
+def _integers(editor: Editor, op: Any, found: int, kernel: np.ndarray, before: list[Any]) -> None:
+    """Gives a dense op its weights' signs as integers, with the magnitudes behind it.
+
+    Args:
+        editor: the file.
+        op: the FULLY_CONNECTED.
+        found: the weights' bits.
+        kernel: its weights.
+        before: where ops on constants are put.
+    """
+    signs = editor.constant(np.array([-1, 1], np.int8), scale=1.0)
+    weights = editor.then("GATHER", [signs, found], kernel.shape, "int8", before, scale=1.0)
+    shape, options = editor.shape(op.outputs[0]), op.builtinOptions
+    after: list[Any] = []
+    y = editor.then(
+        "FULLY_CONNECTED",
+        [int(op.inputs[0]), weights],
+        shape,
+        "float32",
+        after,
+        keepNumDims=bool(options.keepNumDims),
+    )
+    y = editor.then("MUL", [y, editor.constant(np.abs(kernel).max(1))], shape, "float32", after)
+    bias = int(op.inputs[2]) if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
+    if bias is None:
+        bias = editor.constant(np.zeros(1, np.float32))
+    end = editor.op(
+        "ADD",
+        [y, bias],
+        [int(op.outputs[0])],
+        fusedActivationFunction=options.fusedActivationFunction,
+    )
+    editor.replace(op, [*after, end])
+
+
+def _build(job: BuildJob) -> BuiltFile:
+    from tfcompress.export import build
+
+    return build.edited(
+        job,
+        write_bits,
+        nothing=(
+            "storage 1bit finds no binary weights in model '{model}': use float32, or a technique "
+            "that makes some, such as bwn or xnor"
+        ),
+        prefix="4 bytes a weight: ",
+    )
+
+
+_METHOD = Method(build=_build, audit=audit.float_constants)
+
+STORAGE = Storage(
+    name="1bit",
+    summary=(
+        "1 bit a binary weight, unpacked once as the file is loaded (to integers in dense layers "
+        "of signs, else to floats), 4 bytes any other; exact. Convolutions take 1.1 to 1.5 of "
+        "float32's latency and no less memory, dense layers of signs 0.4 to 0.9"
+    ),
+    method=lambda traits: _METHOD,
+)
