@@ -264,6 +264,10 @@ def test_what_training_moved_comes_back():
     expected = np.asarray(quantized.model(x, training=False))
     assert relative(predict(result, x), expected) < 0.01
     assert relative(predict(made, x), expected) > 0.3  # It was moved far.
+    # The kernel became smaller, and its ranges with it.
+    ((kernel, _, variables),) = quantized.model.get_layer("quant_depthwise")._weight_vars
+    largest = np.abs(kernel.numpy()).reshape(9, -1).max(0)
+    np.testing.assert_allclose(variables["max_var"].numpy(), largest)
 
 
 def test_ranges_are_those_of_the_activations():
