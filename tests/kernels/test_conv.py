@@ -42,6 +42,24 @@ def test_thresholds_at_the_ends(kernel):
         np.testing.assert_array_equal(op_files.run(made, values)[0], op.bits(values, "float32"))
 
 
+@pytest.mark.parametrize("channels", [64, 8192])
+def test_no_count_overflows_where_every_sign_differs(kernel, channels):
+    """AVX2 counts in 8 and 16 bits, whose limits random signs don't reach; 9 pixels: 6, 2, 1."""
+    case = Case((1, 5, 5), channels, 33, pads=(0, 0, 0, 0))
+    op = random_cases.Op(case, np.random.default_rng(8))
+    n = 9 * channels
+    op.kernel[:] = -1
+    op.kernel[1] = 1
+    op.threshold[:] = -n + np.arange(33) % 3 - 1
+    op.scale[:], op.bias[:] = 1, 0
+    x = np.ones((1, 5, 5, channels), "float32")
+    made = op_files.interpreter(op.numbers_file("float32", "float32", None, None), kernel)
+    wanted = np.where(np.arange(33) == 1, n, -n).astype("float32")
+    np.testing.assert_array_equal(op_files.run(made, x)[0], np.broadcast_to(wanted, (1, 3, 3, 33)))
+    made = op_files.interpreter(op.bits_file("float32"), kernel)
+    np.testing.assert_array_equal(op_files.run(made, x)[0], op.bits(x, "float32"))
+
+
 def test_what_is_no_number_is_negative(kernel):
     op = random_cases.Op(
         Case((1, 1, 1), 40, 3, (1, 1), pads=(0, 0, 0, 0)), np.random.default_rng(5)
