@@ -54,6 +54,6 @@ def run(model, x):
 
 
 def apart(first, second, x):
-    """The largest difference between the outputs of two models."""
+    """The largest difference between the outputs of two models; NaN if any output has one."""
     pairs = zip(run(first, x), run(second, x), strict=True)
-    return max(float(np.abs(a.astype("float64") - b).max()) for a, b in pairs)
+    return float(np.max([np.abs(a.astype("float64") - b).max() for a, b in pairs]))

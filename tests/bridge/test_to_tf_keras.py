@@ -281,8 +281,10 @@ def test_refusals_name_layer_class_key_and_value(make, message):
 
 def test_a_mask_that_the_graph_computes_is_refused():
     inputs = keras.Input((7, 2))
-    mask = ops.not_equal(inputs[..., 0], 0.0)
-    with pytest.raises(BridgeError):
+    mask = ops.any(ops.not_equal(inputs, 0.0), axis=-1)
+    with pytest.raises(
+        BridgeError, match=r"'lstm.*' \(LSTM\) is given mask= that the graph computes"
+    ):
         to_tf_keras(keras.Model(inputs, layers.LSTM(3)(inputs, mask=mask)))
 
 

@@ -53,9 +53,9 @@ def test_trains_as_keras_3_does(data, softmax, weight, optimizer):
         # Keras reports the student's loss alone; with a teacher that is not the same number.
         keys = ("train_error", "test_error", "learning_rate", *(() if weight else ("loss",)))
         for key in keys:
-            assert mine[key] == pytest.approx(other[key], abs=0.05 if "error" in key else 1e-3)
+            assert mine[key] == pytest.approx(other[key], abs=0.025 if "error" in key else 1e-3)
     for mine, other in zip(model.get_weights(), copy.get_weights(), strict=True):
-        np.testing.assert_allclose(mine, other, atol=2e-3)
+        np.testing.assert_allclose(mine, other, atol=3e-4)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])

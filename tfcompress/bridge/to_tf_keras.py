@@ -172,7 +172,7 @@ class _Builder:
         masks = [key for key, value in kwargs.items() if _has_mask(value)]
         if _has_mask(args):
             raise refusal(layer, "takes a mask as its input: only layers that compute one can")
-        if masks and not any(hasattr(x, "_keras_mask") for x in tensors):
+        if masks and all(getattr(x, "_keras_mask", None) is None for x in tensors):
             raise refusal(
                 layer,
                 f"is given {masks[0]}= that the graph computes: only masks of Embedding and "
