@@ -50,7 +50,7 @@ class Exported:
             tensor.
         min_runtime: the oldest runtime that can run the file, such as `TensorFlow Lite 2.11.0,
             LiteRT 1.0`; of a file with ops that LiteRT doesn't have, who has them; of a file with
-            two signatures, for the stock one.
+            two signatures, for the one of built-in ops.
         load_ms: median time of a load in a fresh process; of a file with two signatures, by the one
             of 1-bit ops.
         peak_memory_bytes: peak of a fresh process that loads the file and runs it once; None where

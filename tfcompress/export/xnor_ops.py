@@ -2,7 +2,7 @@
 
 Between two such ops bits stay packed: a channel's sign behind scale, bias, PReLU and batch
 normalisation is one comparison of the integer sum, and max pooling is done on bits. Where numbers
-are wanted, by stock ops or by an addition, the op writes floats.
+are wanted, by built-in ops or by an addition, the op writes floats.
 """
 
 from __future__ import annotations

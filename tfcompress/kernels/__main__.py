@@ -54,7 +54,7 @@ def run(argv: Sequence[str]) -> None:
     try:
         print(f"1-bit kernels: {library()}")
     except BuildError as error:
-        print(f"1-bit kernels not built ({error}); binary networks run on stock int8 kernels")
+        print(f"1-bit kernels not built ({error}); binary networks run on built-in int8 kernels")
 
 
 def targets(systems: Sequence[str]) -> list[Target]:

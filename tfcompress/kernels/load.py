@@ -59,7 +59,7 @@ def missing() -> str | None:
 
 def report_unused(why: str) -> None:
     """Says on stderr, once for each reason, that binary networks run on built-in int8 kernels."""
-    _print_once(f"1-bit kernels aren't used ({why}); binary networks run on stock int8 kernels")
+    _print_once(f"1-bit kernels aren't used ({why}); binary networks run on built-in int8 kernels")
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Files with two signatures: stock ops by default, tfcompress's 1-bit ops as `xnor`.
+"""Files with two signatures: built-in ops by default, tfcompress's 1-bit ops as `xnor`.
 
 Who knows nothing of the second runs the first as ever. Nothing is imported to read which there are:
 the measuring processes ask, too, and what they hold counts as the file's memory.
