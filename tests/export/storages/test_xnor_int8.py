@@ -97,7 +97,7 @@ def test_without_kernels_the_stock_one_runs(net, written, no_kernels, capfd, tmp
     said = [line for line in capfd.readouterr().err.splitlines() if "kernels" in line]
     assert said == [
         "1-bit kernels aren't used (no C compiler: none of cc, gcc and clang is there); binary "
-        "networks run on stock int8 kernels"
+        "networks run on built-in int8 kernels"
     ]
     with pytest.raises(InputError, match=r"holds 1-bit ops .*, but there are no 1-bit kernels"):
         LiteModel(written.path, signature="xnor")
