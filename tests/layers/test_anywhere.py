@@ -1,6 +1,7 @@
 """A stranger's use of each layer: in any model, in mixed precision, from a file elsewhere."""
 
 import dataclasses
+import importlib
 import json
 import os
 import subprocess
@@ -18,29 +19,12 @@ pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="one backend is enough for loading files"
 )
 
-IMAGE = (6, 6, 16)
-# Arguments of each public layer, and the shape of an input.
+# Arguments of each public layer, and the shape of an input: of the layer's own test.
 CASES = {
-    "BinaryConv2D": ((8, 3), IMAGE),
-    "BinaryDense": ((5,), (7,)),
-    "CPConv2D": ((8, 3, 4), IMAGE),
-    "ChannelShuffle": ((2,), IMAGE),
-    "ClipWeights": ((0.5,), (7,)),
-    "DepthwiseSeparable": ((8,), IMAGE),
-    "EffNetBlock": ((8,), IMAGE),
-    "FakeQuantize": ((-2.0, 2.0), IMAGE),
-    "Fire": ((2, 4), IMAGE),
-    "HashedConv2D": ((8, 3), IMAGE),
-    "HashedDense": ((16,), (40,)),
-    "LowRankConv2D": ((8, 3, 4), IMAGE),
-    "LowRankDense": ((5, 2), (7,)),
-    "MinMaxQuantize": ((), IMAGE),
-    "Shift2D": ((), IMAGE),
-    "ShuffleUnit": ((16, 2), IMAGE),
-    "SpatialSeparableConv2D": ((8, 3, 4), IMAGE),
-    "TTConv2D": ((8, 3, 2), IMAGE),
-    "TTDense": ((6, 2), (12,)),
-    "TuckerConv2D": ((8, 3, 4), IMAGE),
+    name: importlib.import_module(
+        f"tests.layers.test_{getattr(layers, name).__module__.rpartition('.')[2]}"
+    ).ANYWHERE
+    for name in layers.__all__
 }
 POLICIES = ("float32", "mixed_float16")
 each = pytest.mark.parametrize("name", layers.__all__)

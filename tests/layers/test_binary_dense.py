@@ -6,6 +6,9 @@ from keras import ops
 from tests import checks
 from tfcompress.layers import BinaryDense, ClipWeights
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((5,), (7,))
+
 MODES = [
     pytest.param({"binarize_inputs": True, "binarize_kernel": True}, id="both"),
     pytest.param({"binarize_inputs": True, "binarize_kernel": False}, id="inputs"),

@@ -10,6 +10,9 @@ from tests.layers.compact import draw, predict
 from tfcompress.layers import ChannelShuffle
 from tfcompress.layers.channel_shuffle import channel_shuffle
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((2,), (6, 6, 16))
+
 
 def naive(x, groups):
     each = x.shape[-1] // groups

@@ -5,6 +5,9 @@ from keras import ops
 
 from tfcompress.layers import ClipWeights
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((0.5,), (7,))
+
 
 def test_values_are_clipped_both_ways():
     w = np.array([-2.0, -0.5, -0.1, 0.0, 0.5, 0.6], "float32")

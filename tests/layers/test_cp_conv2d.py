@@ -10,6 +10,9 @@ from tests.layers.test_factorised_conv2d import draw, with_weights
 from tfcompress import graph, models, techniques
 from tfcompress.layers import CPConv2D
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((8, 3, 4), (6, 6, 16))
+
 
 def weights(layer):
     return [ops.convert_to_numpy(w).astype("float64") for w in layer.weights]

@@ -9,6 +9,9 @@ from tests.layers.compact import bn, depthwise, draw, numbers, predict, relu, wi
 from tfcompress import graph
 from tfcompress.layers import DepthwiseSeparable
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((8,), (6, 6, 16))
+
 # Image size, channels, and the layer's geometry.
 CASES = [
     pytest.param((5, 7), 3, {"use_bias": True}, id="same"),

@@ -9,6 +9,9 @@ from tests.layers.compact import bn, depthwise, draw, numbers, predict, with_wei
 from tfcompress import graph
 from tfcompress.layers import EffNetBlock
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((8,), (6, 6, 16))
+
 # Image size, and the layer.
 CASES = [
     pytest.param((6, 8), {"filters": 4}, id="halved"),

@@ -8,6 +8,9 @@ from tests.checks import layer_gradients, predict, save_and_load
 from tfcompress import graph
 from tfcompress.layers import FakeQuantize
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((-2.0, 2.0), (6, 6, 16))
+
 
 def net(**config):
     x = keras.Input((6,))

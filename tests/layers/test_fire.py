@@ -8,6 +8,9 @@ from tests.layers.compact import draw, numbers, predict, relu, with_weights
 from tfcompress import graph
 from tfcompress.layers import Fire
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((2, 4), (6, 6, 16))
+
 
 def naive(layer, x):
     def conv(part, x):

@@ -11,6 +11,9 @@ from tests.ops.test_hashing import elementwise, permutation
 from tfcompress import graph
 from tfcompress.layers import HashedConv2D
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((8, 3), (6, 6, 16))
+
 draw = compact.draw
 each_kind = pytest.mark.parametrize("kind", ["permutation", "elementwise"])
 # Image size, channels, and the layer's geometry.

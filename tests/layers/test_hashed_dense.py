@@ -14,6 +14,9 @@ from tfcompress import graph
 from tfcompress.layers import HashedConv2D, HashedDense
 from tfcompress.ops import hashing
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((16,), (40,))
+
 KINDS = ["permutation", "elementwise"]
 # Inputs, units, ratio; units that 1 / ratio divides and that it doesn't, and fewer than it.
 CASES = [(6, 8, 1 / 4), (5, 7, 1 / 3), (9, 3, 1 / 8), (4, 16, 1.0)]

@@ -8,6 +8,9 @@ from tests import checks
 from tests.layers.test_factorised_conv2d import draw, with_weights
 from tfcompress.layers import LowRankConv2D
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((8, 3, 4), (6, 6, 16))
+
 
 def weights(layer):
     return [ops.convert_to_numpy(w).astype("float64") for w in layer.weights]

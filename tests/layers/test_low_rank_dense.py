@@ -12,6 +12,9 @@ from tests.layers.test_factorised_conv2d import draw
 from tfcompress import graph
 from tfcompress.layers import LowRankDense, TTDense
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((5, 2), (7,))
+
 # JAX compiles every new shape.
 EXAMPLES = 12 if keras.backend.backend() == "tensorflow" else 3
 

@@ -6,6 +6,9 @@ from tests.checks import layer_gradients, predict, save_and_load
 from tfcompress import graph
 from tfcompress.layers import MinMaxQuantize
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((), (6, 6, 16))
+
 
 def by_hand(x, bits):
     """Value by value, with Python's numbers."""

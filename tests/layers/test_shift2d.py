@@ -8,6 +8,9 @@ from tests.layers.compact import draw, predict
 from tfcompress import graph
 from tfcompress.layers import Shift2D
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((), (6, 6, 16))
+
 CASES = [((4, 5), 9, 3), ((5, 4), 20, 3), ((3, 3), 25, 5), ((2, 6), 3, 1), ((1, 2), 11, 3)]
 each = pytest.mark.parametrize(("size", "channels", "kernel_size"), CASES)
 

@@ -9,6 +9,9 @@ from tests.layers.test_channel_shuffle import naive as shuffled
 from tfcompress import graph
 from tfcompress.layers import ShuffleUnit
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((16, 2), (6, 6, 16))
+
 # Channels of the input, and the layer.
 CASES = [
     pytest.param(8, {"filters": 8, "groups": 2}, id="stride-1"),

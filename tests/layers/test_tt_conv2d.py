@@ -8,6 +8,9 @@ from keras import ops
 from tests.layers.test_factorised_conv2d import draw, naive, with_weights
 from tfcompress.layers import TTConv2D
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((8, 3, 2), (6, 6, 16))
+
 
 def test_kernel_is_the_product_of_its_cores():
     layer = with_weights(TTConv2D(6, (3, 2), rank=2, input_modes=(2, 4), output_modes=(3, 2)), 8)

@@ -8,6 +8,9 @@ from keras import ops
 from tests.layers.test_low_rank_dense import with_weights
 from tfcompress.layers import TTDense
 
+# Arguments of the layer and the shape of an input, for test_anywhere.py.
+ANYWHERE = ((6, 2), (12,))
+
 
 def test_kernel_is_the_product_of_its_cores():
     layer = with_weights(TTDense(12, rank=2, input_modes=(2, 2, 3), output_modes=(3, 2, 2)), 12)

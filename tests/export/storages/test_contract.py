@@ -1,6 +1,8 @@
 """What every storage must do, whatever it is: a new one is tested on arrival."""
 
 import dataclasses
+import importlib
+import pkgutil
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 
 from tests.export.conftest import binary_net, real_images
 from tests.export.quantised import mixed_net, pictures
+from tests.export.storages.limits import EXACT, sparse_net
 from tfcompress.config import RunConfig
 from tfcompress.errors import ExportError, InputError
 from tfcompress.export import export, low_bits, storages, traits
@@ -20,42 +23,11 @@ from tfcompress.tflite.content import read
 from tfcompress.tflite.editor import Editor
 from tfcompress.training import logits
 
-BINARY = ModelTraits(binary_inputs="b")
-TRAINED, SIMULATED = ModelTraits(trained_ranges=True), ModelTraits(simulated=True)
-NONE = float("inf")
-
-# By what the network is: largest difference, least agreement, largest relative rms. Who loosens a
-# limit does it here, too.
-LIMITS = {
-    ("1bit", "usual"): (1e-5, 1.0, NONE),
-    ("1bit", "binary"): (1e-5, 1.0, NONE),
-    ("dynamic", "usual"): (0.1, 0.95, NONE),
-    ("float16", "usual"): (5e-3, 0.98, 2e-3),
-    ("float32", "usual"): (1e-5, 1.0, NONE),
-    ("float32", "binary"): (1e-5, 1.0, NONE),
-    ("float32", "simulated"): (0.1, 0.95, 0.02),
-    ("int2", "usual"): (0.1, 0.95, NONE),
-    ("int2", "binary"): (1e-5, 1.0, NONE),
-    ("int4", "usual"): (1.0, 0.75, 0.5),
-    ("int4", "binary"): (1e-5, 1.0, NONE),
-    ("int8", "usual"): (0.5, 0.9, 0.15),
-    ("int8", "binary"): (1e-5, 1.0, NONE),
-    ("int8", "trained"): (0.25, 0.9, 0.1),
-    ("int8_int4", "usual"): (1.0, 0.75, 0.5),
-    ("lce", "usual"): (0.1, 0.98, 0.01),
-    ("lce", "binary"): (0.1, 0.98, 0.01),
-    ("sparse", "usual"): (1e-5, 1.0, NONE),
-    ("sparse", "binary"): (1e-5, 1.0, NONE),
-    ("xnor", "usual"): (1e-5, 1.0, NONE),
-    ("xnor", "binary"): (1e-5, 1.0, NONE),
-    ("xnor+int8", "usual"): (1e-5, 1.0, NONE),
-    ("xnor+int8", "binary"): (1e-5, 1.0, NONE),
-}
 KINDS = {
     "usual": ModelTraits(),
-    "binary": BINARY,
-    "trained": TRAINED,
-    "simulated": SIMULATED,
+    "binary": ModelTraits(binary_inputs="b"),
+    "trained": ModelTraits(trained_ranges=True),
+    "simulated": ModelTraits(simulated=True),
 }
 # Storages of networks that other tests train or whose runtime isn't here.
 ELSEWHERE = {"lce"}
@@ -71,24 +43,20 @@ def as_fast():
         yield
 
 
-def sparse_net():
-    """A net with nine zeros in ten weights."""
-    model = mixed_net()
-    chance = np.random.default_rng(3)
-    for layer in model.layers:
-        if getattr(layer, "kernel", None) is not None:
-            kernel = layer.kernel.numpy()
-            layer.kernel.assign(kernel * (chance.random(kernel.shape) < 0.1))
-    return model
+def own_test(name):
+    """The storage's own test, which has its limits."""
+    for module in pkgutil.iter_modules(storages.__path__):
+        if not module.name.startswith("_"):
+            storage = importlib.import_module(f"{storages.__name__}.{module.name}").STORAGE
+            if storage.name == name:
+                return importlib.import_module(f"tests.export.storages.test_{module.name}")
+    raise AssertionError(name)
 
 
 def model_for(name):
     """A net that a storage takes, and images for it."""
-    if name in ("xnor", "xnor+int8", "1bit", "int2"):
-        return binary_net(), real_images
-    if name == "sparse":
-        return sparse_net(), lambda count, seed: pictures(count, seed=seed)
-    return mixed_net(), lambda count, seed: pictures(count, seed=seed)
+    net = getattr(own_test(name), "NET", mixed_net)
+    return net(), real_images if net is binary_net else pictures
 
 
 @each
@@ -103,17 +71,17 @@ def test_says_what_it_is(name):
 @pytest.mark.parametrize("kind", KINDS)
 def test_limits_are_the_pinned_ones(name, kind):
     storage = storages.get(name)
-    if (name, kind) not in LIMITS:
+    limits = own_test(name).LIMITS
+    if kind not in limits:
         with pytest.raises(InputError, match=f"^storage {name.replace('+', '.')} .*: use "):
             storage.method_for(KINDS[kind])
         return
-    limits = Tolerance(*LIMITS[name, kind])
-    assert storage.method_for(KINDS[kind]).tolerance == limits
+    assert storage.method_for(KINDS[kind]).tolerance == Tolerance(*limits[kind])
 
 
 @each
-def test_every_storage_is_in_the_table(name):
-    assert (name, "usual") in LIMITS, "write the storage's limits into LIMITS"
+def test_its_own_test_has_limits(name):
+    assert "usual" in own_test(name).LIMITS, "write the storage's limits into its test"
 
 
 @each
@@ -156,14 +124,17 @@ def shift_outputs(path, share, largest):
     editor.write(path)
 
 
-EXACT_WITH_BITS = [
-    name for name, kind in LIMITS if kind == "binary" and LIMITS[name, kind] == (1e-5, 1.0, NONE)
+EXACT_ONES = [
+    name
+    for name in storages.names()
+    if own_test(name).LIMITS.get("binary") == EXACT and name != "xnor+int8"
 ]
 
 
-@pytest.mark.parametrize("name", sorted({*EXACT_WITH_BITS, "sparse"} - {"xnor+int8"}))
+@pytest.mark.parametrize("name", EXACT_ONES)
 def test_an_exact_storage_is_held_to_it(name, tmp_path, monkeypatch):
-    model, images = (sparse_net(), pictures) if name == "sparse" else (binary_net(), real_images)
+    sparse = getattr(own_test(name), "NET", None) is sparse_net
+    model, images = (sparse_net(), pictures) if sparse else (binary_net(), real_images)
     x = images(40)
     largest = np.abs(logits(model, x)).max()
     storage = storages.get(name)

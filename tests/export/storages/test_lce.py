@@ -17,6 +17,9 @@ from tfcompress.tflite import compatibility
 from tfcompress.tflite.content import read
 from tfcompress.training import logits
 
+# What the contract holds the storage to.
+LIMITS = {"usual": (0.1, 0.98, 0.01), "binary": (0.1, 0.98, 0.01)}
+
 
 def test_says_what_to_install(net, monkeypatch, tmp_path):
     monkeypatch.delenv(lce.PYTHON, raising=False)

@@ -7,13 +7,19 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from hypothesis import strategies
 from hypothesis.extra import numpy as arrays
 
+from tests.export.conftest import binary_net
 from tests.export.handmade import Conv, Dense, Depthwise, Reshape, binary, normal, opened, save
+from tests.export.storages.limits import EXACT
 from tests.kernels import float_files
 from tfcompress.export.storages import one_bit
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
 from tfcompress.tflite.editor import Editor, edit
 from tfcompress.tflite.weighted_ops import one_magnitude
+
+# What the contract holds the storage to.
+LIMITS = {"usual": EXACT, "binary": EXACT}
+NET = binary_net
 
 
 def written(path, shape, *layers):

@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from tests.export.conftest import real_images
+from tests.export.storages.limits import EXACT, sparse_net
 from tests.techniques.conftest import randomise
 from tfcompress.errors import InputError
 from tfcompress.export import export
@@ -13,6 +14,11 @@ from tfcompress.export.storages import sparse
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
 from tfcompress.training import logits
+
+# What the contract holds the storage to.
+LIMITS = {"usual": EXACT, "binary": EXACT}
+NET = sparse_net
+
 
 # Share of zeros by layer; of `blocks` in fours of neighbouring inputs, of `few` too few to help.
 ZEROS = {"first": 0.7, "depthwise": 0.6, "point": 0.8, "few": 0.1, "blocks": 0.9, "single": 0.9}

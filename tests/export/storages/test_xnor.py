@@ -9,6 +9,7 @@ from keras import layers
 
 import tfcompress
 from tests.export.conftest import BINARY_WEIGHTS, FLOAT_WEIGHTS, binary_net, real_images
+from tests.export.storages.limits import EXACT
 from tests.export.test_verify import dense_net, float_file, numbers
 from tfcompress import benchmark, graph, kernels
 from tfcompress.benchmark import peak
@@ -24,6 +25,11 @@ from tfcompress.runtime import LiteModel, Metadata, delegates
 from tfcompress.tflite import compatibility
 from tfcompress.tflite.content import read
 from tfcompress.training import logits
+
+# What the contract holds the storage to.
+LIMITS = {"usual": EXACT, "binary": EXACT}
+NET = binary_net
+
 
 METHOD = storages.get("xnor").usual
 

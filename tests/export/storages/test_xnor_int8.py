@@ -5,6 +5,7 @@ import pytest
 
 import tfcompress
 from tests.export.conftest import BINARY_WEIGHTS, binary_net, real_images
+from tests.export.storages.limits import EXACT
 from tests.export.storages.test_xnor import hashed_net
 from tests.export.test_verify import dense_net
 from tfcompress import benchmark, kernels
@@ -21,6 +22,11 @@ from tfcompress.tflite import metadata
 from tfcompress.tflite.content import read
 from tfcompress.tflite.editor import Editor
 from tfcompress.training import logits
+
+# What the contract holds the storage to.
+LIMITS = {"usual": EXACT, "binary": EXACT}
+NET = binary_net
+
 
 WHY = kernels.missing()
 pytestmark = pytest.mark.skipif(WHY is not None, reason=f"no 1-bit kernels here: {WHY}")
