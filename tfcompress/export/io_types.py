@@ -71,13 +71,13 @@ def change(path: Path, io: str, mean: Sequence[float] = (), std: Sequence[float]
     """
     one_of("io", io, IO)
     content = read(path)
-    found = {tensor.dtype for tensor in (*content.inputs, *content.outputs)}
-    if found == {io}:
+    dtypes = {tensor.dtype for tensor in (*content.inputs, *content.outputs)}
+    if dtypes == {io}:
         return
-    if found != {"int8"}:
+    if dtypes != {"int8"}:
         raise InputError(
             f"io={io} is for files that compute in integers; this one takes and gives "
-            f"{', '.join(sorted(found))}: leave io out"
+            f"{', '.join(sorted(dtypes))}: leave io out"
         )
     grid = _pixel_grid(mean, std) if io == "uint8" and mean else None
     edit(path, lambda editor: _wrap(editor, io, grid))

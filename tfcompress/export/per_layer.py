@@ -37,10 +37,10 @@ def layer_bytes(model: keras.Model, content: FileContent) -> dict[str, int]:
         for operation in operations(model)
     }
     readers = content.consumers()
-    found: collections.Counter[str] = collections.Counter()
+    sizes: collections.Counter[str] = collections.Counter()
     for constant in content.constants:
-        found[_layer(constant, readers, known) or constant.name or "unnamed"] += constant.size_bytes
-    return dict(found.most_common())
+        sizes[_layer(constant, readers, known) or constant.name or "unnamed"] += constant.size_bytes
+    return dict(sizes.most_common())
 
 
 def _layer(

@@ -62,7 +62,7 @@ def write_xnor(editor: Editor) -> dict[str, str]:
     for op in editor.ops():
         if id(op) not in writer.gone:
             ops.append(op)
-        ops += writer.made.get(id(op), [])
+        ops += writer.replacements.get(id(op), [])
     editor.graph.operators = _needed(ops, flow.outputs)
     return kept
 
@@ -75,7 +75,7 @@ class _Writer:
         self.ends = {id(binary.op) for binary in ops_of_bits}
         self.ours = self.ends | {id(op) for binary in ops_of_bits for op in binary.sign}
         self.bits: dict[int, int] = {}  # tensor to the tensor of its signs' bits
-        self.made: dict[int, list[Any]] = {}  # by the op in whose place they stand
+        self.replacements: dict[int, list[Any]] = {}  # by the op in whose place they stand
         self.gone: set[int] = set()
 
     def replace(self, binary: BinaryOp) -> None:
@@ -101,11 +101,11 @@ class _Writer:
         steps: list[Step] = []
         tensor = int(binary.op.outputs[0])
         while not self._inside(tensor):
-            found = as_step(self.flow, self.flow.only_consumer(tensor), tensor, len(binary.scale))
-            if found is None or (found.pool and any(other.pool for other in steps)):
+            after = as_step(self.flow, self.flow.only_consumer(tensor), tensor, len(binary.scale))
+            if after is None or (after.pool and any(other.pool for other in steps)):
                 return None
-            steps.append(found)
-            tensor = found.output
+            steps.append(after)
+            tensor = after.output
         return steps
 
     def _bits(self, binary: BinaryOp, steps: list[Step]) -> None:
@@ -127,17 +127,17 @@ class _Writer:
         bits = self.editor.tensor((*shape[:-1], words), "int32", f"{name}/bits")
         turned = self.editor.constant(packed_words(flip)) if flip.any() else -1
         inputs = [*self._inputs(binary), -1, -1, self.editor.constant(threshold), turned]
-        made = [self._op(binary, inputs, [bits], LINEAR, 0)]
+        replacement = [self._op(binary, inputs, [bits], LINEAR, 0)]
         if pool:
             small = self.editor.tensor((shape[0], *pool.size, words), "int32", f"{name}/pooled")
             op_options = options(
                 filters, filters, kernel=pool.kernel, strides=pool.strides, pads=pool.pads
             )
-            made.append(self.editor.custom(POOL, [bits, turned], [small], op_options))
+            replacement.append(self.editor.custom(POOL, [bits, turned], [small], op_options))
             bits = small
         self.bits[source] = bits
         self.gone.add(id(binary.op))
-        self.made[id(binary.op)] = made
+        self.replacements[id(binary.op)] = replacement
 
     def _numbers(self, binary: BinaryOp) -> None:
         """Replaces an op by one that writes floats, with the activation and addition behind it."""
@@ -166,7 +166,7 @@ class _Writer:
         inputs += [constant(values) for values in post]
         outputs = [output] if bits is None else [output, bits]
         self.gone.add(id(binary.op))
-        self.made[id(last)] = [self._op(binary, inputs, outputs, activation, add_first)]
+        self.replacements[id(last)] = [self._op(binary, inputs, outputs, activation, add_first)]
 
     def _operand(self, add: Any, output: int) -> int:
         """Returns the other operand of an addition of equal shapes; -1 if it isn't one."""
@@ -192,13 +192,13 @@ class _Writer:
             if source < 0 and self.flow.name(reader) == "MUL":
                 after = self.flow.only_consumer(int(reader.outputs[0]))
                 if self.flow.name(after) == "ADD" and self._plain(reader, after):
-                    found = [
+                    constants = [
                         self.flow.per_filter(t, filters)
                         for op, own in ((reader, output), (after, int(reader.outputs[0])))
                         for t in op.inputs
                         if int(t) != own
                     ]
-                    values = [one for one in found if one is not None]
+                    values = [one for one in constants if one is not None]
                     source = int(after.outputs[0]) if len(values) == 2 else -1
             if source >= 0 and (source == output or self._inside(source)):
                 shape = (*self.editor.shape(output)[:-1], -(-filters // WORD))

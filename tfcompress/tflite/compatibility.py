@@ -73,17 +73,17 @@ def old(content: FileContent) -> list[CompatibilityIssue]:
 
 def mediapipe(content: FileContent, said: Metadata | None) -> list[CompatibilityIssue]:
     """Lists what keeps MediaPipe's ImageClassifier (1.2.2) from taking the file."""
-    found = []
+    reasons = []
     if any(op.subgraph for op in content.ops):
-        found.append("it has several graphs, and MediaPipe takes files of one")
+        reasons.append("it has several graphs, and MediaPipe takes files of one")
     for tensor in content.inputs[:1]:
         if tensor.dtype not in ("float32", "uint8"):
-            found.append(f"its input is {tensor.dtype}, not float32 or uint8")
+            reasons.append(f"its input is {tensor.dtype}, not float32 or uint8")
         if tensor.dtype == "float32" and not (said and said.mean):
-            found.append("its input is float32, and no metadata say how pixels are normalised")
+            reasons.append("its input is float32, and no metadata say how pixels are normalised")
     if not (said and said.labels):
-        found.append("no metadata name the classes: it would give numbers")
-    return [CompatibilityIssue("MediaPipe", text) for text in found]
+        reasons.append("no metadata name the classes: it would give numbers")
+    return [CompatibilityIssue("MediaPipe", text) for text in reasons]
 
 
 def _wrong(op: Op) -> Iterator[str]:
@@ -132,13 +132,13 @@ def _found(
     content: FileContent, who: str, rule: Callable[[Op], Iterator[str]]
 ) -> list[CompatibilityIssue]:
     """Returns a rule's texts, each once, with the first op's output and the number of ops."""
-    found: dict[str, CompatibilityIssue] = {}
+    issues: dict[str, CompatibilityIssue] = {}
     for op in content.ops:
         for text in rule(op):
             tensor = op.outputs[0].name if op.outputs else ""
-            known = found.get(text, CompatibilityIssue(who, text, tensor, 0))
-            found[text] = dataclasses.replace(known, count=known.count + 1)
-    return list(found.values())
+            known = issues.get(text, CompatibilityIssue(who, text, tensor, 0))
+            issues[text] = dataclasses.replace(known, count=known.count + 1)
+    return list(issues.values())
 
 
 def _second(op: Op) -> Tensor | None:

@@ -26,12 +26,12 @@ def graphs(path: str | os.PathLike[str]) -> dict[str, int]:
     """Returns each signature's graph by its name; none of a file that can't be read."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            found = {}
+            places = {}
             for signature in tables(data, there(data, 0), MODEL["signature_defs"]):
                 name = text(data, signature, SIGNATURE["signature_key"]).decode("utf-8", "replace")
                 place = field(data, signature, SIGNATURE["subgraph_index"])
-                found[name] = 0 if place is None else number(data, place)
-            return found
+                places[name] = 0 if place is None else number(data, place)
+            return places
     except (OSError, ValueError, struct.error):  # Missing, empty, or corrupt.
         return {}
 

@@ -227,7 +227,7 @@ def oldest(content: FileContent) -> Oldest:
     Returns:
         The release, and the op or type that asks for it.
     """
-    found, because, unknown = "1.5", "any op", []
+    newest, because, unknown = "1.5", "any op", []
     asked = [(TYPES.get(dtype), f"{dtype} tensors") for dtype in content.dtypes()]
     for op in content.ops:
         version = max(op.version, needed_version(op))
@@ -236,9 +236,9 @@ def oldest(content: FileContent) -> Oldest:
             unknown.append(f"{op.name} {version}")
         asked += [(release, f"{op.name} {version}"), _measured(op)]
     for release, reason in asked:
-        if release is not None and _parts(release) > _parts(found):
-            found, because = release, reason
-    return Oldest(".".join(map(str, _parts(found))), because, tuple(dict.fromkeys(unknown)))
+        if release is not None and _parts(release) > _parts(newest):
+            newest, because = release, reason
+    return Oldest(".".join(map(str, _parts(newest))), because, tuple(dict.fromkeys(unknown)))
 
 
 def _measured(op: Op) -> tuple[str | None, str]:

@@ -31,23 +31,23 @@ def check(request: Mapping[str, Any], report: Any) -> dict[str, Any]:
     """Imports both libraries; fails if they aren't those that this was written for."""
     import numpy as np
 
-    found = importlib.metadata.version(_NAME)
-    if not found.startswith(_VERSION):
-        raise RuntimeError(f"{_NAME} {found}, not {_VERSION}*")
+    installed = importlib.metadata.version(_NAME)
+    if not installed.startswith(_VERSION):
+        raise RuntimeError(f"{_NAME} {installed}, not {_VERSION}*")
     if int(np.__version__.partition(".")[0]) > 1:
         raise RuntimeError(f"numpy {np.__version__}, not below 2")
     converter()
     interpreter_class()
-    return {"version": found}
+    return {"version": installed}
 
 
 def convert(request: Mapping[str, Any], report: Any) -> dict[str, Any]:
     """Writes a SavedModel as a file with binary ops."""
     report.stage("convert")
-    made = converter().convert_saved_model_to_tflite_flatbuffer(
+    content = converter().convert_saved_model_to_tflite_flatbuffer(
         request["folder"], ["serve"], ["serving_default"], 1, "arm", None
     )
-    pathlib.Path(request["path"]).write_bytes(made)
+    pathlib.Path(request["path"]).write_bytes(content)
     return {}
 
 

@@ -83,7 +83,7 @@ def _table(editor: Editor, ops: list[Any]) -> int:
     """Builds a table of all words' bits, int16 (2**15, 15), of three tables of five bits."""
     size = _WORD // _DIGITS
     small = (np.arange(2**size)[:, None] >> np.arange(size - 1, -1, -1)) & 1
-    found, shape = -1, [1] * _DIGITS + [_WORD]
+    rows, shape = -1, [1] * _DIGITS + [_WORD]
     for digit in range(_DIGITS):
         values = np.ones((2**size, _WORD), np.int32)
         values[:, digit * size : (digit + 1) * size] = small
@@ -92,13 +92,13 @@ def _table(editor: Editor, ops: list[Any]) -> int:
         factor = editor.constant(values.reshape(own))
         shape[digit] = 2**size
         if digit == 0:
-            found = factor
+            rows = factor
             continue
-        found = editor.then("MUL", [found, factor], list(shape), "int32", ops)
-    found = editor.reshaped(found, (2**_WORD, _WORD), ops, "int32")
+        rows = editor.then("MUL", [rows, factor], list(shape), "int32", ops)
+    rows = editor.reshaped(rows, (2**_WORD, _WORD), ops, "int32")
     # Not CAST, which runs in each inference.
     narrow = editor.constant(np.array([0, 1], np.int16))
-    return editor.then("GATHER", [narrow, found], (2**_WORD, _WORD), "int16", ops)
+    return editor.then("GATHER", [narrow, rows], (2**_WORD, _WORD), "int16", ops)
 
 
 def _matrix(editor: Editor, matrix: np.ndarray, table: int, ops: list[Any]) -> int:
@@ -131,18 +131,18 @@ def _takes_signs(flow: Dataflow, op: Any) -> bool:
     return flow.sign(maker) is not None
 
 
-def _integers(editor: Editor, op: Any, found: int, kernel: np.ndarray, before: list[Any]) -> None:
+def _integers(editor: Editor, op: Any, packed: int, kernel: np.ndarray, before: list[Any]) -> None:
     """Gives a dense op its weights' signs as integers, with the magnitudes behind it.
 
     Args:
         editor: the file.
         op: the FULLY_CONNECTED.
-        found: the weights' bits.
+        packed: the weights' bits.
         kernel: its weights.
         before: where ops on constants are put.
     """
     signs = editor.constant(np.array([-1, 1], np.int8), scale=1.0)
-    weights = editor.then("GATHER", [signs, found], kernel.shape, "int8", before, scale=1.0)
+    weights = editor.then("GATHER", [signs, packed], kernel.shape, "int8", before, scale=1.0)
     shape, options = editor.shape(op.outputs[0]), op.builtinOptions
     after: list[Any] = []
     y = editor.then(

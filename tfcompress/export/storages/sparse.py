@@ -65,8 +65,8 @@ def sparse_weights(weights: np.ndarray, axis: int, block: int = 1) -> SparseWeig
         axis: along which the rows lie.
         block: neighbours that stand or fall together; it divides the axis.
 
-    >>> found = sparse_weights(np.array([[0, 5], [6, 7]]), axis=1)
-    >>> found.segments.tolist(), found.indices.tolist(), found.values.tolist()
+    >>> sparse = sparse_weights(np.array([[0, 5], [6, 7]]), axis=1)
+    >>> sparse.segments.tolist(), sparse.indices.tolist(), sparse.values.tolist()
     ([0, 1, 3], [1, 0, 1], [5, 6, 7])
     """
     rows = np.moveaxis(weights, axis, -1)
@@ -99,7 +99,7 @@ def write_sparse(editor: Editor) -> dict[str, str]:
         if not weights.any():  # Not a value would be left, and a tensor without is no constant.
             kept[editor.text(op.outputs[0])] = "all its weights are zero"
             continue
-        best = min(_candidates(weights), key=lambda found: found.size_bytes)
+        best = min(_candidates(weights), key=lambda candidate: candidate.size_bytes)
         if best.size_bytes >= weights.nbytes:
             zeros = 1 - np.count_nonzero(weights) / weights.size
             kept[editor.text(op.outputs[0])] = (
@@ -127,8 +127,8 @@ def _quick(weights: np.ndarray) -> SparseWeights | None:
     """Returns the form that a dense layer's sparse kernel takes; None if that would be slower."""
     if weights.shape[1] % _BLOCK:
         return None
-    found = sparse_weights(weights, 1, _BLOCK)
-    return found if found.values.size <= _QUICK * weights.size else None
+    candidate = sparse_weights(weights, 1, _BLOCK)
+    return candidate if candidate.values.size <= _QUICK * weights.size else None
 
 
 def _readers(editor: Editor, tensor: int) -> int:
