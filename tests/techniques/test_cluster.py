@@ -55,6 +55,19 @@ def test_zeros_survive_after_pruning(small, data):
     assert np.mean(kernels(filled.model)["conv3"] == 0) < 0.1
 
 
+@pytest.mark.parametrize("left", [(5, 3), (4, 0), (1, 1), (0, 0)])
+def test_fewer_weights_left_than_values(small, data, left):
+    """Five above zero and three below, with sixteen values asked for; and down to no weight."""
+    model = small()
+    layer = model.get_layer("conv2")
+    kernel = np.zeros(layer.kernel.shape, np.float32)
+    above, below = left
+    kernel.ravel()[: above + below] = [*np.arange(1, above + 1), *-np.arange(1, below + 1)]
+    layer.kernel.assign(kernel / 10)
+    after = kernels(cluster(model, data, epochs=0, preserve_sparsity=True).model)["conv2"]
+    np.testing.assert_allclose(after, kernel / 10, atol=1e-6)
+
+
 def test_by_name_and_per_channel(small, data):
     found = kernels(
         cluster(small(), data, clusters=4, layers=("conv3:8",), leave=("logits",)).model

@@ -77,10 +77,22 @@ def cluster(
             cluster_per_channel=per_channel,
         )
 
+    if preserve_sparsity:
+        clusters = _at_most_the_weights_left(model, clusters)
     with nearest_by_search():
         trainee = wrapped(model, {name: wrapper(count) for name, count in clusters.items()})
         rows = train.fit(trainee, data, training, context, softmax=ends_in_softmax(model))
         return copy_back(clustering.strip_clustering(trainee), model), rows
+
+
+def _at_most_the_weights_left(model: keras.Model, clusters: Mapping[str, int]) -> dict[str, int]:
+    """Returns the counts, none larger than what a pruned kernel has: its weights left, and zero.
+
+    TFMOT looks for the values among the weights that aren't zero, and fails where they are fewer.
+    A kernel of zeros alone is left out.
+    """
+    left = {name: int(np.count_nonzero(kernel(model, name))) for name in clusters}
+    return {name: min(count, left[name] + 1) for name, count in clusters.items() if left[name]}
 
 
 def values(model: keras.Model, names: Mapping[str, Any]) -> dict[str, int]:

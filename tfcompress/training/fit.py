@@ -61,13 +61,7 @@ def fit(
     _seed_generators(state, context.seed)
     trainee = _with_teacher(student, model, training, context.teacher)
     optimizer = make_optimizer(training, steps_per_epoch(data, training))
-    optimizer.build(trainee.trainable_variables)
-    trainee.compile(
-        optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not ends_in_softmax(model)),
-        metrics=["accuracy"],
-        jit_compile=jit_compile(),
-    )
+    _compile(trainee, optimizer, from_logits=not ends_in_softmax(model))
     tester = runner(model)
     return epochs(
         Trainee(
@@ -85,6 +79,17 @@ def fit(
         data,
         training,
         context,
+    )
+
+
+def _compile(trainee: keras.Model, optimizer: Any, *, from_logits: bool) -> None:
+    """Compiles the network, and makes the optimizer's variables, which a checkpoint holds."""
+    optimizer.build(trainee.trainable_variables)
+    trainee.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
+        metrics=["accuracy"],
+        jit_compile=jit_compile(),
     )
 
 
