@@ -44,9 +44,13 @@ LAYERS := $(wildcard tfcompress/layers/_[a-z]*.py) tfcompress/layers/composite.p
     $(patsubst docs/%.md,tfcompress/%.py,$(wildcard docs/layers/*.md))
 ROOMS := $(addprefix tfcompress.,api export benchmark graph models data techniques)
 
+# pdoc sees no name of a room that is imported when it is first used: these are used before.
+PDOC := "import tfcompress.export as room; [getattr(room, name) for name in room.__all__]; \
+    from pdoc.__main__ import cli; cli()"
+
 docs: setup
 	$(UV) install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]'
-	TF_CPP_MIN_LOG_LEVEL=3 PDOC_ALLOW_EXEC=1 $(BIN)/pdoc --docformat google --template-directory docs \
+	TF_CPP_MIN_LOG_LEVEL=3 PDOC_ALLOW_EXEC=1 $(BIN)/python -c $(PDOC) --docformat google --template-directory docs \
 	    --output-directory build/docs $(ROOMS) \
 	    $(subst /,.,$(basename $(LAYERS)))
 	@echo build/docs/index.html

@@ -25,7 +25,9 @@ _MODULES = {"Exported": "write", "Validation": "mixed", "export": "write"}
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value  # Tools that read the module's dictionary find it from now on.
+        return value
     if name == "STORAGES":
         from tfcompress.export import storages
 
