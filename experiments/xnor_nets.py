@@ -67,7 +67,7 @@ def convolutions_only(build: Build, last: str) -> Build:
     """Returns a builder of the same net, which ends with a layer."""
 
     def cut(kind: str) -> keras.Model:
-        net = keras.models.clone_model(build(kind))  # Editor leaves layers in two graphs.
+        net = keras.models.clone_model(build(kind))  # Rewriting leaves layers in two graphs.
         return keras.Model(net.inputs, net.get_layer(last).output)
 
     return cut
