@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from tfcompress.errors import ExportError, InputError
 from tfcompress.export import buckets, calibrate, convert, layer_errors, low_bits, mixed
 from tfcompress.export.storage import BuildJob, BuiltFile
 from tfcompress.graph import lower
-from tfcompress.tflite.content import read
+from tfcompress.tflite.content import FileContent, read
 from tfcompress.tflite.editor import Editor
 from tfcompress.tflite.weighted_ops import (
     FAST_WITH_FLOATS,
@@ -42,6 +43,16 @@ class FloatFile:
     path: Path
     lowered: keras.Model
     hashed: int = 0
+
+    @functools.cached_property
+    def content(self) -> FileContent:
+        """What the file holds; a large one takes a while to parse, and is parsed once."""
+        return read(self.path)
+
+    @functools.cached_property
+    def layer_names(self) -> dict[str, str]:
+        """The layer of each weighted op, by the op's output."""
+        return layer_errors.layer_names(self.lowered, with_constant_weights(self.content))
 
     def as_built(self) -> BuiltFile:
         """Returns the float file as what a storage builds."""
@@ -106,7 +117,7 @@ def binary_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
         weight_bits: 8, 4 or 2: the fewest.
     """
     source = float_file(job, activations="unit", bucket_type="float32")
-    outputs = convert.ops_with_bits(read(source.path), convert.float_constants(source.path))
+    outputs = convert.ops_with_bits(source.content, convert.float_constants(source.path))
     if not outputs:
         raise _nothing(job, source, _BINARY_ALONE)
     return _integer_weights(job, source, outputs, weight_bits, instead="int8")
@@ -120,8 +131,7 @@ def dynamic_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
         weight_bits: 8, 4 or 2: the fewest.
     """
     source = float_file(job, activations="unit", bucket_type="int8")
-    content = read(source.path)
-    outputs = convert.ops_fast_with_floats(content)
+    outputs = convert.ops_fast_with_floats(source.content)
     if not outputs and source.hashed:
         if weight_bits < 8:
             raise _nothing(job, source, "the buckets of its hashed layers have 8 bits; use dynamic")
@@ -131,14 +141,13 @@ def dynamic_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
     if not outputs:
         raise _nothing(job, source, "it has no convolution or dense layer; use float32")
     built = _integer_weights(job, source, outputs, weight_bits, instead="dynamic")
-    names = _layer_names(source)
     slow = [
         op.outputs[0].name
-        for op in content.ops
+        for op in source.content.ops
         if op.name in WEIGHTED and op.name not in FAST_WITH_FLOATS
     ]
     reason = "4 bytes a weight: the runtime has no fast kernel for it with 8-bit weights"
-    floats = {names[name]: reason for name in slow if name not in outputs}
+    floats = {source.layer_names[name]: reason for name in slow if name not in outputs}
     return dataclasses.replace(built, kept=built.kept | floats)
 
 
@@ -169,8 +178,7 @@ def _integer_weights(
     chosen, kept = dict.fromkeys(outputs, 8), dict[str, str]()
     if weight_bits < 8:
         chosen, reasons = low_bits.choose(source.path, outputs, weight_bits)
-        names = _layer_names(source)
-        kept = {names[name]: reason for name, reason in reasons.items()}
+        kept = {source.layer_names[name]: reason for name, reason in reasons.items()}
         if weight_bits not in chosen.values():
             raise InputError(
                 f"storage {job.storage} finds no layer of model '{source.lowered.name}' for "
@@ -206,7 +214,7 @@ def edited(
     """
     source = float_file(job, activations="signed", bucket_type="float32")
     path = job.folder / "rewritten.tflite"
-    names = _layer_names(source)
+    names = source.layer_names
     editor = Editor(source.path)
     before = editor.ops()
     left = {names.get(output, output): reason for output, reason in change(editor).items()}
@@ -217,11 +225,6 @@ def edited(
     editor.write(path)
     kept = {layer: f"{prefix}{reason}" for layer, reason in left.items()}
     return BuiltFile(path, source.path, source.lowered, kept)
-
-
-def _layer_names(source: FloatFile) -> dict[str, str]:
-    """Returns the layer of each weighted op, by the op's output."""
-    return layer_errors.layer_names(source.lowered, with_constant_weights(read(source.path)))
 
 
 def first_reasons(reasons: dict[str, str]) -> str:
