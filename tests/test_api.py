@@ -87,6 +87,36 @@ def test_compress_refuses_data_that_do_not_fit(arrays, model, message):
         tfcompress.compress(model(), "xnor", arrays, verbose=False)
 
 
+@pytest.mark.parametrize(
+    ("model", "arguments", "message"),
+    [
+        ("net.keras", {}, r"model takes a Keras model: keras.saving.load_model\('net.keras'\)"),
+        (np.zeros(3), {}, "model takes a Keras 3 model; got numpy.ndarray"),
+        (None, {"technique": ["cp", "prune"]}, r"as in 'cp\+prune'; got \['cp', 'prune'\]"),
+        (None, {"epochs": "3"}, r"^epochs takes a whole number; got '3' \(str\)"),
+        (None, {"epochs": -1}, "^epochs must be 0 or more; got -1"),
+        (None, {"learning_rate": "0.1"}, r"^learning_rate takes a number; got '0.1' \(str\)"),
+        (None, {"seed": "0"}, r"^seed takes a whole number; got '0' \(str\)"),
+        (None, {"seed": -1}, r"^seed must be in 0\.\.4294967295; got -1"),
+        (None, {"clip_value": [1]}, r"^option clip_value takes a number; got \[1\] \(list\)"),
+    ],
+)
+def test_arguments_of_another_type(arrays, model, arguments, message):
+    model = user_model() if model is None else model
+    with pytest.raises(InputError, match=message):
+        tfcompress.compress(model, **{"technique": "bwn", "data": arrays, **arguments})
+
+
+def test_transform_refuses_chains_that_need_training():
+    with pytest.raises(InputError, match=r"use tfcompress.compress\(model, 'prune', data\)"):
+        tfcompress.transform(user_model(), "cp+prune+int8")
+
+
+def test_compress_says_what_is_left_to_the_export(arrays, capsys):
+    tfcompress.compress(user_model(), "int8", arrays)
+    assert "acts as the file is written: export(storage='int8')" in capsys.readouterr().out
+
+
 def test_unknown_names():
     with pytest.raises(InputError, match="did you mean 'xnor'"):
         tfcompress.transform(user_model(), "xnr")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from typing import Literal, Optional
 
+import numpy as np
 import pytest
 
 from tfcompress import errors, options
@@ -151,9 +152,9 @@ NAN, INFINITY = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("field", "good", "bad", "message"),
     [
-        ("epochs", [0, 1], [-1], "--epochs must be 0 or more; got -1"),
-        ("batch_size", [1], [0, -4], "--batch_size must be 1 or more; got"),
-        ("learning_rate", [1e-9, 3], [0, -1, NAN, INFINITY], "--learning_rate must be a positive"),
+        ("epochs", [0, 1], [-1], "^epochs must be 0 or more; got -1"),
+        ("batch_size", [1], [0, -4], "^batch_size must be 1 or more; got"),
+        ("learning_rate", [1e-9, 3], [0, -1, NAN, INFINITY], "^learning_rate must be a positive"),
         ("optimizer", ["adam", "sgd"], ["Adam", ""], "optimizer must be one of adam, sgd; got"),
         (
             "learning_rate_schedule",
@@ -183,6 +184,32 @@ def test_training_is_validated(field, good, bad, message):
     for value in bad:
         with pytest.raises(InputError, match=message):
             Training(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("epochs", "3", "epochs takes a whole number; got '3' (str)"),
+        ("epochs", 2.5, "epochs takes a whole number; got 2.5 (float)"),
+        ("epochs", True, "epochs takes a whole number; got True (bool)"),
+        ("learning_rate", "0.1", "learning_rate takes a number; got '0.1' (str)"),
+        ("learning_rate", None, "learning_rate takes a number; got None (NoneType)"),
+        ("optimizer", 1, "optimizer takes one of adam, sgd; got 1 (int)"),
+    ],
+)
+def test_values_of_another_type(field, value, message):
+    with pytest.raises(InputError) as caught:
+        Training(**{field: value})
+    assert str(caught.value) == message
+
+
+def test_values_of_the_annotated_types():
+    given = {"rank": np.int64(3), "sparsity": np.float32(0.5), "width": 2, "skip": ["a"]}
+    options.check_types(Options, given | {"either": True, "path": None, "unknown": object()})
+    Training(epochs=np.int32(2), learning_rate=1)
+    for name, value in (("rank", None), ("skip", 3), ("skip", "a"), ("fold", 1), ("share", True)):
+        with pytest.raises(InputError, match=f"^option {name} takes "):
+            options.check_types(Options, {name: value}, "option ")
 
 
 @pytest.mark.parametrize(

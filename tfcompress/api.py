@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 import keras
@@ -11,7 +12,8 @@ from tfcompress import data as datasets
 from tfcompress import techniques
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
-from tfcompress.errors import InputError, unknown_name
+from tfcompress.errors import InputError, require, unknown_name
+from tfcompress.options import check_types
 from tfcompress.training import TrainingContext
 from tfcompress.training.progress import say, with_progress
 
@@ -21,19 +23,49 @@ def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model
 
     Args:
         model: functional or Sequential; it stays as it is.
-        technique: a name of `tfcompress.techniques.names()`, or several as in `cp+hashed`.
+        technique: a name of `tfcompress.techniques.names()`, or several as in `cp+hashed`. Not
+            those that act while the network is trained, such as `prune`, which `compress` applies,
+            or as the file is written, such as `int8`, which are storages of `export`.
         options: those of the techniques, such as `activation="relu"`.
 
     Returns:
         A new functional model with weights of its own.
 
     Raises:
-        InputError: an unknown technique or option, or a model that it can't be applied to.
+        InputError: an unknown technique or option, a technique that changes nothing without
+            training, or a model that it can't be applied to.
     """
+    _check_model(model)
+    steps = _steps(technique, options, {})
+    for step in steps:
+        _check_transforms(step.technique)
     candidate = techniques.Candidate(model)
-    for step in _steps(technique, options, {}):
+    for step in steps:
         candidate = step.technique.transform(candidate, step.options)
     return candidate.model
+
+
+def _check_model(model: Any) -> None:
+    """Refuses what is no Keras 3 model, such as a file's name."""
+    if isinstance(model, str | os.PathLike):
+        raise InputError(f"model takes a Keras model: keras.saving.load_model('{model}') loads one")
+    kind = f"{type(model).__module__}.{type(model).__name__}"
+    require(isinstance(model, keras.Model), f"model takes a Keras 3 model; got {kind}")
+
+
+def _check_transforms(technique: techniques.Technique) -> None:
+    """Refuses a technique whose transform alone leaves the network as it was."""
+    name = technique.name
+    if technique.acts_in == "training":
+        raise InputError(
+            f"{name} acts while the network is trained, and transform would change nothing: use "
+            f"tfcompress.compress(model, '{name}', data)"
+        )
+    if technique.acts_in == "export":
+        raise InputError(
+            f"{name} acts as the file is written, and transform would change nothing: use "
+            f"tfcompress.export(model, path, storage='{technique.storage}')"
+        )
 
 
 def _steps(
@@ -83,6 +115,9 @@ def compress(
     Raises:
         InputError: an unknown technique or option, or data that don't fit the model.
     """
+    _check_model(model)
+    check_types(compress, {"seed": seed, "verbose": verbose})
+    require(0 <= seed < 2**32, f"seed must be in 0..{2**32 - 1}; got {seed}")
     fields = {field.name for field in dataclasses.fields(Training)}
     settings = {key: value for key, value in options.items() if key in fields}
     its_options = {key: value for key, value in options.items() if key not in fields}
@@ -101,6 +136,9 @@ def compress(
         candidate = dataclasses.replace(candidate, say=say)
     context = TrainingContext(seed=seed, teacher=model)
     candidate, _ = techniques.apply(candidate, steps, images, context, round_context=round_context)
+    last = steps[-1].technique
+    if last.acts_in == "export":
+        candidate.say(last.name, f"acts as the file is written: export(storage='{last.storage}')")
     return candidate.model
 
 

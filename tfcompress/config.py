@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from tfcompress.deprecated import moved
 from tfcompress.errors import one_of, require
+from tfcompress.options import check_types
 
 __getattr__ = moved(
     __name__,
@@ -58,11 +59,12 @@ class Training:
 
     def __post_init__(self) -> None:
         """Refuses values that can't train."""
-        require(self.epochs >= 0, f"--epochs must be 0 or more; got {self.epochs}")
-        require(self.batch_size >= 1, f"--batch_size must be 1 or more; got {self.batch_size}")
+        check_types(Training, vars(self))
+        require(self.epochs >= 0, f"epochs must be 0 or more; got {self.epochs}")
+        require(self.batch_size >= 1, f"batch_size must be 1 or more; got {self.batch_size}")
         require(
             0 < self.learning_rate < float("inf"),
-            f"--learning_rate must be a positive number; got {self.learning_rate}",
+            f"learning_rate must be a positive number; got {self.learning_rate}",
         )
         one_of("optimizer", self.optimizer, typing.get_args(Optimizer))
         one_of("learning_rate_schedule", self.learning_rate_schedule, typing.get_args(Schedule))

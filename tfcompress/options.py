@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import numbers
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -65,9 +66,7 @@ def typed_options(target: Callable[..., Any], texts: Mapping[str, str]) -> dict[
 
 def _typed(key: str, text: str, kind: Any) -> Any:
     """Converts one option's text to a value of its annotated type."""
-    members = [kind]
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        members = list(typing.get_args(kind))
+    members = _members(kind)
     if type(None) in members and text.lower() == "none":
         return None
     for member in members:
@@ -89,8 +88,58 @@ def _typed(key: str, text: str, kind: Any) -> Any:
                 return member(text)
             except ValueError:
                 continue
-    wanted = " or ".join(_described(member) for member in members if member is not type(None))
-    raise InputError(f"option {key} takes {wanted}; got '{text}'")
+    raise InputError(f"option {key} takes {_wanted(members)}; got '{text}'")
+
+
+def check_types(target: Callable[..., Any], values: Mapping[str, Any], what: str = "") -> None:
+    """Refuses values that aren't of the types that a dataclass or function annotates.
+
+    Numbers of NumPy are numbers, and a whole number is one where any number is taken. Where a
+    tuple or mapping is among the types, its owner judges what is in it.
+
+    Args:
+        target: a dataclass or function with keyword-only parameters; names that it doesn't have
+            are left to whoever refuses them.
+        values: parameter name to value.
+        what: stands before the name in the message.
+
+    Raises:
+        InputError: names the parameter, what was given and what is taken.
+    """
+    kinds = option_types(target)
+    for name, value in values.items():
+        members = _members(kinds[name]) if name in kinds else [type(value)]
+        if not any(_is_of(value, member) for member in members):
+            wanted = _wanted(members)
+            raise InputError(f"{what}{name} takes {wanted}; got {value!r} ({type(value).__name__})")
+
+
+def _is_of(value: Any, member: Any) -> bool:
+    """Says whether a value is of one annotated type, as `check_types` takes it."""
+    if member is bool:
+        return isinstance(value, bool) or type(value).__name__ == "bool"  # NumPy's.
+    if isinstance(value, bool):
+        return False
+    if member in (int, float):
+        return isinstance(value, numbers.Integral if member is int else numbers.Real)
+    if member is str or typing.get_origin(member) is Literal:
+        return isinstance(value, str)  # The owner lists the words.
+    if isinstance(member, type) and member is not Any:
+        return isinstance(value, member)
+    collection = {tuple: Iterable, Mapping: Mapping}.get(typing.get_origin(member))
+    return collection is None or (isinstance(value, collection) and not isinstance(value, str))
+
+
+def _members(kind: Any) -> list[Any]:
+    """Returns the types of a union, or the one type."""
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return list(typing.get_args(kind))
+    return [kind]
+
+
+def _wanted(members: Iterable[Any]) -> str:
+    """Says what values of these types look like."""
+    return " or ".join(_described(member) for member in members if member is not type(None))
 
 
 def _described(kind: Any) -> str:

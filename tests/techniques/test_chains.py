@@ -32,6 +32,19 @@ def test_refusals(name, message):
         chain(name)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["cp", "prune"], "as in 'cp+prune'; got ['cp', 'prune']"),
+        ((), "as in 'cp+prune'; got ()"),
+        (None, "got None"),
+    ],
+)
+def test_names_that_are_no_text(given, message):
+    with pytest.raises(InputError, match="^technique takes a name.*" + re.escape(message)):
+        chain(given)
+
+
 def test_what_would_be_undone_is_refused_with_what_works(monkeypatch):
     cp, xnor = techniques.get("cp"), techniques.get("xnor")
     filling = dataclasses.replace(cp, preserves=frozenset())

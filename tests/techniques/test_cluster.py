@@ -3,7 +3,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-import tfcompress
 from tests.techniques.conftest import kernels, trained
 from tests.techniques.counts import PLAIN
 from tfcompress import techniques, training
@@ -115,4 +114,6 @@ def test_bad_options(options, message):
 
 def test_bad_count_by_name(small):
     with pytest.raises(InputError, match=r"conv2 needs 2 clusters or more; got '1\.5'"):
-        tfcompress.transform(small(), "cluster", layers=("conv2:1.5",))
+        TECHNIQUE.check(
+            techniques.Candidate(small()), TECHNIQUE.make_options(layers=("conv2:1.5",))
+        )

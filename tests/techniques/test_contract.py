@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import re
 
 import keras
 import numpy as np
@@ -89,6 +90,23 @@ def test_weights_of_its_own(name, small):
         weight.assign(np.full(weight.shape, 7.0))
     for old, now in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(now, old)
+
+
+@each
+def test_transform_changes_outputs_only_where_it_says_so(name, small):
+    model, x = small(), images(8)
+    changes = not np.allclose(predict(transform(name, model).model, x), predict(model, x), 1e-4)
+    acts_in = techniques.get(name).acts_in
+    assert changes == (acts_in == "transform" and name != "baseline")
+    if acts_in == "transform":
+        tfcompress.transform(model, name)
+        return
+    other = {
+        "training": "tfcompress.compress(model, '",
+        "export": "tfcompress.export(model, path, ",
+    }
+    with pytest.raises(InputError, match=f"{name} acts .*{re.escape(other[acts_in])}"):
+        tfcompress.transform(model, name)
 
 
 @each

@@ -121,4 +121,4 @@ def test_what_fits_no_layer_is_refused_before_the_training(small):
         ({"sparsities": ("conv9:0.5",)}, "no layer is named 'conv9'"),
     ):
         with pytest.raises(InputError, match=message):
-            tfcompress.transform(small(), "deep_compression", **options)
+            TECHNIQUE.check(techniques.Candidate(small()), TECHNIQUE.make_options(**options))

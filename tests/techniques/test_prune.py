@@ -188,7 +188,7 @@ def test_bad_options(options, message):
 )
 def test_bad_names(small, options, message):
     with pytest.raises(InputError, match=message):
-        tfcompress.transform(small(), "prune", **options)
+        TECHNIQUE.check(techniques.Candidate(small()), TECHNIQUE.make_options(**options))
 
 
 def test_steps_that_miss_the_goal(small, data):

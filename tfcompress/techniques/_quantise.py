@@ -79,4 +79,5 @@ def technique(
         storage=name,
         produces=frozenset({Property.QUANTISED}),
         preserves=PRESERVES,
+        acts_in="export",
     )

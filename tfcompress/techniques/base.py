@@ -7,11 +7,11 @@ import enum
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from tfcompress.config import Training
 from tfcompress.errors import unknown_name
-from tfcompress.options import typed_options
+from tfcompress.options import check_types, typed_options
 
 if TYPE_CHECKING:
     import keras
@@ -46,6 +46,8 @@ class Property(enum.StrEnum):
         member.undoing = undoing
         return member
 
+
+ActsIn = Literal["transform", "training", "export"]
 
 # What layers of ours are and stay, whatever is done to the others or trained.
 STRUCTURES = frozenset({Property.BINARY, Property.BUCKETS})
@@ -166,6 +168,8 @@ class Technique:
             the command calls it before the baseline is trained.
         produces: what it makes of the weights that a later technique could undo.
         preserves: what of that, made by earlier ones, it doesn't undo.
+        acts_in: what changes the network's outputs: its `transform`; its `fit`, the transform
+            only preparing for that; or the export alone, by how the weights are written.
 
     Raises:
         InputError: `produces` or `preserves` has a word that is no `Property`.
@@ -183,6 +187,7 @@ class Technique:
     check: Callable[[Candidate, Any], object] = unchecked
     produces: frozenset[Property] = frozenset()
     preserves: frozenset[Property] = STRUCTURES
+    acts_in: ActsIn = "transform"
 
     def __post_init__(self) -> None:
         """Refuses words that no technique of a chain would know."""
@@ -208,6 +213,8 @@ class Technique:
                     key,
                     self.options.__dataclass_fields__,  # type: ignore[attr-defined]
                 )
+        others = {key: value for key, value in values.items() if key not in texts}
+        check_types(self.options, others, "option ")
         return self.options(**{**values, **typed_options(self.options, texts)})
 
 

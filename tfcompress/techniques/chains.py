@@ -36,9 +36,16 @@ def chain(name: str) -> tuple[Technique, ...]:
     """Returns the techniques of `a+b+c`, in order; a single name is a chain of one.
 
     Raises:
-        InputError: an unknown name, one that comes twice, the control among others, or a
-            technique that would undo what an earlier one did.
+        InputError: no text, an unknown name, one that comes twice, the control among others, or
+            a technique that would undo what an earlier one did.
     """
+    if not isinstance(name, str):
+        listed = isinstance(name, list | tuple) and all(isinstance(part, str) for part in name)
+        example = "+".join(name) if listed and name else "cp+prune"
+        raise InputError(
+            f"technique takes a name, or several with + between them, as in '{example}'; "
+            f"got {name!r}"
+        )
     names = [part.strip() for part in name.split("+")]
     techniques = tuple(get(part) for part in names)
     for position, part in enumerate(names):

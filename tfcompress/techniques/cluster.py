@@ -107,4 +107,5 @@ TECHNIQUE = Technique(
     fit=_fit,
     produces=frozenset({Property.CLUSTERS}),
     preserves=frozenset({Property.SPARSITY}),
+    acts_in="training",
 )

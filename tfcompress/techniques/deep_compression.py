@@ -167,4 +167,5 @@ TECHNIQUE = Technique(
     rounds=_rounds,
     produces=frozenset({Property.SPARSITY, Property.CLUSTERS}),
     preserves=frozenset(),
+    acts_in="training",
 )

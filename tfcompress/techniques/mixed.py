@@ -82,4 +82,5 @@ TECHNIQUE = Technique(
     fit=_fit,
     produces=frozenset({Property.QUANTISED}),
     preserves=PRESERVES,
+    acts_in="export",
 )

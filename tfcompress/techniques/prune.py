@@ -227,4 +227,5 @@ TECHNIQUE = Technique(
     fit=_fit,
     produces=frozenset({Property.SPARSITY}),
     preserves=frozenset(),
+    acts_in="training",
 )

@@ -91,4 +91,5 @@ TECHNIQUE = Technique(
     fit=_fit,
     produces=frozenset({Property.QUANTISED}),
     preserves=frozenset({Property.SPARSITY, Property.CLUSTERS}),
+    acts_in="training",
 )
