@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,7 +11,8 @@ from tests.export.conftest import BINARY_WEIGHTS, FLOAT_WEIGHTS, binary_net, rea
 from tests.techniques.conftest import randomise
 from tfcompress.errors import InputError
 from tfcompress.export import ExportError, convert, export, storages
-from tfcompress.runtime import LiteModel
+from tfcompress.runtime import LiteModel, Metadata
+from tfcompress.tflite import metadata
 from tfcompress.tflite.content import read
 from tfcompress.training import logits
 
@@ -198,16 +200,12 @@ class TestWrongInput:
         self.refused("needs the TensorFlow backend", model, tmp_path / "m.tflite")
 
 
-@pytest.mark.parametrize("old", [None, b"an older file"])
-def test_a_failing_gate_writes_nothing(net, images, tmp_path, monkeypatch, old):
-    path = tmp_path / "m.tflite"
-    if old is not None:
-        path.write_bytes(old)
-    before = sorted(tmp_path.iterdir())
+@pytest.fixture
+def wrong_bias(monkeypatch):
+    """A converter that writes the file of a net whose last bias is a little off."""
     right = convert.float_file
 
     def wrong(model, path):
-        """The file of a net whose last bias is a little off."""
         bias = model.get_layer("scores").bias
         kept = bias.numpy()
         bias.assign(kept + np.float32([0, 0, 1e-2, 0, 0]))
@@ -215,10 +213,51 @@ def test_a_failing_gate_writes_nothing(net, images, tmp_path, monkeypatch, old):
         bias.assign(kept)
 
     monkeypatch.setattr(convert, "float_file", wrong)
-    with pytest.raises(ExportError, match=r"the file differs from Keras: outputs by up to 0\.01"):
+
+
+@pytest.mark.parametrize("old", [None, b"an older file"])
+def test_a_failed_check_writes_nothing(net, images, tmp_path, wrong_bias, old):
+    path = tmp_path / "m.tflite"
+    if old is not None:
+        path.write_bytes(old)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ExportError, match=r"outputs by up to 0\.01.*strict=False .* writes it"):
         export(net, path, representative=images)
     assert sorted(tmp_path.iterdir()) == before
     assert old is None or path.read_bytes() == old
+
+
+@pytest.mark.parametrize("description", ["", "A net"])
+def test_a_failed_check_is_marked_where_it_may_be_written(
+    net, images, tmp_path, wrong_bias, description
+):
+    path, given = tmp_path / "m.tflite", Metadata(description=description, author="me")
+    written = export(net, path, representative=images, strict=False, metadata=given)
+    assert written.failed_check.startswith("the file differs from Keras: outputs by up to 0.01")
+    assert written.parity.max_abs_diff == pytest.approx(1e-2, rel=1e-3)
+    said = metadata.read(path)
+    assert said.description.startswith(description)
+    assert f"Failed its check: {written.failed_check}" in said.description
+    assert said.author == "me"
+    assert "failed its check: the file differs" in str(written)
+
+
+def test_strict_or_not_a_good_file_is_the_same(net, images, tmp_path):
+    files = [
+        export(net, tmp_path / f"{strict}.tflite", representative=images, strict=strict)
+        for strict in (True, False)
+    ]
+    assert [file.failed_check for file in files] == [None, None]
+    strict, other = (Path(file.path).read_bytes() for file in files)
+    assert strict == other
+
+
+def test_no_numbers_are_refused_in_any_case(images, tmp_path):
+    net = binary_net(seed=2)
+    net.get_layer("scores").bias.assign([0, np.nan, 0, 0, 0])
+    with pytest.raises(ExportError, match="outputs that aren't finite"):
+        export(net, tmp_path / "m.tflite", representative=images, strict=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_layer_that_the_quantizer_leaves_out_is_noticed(net, images, tmp_path, monkeypatch):

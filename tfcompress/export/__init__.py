@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from tfcompress.errors import ExportError
 
 if TYPE_CHECKING:
+    from tfcompress.export.exported import Exported
     from tfcompress.export.mixed import Validation
-    from tfcompress.export.write import Exported, export
+    from tfcompress.export.write import export
 
 __all__ = ["ExportError", "Exported", "Validation", "export"]
 
 # Imported when they are first used: storages are listed without Keras.
-_MODULES = {"Exported": "write", "Validation": "mixed", "export": "write"}
+_MODULES = {"Exported": "exported", "Validation": "mixed", "export": "write"}
 
 
 def __getattr__(name: str) -> Any:

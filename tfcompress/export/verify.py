@@ -54,6 +54,18 @@ class Parity:
         return fields
 
 
+class DifferenceError(ExportError):
+    """A file differs from Keras by more than its storage allows.
+
+    Attributes:
+        parity: the comparison.
+    """
+
+    def __init__(self, message: str, parity: Parity) -> None:
+        super().__init__(message)
+        self.parity = parity
+
+
 def check_images(model: keras.Model, images: np.ndarray) -> None:
     """Refuses images that a parity check can't use.
 
@@ -120,7 +132,8 @@ def check_parity(
         suspects: where to look for the cause of a difference.
 
     Raises:
-        ExportError: the outputs differ by more than the tolerance.
+        DifferenceError: the outputs differ by more than the tolerance.
+        ExportError: they have another shape than Keras's, or aren't finite.
     """
     expected = sign_flips.outputs(model, functional(model).outputs, images)[0]
     if outputs is None:
@@ -147,7 +160,7 @@ def check_parity(
             errors = differences(suspects.lowered, path, images)
         border = 0.0 if method.rounds else sign_flips.near_zero(model, images[:_LOOKED_INTO])
         difference = _difference(parity, largest, agreement, method, storage)
-        raise ExportError(difference + _cause(errors, border, method))
+        raise DifferenceError(difference + _cause(errors, border, method), parity)
     return parity
 
 

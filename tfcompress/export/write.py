@@ -6,7 +6,6 @@ import dataclasses
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -14,11 +13,18 @@ import numpy as np
 from tfcompress.errors import ExportError, InputError, require
 from tfcompress.export import fake_quantize, io_types, layer_errors, storages
 from tfcompress.export.audit import audit
+from tfcompress.export.exported import Exported
 from tfcompress.export.mixed import Validation
 from tfcompress.export.per_layer import layer_bytes
 from tfcompress.export.storage import BuildJob, BuiltFile, BuiltSignature, Method
 from tfcompress.export.traits import traits_of
-from tfcompress.export.verify import Parity, Suspects, check_images, check_parity
+from tfcompress.export.verify import (
+    DifferenceError,
+    Parity,
+    Suspects,
+    check_images,
+    check_parity,
+)
 from tfcompress.runtime import LiteModel
 from tfcompress.runtime.process import Cost
 from tfcompress.tflite.content import FileContent, read
@@ -27,54 +33,8 @@ from tfcompress.tflite.metadata_writer import write_metadata
 from tfcompress.tflite.weighted_ops import weights_type
 
 
-@dataclasses.dataclass(frozen=True)
-class Exported:
-    """What was written.
-
-    Attributes:
-        path: the file.
-        storage: how its weights are written.
-        size_bytes: its size.
-        ops: op name to count.
-        weight_bytes: dtype to bytes of constants.
-        float_products: names of the convolutions and dense ops whose weights stayed float.
-        float_ops: names of all ops that compute in floats, in a file that is meant to compute in
-            integers.
-        parity: the comparison with Keras, or None if there were no images to compare on; of a file
-            with two signatures that of the one which is further off.
-        errors: in a file with rounded weights or activations, the rms of each layer's output
-            against the float file's, as a share of that output's rms, the layers before included.
-            Empty if there were no images.
-        kept: layers that kept more bits than the storage gives, and why.
-        layer_bytes: bytes of constants by layer, the largest first; of what belongs to no layer by
-            tensor.
-        min_runtime: the oldest runtime that can run the file, such as `TensorFlow Lite 2.11.0,
-            LiteRT 1.0`; of a file with ops that LiteRT doesn't have, who has them; of a file with
-            two signatures, for the one of built-in ops.
-        load_ms: median time of a load in a fresh process; of a file with two signatures, by the one
-            of 1-bit ops.
-        peak_memory_bytes: peak of a fresh process that loads the file and runs it once; None where
-            the system doesn't say.
-    """
-
-    path: str
-    storage: str
-    size_bytes: int
-    ops: dict[str, int]
-    weight_bytes: dict[str, int]
-    float_products: tuple[str, ...]
-    parity: Parity | None
-    float_ops: tuple[str, ...] = ()
-    errors: dict[str, float] = dataclasses.field(default_factory=dict)
-    kept: dict[str, str] = dataclasses.field(default_factory=dict)
-    layer_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
-    min_runtime: str = ""
-    load_ms: float | None = None
-    peak_memory_bytes: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields by name."""
-        return dataclasses.asdict(self)
+# What a refused file's user can still do.
+_WAY_ON = "; strict=False (--allow_difference in the command) writes it all the same, marked"
 
 
 def export(
@@ -87,6 +47,7 @@ def export(
     validation: Validation | None = None,
     metadata: Metadata | None = None,
     io: str | None = None,
+    strict: bool = True,
 ) -> Exported:
     """Writes a Keras model as a `.tflite` file that was audited and compared with Keras.
 
@@ -108,6 +69,9 @@ def export(
         io: what goes into a file that computes in integers and comes out of it: `int8`, `float32`
             or `uint8`; see `io_types.change`. None is `float32` with metadata that tell the
             normalisation, for MediaPipe refuses int8, and else `int8`.
+        strict: whether a file is refused that differs from Keras by more than its storage allows.
+            False writes it all the same, and says so in `Exported.failed_check` and in the file's
+            own description. A file that doesn't run, or gives no finite numbers, is refused anyway.
 
     Returns:
         What was written and how well it agrees.
@@ -115,7 +79,8 @@ def export(
     Raises:
         InputError: the model or storage can't be exported, the images don't fit the model, or the
             folder isn't there.
-        ExportError: the file failed its audit or the comparison; nothing is written.
+        ExportError: the file failed its audit, or the comparison unless `strict` is False; nothing
+            is written.
     """
     chosen = storages.get(storage)
     traits = traits_of(model)
@@ -135,6 +100,10 @@ def export(
         built = method.build(job)
         io_type = _finish(built.path, method, metadata, io)
         verified = _verify(job, method, built, io_type, images)
+        if verified.difference is not None:
+            if strict:
+                raise DifferenceError(f"{verified.difference}{_WAY_ON}", verified.difference.parity)
+            write_metadata(built.path, _marked(metadata, verified.difference))
         os.replace(built.path, target)
     return _exported(target, storage, method, built, verified)
 
@@ -148,12 +117,15 @@ class _Verified:
         cost: of a load and the first run; of the last signature where there are two.
         parity: of the signature that is furthest from Keras; None without images.
         errors: of each layer, where the method rounds.
+        difference: how the file differs from Keras by more than its storage allows; None if it
+            doesn't.
     """
 
     content: FileContent
     cost: Cost
     parity: Parity | None
     errors: dict[str, float]
+    difference: DifferenceError | None = None
 
 
 def _verify(
@@ -162,7 +134,7 @@ def _verify(
     """Audits a built file, runs it once and compares it with Keras; each signature by its rules.
 
     Raises:
-        ExportError: the file failed.
+        ExportError: the file failed its audit, doesn't run, or gives other than finite numbers.
     """
     content = read(built.path)
     signatures = built.signatures or (BuiltSignature(None, method, built),)
@@ -178,11 +150,15 @@ def _verify(
     errors: dict[str, float] = {}
     if method.rounds:
         errors = layer_errors.errors(built.lowered, built.float_path, built.path, images)
-    parities = [
-        _parity(job, built.path, images, signature, errors, run.outputs)
-        for signature, run in zip(signatures, runs, strict=True)
-    ]
-    return _Verified(content, cost, max(parities, key=lambda one: one.max_abs_diff), errors)
+    parities, difference = [], None
+    for signature, run in zip(signatures, runs, strict=True):
+        try:
+            parities.append(_parity(job, built.path, images, signature, errors, run.outputs))
+        except DifferenceError as error:
+            difference = difference or error
+            parities.append(error.parity)
+    worst = max(parities, key=lambda one: one.max_abs_diff)
+    return _Verified(content, cost, worst, errors, difference)
 
 
 def _exported(
@@ -205,6 +181,7 @@ def _exported(
         min_runtime=method.runtime.oldest(content),
         load_ms=cost.load_ms,
         peak_memory_bytes=cost.peak_memory_bytes,
+        failed_check=None if verified.difference is None else str(verified.difference),
     )
 
 
@@ -271,7 +248,18 @@ def _parity(
     except ExportError as error:
         if signature.name is None:
             raise
-        raise ExportError(f"signature {signature.name}: {error}") from error
+        message = f"signature {signature.name}: {error}"
+        if isinstance(error, DifferenceError):
+            raise DifferenceError(message, error.parity) from error
+        raise ExportError(message) from error
+
+
+def _marked(metadata: Metadata | None, difference: DifferenceError) -> Metadata:
+    """Returns metadata whose description says that the file failed the comparison."""
+    known = metadata if metadata is not None else Metadata()
+    mark = f"Failed its check: {difference}"
+    description = f"{known.description}. {mark}" if known.description else mark
+    return dataclasses.replace(known, description=description)
 
 
 def _finish(path: Path, method: Method, metadata: Metadata | None, io: str | None) -> str:

@@ -1,0 +1,90 @@
+"""Describes a file that was written."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfcompress.export.verify import Parity
+
+# Layers that a printed description names.
+_NAMED = 4
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Exported:
+    """What was written. Printed, it is a few lines; the fields hold all of it.
+
+    Attributes:
+        path: the file.
+        storage: how its weights are written.
+        size_bytes: its size.
+        ops: op name to count.
+        weight_bytes: dtype to bytes of constants.
+        float_products: names of the convolutions and dense ops whose weights stayed float.
+        float_ops: names of all ops that compute in floats, in a file that is meant to compute in
+            integers.
+        parity: the comparison with Keras, or None if there were no images to compare on; of a file
+            with two signatures that of the one which is further off.
+        errors: in a file with rounded weights or activations, the rms of each layer's output
+            against the float file's, as a share of that output's rms, the layers before included.
+            Empty if there were no images.
+        kept: layers that kept more bits than the storage gives, and why.
+        layer_bytes: bytes of constants by layer, the largest first; of what belongs to no layer by
+            tensor.
+        min_runtime: the oldest runtime that can run the file, such as `TensorFlow Lite 2.11.0,
+            LiteRT 1.0`; of a file with ops that LiteRT doesn't have, who has them; of a file with
+            two signatures, for the one of built-in ops.
+        load_ms: median time of a load in a fresh process; of a file with two signatures, by the one
+            of 1-bit ops.
+        peak_memory_bytes: peak of a fresh process that loads the file and runs it once; None where
+            the system doesn't say.
+        failed_check: how the file differs from Keras by more than its storage allows, if it was
+            written all the same (`strict=False`); None for a file that passed.
+        notes: what its user should know, a sentence each.
+    """
+
+    path: str
+    storage: str
+    size_bytes: int
+    ops: dict[str, int]
+    weight_bytes: dict[str, int]
+    float_products: tuple[str, ...]
+    parity: Parity | None
+    float_ops: tuple[str, ...] = ()
+    errors: dict[str, float] = dataclasses.field(default_factory=dict)
+    kept: dict[str, str] = dataclasses.field(default_factory=dict)
+    layer_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
+    min_runtime: str = ""
+    load_ms: float | None = None
+    peak_memory_bytes: int | None = None
+    failed_check: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields by name."""
+        return dataclasses.asdict(self)
+
+    def __repr__(self) -> str:
+        """Describes the file in a few lines."""
+        lines = [f"{self.path}: {self.storage}, {self.size_bytes / 1024:,.1f} KiB; {self._near()}"]
+        if self.failed_check is not None:
+            lines.append(f"failed its check: {self.failed_check}")
+        if self.kept:
+            names = list(self.kept)
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            lines.append(f"kept more bits: {', '.join(names[:_NAMED])}{more}")
+        if self.min_runtime:
+            lines.append(f"runs on {self.min_runtime} and newer")
+        return "\n  ".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def _near(self) -> str:
+        """Says how near the file's outputs are to Keras's."""
+        if self.parity is None:
+            return "not compared with Keras: there were no images"
+        return (
+            f"outputs differ from Keras's by {self.parity.relative_rms:.2g} of their rms (at most "
+            f"by {self.parity.max_abs_diff:.2g} of {self.parity.max_abs_output:.3g}), labels agree "
+            f"on {self.parity.agreement:.1%} of {self.parity.images} images"
+        )
