@@ -32,7 +32,6 @@ from tfcompress.tflite.metadata import Metadata
 from tfcompress.tflite.metadata_writer import write_metadata
 from tfcompress.tflite.weighted_ops import weights_type
 
-
 # What a refused file's user can still do.
 _WAY_ON = "; strict=False (--allow_difference in the command) writes it all the same, marked"
 
