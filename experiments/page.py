@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfcompress.benchmark.machine import machine
+from tfcompress.benchmark.machine import machine, machine_line
 from tfcompress.console import table
 from tfcompress.files import write
 from tfcompress.pipeline.provenance import versions
@@ -42,12 +42,11 @@ def page(
         headers: of the table.
         rows: of the table, as text.
     """
-    here = machine()
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
     text = [
         f"# {title}",
         "",
-        f"`{made}`, {time.strftime('%Y-%m-%d')}, {here['cpu']}, {here['cores']} cores; {packages}",
+        f"`{made}`, {time.strftime('%Y-%m-%d')}, {machine_line(machine())}; {packages}",
         "",
         note,
         "",

@@ -9,6 +9,7 @@ import pytest
 
 from tests.printed import assert_one_error_line
 from tfcompress.benchmark import __main__ as command
+from tfcompress.benchmark import matmul
 
 
 def run(*arguments):
@@ -114,3 +115,18 @@ def test_a_full_disk(tiny_file, tmp_path, monkeypatch, capsys):
         done = subprocess.run(words, stdout=target, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "error: the result can't be printed: No space left on device\n"
+
+
+def test_says_where_int8_gains_nothing(tmp_path, monkeypatch, capsys):
+    content = matmul.matmul_file("int8", 16)
+    (tmp_path / "m.tflite").write_bytes(content)
+    slow = {**command.machine(), "features": ["AVX2"], "int8_dot_product": False}
+    monkeypatch.setattr(command, "machine", lambda: slow)
+    short = ("--runs=5", "--min_seconds=0")
+    assert run(tmp_path / "m.tflite", *short) == 0
+    output = capsys.readouterr().out
+    assert "(AVX2)" in output
+    assert "int8 gains little or no time" in output
+    (tmp_path / "f.tflite").write_bytes(matmul.matmul_file("float32", 16))
+    assert run(tmp_path / "f.tflite", *short) == 0
+    assert "gains" not in capsys.readouterr().out

@@ -49,7 +49,7 @@ def test_backends_and_threads_in_order(tiny_file, monkeypatch):
         count = len(request.get("paths", ()))
         answers = {
             "baseline": {"peak_memory_bytes": None},
-            "probe": {"peak_memory_bytes": None, "signature": None, "because": ""},
+            "probe": {"peak_memory_bytes": None, "signature": None, "because": "", "slow": ""},
             "peak": {"macs_per_s": {"float32": 2e9}},
             "latency": {
                 "loads_ns": [[3, 1, 2]] * count,
@@ -87,6 +87,7 @@ def test_warnings_stand_where_a_gpu_was_asked_for(tmp_path, monkeypatch):
             "peak_memory_bytes": 5,
             "signature": None,
             "because": "",
+            "slow": "",
             "macs_per_s": {},
             "loads_ns": [[1]],
             "firsts_ns": [[1]],

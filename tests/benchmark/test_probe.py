@@ -49,7 +49,7 @@ def tried(files, monkeypatch, tmp_path):
                 return {"taken_ops": request["file_ops"]}, ""
             on_cpu = request["backend"]["kind"] == "cpu-noxnn"
             values = RIGHT if on_cpu else RIGHT * (1 + share)
-            answer = {"peak_memory_bytes": 1, "signature": None, "because": ""}
+            answer = {"peak_memory_bytes": 1, "signature": None, "because": "", "slow": ""}
             return {**answer, "outputs": [output(values)]}, GPU_LOG
 
         monkeypatch.setattr(process, "ask_with_log", ask)

@@ -92,6 +92,14 @@ def images():
 
 
 @pytest.fixture
+def only_portable(monkeypatch):
+    """A processor without the instructions of our fast kernels."""
+    monkeypatch.delenv("TFCOMPRESS_KERNEL", raising=False)
+    monkeypatch.setattr(kernels.load, "names", lambda: ("portable",))
+    kernels.load._print_once.cache_clear()
+
+
+@pytest.fixture
 def no_kernels(monkeypatch):
     """A machine without a C compiler, on which nothing was said about it yet."""
 

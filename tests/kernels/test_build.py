@@ -100,10 +100,38 @@ def test_portable_is_there_and_last(fastest):
 
 @pytest.mark.parametrize("name", ["avx512", "avx2", "neon"])
 def test_one_fast_kernel_is_enough(monkeypatch, name):
+    monkeypatch.delenv("TFCOMPRESS_KERNEL", raising=False)
     monkeypatch.setattr(load, "names", lambda: (name, "portable"))
     assert kernels.missing() is None
     monkeypatch.setattr(load, "names", lambda: ("portable",))
     assert "none of AVX-512 VPOPCNTDQ, AVX2 and NEON" in kernels.missing()
+
+
+def test_the_active_kernel(monkeypatch):
+    monkeypatch.delenv("TFCOMPRESS_KERNEL", raising=False)
+    monkeypatch.setattr(load, "names", lambda: ("avx2", "portable"))
+    assert (kernels.active(), kernels.slow()) == ("avx2", None)
+    monkeypatch.setattr(load, "names", lambda: ("portable",))
+    assert kernels.active() == "portable"
+    assert "slower than LiteRT's own run floats: this processor has none of" in kernels.slow()
+
+
+def test_a_kernel_that_is_forced(monkeypatch):
+    monkeypatch.setattr(load, "names", lambda: ("avx2", "portable"))
+    monkeypatch.setenv("TFCOMPRESS_KERNEL", "portable")
+    assert (kernels.active(), kernels.missing()) == ("portable", None)
+    assert kernels.slow().endswith("floats: $TFCOMPRESS_KERNEL asks for it")
+    monkeypatch.setenv("TFCOMPRESS_KERNEL", "avx512")
+    assert (kernels.active(), kernels.slow()) == (None, None)
+    assert kernels.missing() == "this processor doesn't run avx512 of $TFCOMPRESS_KERNEL"
+
+
+def test_no_kernel_without_a_library(monkeypatch):
+    def none():
+        raise kernels.BuildError("no C compiler")
+
+    monkeypatch.setattr(load, "names", none)
+    assert (kernels.active(), kernels.missing(), kernels.slow()) == (None, "no C compiler", None)
 
 
 def kernel_of(**options):

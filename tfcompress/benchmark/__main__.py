@@ -13,7 +13,7 @@ from absl import flags
 
 from tfcompress import commands, files
 from tfcompress.benchmark.litert_json import litert_keys
-from tfcompress.benchmark.machine import machine
+from tfcompress.benchmark.machine import int8_note, machine
 from tfcompress.benchmark.measure import BACKENDS, FileBenchmark, measure
 from tfcompress.benchmark.process import BenchmarkError
 from tfcompress.benchmark.profile import top_ops
@@ -41,6 +41,9 @@ compares what files compute there.
 Exit status: 0 done, 2 bad usage or a bad file, 1 a file that couldn't be measured on a backend.
 
 Flags:"""
+
+# The backends, without their options, whose times are those of this machine's processor.
+ON_THIS_CPU = ("cpu", "cpu-noxnn", "gpu+cpu", "delegate")
 
 
 def parser() -> flags.FlagValues:
@@ -122,6 +125,9 @@ def run(argv: Sequence[str]) -> int:
     for text in profiles(results):
         print(f"\n{text}")
     print(place(this_machine), flush=True)
+    note = int8_note(this_machine)
+    if note and any(file.kind in ON_THIS_CPU and file.peak_dtype == "int8" for file in results):
+        print(note, flush=True)
     if unwritten:
         raise unwritten
     return 0 if all(file.timed for file in results) else 1

@@ -179,9 +179,9 @@ def probe(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     """Loads one file and runs it once.
 
     Returns:
-        `peak_memory_bytes`; `signature` and `because`, as `LiteRunner` has them; and, if the
-        request asks for them, `inputs` and `outputs`: per tensor its `place` in the file, `dtype`,
-        `shape`, `data` (base64) and `quantization` (scale and zero point, or None).
+        `peak_memory_bytes`; `signature`, `because` and `slow`, as `LiteRunner` has them; and, if
+        the request asks for them, `inputs` and `outputs`: per tensor its `place` in the file,
+        `dtype`, `shape`, `data` (base64) and `quantization` (scale and zero point, or None).
     """
     (path,) = request["paths"]
     report.stage("load", path)
@@ -194,6 +194,7 @@ def probe(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     answer: dict[str, Any] = {"peak_memory_bytes": peak_memory_bytes()}
     answer["signature"] = runner.signature if isinstance(runner, LiteRunner) else None
     answer["because"] = runner.because if isinstance(runner, LiteRunner) else ""
+    answer["slow"] = runner.slow if isinstance(runner, LiteRunner) else ""
     if request["outputs"]:
         report.stage("outputs", path)
         scales = runner.scales() if isinstance(runner, LiteRunner) else {}

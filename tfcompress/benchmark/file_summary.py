@@ -7,13 +7,17 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfcompress import kernels
 from tfcompress.benchmark import lint, sizes
+from tfcompress.benchmark.machine import machine, machine_line
 from tfcompress.console import table
 from tfcompress.runtime import process
+from tfcompress.runtime.delegates import has_bit_ops
 from tfcompress.tflite import compatibility, content, metadata, versions
 from tfcompress.tflite.compatibility import CompatibilityIssue
 from tfcompress.tflite.content import FileContent, Tensor
 from tfcompress.tflite.metadata import Metadata
+from tfcompress.tflite.signatures import BITS
 
 # Constants that the text shows unless all are asked for.
 LARGEST = 8
@@ -35,7 +39,8 @@ def summarize(path: str) -> dict[str, Any]:
     Raises:
         InputError: the file isn't a `.tflite` file, is corrupt, or crashed the process.
     """
-    return describe(path, process.check(path))
+    summary = describe(path, process.check(path))
+    return {**summary, **_bit_ops(path, summary["signatures"]), "machine": machine()}
 
 
 def describe(path: str, runtime_error: str | None) -> dict[str, Any]:
@@ -77,6 +82,20 @@ def describe(path: str, runtime_error: str | None) -> dict[str, Any]:
             {"who": issue.who, "text": str(issue)} for issue in _issues(file, file_metadata)
         ],
     }
+
+
+def _bit_ops(path: str, signatures: Sequence[str]) -> dict[str, str | None]:
+    """Says which kernel runs a file's 1-bit ops here, or why none does; None without such ops."""
+    if not has_bit_ops(path):
+        return {"bit_kernel": None, "bit_ops": None}
+    kernel, missing = kernels.active(), kernels.missing()
+    if missing and BITS in signatures:
+        text = f"don't run here, the other signature does: {missing}"
+    elif missing and kernel is None:
+        text = f"don't run here: {missing}"
+    else:
+        text = kernels.slow() or f"run by the {kernel} kernel"
+    return {"bit_kernel": kernel, "bit_ops": text}
 
 
 def _issues(file: FileContent, file_metadata: Metadata | None) -> list[CompatibilityIssue]:
@@ -139,7 +158,7 @@ def summary_text(summary: Mapping[str, Any], *, all_constants: bool = False) -> 
     """Lays a summary out in tables that a person reads.
 
     Args:
-        summary: as `summarize` returns it.
+        summary: as `summarize` or `describe` returns it.
         all_constants: whether all constants are shown, and not the largest only.
     """
     parts = [_facts(summary), _op_table(summary)]
@@ -171,6 +190,8 @@ def _facts(summary: Mapping[str, Any]) -> str:
         **({"signatures": ", ".join(signatures)} if len(signatures) > 1 else {}),
         "oldest runtime": _oldest_runtime(summary["oldest_runtime"]),
         "here": "loads and runs" if summary["runs_here"] else summary["runtime_said"],
+        **({"1-bit ops": summary["bit_ops"]} if summary.get("bit_ops") else {}),
+        **({"machine": machine_line(summary["machine"])} if "machine" in summary else {}),
     }
     return table(rows.items(), width=WIDTH)
 

@@ -5,37 +5,85 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Mapping
 from typing import Any
+
+from tfcompress.benchmark.checkout import commit
+from tfcompress.benchmark.processor import processor
 
 
 def machine() -> dict[str, Any]:
     """Describes this machine in words and numbers, as far as the system does.
 
     Returns:
-        `cpu` (its name), `cores` (those that this process may use), `memory_bytes`, `system`,
-        `python` and `ai_edge_litert` (versions). None where the system doesn't say.
+        JSON values, None where the system doesn't say:
+
+        `cpu`: the processor's name.
+        `features`: what it can do that changes how fast files run: AVX2, AVX-512, AVX-512
+        VPOPCNTDQ, VNNI, AMX, NEON, NEON dot product, i8mm, SVE.
+        `int8_dot_product`: whether it multiplies and adds 8-bit numbers in one instruction.
+        `cores`: the logical cores that this process may use; `cores_total`: those of the machine;
+        `cores_physical`: without those that share one.
+        `memory_bytes`, `system`, `python`, `ai_edge_litert` (versions).
+        `commit`: of tfcompress, with `+changes` if its sources differ from it; None for an
+        installed package.
     """
+    cpu = processor()
     return {
-        "cpu": cpu_name(),
+        "cpu": cpu.name,
+        "features": None if cpu.features is None else list(cpu.features),
+        "int8_dot_product": cpu.int8_dot_product,
         "cores": _cores(),
+        "cores_total": os.cpu_count(),
+        "cores_physical": cpu.cores,
         "memory_bytes": _memory_bytes(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "ai_edge_litert": _version("ai-edge-litert"),
+        "commit": commit(),
     }
 
 
-def cpu_name() -> str | None:
-    """Returns the processor's name; None if the system doesn't say."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                key, _, value = line.partition(":")
-                if key.strip() in ("model name", "Model") and value.strip():
-                    return value.strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine() or None
+def machine_line(machine: Mapping[str, Any]) -> str:
+    """Names processor, features, cores and commit in a few words.
+
+    Args:
+        machine: as the function of that name returns it; one of an older version has fewer keys.
+
+    >>> machine_line({"cpu": "AMD EPYC", "features": ["AVX2"], "cores": 2, "cores_total": 4})
+    'AMD EPYC (AVX2), 2 of 4 cores'
+    """
+    features, total = machine.get("features"), machine.get("cores_total")
+    text = machine["cpu"] or "an unnamed CPU"
+    if features is not None:
+        text += f" ({', '.join(features) or 'no vector instructions known'})"
+    text += f", {machine['cores'] or '?'} "
+    text += f"of {total} cores" if total and total != machine["cores"] else "cores"
+    if machine.get("commit"):
+        text += f", commit {machine['commit']}"
+    return text
+
+
+def int8_note(machine: Mapping[str, Any]) -> str | None:
+    """Says that 8-bit numbers gain little time on a machine, and what would gain more.
+
+    Args:
+        machine: as the function of that name returns it.
+
+    Returns:
+        One sentence or two; None where the processor has 8-bit dot products, or the system doesn't
+        say.
+    """
+    if machine.get("int8_dot_product") is not False:
+        return None
+    # Without them XNNPACK still multiplies eight 8-bit numbers at once on ARM, where it adds up
+    # four floats; on x86 it widens them first.
+    gain = "less than it could" if "NEON" in (machine["features"] or ()) else "little or no time"
+    return (
+        f"This processor has no 8-bit dot products (VNNI, NEON dot product), so that int8 gains "
+        f"{gain}. What does gain: 1-bit kernels (--technique=xnor --storage=xnor), fewer "
+        "multiply-accumulates (cp, separable), or a processor that has them."
+    )
 
 
 def _cores() -> int | None:

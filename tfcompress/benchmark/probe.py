@@ -115,7 +115,7 @@ def probe(
     ran = Probe(
         peak_memory_bytes=answer["peak_memory_bytes"],
         signature=answer["signature"],
-        reason=f"not as bits: {answer['because']}" if answer["because"] else "",
+        reason=f"not as bits: {answer['because']}" if answer["because"] else answer["slow"],
     )
     if backend.is_cpu:
         return ran

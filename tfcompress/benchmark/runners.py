@@ -57,6 +57,7 @@ class LiteRunner:
     Attributes:
         signature: the signature that runs; None if the file hasn't several.
         because: why that isn't the 1-bit one, if nobody asked for it; else empty.
+        slow: why its 1-bit ops run slower than LiteRT's own kernels would; else empty.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class LiteRunner:
             delegates=delegates,
         )
         self._interpreter, self.signature = opened.interpreter, opened.signature
-        self.because = opened.because
+        self.because, self.slow = opened.because, opened.slow
         self.invoke = self._interpreter.invoke
 
     def feed(self, seed: int) -> dict[int, np.ndarray]:

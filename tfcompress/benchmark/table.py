@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfcompress import console
+from tfcompress.benchmark.machine import machine_line
 from tfcompress.benchmark.measure import FileBenchmark
 
 MISSING = "-"
@@ -138,10 +139,10 @@ def remarks(results: Sequence[FileBenchmark], labels: Mapping[str, str]) -> list
 
 
 def place(machine: Mapping[str, Any]) -> str:
-    """Says in one line on which machine the numbers were measured."""
+    """Says in one line on which machine, by which tfcompress the numbers were measured."""
     return (
-        f"Measured on {machine['cpu'] or 'an unnamed CPU'}, {machine['cores'] or '?'} cores, with "
-        f"ai_edge_litert {machine['ai_edge_litert']}; a phone's times are others."
+        f"Measured on {machine_line(machine)}, with ai_edge_litert {machine['ai_edge_litert']}; a "
+        "phone's times are others."
     )
 
 

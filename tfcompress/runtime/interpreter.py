@@ -26,11 +26,14 @@ class OpenedFile:
         signature: the signature that runs; None if the file hasn't several.
         because: why the default signature runs and not the 1-bit one; empty if the 1-bit one runs,
             if the caller asked for the default one, or if the file hasn't both.
+        slow: why its 1-bit ops run slower than LiteRT's own kernels would; empty if they don't, or
+            if it has none.
     """
 
     interpreter: Any
     signature: str | None = None
     because: str = ""
+    slow: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,15 +80,14 @@ def open_file(
     if delegates is not None:
         return OpenedFile(_interpreter(whole, delegates, settings))
     if len(graphs) < 2 or (signature is None and BITS not in graphs):
-        return OpenedFile(_interpreter(whole, delegates_for(path), settings))
+        return _with_ours(path, whole, settings)
     because = ""
     if signature is None:
         opened, because = _try_bits(path, settings)
         if opened:
             return opened
     elif signature == BITS:
-        bits = signatures.alone(path, BITS)
-        return OpenedFile(_interpreter(bits, delegates_for(path), settings), BITS)
+        return _with_ours(path, signatures.alone(path, BITS), settings, BITS)
     elif graphs.get(signature, 0):
         return OpenedFile(
             _interpreter(signatures.alone(path, signature), None, settings), signature
@@ -103,10 +105,29 @@ def _try_bits(path: str | os.PathLike[str], settings: _Settings) -> tuple[Opened
     if reason:
         return None, reason
     try:
-        bits = signatures.alone(path, BITS)
-        return OpenedFile(_interpreter(bits, delegates_for(path), settings), BITS), ""
+        return _with_ours(path, signatures.alone(path, BITS), settings, BITS), ""
     except RuntimeError as error:
         return None, f"they didn't take the file's ops: {header.one_line(error)}"
+
+
+def _with_ours(
+    path: str | os.PathLike[str], graph: str | bytes, settings: _Settings, name: str | None = None
+) -> OpenedFile:
+    """Opens a file's graph with our kernels if the file has ops for them.
+
+    Args:
+        path: of the file.
+        graph: the path again, or the bytes of the file with one signature alone.
+        settings: of the call.
+        name: of that signature.
+    """
+    delegates = delegates_for(path)
+    interpreter = _interpreter(graph, delegates, settings)
+    if delegates is None:
+        return OpenedFile(interpreter, name)
+    from tfcompress import kernels
+
+    return OpenedFile(interpreter, name, slow=kernels.slow() or "")
 
 
 def _interpreter(file: str | bytes, delegates: list[Any] | None, settings: _Settings) -> Any:

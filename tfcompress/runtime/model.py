@@ -24,7 +24,8 @@ class LiteModel:
 
     The 1-bit ops of the storage `xnor` go to tfcompress's own kernels, with and without XNNPACK. A
     file of the storage `xnor+int8` runs by its 1-bit signature where those kernels can be used, and
-    elsewhere by its default one, which is said once on stderr.
+    elsewhere by its default one, which is said once on stderr, as is a file of 1-bit ops alone that
+    runs by slow portable code.
 
     Args:
         path: the file.
@@ -81,6 +82,10 @@ class LiteModel:
             from tfcompress import kernels
 
             kernels.report_unused(opened.because)
+        if opened.slow:
+            from tfcompress import kernels
+
+            kernels.report_slow(opened.slow)
         self._interpreter, self.signature = opened.interpreter, opened.signature
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()

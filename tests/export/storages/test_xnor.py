@@ -13,8 +13,9 @@ from tests.export.storages.limits import EXACT
 from tests.export.test_verify import dense_net, float_file, numbers
 from tfcompress import benchmark, graph, kernels
 from tfcompress.benchmark import peak
-from tfcompress.benchmark.file_summary import summarize
+from tfcompress.benchmark.file_summary import summarize, summary_text
 from tfcompress.benchmark.profile import profile
+from tfcompress.benchmark.table import table
 from tfcompress.config import RunConfig
 from tfcompress.errors import InputError
 from tfcompress.export import ExportError, export, storages, verify, xnor_ops
@@ -95,6 +96,8 @@ def test_says_what_it_needs(written):
     assert all("it needs tfcompress's kernels" in issue for issue in issues)
     shown = summarize(written.path)
     assert shown["runs_here"]
+    assert shown["bit_kernel"] == kernels.active()
+    assert f"run by the {kernels.active()} kernel" in summary_text(shown)
     assert any("tfcompress's kernels" in issue["text"] for issue in shown["issues"])
     audit(read(written.path), METHOD)
     with pytest.raises(ExportError, match="TfcXnorConv2D isn't a built-in op: it needs tfcompress"):
@@ -137,6 +140,27 @@ def test_processes_without_kernels_say_so(written, tmp_path, monkeypatch):
     assert "holds 1-bit ops of tfcompress's own, but there are no 1-bit kernels" in measured.reason
     with pytest.raises(InputError, match=r"can't be run .*no 1-bit kernels here: no C compiler"):
         tfcompress.load(written.path)
+
+
+@needs_kernels
+def test_portable_kernels_never_run_silently(written, only_portable, monkeypatch, capfd):
+    for _ in range(2):
+        LiteModel(written.path)
+    said = [line for line in capfd.readouterr().err.splitlines() if "portable" in line]
+    assert said == [
+        "warning: the portable kernel runs 1-bit ops, slower than LiteRT's own run floats: this "
+        "processor has none of AVX-512 VPOPCNTDQ, AVX2 and NEON; a file of storage int8 or "
+        "xnor+int8 runs on LiteRT's int8 kernels"
+    ]
+    shown = summarize(written.path)
+    assert shown["bit_kernel"] == "portable"
+    assert "slower than LiteRT's own" in summary_text(shown)
+    monkeypatch.setenv("TFCOMPRESS_KERNEL", "portable")  # Of the measuring processes.
+    monkeypatch.setattr(peak, "SECONDS", 0.01)
+    (measured,) = benchmark.measure(written.path, runs=1, min_seconds=0)
+    assert measured.timed
+    assert measured.reason.startswith("the portable kernel runs 1-bit ops")
+    assert measured.reason in table([measured])
 
 
 def test_the_command_takes_it_where_kernels_are(monkeypatch):

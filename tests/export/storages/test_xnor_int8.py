@@ -111,6 +111,28 @@ def test_without_kernels_the_stock_one_runs(net, written, no_kernels, capfd, tmp
         export(net, tmp_path / "m.tflite", storage="xnor+int8")
 
 
+def test_the_stock_one_runs_where_only_portable_kernels_do(
+    net, written, only_portable, monkeypatch, capfd
+):
+    x = real_images(5, seed=4)
+    expected = logits(net, x).argmax(1)
+    stock = LiteModel(written.path)
+    assert stock.signature == STOCK
+    np.testing.assert_array_equal(stock.predict(x).argmax(1), expected)
+    said = [line for line in capfd.readouterr().err.splitlines() if "kernels" in line]
+    assert len(said) == 1
+    assert "this processor has none of AVX-512 VPOPCNTDQ, AVX2 and NEON" in said[0]
+    shown = summarize(written.path)
+    assert shown["bit_kernel"] == "portable"
+    assert "don't run here, the other signature does" in summary_text(shown)
+    # Whoever asks for them gets them, and is told what that costs.
+    monkeypatch.setenv("TFCOMPRESS_KERNEL", "portable")
+    asked = LiteModel(written.path)
+    assert asked.signature == "xnor"
+    np.testing.assert_array_equal(asked.predict(x).argmax(1), expected)
+    assert "$TFCOMPRESS_KERNEL asks for it" in capfd.readouterr().err
+
+
 def test_where_no_delegate_takes_the_ops(written, monkeypatch):
     monkeypatch.setattr(interpreter, "delegates_for", lambda path: None)
     found = interpreter.open_file(written.path, threads=1, xnnpack=True)
