@@ -118,6 +118,28 @@ def test_sixteen_bit_png_from_a_file(tmp_path):
     assert (images.decode(path, Standard(8)) == 0x12).all()
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+def test_wide_grey_of_eight_bit_values_is_taken_as_it_is(tmp_path, kind):
+    path = tmp_path / "wide.tif"
+    values = np.arange(64, dtype=kind).reshape(8, 8) * 4 + 3  # 3 to 255.
+    Image.fromarray(values).save(path)
+    np.testing.assert_array_equal(images.decode(path, Standard(8))[..., 0], values)
+    values[0, 0] = 256  # No 8-bit value: now all are of 16 bits.
+    Image.fromarray(values).save(path)
+    got = images.decode(path, Standard(8))[..., 0]
+    assert got[0, 0] == 1
+    assert not got.ravel()[1:].any()
+
+
+@pytest.mark.parametrize("value", [-1, 65536])
+def test_integers_of_no_known_range_are_refused(tmp_path, value):
+    path = tmp_path / "counts.tif"
+    Image.fromarray(np.array([[0, value]], np.int32)).save(path)
+    low, high = min(0, value), max(0, value)
+    with pytest.raises(InputError, match=f"counts.tif holds integers from {low} to {high}, more"):
+        images.decode(path, Standard(8))
+
+
 def test_exif_turns_the_image(tmp_path):
     path = tmp_path / "turned.jpg"
     picture = np.zeros((16, 64, 3), np.uint8)

@@ -95,23 +95,40 @@ def standard_for(
 def to_rgb(image: Image.Image) -> Image.Image:
     """Converts any Pillow image to 8-bit RGB.
 
-    Grey is repeated; palettes are resolved; transparent pixels are laid over black; of 16-bit
-    grey the high byte is kept; CMYK, YCbCr and others are converted as Pillow does.
+    Grey is repeated; palettes are resolved; transparent pixels are laid over black; CMYK, YCbCr
+    and others are converted as Pillow does. Grey of 16 or 32 bits is brought to 8 by `_byte_grey`.
 
     Raises:
-        InputError: a floating-point image: no range of values can be assumed for it.
+        InputError: a floating-point image, or one of 32-bit integers with values below 0 or above
+            65,535: no range can be assumed for it.
     """
     if image.mode == "F":
         raise InputError("holds floating-point pixels: convert it to 8 bits a channel")
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64) >> 8
-        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(_byte_grey(np.asarray(image))).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         over = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", over.size, (0, 0, 0, 255)), over).convert(
             "RGB"
         )
     return image.convert("RGB")
+
+
+def _byte_grey(values: np.ndarray) -> np.ndarray:
+    """Converts the pixels of a grey image of 16 or 32 bits to uint8.
+
+    Values that are all at most 255 are taken as they are: programs write 8-bit images in wider
+    types. Of others, up to 65,535, the high byte of 16 bits is kept.
+
+    Raises:
+        InputError: values outside 0..65,535.
+    """
+    low, high = int(values.min()), int(values.max())
+    require(
+        0 <= low and high <= 0xFFFF,
+        f"holds integers from {low} to {high}, more than 16 bits: convert it to 8 bits a channel",
+    )
+    return (values >> 8 if high > 0xFF else values).astype(np.uint8)
 
 
 def standardize(image: Image.Image, standard: Standard) -> np.ndarray:
