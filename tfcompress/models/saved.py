@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,19 +23,25 @@ def check(name: str) -> Path:
     """Returns the path of a model file, if it can be one.
 
     Raises:
-        InputError: no such file, another ending, or content that isn't what the ending says.
+        InputError: no such file, one that can't be read, another ending, or content that isn't
+            what the ending says or is cut short.
     """
     path = Path(name)
     require(path.exists(), f"no model file {name}")
     require(path.is_file(), f"{name} is a folder; give a file that ends in .keras or .h5")
     require(name.endswith(ENDINGS), f"{name} isn't a .keras or .h5 file")
-    with open(path, "rb") as file:
-        start = file.read(8)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise InputError(f"{name} can't be read: {error.strerror or error}") from error
     if name.endswith(".keras"):
         require(
             start.startswith(b"PK\x03\x04"),
             f"{name} isn't a .keras file (a zip archive), or damaged",
         )
+        # A zip archive's list of files stands at its end. Keras says "not found" without it.
+        require(zipfile.is_zipfile(path), f"{name} is cut short or damaged; get or save it again")
     else:
         require(start == b"\x89HDF\r\n\x1a\n", f"{name} isn't an HDF5 file, or damaged")
     return path
@@ -60,6 +67,10 @@ def load(name: str) -> keras.Model:
     except Exception as error:  # zipfile, h5py, json and Keras each have their own
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         why = lines[0] if lines else type(error).__name__
+        if isinstance(error, OSError | zipfile.BadZipFile):  # What h5py and zipfile stumble over.
+            raise InputError(
+                f"{name} is cut short or damaged ({why[:300]}); get or save it again"
+            ) from error
         raise InputError(f"{name} can't be loaded as a Keras 3 model: {why[:300]}") from error
     require(isinstance(model, keras.Model), f"{name} holds no Keras model")
     return model
