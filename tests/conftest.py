@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfcompress.allocator import keep_freed_memory
+
 CLASSES = ("cross", "stripe")
 # How the reasons begin for which a test may be skipped on a CI machine: it lacks programs and data
 # that `make test` doesn't install. Any other skip there fails the run, because a test that quietly
@@ -33,8 +35,12 @@ EXPECTED_SKIPS_ON_JAX = (
 
 
 def pytest_configure(config):
-    """Looks for garbage less often: importing and tracing make many objects and little of it."""
+    """Looks for garbage less often, and leaves memory to the process.
+
+    Importing and tracing make many objects and little garbage; small trainings allocate a lot.
+    """
     gc.set_threshold(50_000, 20, 20)
+    keep_freed_memory()
 
 
 def pytest_collection_finish(session):

@@ -25,6 +25,15 @@ def test_help_teaches(capsys):
         assert f"--{flag}:" in text
 
 
+def test_freed_memory_is_kept_before_tensorflow_allocates(capsys, monkeypatch):
+    called = []
+    monkeypatch.setattr(run, "keep_freed_memory", lambda: called.append(True))
+    error_of(capsys, "--technique=xnr")
+    assert called == [True]
+    run.main(["run", "--help"])
+    assert called == [True]
+
+
 def test_list_names_everything(capsys):
     assert run.main(["run", "--list"]) == 0
     text = capsys.readouterr().out

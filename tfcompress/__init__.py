@@ -8,6 +8,7 @@ The functions for Keras users; each name is imported when it is first used:
     load        an exported file as a classifier of images, without Keras or TensorFlow
     benchmark   size, latency and memory of .tflite files
     summary     a table of a model's layers: parameters, MACs, bits
+    keep_freed_memory  on Linux, saves the time that a training loses to page faults
     models      the papers' networks; layers: Keras layers; data: data sets
 """
 
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tfcompress.version import VERSION
 
 if TYPE_CHECKING:
+    from tfcompress.allocator import keep_freed_memory
     from tfcompress.api import compress, transform
     from tfcompress.graph import summary
     from tfcompress.runtime import Metadata, load
@@ -30,6 +32,7 @@ __all__ = [
     "compress",
     "data",
     "export",
+    "keep_freed_memory",
     "layers",
     "load",
     "models",
@@ -41,6 +44,7 @@ __all__ = [
 _FUNCTIONS = {
     "Metadata": "runtime",
     "compress": "api",
+    "keep_freed_memory": "allocator",
     "load": "runtime",
     "summary": "graph",
     "transform": "api",

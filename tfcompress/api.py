@@ -96,6 +96,9 @@ def compress(
 ) -> keras.Model:
     """Rebuilds a model by a technique, and trains what comes of it.
 
+    On Linux, `tfcompress.keep_freed_memory()` at the start of the program may save much of the
+    time.
+
     Args:
         model: trained, functional or Sequential; it stays as it is, and teaches if the
             technique's recipe distils.

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from tfcompress import commands, data
+from tfcompress.allocator import keep_freed_memory
 from tfcompress.config import AUGMENTATIONS, BENCHMARK_BACKENDS, IO, NORMALIZATIONS, RunConfig
 from tfcompress.errors import ExportError, InputError
 from tfcompress.options import parse_assignments
@@ -112,6 +113,7 @@ def execute(argv: Sequence[str]) -> None:
             print(f"  --{name}: {values[name].help}")
         return
     config = to_config(values)
+    keep_freed_memory()
     # Before TensorFlow is loaded: its C++ reads them once.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # Its advice is for its own users.
