@@ -125,7 +125,7 @@ def _byte_grey(values: np.ndarray) -> np.ndarray:
     """
     low, high = int(values.min()), int(values.max())
     require(
-        0 <= low and high <= 0xFFFF,
+        low >= 0 and high <= 0xFFFF,
         f"holds integers from {low} to {high}, more than 16 bits: convert it to 8 bits a channel",
     )
     return (values >> 8 if high > 0xFF else values).astype(np.uint8)

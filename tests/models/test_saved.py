@@ -37,7 +37,7 @@ def test_a_file_with_other_bytes(whole, tmp_path):
     content = bytearray(whole[".keras"])
     content[len(content) // 2] ^= 255
     name = bad_file(tmp_path, ".keras", content)
-    with pytest.raises(InputError, match="is cut short or damaged .*CRC.*; get or save it again"):
+    with pytest.raises(InputError, match=r"is cut short or damaged .*CRC.*; get or save it again"):
         saved.load(name)
 
 
