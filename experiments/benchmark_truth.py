@@ -2,7 +2,7 @@
 
 Run:
 
-    python experiments/benchmark_truth.py --output=experiments/results/benchmark_truth
+    .venv/bin/python experiments/benchmark_truth.py --output=build/benchmark_truth
 
 About six minutes, on an idle machine but for the first part, which makes itself busy. Networks have
 new weights. Four questions: do two identical files get the ratio 1 while other programs work; does
@@ -14,8 +14,7 @@ there what they compute on the CPU.
 
 from __future__ import annotations
 
-import argparse
-import json
+import functools
 import multiprocessing
 import shutil
 import subprocess
@@ -27,7 +26,8 @@ from statistics import median
 
 import keras
 import numpy as np
-from page import command, page
+from measurements import Measurements, Row, conduct, parser
+from page import Page
 
 import tfcompress
 from tfcompress import models
@@ -116,67 +116,97 @@ def loops(path: Path) -> tuple[float, float]:
     return median(ours), median(theirs)
 
 
-def row(name: str, file: FileBenchmark, ours: float, theirs: float) -> list[str]:
-    """One line of the table."""
-    covered = file.profile.coverage if file.profile else None
+NAMES = (
+    "vgg16",
+    "compact_vgg16",
+    "mobilenet_v2",
+    "vgg_small",
+    "vgg_small_int8",
+    "vgg_small_cp",
+    "vgg_small_xnor",
+)
+BACKENDS = ("gpu", "gpu?precision=fp32")
+GPU_KEYS = tuple(f"{name}, {backend}" for backend in BACKENDS for name in NAMES)
+KEYS = ("twins", *GPU_KEYS, *NAMES)
+
+
+def measured(neighbours: int) -> dict[str, Row]:
+    """Answers all four questions, and runs the files on the GPU."""
+    with tempfile.TemporaryDirectory() as text:
+        paths = exported(Path(text))
+        rows: dict[str, Row] = {"twins": {"ratios": twins(paths["vgg_small"], neighbours)}}
+        print(rows["twins"], flush=True)
+        files = measure(list(paths.values()), ops=True)
+        for (name, path), file in zip(paths.items(), files, strict=True):
+            rows[name] = on_cpu(file, *loops(path))
+            print(name, rows[name], flush=True)
+        found = measure(list(paths.values()), backends=list(BACKENDS), runs=10, min_seconds=0)
+    return rows | {f"{Path(file.path).stem}, {file.backend}": on_gpu(file) for file in found}
+
+
+def on_cpu(file: FileBenchmark, ours: float, theirs: float) -> Row:
+    """Returns one line of the table."""
+    return {
+        "macs": file.macs or 0,
+        "ours_ms": ours,
+        "theirs_ms": theirs,
+        "difference": ours / theirs - 1,
+        "ops": file.profile.coverage if file.profile else None,
+        "peak": file.peak_share or 0,
+    }
+
+
+def on_gpu(file: FileBenchmark) -> Row:
+    """Returns what became of a file on the GPU."""
+    return {
+        "outcome": file.outcome,
+        "relative_rms": file.parity_relative_rms,
+        "accelerated_ops": file.accelerated_ops or 0,
+        "why": "; ".join([file.reason, *file.warnings]).strip("; "),
+        "adapter": f"{file.adapter} ({file.adapter_type})" if file.adapter else None,
+    }
+
+
+def cells(name: str, row: Row) -> list[str]:
+    """Returns one line of the table."""
     return [
         name,
-        f"{(file.macs or 0) / 1e6:.2f}",
+        f"{row['macs'] / 1e6:.2f}",
         PAPERS.get(name, ""),
-        f"{ours:.4g}",
-        f"{theirs:.4g}",
-        f"{100 * (ours / theirs - 1):+.1f}",
-        "" if covered is None else f"{100 * covered:.0f}",
-        f"{100 * (file.peak_share or 0):.0f}",
+        f"{row['ours_ms']:.4g}",
+        f"{row['theirs_ms']:.4g}",
+        f"{100 * row['difference']:+.1f}",
+        "" if row["ops"] is None else f"{100 * row['ops']:.0f}",
+        f"{100 * row['peak']:.0f}",
     ]
 
 
-def gpu_table(paths: list[Path]) -> str:
-    """What became of the files on the GPU."""
-    found = measure(paths, backends=["gpu", "gpu?precision=fp32"], runs=10, min_seconds=0)
-    rows = [
-        [
-            Path(file.path).stem,
-            file.backend,
-            file.outcome,
-            "" if file.parity_relative_rms is None else f"{file.parity_relative_rms:.1e}",
-            f"{file.accelerated_ops or 0}",
-            "; ".join([file.reason, *file.warnings]).strip("; "),
-        ]
-        for file in found
-    ]
-    adapters = {f"{f.adapter} ({f.adapter_type})" for f in found if f.adapter}
+def gpu_table(results: Measurements) -> str:
+    """Returns the table of what became of the files on the GPU."""
+    rows = []
+    for key in GPU_KEYS:
+        row = results[key]
+        rms = row["relative_rms"]
+        off = "" if rms is None else f"{rms:.1e}"
+        more = [row["outcome"], off, str(row["accelerated_ops"]), row["why"]]
+        rows.append([*key.split(", "), *more])
+    adapters = sorted({results[key]["adapter"] for key in GPU_KEYS} - {None})
     headers = ["file", "backend", "outcome", "off the CPU's rms", "ops on GPU", "why"]
-    title = f"On the GPU: {', '.join(sorted(adapters)) or 'none here'}."
+    title = f"On the GPU: {', '.join(adapters) or 'none here'}."
     return f"{title}\n\n{table(rows, headers, markdown=True)}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
-    parser.add_argument("--neighbours", type=int, default=2, help="busy programs beside the twins")
-    flags = parser.parse_args()
-    with tempfile.TemporaryDirectory() as text:
-        paths = exported(Path(text))
-        ratios = twins(paths["vgg_small"], flags.neighbours)
-        print(json.dumps(ratios), flush=True)
-        files = measure(list(paths.values()), ops=True)
-        rows = []
-        for (name, path), file in zip(paths.items(), files, strict=True):
-            rows.append(row(name, file, *loops(path)))
-            print(*rows[-1], flush=True)
-        on_gpu = gpu_table(list(paths.values()))
+def page_of(results: Measurements) -> Page:
+    ratios = results["twins"]["ratios"]
     near = sum(abs(ratio - 1) <= 0.03 for ratio in ratios)
-    page(
-        flags.output,
+    return Page(
         "Whether the benchmark tells the truth",
-        command(),
-        f"vgg_small's file beside its copy, with {flags.neighbours} other programs busy: in {near} "
-        f"of {len(ratios)} benchmarks the ratio was within 3% of 1 "
-        f"({', '.join(f'{ratio:.3f}' for ratio in ratios)}).\n\n{on_gpu}\n\nOn the CPU, one "
-        f"thread: medians in ms, median of {LOOPS} processes each, the benchmark and a plain loop "
-        "in turns; the ops' times as a share of a run's; the speed as a share of a matrix "
-        "product's.",
+        f"vgg_small's file beside its copy, with {results.settings['neighbours']} other programs "
+        f"busy: in {near} of {len(ratios)} benchmarks the ratio was within 3% of 1 "
+        f"({', '.join(f'{ratio:.3f}' for ratio in ratios)}).\n\n{gpu_table(results)}\n\nOn the "
+        f"CPU, one thread: medians in ms, median of {LOOPS} processes each, the benchmark and a "
+        "plain loop in turns; the ops' times as a share of a run's; the speed as a share of a "
+        "matrix product's.",
         [
             "file",
             "MACs, M",
@@ -187,8 +217,17 @@ def main() -> None:
             "ops, % of run",
             "% of peak",
         ],
-        rows,
+        [(cells(name, results[name]), [name]) for name in NAMES],
+        more=["twins", *GPU_KEYS],
     )
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--neighbours", type=int, default=2, help="busy programs beside the twins")
+    flags = flags.parse_args()
+    steps = [(KEYS, functools.partial(measured, flags.neighbours))]
+    conduct(flags, steps, page_of, settings={"neighbours": flags.neighbours})
 
 
 if __name__ == "__main__":

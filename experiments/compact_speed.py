@@ -2,7 +2,7 @@
 
 Run:
 
-    python experiments/compact_speed.py --output=experiments/results/compact_speed
+    .venv/bin/python experiments/compact_speed.py --output=build/compact_speed
 
 About a minute on an idle machine, which it takes: beside other programs VGG-16, whose weights don't
 fit in a cache, loses more time than the compact networks do. Networks with new weights, exported as
@@ -12,7 +12,6 @@ round beginning with another network.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
@@ -20,7 +19,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from page import command, page
+from measurements import Measurements, Row, conduct, parser
+from page import Page
 
 from tfcompress import benchmark, graph, models
 from tfcompress.config import Training
@@ -75,56 +75,70 @@ def files(nets: dict[str, keras.Model]) -> dict[str, benchmark.FileBenchmark]:
         return dict(zip(nets, benchmark(paths, runs=RUNS), strict=True))
 
 
-def spread(ratio: np.ndarray) -> str:
-    """Median, with the 10th and 90th percentile."""
-    low, middle, high = np.percentile(ratio, (10, 50, 90))
+def measured() -> dict[str, Row]:
+    """Measures all networks in turns: their files, and training steps."""
+    busy = os.getloadavg()[0]
+    nets = {name: build(name) for name in NETWORKS}
+    benchmarks = files(nets)
+    times = step_ms(nets)
+    first = times[NETWORKS[0]]
+    return {
+        name: {
+            "parameters": graph.parameters(model),
+            "macs": graph.macs(model),
+            "size_bytes": benchmarks[name].size_bytes,
+            "ms": benchmarks[name].latency_ms_p50,
+            "ratio": [getattr(benchmarks[name], f"ratio{part}") for part in ("", "_p10", "_p90")],
+            "step_ms": float(np.median(times[name])),
+            "step_ratio": np.percentile(times[name] / first, (50, 10, 90)).tolist(),
+            "load": busy,
+        }
+        for name, model in nets.items()
+    }
+
+
+def spread(values: list[float]) -> str:
+    """Returns a median with its 10th and 90th percentile."""
+    middle, low, high = values
     return f"{middle:.3f} ({low:.3f} to {high:.3f})"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
-    output = parser.parse_args().output
-    busy = os.getloadavg()[0]
-    nets = {name: build(name) for name in NETWORKS}
-    measured = files(nets)
-    times = step_ms(nets)
-    first = times[NETWORKS[0]]
-    rows = [
-        [
-            name,
-            f"{graph.parameters(model):,}",
-            f"{graph.macs(model):,}",
-            f"{measured[name].size_bytes / 2**20:.2f}",
-            f"{measured[name].latency_ms_p50:.3f}",
-            f"{measured[name].ratio:.3f} ({measured[name].ratio_p10:.3f} to "
-            f"{measured[name].ratio_p90:.3f})",
-            f"{np.median(times[name]):.0f}",
-            spread(times[name] / first),
-        ]
-        for name, model in nets.items()
+def cells(row: Row) -> list[str]:
+    """Returns a row's part of the table that was measured."""
+    return [
+        f"{row['parameters']:,}",
+        f"{row['macs']:,}",
+        f"{row['size_bytes'] / 2**20:.2f}",
+        f"{row['ms']:.3f}",
+        spread(row["ratio"]),
+        f"{row['step_ms']:.0f}",
+        spread(row["step_ratio"]),
     ]
-    headers = [
-        "network",
-        "parameters",
-        "MACs",
-        "file, MiB",
-        "latency, ms",
-        "latency ratio",
-        "train step, ms",
-        "train step ratio",
-    ]
-    page(
-        output,
+
+
+def page_of(results: Measurements) -> Page:
+    return Page(
         "Compact networks against VGG-16",
-        command(),
         f"Images of 32x32x3, 10 classes. Files: float32, one thread, {RUNS} runs or more each, in "
         f"turns. Training: batch {BATCH}, {ROUNDS} rounds of one step each, in turns. Ratios are "
         f"to {NETWORKS[0]}: median over rounds, with the 10th and 90th percentile. Other programs' "
-        f"load at the start: {busy:.1f}.",
-        headers,
-        rows,
+        f"load at the start: {results[NETWORKS[0]]['load']:.1f}.",
+        [
+            "network",
+            "parameters",
+            "MACs",
+            "file, MiB",
+            "latency, ms",
+            "latency ratio",
+            "train step, ms",
+            "train step ratio",
+        ],
+        [([name, *cells(results[name])], [name]) for name in NETWORKS],
     )
+
+
+def main() -> None:
+    conduct(parser(__doc__).parse_args(), [(NETWORKS, measured)], page_of)
 
 
 if __name__ == "__main__":

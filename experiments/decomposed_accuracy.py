@@ -2,8 +2,8 @@
 
 Run:
 
-    python experiments/decomposed_accuracy.py --work=DIR \
-        --output=experiments/results/decomposed_accuracy
+    .venv/bin/python experiments/decomposed_accuracy.py --work=DIR \
+        --output=build/decomposed_accuracy
 
 About three quarters of an hour on two cores; `--seeds=1` is half of it. Each finished training is
 kept in `runs.json` of the output folder and not repeated.
@@ -17,13 +17,13 @@ by the test images.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import statistics
 from pathlib import Path
 
 import keras
-from page import Kept, command, page
+from measurements import Measurements, Step, conduct, made_here, parser, single
+from page import Page
 
 from tfcompress import data, graph, models, techniques, training
 from tfcompress.config import Training
@@ -102,60 +102,88 @@ def shown(values: list[float]) -> str:
     return f"{statistics.mean(values):.4f}".lstrip("0") + (f" ({every})" if values[1:] else "")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for table and runs")
-    parser.add_argument("--work", type=Path, required=True, help="folder for the float nets")
-    parser.add_argument("--seeds", type=int, default=3)
-    flags = parser.parse_args()
-    flags.work.mkdir(parents=True, exist_ok=True)
-    kept, bench = Kept(flags.output), Bench(flags.work)
-    rows = []
+HEADERS = [
+    "technique",
+    "MACs",
+    "parameters",
+    "float",
+    "decomposed",
+    "1 epoch",
+    "5 epochs",
+    "points lost after 5",
+    "from scratch, 10 epochs",
+]
+
+
+def keys_of(name: str, ratio: float, seeds: int) -> tuple[str, list[str], str]:
+    """Returns the keys of a table's row: one epoch, five epochs, from scratch."""
+    start = f"{name} {ratio} seed"
+    five = [f"{start} {seed}, 5 epochs" for seed in range(seeds)]
+    return f"{start} 0, 1 epoch", five, f"{start} 0, scratch"
+
+
+def row(one: dict, five: list[dict], new: dict) -> list[str]:
+    """One line of the table, without the technique's name."""
+    lost = [100 * (run["float"] - run["after"]) for run in five]
+    return [
+        f"{five[0]['macs']:.3f}",
+        f"{five[0]['parameters']:.3f}",
+        shown([run["float"] for run in five]),
+        shown([run["before"] for run in five]),
+        shown([one["after"]]),
+        shown([run["after"] for run in five]),
+        f"{statistics.mean(lost):.2f} ({min(lost):.2f} to {max(lost):.2f})",
+        shown([new["after"]]),
+    ]
+
+
+def page_of(results: Measurements) -> Page:
+    counted = (f"{TECHNIQUES[0]} {RATIOS[0]} seed {seed}, 5 epochs" for seed in range(100))
+    seeds, rows = sum(key in results for key in counted), []
     for ratio in RATIOS:
         for name in TECHNIQUES:
-            one = kept.get(f"{name} {ratio} seed 0, 1 epoch", bench.tuned, name, ratio, 0, 1)
-            five = [
-                kept.get(f"{name} {ratio} seed {seed}, 5 epochs", bench.tuned, name, ratio, seed, 5)
-                for seed in range(flags.seeds)
-            ]
-            new = kept.get(f"{name} {ratio} seed 0, scratch", bench.scratch, name, ratio, 0)
-            lost = [100 * (run["float"] - run["after"]) for run in five]
-            rows.append(
-                [
-                    name,
-                    f"{five[0]['macs']:.3f}",
-                    f"{five[0]['parameters']:.3f}",
-                    shown([run["float"] for run in five]),
-                    shown([run["before"] for run in five]),
-                    shown([one["after"]]),
-                    shown([run["after"] for run in five]),
-                    f"{statistics.mean(lost):.2f} ({min(lost):.2f} to {max(lost):.2f})",
-                    shown([new["after"]]),
-                ]
-            )
-    headers = [
-        "technique",
-        "MACs",
-        "parameters",
-        "float",
-        "decomposed",
-        "1 epoch",
-        "5 epochs",
-        "points lost after 5",
-        "from scratch, 10 epochs",
-    ]
-    seeds = "one seed" if flags.seeds == 1 else f"seeds 0 to {flags.seeds - 1}"
-    page(
-        flags.output,
+            first, five, new = keys_of(name, ratio, seeds)
+            keys = [first, *five, new]
+            if all(key in results for key in keys):
+                cells = row(results[first], [results[key] for key in five], results[new])
+                rows.append(([name, *cells], keys))
+    shown_seeds = "one seed" if seeds == 1 else f"seeds 0 to {seeds - 1}"
+    return Page(
         "Accuracy of decomposed networks",
-        command(work="DIR"),
         "vgg_small on the embedded data set: accuracies of the Keras models on all 2,000 test "
-        f"images (standard error of one about .0065); {seeds}. MACs and parameters are shares of "
-        "the float net's; its inner convolutions are decomposed to a quarter (first four rows) or "
-        "a half of their multiply-accumulates. One epoch and the control from scratch: seed 0.",
-        headers,
+        f"images (standard error of one about .0065); {shown_seeds}. MACs and parameters are "
+        "shares of the float net's; its inner convolutions are decomposed to a quarter (first four "
+        "rows) or a half of their multiply-accumulates. One epoch and the control from scratch: "
+        "seed 0.",
+        HEADERS,
         rows,
     )
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--work", type=Path, help="folder for the float nets")
+    flags.add_argument("--seeds", type=int, default=3)
+    said = flags.parse_args()
+    if said.work is None and not said.render:
+        flags.error("--work is missing: the folder for the float nets")
+    steps = [] if said.render else steps_of(said.work, said.seeds)
+    conduct(said, steps, page_of, made=lambda: made_here(work="DIR"))
+
+
+def steps_of(work: Path, seeds: int) -> list[Step]:
+    """Returns what is to be trained."""
+    work.mkdir(parents=True, exist_ok=True)
+    bench, steps = Bench(work), []
+    for ratio in RATIOS:
+        for name in TECHNIQUES:
+            first, five, new = keys_of(name, ratio, seeds)
+            steps.append(single(first, bench.tuned, name, ratio, 0, 1))
+            steps += [
+                single(key, bench.tuned, name, ratio, seed, 5) for seed, key in enumerate(five)
+            ]
+            steps.append(single(new, bench.scratch, name, ratio, 0))
+    return steps
 
 
 if __name__ == "__main__":

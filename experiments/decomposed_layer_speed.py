@@ -2,8 +2,7 @@
 
 Run:
 
-    python experiments/decomposed_layer_speed.py \
-        --output=experiments/results/decomposed_layer_speed
+    .venv/bin/python experiments/decomposed_layer_speed.py --output=build/decomposed_layer_speed
 
 About two minutes. For each size a 3x3 convolution and its forms with 2 and 4 times fewer
 multiply-accumulates are exported and timed in turns in one process, on one thread. The weights are
@@ -12,12 +11,13 @@ random: speed doesn't depend on them.
 
 from __future__ import annotations
 
-import argparse
+import functools
 import tempfile
 from pathlib import Path
 
 import keras
-from page import command, page
+from measurements import Measurements, Row, Step, conduct, parser
+from page import Page
 
 import tfcompress
 from tfcompress import graph
@@ -55,55 +55,79 @@ def decomposed(name: str, channels: int, size: int, fewer: int) -> keras.Model:
     return wrap(layer(rank - rank % LANES), channels, size)
 
 
-def rows(folder: Path) -> list[list[str]]:
-    """One row for each size, saving and form; a saving's forms are timed beside the convolution."""
+def keys(channels: int, size: int, fewer: int) -> dict[str, str]:
+    """Returns the key of each form's row."""
+    return {name: f"{channels} at {size}x{size}, {fewer}x, {name}" for name in FORMS}
+
+
+def measured(channels: int, size: int, fewer: int) -> dict[str, Row]:
+    """Measures a saving's forms beside the convolution."""
     keras.utils.set_random_seed(0)
-    table = []
-    for channels, size in SIZES:
-        full = wrap(keras.layers.Conv2D(channels, 3, padding="same"), channels, size)
-        for fewer in SAVINGS:
-            models = [full, *(decomposed(name, channels, size, fewer) for name in FORMS)]
-            paths = [folder / f"{number}.tflite" for number in range(len(models))]
-            for model, path in zip(models, paths, strict=True):
-                tfcompress.export(model, path)
-            base, *files = measure(paths, runs=400, min_seconds=5.0)
-            for name, model, file in zip(FORMS, models[1:], files, strict=True):
-                rank = model.layers[-1].rank
-                row = [
-                    f"{channels} at {size}x{size}",
-                    f"{fewer}x",
-                    name,
-                    "x".join(map(str, rank)) if isinstance(rank, tuple) else str(rank),
-                    f"{graph.macs(model) / graph.macs(full):.3f}",
-                    f"{base.latency_ms_p50:.3f}",
-                    f"{file.latency_ms_p50:.3f}",
-                    f"{file.ratio:.3f}",
-                    f"{file.ratio_p10:.3f} to {file.ratio_p90:.3f}",
-                    f"{file.size_bytes / base.size_bytes:.3f}",
-                ]
-                table.append(row)
-                print(*row, flush=True)
-    return table
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
-    output = parser.parse_args().output
+    full = wrap(keras.layers.Conv2D(channels, 3, padding="same"), channels, size)
+    models = [full, *(decomposed(name, channels, size, fewer) for name in FORMS)]
     with tempfile.TemporaryDirectory() as folder:
-        table = rows(Path(folder))
+        paths = [Path(folder) / f"{number}.tflite" for number in range(len(models))]
+        for model, path in zip(models, paths, strict=True):
+            tfcompress.export(model, path)
+        base, *files = measure(paths, runs=400, min_seconds=5.0)
+    rows = {}
+    for key, model, file in zip(
+        keys(channels, size, fewer).values(), models[1:], files, strict=True
+    ):
+        rank = model.layers[-1].rank
+        rows[key] = {
+            "rank": "x".join(map(str, rank)) if isinstance(rank, tuple) else str(rank),
+            "macs_ratio": graph.macs(model) / graph.macs(full),
+            "conv_ms": base.latency_ms_p50,
+            "ms": file.latency_ms_p50,
+            "ratio": file.ratio,
+            "ratio_p10": file.ratio_p10,
+            "ratio_p90": file.ratio_p90,
+            "size_ratio": file.size_bytes / base.size_bytes,
+        }
+    return rows
+
+
+def cells(row: Row) -> list[str]:
+    """Returns a row's part of the table that was measured."""
+    return [
+        row["rank"],
+        f"{row['macs_ratio']:.3f}",
+        f"{row['conv_ms']:.3f}",
+        f"{row['ms']:.3f}",
+        f"{row['ratio']:.3f}",
+        f"{row['ratio_p10']:.3f} to {row['ratio_p90']:.3f}",
+        f"{row['size_ratio']:.3f}",
+    ]
+
+
+CASES = [(channels, size, fewer) for channels, size in SIZES for fewer in SAVINGS]
+
+
+def page_of(results: Measurements) -> Page:
     headers = ["channels", "fewer MACs", "form", "rank", "MACs ratio", "Conv2D, ms", "form, ms",
                "latency ratio", "10th to 90th percentile", "size ratio"]  # fmt: skip
-    page(
-        output,
+    rows = [
+        ([f"{channels} at {size}x{size}", f"{fewer}x", name, *cells(results[key])], [key])
+        for channels, size, fewer in CASES
+        for name, key in keys(channels, size, fewer).items()
+        if key in results
+    ]
+    return Page(
         "Latency of decomposed convolutions",
-        command(),
         "A 3x3 convolution with as many filters as channels, padding same, as a float32 file, "
         "against its forms, timed in turns on one thread. Ratios are form by Conv2D, the median "
         "over rounds; ranks are multiples of 8.",
         headers,
-        table,
+        rows,
     )
+
+
+def main() -> None:
+    steps: list[Step] = [
+        (tuple(keys(*case).values()), functools.partial(measured, *case)) for case in CASES
+    ]
+    conduct(parser(__doc__).parse_args(), steps, page_of)
 
 
 if __name__ == "__main__":

@@ -2,24 +2,23 @@ r"""Deep Compression stage by stage: pruned, shared, coded; on the file and laye
 
 Run:
 
-    python experiments/deep_compression.py --work=DIR \
-        --output=experiments/results/deep_compression_vgg_small
-    python experiments/deep_compression.py --seeds=1 --set final_sparsity=0.9 --set conv_bits=5 \
-        --set sparsities=conv1:0.5 --work=DIR \
-        --output=experiments/results/deep_compression_vgg_small_90
-    python experiments/deep_compression.py --model=vgg16 --seeds=1 --baseline_epochs=3 --epochs=5 \
-        --set final_sparsity=0.92 --set sparsities=block1_conv1:0.42 --work=DIR \
-        --output=experiments/results/deep_compression_vgg16
-    python experiments/deep_compression.py --model=vgg_s_dense --seeds=1 --baseline_epochs=3 \
-        --epochs=2 --work=DIR --output=experiments/results/deep_compression_vgg_s_dense
-    python experiments/deep_compression.py --model=vgg16 --dataset=cifar10 --data_dir=DIR \
-        --work=DIR --output=DIR
+    .venv/bin/python experiments/deep_compression.py --work=DIR --output=build/deep_vgg_small
+    .venv/bin/python experiments/deep_compression.py --seeds=1 --set final_sparsity=0.9 \
+        --set conv_bits=5 --set sparsities=conv1:0.5 --work=DIR --output=build/deep_vgg_small_90
+    .venv/bin/python experiments/deep_compression.py --model=vgg16 --seeds=1 --baseline_epochs=3 \
+        --epochs=5 --set final_sparsity=0.92 --set sparsities=block1_conv1:0.42 --work=DIR \
+        --output=build/deep_vgg16
+    .venv/bin/python experiments/deep_compression.py --model=vgg_s_dense --seeds=1 \
+        --baseline_epochs=3 --epochs=2 --work=DIR --output=build/deep_vgg_s_dense
+    .venv/bin/python experiments/deep_compression.py --model=vgg16 --dataset=cifar10 \
+        --data_dir=DIR --work=DIR --output=DIR
 
 The first two take about 10 and 3 minutes of CPU time (each with a `--work` of its own), VGG-16 on
 the embedded set about 40 and VGG-S's dense layers 20. CIFAR-10, which has five times the images,
 was not run. A float net is trained and compressed by the technique `deep_compression`; the float,
 the pruned and the shared network are written as `.tflite`, and these as containers by each coder,
-all of them unpacked again and compared. Trainings go on where they were stopped.
+all of them unpacked again and compared. Trainings go on where they were stopped: what `--work`
+holds is used and not trained again, so that a new measurement needs a new one.
 """
 
 from __future__ import annotations
@@ -33,7 +32,8 @@ from typing import Any
 import keras
 import numpy as np
 import vgg_s_features
-from page import Kept, command, page
+from measurements import Measurements, conduct, made_here, parser, single
+from page import Page
 
 from tfcompress import data, models, techniques, training
 from tfcompress.config import Training
@@ -248,35 +248,50 @@ def layer_rows(run: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for table and runs")
-    parser.add_argument("--work", type=Path, required=True, help="folder for networks and files")
-    parser.add_argument("--model", default="vgg_small")
-    parser.add_argument("--dataset", default="fashion_mnist_small")
-    parser.add_argument("--data_dir")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--baseline_epochs", type=int, default=10)
-    parser.add_argument("--epochs", type=int, help="of pruning; sharing takes half of them")
-    parser.add_argument("--set", action="append", default=[], help="option of the technique")
-    flags = parser.parse_args()
-    bench, kept = Bench(flags), Kept(flags.output)
-    runs = [kept.get(f"seed {seed}", bench.run, seed) for seed in range(flags.seeds)]
-    seeds = "one seed" if flags.seeds == 1 else f"seeds 0 to {flags.seeds - 1}, mean and range"
-    page(
-        flags.output,
-        f"Deep Compression of {flags.model} on {bench.images.name}",
-        command(work="DIR", **({"data_dir": "DIR"} if flags.data_dir else {})),
-        (vgg_s_features.NOTE if flags.model == vgg_s_features.NAME else "")
-        + f"Accuracies of the .tflite files on all {len(bench.images.test):,} test images, after "
+def page_of(results: Measurements) -> Page:
+    said, keys = results.settings, list(results.rows)
+    runs = [results[key] for key in keys]
+    seeds = "one seed" if len(runs) == 1 else f"seeds 0 to {len(runs) - 1}, mean and range"
+    return Page(
+        f"Deep Compression of {said['model']} on {said['dataset']}",
+        (vgg_s_features.NOTE if said["model"] == vgg_s_features.NAME else "")
+        + f"Accuracies of the .tflite files on all {said['test_images']:,} test images, after "
         f"the training that follows each stage; {seeds}. Bytes are those of containers that give "
         "the .tflite back, everything in it included; P, Q and H are the paper's prune, quantise, "
         "Huffman (Han, Mao, Dally 2016, arXiv:1510.00149). Float trained for "
-        f"{flags.baseline_epochs} epochs. Each kernel of seed 0, as in the paper's tables 3 to 5, "
-        "always sparse (a container takes dense indices where they are shorter):\n\n"
+        f"{said['baseline_epochs']} epochs. Each kernel of seed 0, as in the paper's tables 3 to "
+        "5, always sparse (a container takes dense indices where they are shorter):\n\n"
         + table(layer_rows(runs[0]), LAYER_HEADERS, markdown=True),
         HEADERS,
-        stage_rows(runs),
+        [(row, keys) for row in stage_rows(runs)],
+    )
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--work", type=Path, help="folder for networks and files")
+    flags.add_argument("--model", default="vgg_small")
+    flags.add_argument("--dataset", default="fashion_mnist_small")
+    flags.add_argument("--data_dir")
+    flags.add_argument("--seeds", type=int, default=3)
+    flags.add_argument("--baseline_epochs", type=int, default=10)
+    flags.add_argument("--epochs", type=int, help="of pruning; sharing takes half of them")
+    flags.add_argument("--set", action="append", default=[], help="option of the technique")
+    said = flags.parse_args()
+    if said.render:
+        conduct(said, [], page_of)
+        return
+    if said.work is None:
+        flags.error("--work is missing: the folder for networks and files")
+    bench = Bench(said)
+    settings = {name: getattr(said, name) for name in ("model", "baseline_epochs", "epochs", "set")}
+    settings |= {"dataset": bench.images.name, "test_images": len(bench.images.test)}
+    conduct(
+        said,
+        [single(f"seed {seed}", bench.run, seed) for seed in range(said.seeds)],
+        page_of,
+        settings=settings,
+        made=lambda: made_here(work="DIR", **({"data_dir": "DIR"} if said.data_dir else {})),
     )
 
 

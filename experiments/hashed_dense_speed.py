@@ -2,7 +2,7 @@
 
 Run:
 
-    python experiments/hashed_dense_speed.py --output=experiments/results/hashed_dense_speed
+    .venv/bin/python experiments/hashed_dense_speed.py --output=build/hashed_dense_speed
 
 About two minutes and 4 GiB of memory. Files are measured interleaved, one thread, batch 1.
 Training steps are interleaved, too: every round times a step of each layer on the same batch,
@@ -12,14 +12,13 @@ a network of this layer alone.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
-from page import command, page
+from measurements import Measurements, Row, conduct, parser
+from page import Page
 
 import tfcompress
 from tfcompress.layers import HashedDense
@@ -57,57 +56,85 @@ def step_ms(nets: list[keras.Model], batch: int, width: int, rounds: int) -> np.
     return times
 
 
-def ratio_text(times: np.ndarray, reference: np.ndarray) -> str:
-    low, middle, high = np.percentile(times / reference, (10, 50, 90))
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
-    parser.add_argument("--width", type=int, default=WIDTH, help="inputs and units")
-    parser.add_argument("--rounds", type=int, default=20, help="of training steps")
-    flags = parser.parse_args()
-    nets = [network(layer, flags.width) for layer in LAYERS]
+def measured(width: int, rounds: int) -> dict[str, Row]:
+    """Measures all layers in turns: their files, and training steps."""
+    nets = [network(layer, width) for layer in LAYERS]
     with tempfile.TemporaryDirectory() as folder:
-        x = np.random.default_rng(1).normal(size=(5, flags.width)).astype("float32")
+        x = np.random.default_rng(1).normal(size=(5, width)).astype("float32")
         paths = [f"{folder}/{net.name}.tflite" for net in nets]
         for net, path in zip(nets, paths, strict=True):
             tfcompress.export(net, path, representative=x)
         files = tfcompress.benchmark(paths)
-    steps = {batch: step_ms(nets, batch, flags.width, flags.rounds) for batch in BATCHES}
-    rows = [
-        [
-            layer,
-            f"{nets[index].count_params():,}",
-            f"{file.size_bytes / 2**20:.2f}",
-            f"{files[0].size_bytes / file.size_bytes:.2f}",
-            f"{file.latency_ms_p50:.2f}",
-            f"{file.ratio:.2f} ({file.ratio_p10:.2f} to {file.ratio_p90:.2f})",
-            *(ratio_text(steps[batch][index], steps[batch][0]) for batch in BATCHES),
-        ]
+    steps = {batch: step_ms(nets, batch, width, rounds) for batch in BATCHES}
+    return {
+        layer: {
+            "parameters": nets[index].count_params(),
+            "size_bytes": file.size_bytes,
+            "smaller": files[0].size_bytes / file.size_bytes,
+            "ms": file.latency_ms_p50,
+            "ratio": [file.ratio, file.ratio_p10, file.ratio_p90],
+            "step_ms": {str(batch): float(np.median(steps[batch][index])) for batch in BATCHES},
+            "step_ratio": {
+                str(batch): np.percentile(
+                    steps[batch][index] / steps[batch][0], (50, 10, 90)
+                ).tolist()
+                for batch in BATCHES
+            },
+        }
         for index, (layer, file) in enumerate(zip(LAYERS, files, strict=True))
+    }
+
+
+def spread(values: list[float]) -> str:
+    """Returns a median with its percentiles."""
+    middle, low, high = values
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def page_of(results: Measurements) -> Page:
+    said = results.settings
+    rows = [
+        (
+            [
+                layer,
+                f"{row['parameters']:,}",
+                f"{row['size_bytes'] / 2**20:.2f}",
+                f"{row['smaller']:.2f}",
+                f"{row['ms']:.2f}",
+                spread(row["ratio"]),
+                *(spread(row["step_ratio"][str(batch)]) for batch in BATCHES),
+            ],
+            [layer],
+        )
+        for layer, row in ((layer, results[layer]) for layer in LAYERS)
     ]
-    headers = [
-        "layer",
-        "parameters",
-        "file, MiB",
-        "times smaller",
-        "latency, ms",
-        "latency ratio",
-        *(f"step ratio, batch {batch}" for batch in BATCHES),
-    ]
-    page(
-        flags.output,
-        f"HashedDense {flags.width}x{flags.width} at 1/{TIMES} against Dense",
-        command(),
+    dense = results[LAYERS[0]]["step_ms"]
+    return Page(
+        f"HashedDense {said['width']}x{said['width']} at 1/{TIMES} against Dense",
         "Medians, and the 10th to 90th percentile of rounds in brackets; latency on one thread, "
-        f"batch 1; {flags.rounds} rounds of training steps on all cores. A Dense step takes "
-        + ", ".join(f"{np.median(steps[b][0]):.0f} ms at batch {b}" for b in BATCHES)
+        f"batch 1; {said['rounds']} rounds of training steps on all cores. A Dense step takes "
+        + ", ".join(f"{dense[str(b)]:.0f} ms at batch {b}" for b in BATCHES)
         + ".",
-        headers,
+        [
+            "layer",
+            "parameters",
+            "file, MiB",
+            "times smaller",
+            "latency, ms",
+            "latency ratio",
+            *(f"step ratio, batch {batch}" for batch in BATCHES),
+        ],
         rows,
     )
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--width", type=int, default=WIDTH, help="inputs and units")
+    flags.add_argument("--rounds", type=int, default=20, help="of training steps")
+    flags = flags.parse_args()
+    steps = [(LAYERS, lambda: measured(flags.width, flags.rounds))]
+    conduct(flags, steps, page_of, settings={"width": flags.width, "rounds": flags.rounds})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Run:
 
-    python experiments/hashed_mnist.py --data_dir=DIR --output=experiments/results/hashed_mnist
+    .venv/bin/python experiments/hashed_mnist.py --data_dir=DIR --output=build/hashed_mnist
 
 with `DIR` where TFDS keeps MNIST. About an hour on two cores with the default 10,000 training
 images (`--train_images=60000` takes all, six times as long); `--quick` is one epoch of one seed.
@@ -17,14 +17,15 @@ same images; nothing is chosen by the test images.
 
 from __future__ import annotations
 
-import argparse
+import functools
 import statistics
 import time
-from pathlib import Path
+from collections.abc import Iterator
 
 import keras
 import numpy as np
-from page import Kept, command, page
+from measurements import Measurements, conduct, made_here, parser, single
+from page import Page
 
 from tfcompress import data
 from tfcompress.layers import HashedDense
@@ -62,6 +63,7 @@ def network(kind: str, times: int, seed: int) -> keras.Model:
     return keras.Model(inputs, x)
 
 
+@functools.cache
 def images(data_dir: str | None, count: int) -> list[np.ndarray]:
     """Training images and labels, test images and labels: float32 (N, 784) in 0..1."""
     mnist = data.load("mnist", data_dir=data_dir)
@@ -73,10 +75,10 @@ def images(data_dir: str | None, count: int) -> list[np.ndarray]:
     return arrays
 
 
-def run(kind: str, times: int, seed: int, arrays: list[np.ndarray], epochs: int) -> dict:
+def run(kind: str, times: int, seed: int, data_dir: str | None, count: int, epochs: int) -> dict:
     """Trains one net and tests it."""
     keras.utils.set_random_seed(seed)
-    x, y, x_test, y_test = arrays
+    x, y, x_test, y_test = images(data_dir, count)
     net = network(kind, times, seed)
     steps = -(-len(x) // BATCH) * epochs
     net.compile(
@@ -105,41 +107,61 @@ def row(name: str, ratio: str, found: list[dict]) -> list[str]:
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for table and runs")
-    parser.add_argument("--data_dir", help="where TFDS keeps MNIST")
-    parser.add_argument("--train_images", type=int, default=10_000)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--quick", action="store_true", help="one epoch, one seed")
-    flags = parser.parse_args()
-    epochs, seeds = (1, SEEDS[:1]) if flags.quick else (flags.epochs, SEEDS)
-    kept = Kept(flags.output)
-    arrays = images(flags.data_dir, flags.train_images)
-    rows = []
-    for kind, times in [("dense", 1), *((kind, times) for times in TIMES for kind in NETS)]:
-        found = []
-        for seed in seeds:
-            key = f"{kind} 1/{times} seed {seed}, {epochs} epochs of {flags.train_images}"
-            found.append(kept.get(key, run, kind, times, seed, arrays, epochs))
-        rows.append(row(kind, f"1/{times}", found))
-    headers = [
-        "net",
-        "ratio",
-        "parameters",
-        "accuracies, %",
-        "mean",
-        "standard deviation",
-    ]
-    page(
-        flags.output,
+def keys() -> Iterator[tuple[str, int]]:
+    """Yields each net's kind and ratio."""
+    yield "dense", 1
+    for times in TIMES:
+        for kind in NETS:
+            yield kind, times
+
+
+def key_of(kind: str, times: int, seed: int, epochs: int, count: int) -> str:
+    return f"{kind} 1/{times} seed {seed}, {epochs} epochs of {count}"
+
+
+def page_of(results: Measurements) -> Page:
+    said, rows = results.settings, []
+    for kind, times in keys():
+        names = [
+            key_of(kind, times, seed, said["epochs"], said["train_images"])
+            for seed in said["seeds"]
+        ]
+        if all(name in results for name in names):
+            cells = row(kind, f"1/{times}", [results[name] for name in names])
+            rows.append((cells, names))
+    return Page(
         "HashedNets on MNIST",
-        command(data_dir="DIR"),
-        f"784-{UNITS}-{CLASSES}, {flags.train_images:,} training images, {epochs} epochs, Adam "
-        f"{LEARNING_RATE} with cosine decay, batch {BATCH}; all 10,000 test images. Seeds "
-        f"{', '.join(map(str, seeds))}.",
-        headers,
+        f"784-{UNITS}-{CLASSES}, {said['train_images']:,} training images, {said['epochs']} "
+        f"epochs, Adam {LEARNING_RATE} with cosine decay, batch {BATCH}; all 10,000 test images. "
+        f"Seeds {', '.join(map(str, said['seeds']))}.",
+        ["net", "ratio", "parameters", "accuracies, %", "mean", "standard deviation"],
         rows,
+    )
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--data_dir", help="where TFDS keeps MNIST")
+    flags.add_argument("--train_images", type=int, default=10_000)
+    flags.add_argument("--epochs", type=int, default=EPOCHS)
+    flags.add_argument("--quick", action="store_true", help="one epoch, one seed")
+    flags = flags.parse_args()
+    epochs, seeds = (1, SEEDS[:1]) if flags.quick else (flags.epochs, SEEDS)
+    count = flags.train_images
+    steps = [
+        single(
+            key_of(kind, times, seed, epochs, count),
+            run, kind, times, seed, flags.data_dir, count, epochs,
+        )
+        for kind, times in keys()
+        for seed in seeds
+    ]  # fmt: skip
+    conduct(
+        flags,
+        steps,
+        page_of,
+        settings={"epochs": epochs, "train_images": count, "seeds": list(seeds)},
+        made=lambda: made_here(data_dir="DIR"),
     )
 
 

@@ -2,7 +2,7 @@
 
 Run:
 
-    python experiments/mediapipe_classifier.py --output=experiments/results/mediapipe_classifier \
+    .venv/bin/python experiments/mediapipe_classifier.py --output=build/mediapipe_classifier \
         --envs=build/envs
 
 About five minutes. MediaPipe needs absl-py 2, TFMOT absl-py below 2, so that the two can't be in
@@ -13,7 +13,6 @@ storages below with metadata, and asked about test images of 32 x 32, as large a
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import tempfile
@@ -22,7 +21,8 @@ from pathlib import Path
 import keras
 import numpy as np
 from environments import environment
-from page import command, page
+from measurements import Measurements, Row, conduct, made_here, parser
+from page import Page
 from PIL import Image
 
 import tfcompress
@@ -43,6 +43,9 @@ CASES = (
     ("bwn", "int2", None),
     ("bwn", "1bit", None),
     ("xnor", "int8", None),
+    ("xnor", "xnor", None),
+    ("xnor", "xnor+int8", None),
+    ("prune", "sparse", None),
     ("hashed", "float32", None),
 )
 # Runs in MediaPipe's environment.
@@ -69,19 +72,19 @@ json.dump(found, open(job["answer"], "w"))
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
-    parser.add_argument("--envs", type=Path, required=True, help="folder of environments")
-    parser.add_argument("--images", type=int, default=100, help="test images")
-    parser.add_argument("--epochs", type=int, default=3, help="of the training")
-    flags = parser.parse_args()
-    python = environment(flags.envs, PACKAGE)
+def key_of(case: tuple[str | None, str, str | None]) -> str:
+    name, storage, io = case
+    return f"{name or 'float'}, {storage}, {io or 'float32'}"
+
+
+def measured(envs: Path, count: int, epochs: int) -> dict[str, Row]:
+    """Trains, exports every case, and asks for the labels in three ways."""
+    python = environment(envs, PACKAGE)
     images = data.load("fashion_mnist_small")
     keras.utils.set_random_seed(0)
     net = models.build("vgg_small", images.image_shape, images.num_classes)
-    training.fit(net, images, Training(epochs=flags.epochs))
-    pixels = images.test.images.batch(np.linspace(0, len(images.test) - 1, flags.images, dtype=int))
+    training.fit(net, images, Training(epochs=epochs))
+    pixels = images.test.images.batch(np.linspace(0, len(images.test) - 1, count, dtype=int))
     inputs = images.normalization(pixels)
     nets = {
         name: tfcompress.compress(net, name, images, epochs=1, verbose=False) if name else net
@@ -105,47 +108,73 @@ def main() -> None:
                 nets[name], paths[-1], storage=storage, calibration=images.representative(256),
                 metadata=said, io=io,
             )  # fmt: skip
-        names = [f"{folder}/{number}.png" for number in range(flags.images)]
+        names = [f"{folder}/{number}.png" for number in range(count)]
         for name, image in zip(names, pixels, strict=True):
             Image.fromarray(image).save(name)
         job = {"files": paths, "images": names, "answer": f"{folder}/answer.json"}
         subprocess.run([python, "-c", CLASSIFY], input=json.dumps(job), text=True, check=True)
         answers = json.loads(Path(job["answer"]).read_text())
-        rows = []
-        for (name, storage, io), path in zip(CASES, paths, strict=True):
+        rows = {}
+        for case, path in zip(CASES, paths, strict=True):
             own = tfcompress.load(path)
             ours = [own(image, top=1)[0].label for image in pixels]
-            first = [name or "float", storage, io or "float32"]
-            rows.append([*first, *_row(answers[path], ours, right[name])])
-    page(
-        flags.output,
+            rows[key_of(case)] = compared(answers[path], ours, right[case[0]])
+    return rows
+
+
+def compared(answer: list[str] | str, ours: list[str], right: list[str]) -> Row:
+    """Counts equal labels of MediaPipe, of `tfcompress.load` and of Keras."""
+    row: Row = {"load_keras": same(ours, right)}
+    if isinstance(answer, str):
+        return row | {"refused": answer.replace("\\n", " ").strip()}
+    return row | {"mediapipe_keras": same(answer, right), "mediapipe_load": same(answer, ours)}
+
+
+def same(labels: list[str], others: list[str]) -> int:
+    return sum(a == b for a, b in zip(labels, others, strict=True))
+
+
+def cells(row: Row, images: int) -> list[str]:
+    """Returns a row's part of the table that was measured."""
+    load = f"{row['load_keras']} of {images}"
+    if "refused" in row:
+        return [row["refused"], load, "-"]
+    counts = (row["mediapipe_keras"], row["load_keras"], row["mediapipe_load"])
+    return [f"{count} of {images}" for count in counts]
+
+
+def page_of(results: Measurements) -> Page:
+    images, epochs = results.settings["images"], results.settings["epochs"]
+    return Page(
         "Exported files in MediaPipe's ImageClassifier",
-        command(envs="build/envs"),
-        f"{PACKAGE}, Linux x86-64, CPU. `vgg_small` on the embedded data, {flags.epochs} epochs, "
+        f"{PACKAGE}, Linux x86-64, CPU. `vgg_small` on the embedded data, {epochs} epochs, "
         "and what techniques make of it in one epoch more; "
-        f"{flags.images} test images, which MediaPipe and `tfcompress.load` took as PNG files and "
+        f"{images} test images, which MediaPipe and `tfcompress.load` took as PNG files and "
         "as arrays of pixels, with labels and normalisation from the file alone. How many of the "
         "labels are Keras's, and how many of MediaPipe's are those of `tfcompress.load`; or why "
         "MediaPipe refuses the file.",
         ["net", "storage", "in and out", "MediaPipe = Keras", "load = Keras", "MediaPipe = load"],
-        rows,
+        [
+            ([*key_of(case).split(", "), *cells(results[key_of(case)], images)], [key_of(case)])
+            for case in CASES
+            if key_of(case) in results
+        ],
     )
 
 
-def _row(answer: list[str] | str, ours: list[str], right: list[str]) -> list[str]:
-    """Shares of equal labels."""
-    load = f"{_same(ours, right)} of {len(right)}"
-    if isinstance(answer, str):
-        return [answer, load, "-"]
-    return [
-        f"{_same(answer, right)} of {len(right)}",
-        load,
-        f"{_same(answer, ours)} of {len(right)}",
-    ]
-
-
-def _same(one: list[str], other: list[str]) -> int:
-    return sum(a == b for a, b in zip(one, other, strict=True))
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--envs", type=Path, default=Path("build/envs"), help="of environments")
+    flags.add_argument("--images", type=int, default=100, help="test images")
+    flags.add_argument("--epochs", type=int, default=3, help="of the training")
+    flags = flags.parse_args()
+    conduct(
+        flags,
+        [(tuple(map(key_of, CASES)), lambda: measured(flags.envs, flags.images, flags.epochs))],
+        page_of,
+        settings={"images": flags.images, "epochs": flags.epochs},
+        made=lambda: made_here(envs="build/envs"),
+    )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What the experiments share: a page with a table and what made it, and results that are kept."""
+"""A page of results: a title, what made the rows, what they mean, and the table."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,59 @@ from tfcompress.benchmark.machine import machine, machine_line
 from tfcompress.console import table
 from tfcompress.files import write
 from tfcompress.pipeline.provenance import versions
+
+Record = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """What a page shows.
+
+    Attributes:
+        title: of the page.
+        note: what the numbers are.
+        headers: of the table.
+        rows: of the table: the cells, as text, and the keys of the measurements they come from.
+        more: keys of what the note shows.
+    """
+
+    title: str
+    note: str
+    headers: Sequence[str]
+    rows: Sequence[tuple[Sequence[str], Sequence[str]]]
+    more: Sequence[str] = ()
+
+
+def text_of(page: Page, records: Callable[[Iterable[str]], list[Record]]) -> str:
+    """Returns the page as Markdown.
+
+    Args:
+        page: what it shows.
+        records: gives the records of the measurements of some keys, each once.
+    """
+    keys = [*page.more, *(key for _, keys in page.rows for key in keys)]
+    made = records(keys)
+    headers, rows = list(page.headers), [list(cells) for cells, _ in page.rows]
+    if len(made) == 1:
+        lines = [line(made[0])]
+    else:
+        lines = ["Measured (the table's last column names which):", ""]
+        lines += [f"{number}. {line(record)}" for number, record in enumerate(made, 1)]
+        headers.append("measured")
+        for cells, (_, own) in zip(rows, page.rows, strict=True):
+            cells.append(", ".join(str(made.index(record) + 1) for record in records(own)))
+    return "\n".join(
+        [f"# {page.title}", "", *lines, "", page.note, "", table(rows, headers, markdown=True), ""]
+    )
+
+
+def line(record: Record) -> str:
+    """Returns where and when a measurement was made, by what, in one line."""
+    packages = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    where = machine_line(record)
+    if "committed" in record:
+        where += f", committed as {record['committed']}"
+    return f"`{record['command']}`, {record['date']}, {where}; {packages}"
 
 
 def command(**shown: object) -> str:
@@ -42,41 +95,10 @@ def page(
         headers: of the table.
         rows: of the table, as text.
     """
-    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
-    text = [
-        f"# {title}",
-        "",
-        f"`{made}`, {time.strftime('%Y-%m-%d')}, {machine_line(machine())}; {packages}",
-        "",
-        note,
-        "",
-        table(rows, headers, markdown=True),
-        "",
-    ]
+    record = {**machine(), "date": time.strftime("%Y-%m-%d"), "versions": versions()}
+    record["command"] = made
+    one = Page(title, note, headers, [(row, [""]) for row in rows])
+    text = text_of(one, lambda keys: [record])
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "README.md", "\n".join(text))
-    print("\n".join(text))
-
-
-class Kept:
-    """Results by key in `runs.json`: what is there isn't run again, so that one may stop anytime.
-
-    Args:
-        folder: is made if it isn't there.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / "runs.json"
-        self._runs = json.loads(self._path.read_text()) if self._path.exists() else {}
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._runs
-
-    def get(self, key: str, run: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
-        """The result of the key, from `run(*args)` if it isn't there yet."""
-        if key not in self._runs:
-            self._runs[key] = run(*args)
-            write(self._path, json.dumps(self._runs, indent=1) + "\n")
-            print(f"{key}: {self._runs[key]}", flush=True)
-        return self._runs[key]
+    write(folder / "README.md", text)
+    print(text)

@@ -2,7 +2,7 @@
 
 Run:
 
-    python experiments/runtimes.py m.tflite --output=experiments/results/runtimes --envs=build/envs
+    .venv/bin/python experiments/runtimes.py m.tflite --output=build/runtimes --envs=build/envs
 
 with any number of files. Each runtime gets an environment of its own in `--envs`, made once; each
 file runs there in a process of its own, on test images of the embedded data (random numbers for a
@@ -11,14 +11,14 @@ file of another size), and its outputs are compared with those of the LiteRT tha
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from environments import environment
-from page import command, page
+from measurements import Measurements, Row, conduct, made_here, parser, single
+from page import Page
 from PIL import Image
 
 from tfcompress import data
@@ -55,40 +55,69 @@ np.save(outputs, np.array(found))
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="+", type=Path, help=".tflite files")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
-    parser.add_argument("--envs", type=Path, required=True, help="folder of environments")
-    parser.add_argument("--images", type=int, default=100, help="test images")
-    parser.add_argument("--runtimes", default=",".join(RUNTIMES), help="pip's names, with commas")
-    flags = parser.parse_args()
-    runtimes = flags.runtimes.split(",")
-    pythons = [environment(flags.envs, name, NUMPY) for name in runtimes]
-    rows = []
+def name_of(path: Path) -> str:
+    """Returns a file's name; a run's file is known by its folder."""
+    return path.parent.name if path.stem == "compressed" else path.stem
+
+
+def measured(path: Path, envs: Path, runtimes: list[str], count: int) -> Row:
+    """Runs one file here and in each runtime."""
     with tempfile.TemporaryDirectory() as folder:
-        for path in flags.files:
-            model = LiteModel(path)
-            real = _inputs(path, model, flags.images)
-            right = model.predict(real)
-            inputs = Path(folder) / "inputs.npy"
-            np.save(inputs, quantize(real, model._input))
-            cells = [_compared(python, path, inputs, model, right) for python in pythons]
-            oldest = versions.oldest(read(path))
-            # A run's file is known by its folder.
-            name = path.parent.name if path.stem == "compressed" else path.stem
-            rows.append([name, f"{path.stat().st_size / 1024:,.1f}", str(oldest), *cells])
-            print(*rows[-1], sep=" | ", flush=True)
-    page(
-        flags.output,
+        model = LiteModel(path)
+        real = _inputs(path, model, count)
+        right = model.predict(real)
+        inputs = Path(folder) / "inputs.npy"
+        np.save(inputs, quantize(real, model._input))
+        fates = {
+            name: _compared(environment(envs, name, NUMPY), path, inputs, model, right)
+            for name in runtimes
+        }
+    return {
+        "size_bytes": path.stat().st_size,
+        "oldest": str(versions.oldest(read(path))),
+        "runtimes": fates,
+    }
+
+
+def fate(row: Row, images: int) -> str:
+    """Returns what became of a file in a runtime, in words."""
+    return row.get("said") or f"{row['same']} of {images}, {row['largest']:.1e}"
+
+
+def page_of(results: Measurements) -> Page:
+    runtimes, images = results.settings["runtimes"], results.settings["images"]
+    rows = []
+    for name, row in results.rows.items():
+        fates = [fate(row["runtimes"][runtime], images) for runtime in runtimes]
+        rows.append(([name, f"{row['size_bytes'] / 1024:,.1f}", row["oldest"], *fates], [name]))
+    return Page(
         "Exported files in older runtimes",
-        command(envs="build/envs"),
-        f"Labels and outputs on {flags.images} test images, compared with the LiteRT named above, "
+        f"Labels and outputs on {images} test images, compared with the LiteRT named above, "
         "each with its own fast kernels, on x86-64: how many labels are equal, and the largest "
         "difference of an output as a share of the largest output. Or what the runtime said. "
         "The oldest runtime is what `tfcompress.inspect` says of the file.",
         ["file", "KiB", "oldest runtime, said", *runtimes],
         rows,
+    )
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("files", nargs="*", type=Path, help=".tflite files")
+    flags.add_argument("--envs", type=Path, default=Path("build/envs"), help="of environments")
+    flags.add_argument("--images", type=int, default=100, help="test images")
+    flags.add_argument("--runtimes", default=",".join(RUNTIMES), help="pip's names, with commas")
+    flags = flags.parse_args()
+    runtimes = flags.runtimes.split(",")
+    conduct(
+        flags,
+        [
+            single(name_of(path), measured, path, flags.envs, runtimes, flags.images)
+            for path in flags.files
+        ],
+        page_of,
+        settings={"runtimes": runtimes, "images": flags.images},
+        made=lambda: made_here(envs="build/envs"),
     )
 
 
@@ -104,7 +133,7 @@ def _inputs(path: Path, model: LiteModel, count: int) -> np.ndarray:
     return (pixels - mean) / std
 
 
-def _compared(python: str, path: Path, inputs: Path, model: LiteModel, right: np.ndarray) -> str:
+def _compared(python: str, path: Path, inputs: Path, model: LiteModel, right: np.ndarray) -> Row:
     """What becomes of a file in a runtime."""
     outputs = inputs.with_name("outputs.npy")
     outputs.unlink(missing_ok=True)
@@ -117,16 +146,16 @@ def _compared(python: str, path: Path, inputs: Path, model: LiteModel, right: np
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"not done after {SECONDS} s"
+        return {"said": f"not done after {SECONDS} s"}
     if not outputs.exists():
-        return _said(done)
+        return {"said": _said(done)}
     got = dequantize(np.load(outputs), model._output)
     if not np.isfinite(got).all():
-        return "outputs that aren't finite"
+        return {"said": "outputs that aren't finite"}
     axes = tuple(range(1, right.ndim))
     same = (got.reshape(len(got), -1).argmax(1) == right.reshape(len(right), -1).argmax(1)).sum()
     largest = float(np.abs(got - right).max(axis=axes).max() / np.abs(right).max())
-    return f"{same} of {len(right)}, {largest:.1e}"
+    return {"same": int(same), "largest": largest}
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:

@@ -2,7 +2,7 @@
 
 Run:
 
-    python experiments/sparse.py --output=experiments/results/sparse
+    .venv/bin/python experiments/sparse.py --output=build/sparse
 
 About three minutes on two cores. Four 3x3 convolutions and a dense layer have random weights, of
 which the smallest are zero, one by one or in blocks of four neighbouring inputs of the dense layer.
@@ -14,15 +14,14 @@ the outputs.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
-from page import Kept, command, page
+from measurements import Measurements, conduct, parser, single
+from page import Page
 
 import tfcompress
 from tfcompress.errors import InputError
@@ -109,28 +108,33 @@ def row(case: str, share: float, found: dict[str, float]) -> list[str]:
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
-    parser.add_argument("--runs", type=int, default=100, help="timed inferences of each file")
-    flags = parser.parse_args()
-    kept = Kept(flags.output)
-    rows = [
-        row(case, share, kept.get(f"{case}, {share}", measured, case, share, flags.runs))
-        for case in CASES
-        for share in SHARES
-    ]
-    page(
-        flags.output,
+def page_of(results: Measurements) -> Page:
+    return Page(
         "Storage `sparse`: zeros that aren't in the file",
-        command(),
         "One thread, batch 1. `smaller` is the float32 file's bytes by this file's, of the same "
         "weights; the latency ratio is this file's by the float32 file's, median over rounds of "
         "the two in turns, with the 10th and 90th percentile; in brackets behind load time and "
         "peak memory are the float32 file's.",
         ["net", "zeros", "smaller", "after gzip", "latency ratio", "load, ms", "MiB", "error"],
-        rows,
+        [
+            (row(case, share, results[f"{case}, {share}"]), [f"{case}, {share}"])
+            for case in CASES
+            for share in SHARES
+            if f"{case}, {share}" in results
+        ],
     )
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--runs", type=int, default=100, help="timed inferences of each file")
+    flags = flags.parse_args()
+    steps = [
+        single(f"{case}, {share}", measured, case, share, flags.runs)
+        for case in CASES
+        for share in SHARES
+    ]
+    conduct(flags, steps, page_of, settings={"runs": flags.runs})
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 Run:
 
-    python experiments/storage.py --output=experiments/results/storage
+    .venv/bin/python experiments/storage.py --output=build/storage
 
 About an hour on a quiet machine; `--only=conv` takes the cases whose names begin so. Each file is
-kept in `runs.json` of the output folder once it is measured, and not measured again.
+kept in `runs.json` of the output folder once it is measured, and not measured again without
+`--again`.
 
 Nets and layers have random weights, which neither size nor speed depends on. Each file is timed in
 turns with the float32 file of the same stock layers, by itself: with more large files in turns,
@@ -15,15 +16,14 @@ float32 file of the same layers, by their rms: what the storage costs, not what 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 from keras import layers
-from page import Kept, command, page
+from measurements import Measurements, conduct, parser, single
+from page import Page
 
 import tfcompress
 from tfcompress import models
@@ -183,29 +183,14 @@ def row(case: str, kind: str, storage: str, found: dict[str, float]) -> list[str
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
-    parser.add_argument("--only", default="", help="cases whose names begin so")
-    parser.add_argument("--runs", type=int, default=100, help="timed inferences of each file")
-    parser.add_argument("--kept", action="store_true", help="measure nothing more")
-    flags = parser.parse_args()
-    kept = Kept(flags.output)
-    rows = []
-    for case, (_, kinds) in CASES.items():
-        if not case.startswith(flags.only):
-            continue
-        for kind, storages in kinds.items():
-            for storage in storages:
-                key = f"{case}, {kind}, {storage}"
-                if flags.kept and key not in kept:
-                    continue
-                found = kept.get(key, measured, case, kind, storage, flags.runs)
-                rows.append(row(case, kind, storage, found))
-    page(
-        flags.output,
+def page_of(results: Measurements) -> Page:
+    rows = [
+        (row(case, kind, storage, results[key]), [key])
+        for key, case, kind, storage in keys()
+        if key in results
+    ]
+    return Page(
         "Storages: size, latency, memory, error",
-        command(),
         "One thread, batch 1. `smaller` is the float32 file's bytes by this file's; the latency "
         "ratio is this file's by the float32 file's, median over rounds of the two in turns, with "
         "the 10th and 90th percentile; memory is the peak of a fresh process that loads the file "
@@ -214,6 +199,27 @@ def main() -> None:
         ["net", "kind", "storage", "KiB", "smaller", "ms", "latency ratio", "MiB", "error"],
         rows,
     )
+
+
+def keys() -> Iterator[tuple[str, str, str, str]]:
+    """Yields each row's key, case, kind and storage."""
+    for case, (_, kinds) in CASES.items():
+        for kind, storages in kinds.items():
+            for storage in storages:
+                yield f"{case}, {kind}, {storage}", case, kind, storage
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--only", default="", help="cases whose names begin so")
+    flags.add_argument("--runs", type=int, default=100, help="timed inferences of each file")
+    flags = flags.parse_args()
+    steps = [
+        single(key, measured, case, kind, storage, flags.runs)
+        for key, case, kind, storage in keys()
+        if case.startswith(flags.only)
+    ]
+    conduct(flags, steps, page_of, settings={"runs": flags.runs})
 
 
 if __name__ == "__main__":

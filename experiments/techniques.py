@@ -2,27 +2,27 @@ r"""Tables of techniques on the embedded data set, run by the command that users
 
 Run:
 
-    python experiments/techniques.py --table=binary --output=experiments/results/binary_techniques
-    python experiments/techniques.py --table=compact --output=experiments/results/compact_techniques
-    python experiments/techniques.py --table=quantised \
-        --output=experiments/results/quantised_techniques
+    .venv/bin/python experiments/techniques.py --table=binary --output=build/binary_techniques
+    .venv/bin/python experiments/techniques.py --table=compact --output=build/compact_techniques
+    .venv/bin/python experiments/techniques.py --table=quantised --output=build/quantised_techniques
 
 About 25, 30 and 60 minutes on two cores. Per seed one float baseline is trained (by the first run)
 and then used by all techniques, so that they differ in nothing else. Latency is interleaved with
 the baseline's; an accuracy on 2,000 images has a standard error of about 0.65 points. Runs are kept
-in the folder `--work`: stopped and called again, it goes on.
+in the folder `--work`: stopped and called again, it goes on, and says so. `--again` runs all anew.
 """
 
 from __future__ import annotations
 
-import argparse
+import functools
 import json
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
-from page import command, page
+from measurements import MACHINE, Measurements, Row, Step, command, conduct, parser
+from page import Page
 
 # Name in the table to the command's words and the number of seeds; the first one trains the float
 # baseline of each seed.
@@ -56,28 +56,49 @@ TABLES: dict[str, dict[str, tuple[list[str], int]]] = {
 }
 
 
-def run(folder: Path, *words: str) -> dict:
-    """One run of the command; returns its report."""
+def run(folder: Path, again: bool, *words: str) -> Row:
+    """Runs the command once and returns its report, which says when and where it was made."""
+    if (folder / "report.json").exists() and not again:
+        print(f"{folder} holds a finished run, which isn't made again", flush=True)
+    elif folder.exists():
+        print(f"{folder} is begun anew" if again else f"goes on in {folder}", flush=True)
+    fresh = ["--noresume"] if again else []
     subprocess.run(
-        [sys.executable, "-m", "tfcompress.run", f"--output_dir={folder}", *words], check=True
+        [sys.executable, "-m", "tfcompress.run", f"--output_dir={folder}", *fresh, *words],
+        check=True,
     )
-    return json.loads((folder / "report.json").read_text())
+    report = json.loads((folder / "report.json").read_text())
+    report.pop("histories", None)
+    return report | {"made": made_by(report)}
 
 
-def reports_of(table: str, work: Path, seeds: int) -> dict[str, list[dict]]:
-    """Name in the table to a report for each seed."""
-    found: dict[str, list[dict]] = {}
+def made_by(report: Row) -> Row:
+    """Returns the record of the run that wrote a report."""
+    here = {name: report["machine"][name] for name in MACHINE if name in report["machine"]}
+    record = {"date": report["created"][:10], **here, "versions": report["versions"]}
+    return record | {"command": command(work="DIR")}
+
+
+def steps_of(table: str, work: Path, seeds: int, again: bool) -> list[Step]:
+    """Returns the runs of a table, by name and seed."""
+    steps: list[Step] = []
     first = next(iter(TABLES[table]))
     for name, (words, wanted) in TABLES[table].items():
         # Other networks than the baselines' have baselines of their own.
         shared = [] if name == first or any("width" in word for word in words) else [first]
-        found[name] = []
         for seed in range(min(wanted, seeds)):
             base = [f"--model={work / f'{other}_{seed}' / 'baseline.keras'}" for other in shared]
             normal = ["--normalization=standardize"] if base else []
             folder = work / f"{name.replace(' ', '_')}_{seed}"
-            found[name].append(run(folder, *words, *base, *normal, f"--seed={seed}"))
-    return found
+            arguments = (folder, again, *words, *base, *normal, f"--seed={seed}")
+            key = f"{name}, seed {seed}"
+            steps.append(((key,), functools.partial(report_of, key, *arguments)))
+    return steps
+
+
+def report_of(key: str, folder: Path, again: bool, *words: str) -> dict[str, Row]:
+    report = json.dumps(run(folder, again, *words))
+    return {key: json.loads(report.replace(str(folder.parents[1]), "DIR"))}
 
 
 def row(name: str, found: list[dict]) -> list[str]:
@@ -98,39 +119,45 @@ def row(name: str, found: list[dict]) -> list[str]:
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--table", choices=TABLES, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="folder for table and reports")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/tfcompress_techniques"))
-    parser.add_argument("--seeds", type=int, default=3, help="at most so many of each technique")
-    flags = parser.parse_args()
-    reports = reports_of(flags.table, flags.work / flags.table, flags.seeds)
-    headers = [
-        "technique",
-        "float accuracies",
-        "accuracies",
-        "points below, mean",
-        "range",
-        "size ratio",
-        "gzip ratio",
-        "latency ratio",
-    ]
-    page(
-        flags.output,
-        f"{flags.table.capitalize()} techniques, vgg_small on the embedded data set",
-        command(work="DIR"),
+def keys_of(results: Measurements, name: str) -> list[str]:
+    """Returns the keys of a technique's rows, one a seed."""
+    return [key for key in results.rows if key.rpartition(", seed ")[0] == name]
+
+
+def page_of(results: Measurements) -> Page:
+    table = results.settings["table"]
+    rows = []
+    for name in TABLES[table]:
+        keys = keys_of(results, name)
+        if keys:
+            rows.append((row(name, [results[key] for key in keys]), keys))
+    return Page(
+        f"{table.capitalize()} techniques, vgg_small on the embedded data set",
         "Accuracies of the .tflite files on all 2,000 test images, seeds from 0 on. Ratios are "
         "compressed divided by float32 baseline: bytes, bytes after gzip, and latency on one "
         "thread, interleaved, the median over seeds.",
-        headers,
-        [row(name, found) for name, found in reports.items()],
+        [
+            "technique",
+            "float accuracies",
+            "accuracies",
+            "points below, mean",
+            "range",
+            "size ratio",
+            "gzip ratio",
+            "latency ratio",
+        ],
+        rows,
     )
-    for found in reports.values():
-        for report in found:
-            del report["histories"]
-    text = json.dumps(reports, indent=1).replace(str(flags.work), "DIR")
-    (flags.output / "reports.json").write_text(text + "\n")
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--table", choices=TABLES, required=True)
+    flags.add_argument("--work", type=Path, default=Path("build/techniques"), help="of the runs")
+    flags.add_argument("--seeds", type=int, default=3, help="at most so many of each technique")
+    flags = flags.parse_args()
+    steps = steps_of(flags.table, flags.work / flags.table, flags.seeds, flags.again)
+    conduct(flags, steps, page_of, settings={"table": flags.table})
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Run:
 
-    pip install 'tfcompress[wheels]'
-    python experiments/xnor_everywhere.py --output=experiments/results/xnor_everywhere
+    .venv/bin/python -m pip install 'tfcompress[wheels]'
+    .venv/bin/python experiments/xnor_everywhere.py --output=build/xnor_everywhere
 
 A few minutes; qemu-aarch64 must be there. The programs are those of `tests/kernels`:
 random convolutions against loops over single signs, ops made of random bytes in a stand-in for the
@@ -12,17 +12,19 @@ interpreter, and whole files with something wrong in LiteRT's interpreter.
 
 from __future__ import annotations
 
-import argparse
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-from page import command, page
+from measurements import Measurements, Row, Step, conduct, parser
+from page import Page
 
 from tfcompress.kernels import __main__ as kernels_command
 from tfcompress.kernels import cross
@@ -35,40 +37,67 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 PROCESSES = 4
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
-    parser.add_argument("--convs", type=int, default=500, help="random convolutions")
-    parser.add_argument("--ops", type=int, default=100_000, help="ops made of random bytes")
-    parser.add_argument("--files", type=int, default=5000, help="whole files with something wrong")
-    flags = parser.parse_args()
-    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
-    if emulator is None:
-        sys.exit("no qemu-aarch64 here")
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        rows += emulated(folder, emulator, flags.convs, flags.ops // PROCESSES)
-        rows += sanitized(folder, flags.convs, flags.ops)
-        rows += wrong_files(folder, flags.files)
-        rows += systems(folder)
-    note = (
+KEYS = {
+    "emulated": ("emulated convolutions", "emulated ops"),
+    "sanitized": ("sanitized convolutions", "sanitized ops"),
+    "files": ("files with something wrong",),
+    "systems": tuple(cross.TARGETS),
+}
+
+
+def page_of(results: Measurements) -> Page:
+    tools = results["emulated ops"]["tools"]
+    rows = [
+        ([row[name] for name in ("what", "where", "how_many", "result")], [key])
+        for key, row in results.rows.items()
+    ]
+    return Page(
+        "The 1-bit kernels elsewhere",
         "Convolutions of 1 to 700 channels and 1 to 200 filters, kernels of 1 to 7, strides, "
         "dilations, pads, batches, all types, with and without what may stand behind them, on 1 to "
         "3 threads; each output must be the oracle's to the bit. Ops from random bytes are right "
         "ones of which up to three fields were broken: each must run or be refused. Sanitizers are "
-        "those for addresses, leaks and undefined behaviour. "
-        f"Zig {output_of(*cross.zig(), 'version')}, "
-        f"{output_of(emulator, '--version').splitlines()[0]}."
-    )
-    page(
-        flags.output,
-        "The 1-bit kernels elsewhere",
-        command(),
-        note,
+        f"those for addresses, leaks and undefined behaviour. {tools}.",
         ["what", "where", "how many", "result"],
         rows,
     )
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--convs", type=int, default=500, help="random convolutions")
+    flags.add_argument("--ops", type=int, default=100_000, help="ops made of random bytes")
+    flags.add_argument("--files", type=int, default=5000, help="whole files with something wrong")
+    flags = flags.parse_args()
+    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if emulator is None and not flags.render:
+        sys.exit("no qemu-aarch64 here")
+    lines = {
+        "emulated": (emulated, emulator, flags.convs, flags.ops // PROCESSES),
+        "sanitized": (sanitized, flags.convs, flags.ops),
+        "files": (wrong_files, flags.files),
+        "systems": (systems,),
+    }
+    steps: list[Step] = [
+        (KEYS[name], functools.partial(rows_of, KEYS[name], *words))
+        for name, words in lines.items()
+    ]
+    settings = {name: getattr(flags, name) for name in ("convs", "ops", "files")}
+    conduct(flags, steps, page_of, settings=settings)
+
+
+def rows_of(
+    keys: tuple[str, ...], lines: Callable[..., Iterable[list[str]]], *args: Any
+) -> dict[str, Row]:
+    """Runs some of the tests, and returns their lines by key."""
+    names = ("what", "where", "how_many", "result")
+    with tempfile.TemporaryDirectory() as folder:
+        made = list(lines(Path(folder), *args))
+    rows = {key: dict(zip(names, line, strict=True)) for key, line in zip(keys, made, strict=True)}
+    if "emulated ops" in rows:
+        emulator = output_of(args[0], "--version").splitlines()[0]
+        rows["emulated ops"]["tools"] = f"Zig {output_of(*cross.zig(), 'version')}, {emulator}"
+    return rows
 
 
 def emulated(folder: Path, emulator: str, convs: int, ops: int) -> Iterable[list[str]]:

@@ -2,7 +2,7 @@
 
 Run:
 
-    python experiments/xnor_nets.py --output=experiments/results/xnor_nets
+    .venv/bin/python experiments/xnor_nets.py --output=build/xnor_nets
 
 About five minutes. Weights are random, which neither size nor latency depends on. Batch
 normalisations and biases get values as after training: with their first ones many sums of signs
@@ -15,7 +15,6 @@ BN, where they cost nothing. `vgg_s, convs` is VGG-S without its dense layers.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,8 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import layers
-from page import command, page
+from measurements import Measurements, Row, conduct, parser, single
+from page import Page
 from storage import LARGE, SMALL, Build, network, unlike
 
 import tfcompress
@@ -100,73 +100,95 @@ def files(folder: Path, build: Build, images: np.ndarray) -> tuple[dict[str, Pat
     return paths, binary
 
 
-def equal(one: np.ndarray, other: np.ndarray) -> str:
+def equal(got: np.ndarray, right: np.ndarray) -> int:
     """Counts the images whose outputs are the same but for rounding."""
-    off = np.abs(one - other).reshape(len(one), -1).max(1) / np.abs(other).max()
-    return f"{(off <= ROUNDING).sum()} of {len(one)}"
+    off = np.abs(got - right).reshape(len(got), -1).max(1) / np.abs(right).max()
+    return int((off <= ROUNDING).sum())
 
 
-def row(name: str, build: Build, runs: int, count: int) -> list[str]:
-    """Measures one line of the table."""
+def measured(name: str, runs: int, count: int) -> Row:
+    """Measures one net's files."""
+    build = NETS[name]
     with tempfile.TemporaryDirectory() as folder:
         shape = build("float").input_shape[1:]
         images = np.random.default_rng(0).normal(size=(count, *shape)).astype("float32")
         paths, binary = files(Path(folder), build, images)
         timed = [str(paths[kind]) for kind in ("float32", "int8", "xnor", "signs")]
-        base, int8, one, signs = latency(timed, runs=runs)
+        base, int8, bits, signs = latency(timed, runs=runs)
         over = latency(timed[1:3], runs=runs)[1]
         got, right = (LiteModel(str(paths[kind])).predict(images) for kind in ("xnor", "signs"))
         expected = binary.predict(images, verbose=0)
         sizes = {kind: path.stat().st_size for kind, path in paths.items()}
-    line = [
-        name,
-        f"{sizes['float32'] / 1024:,.1f}",
-        *(f"{sizes['float32'] / sizes[kind]:.1f}" for kind in ("int8", "1bit", "xnor")),
-        *(f"{file.latency_ms_p50:.3f}" for file in (base, int8, one)),
-        spread(one),
-        spread(over),
-        f"{signs.ratio:.3f}",
-        equal(got, right),
-        equal(got, expected),
-    ]
-    print(*line, flush=True)
-    return line
+    return {
+        "size_bytes": sizes["float32"],
+        "smaller": {kind: sizes["float32"] / sizes[kind] for kind in ("int8", "1bit", "xnor")},
+        "float_ms": base.latency_ms_p50,
+        "int8_ms": int8.latency_ms_p50,
+        "ms": bits.latency_ms_p50,
+        "to_float": percentiles(bits),
+        "to_int8": percentiles(over),
+        "signs_to_float": signs.ratio,
+        "as_signs": equal(got, right),
+        "as_keras": equal(got, expected),
+    }
 
 
-def spread(file: Latency) -> str:
+def percentiles(file: Latency) -> list[float | None]:
+    """Returns a ratio's median, 10th and 90th percentile; the latter are None of few rounds."""
+    return [file.ratio, file.ratio_p10, file.ratio_p90]
+
+
+def spread(values: list[float | None]) -> str:
     """Returns a ratio, with its percentiles if there were enough rounds."""
-    if file.ratio_p10 is None or file.ratio_p90 is None:
-        return f"{file.ratio:.4f}"
-    return f"{file.ratio:.4f} ({file.ratio_p10:.4f} to {file.ratio_p90:.4f})"
+    middle, low, high = values
+    if low is None or high is None:
+        return f"{middle:.4f}"
+    return f"{middle:.4f} ({low:.4f} to {high:.4f})"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
-    parser.add_argument("--only", default="", help="nets whose names begin so")
-    parser.add_argument("--runs", type=int, default=200, help="timed inferences of each file")
-    parser.add_argument("--images", type=int, default=16, help="to compare outputs on")
-    flags = parser.parse_args()
-    rows = [
-        row(name, build, flags.runs, flags.images)
-        for name, build in NETS.items()
-        if name.startswith(flags.only)
+def cells(row: Row, images: int) -> list[str]:
+    """Returns a row's part of the table that was measured."""
+    return [
+        f"{row['size_bytes'] / 1024:,.1f}",
+        *(f"{row['smaller'][kind]:.1f}" for kind in ("int8", "1bit", "xnor")),
+        *(f"{row[kind]:.3f}" for kind in ("float_ms", "int8_ms", "ms")),
+        spread(row["to_float"]),
+        spread(row["to_int8"]),
+        f"{row['signs_to_float']:.3f}",
+        *(f"{row[name]} of {images}" for name in ("as_signs", "as_keras")),
     ]
-    page(
-        flags.output,
+
+
+def page_of(results: Measurements) -> Page:
+    images = results.settings["images"]
+    return Page(
         "Whole nets with the 1-bit kernels",
-        command(),
-        "One thread, batch 1. Latencies are medians, ratios medians over rounds of all files in "
-        "turns, with the 10th and 90th percentile. Sizes are the float net's file by the others': "
-        "`1bit` is for the stock runtime, `xnor` for the 1-bit kernels. `signs` is the binary net "
-        "as a float file, of which `xnor` was made; the last two columns count the random images "
-        f"whose outputs in `xnor` are within {ROUNDING:g} of the largest output of that file and "
-        "of Keras: elsewhere a value near 0 was rounded to the other side before a sign.",
+        "One thread, batch 1; all nets have random weights. Latencies are medians, ratios medians "
+        "over rounds of all files in turns, with the 10th and 90th percentile. Sizes are the float "
+        "net's file by the others': `1bit` is for the stock runtime, `xnor` for the 1-bit kernels. "
+        "`signs` is the binary net as a float file, of which `xnor` was made; the last two columns "
+        f"count the random images whose outputs in `xnor` are within {ROUNDING:g} of the largest "
+        "output of that file and of Keras: elsewhere a value near 0 was rounded to the other side "
+        "before a sign.",
         ["net", "float32, KiB", "int8 smaller", "1bit smaller", "xnor smaller", "float32, ms",
          "int8, ms", "xnor, ms", "xnor to float32", "xnor to int8", "signs to float32",
          "as `signs`", "as Keras"],
-        rows,
+        [([name, *cells(results[name], images)], [name]) for name in NETS if name in results],
     )  # fmt: skip
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--only", default="", help="nets whose names begin so")
+    flags.add_argument("--runs", type=int, default=200, help="timed inferences of each file")
+    flags.add_argument("--images", type=int, default=16, help="to compare outputs on")
+    flags = flags.parse_args()
+    steps = [
+        single(name, measured, name, flags.runs, flags.images)
+        for name in NETS
+        if name.startswith(flags.only)
+    ]
+    conduct(flags, steps, page_of, settings={"runs": flags.runs, "images": flags.images})
 
 
 if __name__ == "__main__":

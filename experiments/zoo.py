@@ -2,22 +2,21 @@
 
 Run:
 
-    python experiments/zoo.py --output=tflite_models
+    .venv/bin/python experiments/zoo.py --output=build/tflite_models
 
-About 40 minutes on two cores. Each file is made by the command that stands on its card; a file that
-is there isn't made again. The whole runs, with reports and float files, go to `--work`.
+About 40 minutes on two cores. Each file is made by the command that stands on its card; a run that
+is there isn't made again without `--again`. The whole runs, with reports and float files, go to
+`--work`.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-from page import page
+from measurements import Measurements, Row, conduct, parser, single
+from page import Page
+from techniques import made_by, run
 
 from tfcompress.tflite import content, versions
 
@@ -41,58 +40,61 @@ KEPT = ("compressed.tflite", "README.md")
 _LARGEST = 10**6
 
 
-def made(name: str, flags: tuple[str, ...], work: Path, output: Path) -> dict[str, object]:
-    """The result of a run, whose file and card are in the output folder afterwards."""
+def made(name: str, flags: tuple[str, ...], work: Path, output: Path, again: bool) -> Row:
+    """Returns what a run measured; its file and card are in the output folder afterwards."""
     folder = work / name
-    if not (folder / "report.json").exists():
-        words = [sys.executable, "-m", "tfcompress.run", *flags, f"--output_dir={folder}"]
-        subprocess.run(words, check=True)
-    result = json.loads((folder / "report.json").read_text())
+    result = run(folder, again, *flags)
     (output / name).mkdir(parents=True, exist_ok=True)
     for file in KEPT:
         shutil.copyfile(folder / file, output / name / file)
     card = output / name / "README.md"
     # The folder of this run is nobody else's.
     card.write_text(card.read_text().replace(f" --output_dir={folder}", ""))
-    size_bytes = (output / name / "compressed.tflite").stat().st_size
-    assert size_bytes < _LARGEST, f"{name} has {size_bytes:,} bytes"
-    return result
+    path = output / name / "compressed.tflite"
+    assert path.stat().st_size < _LARGEST, f"{name} has {path.stat().st_size:,} bytes"
+    names = ("accuracy", "size_bytes", "gzip_bytes", "packed_bytes", "latency_ms_p50")
+    return {
+        **{key: result["compressed"][key] for key in names},
+        "ratio": result["ratio"]["latency"],
+        "runs_on": str(versions.oldest(content.read(path))),
+        "made": made_by(result),
+    }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for files and table")
-    parser.add_argument("--work", type=Path, default=Path("build/zoo"), help="folder for the runs")
-    flags = parser.parse_args()
-    rows = []
-    for name, words in ZOO.items():
-        result = made(name, words, flags.work, flags.output)
-        file, ratio = result["compressed"], result["ratio"]
-        held = content.read(flags.output / name / "compressed.tflite")
-        rows.append(
-            [
-                f"[{name}]({name}/README.md)",
-                f"`{' '.join(words)}`",
-                f"{file['accuracy']:.4f}",
-                f"{file['size_bytes'] / 1024:,.1f}",
-                f"{file['gzip_bytes'] / 1024:,.1f}",
-                f"{file['packed_bytes'] / 1024:,.1f}",
-                f"{file['latency_ms_p50']:.3f}",
-                f"{ratio['latency']:.2f}",
-                str(versions.oldest(held)),
-            ]
-        )
-    page(
-        flags.output,
+def cells(name: str, row: Row) -> list[str]:
+    """Returns one line of the table."""
+    return [
+        f"[{name}]({name}/README.md)",
+        f"`{' '.join(ZOO[name])}`",
+        f"{row['accuracy']:.4f}",
+        *(f"{row[size] / 1024:,.1f}" for size in ("size_bytes", "gzip_bytes", "packed_bytes")),
+        f"{row['latency_ms_p50']:.3f}",
+        f"{row['ratio']:.2f}",
+        row["runs_on"],
+    ]
+
+
+def page_of(results: Measurements) -> Page:
+    return Page(
         "Small image classifiers",
-        "python experiments/zoo.py --output=tflite_models",
         "`vgg_small` on the embedded 12,000 images of Fashion-MNIST, seed 0, made small in twelve "
         "ways; each folder has the file and its card. Accuracy is the file's on all 2,000 test "
         "images (standard error about 0.65 points), latency its median on one thread, the ratio to "
         "the float32 file's in the same run. gzip and `.tfz` are what it takes to send the file.",
         ["file", "made by", "accuracy", "KiB", "gzip", "tfz", "ms", "of float's", "runs on"],
-        rows,
+        [(cells(name, results[name]), [name]) for name in ZOO if name in results],
     )
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--work", type=Path, default=Path("build/zoo"), help="folder for the runs")
+    flags = flags.parse_args()
+    steps = [
+        single(name, made, name, words, flags.work, flags.output, flags.again)
+        for name, words in ZOO.items()
+    ]
+    conduct(flags, steps, page_of)
 
 
 if __name__ == "__main__":
