@@ -45,7 +45,8 @@ class Measurements:
     Attributes:
         rows: results by key; under `made` the number of the record in `made`.
         made: where rows come from: `date`, `versions`, `command` and what `MACHINE` names, as far
-            as they are known; of older rows `committed`, the commit that brought them.
+            as they are known; of older rows `committed`, the commit that brought them; `remark`,
+            what else must be known.
         settings: what all rows were measured with.
         experiment: the module that measured them.
     """
@@ -201,13 +202,13 @@ def _measure(
     kept.experiment = Path(sys.argv[0]).stem
     path = kept.folder / FILE
     keys = [key for step, _ in steps for key in step]
-    there = [key for key in keys if key in kept]
     other = "give another --output, or measure everything again by --again"
     if kept.rows and kept.settings != settings:
         if not again or set(kept.rows) - set(keys):
             raise InputError(f"{path} was measured with {kept.settings}, not {settings}; {other}")
         kept.rows.clear()
     kept.settings = settings
+    there = [key for key in keys if key in kept]
     dates = ", ".join(sorted({record["date"] for record in kept.records(there)}))
     todo = [step for step in steps if again or not all(key in kept for key in step[0])]
     if not todo:

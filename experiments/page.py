@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from tfcompress.benchmark.machine import machine, machine_line
+from tfcompress.benchmark.machine import machine_line
 from tfcompress.console import table
-from tfcompress.files import write
-from tfcompress.pipeline.provenance import versions
 
 Record = dict[str, Any]
 
@@ -66,39 +60,5 @@ def line(record: Record) -> str:
     where = machine_line(record)
     if "committed" in record:
         where += f", committed as {record['committed']}"
-    return f"`{record['command']}`, {record['date']}, {where}; {packages}"
-
-
-def command(**shown: object) -> str:
-    """The command that is running; a flag named in `shown` is printed with that value instead."""
-    words = ["python", *sys.argv]
-    for flag, value in shown.items():
-        words = [f"--{flag}={value}" if word.startswith(f"--{flag}=") else word for word in words]
-    return shlex.join(words)
-
-
-def page(
-    folder: Path,
-    title: str,
-    made: str,
-    note: str,
-    headers: Sequence[str],
-    rows: Sequence[Sequence[str]],
-) -> None:
-    """Writes `README.md` into the folder, and prints it.
-
-    Args:
-        folder: is made if it isn't there.
-        title: of the page.
-        made: the command.
-        note: what the numbers are.
-        headers: of the table.
-        rows: of the table, as text.
-    """
-    record = {**machine(), "date": time.strftime("%Y-%m-%d"), "versions": versions()}
-    record["command"] = made
-    one = Page(title, note, headers, [(row, [""]) for row in rows])
-    text = text_of(one, lambda keys: [record])
-    folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "README.md", text)
-    print(text)
+    remark = f"; {record['remark']}" if "remark" in record else ""
+    return f"`{record['command']}`, {record['date']}, {where}; {packages}{remark}"

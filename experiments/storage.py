@@ -219,7 +219,7 @@ def main() -> None:
         for key, case, kind, storage in keys()
         if case.startswith(flags.only)
     ]
-    conduct(flags, steps, page_of, settings={"runs": flags.runs})
+    conduct(flags, steps, page_of)
 
 
 if __name__ == "__main__":

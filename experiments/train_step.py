@@ -2,7 +2,7 @@
 
 Run:
 
-    python experiments/train_step.py --output=experiments/results/train_step
+    .venv/bin/python experiments/train_step.py --output=build/train_step
 
 About four minutes. Every round times a few steps of each network on the same batch, beginning with
 another one each time; the ratio is the median over rounds. No distillation: the layers alone.
@@ -10,14 +10,13 @@ another one each time; the ratio is the median over rounds. No distillation: the
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from page import command, page
+from measurements import Measurements, Row, conduct, parser
+from page import Page
 
 from tfcompress import models, techniques
 from tfcompress.bridge import legacy, prune, to_tf_keras
@@ -101,34 +100,46 @@ def step_ms(nets: dict[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in times.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
-    output = parser.parse_args().output
+MODEL = "vgg_small"
+NETWORKS = (
+    "float",
+    "xnor",
+    "binary_activations",
+    "bwn",
+    "float in tf_keras",
+    "prune",
+    "qat",
+)
+
+
+def measured() -> dict[str, Row]:
+    """Measures all networks in turns."""
+    times = step_ms(networks(MODEL))
+    return {
+        name: {
+            "ms": float(np.median(values)),
+            "ratio": np.percentile(values / times["float"], (50, 10, 90)).tolist(),
+        }
+        for name, values in times.items()
+    }
+
+
+def page_of(results: Measurements) -> Page:
     rows = []
-    for model in ("vgg_small",):
-        times = step_ms(networks(model))
-        for name, values in times.items():
-            ratio = values / times["float"]
-            low, middle, high = np.percentile(ratio, (10, 50, 90))
-            rows.append(
-                [
-                    model,
-                    name,
-                    f"{np.median(values):.1f}",
-                    f"{middle:.3f}",
-                    f"{low:.3f} to {high:.3f}",
-                ]
-            )
-    headers = ["model", "network", "step, ms", "ratio to float", "10th to 90th percentile"]
-    page(
-        output,
+    for name in NETWORKS:
+        middle, low, high = results[name]["ratio"]
+        cells = [f"{results[name]['ms']:.1f}", f"{middle:.3f}", f"{low:.3f} to {high:.3f}"]
+        rows.append(([MODEL, name, *cells], [name]))
+    return Page(
         "Cost of a training step",
-        command(),
         f"Batch {BATCH}, {ROUNDS} rounds of {STEPS} steps each, interleaved.",
-        headers,
+        ["model", "network", "step, ms", "ratio to float", "10th to 90th percentile"],
         rows,
     )
+
+
+def main() -> None:
+    conduct(parser(__doc__).parse_args(), [(NETWORKS, measured)], page_of)
 
 
 if __name__ == "__main__":

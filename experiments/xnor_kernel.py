@@ -2,7 +2,7 @@
 
 Run:
 
-    python experiments/xnor_kernel.py --output=experiments/results/xnor_kernel
+    .venv/bin/python experiments/xnor_kernel.py --output=build/xnor_kernel
 
 About ten minutes. Four 3x3 convolutions of one size behind one another, and a dense layer: as
 float32, as int8 with int8 activations, and with a bit a weight and activation. All files run in one
@@ -16,14 +16,15 @@ AVX-512 kernel, whose loop has these three.
 
 from __future__ import annotations
 
-import argparse
 import ctypes
+import functools
 import tempfile
 from pathlib import Path
 
 import keras
 import numpy as np
-from page import command, page
+from measurements import Measurements, Row, Step, conduct, parser
+from page import Page
 
 import tfcompress
 from tfcompress import kernels
@@ -65,32 +66,60 @@ __attribute__((visibility("default"))) T double words_per_ns_SUMS(long rounds) {
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for the table")
-    parser.add_argument("--runs", type=int, default=200, help="timed inferences of each file")
-    flags = parser.parse_args()
-    rows = []
+STACKS = {f"4 convs {size}x{size}x{channels}": (size, channels) for size, channels in CONVS}
+CASES = (*STACKS, f"dense {UNITS}x{UNITS}")
+
+
+def keys(name: str) -> dict[str, tuple[str, int]]:
+    """Returns kernel and threads of each of a net's rows."""
+    runs = [(kernel, 1) for kernel in kernels.names()] + [(kernels.names()[0], 2)]
+    return {f"{name}, {kernel}, {threads}": (kernel, threads) for kernel, threads in runs}
+
+
+def measured(name: str, runs: int) -> dict[str, Row]:
+    """Measures one net with each kernel."""
+    plain, binary, words = conv_nets(*STACKS[name]) if name in STACKS else dense_nets()
     with tempfile.TemporaryDirectory() as folder:
         bound = measured_bound(Path(folder))
-        cases = [(f"4 convs {size}x{size}x{c}", *conv_nets(size, c)) for size, c in CONVS]
-        cases.append((f"dense {UNITS}x{UNITS}", *dense_nets()))
-        for name, plain, binary, words in cases:
-            paths = files(Path(folder), plain, binary)
-            for kernel, threads in [(kernel, 1) for kernel in kernels.names()] + [("", 2)]:
-                rows.append([name, *row(paths, kernel, threads, flags.runs, words, bound)])
-                print(*rows[-1], flush=True)
-    page(
-        flags.output,
+        paths = files(Path(folder), plain, binary)
+        return {
+            key: row(paths, kernel, threads, runs, words, bound)
+            for key, (kernel, threads) in keys(name).items()
+        }
+
+
+def cells(row: Row) -> list[str]:
+    """Returns a row's part of the table that was measured."""
+    middle, low, high = row["ratio"]
+    return [
+        *(f"{row[name]:.3f}" for name in ("float_ms", "int8_ms", "ms")),
+        f"{middle:.4f} ({low:.4f} to {high:.4f})",
+        f"{row['to_int8']:.3f}",
+        f"{row['smaller']:.1f}x",
+        "" if row["share"] is None else f"{row['share']:.0%}",
+    ]
+
+
+def page_of(results: Measurements) -> Page:
+    return Page(
         "The 1-bit kernels",
-        command(),
         "Latencies are medians; ratios, to float32 and to int8 XNNPACK with as many threads, are "
         "medians over rounds, with the 10th and 90th percentile for the first. Share of the bound: "
         "of xor, popcount and add on registers alone, one thread.",
         ["net", "kernel", "threads", "float32, ms", "int8, ms", "1 bit, ms", "to float32",
          "to int8", "size ratio", "share of bound"],
-        rows,
+        [([*key.split(", "), *cells(row)], [key]) for key, row in results.rows.items()],
     )  # fmt: skip
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--runs", type=int, default=200, help="timed inferences of each file")
+    flags = flags.parse_args()
+    steps: list[Step] = [
+        (tuple(keys(name)), functools.partial(measured, name, flags.runs)) for name in CASES
+    ]
+    conduct(flags, steps, page_of, settings={"runs": flags.runs})
 
 
 def conv_nets(size: int, channels: int) -> tuple[keras.Model, keras.Model, float]:
@@ -126,24 +155,21 @@ def files(folder: Path, plain: keras.Model, binary: keras.Model) -> list[str]:
     return paths
 
 
-def row(
-    paths: list[str], kernel: str, threads: int, runs: int, words: float, bound: float
-) -> list[str]:
-    """Measures one line of the table, without the net's name."""
-    backend = f"delegate:{kernels.library()}" + (f"?kernel={kernel}" if kernel else "")
+def row(paths: list[str], kernel: str, threads: int, runs: int, words: float, bound: float) -> Row:
+    """Measures one line of the table."""
+    backend = f"delegate:{kernels.library()}?kernel={kernel}"
     base, int8, one = latency(paths, backend=backend, threads=threads, runs=runs)
     sizes = [Path(path).stat().st_size for path in paths]
-    share = words / bound / 1e6 / one.latency_ms_p50
     known = bound and threads == 1 and kernel == "avx512"
-    return [
-        kernel or kernels.names()[0],
-        str(threads),
-        *(f"{file.latency_ms_p50:.3f}" for file in (base, int8, one)),
-        f"{one.ratio:.4f} ({one.ratio_p10:.4f} to {one.ratio_p90:.4f})",
-        f"{one.latency_ms_p50 / int8.latency_ms_p50:.3f}",
-        f"{sizes[0] / sizes[2]:.1f}x",
-        f"{share:.0%}" if known else "",
-    ]
+    return {
+        "float_ms": base.latency_ms_p50,
+        "int8_ms": int8.latency_ms_p50,
+        "ms": one.latency_ms_p50,
+        "ratio": [one.ratio, one.ratio_p10, one.ratio_p90],
+        "to_int8": one.latency_ms_p50 / int8.latency_ms_p50,
+        "smaller": sizes[0] / sizes[2],
+        "share": words / bound / 1e6 / one.latency_ms_p50 if known else None,
+    }
 
 
 def measured_bound(folder: Path) -> float:

@@ -1,0 +1,30 @@
+"""Every page of results is what its experiment makes of the committed rows."""
+
+import pathlib
+
+import pytest
+from measurements import FILE, Measurements, rendered
+
+ROOT = pathlib.Path(__file__).parents[2]
+FOLDERS = [*sorted((ROOT / "experiments" / "results").iterdir()), ROOT / "tflite_models"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_page_is_rendered_from_its_rows(folder):
+    assert (folder / FILE).exists(), "a page without rows"
+    assert rendered(folder) == (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_every_row_says_when_and_where_it_was_measured(folder):
+    results = Measurements(folder)
+    assert results.rows
+    for record in results.records(results.rows):
+        assert {"date", "cpu", "cores", "versions", "command"} <= set(record)
+        assert "commit" in record or "committed" in record
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_no_private_folders(folder):
+    for path in (folder / FILE, folder / "README.md"):
+        assert not any(word in path.read_text() for word in ("/tmp/", "/home/", "/root/"))
