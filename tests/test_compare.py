@@ -19,12 +19,10 @@ def result(technique, accuracy, size_bytes, latency_ratio, **changes):
     latency_ms = None if latency_ratio is None else 1.0 * latency_ratio
     after = dataclasses.replace(
         COMPRESSED, accuracy=accuracy, size_bytes=size_bytes, latency_ms_p50=latency_ms,
-        train_step_ms=25.0,
+        train_step_ms=25.0, latency_ratio=latency_ratio, latency_ratio_p10=None,
+        latency_ratio_p90=None,
     )  # fmt: skip
-    spread = {"latency_ratio_p10": None, "latency_ratio_p90": None}
-    return dataclasses.replace(
-        RUN, technique=technique, compressed=after, latency_ratio=latency_ratio, **spread, **changes
-    )
+    return dataclasses.replace(RUN, technique=technique, files=[after], **changes)
 
 
 RUNS = {
@@ -164,7 +162,7 @@ def changed(folder, **values):
             {"schema": 99},
             "has schema 99 and this tfcompress reads 1: use the version that wrote it",
         ),
-        ({"ratio": None}, "report.json lacks 'ratio': repeat the run"),
+        ({"ratio": None, "files": None}, "report.json lacks 'ratio': repeat the run"),
         ({"baseline": {"path": "b"}}, "report.json isn't a whole report"),
         ({"baseline": [1]}, "report.json isn't a whole report"),
         ({"test_images": {}, "histories": {"other": []}}, "isn't a whole report (histories are"),

@@ -38,6 +38,11 @@ BASELINE = FileResult(
     latency_runs=200,
     peak_memory_bytes=60 << 20,
     train_step_ms=10.0,
+    layers=[
+        {"name": "conv_1", "kind": "Conv2D", "parameters": 200, "macs": 800_000, "bytes": 800},
+        {"name": "conv_2", "kind": "Conv2D", "parameters": 800, "macs": 1_200_000, "bytes": 3200},
+        {"name": "flat", "kind": "Flatten", "parameters": 0, "macs": 0, "bytes": 0},
+    ],
     parity={"max_abs_diff": 1e-6, "ties": 0},
 )
 COMPRESSED = dataclasses.replace(
@@ -52,7 +57,35 @@ COMPRESSED = dataclasses.replace(
     latency_ms_p90=0.6,
     macs=1_000_000,
     storage="int8",
+    latency_ratio=0.48,
+    latency_ratio_p10=0.46,
+    latency_ratio_p90=0.51,
+    layers=[
+        {"name": "conv_1", "kind": "Conv2D", "parameters": 200, "macs": 800_000, "bytes": 800},
+        {"name": "bn_2", "kind": "BatchNormalization", "parameters": 16, "macs": 0, "bytes": 64},
+        {
+            "name": "conv_2",
+            "kind": "BinaryConv2D",
+            "parameters": 800,
+            "macs": 200_000,
+            "bytes": 400,
+        },
+        {"name": "shape", "bytes": 8},
+    ],
     parity={"max_abs_diff": 2e-6, "ties": 1},
+)
+# The same network in a second storage, which needs kernels.
+BITS = dataclasses.replace(
+    COMPRESSED,
+    path="compressed-xnor.tflite",
+    storage="xnor",
+    needs="1-bit kernels",
+    size_bytes=2_000,
+    latency_ms_p50=0.2,
+    latency_ratio=0.2,
+    latency_ratio_p10=0.19,
+    latency_ratio_p90=0.21,
+    layers=[{**row, "bytes": row["bytes"] // 8} for row in COMPRESSED.layers],
 )
 RUN = RunResult(
     technique="xnor",
@@ -67,30 +100,10 @@ RUN = RunResult(
     machine={"cpu": "Some CPU", "cores": 2, "memory_bytes": 8 << 30},
     config={"epochs": 3},
     baseline=BASELINE,
-    compressed=COMPRESSED,
-    latency_ratio=0.48,
-    latency_ratio_p10=0.46,
-    latency_ratio_p90=0.51,
+    files=[COMPRESSED],
     layers=[
         {"name": "conv_1", "kind": "Conv2D", "action": "kept", "reason": "it reads the image"},
         {"name": "conv_2", "kind": "Conv2D", "action": "binarized", "reason": "3x3, 64 channels"},
-    ],
-    layers_before=[
-        {"name": "conv_1", "kind": "Conv2D", "parameters": 200, "macs": 800_000, "bytes": 800},
-        {"name": "conv_2", "kind": "Conv2D", "parameters": 800, "macs": 1_200_000, "bytes": 3200},
-        {"name": "flat", "kind": "Flatten", "parameters": 0, "macs": 0, "bytes": 0},
-    ],
-    layers_after=[
-        {"name": "conv_1", "kind": "Conv2D", "parameters": 200, "macs": 800_000, "bytes": 800},
-        {"name": "bn_2", "kind": "BatchNormalization", "parameters": 16, "macs": 0, "bytes": 64},
-        {
-            "name": "conv_2",
-            "kind": "BinaryConv2D",
-            "parameters": 800,
-            "macs": 200_000,
-            "bytes": 400,
-        },
-        {"name": "shape", "bytes": 8},
     ],
     benchmarks=[
         {"profile": {"ops": [{"name": "CONV_2D", "ms": ms} for ms in times]}}
@@ -110,13 +123,15 @@ def drawn() -> list[Picture]:
 
 @pytest.fixture
 def run() -> Callable[..., RunResult]:
-    """Makes the run with changed fields; those of the compressed file begin with `file_`."""
+    """Makes the run with changed fields: `file_` begins a file's, `baseline_` the baseline's."""
 
     def make(**changes):
-        of_file = {k.removeprefix("file_"): v for k, v in changes.items() if k.startswith("file_")}
-        of_run = {k: v for k, v in changes.items() if not k.startswith("file_")}
-        return dataclasses.replace(
-            RUN, compressed=dataclasses.replace(COMPRESSED, **of_file), **of_run
-        )
+        def taken(prefix):
+            names = [name for name in changes if name.startswith(prefix)]
+            return {name.removeprefix(prefix): changes.pop(name) for name in names}
+
+        baseline = dataclasses.replace(BASELINE, **taken("baseline_"))
+        file = dataclasses.replace(COMPRESSED, **taken("file_"))
+        return dataclasses.replace(RUN, **{"baseline": baseline, "files": [file], **changes})
 
     return make

@@ -81,6 +81,6 @@ def test_no_file_no_card(tmp_path, drawn, monkeypatch):
     monkeypatch.setattr(plots, "pictures", lambda result: drawn)
     assert model_card(RUN, tmp_path) is None
     elsewhere = dataclasses.replace(
-        RUN, compressed=dataclasses.replace(RUN.compressed, path="other.tflite")
+        RUN, files=[dataclasses.replace(RUN.compressed, path="other.tflite")]
     )
     assert "README.md" not in [path.name for path in write_all(elsewhere, tmp_path)]

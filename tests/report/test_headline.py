@@ -1,8 +1,11 @@
+import dataclasses
+
 import pytest
 
+from tests.report.conftest import BITS, COMPRESSED
 from tfcompress.report.headline import headline
 
-UNKNOWN_SPREAD = {"latency_ratio_p10": None, "latency_ratio_p90": None}
+UNKNOWN_SPREAD = {"file_latency_ratio_p10": None, "file_latency_ratio_p90": None}
 
 
 def test_the_whole_sentence(run):
@@ -26,22 +29,22 @@ def test_the_whole_sentence(run):
     ],
 )
 def test_size_and_speed(run, size_bytes, latency, words):
-    result = run(file_size_bytes=size_bytes, latency_ratio=latency, **UNKNOWN_SPREAD)
+    result = run(file_size_bytes=size_bytes, file_latency_ratio=latency, **UNKNOWN_SPREAD)
     assert words in headline(result)
 
 
 def test_rounds_that_disagree_are_no_difference(run):
-    result = run(latency_ratio=0.9, latency_ratio_p10=0.7, latency_ratio_p90=1.05)
+    result = run(file_latency_ratio=0.9, file_latency_ratio_p10=0.7, file_latency_ratio_p90=1.05)
     assert "smaller than the baseline and as fast," in headline(result)
 
 
 def test_unmeasured_speed_is_said(run):
-    text = headline(run(latency_ratio=None, **UNKNOWN_SPREAD))
+    text = headline(run(file_latency_ratio=None, **UNKNOWN_SPREAD))
     assert text == (
         "The xnor file is 3.6 times smaller than the baseline, and lost 0.6 points of accuracy "
         "(0.9145 -> 0.9085 on 2,000 test images); its speed was not measured."
     )
-    same = headline(run(latency_ratio=None, file_size_bytes=36_000, **UNKNOWN_SPREAD))
+    same = headline(run(file_latency_ratio=None, file_size_bytes=36_000, **UNKNOWN_SPREAD))
     assert "is as large as the baseline, and lost" in same
 
 
@@ -61,3 +64,35 @@ def test_accuracy(run, accuracy, words):
 
 def test_unknown_number_of_images_is_left_out(run):
     assert headline(run(test_images=None)).endswith("(0.9145 -> 0.9085).")
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((-1.1, -0.1), "lost 0.6 points of accuracy (0.9145 -> 0.9085 on 2,000 test images; 95% "
+         "interval -1.1 to -0.1)."),
+        ((-1.4, 0.2), "lost 0.6 points of accuracy (0.9145 -> 0.9085 on 2,000 test images), which "
+         "so many images can't tell from none (95% interval -1.4 to +0.2)."),
+    ],
+)  # fmt: skip
+def test_the_interval(run, interval, words):
+    assert headline(run(file_accuracy_interval_points=interval)).endswith(words)
+
+
+def test_several_files_and_where_they_run(run):
+    assert headline(run(files=[COMPRESSED, BITS])) == (
+        "The xnor network, anywhere (int8): 3.6 times smaller and 2.1 times faster than the "
+        "baseline, and lost 0.6 points of accuracy (0.9145 -> 0.9085 on 2,000 test images); with "
+        "1-bit kernels (xnor): 18.0 times smaller and 5.0 times faster than the baseline, and has "
+        "the same accuracy."
+    )
+    plain = dataclasses.replace(BITS, needs="", storage="int4", accuracy=0.9)
+    text = headline(run(files=[COMPRESSED, plain]))
+    assert text.startswith("The xnor network, as int8: 3.6 times smaller")
+    assert "; as int4: 18.0 times smaller" in text
+    assert text.endswith("lost 1.4 points of accuracy (0.9145 -> 0.9000 on 2,000 test images).")
+
+
+def test_no_file_and_why(run):
+    text = headline(run(files=[], unwritten={"int8": "it differs too much"}))
+    assert text == "The xnor network was not written as a file: int8: it differs too much."

@@ -34,13 +34,13 @@ def test_what_the_pictures_say(drawn):
 
 
 def test_nothing_is_drawn_that_was_not_measured(run):
-    result = run(histories={}, file_latency_ms_p50=None, layers_before=(), layers_after=())
+    result = run(histories={}, file_latency_ms_p50=None, baseline_layers=(), file_layers=())
     bars, costs = plots.pictures(result)
     for picture in (bars, costs):
         assert "latency" not in picture.alt
         assert "latency median, ms" not in texts(picture.svg)
     no_macs = [{"name": "conv_1", "kind": "Conv2D", "bytes": 800}]
-    layers = layer_costs.layer_bars(run(layers_before=no_macs, layers_after=no_macs))
+    layers = layer_costs.layer_bars(run(baseline_layers=no_macs, file_layers=no_macs))
     assert "MACs" not in layers.alt
 
 
@@ -60,7 +60,7 @@ def test_one_epoch_and_nan_are_drawn(run):
 def test_names_are_text_and_never_formulas_or_markup(run):
     evil = "a<b>$x^2$&"
     layer = [{"name": evil, "kind": evil, "macs": 1, "bytes": 1}]
-    curves, *others = plots.pictures(run(technique=evil, layers_before=layer, layers_after=layer))
+    curves, *others = plots.pictures(run(technique=evil, baseline_layers=layer, file_layers=layer))
     assert f"{evil}, test" in texts(curves.svg)
     for picture in others:
         assert evil in texts(picture.svg)

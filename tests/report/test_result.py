@@ -4,8 +4,9 @@ import pathlib
 import numpy as np
 import pytest
 
+from tests.report.conftest import BITS, COMPRESSED
 from tfcompress.errors import InputError
-from tfcompress.report.result import strict
+from tfcompress.report.result import RunResult, strict
 
 FILE_KEYS = {
     "accuracy",
@@ -36,6 +37,38 @@ def test_keys_that_others_rely_on(run):
     assert values["accuracy_change_points"] == -0.6
 
 
+def test_an_entry_for_each_file_with_the_keys_of_compressed(run):
+    values = run(files=[COMPRESSED, BITS]).to_json()
+    assert list(values["files"]) == ["int8", "xnor"]
+    first, second = values["files"].values()
+    assert {key: first[key] for key in FILE_KEYS} == values["compressed"]
+    assert first["ratio"] == values["ratio"]
+    assert second["ratio"] == {"size": 2_000 / 36_000, "latency": 0.2, "parameters": 1, "macs": 0.5}
+    assert second["accuracy_change_points"] == -0.6
+    assert second["needs"] == "1-bit kernels"
+
+
+def test_read_back_as_it_was(run):
+    for result in (run(), run(files=[COMPRESSED, BITS]), run(files=[], unwritten={"int8": "why"})):
+        values = json.loads(json.dumps(result.to_json()))
+        assert RunResult.from_json(values).to_json() == values
+
+
+def test_a_report_from_before_there_were_several_files_is_read(run):
+    result = run(file_layer_errors={"conv_2": 0.01})
+    values = result.to_json()
+    old = {key: value for key, value in values.items() if key not in ("files", "unwritten")}
+    assert RunResult.from_json(old).to_json() == {
+        **values,
+        "files": {"int8": {**values["files"]["int8"], "needs": ""}},
+    }
+
+
+def test_two_files_of_one_storage_are_refused(run):
+    with pytest.raises(InputError, match="two files of one storage"):
+        run(files=[COMPRESSED, COMPRESSED])
+
+
 def test_ratios_are_compressed_divided_by_baseline(run):
     ratio = run().ratio
     assert ratio["size"] == 10_000 / 36_000
@@ -47,9 +80,9 @@ def test_ratios_are_compressed_divided_by_baseline(run):
 
 def test_what_was_not_measured_is_none_and_never_derived(run):
     result = run(
-        latency_ratio=None,
-        latency_ratio_p10=None,
-        latency_ratio_p90=None,
+        file_latency_ratio=None,
+        file_latency_ratio_p10=None,
+        file_latency_ratio_p90=None,
         file_macs=None,
         file_peak_memory_bytes=None,
         file_parity={},
@@ -90,7 +123,7 @@ def test_strict_keeps_what_json_has():
         ({"file_size_bytes": 0}, "size_bytes must be positive"),
         ({"file_macs": -1}, "macs must be 0 or more"),
         ({"file_latency_ms_p50": float("inf")}, "latency_ms_p50 must be a time"),
-        ({"latency_ratio": 0.0}, "latency_ratio must be positive"),
+        ({"file_latency_ratio": 0.0}, "latency_ratio must be positive"),
         ({"histories": {"fine_tuning": []}}, "histories are named"),
     ],
 )

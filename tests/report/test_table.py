@@ -1,8 +1,12 @@
+from tests.report.conftest import BITS, COMPRESSED
 from tfcompress.report.table import comparison, console_table
 
 
 def test_rows(run):
-    found = {row.label: (row.baseline, row.compressed, row.change) for row in comparison(run())}
+    found = {
+        row.label: (row.baseline, row.cells[0].value, row.cells[0].change)
+        for row in comparison(run())
+    }
     assert found == {
         "accuracy of the file": ("0.9145", "0.9085", "-0.60 points"),
         "accuracy in Keras": ("0.9145", "0.9090", "-0.55 points"),
@@ -20,14 +24,14 @@ def test_rows(run):
 
 def test_gaps(run):
     result = run(
-        latency_ratio=None,
-        latency_ratio_p10=None,
-        latency_ratio_p90=None,
+        file_latency_ratio=None,
+        file_latency_ratio_p10=None,
+        file_latency_ratio_p90=None,
         file_latency_ms_p50=None,
         file_macs=None,
         file_accuracy_keras=None,
     )
-    found = {row.label: (row.compressed, row.change) for row in comparison(result)}
+    found = {row.label: (row.cells[0].value, row.cells[0].change) for row in comparison(result)}
     for label in ("latency median, ms", "MACs, million", "accuracy in Keras"):
         assert found[label] == ("-", "-")
     assert "- not measured" in console_table(result)
@@ -35,7 +39,25 @@ def test_gaps(run):
 
 def test_console(run):
     text = console_table(run())
-    assert "ratio: xnor divided by baseline" in text
+    assert "Ratio: xnor divided by baseline" in text
     assert "not measured" not in text
     assert "MACs, million" in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_column_for_each_file(run):
+    result = run(files=[COMPRESSED, BITS])
+    (size,) = [row for row in comparison(result) if row.label == "file size, KiB"]
+    assert [(cell.value, cell.change) for cell in size.cells] == [
+        ("9.8", "0.28x"),
+        ("2.0", "0.056x"),
+    ]
+    text = console_table(result)
+    assert text.splitlines()[0].split() == ["baseline", "int8", "ratio", "xnor", "ratio"]
+    assert "the xnor network, stored as int8 and as xnor" in text
+
+
+def test_the_baseline_alone(run):
+    text = console_table(run(files=[], unwritten={"int8": "why"}))
+    assert text.splitlines()[0].split() == ["baseline"]
+    assert "0.9145" in text

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from tests.report.conftest import BITS, COMPRESSED
 from tests.report.pages import Page, assert_inert
 from tfcompress.report import plots, write
 from tfcompress.report.write import html as page
@@ -77,9 +78,9 @@ def test_page_is_whole_and_fetches_nothing(run, drawn):
 def test_page_without_what_was_not_measured(run):
     """A run of the least that there can be."""
     bare = run(
-        **dict.fromkeys(("layers", "layers_before", "layers_after", "benchmarks", "notes"), ()),
+        **dict.fromkeys(("layers", "baseline_layers", "file_layers", "benchmarks", "notes"), ()),
         **{name: {} for name in ("histories", "versions", "machine", "config", "file_parity")},
-        **dict.fromkeys(("latency_ratio", "latency_ratio_p10", "latency_ratio_p90")),
+        **dict.fromkeys(f"file_latency_ratio{end}" for end in ("", "_p10", "_p90")),
         **dict.fromkeys(("file_latency_ms_p50", "file_macs", "file_gzip_bytes", "test_images")),
         command="",
         reference="",
@@ -99,7 +100,7 @@ def test_page_without_what_was_not_measured(run):
 
 
 def test_page_has_all_parts(run, drawn):
-    text = page(run(layer_errors={"conv_2": 0.01}), drawn)
+    text = page(run(file_layer_errors={"conv_2": 0.01}), drawn)
     assert headings(text) == [
         "Before and after",
         "Error by epoch",
@@ -167,9 +168,9 @@ def evil_run(run):
         layers=[{"name": EVIL, "kind": EVIL, "action": EVIL, "reason": EVIL}],
         versions={EVIL: EVIL},
         machine={EVIL: EVIL},
-        layers_before=[{"name": EVIL, "kind": EVIL, "macs": 1, "bytes": 1}],
-        layers_after=[{"name": EVIL, "kind": EVIL, "macs": 1, "bytes": 1}],
-        layer_errors={EVIL: 0.5},
+        baseline_layers=[{"name": EVIL, "kind": EVIL, "macs": 1, "bytes": 1}],
+        file_layers=[{"name": EVIL, "kind": EVIL, "macs": 1, "bytes": 1}],
+        file_layer_errors={EVIL: 0.5},
         benchmarks=[{"profile": {"ops": [{"name": EVIL, "ms": 1.0}]}}] * 2,
     )
 
@@ -215,7 +216,7 @@ def test_untimed_files_are_not_given_zero_runs(run):
     facts = dict(write.facts(run(file_latency_runs=None)))
     assert facts["timed inferences"] == "baseline 200, compressed not timed"
     assert "Latency was not compared." in write.limits(
-        run(latency_ratio=None, latency_ratio_p10=None, latency_ratio_p90=None)
+        run(file_latency_ratio=None, file_latency_ratio_p10=None, file_latency_ratio_p90=None)
     )
 
 
@@ -227,8 +228,10 @@ def test_what_a_container_is_stands_where_there_is_one(run):
 
 def test_the_ten_layers_where_rounding_shows_most(run):
     errors = {f"layer{i}": i / 1000 for i in range(12)}
-    result = run(layer_errors=errors)
-    assert [name for name, _ in result.worst_layers] == [f"layer{i}" for i in range(11, 1, -1)]
+    result = run(file_layer_errors=errors)
+    assert [name for name, _ in result.compressed.worst_layers] == [
+        f"layer{i}" for i in range(11, 1, -1)
+    ]
     for text in (markdown(result, []), page(result, [])):
         assert "Where the rounding shows" in text
         assert "1.10%" in text
@@ -238,3 +241,24 @@ def test_the_ten_layers_where_rounding_shows_most(run):
     assert json.loads(write.json_text(result))["layer_errors"] == errors
     for text in (markdown(run(), []), page(run(), [])):
         assert "rounding shows" not in text
+
+
+def test_every_page_of_a_run_with_several_files_and_of_one_without_any(run, tmp_path):
+    several = run(files=[COMPRESSED, BITS], file_layer_errors={})
+    write.write_all(several, tmp_path / "several")
+    text = (tmp_path / "several" / "report.md").read_text()
+    assert (
+        "| | baseline | int8 | ratio | xnor | ratio |\n| --- | ---: | ---: | ---: | ---: | ---: |"
+        in text
+    )
+    assert "| file size, KiB | 35.2 | 9.8 | 0.28x | 2.0 | 0.056x |" in text
+    assert (
+        "| layer | kind | bytes before | bytes, int8 | bytes, xnor | MACs before | MACs after |"
+        in text
+    )
+    assert "| conv\\_2 | Conv2D → BinaryConv2D | 3,200 | 400 | 50 | 1,200,000 | 200,000 |" in text
+    page = (tmp_path / "several" / "report.html").read_text()
+    assert "<td>2.0</td><td>0.056x</td>" in page
+    write.write_all(run(files=[], unwritten={"int8": "why"}), tmp_path / "none")
+    assert "was not written as a file" in (tmp_path / "none" / "report.md").read_text()
+    assert not list((tmp_path / "none").glob("tradeoff*"))

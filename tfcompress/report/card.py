@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tfcompress.report.headline import headline
 from tfcompress.report.result import RunResult
-from tfcompress.report.table import Row, comparison
+from tfcompress.report.table import Row, comparison, headers
 from tfcompress.tflite import compatibility, content, metadata
 from tfcompress.tflite.metadata import Metadata
 from tfcompress.tflite.versions import oldest
@@ -28,6 +28,7 @@ class Card:
         metadata: the file's metadata.
         input: type, shape and meaning of the input.
         output: type, shape and meaning of the output.
+        headers: of the table of measurements.
         rows: the measurements beside the baseline's.
         runtime: the oldest runtime that runs the file.
         issues: what GPUs and other programs may refuse.
@@ -40,6 +41,7 @@ class Card:
     metadata: Metadata
     input: str
     output: str
+    headers: list[str]
     rows: list[Row]
     runtime: str
     issues: list[str]
@@ -47,7 +49,7 @@ class Card:
 
 
 def model_card(result: RunResult, folder: str | os.PathLike[str]) -> Card | None:
-    """Makes the card of a run's compressed file.
+    """Makes the card of a run's compressed file, the first where there are several.
 
     Args:
         result: of the run.
@@ -56,9 +58,10 @@ def model_card(result: RunResult, folder: str | os.PathLike[str]) -> Card | None
     Returns:
         The card, or None if the file isn't there.
     """
-    path = Path(folder) / result.compressed.path
+    path = Path(folder) / (result.files[0].path if result.files else "none")
     if not path.is_file():
         return None
+    single = len(result.files) == 1
     file = content.read(path)
     file_metadata = metadata.read(path) or Metadata()
     inputs, outputs = file.inputs[0], file.outputs[0]
@@ -76,6 +79,9 @@ def model_card(result: RunResult, folder: str | os.PathLike[str]) -> Card | None
         metadata=file_metadata,
         input=f"{inputs.dtype} {'x'.join(map(str, inputs.shape))}: {normalisation}{scaled}",
         output=f"{outputs.dtype} {'x'.join(map(str, outputs.shape))}: a score for each class",
+        headers=["", "baseline, float32", "this file", "ratio or change"]
+        if single
+        else headers(result),
         rows=[row for row in comparison(result) if row.label.startswith(_ROWS)],
         runtime=str(oldest(file)),
         issues=[

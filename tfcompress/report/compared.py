@@ -101,7 +101,7 @@ _SAME = (2, 3, 4)  # Model, data set and seed.
 
 
 def lines(runs: Sequence[tuple[str, RunResult]], sort: str | None = None) -> list[Line]:
-    """Lists each run's file, and each baseline once.
+    """Lists each run's files, and each baseline once.
 
     Runs with the same model, data set and seed have the same baseline if its file is as large and
     as accurate; its times are then those of the first run that has any.
@@ -114,7 +114,7 @@ def lines(runs: Sequence[tuple[str, RunResult]], sort: str | None = None) -> lis
     listed: list[Line] = []
     baselines: dict[tuple[object, ...], int] = {}
     for folder, result in runs:
-        before, after = result.baseline, result.compressed
+        before = result.baseline
         line = _line(folder, result, before)
         line = dataclasses.replace(line, technique="baseline", baseline=True)
         key = (result.model, result.dataset, result.seed, before.size_bytes, before.accuracy)
@@ -123,15 +123,19 @@ def lines(runs: Sequence[tuple[str, RunResult]], sort: str | None = None) -> lis
             listed.append(line)
         elif listed[baselines[key]].latency_ms is None:
             listed[baselines[key]] = line
-        listed.append(
-            dataclasses.replace(
-                _line(folder, result, after),
-                train_step_ratio=quotient(after.train_step_ms, before.train_step_ms),
-                latency_ratio=result.latency_ratio,
-                size_ratio=result.ratio["size"],
-                accuracy_change_points=result.accuracy_change_points,
+        for file in result.files:
+            line = _line(folder, result, file)
+            several = len(result.files) > 1
+            listed.append(
+                dataclasses.replace(
+                    line,
+                    technique=f"{line.technique} as {file.storage}" if several else line.technique,
+                    train_step_ratio=quotient(file.train_step_ms, before.train_step_ms),
+                    latency_ratio=file.latency_ratio,
+                    size_ratio=result.ratio_of(file)["size"],
+                    accuracy_change_points=result.accuracy_change_of(file),
+                )
             )
-        )
     if sort is not None:
         listed = _sorted(listed, sort)
     return [dataclasses.replace(line, number=at) for at, line in enumerate(listed, start=1)]

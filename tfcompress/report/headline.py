@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfcompress.report.result import RunResult
+from tfcompress.report.result import FileResult, RunResult
 
 # Within this factor a reader would call two numbers the same.
 SAME = 0.02
@@ -30,24 +30,50 @@ def headline(result: RunResult) -> str:
 
     Returns:
         One sentence, such as "The xnor file is 3.6 times smaller and 2.1 times faster than the
-        baseline, and lost 0.6 points of accuracy (0.9145 -> 0.9085 on 2,000 test images)."
+        baseline, and lost 0.6 points of accuracy (0.9145 -> 0.9085 on 2,000 test images)." Of
+        several files it says each in turn, and where it runs.
     """
-    size, speed = _size(result), _speed(result)
+    if not result.files:
+        reasons = "; ".join(f"{storage}: {why}" for storage, why in result.unwritten.items())
+        return f"The {result.technique} network was not written as a file: {reasons}."
+    if len(result.files) == 1:
+        file = result.files[0]
+        unmeasured = "; its speed was not measured" if file.latency_ratio is None else ""
+        costs, accuracy = _costs(result, file), _accuracy(result, file)
+        return f"The {result.technique} file is {costs}, and {accuracy}{unmeasured}."
+    first, *others = result.files
+    parts = [f"{_where(result, first)}: {_costs(result, first)}, and {_accuracy(result, first)}"]
+    for file in others:
+        same = file.accuracy == first.accuracy
+        accuracy = "has the same accuracy" if same else _accuracy(result, file)
+        parts.append(f"{_where(result, file)}: {_costs(result, file)}, and {accuracy}")
+    unmeasured = (
+        "" if any(file.latency_ratio for file in result.files) else "; no speed was measured"
+    )
+    return f"The {result.technique} network, {'; '.join(parts)}{unmeasured}."
+
+
+def _where(result: RunResult, file: FileResult) -> str:
+    """Says where a file runs; just how it is stored, where that tells no two files apart."""
+    if not any(file.needs for file in result.files):
+        return f"as {file.storage}"
+    return f"with {file.needs} ({file.storage})" if file.needs else f"anywhere ({file.storage})"
+
+
+def _costs(result: RunResult, file: FileResult) -> str:
+    """Compares a file's size and speed with the baseline's."""
+    size, speed = _size(result, file), _speed(file)
     if speed is None:
-        costs = f"{size.text} {size.link} the baseline"
-    else:
-        joint = "but" if size.good * speed.good < 0 else "and"
-        if size.link == speed.link:
-            costs = f"{size.text} {joint} {speed.text} {size.link} the baseline"
-        else:
-            costs = f"{size.text} {size.link} the baseline {joint} {speed.text}"
-    unmeasured = "; its speed was not measured" if speed is None else ""
-    return f"The {result.technique} file is {costs}, and {_accuracy(result)}{unmeasured}."
+        return f"{size.text} {size.link} the baseline"
+    joint = "but" if size.good * speed.good < 0 else "and"
+    if size.link == speed.link:
+        return f"{size.text} {joint} {speed.text} {size.link} the baseline"
+    return f"{size.text} {size.link} the baseline {joint} {speed.text}"
 
 
-def _size(result: RunResult) -> _Words:
-    """Compares the file's size with the baseline's."""
-    ratio = result.compressed.size_bytes / result.baseline.size_bytes
+def _size(result: RunResult, file: FileResult) -> _Words:
+    """Compares a file's size with the baseline's."""
+    ratio = file.size_bytes / result.baseline.size_bytes
     if abs(ratio - 1) < SAME:
         return _Words("as large", "as", 0)
     if ratio < 1:
@@ -55,12 +81,12 @@ def _size(result: RunResult) -> _Words:
     return _Words(f"{times(ratio)} larger", "than", -1)
 
 
-def _speed(result: RunResult) -> _Words | None:
-    """Compares the file's speed with the baseline's; None if it wasn't measured."""
-    ratio = result.latency_ratio
+def _speed(file: FileResult) -> _Words | None:
+    """Compares a file's speed with the baseline's; None if it wasn't measured."""
+    ratio = file.latency_ratio
     if ratio is None:
         return None
-    low, high = result.latency_ratio_p10, result.latency_ratio_p90
+    low, high = file.latency_ratio_p10, file.latency_ratio_p90
     # A difference that the rounds of one run don't agree on isn't a difference.
     undecided = low is not None and high is not None and low <= 1 <= high
     if undecided or abs(ratio - 1) < SAME:
@@ -70,15 +96,22 @@ def _speed(result: RunResult) -> _Words | None:
     return _Words(f"{times(ratio)} slower", "than", -1)
 
 
-def _accuracy(result: RunResult) -> str:
-    """Says how the accuracy changed, with both numbers and the number of images."""
-    change = result.accuracy_change_points
-    before, after = result.baseline.accuracy, result.compressed.accuracy
+def _accuracy(result: RunResult, file: FileResult) -> str:
+    """Says how the accuracy changed, with both numbers, the number of images and the interval."""
+    change = result.accuracy_change_of(file)
     images = f" on {result.test_images:,} test images" if result.test_images else ""
-    numbers = f"({before:.4f} -> {after:.4f}{images})"
+    numbers = f"{result.baseline.accuracy:.4f} -> {file.accuracy:.4f}{images}"
+    interval = file.accuracy_interval_points
     if change == 0:
-        return f"kept its accuracy {numbers}"
-    return f"{'gained' if change > 0 else 'lost'} {points(change)} of accuracy {numbers}"
+        return f"kept its accuracy ({numbers})"
+    moved = f"{'gained' if change > 0 else 'lost'} {points(change)} of accuracy"
+    if interval is None:
+        return f"{moved} ({numbers})"
+    low, high = interval
+    bounds = f"95% interval {low:+.1f} to {high:+.1f}"
+    if low <= 0 <= high:
+        return f"{moved} ({numbers}), which so many images can't tell from none ({bounds})"
+    return f"{moved} ({numbers}; {bounds})"
 
 
 def points(change: float) -> str:

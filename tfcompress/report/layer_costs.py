@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from tfcompress.report.picture import COLOURS, INK, Picture, canvas, render_figure
+from tfcompress.report.picture import INK, Picture, canvas, file_colours, render_figure
 from tfcompress.report.result import RunResult
+from tfcompress.report.table import file_names
 
 # Bars that a picture has room for; the other layers share one bar.
 _MOST = 10
@@ -22,18 +23,14 @@ class LayerRow:
     Attributes:
         name: the layer's.
         kind: its class; both with an arrow between them if they differ.
-        bytes_before: size of its constants in the baseline file.
-        bytes_after: size of its constants in the compressed file.
-        macs_before: multiply-accumulates in the baseline.
-        macs_after: multiply-accumulates in the compressed network.
+        size_bytes: size of its constants in the baseline's file and in each compressed one.
+        macs: multiply-accumulates in the baseline and in the compressed network.
     """
 
     name: str
     kind: str
-    bytes_before: int | None
-    bytes_after: int | None
-    macs_before: int | None
-    macs_after: int | None
+    size_bytes: tuple[int | None, ...]
+    macs: tuple[int | None, int | None]
 
 
 class Counted(Protocol):
@@ -93,82 +90,91 @@ def layer_rows(result: RunResult) -> list[LayerRow]:
 
     A layer that only the compressed network has comes behind the one that it follows there.
     """
-    before = {row["name"]: row for row in result.layers_before}
-    after = {row["name"]: row for row in result.layers_after}
-    names = list(before)
-    place = 0
-    for name in after:
-        if name in before:
-            place = names.index(name) + 1
-        else:
-            names.insert(place, name)
-            place += 1
+    files = [{row["name"]: row for row in file.layers} for file in (result.baseline, *result.files)]
+    names = list(files[0])
+    for after in files[1:]:
+        place = 0
+        for name in after:
+            if name in names:
+                place = names.index(name) + 1
+            else:
+                names.insert(place, name)
+                place += 1
     rows = []
     for name in names:
-        old, new = before.get(name, {}), after.get(name, {})
-        kinds = dict.fromkeys(kind for kind in (old.get("kind"), new.get("kind")) if kind)
+        entries = [layers.get(name, {}) for layers in files]
+        kinds = dict.fromkeys(kind for entry in entries if (kind := entry.get("kind")))
+        # The files of one network multiply alike.
+        new = next((entry for entry in entries[1:] if entry), {})
         row = LayerRow(
             name,
             " → ".join(kinds),
-            old.get("bytes"),
-            new.get("bytes"),
-            old.get("macs"),
-            new.get("macs"),
+            tuple(entry.get("bytes") for entry in entries),
+            (entries[0].get("macs"), new.get("macs")),
         )
-        if any((row.bytes_before, row.bytes_after, row.macs_before, row.macs_after)):
+        if any(row.size_bytes) or any(row.macs):
             rows.append(row)
     return rows
 
 
 def layer_bars(result: RunResult) -> Picture | None:
-    """Draws bars of each layer's KiB and MACs, before above after; None if nothing is known."""
+    """Draws bars of each layer's KiB in each file and of its MACs; None if nothing is known."""
     rows = layer_rows(result)
     known = [
-        (title, [((getattr(r, f"{key}_before") or 0) / unit,
-                  (getattr(r, f"{key}_after") or 0) / unit) for r in rows])
-        for title, key, unit in (("KiB in the file", "bytes", 1024), ("MACs, million", "macs", 1e6))
-    ]  # fmt: skip
+        ("KiB in the file", [tuple((size or 0) / 1024 for size in row.size_bytes) for row in rows]),
+        ("MACs, million", [tuple((macs or 0) / 1e6 for macs in row.macs) for row in rows]),
+    ]
     known = [(title, values) for title, values in known if any(map(any, values))]
     if not known:
         return None
+    stages = ["baseline", *(["compressed"] if len(result.files) == 1 else file_names(result))]
+    colours = file_colours(len(result.files))
     panels = [(title, _largest([row.name for row in rows], values)) for title, values in known]
-    count = sum(len(bars) for _, bars in panels)
-    figure, axes = canvas(len(panels), height=0.6 * len(panels) + 0.42 * count)
-    descriptions = []
+    count = sum(len(bars) * len(bars[0][1]) for _, bars in panels)
+    figure, axes = canvas(len(panels), height=0.6 * len(panels) + 0.21 * count)
     for place, (title, bars) in zip(axes, panels, strict=True):
-        for side, (stage, colour) in enumerate(COLOURS.items()):
+        sides = len(bars[0][1])
+        thick = 0.76 / sides
+        for side in range(sides):
             drawn_bars = place.barh(
-                [at + (side - 0.5) * 0.38 for at in range(len(bars))],
-                [pair[side] for _, pair in bars],
-                height=0.36,
-                color=colour,
-                label=stage,
+                [at + (side - (sides - 1) / 2) * thick for at in range(len(bars))],
+                [values[side] for _, values in bars],
+                height=0.95 * thick,
+                color=colours[side],
+                label=stages[side],
             )
-            texts = [_short(pair[side]) for _, pair in bars]
+            texts = [_short(values[side]) for _, values in bars]
             place.bar_label(drawn_bars, texts, padding=3, color=INK, fontsize=9)
         place.set_yticks(range(len(bars)), [_cut(name) for name, _ in bars], parse_math=False)
         place.set_ylim(len(bars) - 0.4, -0.6)
-        place.set_xlim(0, 1.2 * max(max(pair) for _, pair in bars))
+        place.set_xlim(0, 1.2 * max(max(values) for _, values in bars))
         place.tick_params(left=False, bottom=False, labelbottom=False, labelsize=10)
         place.set_title(title, loc="left", fontsize=12, color=INK, pad=5)
         place.spines["bottom"].set_visible(False)
-        descriptions.append(
-            f"{title}: "
-            + ", ".join(f"{name} {_short(a)} and {_short(b)}" for name, (a, b) in bars)
-            + "."
-        )
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside upper center", ncols=2, frameon=False, labelcolor=INK,
-        fontsize=12,
+        handles, labels, loc="outside upper center", ncols=len(labels), frameon=False,
+        labelcolor=INK, fontsize=12,
     )  # fmt: skip
-    alt = "Each layer in the baseline and in the compressed file. " + " ".join(descriptions)
-    return render_figure("layers", alt, figure)
+    return render_figure("layers", _described(stages, panels), figure)
+
+
+def _described(
+    stages: Sequence[str], panels: Sequence[tuple[str, list[tuple[str, tuple[float, ...]]]]]
+) -> str:
+    """Says what the bars show, for those who don't see them."""
+    numbers = " ".join(
+        f"{title}: "
+        + ", ".join(f"{name} {' and '.join(map(_short, values))}" for name, values in bars)
+        + "."
+        for title, bars in panels
+    )
+    return f"Each layer in {' and in '.join(stages)}. {numbers}"
 
 
 def _largest(
-    names: list[str], values: list[tuple[float, float]]
-) -> list[tuple[str, tuple[float, float]]]:
+    names: list[str], values: Sequence[tuple[float, ...]]
+) -> list[tuple[str, tuple[float, ...]]]:
     """Returns the layers with the longest bars, in the network's order, and the others as one."""
     longest = max(map(max, values))
     order = sorted(
@@ -180,7 +186,7 @@ def _largest(
     chosen, others = sorted(order[:count]), order[count:]
     bars = [(names[at], values[at]) for at in chosen]
     if others:
-        sums = (sum(values[at][0] for at in others), sum(values[at][1] for at in others))
+        sums = tuple(map(sum, zip(*(values[at] for at in others), strict=True)))
         bars.append((f"{len(others)} others", sums))
     return bars
 

@@ -12,41 +12,38 @@ from tfcompress.report.result import RunResult
 
 @dataclasses.dataclass(frozen=True)
 class OpRow:
-    """All ops of one kind. None where a file has none of them.
+    """All ops of one kind.
 
     Attributes:
         name: the runtime's name for the kind.
-        count_before: ops of the baseline file.
-        ms_before: the sum of their times.
-        count_after: ops of the compressed file.
-        ms_after: the sum of their times.
+        times: of the baseline's file and then of each compressed one the number of these ops and
+            the sum of their times in milliseconds; None where a file has none of them.
     """
 
     name: str
-    count_before: int | None
-    ms_before: float | None
-    count_after: int | None
-    ms_after: float | None
+    times: tuple[tuple[int, float] | None, ...]
 
 
 def op_rows(result: RunResult) -> list[OpRow]:
-    """Compares the ops of both files on the first backend where they were timed.
+    """Compares the ops of all files on the first backend where they were timed.
 
     Each benchmark of a file may hold a `profile`, whose `ops` have a `name` and `ms` each.
 
     Returns:
         The kinds of ops, the longest first; empty if no ops were timed.
     """
-    for first, second in zip(result.benchmarks[::2], result.benchmarks[1::2], strict=False):
-        before, after = _by_name(first), _by_name(second)
-        if before and after:
-            names = sorted(
-                {*before, *after},
-                key=lambda name: -max(before.get(name, (0, 0))[1], after.get(name, (0, 0))[1]),
-            )
-            missing = (None, None)
+    count = 1 + len(result.files)
+    for at in range(0, len(result.benchmarks) - count + 1, count):
+        files = [_by_name(entry) for entry in result.benchmarks[at : at + count]]
+        if files[0] and any(files[1:]):
+            longest = {
+                name: max(file.get(name, (0, 0.0))[1] for file in files)
+                for file in files
+                for name in file
+            }
             return [
-                OpRow(name, *before.get(name, missing), *after.get(name, missing)) for name in names
+                OpRow(name, tuple(file.get(name) for file in files))
+                for name in sorted(longest, key=lambda name: -longest[name])
             ]
     return []
 

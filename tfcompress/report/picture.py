@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's blue and vermilion: told apart by colour-blind eyes, on white and on black.
 COLOURS = {"baseline": "#3a8fd0", "compressed": "#d55e00"}
+# Their green, purple and orange, for further files of the compressed network.
+_MORE_COLOURS = ("#009e73", "#cc79a7", "#e69f00")
 # A grey with about the same contrast on white and on a dark page, for files of their own. In HTML
 # it gives way to the page's text colour.
 INK = "#7b7f85"
@@ -51,6 +53,12 @@ class Picture:
         # Width and height in points would fix the size; the viewBox alone lets the page decide.
         opening = re.sub(r' (width|height)="[^"]*"', "", svg[: svg.index(">")])
         return opening + ' aria-hidden="true"' + svg[svg.index(">") :]
+
+
+def file_colours(count: int) -> list[str]:
+    """Returns the baseline's colour and those of `count` compressed files."""
+    more = (_MORE_COLOURS[at % len(_MORE_COLOURS)] for at in range(count - 1))
+    return [*COLOURS.values(), *more][: count + 1]
 
 
 def canvas(count: int, height: float) -> tuple[Figure, list[Axes]]:

@@ -8,14 +8,16 @@ from typing import Any
 
 from tfcompress.report.layer_costs import layer_bars
 from tfcompress.report.pareto import Point, tradeoffs
-from tfcompress.report.picture import COLOURS, INK, Picture, canvas, render_figure
+from tfcompress.report.picture import COLOURS, INK, Picture, canvas, file_colours, render_figure
 from tfcompress.report.result import RunResult
-from tfcompress.report.table import milliseconds
+from tfcompress.report.table import file_names, milliseconds
 
 
 def pictures(result: RunResult) -> list[Picture]:
     """Draws every picture that the result has numbers for."""
-    drawn = [error_curves(result), cost_bars(result), cost_points(result), layer_bars(result)]
+    drawn = [error_curves(result)]
+    if result.files:
+        drawn += [cost_bars(result), cost_points(result), layer_bars(result)]
     return [picture for picture in drawn if picture is not None]
 
 
@@ -69,30 +71,26 @@ def error_curves(result: RunResult) -> Picture | None:
 
 
 def cost_bars(result: RunResult) -> Picture:
-    """Draws bars of file size, latency and accuracy, the baseline above the compressed file."""
-    before, after = result.baseline, result.compressed
-    groups: list[tuple[str, tuple[float, float], tuple[str, str]]] = [
-        (
-            "file size, KiB",
-            (before.size_bytes / 1024, after.size_bytes / 1024),
-            (f"{before.size_bytes / 1024:,.1f}", f"{after.size_bytes / 1024:,.1f}"),
-        )
-    ]
-    if before.latency_ms_p50 is not None and after.latency_ms_p50 is not None:
-        times = (before.latency_ms_p50, after.latency_ms_p50)
+    """Draws bars of file size, latency and accuracy, the baseline above the compressed files."""
+    files = (result.baseline, *result.files)
+    sizes = [file.size_bytes / 1024 for file in files]
+    groups = [("file size, KiB", sizes, [f"{size:,.1f}" for size in sizes])]
+    times = [file.latency_ms_p50 for file in files]
+    if times[0] is not None and any(time is not None for time in times[1:]):
         groups.append(
-            ("latency median, ms", times, (milliseconds(times[0]), milliseconds(times[1])))
+            ("latency median, ms", [time or 0.0 for time in times], list(map(milliseconds, times)))
         )
-    shares = (100 * before.accuracy, 100 * after.accuracy)
-    groups.append(("accuracy, %", shares, (f"{shares[0]:.2f}", f"{shares[1]:.2f}")))
+    shares = [100 * file.accuracy for file in files]
+    groups.append(("accuracy, %", shares, [f"{share:.2f}" for share in shares]))
 
-    figure, axes = canvas(len(groups), height=0.2 + 1.2 * len(groups))
-    labels = ("baseline", label(result.technique))
+    figure, axes = canvas(len(groups), height=0.2 + (0.5 + 0.35 * len(files)) * len(groups))
+    labels = ["baseline", *map(label, file_names(result))]
+    places = list(range(len(files)))
     for place, (title, values, texts) in zip(axes, groups, strict=True):
-        bars = place.barh([0, 1], values, height=0.72, color=list(COLOURS.values()))
+        bars = place.barh(places, values, height=0.72, color=file_colours(len(result.files)))
         place.bar_label(bars, texts, padding=4, color=INK, fontsize=12)
         place.invert_yaxis()
-        place.set_yticks([0, 1], labels, parse_math=False)
+        place.set_yticks(places, labels, parse_math=False)
         place.tick_params(left=False, bottom=False, labelbottom=False)
         # Room for the number behind the longest bar; accuracies all count from 0 to 100.
         top = 100.0 if title.startswith("accuracy") else max(values) or 1.0
@@ -100,16 +98,17 @@ def cost_bars(result: RunResult) -> Picture:
         place.set_title(title, loc="left", fontsize=12, color=INK, pad=5)
         place.spines["bottom"].set_visible(False)
     alt = "Baseline and compressed file compared. " + " ".join(
-        f"{title}: {texts[0]} and {texts[1]}." for title, _, texts in groups
+        f"{title}: {' and '.join(texts)}." for title, _, texts in groups
     )
     return render_figure("tradeoff", alt, figure)
 
 
 def cost_points(result: RunResult) -> Picture:
-    """Draws size and latency against accuracy, with both files as points."""
+    """Draws size and latency against accuracy, with every file as a point."""
+    names = file_names(result)
     files = (
         ("baseline", "baseline", result.baseline),
-        (label(result.technique), result.technique, result.compressed),
+        *((label(name), name, file) for name, file in zip(names, result.files, strict=True)),
     )
     panels = [
         (
@@ -125,7 +124,7 @@ def cost_points(result: RunResult) -> Picture:
             ("latency median, ms", lambda file: file.latency_ms_p50),
         )
     ]
-    return tradeoffs([(title, points) for title, points in panels if len(points) == 2])
+    return tradeoffs([(title, points) for title, points in panels if len(points) > 1])
 
 
 def last_error(percent: float) -> str:

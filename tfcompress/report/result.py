@@ -33,6 +33,17 @@ class FileResult:
         peak_memory_bytes: peak of a process that loads the file and runs it once.
         train_step_ms: median time of a training step.
         storage: how the weights are stored, such as `float32`.
+        needs: what a runtime must have beyond LiteRT's own ops, such as `1-bit kernels`; empty if
+            nothing.
+        latency_ratio: latency divided by the baseline's, measured in turns with it.
+        latency_ratio_p10: 10th percentile of that over the rounds.
+        latency_ratio_p90: 90th percentile of it.
+        accuracy_interval_points: bounds of the 95% interval of the accuracy's change, in
+            percentage points; see `runtime.accuracy.change_interval`.
+        layer_errors: for each layer of a file with rounded values, in the network's order,
+            rms(output - output of the float file) / rms(output of the float file).
+        layers: per layer `name`, `kind`, `parameters`, `macs` and the `bytes` of its constants in
+            the file; see `layer_costs.per_layer`.
         parity: how far the file's outputs are from the Keras model's, such as
             `{"max_abs_diff": 1e-6, "ties": 0}`; in JSON each key begins with `parity_`.
     """
@@ -51,6 +62,13 @@ class FileResult:
     peak_memory_bytes: int | None = None
     train_step_ms: float | None = None
     storage: str = "float32"
+    needs: str = ""
+    latency_ratio: float | None = None
+    latency_ratio_p10: float | None = None
+    latency_ratio_p90: float | None = None
+    accuracy_interval_points: tuple[float, float] | None = None
+    layer_errors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    layers: Sequence[Mapping[str, Any]] = ()
     parity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -75,6 +93,14 @@ class FileResult:
                 value is None or 0 <= value < math.inf,
                 f"{field} must be a time of 0 or more; got {value}",
             )
+        for field in ("latency_ratio", "latency_ratio_p10", "latency_ratio_p90"):
+            value = getattr(self, field)
+            require(value is None or 0 < value < math.inf, f"{field} must be positive; got {value}")
+
+    @property
+    def worst_layers(self) -> list[tuple[str, float]]:
+        """Returns the ten layers whose outputs rounding changed most, the worst first."""
+        return sorted(self.layer_errors.items(), key=lambda item: -item[1])[:10]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values, those of `parity` with the prefix `parity_`."""
@@ -92,12 +118,30 @@ class FileResult:
         """Restores the result that `to_json` was called on."""
         prefix = "parity_"
         parity = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
-        return cls(**_fields(cls, values), parity=parity)
+        fields = _fields(cls, values)
+        interval = fields.get("accuracy_interval_points")
+        if interval is not None:
+            fields["accuracy_interval_points"] = tuple(interval)
+        return cls(**fields, parity=parity)
+
+
+# Written under `files` alone; the first file's stand under the report's older keys too.
+_IN_FILES = frozenset(
+    {
+        "latency_ratio",
+        "latency_ratio_p10",
+        "latency_ratio_p90",
+        "accuracy_interval_points",
+        "layer_errors",
+        "layers",
+        "needs",
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """A whole run: two files, how they were made, and how they compare.
+    """A whole run: the baseline's file and those of the compressed network, and how they compare.
 
     Attributes:
         technique: the technique or chain.
@@ -112,20 +156,15 @@ class RunResult:
         machine: the machine that the times were measured on.
         config: the resolved settings.
         baseline: the uncompressed file.
-        compressed: the compressed file.
-        latency_ratio: compressed divided by baseline, measured interleaved; None if it wasn't.
-        latency_ratio_p10: 10th percentile over the rounds.
-        latency_ratio_p90: 90th percentile over the rounds.
+        files: the compressed network's files, one a storage; the first is `compressed`. Empty if
+            none could be written.
+        unwritten: storage to the reason why its file wasn't written.
         layers: per layer `name`, `kind`, `action` and `reason`: what was transformed, and what was
             left alone and why.
-        layer_errors: for each layer of a quantised file, in the network's order,
-            rms(output - output of the float file) / rms(output of the float file).
-        layers_before: per layer of the baseline `name`, `kind`, `parameters`, `macs` and the
-            `bytes` of its constants in the file; see `layer_costs.per_layer`.
-        layers_after: the same for the compressed network.
         histories: for `baseline` and `compressed`, rows of `epoch`, `loss`, `train_error` and
             `test_error` (0 to 1), `step_ms`, `seconds`; a row may lack any of them.
-        benchmarks: every file on every backend, as `FileBenchmark.to_json` gives it.
+        benchmarks: every file on every backend, as `FileBenchmark.to_json` gives it: for each
+            backend the baseline's, then those of `files` in their order.
         notes: limits that the reader should know.
         created: ISO date and time.
     """
@@ -135,7 +174,7 @@ class RunResult:
     dataset: str
     seed: int
     baseline: FileResult
-    compressed: FileResult
+    files: Sequence[FileResult]
     created: str
     reference: str = ""
     dataset_split: str = ""
@@ -144,22 +183,19 @@ class RunResult:
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     machine: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    latency_ratio: float | None = None
-    latency_ratio_p10: float | None = None
-    latency_ratio_p90: float | None = None
+    unwritten: Mapping[str, str] = dataclasses.field(default_factory=dict)
     layers: Sequence[Mapping[str, str]] = ()
-    layer_errors: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    layers_before: Sequence[Mapping[str, Any]] = ()
-    layers_after: Sequence[Mapping[str, Any]] = ()
     histories: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
     benchmarks: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Refuses ratios that can't be measured, and histories that no plot would show."""
-        for field in ("latency_ratio", "latency_ratio_p10", "latency_ratio_p90"):
-            value = getattr(self, field)
-            require(value is None or 0 < value < math.inf, f"{field} must be positive; got {value}")
+        """Refuses files that no key tells apart, and histories that no plot would show."""
+        object.__setattr__(self, "files", tuple(self.files))
+        names = [file.storage for file in self.files]
+        require(
+            len(set(names)) == len(names), f"two files of one storage: {', '.join(sorted(names))}"
+        )
         unknown = sorted(set(self.histories) - set(HISTORIES))
         require(
             not unknown, f"histories are named {' and '.join(HISTORIES)}; got {', '.join(unknown)}"
@@ -169,40 +205,63 @@ class RunResult:
     def from_json(cls, values: Mapping[str, Any]) -> RunResult:
         """Restores the result that `to_json` was called on, but for numbers that weren't finite.
 
+        Reports without `files`, as they were before a run could write several, are read too.
+
         Raises:
             KeyError, TypeError, InputError: the values aren't a result's.
         """
         fields = _fields(cls, values)
-        for title in ("baseline", "compressed"):
-            fields[title] = FileResult.from_json(values[title])
-        return cls(**fields, latency_ratio=values["ratio"]["latency"])
+        layers = values.get("layers_before", ())
+        fields["baseline"] = FileResult.from_json({**values["baseline"], "layers": layers})
+        entries = values["files"].values() if "files" in values else [_only_file(values)]
+        fields["files"] = [FileResult.from_json(entry) for entry in entries]
+        return cls(**fields)
+
+    @property
+    def compressed(self) -> FileResult:
+        """Returns the first of the compressed network's files.
+
+        Raises:
+            LookupError: none could be written.
+        """
+        if not self.files:
+            raise LookupError("the run wrote no file of the compressed network")
+        return self.files[0]
 
     @property
     def ratio(self) -> dict[str, float | None]:
-        """Returns compressed divided by baseline, of `size`, `latency`, `parameters` and `macs`.
-
-        The latency's ratio is the one measured interleaved, never the quotient of two medians.
-        """
-        return {
-            "size": quotient(self.compressed.size_bytes, self.baseline.size_bytes),
-            "latency": self.latency_ratio,
-            "parameters": quotient(self.compressed.parameters, self.baseline.parameters),
-            "macs": quotient(self.compressed.macs, self.baseline.macs),
-        }
+        """Returns `ratio_of` the first file."""
+        return self.ratio_of(self.compressed)
 
     @property
     def accuracy_change_points(self) -> float:
-        """Returns the compressed file's accuracy minus the baseline's, in percentage points."""
-        # Rounded, for 0.9085 - 0.9145 is -0.0060000000000000053 in binary.
-        return round(100 * (self.compressed.accuracy - self.baseline.accuracy), 9)
+        """Returns `accuracy_change_of` the first file."""
+        return self.accuracy_change_of(self.compressed)
 
-    @property
-    def worst_layers(self) -> list[tuple[str, float]]:
-        """Returns the ten layers whose outputs quantisation changed most, the worst first."""
-        return sorted(self.layer_errors.items(), key=lambda item: -item[1])[:10]
+    def ratio_of(self, file: FileResult) -> dict[str, float | None]:
+        """Returns a file divided by the baseline: `size`, `latency`, `parameters` and `macs`.
+
+        The latency's ratio is the one measured in turns, never the quotient of two medians.
+        """
+        return {
+            "size": quotient(file.size_bytes, self.baseline.size_bytes),
+            "latency": file.latency_ratio,
+            "parameters": quotient(file.parameters, self.baseline.parameters),
+            "macs": quotient(file.macs, self.baseline.macs),
+        }
+
+    def accuracy_change_of(self, file: FileResult) -> float:
+        """Returns a file's accuracy minus the baseline's, in percentage points."""
+        # Rounded, for 0.9085 - 0.9145 is -0.0060000000000000053 in binary.
+        return round(100 * (file.accuracy - self.baseline.accuracy), 9)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the result as strict JSON values: NaN and infinity become None."""
+        """Returns the result as strict JSON values: NaN and infinity become None.
+
+        Of a run that wrote no compressed file `compressed`, `ratio` and `accuracy_change_points`
+        are None.
+        """
+        first = self.files[0] if self.files else None
         return strict(
             {
                 "schema": SCHEMA,
@@ -215,16 +274,25 @@ class RunResult:
                 "seed": self.seed,
                 "created": self.created,
                 "command": self.command,
-                "baseline": self.baseline.to_json(),
-                "compressed": self.compressed.to_json(),
-                "ratio": self.ratio,
-                "latency_ratio_p10": self.latency_ratio_p10,
-                "latency_ratio_p90": self.latency_ratio_p90,
-                "accuracy_change_points": self.accuracy_change_points,
+                "baseline": _without(self.baseline.to_json(), _IN_FILES),
+                "compressed": _without(first.to_json(), _IN_FILES) if first else None,
+                "ratio": self.ratio if first else None,
+                "latency_ratio_p10": first.latency_ratio_p10 if first else None,
+                "latency_ratio_p90": first.latency_ratio_p90 if first else None,
+                "accuracy_change_points": self.accuracy_change_points if first else None,
+                "files": {
+                    file.storage: {
+                        **file.to_json(),
+                        "ratio": self.ratio_of(file),
+                        "accuracy_change_points": self.accuracy_change_of(file),
+                    }
+                    for file in self.files
+                },
+                "unwritten": self.unwritten,
                 "layers": self.layers,
-                "layer_errors": self.layer_errors,
-                "layers_before": self.layers_before,
-                "layers_after": self.layers_after,
+                "layer_errors": first.layer_errors if first else {},
+                "layers_before": self.baseline.layers,
+                "layers_after": first.layers if first else [],
                 "histories": self.histories,
                 "benchmarks": self.benchmarks,
                 "notes": self.notes,
@@ -233,6 +301,24 @@ class RunResult:
                 "config": self.config,
             }
         )
+
+
+def _only_file(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the entry of `files` of a report that has none, from the keys of its one file."""
+    latency_ratio = values["ratio"]["latency"]
+    return {
+        **values["compressed"],
+        "latency_ratio": latency_ratio,
+        "latency_ratio_p10": values.get("latency_ratio_p10"),
+        "latency_ratio_p90": values.get("latency_ratio_p90"),
+        "layer_errors": values.get("layer_errors", {}),
+        "layers": values.get("layers_after", ()),
+    }
+
+
+def _without(values: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
+    """Returns the values but for some keys."""
+    return {key: value for key, value in values.items() if key not in keys}
 
 
 def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,27 @@
-"""Compares two files row by row, for the console, Markdown and HTML alike."""
+"""Compares a run's files row by row, for the console, Markdown and HTML alike."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 from tfcompress.console import table
-from tfcompress.report.result import RunResult, quotient
+from tfcompress.report.result import FileResult, RunResult, quotient
 
 MISSING = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What a row says of one compressed file, as text.
+
+    Attributes:
+        value: the file's value; `-` if it wasn't measured.
+        change: the ratio (compressed divided by baseline) or, for accuracy, the difference.
+    """
+
+    value: str
+    change: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,105 +31,121 @@ class Row:
     Attributes:
         label: what is compared, with its unit.
         baseline: the baseline's value; `-` if it wasn't measured.
-        compressed: the compressed file's value; `-` if it wasn't measured.
-        change: the ratio (compressed divided by baseline) or, for accuracy, the difference.
+        cells: one for each compressed file.
     """
 
     label: str
     baseline: str
-    compressed: str
-    change: str
+    cells: tuple[Cell, ...]
+
+
+def _accuracy_change(before: FileResult, after: FileResult) -> str:
+    change = round(100 * (after.accuracy - before.accuracy), 9)
+    return "unchanged" if change == 0 else f"{change:+.2f} points"
+
+
+def _keras_change(before: FileResult, after: FileResult) -> str:
+    if before.accuracy_keras is None or after.accuracy_keras is None:
+        return MISSING
+    return f"{100 * (after.accuracy_keras - before.accuracy_keras):+.2f} points"
+
+
+def _ratio(field: str) -> Callable[[FileResult, FileResult], str]:
+    """Makes a function that divides a field of two files."""
+    return lambda before, after: factor(quotient(getattr(after, field), getattr(before, field)))
+
+
+# Label, the value's text, and the text of its change from the baseline's; by their importance.
+_ROWS: tuple[
+    tuple[str, Callable[[FileResult], str], Callable[[FileResult, FileResult], str]], ...
+] = (
+    ("accuracy of the file", lambda file: fraction(file.accuracy), _accuracy_change),
+    ("accuracy in Keras", lambda file: fraction(file.accuracy_keras), _keras_change),
+    ("file size, KiB", lambda file: kibibytes(file.size_bytes), _ratio("size_bytes")),
+    ("after gzip, KiB", lambda file: kibibytes(file.gzip_bytes), _ratio("gzip_bytes")),
+    ("packed as .tfz, KiB", lambda file: kibibytes(file.packed_bytes), _ratio("packed_bytes")),
+    (
+        "latency median, ms",
+        lambda file: milliseconds(file.latency_ms_p50),
+        lambda _, after: latency_change(after),
+    ),
+    (
+        "latency 90th percentile, ms",
+        lambda file: milliseconds(file.latency_ms_p90),
+        _ratio("latency_ms_p90"),
+    ),
+    (
+        "peak memory, MiB",
+        lambda file: mebibytes(file.peak_memory_bytes),
+        _ratio("peak_memory_bytes"),
+    ),
+    ("parameters", lambda file: whole(file.parameters), _ratio("parameters")),
+    ("MACs, million", lambda file: millions(file.macs), _ratio("macs")),
+    (
+        "training step, ms",
+        lambda file: milliseconds(file.train_step_ms),
+        _ratio("train_step_ms"),
+    ),
+)
 
 
 def comparison(result: RunResult) -> list[Row]:
-    """Compares the compressed file with the baseline, in rows by their importance."""
-    before, after, ratio = result.baseline, result.compressed, result.ratio
-    change = result.accuracy_change_points
+    """Compares the compressed files with the baseline, in rows by their importance."""
+    before = result.baseline
     return [
         Row(
-            "accuracy of the file",
-            fraction(before.accuracy),
-            fraction(after.accuracy),
-            "unchanged" if change == 0 else f"{change:+.2f} points",
-        ),
-        Row(
-            "accuracy in Keras",
-            fraction(before.accuracy_keras),
-            fraction(after.accuracy_keras),
-            MISSING
-            if before.accuracy_keras is None or after.accuracy_keras is None
-            else f"{100 * (after.accuracy_keras - before.accuracy_keras):+.2f} points",
-        ),
-        Row(
-            "file size, KiB",
-            kibibytes(before.size_bytes),
-            kibibytes(after.size_bytes),
-            factor(ratio["size"]),
-        ),
-        Row(
-            "after gzip, KiB",
-            kibibytes(before.gzip_bytes),
-            kibibytes(after.gzip_bytes),
-            factor(quotient(after.gzip_bytes, before.gzip_bytes)),
-        ),
-        Row(
-            "packed as .tfz, KiB",
-            kibibytes(before.packed_bytes),
-            kibibytes(after.packed_bytes),
-            factor(quotient(after.packed_bytes, before.packed_bytes)),
-        ),
-        Row(
-            "latency median, ms",
-            milliseconds(before.latency_ms_p50),
-            milliseconds(after.latency_ms_p50),
-            latency_change(result),
-        ),
-        Row(
-            "latency 90th percentile, ms",
-            milliseconds(before.latency_ms_p90),
-            milliseconds(after.latency_ms_p90),
-            factor(quotient(after.latency_ms_p90, before.latency_ms_p90)),
-        ),
-        Row(
-            "peak memory, MiB",
-            mebibytes(before.peak_memory_bytes),
-            mebibytes(after.peak_memory_bytes),
-            factor(quotient(after.peak_memory_bytes, before.peak_memory_bytes)),
-        ),
-        Row(
-            "parameters",
-            whole(before.parameters),
-            whole(after.parameters),
-            factor(ratio["parameters"]),
-        ),
-        Row("MACs, million", millions(before.macs), millions(after.macs), factor(ratio["macs"])),
-        Row(
-            "training step, ms",
-            milliseconds(before.train_step_ms),
-            milliseconds(after.train_step_ms),
-            factor(quotient(after.train_step_ms, before.train_step_ms)),
-        ),
+            label,
+            value(before),
+            tuple(Cell(value(file), change(before, file)) for file in result.files),
+        )
+        for label, value, change in _ROWS
     ]
+
+
+def file_names(result: RunResult) -> list[str]:
+    """Names the compressed files for a reader: a single one by its technique, else by storage."""
+    if len(result.files) == 1:
+        return [result.technique]
+    return [file.storage for file in result.files]
+
+
+def headers(result: RunResult) -> list[str]:
+    """Returns what stands over the columns of the comparison."""
+    if len(result.files) == 1:
+        return ["", "baseline", result.technique, "ratio or change"]
+    return ["", "baseline", *(text for name in file_names(result) for text in (name, "ratio"))]
+
+
+def explanation(result: RunResult) -> str:
+    """Says what the columns and ratios are."""
+    if len(result.files) > 1:
+        return (
+            f"Columns: the {result.technique} network, stored as "
+            f"{' and as '.join(file_names(result))}. Ratio: divided by baseline; below 1 is less."
+        )
+    return f"Ratio: {result.technique} divided by baseline; below 1 is less."
 
 
 def console_table(result: RunResult) -> str:
     """Lays the comparison out for a terminal, with a line that explains it."""
-    rows = comparison(result)
-    text = table(
-        [[row.label, row.baseline, row.compressed, row.change] for row in rows],
-        ["", "baseline", result.technique, "ratio or change"],
-        words=1,
-    )
-    missing = any(MISSING in (row.baseline, row.compressed) for row in rows)
-    footnote = "\n- not measured" if missing else ""
-    return f"{text}\nratio: {result.technique} divided by baseline; below 1 is less{footnote}"
+    rows = [
+        [
+            row.label,
+            row.baseline,
+            *(text for cell in row.cells for text in (cell.value, cell.change)),
+        ]
+        for row in comparison(result)
+    ]
+    footnote = "\n- not measured" if any(MISSING in row for row in rows) else ""
+    text = table(rows, headers(result), words=1)
+    return f"{text}\n{explanation(result) if result.files else ''}{footnote}".rstrip("\n")
 
 
-def latency_change(result: RunResult) -> str:
-    """Writes the interleaved latency ratio, with its spread if there is one."""
-    low, high = result.latency_ratio_p10, result.latency_ratio_p90
+def latency_change(file: FileResult) -> str:
+    """Writes the latency ratio taken in turns, with its spread if there is one."""
+    low, high = file.latency_ratio_p10, file.latency_ratio_p90
     spread = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
-    return factor(result.latency_ratio) + spread
+    return factor(file.latency_ratio) + spread
 
 
 def fraction(value: float | None) -> str:

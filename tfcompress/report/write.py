@@ -18,8 +18,8 @@ from tfcompress.report.layer_costs import layer_rows
 from tfcompress.report.op_times import op_rows
 from tfcompress.report.picture import Picture
 from tfcompress.report.render import render_template
-from tfcompress.report.result import HISTORIES, RunResult, strict
-from tfcompress.report.table import comparison
+from tfcompress.report.result import HISTORIES, FileResult, RunResult, strict
+from tfcompress.report.table import comparison, explanation, file_names, headers
 
 # The columns that history.csv begins with; whatever else the rows have follows.
 COLUMNS = (
@@ -118,16 +118,21 @@ def _rendered(
     card: Card | None = None,
 ) -> str:
     """Fills in a template with the result."""
+    names = file_names(result)
     return render_template(
         template,
         autoescape=autoescape,
         result=result,
         headline=headline(result),
+        names=names,
+        headers=headers(result),
+        explanation=explanation(result),
         rows=comparison(result),
         pictures=pictures,
         titles=TITLES,
         errors=_errors(result),
         layer_rows=layer_rows(result),
+        bytes_after=["bytes after"] if len(names) == 1 else [f"bytes, {name}" for name in names],
         op_rows=op_rows(result),
         actions=_actions(result),
         facts=facts(result),
@@ -162,11 +167,13 @@ def _actions(result: RunResult) -> str:
 
 def facts(result: RunResult) -> list[tuple[str, str]]:
     """Lists what is needed to get the result again."""
+    files = _titled_files(result)
     parity = [
-        f"{which}: " + ", ".join(f"{key} {_short(value)}" for key, value in file.parity.items())
-        for which, file in (("baseline", result.baseline), ("compressed", result.compressed))
+        f"{title}: " + ", ".join(f"{key} {_short(value)}" for key, value in file.parity.items())
+        for title, file in files
         if file.parity
     ]
+    runs = [(title, file.latency_runs) for title, file in files]
     images = f"{result.test_images:,}" if result.test_images else ""
     listed = [
         ("technique", result.technique),
@@ -176,9 +183,9 @@ def facts(result: RunResult) -> list[tuple[str, str]]:
         ("split", result.dataset_split),
         ("test images", images),
         ("seed", str(result.seed)),
-        ("storage", f"baseline {result.baseline.storage}, compressed {result.compressed.storage}"),
+        ("storage", ", ".join(f"{title} {file.storage}" for title, file in files)),
         ("file against Keras", "; ".join(parity)),
-        ("timed inferences", _pair(result.baseline.latency_runs, result.compressed.latency_runs)),
+        ("timed inferences", _counts(runs)),
         ("machine", _listed(result.machine)),
         ("versions", _listed(result.versions)),
         ("made", result.created),
@@ -192,14 +199,14 @@ def limits(result: RunResult) -> list[str]:
         f"One seed ({result.seed}) is one seed: another may give another accuracy.",
         "The accuracy is that of the .tflite file on the whole test set.",
     ]
-    if result.latency_ratio is not None:
+    if any(file.latency_ratio is not None for file in result.files):
         lines.append(
-            "Latency was measured on this machine's CPU, not on a phone; both files ran in turns "
+            "Latency was measured on this machine's CPU, not on a phone; all files ran in turns "
             "in one process, and the ratio is the median over rounds."
         )
     else:
         lines.append("Latency was not compared.")
-    if result.compressed.packed_bytes is not None:
+    if any(file.packed_bytes is not None for file in result.files):
         lines.append(
             "A .tfz is what the file travels as: `python -m tfcompress.pack --unpack` gives the "
             ".tflite back bit by bit, as large and as fast as it was."
@@ -215,12 +222,20 @@ def _listed(values: Any) -> str:
     return ", ".join(f"{key} {value}" for key, value in known.items())
 
 
-def _pair(before: int | None, after: int | None) -> str:
-    """Writes two counts; nothing if neither is known."""
-    if before is None and after is None:
+def _titled_files(result: RunResult) -> list[tuple[str, FileResult]]:
+    """Lists every file with a title; several compressed ones are told apart by their names."""
+    if len(result.files) == 1:
+        return [("baseline", result.baseline), ("compressed", result.files[0])]
+    return [("baseline", result.baseline), *((file.path, file) for file in result.files)]
+
+
+def _counts(runs: list[tuple[str, int | None]]) -> str:
+    """Writes the files' counts; nothing if none is known."""
+    if all(count is None for _, count in runs):
         return ""
-    counts = ["not timed" if count is None else f"{count:,}" for count in (before, after)]
-    return f"baseline {counts[0]}, compressed {counts[1]}"
+    return ", ".join(
+        f"{title} {'not timed' if count is None else f'{count:,}'}" for title, count in runs
+    )
 
 
 def _short(value: Any) -> str:

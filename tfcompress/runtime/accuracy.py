@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tfcompress.errors import require
 from tfcompress.runtime.model import LiteModel
 
-if TYPE_CHECKING:
-    import numpy as np
+# The normal distribution's quantile of a two-sided 95% interval.
+_QUANTILE = 1.959964
 
 
 def file_accuracy(
@@ -30,11 +32,59 @@ def file_accuracy(
     Raises:
         InputError: the file can't be run, the images aren't of its shape, or there are none.
     """
-    right = total = 0
+    return float(rightly_classified(path, batches, threads=threads).mean())
+
+
+def rightly_classified(
+    path: str | os.PathLike[str],
+    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    *,
+    threads: int = 2,
+) -> np.ndarray:
+    """Tells of each image whether a file classifies it rightly.
+
+    Args:
+        path: the file.
+        batches: as `file_accuracy` takes them.
+        threads: CPU threads of one inference.
+
+    Returns:
+        Booleans (images,), in the batches' order.
+
+    Raises:
+        InputError: the file can't be run, the images aren't of its shape, or there are none.
+    """
     model = LiteModel(path, threads=threads)
+    right = []
     for images, labels in batches:
         outputs = model.predict(images).reshape(len(labels), -1)
-        right += int((outputs.argmax(1) == labels).sum())
-        total += len(labels)
-    require(total > 0, f"there are no images to take the accuracy of {path} on")
-    return right / total
+        right.append(outputs.argmax(1) == labels)
+    require(sum(map(len, right)) > 0, f"there are no images to take the accuracy of {path} on")
+    return np.concatenate(right)
+
+
+def change_interval(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """Returns the 95% interval of the change in accuracy between two files.
+
+    Both files saw the same images, so that only those count which one of them alone classifies
+    rightly. Half an image is added to each of the four cells, which keeps the interval honest for
+    few images (Agresti and Min 2005, "Simple improved confidence intervals for comparing matched
+    proportions", Statistics in Medicine 24).
+
+    Args:
+        before: booleans (images,) of `rightly_classified`, of the first file.
+        after: the same of the second file, on the same images.
+
+    Returns:
+        The bounds of `after`'s accuracy minus `before`'s, -1 to 1.
+
+    >>> import numpy as np
+    >>> [round(bound, 2) for bound in change_interval(np.zeros(5, bool), np.arange(5) == 0)]
+    [-0.31, 0.6]
+    """
+    gained = float(np.sum(~before & after)) + 0.5
+    lost = float(np.sum(before & ~after)) + 0.5
+    images = len(before) + 2
+    change = (gained - lost) / images
+    error = math.sqrt(max(gained + lost - (gained - lost) ** 2 / images, 0.0)) / images
+    return max(change - _QUANTILE * error, -1.0), min(change + _QUANTILE * error, 1.0)
