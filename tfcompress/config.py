@@ -118,6 +118,8 @@ class RunConfig:
     output_dir: str | None = None
     resume: bool = True
     tensorboard: bool = False
+    allow_difference: bool = False
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         """Refuses what no run could use; names are checked by the rooms that know them."""

@@ -59,7 +59,13 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_multi_string("set", [], "key=value, repeatable: an option of the technique, the "
                               "builder, the data set or the training; --list prints them",
                               flag_values=values)  # fmt: skip
-    text("storage", None, "how the weights are written (default: the technique's); --list", values)
+    text(
+        "storage",
+        None,
+        "how the weights are written (default: the technique's); several with "
+        "commas make a file each of one training; --list explains them",
+        values,
+    )
     flags.DEFINE_enum("io", None, IO, "what goes into a compressed file that computes in integers, "
                       "and comes out of it; uint8 takes pixels as they are (default: float32)",
                       values)  # fmt: skip
@@ -70,6 +76,12 @@ def define(values: flags.FlagValues) -> None:
     text("output_dir", None, "default: tflite_models/<model>_<dataset>_<technique>", values)
     flags.DEFINE_boolean("resume", True, "go on with a stopped run; --noresume starts anew and "
                          "replaces an old one", flag_values=values)  # fmt: skip
+    flags.DEFINE_boolean("allow_difference", False, "write a compressed file that differs from its "
+                         "Keras model by more than its storage allows, marked in its name, its "
+                         "description and the report", flag_values=values)  # fmt: skip
+    flags.DEFINE_boolean("dry_run", False, "train nothing and write nothing: print which layers "
+                         "will change, which parameters, MACs and bytes to expect, and whether "
+                         "chain, model and storages fit", flag_values=values)  # fmt: skip
     flags.DEFINE_boolean("tensorboard", False, "write TensorBoard logs to the output folder",
                          flag_values=values)  # fmt: skip
     flags.DEFINE_boolean("list", False, "print techniques, models, data sets, storages, options",
@@ -134,6 +146,10 @@ def execute(argv: Sequence[str]) -> None:
     result = stages.run(job)
     print(f"\n{report.headline(result)}\n\n{report.console_table(result)}\n")
     print(f"The report: {job.output_dir / 'report.html'}")
+    unwritten = stages.failed(job, result)
+    if unwritten:
+        reasons = "; ".join(f"storage {name}: {reason}" for name, reason in unwritten.items())
+        raise ExportError(f"not every file was written: {reasons}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -63,6 +63,7 @@ def test_writes_everything_and_nothing_else(finished):
     names = {path.name for path in output.iterdir()}
     wanted = {"baseline.tflite", "compressed.tflite", "baseline.keras", "compressed.keras"}
     wanted |= {"baseline.tfz", "compressed.tfz", "README.md"}
+    wanted |= {"compressed-xnor.tflite", "compressed-xnor.tfz"}
     wanted |= {"report.json", "report.md", "report.html", "history.csv", "config.json"}
     assert wanted <= names
     assert {name for name in names - wanted if not re.fullmatch(r"\w+\.(svg|png)", name)} == set()
@@ -197,7 +198,9 @@ def test_a_refused_file_leaves_the_models(finished, picture_folder, tmp_path, mo
     monkeypatch.setattr(storages.float32, "STORAGE", strict)
     assert run.main(words) == 2
     said = capsys.readouterr().err.splitlines()
-    assert [line for line in said if line.startswith("error: the file differs from Keras")]
+    assert [
+        line for line in said if line.startswith("error: the baseline's file: the file differs")
+    ]
     assert "Traceback" not in said
     names = {path.name for path in folder.iterdir()}
     assert names == {".tfcompress", "baseline.keras", "compressed.keras", "config.json"}

@@ -93,6 +93,11 @@ def test_several_files_and_where_they_run(run):
     assert text.endswith("lost 1.4 points of accuracy (0.9145 -> 0.9000 on 2,000 test images).")
 
 
+def test_a_failed_check_is_said(run):
+    text = headline(run(file_failed_check="it differs", file_path="compressed-differs.tflite"))
+    assert text.endswith("Written in spite of the check that it failed: compressed-differs.tflite.")
+
+
 def test_no_file_and_why(run):
     text = headline(run(files=[], unwritten={"int8": "it differs too much"}))
     assert text == "The xnor network was not written as a file: int8: it differs too much."

@@ -57,7 +57,7 @@ TECHNIQUE = Technique(
     options=DecimalsOptions,
     transform=_transform,
     training=distilled(epochs=3),
-    storage="float16",
+    storages=("float16",),
     produces=frozenset({Property.CLUSTERS}),
 )
 '''
@@ -110,7 +110,7 @@ def test_the_commands_flags_take_it(technique_file):
     assert [step.technique.name for step in job.steps] == ["svd", "decimals"]
     assert job.steps[1].options.decimals == 1
     assert job.steps[1].training.epochs == 4
-    assert plan(RunConfig(technique="decimals")).storage == "float16"
+    assert plan(RunConfig(technique="decimals")).storages == ("float16",)
     with pytest.raises(InputError, match="unknown option 'decimal': did you mean 'decimals'"):
         plan(RunConfig(technique="decimals", options={"decimal": "1"}))
     with pytest.raises(InputError, match="prune can't follow decimals: it would spread the shared"):

@@ -24,7 +24,7 @@ TECHNIQUE = techniques.Technique(
     options=Options,
     transform=lambda candidate, options: candidate,
     training=lambda options: None,
-    storage="float32",
+    storages=("float32",),
 )
 
 

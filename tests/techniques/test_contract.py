@@ -62,7 +62,7 @@ def test_says_what_it_is(name):
     assert technique.name == name
     assert technique.summary
     assert technique.reference
-    assert technique.storage in storages.names()
+    assert set(technique.storages) <= set(storages.names())
 
 
 @each

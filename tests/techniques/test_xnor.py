@@ -17,4 +17,4 @@ def test_which_half_of_a_product_is_signs(small):
 def test_recipe_and_storage():
     technique = techniques.get("xnor")
     assert technique.training(technique.make_options()).epochs == 20
-    assert technique.storage == "int8"
+    assert technique.storages == ("int8", "xnor")

@@ -144,6 +144,7 @@ class Runtime:
 
     Attributes:
         custom_ops: ops of the file that LiteRT itself doesn't have.
+        needs: what runs them, in two or three words, such as `1-bit kernels`; empty if none.
         opaque: whether these ops keep their values to themselves, so that layers and signs are
             looked into in the float file that the file was built from.
         in_litert: whether LiteRT loads the file, alone or with a delegate of ours.
@@ -153,6 +154,7 @@ class Runtime:
     """
 
     custom_ops: tuple[str, ...] = ()
+    needs: str = ""
     opaque: bool = False
     in_litert: bool = True
     first_run: Callable[[Path, str | None, np.ndarray | None], FirstRun] = _run_in_litert

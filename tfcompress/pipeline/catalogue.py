@@ -19,7 +19,7 @@ def text() -> str:
         technique = techniques.get(name)
         lines += [
             f"  {name}: {technique.summary}",
-            f"    {technique.reference}; stored as {technique.storage}",
+            f"    {technique.reference}; stored as {' and '.join(technique.storages)}",
             *_options(technique.options),
         ]
     lines += ["", "Models (--model), or the path of your own .keras or .h5 file:"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import keras
@@ -10,29 +11,37 @@ import numpy as np
 
 from tfcompress import models
 from tfcompress.data.dataset import Dataset
+from tfcompress.errors import ExportError, InputError
 from tfcompress.export import Exported, Validation, export, io_types
 from tfcompress.export.write import method_of
 from tfcompress.files import quiet
-from tfcompress.pipeline.network import Network
+from tfcompress.pipeline.network import Network, NetworkFile
 from tfcompress.pipeline.plan import Plan
 from tfcompress.runtime import Metadata
 from tfcompress.training.progress import say
 from tfcompress.version import VERSION
 
 
-def check_io(job: Plan, images: Dataset, model: keras.Model) -> None:
-    """Refuses `--io` before a training whose file couldn't have it.
+def check_storages(job: Plan, images: Dataset, model: keras.Model) -> None:
+    """Refuses storages and `--io` before a training whose files couldn't have them.
 
     Raises:
-        InputError: the file doesn't compute in integers, or the normalisation doesn't fit.
+        InputError: a storage that the user asked for, or the technique's first one, can't hold the
+            model; or none of the files computes in integers, or the normalisation doesn't fit.
     """
+    integers = []
+    for name in job.storages:
+        try:
+            integers.append(method_of(model, name).integer)
+        except InputError:
+            if job.config.storage is not None or name == job.storages[0]:
+                raise
     if job.config.io is not None:
         normal = images.normalization
-        whole = method_of(model, job.storage).integer
-        io_types.check(job.config.io, integer=whole, mean=normal.mean, std=normal.std)
+        io_types.check(job.config.io, integer=any(integers), mean=normal.mean, std=normal.std)
 
 
-def write_file(
+def write_files(
     job: Plan,
     folder: Path,
     images: Dataset,
@@ -41,33 +50,56 @@ def write_file(
     samples: np.ndarray,
     comparison: np.ndarray,
 ) -> Network:
-    """Writes a network's file and returns the network with it.
+    """Writes a network's files, one for each storage, and returns the network with them.
+
+    A file that can't be written is told with the reason, and doesn't keep the others from it.
 
     Args:
         job: the run.
-        folder: where the file goes.
-        images: the data set, for the file's metadata.
+        folder: where the files go.
+        images: the data set, for the files' metadata.
         network: trained.
         samples: training images that integer activations take their ranges from.
-        comparison: other images, on which the file is compared with the Keras model.
+        comparison: other images, on which the files are compared with the Keras model.
     """
-    with quiet():
-        file = export(
-            network.model,
-            folder / f"{network.title}.tflite",
-            storage=network.storage,
-            representative=comparison,
-            calibration=samples,
-            validation=Validation(**network.validation) if network.validation else None,
-            metadata=_metadata(job, images, network.title),
-            io=network.io,
-        )
-    _say_what_was_written(network, file)
-    return dataclasses.replace(network, exported=file)
+    files, unwritten = [], dict(network.unwritten)
+    for storage in network.storages:
+        path = folder / file_name(network, storage)
+        try:
+            with quiet():
+                file = export(
+                    network.model,
+                    path,
+                    storage=storage,
+                    representative=comparison,
+                    calibration=samples,
+                    validation=Validation(**network.validation) if network.validation else None,
+                    metadata=_metadata(job, images, network.title),
+                    io=network.io if method_of(network.model, storage).integer else None,
+                    strict=not job.config.allow_difference,
+                )
+        except (InputError, ExportError) as error:
+            unwritten[storage] = str(error)
+            say("export", f"{path.name} ({storage}) is not written: {error}")
+            continue
+        if file.failed_check is not None:
+            marked = path.with_name(f"{path.stem}-differs.tflite")
+            os.replace(path, marked)
+            file = dataclasses.replace(file, path=str(marked))
+        _say_what_was_written(file)
+        files.append(NetworkFile(exported=file))
+    return dataclasses.replace(network, files=tuple(files), unwritten=unwritten)
 
 
-def _say_what_was_written(network: Network, file: Exported) -> None:
-    """Prints the file's size and how near it is to the Keras model."""
+def file_name(network: Network, storage: str) -> str:
+    """Returns the name of a network's file: of several, only the first does without its storage."""
+    if storage == network.storages[0]:
+        return f"{network.title}.tflite"
+    return f"{network.title}-{storage.replace('+', '_')}.tflite"
+
+
+def _say_what_was_written(file: Exported) -> None:
+    """Prints the file's size, how near it is to the Keras model, and what its user should know."""
     parity = file.parity
     assert parity is not None  # There were images to compare on.
     near = (
@@ -75,8 +107,12 @@ def _say_what_was_written(network: Network, file: Exported) -> None:
         if file.errors
         else f"equals Keras to {parity.max_abs_diff:.1e}"
     )
-    say("export", f"{network.title}.tflite ({network.storage}): {file.size_bytes / 1024:,.1f} KiB; "
+    if file.failed_check is not None:
+        near = f"written in spite of its check: {file.failed_check}"
+    say("export", f"{Path(file.path).name} ({file.storage}): {file.size_bytes / 1024:,.1f} KiB; "
         f"{near} on {parity.images} images")  # fmt: skip
+    for note in file.notes:
+        say("export", note)
 
 
 def _metadata(job: Plan, images: Dataset, title: str) -> Metadata:

@@ -16,6 +16,24 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class NetworkFile:
+    """One file of a network.
+
+    Attributes:
+        exported: what was written.
+        benchmarks: the file's measurements, one for each backend; empty if none were wanted.
+    """
+
+    exported: Exported
+    benchmarks: tuple[FileBenchmark, ...] = ()
+
+    @property
+    def times(self) -> FileBenchmark | None:
+        """The measurements on the first backend, whose latency the report compares."""
+        return self.benchmarks[0] if self.benchmarks else None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Network:
     """The baseline or the compressed network: each stage of a run adds what it found out.
 
@@ -23,32 +41,21 @@ class Network:
         title: `baseline` or `compressed`; its files are named so.
         model: the trained Keras model.
         history: one row an epoch.
-        storage: how the file's weights are written.
-        io: what the file takes and gives, as `export` has it; None for the storage's own.
+        storages: how the weights are written, one file each.
+        io: what a file of integers takes and gives, as `export` has it; None for the default.
         layers: what the techniques did to each layer.
         validation: arguments of `export.Validation`, by which the export chooses layers that keep
             more bits; empty if it isn't to choose.
-        exported: the file, once it is written.
-        benchmarks: the file's measurements, one for each backend; empty if none were wanted.
+        files: those that were written, in the order of `storages`.
+        unwritten: storages whose files couldn't be written, and why.
     """
 
     title: str
     model: keras.Model
     history: list[Row]
-    storage: str
+    storages: tuple[str, ...]
     io: str | None = None
     layers: tuple[LayerLine, ...] = ()
     validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    exported: Exported | None = None
-    benchmarks: tuple[FileBenchmark, ...] = ()
-
-    @property
-    def file(self) -> Exported:
-        """The file, which must have been written."""
-        assert self.exported is not None, f"the {self.title} network has no file yet"
-        return self.exported
-
-    @property
-    def times(self) -> FileBenchmark | None:
-        """The measurements on the first backend, whose latency the report compares."""
-        return self.benchmarks[0] if self.benchmarks else None
+    files: tuple[NetworkFile, ...] = ()
+    unwritten: Mapping[str, str] = dataclasses.field(default_factory=dict)

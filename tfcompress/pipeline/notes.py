@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tfcompress.benchmark import FileBenchmark
 from tfcompress.data.dataset import Dataset
-from tfcompress.export import Exported, io_types
+from tfcompress.export import io_types
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 
@@ -19,7 +19,7 @@ def all_notes(
     return [
         *_input_notes(job, images),
         *_training_notes(job, compressed),
-        *_file_notes(compressed.file),
+        *_file_notes(job, compressed),
         *benchmark_notes(measured),
     ]
 
@@ -32,7 +32,7 @@ def _input_notes(job: Plan, images: Dataset) -> list[str]:
         f"{', '.join(f'{v:.2f}' for v in mean)} and std {', '.join(f'{v:.2f}' for v in std)}.",
     ]
     if job.config.io is not None:
-        notes.append(f"The compressed file takes and gives {io_types.MEANS[job.config.io]}.")
+        notes.append(f"The file of integers takes and gives {io_types.MEANS[job.config.io]}.")
     return notes
 
 
@@ -44,11 +44,21 @@ def _training_notes(job: Plan, compressed: Network) -> list[str]:
     return []
 
 
-def _file_notes(file: Exported) -> list[str]:
-    """Says what a file needs, and what one of integers still computes in floats."""
-    notes = [f"The compressed file runs on {file.min_runtime} and newer."]
-    if file.float_ops:
-        notes.append(f"Computed in floats, between conversions: {', '.join(file.float_ops)}.")
+def _file_notes(job: Plan, compressed: Network) -> list[str]:
+    """Says what each file needs, what it still computes in floats, and which weren't written."""
+    notes = []
+    for written in compressed.files:
+        file = written.exported
+        title = "The compressed file" if len(compressed.files) == 1 else Path(file.path).name
+        notes.append(f"{title} runs on {file.min_runtime} and newer.")
+        if file.float_ops:
+            ops = ", ".join(file.float_ops)
+            notes.append(f"{title} computes in floats, between conversions: {ops}.")
+        if file.failed_check is not None:
+            notes.append(f"{title} was written in spite of its check: {file.failed_check}.")
+        notes += file.notes
+    for storage, reason in compressed.unwritten.items():
+        notes.append(f"No file of storage {storage}: {reason}.")
     return notes
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from tfcompress import data, models, techniques
 from tfcompress.benchmark import backends
 from tfcompress.config import RunConfig, Training
-from tfcompress.errors import InputError, unknown_name
+from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.export import io_types, storages
+from tfcompress.export.storage import Storage
 from tfcompress.models import saved
 from tfcompress.options import option_types, typed_options
 
@@ -33,7 +34,8 @@ class Plan:
         model_options: for the builder; empty for a model file.
         data_options: for the data set's loader.
         baseline: how the float network is trained.
-        storage: how the compressed network's weights are written.
+        storages: how the compressed network's weights are written, one file each.
+        unavailable: storages of the technique's that this machine can't make, and why.
         output_dir: where everything goes.
     """
 
@@ -42,7 +44,8 @@ class Plan:
     model_options: dict[str, Any]
     data_options: dict[str, Any]
     baseline: Training
-    storage: str
+    storages: tuple[str, ...]
+    unavailable: dict[str, str]
     output_dir: Path
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +68,7 @@ class Plan:
                 step.technique.name: dataclasses.asdict(step.training) for step in self.steps
             },
             "seed": self.config.seed,
-            "storage": self.storage,
+            "storage": ",".join((*self.storages, *self.unavailable)),
             "io": self.config.io,
             "benchmark": list(self.config.benchmark),
             "benchmark_runs": self.config.benchmark_runs,
@@ -90,12 +93,8 @@ def plan(config: RunConfig) -> Plan:
     for name in config.benchmark:
         if name != "none":
             backends.parse(name)
-    storage = storages.get(config.storage or chain[-1].storage)
-    if not storage.usual.runtime.in_litert:
-        raise InputError(
-            f"storage {storage.name} isn't for this command, which measures files in LiteRT: "
-            "train with another storage and write compressed.keras by tfcompress.export.export"
-        )
+    # Before hours of training.
+    wanted, unavailable = _storages(config, chain)
     takers = {
         "model": builder,
         "data": data.options_type(config.dataset),
@@ -104,18 +103,51 @@ def plan(config: RunConfig) -> Plan:
     values = _typed_options(config.options, takers, chain)
     settings = values["training"] | _flags_of_training(config)
     steps = techniques.make_steps(chain, config.options, settings)
-    # Before hours of training.
-    storage.check_machine()
-    io_types.check(config.io, integer=storage.usual.integer)
+    io_types.check(config.io, integer=any(storage.usual.integer for storage in wanted))
     return Plan(
         config=config,
         steps=steps,
         model_options=values["model"],
         data_options=values["data"],
         baseline=_baseline(config, settings, is_file=builder is None),
-        storage=storage.name,
+        storages=tuple(storage.name for storage in wanted),
+        unavailable=unavailable,
         output_dir=Path(config.output_dir or default_output_dir(config)),
     )
+
+
+def _storages(
+    config: RunConfig, chain: tuple[techniques.Technique, ...]
+) -> tuple[list[Storage], dict[str, str]]:
+    """Returns the storages of a run, and why those of the technique's can't be had that are left.
+
+    Raises:
+        InputError: the user asked for one that is unknown or can't be had here, or for one twice;
+            or the technique's first one can't be had.
+    """
+    if config.storage is None:
+        names = list(chain[-1].storages)
+    else:
+        names = [name.strip() for name in config.storage.split(",")]
+    require(len(set(names)) == len(names), f"--storage={config.storage} has one storage twice")
+    wanted: list[Storage] = []
+    unavailable: dict[str, str] = {}
+    for name in names:
+        storage = storages.get(name)
+        if not storage.usual.runtime.in_litert:
+            raise InputError(
+                f"storage {name} isn't for this command, which measures files in LiteRT: train "
+                "with another storage and write compressed.keras by tfcompress.export.export"
+            )
+        try:
+            storage.check_machine()
+        except InputError as error:
+            if config.storage is not None or not wanted:
+                raise
+            unavailable[name] = str(error)
+        else:
+            wanted.append(storage)
+    return wanted, unavailable
 
 
 def _typed_options(

@@ -13,11 +13,12 @@ from tfcompress import benchmark, graph, report, training
 from tfcompress.benchmark.machine import machine
 from tfcompress.container import archive
 from tfcompress.data.dataset import Dataset
+from tfcompress.export import storages
 from tfcompress.pipeline import notes
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 from tfcompress.pipeline.provenance import command, versions
-from tfcompress.runtime.accuracy import file_accuracy
+from tfcompress.runtime.accuracy import change_interval, rightly_classified
 from tfcompress.techniques import LayerLine
 from tfcompress.training.progress import say
 
@@ -33,9 +34,10 @@ def run_result(
         baseline: the float network.
         compressed: the other one.
     """
-    times = compressed.times
-    pairs = zip(baseline.benchmarks, compressed.benchmarks, strict=True)
-    measured = [entry for pair in pairs for entry in pair]
+    files = (*baseline.files, *compressed.files)
+    by_backend = zip(*(file.benchmarks for file in files), strict=True)
+    measured = [entry for entries in by_backend for entry in entries]
+    (float_result, right), *_ = _file_results(baseline, images)
     return report.RunResult(
         technique=job.config.technique,
         reference="; ".join(step.technique.reference for step in job.steps),
@@ -48,15 +50,13 @@ def run_result(
         versions=versions(),
         machine=machine(),
         config=job.to_json(),
-        baseline=_file_result(baseline, images),
-        compressed=_file_result(compressed, images),
-        latency_ratio=times.ratio if times else None,
-        latency_ratio_p10=times.ratio_p10 if times else None,
-        latency_ratio_p90=times.ratio_p90 if times else None,
+        baseline=float_result,
+        files=[
+            dataclasses.replace(result, accuracy_interval_points=_interval(right, its_right))
+            for result, its_right in _file_results(compressed, images)
+        ],
+        unwritten=compressed.unwritten,
         layers=[dataclasses.asdict(line) for line in _lines(compressed)],
-        layer_errors=compressed.file.errors,
-        layers_before=_layer_costs(baseline),
-        layers_after=_layer_costs(compressed),
         histories={network.title: network.history for network in (baseline, compressed)},
         benchmarks=[entry.to_json() for entry in measured],
         notes=notes.all_notes(job, images, compressed, measured),
@@ -64,49 +64,74 @@ def run_result(
     )
 
 
-def _file_result(network: Network, images: Dataset) -> report.FileResult:
-    """Returns what one file can do and what it costs; packs it beside itself."""
-    file, times = network.file, network.times
-    path = Path(file.path)
-    say("accuracy", f"{path.name} on all {len(images.test):,} test images")
+def _interval(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """Returns the 95% interval of the change in accuracy, in percentage points."""
+    low, high = change_interval(before, after)
+    return 100 * low, 100 * high
+
+
+def _file_results(network: Network, images: Dataset) -> list[tuple[report.FileResult, np.ndarray]]:
+    """Returns what each file of a network can do and costs; packs each beside itself.
+
+    Returns:
+        For each file its result, and for each test image whether the file classifies it rightly.
+    """
+    if not network.files:
+        return []
     steps = [row["step_ms"] for row in network.history]
-    return report.FileResult(
-        path=path.name,
-        accuracy=file_accuracy(path, images.batches("test", 64)),
-        accuracy_keras=training.accuracy(training.runner(network.model), images),
-        parameters=graph.parameters(network.model),
-        macs=graph.macs(network.model),
-        size_bytes=file.size_bytes,
-        gzip_bytes=benchmark.sizes.gzip_bytes(path),
-        packed_bytes=archive.pack(path, path.with_suffix(".tfz"))[1],
-        latency_ms_p50=times.latency_ms_p50 if times else None,
-        latency_ms_p90=times.latency_ms_p90 if times else None,
-        latency_runs=times.latency_runs if times else None,
-        peak_memory_bytes=times.peak_memory_bytes if times else None,
-        train_step_ms=float(np.median(steps)) if steps else None,
-        storage=file.storage,
-        parity=file.parity.to_json() if file.parity else {},
-    )
-
-
-def _layer_costs(network: Network) -> list[dict[str, Any]]:
-    """Returns each layer's parameters, multiply-accumulates and bytes in the file."""
-    return report.per_layer(graph.count(network.model), network.file.layer_bytes)
+    of_network: dict[str, Any] = {
+        "accuracy_keras": training.accuracy(training.runner(network.model), images),
+        "parameters": graph.parameters(network.model),
+        "macs": graph.macs(network.model),
+        "train_step_ms": float(np.median(steps)) if steps else None,
+    }
+    counted = graph.count(network.model)
+    results = []
+    for written in network.files:
+        file, times = written.exported, written.times
+        path = Path(file.path)
+        say("accuracy", f"{path.name} on all {len(images.test):,} test images")
+        right = rightly_classified(path, images.batches("test", 64))
+        result = report.FileResult(
+            path=path.name,
+            accuracy=float(right.mean()),
+            size_bytes=file.size_bytes,
+            gzip_bytes=benchmark.sizes.gzip_bytes(path),
+            packed_bytes=archive.pack(path, path.with_suffix(".tfz"))[1],
+            latency_ms_p50=times.latency_ms_p50 if times else None,
+            latency_ms_p90=times.latency_ms_p90 if times else None,
+            latency_runs=times.latency_runs if times else None,
+            latency_ratio=times.ratio if times else None,
+            latency_ratio_p10=times.ratio_p10 if times else None,
+            latency_ratio_p90=times.ratio_p90 if times else None,
+            peak_memory_bytes=times.peak_memory_bytes if times else None,
+            storage=file.storage,
+            needs=storages.get(file.storage).usual.runtime.needs,
+            failed_check=file.failed_check,
+            layer_errors=file.errors,
+            layers=report.per_layer(counted, file.layer_bytes),
+            parity=file.parity.to_json() if file.parity else {},
+            **of_network,
+        )
+        results.append((result, right))
+    return results
 
 
 def _lines(network: Network) -> list[LayerLine]:
     """Returns the techniques' lines, with what the export decided about each layer."""
-    decided = network.file.kept
+    decided: dict[str, list[str]] = {}
+    for file in network.files:
+        of_file = f"in {Path(file.exported.path).name}: " if len(network.files) > 1 else ""
+        for name, reason in file.exported.kept.items():
+            decided.setdefault(name, []).append(of_file + reason)
     lines = [
-        dataclasses.replace(line, reason=f"{line.reason}; {decided[line.name]}")
-        if line.name in decided
-        else line
+        dataclasses.replace(line, reason="; ".join([line.reason, *decided.get(line.name, ())]))
         for line in network.layers
     ]
     named = {line.name for line in lines}
     more = [
-        LayerLine(name, "part of a layer", "quantised", reason)
-        for name, reason in decided.items()
+        LayerLine(name, "part of a layer", "quantised", "; ".join(reasons))
+        for name, reasons in decided.items()
         if name not in named
     ]
     return [*lines, *more]

@@ -11,8 +11,9 @@ from tfcompress import benchmark, graph, report, techniques, training
 from tfcompress.api import check_fit
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
+from tfcompress.errors import ExportError
 from tfcompress.pipeline import inputs
-from tfcompress.pipeline.exporting import check_io, write_file
+from tfcompress.pipeline.exporting import check_storages, write_files
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 from tfcompress.pipeline.provenance import versions
@@ -34,11 +35,13 @@ def run(job: Plan) -> report.RunResult:
         job: what to do, as `plan` made it of the flags.
 
     Returns:
-        The result; its files stand in the output folder.
+        The result; its files stand in the output folder. Where a file of the compressed network
+        can't be written, `unwritten` says why, the others stand there all the same, and the same
+        command tries again from the trained models.
 
     Raises:
         InputError: something that the user gave can't be used; nothing is left behind.
-        ExportError: a file isn't what it should be; the trained models are kept.
+        ExportError: the baseline's file isn't what it should be; the trained models are kept.
         BenchmarkError: no measuring process can be started; the trained models are kept. A file
             that can't be measured has no times, and a note says why.
         Stopped: Ctrl-C; what was trained is kept.
@@ -53,11 +56,21 @@ def run(job: Plan) -> report.RunResult:
         check_fit(model, images)
         first = job.steps[0]
         first.technique.check(Candidate(model), first.options)
-        check_io(job, images, model)
+        check_storages(job, images, model)
         space.begin()
         result = _result(job, space, images, model)
-        space.finish(result)
+        space.finish(result, complete=not failed(job, result))
         return result
+
+
+def failed(job: Plan, result: report.RunResult) -> dict[str, str]:
+    """Returns the storages that a run should have written and couldn't, and why.
+
+    A storage that only the technique's default names may be left out where another was written.
+    """
+    if result.files and job.config.storage is None:
+        return {}
+    return dict(result.unwritten)
 
 
 def _result(job: Plan, space: Workspace, images: Dataset, model: keras.Model) -> report.RunResult:
@@ -67,10 +80,13 @@ def _result(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
     samples, comparison = _split_of_samples(images, job.config.seed)
     baseline = _train_baseline(job, space, images, model)
     compressed = _compress(job, space, images, baseline.model, samples)
-    written = [
-        write_file(job, space.folder, images, network, samples=samples, comparison=comparison)
-        for network in (baseline, compressed)
-    ]
+    written = []
+    for network in (baseline, compressed):
+        written.append(
+            write_files(job, space.folder, images, network, samples=samples, comparison=comparison)
+        )
+        if not written[0].files:  # There would be nothing to compare with.
+            raise ExportError(f"the baseline's file: {', '.join(written[0].unwritten.values())}")
     baseline, compressed = _measure(job, written)
     return run_result(job, images, baseline, compressed)
 
@@ -92,7 +108,7 @@ def _train_baseline(job: Plan, space: Workspace, images: Dataset, model: keras.M
     )
     history = training.fit(model, images, job.baseline, context)
     space.save_model(model, "baseline.keras")
-    return Network(title="baseline", model=model, history=history, storage="float32")
+    return Network(title="baseline", model=model, history=history, storages=("float32",))
 
 
 def _compress(
@@ -103,7 +119,7 @@ def _compress(
     def round_context(
         context: TrainingContext, title: str, candidate: Candidate, settings: Training
     ) -> TrainingContext:
-        check_io(job, images, candidate.model)
+        check_storages(job, images, candidate.model)
         say(title, _what_was_done(candidate))
         return _round_context(context, job, space, title, f"compressed-{title}", settings)
 
@@ -119,7 +135,8 @@ def _compress(
         title="compressed",
         model=candidate.model,
         history=history,
-        storage=job.storage,
+        storages=job.storages,
+        unwritten=job.unavailable,
         io=job.config.io,
         layers=candidate.layers,
         validation=candidate.validation,
@@ -158,15 +175,22 @@ def _measure(job: Plan, networks: list[Network]) -> list[Network]:
     """Measures the networks' files in turns; returns the networks with their measurements."""
     if "none" in job.config.benchmark:
         return networks
-    say("benchmark", f"both files in turns on {', '.join(job.config.benchmark)}, one thread")
+    paths = [file.exported.path for network in networks for file in network.files]
+    say(
+        "benchmark", f"{len(paths)} files in turns on {', '.join(job.config.benchmark)}, one thread"
+    )
     # One entry for each backend and file, the first backend's first.
     measured = benchmark.measure(
-        [network.file.path for network in networks],
-        backends=job.config.benchmark,
-        runs=job.config.benchmark_runs,
-        ops=True,
+        paths, backends=job.config.benchmark, runs=job.config.benchmark_runs, ops=True
     )
+    times = {path: tuple(measured[at :: len(paths)]) for at, path in enumerate(paths)}
     return [
-        dataclasses.replace(network, benchmarks=tuple(measured[index :: len(networks)]))
-        for index, network in enumerate(networks)
+        dataclasses.replace(
+            network,
+            files=tuple(
+                dataclasses.replace(file, benchmarks=times[file.exported.path])
+                for file in network.files
+            ),
+        )
+        for network in networks
     ]

@@ -25,6 +25,8 @@ _OURS = (
     *(f"{title}.{end}" for title in _TITLES for end in ("keras", "tflite", "tfz")),
     *(f"report.{end}" for end in ("json", "md", "html")),
 )
+# A run's further files: of other storages, and those that failed a check.
+_MORE = ("*-differs.tflite", "*-differs.tfz", "compressed-*.tflite", "compressed-*.tfz")
 
 
 class Workspace:
@@ -124,7 +126,7 @@ class Workspace:
             InputError: its report is damaged.
         """
         path = self.folder / "report.json"
-        if not (self._resume and path.exists()):
+        if not (self._resume and path.exists()) or (self.folder / _WORK).exists():
             return None
         try:
             return report.RunResult.from_json(json.loads(path.read_text()))
@@ -150,7 +152,8 @@ class Workspace:
     def _clear(self) -> None:
         """Removes what an earlier run of ours left, and nothing else."""
         shutil.rmtree(self.folder / _WORK, ignore_errors=True)
-        for name in _OURS:
+        names = {path.name for pattern in _MORE for path in self.folder.glob(pattern)}
+        for name in (*_OURS, *names):
             (self.folder / name).unlink(missing_ok=True)
 
     def checkpoint(self, stage: str) -> Path:
@@ -164,7 +167,14 @@ class Workspace:
             model.save(beside)
             os.replace(beside, self.folder / name)
 
-    def finish(self, result: report.RunResult) -> None:
-        """Writes the reports and drops the checkpoints; report.json comes last."""
+    def finish(self, result: report.RunResult, *, complete: bool = True) -> None:
+        """Writes the reports, report.json last; a complete run's checkpoints are dropped.
+
+        Args:
+            result: the run's.
+            complete: whether all files were written that were wanted; else the same command goes
+                on from the trained networks.
+        """
         report.write_all(result, self.folder)
-        shutil.rmtree(self.folder / _WORK, ignore_errors=True)
+        if complete:
+            shutil.rmtree(self.folder / _WORK, ignore_errors=True)

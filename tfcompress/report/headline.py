@@ -33,6 +33,15 @@ def headline(result: RunResult) -> str:
         baseline, and lost 0.6 points of accuracy (0.9145 -> 0.9085 on 2,000 test images)." Of
         several files it says each in turn, and where it runs.
     """
+    sentence = _sentence(result)
+    failed = [file.path for file in result.files if file.failed_check is not None]
+    if failed:
+        sentence += f" Written in spite of the check that it failed: {', '.join(failed)}."
+    return sentence
+
+
+def _sentence(result: RunResult) -> str:
+    """Says it in one sentence, whether or not a file failed its check."""
     if not result.files:
         reasons = "; ".join(f"{storage}: {why}" for storage, why in result.unwritten.items())
         return f"The {result.technique} network was not written as a file: {reasons}."

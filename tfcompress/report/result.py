@@ -35,6 +35,8 @@ class FileResult:
         storage: how the weights are stored, such as `float32`.
         needs: what a runtime must have beyond LiteRT's own ops, such as `1-bit kernels`; empty if
             nothing.
+        failed_check: how the file differs from Keras by more than its storage allows, where it was
+            written all the same; None if it passed.
         latency_ratio: latency divided by the baseline's, measured in turns with it.
         latency_ratio_p10: 10th percentile of that over the rounds.
         latency_ratio_p90: 90th percentile of it.
@@ -63,6 +65,7 @@ class FileResult:
     train_step_ms: float | None = None
     storage: str = "float32"
     needs: str = ""
+    failed_check: str | None = None
     latency_ratio: float | None = None
     latency_ratio_p10: float | None = None
     latency_ratio_p90: float | None = None
@@ -132,6 +135,7 @@ _IN_FILES = frozenset(
         "latency_ratio_p10",
         "latency_ratio_p90",
         "accuracy_interval_points",
+        "failed_check",
         "layer_errors",
         "layers",
         "needs",

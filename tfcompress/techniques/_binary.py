@@ -53,7 +53,7 @@ def technique(
     binarize_inputs: bool,
     binarize_kernel: bool,
     epochs: int,
-    storage: str,
+    storages: tuple[str, ...],
 ) -> Technique:
     """Makes a technique that turns every inner convolution and dense layer into a binary one.
 
@@ -65,7 +65,7 @@ def technique(
         binarize_inputs: whether the blocks' inputs become signs.
         binarize_kernel: whether the weights become signs with a scale for each filter.
         epochs: of the default recipe.
-        storage: how the export writes it by default.
+        storages: how the export writes it by default, as `Technique` has them.
     """
 
     def transform(candidate: Candidate, chosen: WeightOptions) -> Candidate:
@@ -86,7 +86,7 @@ def technique(
         transform=transform,
         check=transform,
         training=training(epochs),
-        storage=storage,
+        storages=storages,
         produces=frozenset({Property.BINARY}),
     )
 

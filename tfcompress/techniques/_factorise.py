@@ -71,7 +71,7 @@ def technique(
         check=factorisation.check,
         rounds=factorisation.rounds,
         training=training,
-        storage="float32",
+        storages=("float32",),
     )
 
 

@@ -76,7 +76,7 @@ def technique(
         options=QuantiseOptions,
         transform=transform,
         training=untrained,
-        storage=name,
+        storages=(name,),
         produces=frozenset({Property.QUANTISED}),
         preserves=PRESERVES,
         acts_in="export",

@@ -159,7 +159,8 @@ class Technique:
         options: frozen dataclass of the hyper-parameters, all with defaults.
         transform: from a candidate and options to a candidate with weights of its own.
         training: how the transformed model is trained, from the options.
-        storage: how the export writes it by default.
+        storages: how the export writes it by default: one file each, the first one on any machine,
+            the others where they can be had.
         fit: trains the transformed candidate and returns it with the history.
         rounds: from the candidate before the first round, the options and the training to rounds
             of (options, training), each of which transforms and trains what came of the one
@@ -181,7 +182,7 @@ class Technique:
     options: type
     transform: Callable[[Candidate, Any], Candidate]
     training: Callable[[Any], Training]
-    storage: str
+    storages: tuple[str, ...]
     fit: Fit = fit_keras
     rounds: Callable[[Candidate, Any, Training], Sequence[tuple[Any, Training]]] = once
     check: Callable[[Candidate, Any], object] = unchecked
@@ -198,6 +199,11 @@ class Technique:
                     raise unknown_name(f"word in {field} of technique {self.name}:", word, Property)
             # A plain word becomes the property that equals it.
             object.__setattr__(self, field, frozenset(each for each in Property if each in words))
+
+    @property
+    def storage(self) -> str:
+        """The first of `storages`."""
+        return self.storages[0]
 
     def make_options(self, **values: Any) -> Any:
         """Makes the options from these values; texts are converted to their types.

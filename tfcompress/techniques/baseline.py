@@ -29,5 +29,5 @@ TECHNIQUE = Technique(
     options=BaselineOptions,
     transform=_transform,
     training=_training,
-    storage="float32",
+    storages=("float32",),
 )

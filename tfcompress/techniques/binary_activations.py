@@ -16,5 +16,5 @@ TECHNIQUE = technique(
     binarize_inputs=True,
     binarize_kernel=False,
     epochs=20,
-    storage="float32",
+    storages=("float32",),
 )

@@ -13,5 +13,5 @@ TECHNIQUE = technique(
     binarize_inputs=False,
     binarize_kernel=True,
     epochs=10,
-    storage="dynamic",
+    storages=("dynamic",),
 )

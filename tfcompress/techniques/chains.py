@@ -61,10 +61,11 @@ def chain(name: str) -> tuple[Technique, ...]:
     i, j = swapped.index(first), swapped.index(later)
     swapped[i], swapped[j] = later, first
     other_order = "+".join(technique.name for technique in swapped)
+    storages = " and ".join(first.storages)
     hint = (
         f"'{other_order}' works"
         if _first_undone(swapped) is None
-        else (f"use one of the two ({first.name} alone is written as {first.storage})")
+        else (f"use one of the two ({first.name} alone is written as {storages})")
     )
     raise InputError(
         f"chain '{name}': {later.name} can't follow {first.name}: {lost.undoing}; {hint}"

@@ -103,7 +103,7 @@ TECHNIQUE = Technique(
     transform=_transform,
     check=_transform,
     training=distilled(epochs=5, learning_rate=1e-4),
-    storage="float32",
+    storages=("float32",),
     fit=_fit,
     produces=frozenset({Property.CLUSTERS}),
     preserves=frozenset({Property.SPARSITY}),

@@ -162,7 +162,7 @@ TECHNIQUE = Technique(
     transform=_transform,
     check=_transform,
     training=distilled(epochs=10, learning_rate=1e-3),
-    storage="float32",
+    storages=("float32",),
     fit=_fit,
     rounds=_rounds,
     produces=frozenset({Property.SPARSITY, Property.CLUSTERS}),

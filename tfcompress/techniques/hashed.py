@@ -131,6 +131,6 @@ TECHNIQUE = Technique(
     options=HashedOptions,
     transform=_transform,
     training=distilled(epochs=10),
-    storage="float32",
+    storages=("float32",),
     produces=frozenset({Property.BUCKETS}),
 )

@@ -89,7 +89,7 @@ TECHNIQUE = Technique(
     options=MinMaxOptions,
     transform=_transform,
     training=untrained,
-    storage="float32",
+    storages=("float32",),
     produces=frozenset({Property.QUANTISED}),
     preserves=frozenset({Property.BUCKETS}),
 )

@@ -223,7 +223,7 @@ TECHNIQUE = Technique(
     transform=_transform,
     check=_transform,
     training=distilled(epochs=10, learning_rate=1e-3),
-    storage="float32",
+    storages=("float32",),
     fit=_fit,
     produces=frozenset({Property.SPARSITY}),
     preserves=frozenset(),

@@ -87,7 +87,7 @@ TECHNIQUE = Technique(
     transform=_transform,
     check=_transform,
     training=distilled(epochs=4, learning_rate=2e-4),
-    storage="int8",
+    storages=("int8",),
     fit=_fit,
     produces=frozenset({Property.QUANTISED}),
     preserves=frozenset({Property.SPARSITY, Property.CLUSTERS}),

@@ -187,5 +187,5 @@ TECHNIQUE = Technique(
     options=SeparableOptions,
     transform=_transform,
     training=distilled(epochs=20),
-    storage="float32",
+    storages=("float32",),
 )

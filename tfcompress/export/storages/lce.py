@@ -162,6 +162,7 @@ _METHOD = Method(
     tolerance=Tolerance(0.1, 0.98, max_relative_rms=0.01),
     runtime=Runtime(
         custom_ops=LCE_OPS,
+        needs="larq-compute-engine",
         opaque=True,
         in_litert=False,
         first_run=lambda path, signature, images: run(path, images),

@@ -50,6 +50,7 @@ METHOD = Method(
     audit=audit.float_weights,
     runtime=Runtime(
         custom_ops=XNOR_OPS,
+        needs="1-bit kernels",
         opaque=True,
         oldest=lambda content: "LiteRT with tfcompress's kernels",
     ),
