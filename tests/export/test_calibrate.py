@@ -16,7 +16,7 @@ from tests.export.quantised import (
 from tests.techniques.conftest import randomise
 from tfcompress import data, models
 from tfcompress.errors import InputError
-from tfcompress.export import ExportError, calibrate, convert, export, storages
+from tfcompress.export import ExportError, calibrate, convert, export, fallback, storages
 from tfcompress.layers import HashedConv2D, HashedDense
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
@@ -236,8 +236,9 @@ def test_calibration_images_of_another_shape(net, tmp_path):
         export(net, tmp_path / "m.tflite", storage="int8", calibration=np.zeros((9, 8, 8, 3)))
 
 
-def test_a_failing_gate_names_the_layer(net, tmp_path, monkeypatch):
-    """Ranges a hundred times too small for what comes out of one layer."""
+@pytest.mark.parametrize("mends", [True, False])
+def test_ranges_a_hundred_times_too_small(net, tmp_path, monkeypatch, mends):
+    """Of what comes out of one layer: it keeps floats, or the refusal names it."""
     right = calibrate.ranges
 
     def wrong(path, images):
@@ -246,6 +247,11 @@ def test_a_failing_gate_names_the_layer(net, tmp_path, monkeypatch):
         return found | {name: {end: value / 100 for end, value in found[name].items()}}
 
     monkeypatch.setattr(calibrate, "ranges", wrong)
+    if mends:
+        written = export(net, tmp_path / "m.tflite", storage="int8", representative=pictures(60))
+        assert "pointwise" in written.kept
+        return
+    monkeypatch.setattr(fallback, "agreeing", lambda built, first, *args: (built, first))
     with pytest.raises(ExportError, match=r"output of layer 'pointwise' differs most, by 0\.9"):
         export(net, tmp_path / "m.tflite", storage="int8", representative=pictures(60))
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from tfcompress.errors import ExportError
 from tfcompress.export.storage import Method
@@ -14,13 +14,19 @@ from tfcompress.tflite.weighted_ops import FAST_WITH_FLOATS, weights_type
 _INTEGERS = frozenset({"int8", "int4", "int2"})
 
 
-def audit(content: FileContent, method: Method, io: str = "int8") -> None:
+def audit(
+    content: FileContent,
+    method: Method,
+    io: str = "int8",
+    higher: Collection[str] = frozenset(),
+) -> None:
     """Refuses what a phone's runtime can't run or gets wrong.
 
     Args:
         content: of the file.
         method: how the file was written.
         io: what goes in and out of a file that computes in integers.
+        higher: output names of the ops that may have more bits than the method gives.
 
     Raises:
         ExportError: an op that `compatibility.never` names, types that the method doesn't write,
@@ -30,7 +36,8 @@ def audit(content: FileContent, method: Method, io: str = "int8") -> None:
     known = tuple(op for op in content.ops if op.name not in custom)
     built_in = dataclasses.replace(content, ops=known)
     problems = [str(issue) for issue in compatibility.never(built_in)]
-    problems += method.audit(built_in)
+    typed = tuple(op for op in known if not any(out.name in higher for out in op.outputs))
+    problems += method.audit(dataclasses.replace(content, ops=typed))
     if method.integer:
         problems += _other_io_types(content, io)
     problems += _other_batches(content)

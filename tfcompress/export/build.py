@@ -6,14 +6,14 @@ import dataclasses
 import functools
 import operator
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import keras
 
 from tfcompress.errors import ExportError, InputError
 from tfcompress.export import buckets, calibrate, convert, layer_errors, low_bits, mixed
-from tfcompress.export.storage import BuildJob, BuiltFile
+from tfcompress.export.storage import BuildJob, BuiltFile, Rebuild
 from tfcompress.graph import lower
 from tfcompress.tflite.content import FileContent, read
 from tfcompress.tflite.editor import Editor
@@ -99,13 +99,11 @@ def static_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
     path = job.folder / "quantized.tflite"
     assert job.ranging is not None
     ranges = calibrate.ranges(source.path, job.ranging)
-    kept: dict[str, str] = {}
+    rebuild = mixed.rebuild(source.path, path, weight_bits, ranges, source.layer_names)
     if job.validation is None:
-        calibrate.integer_file(source.path, path, ranges, weight_bits=weight_bits)
-    else:
-        kept = mixed.search(
-            source.lowered, source.path, path, weight_bits, ranges, job.ranging, job.validation
-        )
+        rebuild.write(())
+        return BuiltFile(path, source.path, source.lowered, rebuild=rebuild)
+    kept = mixed.search(rebuild, source.path, path, weight_bits, job.ranging, job.validation)
     return BuiltFile(path, source.path, source.lowered, kept)
 
 
@@ -184,11 +182,34 @@ def _integer_weights(
                 f"storage {job.storage} finds no layer of model '{source.lowered.name}' for "
                 f"{weight_bits} bits ({first_reasons(kept)}): use {instead}"
             )
-    low_bits.write_low_bits(source.path, path, chosen)
+    more = {name: "8 bits" if bits == 4 else "floats" for name, bits in chosen.items()}
+
+    def write(higher: Collection[str]) -> None:
+        bits = {
+            name: 8 if name in higher else own
+            for name, own in chosen.items()
+            if name not in higher or more[name] == "8 bits"
+        }
+        _write_integer_weights(source.path, path, bits)
+
+    write(())
+    rebuild = Rebuild(write, more, source.layer_names)
+    return BuiltFile(path, source.path, source.lowered, kept, rebuild=rebuild)
+
+
+def _write_integer_weights(float_path: Path, path: Path, bits: dict[str, int]) -> None:
+    """Gives ops so many bits a weight; without any, the file is the float file.
+
+    Raises:
+        ExportError: the quantizer left an op out.
+    """
+    if not bits:
+        shutil.copyfile(float_path, path)
+        return
+    low_bits.write_low_bits(float_path, path, bits)
     integers = [op for op in read(path).ops if op.macs and weights_type(op) in _INTEGERS]
-    if len(integers) < len(outputs):
-        raise ExportError(f"{len(integers)} layers of {len(outputs)} got integer weights")
-    return BuiltFile(path, source.path, source.lowered, kept)
+    if len(integers) < len(bits):
+        raise ExportError(f"{len(integers)} layers of {len(bits)} got integer weights")
 
 
 def edited(

@@ -15,7 +15,6 @@ from tfcompress.export.finish import finish
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
-from tfcompress.tflite.weighted_ops import with_constant_weights
 
 # Ops whose 4-bit weights the quantizer can write and the runtime can multiply by 8-bit inputs.
 FOUR_BITS = ("CONV_2D", "FULLY_CONNECTED")
@@ -79,10 +78,11 @@ def integer_file(
         higher: output names of ops that keep the next higher precision: 8 bits instead of 4, or
             floats instead of 8 bits.
     """
-    from ai_edge_quantizer import quantizer, recipe_manager
+    from ai_edge_quantizer import qtyping, quantizer, recipe_manager
 
     rules = recipe_manager.RecipeManager()
     names = recipe_manager.AlgorithmName
+    known = {name.value for name in qtyping.TFLOperationName}
     rules.add_static_config(".*", "*", activation_num_bits=8, weight_num_bits=8)
     recipe = rules.get_quantization_recipe()
     if weight_bits == 4:
@@ -91,14 +91,14 @@ def integer_file(
             four.add_static_config(".*", name, activation_num_bits=8, weight_num_bits=4)
         # A rule for all ops would replace those before it with the same pattern, not these.
         recipe += four.get_quantization_recipe()
-    for op in with_constant_weights(read(float_path)):
-        output = op.outputs[0].name
-        if output not in higher:
+    for op in read(float_path).ops:
+        output, name = op.outputs[0].name, _QUANTIZERS_NAMES.get(op.name, op.name)
+        if output not in higher or name not in known:
             continue
         rule: dict[str, Any] = {**recipe[0], "regex": f"^{re.escape(output)};?$"}
         if weight_bits == 8:
             # For the op alone: the file's output goes by the same name and stays an integer.
-            rule["operation"] = _QUANTIZERS_NAMES.get(op.name, op.name)
+            rule["operation"] = name
             rule["algorithm_key"] = names.NO_QUANTIZE
         recipe.append(rule)
     _quantize(quantizer.Quantizer(str(float_path), recipe), path, limits)

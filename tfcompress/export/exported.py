@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfcompress.export.verify import Parity
 
-# Layers that a printed description names.
+# Layers and notes that a printed description names.
 _NAMED = 4
 
 
@@ -77,7 +77,10 @@ class Exported:
             lines.append(f"kept more bits: {', '.join(names[:_NAMED])}{more}")
         if self.min_runtime:
             lines.append(f"runs on {self.min_runtime} and newer")
-        return "\n  ".join([*lines, *(f"note: {note}" for note in self.notes)])
+        lines += [f"note: {note}" for note in self.notes[:_NAMED]]
+        if len(self.notes) > _NAMED:
+            lines.append(f"and {len(self.notes) - _NAMED} more notes")
+        return "\n  ".join(lines)
 
     def _near(self) -> str:
         """Says how near the file's outputs are to Keras's."""

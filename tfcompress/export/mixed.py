@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from tfcompress.errors import InputError, require
 from tfcompress.export import calibrate
-from tfcompress.export.layer_errors import layer_names
+from tfcompress.export.storage import Rebuild
 from tfcompress.ops.differences import relative_rms
 from tfcompress.runtime import LiteModel
 from tfcompress.runtime.accuracy import file_accuracy
 from tfcompress.tflite.content import read
-from tfcompress.tflite.weighted_ops import with_constant_weights
 
 # Images on which each layer's rounding is judged alone.
 _IMAGES = 64
@@ -49,12 +47,45 @@ class Validation:
         require(self.max_drop >= 0, f"max_drop must be 0 or more; got {self.max_drop}")
 
 
-def search(
-    model: keras.Model,
+def rebuild(
     float_path: Path,
     path: Path,
     weight_bits: int,
     ranges: calibrate.Ranges,
+    layers: Mapping[str, str],
+) -> Rebuild:
+    """Returns how an integer file is written with the next higher precision for some layers.
+
+    Args:
+        float_path: the float file.
+        path: of the file to write.
+        weight_bits: 8 (layers with more are float) or 4 (they have 8 bits).
+        ranges: the tensors' ranges.
+        layers: the layer of each weighted op, by its output.
+    """
+
+    def write(higher: Collection[str]) -> None:
+        calibrate.integer_file(float_path, path, ranges, weight_bits=weight_bits, higher=higher)
+
+    more: dict[str, str] = {}
+    behind: dict[str, list[str]] = {}
+    last = None
+    for op in read(float_path).ops:
+        output = op.outputs[0].name
+        if output in layers:
+            last = output if weight_bits == 8 or op.name in calibrate.FOUR_BITS else None
+            if last is not None:
+                more[last], behind[last] = _BITS[weight_bits].higher, []
+        elif last is not None and weight_bits == 8:
+            behind[last].append(output)
+    return Rebuild(write, more, layers, behind)
+
+
+def search(
+    rebuild: Rebuild,
+    float_path: Path,
+    path: Path,
+    weight_bits: int,
     calibration: np.ndarray,
     validation: Validation,
 ) -> dict[str, str]:
@@ -65,11 +96,10 @@ def search(
     validation images is within bounds.
 
     Args:
-        model: in built-in layers, as it was converted.
+        rebuild: writes the file.
         float_path: the float file.
         path: of the file to write.
         weight_bits: 8 (layers that stay are float) or 4 (they have 8 bits).
-        ranges: the tensors' ranges.
         calibration: images; the first of them judge the single layers.
         validation: images, labels and the bound.
 
@@ -80,18 +110,12 @@ def search(
         InputError: the bound is exceeded even with all layers (of `int8`: all but one) at the
             higher precision.
     """
-    weighted = list(with_constant_weights(read(float_path)))
-    four = weight_bits == 4
-    names = layer_names(model, weighted)
-    outputs = [op.outputs[0].name for op in weighted if not four or op.name in calibrate.FOUR_BITS]
-
-    def write(higher: list[str]) -> None:
-        calibrate.integer_file(float_path, path, ranges, weight_bits=weight_bits, higher=higher)
-
-    alone = _errors_alone(path, outputs, calibration[:_IMAGES], write)
+    outputs, write = list(rebuild.more), rebuild.write
+    errors = errors_alone(path, [[name] for name in outputs], calibration[:_IMAGES], write)
+    alone = dict(zip(outputs, errors, strict=True))
     bits = _BITS[weight_bits]
     # One layer of integers makes it an integer file.
-    most = len(outputs) if four else len(outputs) - 1
+    most = len(outputs) if weight_bits == 4 else len(outputs) - 1
     wanted = _accuracy(float_path, validation) - validation.max_drop
     worst = sorted(outputs, key=lambda name: -alone[name])[:most]
     reached = _widen(path, worst, write, validation, wanted)
@@ -102,8 +126,8 @@ def search(
             f"max_drop={validation.max_drop:g} asks for: allow more, or use {bits.instead}"
         )
     return {
-        names[output]: f"kept {bits.higher}: alone in {bits.lower} it changes the outputs by "
-        f"{alone[output]:.1%} of their rms; with it the accuracy on {len(validation.labels):,} "
+        rebuild.layers[output]: f"kept {bits.higher}: alone in {bits.lower} it changes the outputs "
+        f"by {alone[output]:.1%} of their rms; with it the accuracy on {len(validation.labels):,} "
         f"validation images went from {before:.2f}% to {after:.2f}%"
         for output, before, after in zip(worst, reached, reached[1:], strict=False)
     }
@@ -124,30 +148,37 @@ _BITS = {
 }
 
 
-def _errors_alone(
-    path: Path, outputs: list[str], images: np.ndarray, write: Callable[[list[str]], None]
-) -> dict[str, float]:
-    """Returns by how much each op, rounded alone, changes the file's outputs: relative rms.
+def errors_alone(
+    path: Path,
+    groups: Sequence[Sequence[str]],
+    images: np.ndarray,
+    write: Callable[[Collection[str]], None],
+) -> list[float]:
+    """Returns by how much each group of ops, rounded alone, changes the file's outputs.
 
     Args:
         path: of the file.
-        outputs: output names of the ops.
+        groups: output names of the ops of each group.
         images: to look at.
         write: writes the file with the higher precision for the ops that it is given.
+
+    Returns:
+        The relative rms for each group.
     """
-    write(outputs)
+    everything = [name for group in groups for name in group]
+    write(everything)
     expected = _predicted(path, images)
-    errors = {}
-    for output in outputs:
-        write([other for other in outputs if other != output])
-        errors[output] = relative_rms(expected, _predicted(path, images))
+    errors = []
+    for group in groups:
+        write([name for name in everything if name not in group])
+        errors.append(relative_rms(expected, _predicted(path, images)))
     return errors
 
 
 def _widen(
     path: Path,
     worst: list[str],
-    write: Callable[[list[str]], None],
+    write: Callable[[Collection[str]], None],
     validation: Validation,
     wanted: float,
 ) -> list[float]:

@@ -6,7 +6,7 @@ Nothing here imports Keras or TensorFlow, so that storages are listed at once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,25 @@ class BuildJob:
 
 
 @dataclasses.dataclass(frozen=True)
+class Rebuild:
+    """How a file is written again, with more bits for some of its layers.
+
+    Attributes:
+        write: writes the file anew in its place, with more bits for the ops that have these output
+            names.
+        more: what each weighted op's weights become then, such as `floats`, by the op's output
+            name, in the file's order.
+        layers: the layer of each of these ops, by the op's output name.
+        behind: output names of the ops without weights that follow it and may get more bits, too.
+    """
+
+    write: Callable[[Collection[str]], None]
+    more: Mapping[str, str]
+    layers: Mapping[str, str]
+    behind: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class BuiltFile:
     """A file in its temporary folder, and what it was built from.
 
@@ -90,6 +109,9 @@ class BuiltFile:
         lowered: the model in built-in layers, as it was converted.
         kept: layers that kept more bits than the storage gives, and why.
         signatures: of a file with two signatures: each of them, the default one first.
+        rebuild: how it is written again with more bits for some layers; None if it can't be.
+        higher: output names of the ops that got more bits by that, which the audit lets be floats.
+        notes: what the file's user should know, a sentence each.
     """
 
     path: Path
@@ -97,6 +119,9 @@ class BuiltFile:
     lowered: keras.Model
     kept: dict[str, str] = dataclasses.field(default_factory=dict)
     signatures: tuple[BuiltSignature, ...] = ()
+    rebuild: Rebuild | None = None
+    higher: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,24 +10,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfcompress.errors import ExportError, InputError, require
-from tfcompress.export import fake_quantize, io_types, layer_errors, storages
-from tfcompress.export.audit import audit
+from tfcompress.errors import InputError, require
+from tfcompress.export import fake_quantize, fallback, io_types, storages
 from tfcompress.export.exported import Exported
 from tfcompress.export.mixed import Validation
 from tfcompress.export.per_layer import layer_bytes
-from tfcompress.export.storage import BuildJob, BuiltFile, BuiltSignature, Method
+from tfcompress.export.storage import BuildJob, BuiltFile, Method
 from tfcompress.export.traits import traits_of
-from tfcompress.export.verify import (
-    DifferenceError,
-    Parity,
-    Suspects,
-    check_images,
-    check_parity,
-)
-from tfcompress.runtime import LiteModel
-from tfcompress.runtime.process import Cost
-from tfcompress.tflite.content import FileContent, read
+from tfcompress.export.verified import Verified, verify_file
+from tfcompress.export.verify import DifferenceError, check_images
+from tfcompress.tflite.content import FileContent
 from tfcompress.tflite.metadata import Metadata
 from tfcompress.tflite.metadata_writer import write_metadata
 from tfcompress.tflite.weighted_ops import weights_type
@@ -96,72 +88,37 @@ def export(
         check_images(model, validation.images)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
         job = BuildJob(model, traits, storage, Path(folder), ranging, validation)
-        built = method.build(job)
-        io_type = _finish(built.path, method, metadata, io)
-        verified = _verify(job, method, built, io_type, images)
+        built, verified = _built(job, method, images, metadata, io)
         if verified.difference is not None:
             if strict:
                 raise DifferenceError(f"{verified.difference}{_WAY_ON}", verified.difference.parity)
-            write_metadata(built.path, _marked(metadata, verified.difference))
+            _describe(built.path, metadata, f"Failed its check: {verified.difference}")
         os.replace(built.path, target)
     return _exported(target, storage, method, built, verified)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Verified:
-    """What the audit, the first run and the comparison found.
+def _built(
+    job: BuildJob,
+    method: Method,
+    images: np.ndarray | None,
+    metadata: Metadata | None,
+    io: str | None,
+) -> tuple[BuiltFile, Verified]:
+    """Builds a file, in which layers keep more bits where it would differ too much from Keras."""
 
-    Attributes:
-        content: of the file.
-        cost: of a load and the first run; of the last signature where there are two.
-        parity: of the signature that is furthest from Keras; None without images.
-        errors: of each layer, where the method rounds.
-        difference: how the file differs from Keras by more than its storage allows; None if it
-            doesn't.
-    """
+    def verify(built: BuiltFile) -> Verified:
+        io_type = _finish(built, method, metadata, io)
+        return verify_file(job, method, built, io_type, images)
 
-    content: FileContent
-    cost: Cost
-    parity: Parity | None
-    errors: dict[str, float]
-    difference: DifferenceError | None = None
-
-
-def _verify(
-    job: BuildJob, method: Method, built: BuiltFile, io_type: str, images: np.ndarray | None
-) -> _Verified:
-    """Audits a built file, runs it once and compares it with Keras; each signature by its rules.
-
-    Raises:
-        ExportError: the file failed its audit, doesn't run, or gives other than finite numbers.
-    """
-    content = read(built.path)
-    signatures = built.signatures or (BuiltSignature(None, method, built),)
-    for signature in signatures:
-        audit(content.of(signature.name), signature.method, io_type)
-    runs = [
-        signature.method.runtime.first_run(built.path, signature.name, images)
-        for signature in signatures
-    ]
-    cost = runs[-1].cost
-    if images is None:
-        return _Verified(content, cost, None, {})
-    errors: dict[str, float] = {}
-    if method.rounds:
-        errors = layer_errors.errors(built.lowered, built.float_path, built.path, images)
-    parities, difference = [], None
-    for signature, run in zip(signatures, runs, strict=True):
-        try:
-            parities.append(_parity(job, built.path, images, signature, errors, run.outputs))
-        except DifferenceError as error:
-            difference = difference or error
-            parities.append(error.parity)
-    worst = max(parities, key=lambda one: one.max_abs_diff)
-    return _Verified(content, cost, worst, errors, difference)
+    built = method.build(job)
+    found = verify(built)
+    if found.difference is None or images is None or not method.rounds:
+        return built, found
+    return fallback.agreeing(built, found, images if job.ranging is None else job.ranging, verify)
 
 
 def _exported(
-    target: Path, storage: str, method: Method, built: BuiltFile, verified: _Verified
+    target: Path, storage: str, method: Method, built: BuiltFile, verified: Verified
 ) -> Exported:
     """Returns the description of a file that stands in its place."""
     content, cost = verified.content, verified.cost
@@ -180,6 +137,7 @@ def _exported(
         min_runtime=method.runtime.oldest(content),
         load_ms=cost.load_ms,
         peak_memory_bytes=cost.peak_memory_bytes,
+        notes=built.notes,
         failed_check=None if verified.difference is None else str(verified.difference),
     )
 
@@ -205,70 +163,24 @@ def _writable(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _parity(
-    job: BuildJob,
-    path: Path,
-    images: np.ndarray,
-    signature: BuiltSignature,
-    errors: dict[str, float],
-    outputs: np.ndarray | None,
-) -> Parity:
-    """Compares a file, or one signature of it, with Keras.
-
-    Args:
-        job: gives the model and the storage's name.
-        path: of the file.
-        images: to compare on.
-        signature: of the file. Values inside are looked for in the file that it was before two were
-            joined.
-        errors: of `layer_errors.errors`.
-        outputs: the file's, where another runtime than LiteRT gave them.
-    """
-    method, built = signature.method, signature.built
-    suspects = Suspects(
-        lowered=None if method.runtime.opaque else built.lowered,
-        signs=built.float_path if method.runtime.opaque else None,
-        layer_errors=errors,
-    )
-    inside = path
-    if signature.name is not None:
-        inside = built.path
-        outputs = LiteModel(path, signature=signature.name).predict(images)
-    try:
-        return check_parity(
-            job.model,
-            inside,
-            images,
-            method,
-            storage=job.storage,
-            outputs=outputs,
-            suspects=suspects,
-        )
-    except ExportError as error:
-        if signature.name is None:
-            raise
-        message = f"signature {signature.name}: {error}"
-        if isinstance(error, DifferenceError):
-            raise DifferenceError(message, error.parity) from error
-        raise ExportError(message) from error
-
-
-def _marked(metadata: Metadata | None, difference: DifferenceError) -> Metadata:
-    """Returns metadata whose description says that the file failed the comparison."""
+def _describe(path: Path, metadata: Metadata | None, sentence: str) -> None:
+    """Writes metadata whose description ends in a sentence."""
     known = metadata if metadata is not None else Metadata()
-    mark = f"Failed its check: {difference}"
-    description = f"{known.description}. {mark}" if known.description else mark
-    return dataclasses.replace(known, description=description)
+    description = f"{known.description}. {sentence}" if known.description else sentence
+    write_metadata(path, dataclasses.replace(known, description=description))
 
 
-def _finish(path: Path, method: Method, metadata: Metadata | None, io: str | None) -> str:
+def _finish(built: BuiltFile, method: Method, metadata: Metadata | None, io: str | None) -> str:
     """Writes a file's input and output types and its metadata; returns the type."""
     known = metadata if metadata is not None else Metadata()
     io_type = io or ("float32" if method.integer and known.mean else "int8")
     if io is not None or method.integer:
-        io_types.change(path, io_type, known.mean, known.std)
-    if metadata is not None:
-        write_metadata(path, metadata)
+        io_types.change(built.path, io_type, known.mean, known.std)
+    if built.higher:
+        more = ", ".join(f"{layer} {reason.split(':')[0]}" for layer, reason in built.kept.items())
+        _describe(built.path, metadata, f"By layer: {more}")
+    elif metadata is not None:
+        write_metadata(built.path, metadata)
     return io_type
 
 
