@@ -135,7 +135,7 @@ def execute(argv: Sequence[str]) -> None:
         import keras
 
         from tfcompress import report
-        from tfcompress.pipeline import catalogue, stages
+        from tfcompress.pipeline import catalogue, dry_run, stages
         from tfcompress.pipeline.plan import plan
 
         keras.ops.zeros(1)  # TensorFlow looks for GPUs, and complains, at its first operation.
@@ -143,6 +143,9 @@ def execute(argv: Sequence[str]) -> None:
         print(catalogue.text())
         return
     job = plan(config)
+    if config.dry_run:
+        print(f"\n{dry_run.dry_run(job)}")
+        return
     result = stages.run(job)
     print(f"\n{report.headline(result)}\n\n{report.console_table(result)}\n")
     print(f"The report: {job.output_dir / 'report.html'}")

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import filelock
+
 from tfcompress import files, report
 from tfcompress.errors import InputError
 
@@ -42,7 +44,8 @@ class Workspace:
         resume: whether to go on with what the folder holds; else it is cleared of an old run.
 
     Raises:
-        InputError: the folder can't be written, or holds a run with other settings.
+        InputError: the folder can't be written, another run is writing into it, or it holds a run
+            with other settings.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Workspace:
         self._resume = resume
         self._made: list[Path] = []
         self._begun = False
+        self._lock = filelock.FileLock(folder / ".tfcompress.lock")
 
     def __enter__(self) -> Workspace:
         """Makes the folder and tries to write into it."""
@@ -71,9 +75,16 @@ class Workspace:
                 "another with --output_dir"
             ) from error
         try:
+            self._lock.acquire(blocking=False)
+        except filelock.Timeout as error:
+            raise InputError(
+                f"another run is writing into {self.folder}: wait for it, or choose another "
+                "--output_dir"
+            ) from error
+        try:
             self._check_old_run()
         except BaseException:
-            self._remove_made()
+            self._leave()
             raise
         return self
 
@@ -83,7 +94,15 @@ class Workspace:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Removes what was made for a run that never began."""
+        """Lets other runs in, and removes what was made for a run that never began."""
+        self._leave()
+
+    def _leave(self) -> None:
+        with contextlib.suppress(
+            OSError
+        ):  # Whoever opened it meanwhile finds it gone, and retries.
+            Path(self._lock.lock_file).unlink()
+        self._lock.release()
         if not self._begun:
             self._remove_made()
 

@@ -1,0 +1,44 @@
+"""What a run would do, told without a training and without a file."""
+
+import re
+
+import pytest
+
+from tests.pipeline.test_stages import config
+from tfcompress import run
+from tfcompress.errors import InputError
+from tfcompress.pipeline import stages
+from tfcompress.pipeline.dry_run import dry_run
+from tfcompress.pipeline.plan import plan
+
+
+def test_says_layers_bytes_and_macs_and_leaves_nothing(picture_folder, tmp_path, capsys):
+    words = [
+        "run", f"--dataset=folder:{picture_folder}", "--image_size=16", "--set=width=0.25",
+        "--dry_run", f"--output_dir={tmp_path / 'a' / 'b'}",
+    ]  # fmt: skip
+    assert run.main(words) == 0
+    printed = capsys.readouterr().out
+    assert "Trains on 64 images: baseline 10 epochs, xnor 20 epochs." in printed
+    assert re.search(r"^conv2 +Conv2D +binarised +", printed, re.M)
+    assert re.search(r"^conv1 +Conv2D +kept +", printed, re.M)
+    assert "Nothing was trained or written." in printed
+    assert list(tmp_path.iterdir()) == []
+    rows = dict(re.findall(r"^(baseline|int8|xnor) +[\d,]+ +[\d.,]+ +([\d.,]+)", printed, re.M))
+    expected = stages.run(
+        plan(config(picture_folder, tmp_path / "real", epochs=1, benchmark=("none",)))
+    )
+    sizes = [expected.baseline, *expected.files]
+    for name, file in zip(("baseline", "int8", "xnor"), sizes, strict=True):
+        # Labels, normalisation and licence stand in a real run's files.
+        assert 0 <= file.size_bytes / 1024 - float(rows[name]) < 3
+
+
+def test_what_does_not_fit_is_refused_in_a_line(picture_folder, tmp_path, capsys):
+    settings = config(picture_folder, tmp_path / "out", storage="float16", dry_run=True)
+    with pytest.raises(InputError, match="storage float16 rounds the weights before the signs"):
+        dry_run(plan(settings))
+    settings = config(picture_folder, tmp_path / "out", storage="sparse", technique="bwn")
+    text = dry_run(plan(settings))
+    assert re.search(r"^sparse .* - +- +\w+", text, re.M)
+    assert not (tmp_path / "out").exists()

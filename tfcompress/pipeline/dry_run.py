@@ -1,0 +1,135 @@
+"""Says what a run would do, from its untrained networks: nothing is trained, nothing is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfcompress import graph, techniques
+from tfcompress.api import check_fit
+from tfcompress.config import Training
+from tfcompress.console import table
+from tfcompress.data.dataset import Dataset
+from tfcompress.errors import ExportError, InputError
+from tfcompress.export import export
+from tfcompress.files import quiet
+from tfcompress.pipeline import inputs
+from tfcompress.pipeline.exporting import check_storages
+from tfcompress.pipeline.plan import Plan
+from tfcompress.techniques import Candidate
+from tfcompress.training import TrainingContext
+from tfcompress.training.context import Row
+from tfcompress.training.progress import say
+
+_NOTE = (
+    "Nothing was trained or written. Bytes are those of the untrained network's files: what a "
+    "training makes of the weights (zeros, shared values, layers that keep more bits) isn't in "
+    "them, and no file was compared with Keras."
+)
+
+
+def dry_run(job: Plan) -> str:
+    """Transforms the untrained network, writes its files into a temporary folder and weighs them.
+
+    Args:
+        job: what the run would do.
+
+    Returns:
+        What would be trained, each layer that would change or stay and why, and the parameters,
+        multiply-accumulates and bytes to expect.
+
+    Raises:
+        InputError: model, data, chain and storages don't fit one another.
+    """
+    model, images = inputs.load(job)
+    check_fit(model, images)
+    candidate = _transformed(job, images, model)
+    samples = images.representative(techniques.SAMPLES, job.config.seed)
+    float_size, reason = _size(model, "float32", samples)
+    rows = [_row("baseline", model, float_size, float_size, reason)]
+    for name in job.storages:
+        size, reason = _size(candidate.model, name, samples)
+        rows.append(_row(name, candidate.model, size, float_size, reason))
+    for name, reason in job.unavailable.items():
+        rows.append(_row(name, candidate.model, None, float_size, reason))
+    layers = [[line.name, line.kind, line.action, line.reason] for line in candidate.layers]
+    headers = ["file", "parameters", "MACs, million", "KiB", "of baseline", "why not"]
+    return "\n\n".join(
+        [
+            _trainings(job, images),
+            table(layers, ["layer", "kind", "action", "reason"], width=100),
+            table(rows, headers),
+            _NOTE,
+        ]
+    )
+
+
+def _row(
+    title: str, model: keras.Model, size: int | None, float_size: int | None, reason: str
+) -> list[str]:
+    """Writes a file's row: its network's counts, its bytes, and why there can't be one."""
+    return [
+        title,
+        f"{graph.parameters(model):,}",
+        f"{graph.macs(model) / 1e6:,.2f}",
+        "-" if size is None else f"{size / 1024:,.1f}",
+        "-" if size is None or not float_size else f"{size / float_size:.2f}x",
+        reason,
+    ]
+
+
+def _transformed(job: Plan, images: Dataset, model: keras.Model) -> Candidate:
+    """Applies the chain's transforms to the untrained network, and none of its trainings."""
+
+    def untrained(
+        candidate: Candidate,
+        options: Any,
+        data: Dataset,
+        training: Training,
+        context: TrainingContext,
+    ) -> tuple[Candidate, list[Row]]:
+        return candidate, []
+
+    def checked(
+        context: TrainingContext, title: str, candidate: Candidate, training: Training
+    ) -> TrainingContext:
+        check_storages(job, images, candidate.model)
+        return context
+
+    first = job.steps[0]
+    first.technique.check(Candidate(model), first.options)
+    check_storages(job, images, model)
+    steps = [
+        dataclasses.replace(step, technique=dataclasses.replace(step.technique, fit=untrained))
+        for step in job.steps
+    ]
+    samples = images.representative(techniques.SAMPLES, job.config.seed)
+    context = TrainingContext(seed=job.config.seed, teacher=model)
+    candidate, _ = techniques.apply(
+        Candidate(model, samples=samples), steps, images, context, round_context=checked
+    )
+    return candidate
+
+
+def _size(model: keras.Model, storage: str, samples: Any) -> tuple[int | None, str]:
+    """Returns the bytes of a network's file, or why there can't be one."""
+    say("export", f"{storage}, into a temporary folder")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with quiet():
+                path = Path(folder) / "file.tflite"
+                return export(model, path, storage=storage, calibration=samples).size_bytes, ""
+        except (InputError, ExportError) as error:
+            return None, str(error)
+
+
+def _trainings(job: Plan, images: Dataset) -> str:
+    """Says what would be trained, and for how long."""
+    trainings = [("baseline", job.baseline)]
+    trainings += [(step.technique.name, step.training) for step in job.steps]
+    parts = [f"{title} {training.epochs} epochs" for title, training in trainings]
+    return f"Trains on {len(images.train):,} images: {', '.join(parts)}."
