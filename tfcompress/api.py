@@ -135,6 +135,8 @@ def compress(
 
     samples = images.representative(techniques.SAMPLES, seed)
     candidate = techniques.Candidate(model, samples=samples)
+    if len(steps) > 1:  # One alone says so at once.
+        techniques.check(candidate, steps)
     if verbose:
         candidate = dataclasses.replace(candidate, say=say)
     context = TrainingContext(seed=seed, teacher=model)

@@ -6,7 +6,8 @@ Nothing here imports more than the standard library.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 
 
 class InputError(ValueError):
@@ -34,6 +35,27 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return InputError(f"unknown {what} '{name}': {hint}Known: {', '.join(known) or 'none'}")
+
+
+def grouped(reasons: Mapping[str, str], most: int = 5) -> str:
+    """Says why for many names in a few clauses: one for each reason, the most frequent first.
+
+    Reasons that differ in their numbers alone are one.
+
+    >>> grouped({"conv1": "1x1", "conv2": "1x1", "fc": "only 8 weights"})
+    'conv1, conv2: 1x1; fc: only 8 weights'
+    """
+    groups: dict[str, list[str]] = {}
+    for name, why in reasons.items():
+        groups.setdefault(re.sub(r"\d[\d.,x]*", "0", why), []).append(name)
+    ordered = sorted(groups.values(), key=len, reverse=True)
+    clauses = []
+    for names in ordered[:most]:
+        same = len(names) <= 3 and len({reasons[name] for name in names}) == 1
+        which = ", ".join(names) if same else f"{len(names)} layers, such as {names[0]}"
+        clauses.append(f"{which}: {reasons[names[0]]}")
+    rest = sum(map(len, ordered[most:]))
+    return "; ".join([*clauses, *([f"{rest} more for other reasons"] if rest else [])])
 
 
 def require(condition: bool, message: str) -> None:

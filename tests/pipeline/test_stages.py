@@ -269,6 +269,7 @@ def test_failing_before_the_start_leaves_nothing(picture_folder, tmp_path):
         ("cluster", {"leave": "foo"}, "no layer is named 'foo'"),
         ("cp", {"ranks": "foo:8"}, "unknown layer of model 'vgg_small' 'foo'"),
         ("svd+int8", {"rank": "100000"}, "no layer of model 'vgg_small' gains by svd"),
+        ("xnor+bwn", {}, "bwn finds nothing to do behind xnor.*binary already.*'xnor' or 'bwn'"),
     ],
 )
 def test_what_the_technique_refuses_is_refused_before_the_training(

@@ -86,7 +86,7 @@ def test_inputs_are_marked_for_quantisation():
 @pytest.mark.parametrize(
     ("layer", "said"),
     [
-        (layers.LayerNormalization(name="odd"), r"'odd' \(LayerNormalization: it has no integer"),
+        (layers.LayerNormalization(name="odd"), r"'odd' \(LayerNormalization\): it has no integer"),
         (layers.Activation("softplus", name="odd"), "the activation softplus has no integer op"),
         (layers.ReLU(threshold=0.5, name="odd"), "a ReLU with a threshold"),
         (layers.BatchNormalization(axis=1, name="odd"), "another axis than the last"),

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 
+import tfcompress
 from tfcompress import techniques
 from tfcompress.config import Training
 from tfcompress.data import from_arrays
@@ -103,6 +104,72 @@ def test_a_chain_adds_what_each_technique_produces(small):
         ("deep_compression 2/2", {"binary", "buckets"}),
     ]
     assert candidate.properties == {"binary", "buckets", "sparsity", "clusters"}
+
+
+def steps_of(name, **options):
+    return techniques.make_steps(chain(name), options, {})
+
+
+def refusal_of(name, model, **options):
+    with pytest.raises(InputError) as caught:
+        techniques.check(techniques.Candidate(model), steps_of(name, **options))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("xnor+bwn", "conv2, conv3: binary already; conv1: first weighted layer"),
+        ("cp+tucker", "conv2, conv3: CPConv2D has no TuckerConv2D form: only Conv2D has; "),
+        ("cp+separable", "conv2, conv3: CPConv2D: only Conv2D is replaced; "),
+        ("tucker+xnor", "conv2, conv3: TuckerConv2D has no binary form here: "),
+    ],
+)
+def test_a_step_that_finds_nothing_to_do_is_refused_before_any_training(name, reason, small):
+    first, later = name.split("+")
+    got = refusal_of(name, small())
+    assert got.startswith(f"chain '{name}': {later} finds nothing to do behind {first}: no layer ")
+    assert reason in got
+    assert got.endswith(f"; what works: '{first}' or '{later}'")
+    with pytest.raises(InputError, match="finds nothing to do behind"):
+        tfcompress.compress(small(), name, data=from_arrays(noise()), verbose=False)
+
+
+def noise():
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 3)).astype(np.uint8)
+    return pixels, np.arange(32) % 4
+
+
+def test_layers_that_a_step_leaves_are_the_next_ones(small):
+    """Whether a chain works depends on the network and on the layers that are named."""
+    names = {"cp.ranks": {"conv2": 4}, "tucker.ranks": {"conv3": 6}}
+    techniques.check(techniques.Candidate(small()), steps_of("cp+tucker", **names))
+    candidate = techniques.Candidate(small())
+    techniques.check(candidate, steps_of("cp+hashed+int8"))
+    # Ranks that depend on the trained weights: nothing can be said yet of what comes behind.
+    techniques.check(candidate, steps_of("svd+tucker", **{"svd.energy": 0.9}))
+
+
+def test_a_longer_chain_works_without_the_step(small):
+    got = refusal_of("cp+tucker+int8", small())
+    assert got.endswith("; what works: 'cp+int8' or 'tucker'")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("int8+float16", "each says how the file's weights are written, and they are written once"),
+        ("int8+xnor", "int8 rounds as the file is written, so it comes last"),
+        ("qat+float16", "it only says how the file's weights are written, and qat says that itse"),
+        ("xnor+prune", "it would turn the binary layers into float ones"),
+        ("minmax8+cp", "it would change the quantised weights; 'cp+minmax8' works"),
+    ],
+)
+def test_the_reason_fits_the_two(name, reason):
+    first, later = name.split("+")
+    with pytest.raises(InputError) as caught:
+        chain(name)
+    assert f"{later} can't follow {first}: {reason}" in str(caught.value)
 
 
 def test_options_go_to_all_that_have_them_or_to_one():

@@ -56,7 +56,9 @@ def test_the_papers_way():
 
 @pytest.mark.parametrize("hashing", ["permutation", "elementwise"])
 def test_at_ratio_1_nothing_gains(hashing):
-    with pytest.raises(InputError, match=r"can be hashed \(one: too small to gain: 384 of 384"):
+    with pytest.raises(
+        InputError, match=r"can be hashed \(3 layers, such as one: too small to gain: 384 of 384"
+    ):
         hash_it(dense_net(), compression_ratio=1.0, hashing=hashing)
 
 
@@ -102,6 +104,13 @@ def test_convolutions_but_the_first(small):
     hashed = [op.name for op in candidate.model.layers if isinstance(op, HashedConv2D)]
     assert hashed == ["conv2", "conv3"]
     assert graph.macs(candidate.model) == graph.macs(small())
+
+
+def test_a_first_convolution_of_many_channels_is_hashed():
+    inputs = keras.Input((8, 8, 32))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, name="first")(inputs))
+    candidate = hash_it(keras.Model(inputs, layers.Dense(4)(x)), include="all")
+    assert isinstance(candidate.model.get_layer("first"), HashedConv2D)
 
 
 def test_what_has_no_hashed_form_is_named():

@@ -12,6 +12,7 @@ from tests.techniques.counts import PLAIN
 from tfcompress import techniques, training
 from tfcompress.config import Training
 from tfcompress.errors import InputError
+from tfcompress.layers import BinaryConv2D, HashedConv2D
 from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
 
 PARAMETERS = PLAIN
@@ -189,6 +190,28 @@ def test_bad_options(options, message):
 def test_bad_names(small, options, message):
     with pytest.raises(InputError, match=message):
         TECHNIQUE.check(techniques.Candidate(small()), TECHNIQUE.make_options(**options))
+
+
+@pytest.mark.parametrize("technique", ["prune", "cluster", "deep_compression", "qat"])
+@pytest.mark.parametrize(
+    ("layer", "why"),
+    [
+        (BinaryConv2D(8, 3, name="own"), "it is binary, and TFMOT would train its signs as floats"),
+        (BinaryConv2D(8, 3, binarize_inputs=False, name="own"), "it is binary, and TFMOT would"),
+        (HashedConv2D(8, 3, name="own"), "it computes Take, which TFMOT's built-in layers can't"),
+    ],
+)
+def test_layers_of_ours_that_cannot_be_there_are_named(technique, layer, why):
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(16, 3)(inputs)
+    x = layers.GlobalAveragePooling2D()(type(layer).from_config(layer.get_config())(x))
+    model = keras.Model(inputs, layers.Dense(4)(x))
+    nested = keras.Sequential([keras.Input((8, 8, 3)), model])
+    chosen = techniques.get(technique)
+    kind = type(layer).__name__
+    for net in (model, nested):
+        with pytest.raises(InputError, match=rf"layer 'own' \({kind}\) can't be .*: {why}"):
+            chosen.check(techniques.Candidate(net), chosen.make_options())
 
 
 def test_steps_that_miss_the_goal(small, data):

@@ -224,3 +224,19 @@ def test_nothing_to_replace_is_refused():
 def test_bad_options(option, message):
     with pytest.raises(InputError, match=message):
         techniques.get("separable").make_options(**option)
+
+
+def test_a_first_layer_of_many_channels_is_replaced():
+    inputs = keras.Input((8, 8, 32))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, name="first")(inputs))
+    candidate = transform(keras.Model(inputs, layers.Dense(4)(x)))
+    assert type(candidate.model.get_layer("first")) is DepthwiseSeparable
+
+
+@pytest.mark.parametrize("technique", ["separable", "hashed"])
+def test_what_nothing_fits_is_refused_before_the_training(technique):
+    inputs = keras.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3)(inputs))
+    (step,) = techniques.make_steps(techniques.chain(technique), {}, {})
+    with pytest.raises(InputError, match="no layer of model"):
+        techniques.check(techniques.Candidate(keras.Model(inputs, x)), [step])

@@ -54,8 +54,7 @@ def run(job: Plan) -> report.RunResult:
             return done
         model, images = inputs.load(job)
         check_fit(model, images)
-        first = job.steps[0]
-        first.technique.check(Candidate(model), first.options)
+        techniques.check(Candidate(model), job.steps)
         check_storages(job, images, model)
         space.begin()
         result = _result(job, space, images, model)

@@ -20,6 +20,7 @@ from tfcompress.bridge import compare
 from tfcompress.bridge.errors import BridgeError
 from tfcompress.bridge.to_keras import to_keras
 from tfcompress.bridge.to_tf_keras import to_tf_keras
+from tfcompress.errors import grouped
 from tfcompress.graph.batch_norm import scale_and_offset
 from tfcompress.graph.fold_batch_norm import (
     foldable_layer_before,
@@ -203,10 +204,10 @@ def _refuse(model: keras.Model, changes: list[Change], on_unsupported: str) -> N
     reasons = unsupported(model)
     kinds = _kinds(model)
     if reasons and on_unsupported == "error":
-        named = ", ".join(f"'{name}' ({kinds[name]}: {why})" for name, why in reasons.items())
+        named = grouped({f"'{name}' ({kinds[name]})": why for name, why in reasons.items()})
         raise BridgeError(
-            f"quantization-aware training can't quantise {named}: rewrite the model without, or "
-            "give option on_unsupported=keep_float to leave them float in the file"
+            f"quantization-aware training can't quantise some layers ({named}): rewrite the model "
+            "without them, or give option on_unsupported=keep_float to leave them float in the file"
         )
     for name, why in reasons.items():
         changes.append(Change(name, kinds[name], "kept float", why))

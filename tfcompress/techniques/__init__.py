@@ -9,7 +9,7 @@ from tfcompress.techniques.base import (
     get,
     names,
 )
-from tfcompress.techniques.chains import Step, apply, chain, distribute, make_steps
+from tfcompress.techniques.chains import Step, apply, chain, check, distribute, make_steps
 
 __all__ = [
     "SAMPLES",
@@ -20,6 +20,7 @@ __all__ = [
     "Technique",
     "apply",
     "chain",
+    "check",
     "distribute",
     "get",
     "make_steps",

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfcompress.errors import InputError
+from tfcompress.errors import InputError, grouped
 from tfcompress.graph import Graph
 from tfcompress.techniques.base import LayerLine
 
@@ -39,6 +39,9 @@ _ACTIVATIONS = (
 )
 # Functions that the network uses for their bounds, as attention and gates do.
 _GATES = {"softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"}
+
+# Of an image: grey, RGB, RGB and alpha or depth.
+_FEW_CHANNELS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +76,18 @@ def first(graph: Graph, name: str) -> bool:
 def last(graph: Graph, name: str) -> bool:
     """Says whether no weighted layer stands behind this one."""
     return not any(map(weighted, _reached(graph, name, forward=True)))
+
+
+def first_of_few_channels(graph: Graph, name: str) -> str | None:
+    """Says why the first weighted layer stays, where its inputs have as few channels as an image.
+
+    Returns:
+        None for every other layer, and for a first one of more channels: it may gain as any may.
+    """
+    channels = graph.operations[name].kernel.shape[-2]
+    if channels > _FEW_CHANNELS or not first(graph, name):
+        return None
+    return f"first weighted layer: its few input channels ({channels}) leave little to gain"
 
 
 def _reached(graph: Graph, name: str, *, forward: bool) -> list[Any]:
@@ -131,5 +146,5 @@ def no_layer(model: keras.Model, done: str, lines: Iterable[LayerLine]) -> Input
         done: what was to be done with its layers, as in `pruned`.
         lines: why each layer stays.
     """
-    reasons = "; ".join(f"{line.name}: {line.reason}" for line in lines) or "it has no weights"
+    reasons = grouped({line.name: line.reason for line in lines}) or "it has no weights"
     return InputError(f"no layer of model '{model.name}' can be {done} ({reasons})")

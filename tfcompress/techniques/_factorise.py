@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers
 
 from tfcompress.config import Training
-from tfcompress.errors import InputError, require, unknown_name
+from tfcompress.errors import InputError, grouped, require, unknown_name
 from tfcompress.graph import Graph, clone, rewrite
 from tfcompress.graph.rewrite import nodes
 from tfcompress.ops import ranks
@@ -69,6 +69,7 @@ def technique(
         options=options,
         transform=factorisation.transform,
         check=factorisation.check,
+        sketch=factorisation.sketch,
         rounds=factorisation.rounds,
         training=training,
         storages=("float32",),
@@ -79,8 +80,8 @@ def technique(
 class Factorisation:
     """Replaces every inner convolution (or dense layer) that gains by a factorised layer.
 
-    The first weighted layer stays, since its few input channels leave nothing to gain, and so do
-    the last ones, which give the scores; options that name them replace them all the same.
+    The first weighted layer stays if its few input channels (at most 4) leave little to gain, and
+    so do the last ones, which give the scores; options that name them replace them all the same.
 
     Attributes:
         title: the first word of the lines that are said.
@@ -142,6 +143,18 @@ class Factorisation:
         if not options.by_spectrum():
             self._plans(clone(candidate.model), options)
 
+    def sketch(self, candidate: Candidate, options: FactoriseOptions) -> Candidate | None:
+        """Replaces the layers that `transform` would, by factors that approximate nothing."""
+        if options.by_spectrum():
+            return None
+        flat = clone(candidate.model)
+        replace = {
+            name: plan.form.like(flat.get_layer(name), plan.rank)
+            for name, plan in self._plans(flat, options).items()
+            if isinstance(plan, _Plan)
+        }
+        return candidate.then(rewrite(flat, replace))
+
     def rounds(
         self, candidate: Candidate, options: FactoriseOptions, settings: Training
     ) -> Sequence[tuple[Any, Training]]:
@@ -189,7 +202,7 @@ class Factorisation:
                 require(name not in options.ranks, f"layer '{name}' can't be replaced: {plan}")
             plans[name] = plan
         if not any(isinstance(plan, _Plan) for plan in plans.values()):
-            reasons = "; ".join(f"{name}: {why}" for name, why in plans.items())
+            reasons = grouped({name: str(why) for name, why in plans.items()})
             raise InputError(
                 f"no layer of model '{flat.name}' gains by {self.title} "
                 f"({reasons or 'it has no weights'})"
@@ -210,8 +223,8 @@ def _form(
     if name not in options.ranks:
         if not options.covers(name):
             return None, "not named in ranks"
-        if _blocks.first(graph, name):
-            return None, "first weighted layer: its few input channels leave nothing to gain"
+        if few := _blocks.first_of_few_channels(graph, name):
+            return None, f"{few}; option ranks={name}:RANK replaces it all the same"
         if _blocks.last(graph, name):
             return None, "last weighted layer: it gives the classes' scores"
     if spatial_only and getattr(layer, "kernel_size", None) == (1, 1):

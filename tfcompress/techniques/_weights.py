@@ -9,10 +9,14 @@ from typing import Any
 
 import keras
 
+from tfcompress.bridge.errors import NoBuiltInLayerError
+from tfcompress.bridge.operations import stand_in
 from tfcompress.bridge.wrappers import KERNELS
 from tfcompress.errors import require
 from tfcompress.graph import clone, lower
+from tfcompress.graph.nodes import functional
 from tfcompress.graph.rewrite import operations
+from tfcompress.layers import BinaryConv2D, BinaryDense
 from tfcompress.techniques._blocks import no_layer, weighted
 from tfcompress.techniques.base import Candidate, LayerLine
 
@@ -46,8 +50,10 @@ def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
         verb: what is done to them, as in `pruned`.
 
     Raises:
-        InputError: the model can't be copied, a pattern fits no layer, or no layer is left.
+        InputError: the model can't be copied, has a layer of ours that TFMOT can't train, a
+            pattern fits no layer, or no layer is left.
     """
+    check_layers_of_ours(model, verb)
     flat = clone(lower(model))
     layers = {op.name: op for op in operations(flat)}
     for pattern in leave:
@@ -63,6 +69,43 @@ def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
         raise no_layer(model, verb, kept)
     kinds = {name: type(layer).__name__ for name, layer in layers.items()}
     return Chosen(flat, tuple(names), tuple(kept), kinds)
+
+
+def check_layers_of_ours(model: keras.Model, verb: str) -> None:
+    """Refuses layers of ours that a network trained by TFMOT can't have.
+
+    Args:
+        model: functional or Sequential.
+        verb: what is done to the network, as in `pruned`.
+
+    Raises:
+        InputError: names the layer, why it can't be there, and what can be done.
+    """
+    for layer in operations(functional(model)):
+        if not hasattr(layer, "lower"):
+            continue
+        why = None
+        if isinstance(layer, BinaryConv2D | BinaryDense):
+            why = "it is binary, and TFMOT would train its signs as floats"
+        elif missing := _missing_operation(layer):
+            why = f"it computes {missing}, which TFMOT's built-in layers can't"
+        require(
+            why is None,
+            f"layer '{layer.name}' ({type(layer).__name__}) can't be in a network that is "
+            f"{verb}: {why}; put a built-in layer in its place, or export the network as it is",
+        )
+
+
+def _missing_operation(layer: Any) -> str | None:
+    """Returns an operation that a layer of ours is lowered to and tf_keras has no layers for."""
+    x = keras.Input(batch_shape=layer.get_build_config()["input_shape"])
+    for operation in operations(keras.Model(x, layer.lower()(x))):
+        if not isinstance(operation, keras.layers.Layer):
+            try:
+                stand_in(operation)
+            except NoBuiltInLayerError as error:
+                return error.what
+    return None
 
 
 def _why_left(layer: Any, leave: Sequence[str]) -> str | None:

@@ -33,11 +33,11 @@ class Property(enum.StrEnum):
 
     undoing: str
 
-    BINARY = "binary", "it would turn the binary weights into floats"
+    BINARY = "binary", "it would turn the binary layers into float ones"
     BUCKETS = "buckets", "it would expand the shared weights"
     SPARSITY = "sparsity", "it would fill the zeros again"
     CLUSTERS = "clusters", "it would spread the shared values again"
-    QUANTISED = "quantised", "it would train past the quantised weights"
+    QUANTISED = "quantised", "it would change the quantised weights"
 
     def __new__(cls, word: str, undoing: str) -> Self:
         """Makes a member that equals its word."""
@@ -167,6 +167,9 @@ class Technique:
             before it.
         check: raises what `transform` would for this network, trained or not, in a second or so;
             the command calls it before the baseline is trained.
+        sketch: as `transform`, in a second or so: of the same layers, whatever their weights; None
+            in place of a candidate if which layers these are depends on the trained weights. By
+            default it is `transform`.
         produces: what it makes of the weights that a later technique could undo.
         preserves: what of that, made by earlier ones, it doesn't undo.
         acts_in: what changes the network's outputs: its `transform`; its `fit`, the transform
@@ -186,6 +189,7 @@ class Technique:
     fit: Fit = fit_keras
     rounds: Callable[[Candidate, Any, Training], Sequence[tuple[Any, Training]]] = once
     check: Callable[[Candidate, Any], object] = unchecked
+    sketch: Callable[[Candidate, Any], Candidate | None] | None = None
     produces: frozenset[Property] = frozenset()
     preserves: frozenset[Property] = STRUCTURES
     acts_in: ActsIn = "transform"

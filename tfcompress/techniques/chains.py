@@ -61,15 +61,26 @@ def chain(name: str) -> tuple[Technique, ...]:
     i, j = swapped.index(first), swapped.index(later)
     swapped[i], swapped[j] = later, first
     other_order = "+".join(technique.name for technique in swapped)
-    storages = " and ".join(first.storages)
-    hint = (
-        f"'{other_order}' works"
-        if _first_undone(swapped) is None
-        else (f"use one of the two ({first.name} alone is written as {storages})")
-    )
-    raise InputError(
-        f"chain '{name}': {later.name} can't follow {first.name}: {lost.undoing}; {hint}"
-    )
+    reason, hint = _why_undone(first, later, lost)
+    if _first_undone(swapped) is None:
+        hint = f"'{other_order}' works"
+    raise InputError(f"chain '{name}': {later.name} can't follow {first.name}: {reason}; {hint}")
+
+
+def _why_undone(first: Technique, later: Technique, lost: Property) -> tuple[str, str]:
+    """Says why a technique can't follow another, and what to do if no other order works."""
+    one = "use one of the two"
+    if later.acts_in == "export":
+        if first.acts_in == "export":
+            return "each says how the file's weights are written, and they are written once", one
+        return (
+            f"it only says how the file's weights are written, and {first.name} says that itself",
+            f"{first.name} alone is written as {' and '.join(first.storages)}, and option storage of the command "
+            "and of export writes it otherwise",
+        )
+    if first.acts_in == "export":
+        return f"{first.name} rounds as the file is written, so it comes last", one
+    return lost.undoing, one
 
 
 def make_steps(
@@ -94,6 +105,66 @@ def make_steps(
         training = technique.training(its_options).with_settings(settings)
         steps.append(Step(technique, its_options, training))
     return tuple(steps)
+
+
+def check(candidate: Candidate, steps: Sequence[Step]) -> None:
+    """Raises what a chain would raise while it is applied, before anything is trained.
+
+    Args:
+        candidate: with the network, trained or not.
+        steps: at least one.
+
+    Raises:
+        InputError: a technique finds nothing to do in the network that those before it leave; or
+            the first can't be applied at all.
+    """
+    failure = _first_failure(candidate, steps)
+    if failure is None:
+        return
+    at, error = failure
+    if at == 0:
+        raise error
+    first, failing, others = steps[:at], steps[at], [*steps[:at], *steps[at + 1 :]]
+    swapped = [failing, *others]
+    alone = [chain for chain in (others, [failing]) if _works(candidate, chain)]
+    works = [swapped] if _works(candidate, swapped) else alone
+    hint = " or ".join(f"'{_title(chain)}'" for chain in works) or "neither alone"
+    raise InputError(
+        f"chain '{_title(steps)}': {failing.technique.name} finds nothing to do behind "
+        f"{_title(first)}: {error}; what works: {hint}"
+    ) from error
+
+
+def _title(steps: Iterable[Step]) -> str:
+    """Writes steps as the chain that names them."""
+    return "+".join(step.technique.name for step in steps)
+
+
+def _works(candidate: Candidate, steps: Sequence[Step]) -> bool:
+    """Says whether a chain is allowed, and each of its techniques finds something to do."""
+    allowed = _first_undone([step.technique for step in steps]) is None
+    return allowed and _first_failure(candidate, steps) is None
+
+
+def _first_failure(candidate: Candidate, steps: Sequence[Step]) -> tuple[int, InputError] | None:
+    """Returns the first step that can't be applied to what those before it leave, and why.
+
+    Where that depends on weights that are yet to be trained, the steps behind aren't looked at.
+    """
+    for at, step in enumerate(steps):
+        try:
+            step.technique.check(candidate, step.options)
+        except InputError as error:
+            return at, error
+        if at == len(steps) - 1:
+            break
+        sketch = step.technique.sketch or step.technique.transform
+        left = sketch(candidate, step.options)
+        if left is None:
+            break
+        properties = candidate.properties | step.technique.produces
+        candidate = dataclasses.replace(left, properties=properties)
+    return None
 
 
 def _first_undone(

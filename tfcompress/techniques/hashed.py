@@ -34,7 +34,7 @@ class HashedOptions:
         hash_bias: whether biases are hashed, too, as Rassadin and Savchenko 2017 did. A file holds
             them expanded either way.
         include: `dense` for all dense layers, the last one included, as in both papers, or `all`
-            for convolutions, too, but the first one.
+            for convolutions, too, but a first one of at most 4 input channels.
         init: `projection` starts from the stored weights nearest to the trained ones, `scratch`
             from new ones in the hashed layers. All other layers keep theirs.
     """
@@ -96,8 +96,8 @@ def _why_kept(graph: Graph, name: str, options: HashedOptions) -> str | None:
         return f"{type(layer).__name__} has no hashed form here: only Dense and Conv2D do"
     if options.include == "dense":
         return "convolution: option include=all hashes it"
-    if _blocks.first(graph, name):
-        return "first weighted layer: few weights, and it sees the image itself"
+    if few := _blocks.first_of_few_channels(graph, name):
+        return few
     if layer.groups != 1:
         return f"{layer.groups} groups; hashed convolutions have none"
     if layer.data_format != "channels_last":
@@ -124,12 +124,19 @@ def _hashed(layer: Any, options: HashedOptions, seed: int) -> Any:
     return new
 
 
+def _sketch(candidate: Candidate, options: HashedOptions) -> Candidate:
+    """Replaces the layers that `_transform` would, by new ones that know nothing of the old."""
+    return _transform(candidate, dataclasses.replace(options, init="scratch"))
+
+
 TECHNIQUE = Technique(
     name="hashed",
     summary="dense layers whose weights share 8 times fewer stored ones (HashedNets)",
     reference="Chen, Wilson, Tyree, Weinberger, Chen 2015, arXiv:1504.04788, section 4",
     options=HashedOptions,
     transform=_transform,
+    check=_sketch,
+    sketch=_sketch,
     training=distilled(epochs=10),
     storages=("float32",),
     produces=frozenset({Property.BUCKETS}),

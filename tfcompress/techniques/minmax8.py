@@ -88,6 +88,7 @@ TECHNIQUE = Technique(
     "speed of neural networks on CPUs",
     options=MinMaxOptions,
     transform=_transform,
+    check=_transform,
     training=untrained,
     storages=("float32",),
     produces=frozenset({Property.QUANTISED}),

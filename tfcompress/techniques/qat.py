@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
+from tfcompress.techniques._weights import check_layers_of_ours
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 from tfcompress.training.context import Row, TrainingContext
 
@@ -42,6 +43,7 @@ def _transform(candidate: Candidate, options: QatOptions) -> Candidate:
     """Rewrites the model in layers that can be quantised; nothing is rounded yet."""
     from tfcompress.qat.prepare import prepare, unsupported
 
+    check_layers_of_ours(candidate.model, "trained quantised")
     model, changes = prepare(candidate.model, on_unsupported=options.on_unsupported)
     spread = "; its shared values are shared no more"
     lost = {"folded": spread} if Property.CLUSTERS in candidate.properties else {}

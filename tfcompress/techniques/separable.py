@@ -61,8 +61,8 @@ def _why_kept(graph: Graph, name: str, options: SeparableOptions) -> str | None:
     layer = graph.operations[name]
     if type(layer) is not layers.Conv2D:
         return f"{type(layer).__name__}: only Conv2D is replaced"
-    if _blocks.first(graph, name):
-        return "first weighted layer: its few input channels leave nothing to gain"
+    if few := _blocks.first_of_few_channels(graph, name):
+        return few
     if graph.calls[name] != 1:
         return (
             f"shared: called {graph.calls[name]} times, and each call would need a "
@@ -177,6 +177,11 @@ def _load(new: DepthwiseSeparable, layer: Any, bn: Any) -> None:
         after.beta.assign(bn.beta)
 
 
+def _sketch(candidate: Candidate, options: SeparableOptions) -> Candidate:
+    """Replaces the layers that `_transform` would, by new ones that know nothing of the old."""
+    return _transform(candidate, dataclasses.replace(options, init="scratch"))
+
+
 TECHNIQUE = Technique(
     name="separable",
     summary="compact network: depthwise separable convolutions in place of full ones",
@@ -186,6 +191,8 @@ TECHNIQUE = Technique(
     ),
     options=SeparableOptions,
     transform=_transform,
+    check=_sketch,
+    sketch=_sketch,
     training=distilled(epochs=20),
     storages=("float32",),
 )
