@@ -75,8 +75,8 @@ def _why_undone(first: Technique, later: Technique, lost: Property) -> tuple[str
             return "each says how the file's weights are written, and they are written once", one
         return (
             f"it only says how the file's weights are written, and {first.name} says that itself",
-            f"{first.name} alone is written as {' and '.join(first.storages)}, and option storage of "
-            "the command and of export writes it otherwise",
+            f"{first.name} alone is written as {' and '.join(first.storages)}, and option storage "
+            "of the command and of export writes it otherwise",
         )
     if first.acts_in == "export":
         return f"{first.name} rounds as the file is written, so it comes last", one
