@@ -222,8 +222,8 @@ def _measure(
         missing = len(keys) - len(there)
         print(f"goes on: {path} holds {len(there)} rows of {dates}, {missing} are missing")
     for step, measure in todo:
+        record = made()  # Before: the sources may change while it is measured.
         rows = measure()
-        record = made()
         for key in step:
             kept.put(key, rows[key], record)
             print(f"{key}: {rows[key]}", flush=True)

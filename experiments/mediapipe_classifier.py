@@ -67,7 +67,7 @@ for path in job["files"]:
                 for image in job["images"]
             ]
     except Exception as error:
-        found[path] = str(error).splitlines()[0]
+        found[path] = " ".join(str(error).split("=== Source")[0].split())
 json.dump(found, open(job["answer"], "w"))
 """
 
@@ -126,7 +126,7 @@ def compared(answer: list[str] | str, ours: list[str], right: list[str]) -> Row:
     """Counts equal labels of MediaPipe, of `tfcompress.load` and of Keras."""
     row: Row = {"load_keras": same(ours, right)}
     if isinstance(answer, str):
-        return row | {"refused": answer.replace("\\n", " ").strip()}
+        return row | {"refused": answer}
     return row | {"mediapipe_keras": same(answer, right), "mediapipe_load": same(answer, ours)}
 
 

@@ -26,8 +26,14 @@ from tfcompress.runtime.model import LiteModel, dequantize, quantize
 from tfcompress.tflite import metadata, versions
 from tfcompress.tflite.content import read
 
-RUNTIMES = ("tensorflow-cpu==2.16.1", "tflite-runtime==2.14.0")
-# Both were built for NumPy 1.
+RUNTIMES = (
+    "tensorflow-cpu==2.16.1",
+    "tflite-runtime==2.14.0",
+    "ai-edge-litert==1.0.1",
+    "ai-edge-litert==1.1.2",
+    "ai-edge-litert==2.1.2",
+)
+# The first two were built for NumPy 1.
 NUMPY = "numpy<2"
 SECONDS = 300
 # Runs in a runtime's environment.

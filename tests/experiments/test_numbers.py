@@ -1,0 +1,287 @@
+"""Every number of README, and every measurement that docs/ quotes, is in the committed rows."""
+
+import re
+import shutil
+
+import default_run
+import pytest
+import readme
+from measurements import FILE, Measurements
+from readme import ROOT, rendered
+
+from tests.experiments import numbers
+from tests.experiments.numbers import (
+    STACKS,
+    decomposed,
+    deep,
+    deep_points,
+    kernel,
+    layer_range,
+    lce,
+    macs,
+    mib,
+    of_stacks,
+    row,
+    seeds,
+    stored,
+)
+
+STACK = "conv 14x14x256, xnor"
+HASHED = "dense 4096, {}, float32"
+NETS = "decomposed_net_speed"
+# Equal labels in MediaPipe where all are, and the images.
+ALL_LABELS = (
+    numbers.mediapipe_others(),
+    numbers.results("mediapipe_classifier").settings["images"],
+)
+# Sentences of README, with `{}` where a number stands, and the numbers.
+README = {
+    "take {:.1f} (`int8`), {:.1f} (`int4`), {:.1f} (`int2`) and {:.1f} (`1bit`) times fewer bytes "
+    "than floats, at {:.2f}, {:.2f}, {:.2f} and {:.2f} of their latency": [
+        stored(f"{STACK}, {bits}", key)
+        for key in ("size", "ratio")
+        for bits in ("int8", "int4", "int2", "1bit")
+    ],
+    "hashed at 1/8 takes {:.1f} times fewer at {:.2f} (our permutation) or {:.1f} times fewer at "
+    "{:.1f} (the paper's hash)": [
+        stored(HASHED.format(kind), key)
+        for kind in ("permutation", "elementwise")
+        for key in ("size", "ratio")
+    ],
+    "VGG-S as in the 2017 study: {:.0f} MiB, hashed {:.0f} at {:.2f}, its binary layers as bits "
+    "{:.1f} at {:.2f}": [
+        mib(row("xnor_nets", "vgg_s")["size_bytes"]),
+        mib(stored("vgg_s, permutation, float32", "size_bytes")),
+        stored("vgg_s, permutation, float32", "ratio"),
+        mib(stored("vgg_s, xnor, 1bit", "size_bytes")),
+        stored("vgg_s, xnor, 1bit", "ratio"),
+    ],
+    "{:.1f} times smaller pruned, {:.1f} with shared values, {:.1f} Huffman-coded, {:.2f} points "
+    "below float": [
+        deep("vgg_small", "pruned", "bits"),
+        deep("vgg_small", "shared", "bits"),
+        deep("vgg_small", "shared", "huffman"),
+        deep_points("vgg_small"),
+    ],
+    "with 90% zeros [{:.0f} times], {:.2f} points below": [
+        deep("vgg_small_90", "shared", "huffman"),
+        deep_points("vgg_small_90"),
+    ],
+    "VGG-16 with 92% zeros [{:.1f}]": [deep("vgg16", "shared", "huffman")],
+    "VGG-S's dense layers alone [{:.1f}]": [deep("vgg_s_dense", "shared", "huffman")],
+    "the convolutions take {:.2f} to {:.2f} of float, the dense layer {:.3f}": [
+        *of_stacks("avx2", lambda key: row("xnor_kernel", key)["ratio"][0]),
+        kernel("dense 4096x4096", "avx2", "ratio")[0],
+    ],
+    "reaches {:.0%} to {:.0%} of what the processor's xor, popcount and add allow in the "
+    "convolutions, {:.0%} in the dense layer": [
+        *of_stacks("avx512", lambda key: row("xnor_kernel", key)["share"]),
+        kernel("dense 4096x4096", "avx512", "share"),
+    ],
+    "({:.2f} of its latency for the convolutions, {:.2f} for a whole `vgg_small`": [
+        lce(STACKS),
+        lce(["vgg_small, xnor"]),
+    ],
+    "At {:.2f} to {:.2f} of the multiply-accumulates, tuned for 5 epochs, `cp` loses {:.2f} "
+    "points, `tucker` {:.2f}, `spatial` {:.2f} and `svd` {:.2f}; `cp` at {:.2f} loses {:.2f}": [
+        *macs(0.25),
+        *(decomposed(name, 0.25) for name in ("cp", "tucker", "spatial", "svd")),
+        macs(0.5, ["cp"])[0],
+        decomposed("cp", 0.5),
+    ],
+    "takes {:.2f} of the latency, VGG-S by CP {:.2f}": [
+        row(NETS, "squeezenet, cp: fire8_expand3x3 192, fire9_expand3x3 192")["ratio"],
+        row(NETS, "vgg_s, cp: macs_ratio 0.25")["ratio"],
+    ],
+    "the labels were Keras's on {} of {} images in every storage but `int8_int4` ({}) and `int2` "
+    "({})": [
+        *ALL_LABELS,
+        numbers.mediapipe("float", "int8_int4"),
+        numbers.mediapipe("bwn", "int2"),
+    ],
+    "({:.0f} times the latency of a dense layer)": [stored(HASHED.format("elementwise"), "ratio")],
+    "({:,} parameters, {:.1f} M multiply-accumulates)": [
+        seeds("quantised", "int8")[0]["baseline"]["parameters"],
+        seeds("quantised", "int8")[0]["baseline"]["macs"] / 1e6,
+    ],
+}
+# What README says with digits that nobody measures: settings, names, versions, limits of others.
+SAID = (
+    "Python 3.11",
+    "12,000 images",
+    "all 2,000 test images (standard error about 0.65 points)",
+    "2 cores of an AMD EPYC (Zen 5, AVX-512), Linux x86-64, 2026-11-20",
+    "The 2017 study",
+    "2017 study",
+    "Twelve files, seed 0",
+    "3x3 convolutions at 14x14x256",
+    "a 4096x4096 dense layer",
+    "AVX-512",
+    "Seeds 0 to 2",
+    "SqueezeNet-1.1 with its last two 3x3 convolutions by CP at rank 192",
+    "which ran 1.5 times slower",
+    "Keras 3",
+    "Keras 2",
+    "x86-64",
+    "4-bit and 2-bit weights are slower than 8-bit ones",
+    "TensorFlow 2.18",
+    "Apache-2.0",
+    "Fashion-MNIST, 2017 Zalando SE",
+)
+HASHED_SPEED = "hashed_dense_speed"
+# The same for the pages of the layers.
+LAYERS = {
+    "binary_conv2d": {
+        "over three seeds: {:.2f} points of accuracy lost, {:.3f} of the bytes, {:.2f} of the "
+        "latency.": [
+            numbers.statistics.mean(-r["accuracy_change_points"] for r in seeds("binary", "xnor")),
+            seeds("binary", "xnor")[0]["ratio"]["size"],
+            numbers.statistics.median(r["ratio"]["latency"] for r in seeds("binary", "xnor")),
+        ],
+        "neither smaller ({:.3f}) nor faster ({:.2f})": [
+            seeds("binary", "binary_activations")[0]["ratio"][key] for key in ("size", "latency")
+        ],
+        "A training step with both binary took {:.3f} of the float one's": [
+            row("train_step", "xnor")["ratio"][0]
+        ],
+    },
+    "cp_conv2d": {
+        "multiply-accumulates {:.3f} to {:.3f} of the latency, with about a quarter {:.3f} to "
+        "{:.3f}.": [*layer_range("CP", 2, "ratio"), *layer_range("CP", 4, "ratio")],
+    },
+    "depthwise_separable": {
+        "{:,} parameters in place of {:,}, {:.3f} of the latency, a training step of {:.3f}.": [
+            row("compact_speed", "compact_vgg16")["parameters"],
+            row("compact_speed", "vgg16")["parameters"],
+            row("compact_speed", "compact_vgg16")["ratio"][0],
+            row("compact_speed", "compact_vgg16")["step_ratio"][0],
+        ],
+    },
+    "hashed_dense": {
+        "has a file {:.2f} times smaller at {:.2f} of the latency, and a training step of {:.2f} "
+        '(batch 128) or {:.2f} (batch 20) of the dense layer\'s; `"elementwise"` a file {:.2f} '
+        "times smaller at {:.1f} of the latency, and a step of {:.1f} or {:.1f}.": [
+            figure
+            for kind in ("permutation", "elementwise")
+            for found in [row(HASHED_SPEED, kind)]
+            for figure in (
+                found["smaller"],
+                found["ratio"][0],
+                found["step_ratio"]["128"][0],
+                found["step_ratio"]["20"][0],
+            )
+        ],
+    },
+    "low_rank_conv2d": {
+        "{:.3f} to {:.3f} of the latency with {:.3f} to {:.3f} of the multiply-accumulates; {:.3f} "
+        "to {:.3f} with {:.3f} to {:.3f}.": [
+            figure
+            for fewer in (2, 4)
+            for key in ("ratio", "macs_ratio")
+            for figure in layer_range("SVD", fewer, key)
+        ],
+    },
+    "spatial_separable_conv2d": {
+        "with half of the multiply-accumulates {:.3f} to {:.3f} of the latency, with a quarter "
+        "{:.3f} to {:.3f}.": [
+            *layer_range("spatial", 2, "ratio"),
+            *layer_range("spatial", 4, "ratio"),
+        ],
+    },
+    "tucker_conv2d": {
+        "{:.3f} to {:.3f} of the latency with {:.3f} to {:.3f} of the multiply-accumulates; {:.3f} "
+        "to {:.3f} with {:.3f} to {:.3f}.": [
+            figure
+            for fewer in (2, 4)
+            for key in ("ratio", "macs_ratio")
+            for figure in layer_range("Tucker", fewer, key)
+        ],
+    },
+}
+
+
+def plain(text):
+    """Returns a text in one line, links without their targets."""
+    return re.sub(r"\]\([^)]*\)", "]", " ".join(text.split()))
+
+
+def text_of(name):
+    return plain((ROOT / name).read_text())
+
+
+def test_the_tables_of_readme_are_rendered_from_the_rows():
+    text = (ROOT / "README.md").read_text()
+    assert rendered(text) == text
+
+
+@pytest.mark.parametrize("sentence", README)
+def test_a_sentence_of_readme_is_in_the_rows(sentence):
+    assert sentence.format(*README[sentence]) in text_of("README.md")
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence"), [(page, text) for page, texts in LAYERS.items() for text in texts]
+)
+def test_a_measurement_on_a_layers_page_is_in_the_rows(page, sentence):
+    assert sentence.format(*LAYERS[page][sentence]) in text_of(f"docs/layers/{page}.md")
+
+
+def uncovered(text):
+    """Returns what of README holds digits and is neither rendered, nor quoted, nor said."""
+    text = re.sub(r"<!-- (\w+): .*?<!-- end of \1 -->|^```.*?^```$", "\n", text, flags=re.M | re.S)
+    text = plain(text)
+    for sentence in sorted(README, key=len, reverse=True):
+        text = text.replace(sentence.format(*README[sentence]), " ")
+    text = re.sub(r"`[^`]*`", " ", text)
+    for phrase in sorted(SAID, key=len, reverse=True):
+        text = text.replace(phrase, " ")
+    return re.findall(
+        r".{0,30}(?<![A-Za-z0-9])\d.{0,30}", text
+    )  # int8 and EfficientNetB0 are names.
+
+
+def test_every_number_of_readme_is_covered():
+    assert not uncovered((ROOT / "README.md").read_text())
+    assert all(phrase in text_of("README.md") for phrase in SAID)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ("of stacked convolutions", "of 5.1 times faster convolutions"),
+        (" 26.8 (`1bit`)", " 26.9 (`1bit`)"),
+        ("ran on x86-64", "ran 3 times faster on x86-64"),
+    ],
+)
+def test_a_number_that_was_changed_by_hand_is_found(was, now):
+    text = (ROOT / "README.md").read_text()
+    assert was in text
+    assert uncovered(text.replace(was, now))
+
+
+def test_a_second_class_of_machines_gets_columns_beside_the_first(tmp_path, monkeypatch):
+    assert "| net | float, ms | of float | of int8 |" in readme.kernels()
+    for folder in ("xnor_kernel", "xnor_nets"):
+        for inner in (".", "avx2"):
+            target = tmp_path / folder / inner
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy(readme.RESULTS / folder / FILE, target)
+    monkeypatch.setattr(readme, "RESULTS", tmp_path)
+    headers, _, *rows = readme.kernels().splitlines()
+    assert "| of float, AVX-512 | of float, AVX2 | of int8, AVX-512 | of int8, AVX2 |" in headers
+    assert all(line.count("|") == headers.count("|") for line in rows)
+
+
+def test_the_default_run_has_a_line_a_file_once_it_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(readme, "RESULTS", tmp_path)
+    assert readme.default_run() == ""
+    results = Measurements(tmp_path / "default_run")
+    made = {"date": "2026-01-01", "cpu": "CPU", "cores": 2, "versions": {}, "command": "run"}
+    sizes = {"accuracy": 0.91, "size_bytes": 2048, "gzip_bytes": 1024}
+    results.put(default_run.RUN, {"seconds": 100}, made)
+    for name in default_run.FILES:
+        results.put(name, {**sizes, "size_ratio": 1, "latency_ms_p50": 0.1, "ratio": 0.5}, made)
+    assert readme.default_run().splitlines()[2:] == [
+        f"| `{name}` | .9100 | 2 | 1.00 | 0.100 | 0.50 |" for name in default_run.FILES
+    ]
+    assert "The whole command took 100 s." in default_run.page_of(results).note
