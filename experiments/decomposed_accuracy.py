@@ -58,6 +58,7 @@ class Bench:
         """The float net after training; from its file if it is there."""
         path = self._folder / f"float_{seed}.keras"
         if path.exists():
+            print(f"uses {path}, which was trained before", flush=True)
             return keras.saving.load_model(path)
         model = self.new(seed)
         training.fit(model, self.images, BASELINE, TrainingContext(seed=seed))

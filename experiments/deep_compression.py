@@ -109,7 +109,9 @@ class Bench:
     def _trained(self, folder: Path, seed: int) -> keras.Model:
         """The float net; from its file if it is there."""
         path = folder / "float.keras"
-        if not path.exists():
+        if path.exists():
+            print(f"uses {path}, which was trained before", flush=True)
+        else:
             keras.utils.set_random_seed(seed)
             shape, classes = self.images.image_shape, self.images.num_classes
             if self._flags.model == vgg_s_features.NAME:

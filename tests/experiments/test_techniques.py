@@ -1,0 +1,68 @@
+"""Runs of the command as rows: each says when and where its report was made, not today's date."""
+
+import json
+
+import pytest
+import techniques
+
+REPORT = {
+    "created": "2026-01-01T10:00:00+00:00",
+    "machine": {"cpu": "CPU", "cores": 2, "features": ["AVX2"], "commit": "abc", "python": "3.11"},
+    "versions": {"keras": "3.0.0"},
+    "command": "run --model=FOLDER/xnor_0/baseline.keras",
+    "histories": {"baseline": []},
+}
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Puts a report where the command would; returns the commands' words."""
+    called = []
+
+    def run(words, check):
+        called.append(words)
+        (folder,) = (word.split("=", 1)[1] for word in words if word.startswith("--output_dir="))
+        path = techniques.Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "report.json").write_text(
+            json.dumps(REPORT).replace("FOLDER", str(path.parents[1]))
+        )
+
+    monkeypatch.setattr(techniques.subprocess, "run", run)
+    return called
+
+
+def test_a_row_is_its_report_with_its_own_date_and_machine(commands, tmp_path):
+    (keys, measure), *_ = techniques.steps_of("binary", tmp_path / "binary", 3, False)
+    assert keys == ("xnor, seed 0",)
+    row = measure()["xnor, seed 0"]
+    assert row["command"] == "run --model=DIR/xnor_0/baseline.keras"
+    assert "histories" not in row
+    made = row["made"]
+    assert made.pop("command").startswith(".venv/bin/python")
+    assert made == {
+        "date": "2026-01-01",
+        "cpu": "CPU",
+        "features": ["AVX2"],
+        "cores": 2,
+        "commit": "abc",
+        "versions": {"keras": "3.0.0"},
+    }
+
+
+def test_a_run_that_is_there_is_named_and_made_anew_when_asked(commands, tmp_path, capsys):
+    folder = tmp_path / "xnor_0"
+    techniques.run(folder, False, "--technique=xnor")
+    assert capsys.readouterr().out == ""
+    techniques.run(folder, False, "--technique=xnor")
+    assert "holds a finished run, which isn't made again" in capsys.readouterr().out
+    techniques.run(folder, True, "--technique=xnor")
+    assert "is begun anew" in capsys.readouterr().out
+    assert ["--noresume" in words for words in commands] == [False, False, True]
+
+
+def test_techniques_share_the_first_ones_baseline(tmp_path):
+    steps = dict(techniques.steps_of("quantised", tmp_path, 1, False))
+    words = steps[("qat, seed 0",)].args
+    assert f"--model={tmp_path / 'int8_0' / 'baseline.keras'}" in words
+    assert not any("--model" in str(word) for word in steps[("int8, seed 0",)].args)
