@@ -8,7 +8,7 @@ import pytest
 
 from tests.tflite.flatbuffers import flatbuffer
 from tfcompress import pack
-from tfcompress.container import archive, ranges
+from tfcompress.container import archive, ranges, whole
 from tfcompress.errors import InputError
 from tfcompress.runtime import LiteModel
 
@@ -89,6 +89,51 @@ def test_smaller_than_gzip(tiny):
     assert len(archive.pack_bytes(data)) < len(gzip.compress(data, 9))
 
 
+def like_constants(count, kind):
+    """A file whose constants are all the same noise."""
+    one = np.random.default_rng(0).standard_normal(1000).astype("float32") * 40
+    return flatbuffer(**{f"w{number}": one.astype(kind) for number in range(count)})
+
+
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_never_larger_than_gzip(kind, count):
+    """But for the SHA-256, which gzip hasn't: 24 bytes at most."""
+    import gzip
+
+    data = like_constants(count, kind)
+    container = archive.pack_bytes(data)
+    assert len(container) <= len(gzip.compress(data, 9)) + 24
+    assert archive.unpack_bytes(container)[0] == data
+    by_constants = archive.pack_bytes(data, coder="ans")
+    if count > 1:  # What they have in common is found only where the file is coded as a whole.
+        assert container[3] == archive.AS_A_WHOLE
+        assert len(container) < len(by_constants) / 2
+    assert archive.unpack_bytes(by_constants)[0] == data
+
+
+@pytest.mark.parametrize("coder", whole.CODERS)
+def test_damage_of_a_file_coded_as_a_whole(small, coder):
+    made = archive._head(archive.AS_A_WHOLE, small) + whole.encode(coder, small)
+    assert archive.unpack_bytes(made) == (small, [])
+    chance = random.Random(5)
+    for number in range(60):
+        damaged = bytearray(made)
+        if number % 3 == 0:
+            del damaged[chance.randrange(len(damaged)) :]
+        else:
+            damaged[chance.randrange(4, len(damaged))] ^= 1 << chance.randrange(8)
+        with pytest.raises(InputError, match=r"^m.tfz"):
+            archive.unpack_bytes(bytes(damaged), "m.tfz", max_bytes=2 * len(small))
+    with pytest.raises(InputError, match="damaged"):
+        archive.unpack_bytes(made + b"x")
+
+
+def test_a_container_of_version_1_is_still_written_and_read(small):
+    """As every release has written it: other programs read the files of most networks."""
+    assert archive.pack_bytes(small)[:4] == b"TFZ\x01"
+
+
 def test_loads_and_predicts(tiny, tmp_path):
     path, restored = tmp_path / "m.tfz", tmp_path / "restored.tflite"
     archive.pack(tiny.path, path)
@@ -138,7 +183,14 @@ def _varint(number):
     [
         (b"", "cut short or damaged"),
         (b"TFL3abcdefgh", "is not a .tfz container: it should begin with TFZ"),
-        (b"TFZ\x02" + bytes(60), "container of version 2; this program reads version 1"),
+        (b"TFZ\x03" + bytes(60), "container of version 3; this program reads versions up to 2"),
+        (b"TFZ\x00" + bytes(60), "container of version 0; this program reads versions up to 2"),
+        (b"TFZ\x02" + bytes(32) + b"\x09", "the file.s coder should take 1 bytes"),
+        (b"TFZ\x02" + bytes(32) + b"\x09\x02abc", "file's coder is number 2 of 2"),
+        (b"TFZ\x02" + bytes(32) + b"\x09\x00\xff\xff", "file's deflate stream can't be read"),
+        (b"TFZ\x02" + bytes(32) + b"\x09\x01\x01\x00\x00\x7f", "file's lzma stream"),
+        (b"TFZ\x02" + bytes(32) + b"\x09" + whole.encode("lzma", bytes(800)), "isn't one of 9 byt"),
+        (b"TFZ\x02" + bytes(32) + b"\x09" + whole.encode("deflate", bytes(8)), "isn't one of 9 "),
         (lying(1 << 40, 0), r"holds a file of 1,099,511,627,776 bytes, more than 1,000"),
         (lying(100, 200), "number of constants is 200, which is more than 100"),
         (lying(100, 1, 50, 60), "constant's size is 60, which is more than 50"),
@@ -167,10 +219,15 @@ def test_command(small, tmp_path, capsys):
     assert pack.main(["pack", "--unpack", str(target), str(again)]) == 0
     assert again.read_bytes() == small
     capsys.readouterr()
+    link = tmp_path / "link.tflite"
+    link.symlink_to(path)
     for words, message in (
         ([], "give a file to read and one to write; got 0"),
         ([str(tmp_path / "none.tflite"), str(target)], "no such file"),
-        ([str(target), str(again)], "is not a .tflite file"),
+        ([str(target), str(again)], "m.tfz is a .tfz container already: --unpack"),
+        ([str(path), str(path)], "m.tflite is the file that is read: give another name to write"),
+        ([str(path), str(link)], "link.tflite is the file that is read: give another name"),
+        (["--unpack", str(target), str(target)], "m.tfz is the file that is read: give another"),
         (["--unpack", str(path), str(again)], "is not a .tfz container"),
         (["--unpack", str(target), str(tmp_path / "no" / "m.tflite")], "can't be written"),
         (["--coder=lzma", str(path), str(target)], "coder must be one of best, bits"),
@@ -181,6 +238,7 @@ def test_command(small, tmp_path, capsys):
         assert message in error
         assert error.startswith("error: ")
         assert error.count("\n") == 1
+    assert path.read_bytes() == again.read_bytes() == small
 
 
 def test_unpacking_needs_neither_keras_nor_tensorflow_nor_the_runtime(small, tmp_path):
