@@ -285,3 +285,30 @@ def test_the_default_run_has_a_line_a_file_once_it_was_measured(tmp_path, monkey
         f"| `{name}` | .9100 | 2 | 1.00 | 0.100 | 0.50 |" for name in default_run.FILES
     ]
     assert "The whole command took 100 s." in default_run.page_of(results).note
+
+
+# Measurements on layers' pages that were made before rows were kept: no other may join them.
+WITHOUT_ROWS = {
+    "hashed_conv2d": '3x3 at 1/8 by `"permutation"` (batch 1, x86-64, 2026)',
+    "hashed_dense": "Measured on MNIST (10,000 images, 3 epochs, SGD at 0.2 with momentum 0.9",
+    "shift2d": "measured (one thread, x86-64, 2026)",
+}
+
+
+def measurements_of(text):
+    """Returns the items of a page's lists that tell of a measurement in numbers."""
+    items = re.findall(r"^- .*?(?=^- |^#|\Z)", text, flags=re.M | re.S)
+    told = [plain(item) for item in items if "easured" in item or "results/" in item]
+    return [item for item in told if re.search(r"(?<![A-Za-z0-9])\d", item)]
+
+
+def test_every_measurement_on_a_layers_page_is_in_the_rows():
+    count = 0
+    for path in sorted((ROOT / "docs" / "layers").glob("*.md")):
+        texts = LAYERS.get(path.stem, {})
+        quotes = [text.format(*values) for text, values in texts.items()]
+        for item in measurements_of(path.read_text()):
+            known = [*quotes, WITHOUT_ROWS.get(path.stem, "nothing")]
+            assert any(quote in item for quote in known), (path.stem, item)
+            count += 1
+    assert count >= len(LAYERS) + len(WITHOUT_ROWS)
