@@ -30,6 +30,22 @@ def test_sizes_at_the_edges_of_words_and_blocks(kernel, size, channels, filters)
     np.testing.assert_array_equal(op_files.run(made, x)[0], op.bits(x, "float32"))
 
 
+@pytest.mark.parametrize("pixels", [31, 32, 35, 216, 217, 248, 433])
+@pytest.mark.parametrize(("channels", "kernel_w"), [(3, 1), (40, 2), (33, 5)])
+def test_rows_as_long_as_tiles(kernel, pixels, channels, kernel_w):
+    """AVX2 counts 32 to 216 pixels at once, 6 words of their windows at a time: of 1, 4 and 10."""
+    shape = (1, 1, pixels + 2 * (kernel_w - 1))
+    case = Case(shape, channels, 97, (1, kernel_w), dilations=(1, 2), pads=(0, 0, 0, 0))
+    op = random_cases.Op(case, np.random.default_rng(9))
+    x = op.input("float32")
+    assert case.out_size() == (1, pixels)
+    made = op_files.interpreter(op.bits_file("float32"), kernel)
+    np.testing.assert_array_equal(op_files.run(made, x)[0], op.bits(x, "float32"))
+    made = op_files.interpreter(op.numbers_file("float32", "float32", None, None), kernel)
+    (wanted,) = op.numbers(x, "float32", "float32", None, None)
+    np.testing.assert_array_equal(op_files.run(made, x)[0], wanted)
+
+
 def test_thresholds_at_the_ends(kernel):
     op = random_cases.Op(Case((1, 4, 4), 5, 6), np.random.default_rng(4))
     n = 9 * 5
@@ -42,20 +58,24 @@ def test_thresholds_at_the_ends(kernel):
         np.testing.assert_array_equal(op_files.run(made, values)[0], op.bits(values, "float32"))
 
 
-@pytest.mark.parametrize("channels", [64, 8192])
-def test_no_count_overflows_where_every_sign_differs(kernel, channels):
-    """AVX2 counts in 8 and 16 bits, whose limits random signs don't reach; 9 pixels: 6, 2, 1."""
-    case = Case((1, 5, 5), channels, 33, pads=(0, 0, 0, 0))
+@pytest.mark.parametrize(("size", "channels"), [(5, 64), (5, 8192), (8, 64), (8, 7264), (8, 8192)])
+def test_no_count_overflows_where_every_sign_differs(kernel, size, channels):
+    """AVX2 counts in 8 and 16 bits, whose limits random signs don't reach.
+
+    9 pixels are 6, 2 and 1; 36 are a tile if their windows have 2,047 words at most: 9 times 227.
+    """
+    case = Case((1, size, size), channels, 33, pads=(0, 0, 0, 0))
     op = random_cases.Op(case, np.random.default_rng(8))
     n = 9 * channels
     op.kernel[:] = -1
     op.kernel[1] = 1
     op.threshold[:] = -n + np.arange(33) % 3 - 1
     op.scale[:], op.bias[:] = 1, 0
-    x = np.ones((1, 5, 5, channels), "float32")
+    x = np.ones((1, size, size, channels), "float32")
     made = op_files.interpreter(op.numbers_file("float32", "float32", None, None), kernel)
     wanted = np.where(np.arange(33) == 1, n, -n).astype("float32")
-    np.testing.assert_array_equal(op_files.run(made, x)[0], np.broadcast_to(wanted, (1, 3, 3, 33)))
+    got = op_files.run(made, x)[0]
+    np.testing.assert_array_equal(got, np.broadcast_to(wanted, (1, size - 2, size - 2, 33)))
     made = op_files.interpreter(op.bits_file("float32"), kernel)
     np.testing.assert_array_equal(op_files.run(made, x)[0], op.bits(x, "float32"))
 

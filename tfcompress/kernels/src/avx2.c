@@ -4,20 +4,15 @@
  * popcount(low 4 bits of v ^ i) + 16 * popcount(high 4 bits of v ^ i), i = 0..15. The pixels choose
  * the table, the weights' 4 bits are the indices of `pshufb`. Three answers add up to 12 at most in
  * each half of a byte; then the halves are taken apart. */
-#include "isa.h"
+#include "avx2.h"
 
 #ifdef XK_X86
-#include <immintrin.h>
 #include <string.h>
-
-#define XK_TARGET __attribute__((target("avx2")))
-#define XK_INLINE static inline __attribute__((always_inline)) XK_TARGET
 
 /* Four channels add 4 at most: a byte holds 63 of them, which 7 words of 8 don't exceed; 16 bits
  * hold 260 such bytes. */
 enum { BYTE_WORDS = 7, SHORT_SUMS = 260, PAIRS = XK_PIXELS / 2 };
 
-#define ONES(v) (((v) & 1) + ((v) >> 1 & 1) + ((v) >> 2 & 1) + ((v) >> 3 & 1))
 #define BOTH(v, i) ONES(((v) & 15) ^ (i)) + 16 * ONES((v) >> 4 ^ (i))
 #define FOUR(v, i) BOTH(v, i), BOTH(v, i + 1), BOTH(v, i + 2), BOTH(v, i + 3)
 #define TABLE(v) {FOUR(v, 0), FOUR(v, 4), FOUR(v, 8), FOUR(v, 12)}
@@ -97,23 +92,9 @@ static XK_TARGET void look_up(const struct xk_window *w, struct cursor *from, in
   }
 }
 
-/* Adds bytes to 16-bit sums. */
-XK_INLINE void add_bytes(__m256i bytes, uint16_t sums[2][16]) {
-  __m256i *even = (void *)sums[0], *odd = (void *)sums[1];
-  *even = _mm256_add_epi16(*even, _mm256_and_si256(bytes, _mm256_set1_epi16(255)));
-  *odd = _mm256_add_epi16(*odd, _mm256_srli_epi16(bytes, 8));
-}
-
-/* The low or the high 4 bits of each byte of weights. */
-XK_INLINE __m256i half_of(const uint8_t *weights, const int high) {
-  __m256i lane = _mm256_loadu_si256((const void *)weights);
-  if (high) lane = _mm256_srli_epi16(lane, 4);
-  return _mm256_and_si256(lane, _mm256_set1_epi8(15));
-}
-
 /* Counts some words of P pairs from `first` on, for 32 output channels: the half `v` of a block. */
 XK_INLINE void count_some(const uint8_t *weights, const struct looked_up *found, int first,
-                          const int P, int v, struct short_sums *sums) {
+                          const int P, int v, int begun, struct short_sums *sums) {
   const __m256i four = _mm256_set1_epi8(15);
   __m256i both[PAIRS], second[PAIRS]; /* the sum of all, and of the pairs' second pixels */
 #pragma GCC unroll 3
@@ -147,15 +128,15 @@ XK_INLINE void count_some(const uint8_t *weights, const struct looked_up *found,
   }
 #pragma GCC unroll 3
   for (int p = 0; p < P; p++) {
-    __m256i sixteen = _mm256_andnot_si256(four, _mm256_slli_epi16(second[p], 4));
-    add_bytes(_mm256_sub_epi8(both[p], sixteen), sums->of[2 * (first + p)][v]);
-    add_bytes(second[p], sums->of[2 * (first + p) + 1][v]);
+    add_bytes(without_second(both[p], second[p]), begun, sums->of[2 * (first + p)][v]);
+    add_bytes(second[p], begun, sums->of[2 * (first + p) + 1][v]);
   }
 }
 
 /* The same of a pixel alone, whose answers need no taking apart; for V halves of a block. */
 XK_INLINE void count_one(const uint8_t *weights, const struct looked_up *found, int pair,
-                         const int V, struct short_sums *sums) {
+                         const int V, int begun,
+                         struct short_sums *sums) {
   __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
   for (int k = 0; k < found->words; k++, weights += 4 * XK_LANES) {
 #pragma GCC unroll 8
@@ -171,7 +152,7 @@ XK_INLINE void count_one(const uint8_t *weights, const struct looked_up *found, 
     }
   }
 #pragma GCC unroll 2
-  for (int v = 0; v < V; v++) add_bytes(sum[v], sums->of[2 * pair][v]);
+  for (int v = 0; v < V; v++) add_bytes(sum[v], begun, sums->of[2 * pair][v]);
 }
 
 /* Moves 16-bit sums to 32-bit ones in the channels' order, which begin there or have begun. */
@@ -193,24 +174,31 @@ static XK_TARGET void count(const struct xk_window *w, uint32_t counts[XK_PIXELS
   const int pairs = (w->pixels + 1) / 2, halves = w->lanes > 32 ? 2 : 1;
   const int64_t words = (int64_t)w->runs * w->run_words;
   const uint8_t *weights = w->weights;
-  struct cursor from = begin(w);
+  struct cursor from;
   struct looked_up found;
   struct short_sums sums;
+  for (int p = 0; p < w->pixels && w->counted != NULL; p++) {
+    const uint16_t(*tile)[16] = (const void *)w->counted[p];
+    for (int v = 0; v < halves; v++) widen(tile + 2 * v, 0, counts[p] + 32 * v);
+  }
+  if (w->counted != NULL) return;
+  from = begin(w);
   for (int64_t done = 0; done < words;) {
     const int begun = done > 0;
-    memset(&sums, 0, sizeof sums);
     for (int added = 0; done < words && added < SHORT_SUMS; added++) {
       look_up(w, &from, words - done < BYTE_WORDS ? (int)(words - done) : BYTE_WORDS, &found);
       for (int v = 0; v < halves && pairs == PAIRS; v++) {
-        count_some(weights + 32 * v, &found, 0, PAIRS, v, &sums);
+        count_some(weights + 32 * v, &found, 0, PAIRS, v, added > 0, &sums);
       }
       for (int p = 0; p < pairs && pairs < PAIRS; p++) {
         if (2 * p + 1 < w->pixels) {
-          for (int v = 0; v < halves; v++) count_some(weights + 32 * v, &found, p, 1, v, &sums);
+          for (int v = 0; v < halves; v++) {
+            count_some(weights + 32 * v, &found, p, 1, v, added > 0, &sums);
+          }
         } else if (halves == 2) {
-          count_one(weights, &found, p, 2, &sums);
+          count_one(weights, &found, p, 2, added > 0, &sums);
         } else {
-          count_one(weights, &found, p, 1, &sums);
+          count_one(weights, &found, p, 1, added > 0, &sums);
         }
       }
       weights += found.words * 4 * XK_LANES;
@@ -230,12 +218,19 @@ static XK_TARGET void compare(const struct xk_window *w, const int32_t *const li
   count(w, counts);
   for (int p = 0; p < w->pixels; p++) {
     bits[p] = 0;
-    for (int l = 0; l < w->lanes; l += 8) {
-      __m256i most = _mm256_loadu_si256((const void *)(limit[p] + l));
-      __m256i more =
-          _mm256_cmpgt_epi32(_mm256_loadu_si256((const void *)(counts[p] + l)), most);
-      uint64_t mask = (uint64_t)_mm256_movemask_ps(_mm256_castsi256_ps(more));
-      bits[p] |= mask << l;
+    for (int l = 0; l < w->lanes; l += 32) {
+      __m256i more[4];
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) {
+        const int at = l + 8 * i;
+        __m256i most = _mm256_loadu_si256((const void *)(limit[p] + at));
+        more[i] = _mm256_cmpgt_epi32(_mm256_loadu_si256((const void *)(counts[p] + at)), most);
+      }
+      __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(more[0], more[1]),
+                                         _mm256_packs_epi32(more[2], more[3]));
+      /* Packing took both halves of a register apart. */
+      bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+      bits[p] |= (uint64_t)(uint32_t)_mm256_movemask_epi8(bytes) << l;
     }
   }
 }
@@ -265,6 +260,7 @@ static XK_TARGET void pack_i8(const int8_t *values, size_t count, int zero, uint
 const struct xk_isa xk_avx2 = {
     .name = "avx2",
     .unit_bytes = 1,
+    .count_tile = xk_avx2_count_tile,
     .numbers = numbers,
     .compare = compare,
     .pack_f32 = pack_f32,

@@ -10,6 +10,11 @@
  * AVX-512's 32. */
 enum { XK_LANES = 64, XK_PIXELS = 6 };
 
+/* A tile: pixels that a kernel may count together, block by block. XK_TILE: the most of them, whose
+ * counts take 27 KiB. XK_FEWEST: the fewest that are worth it. XK_TILE_WORDS: the most words of a
+ * window, whose count 16 bits hold. */
+enum { XK_TILE = 36 * XK_PIXELS, XK_FEWEST = 32, XK_TILE_WORDS = 2047 };
+
 /* A block's work at a few output pixels.
  *
  * A window is `runs` stretches of `run_words` words; stretch r begins at `pixel[p] + run_offset[r]`.
@@ -23,6 +28,7 @@ struct xk_window {
   const int64_t *run_offset;
   int runs;
   int run_words;
+  const uint16_t (*counted)[XK_LANES]; /* what `count_tile` made of these pixels, or NULL */
 };
 
 /* How an op's numbers are made of its sums:
@@ -42,6 +48,11 @@ struct xk_affine {
 struct xk_isa {
   const char *name;
   int unit_bytes; /* 4 or 1 */
+
+  /* Counts at a tile's pixels, in an order of channels that this kernel's `numbers` and `compare`
+   * know; the window's own pixels don't matter. NULL in a kernel that gains nothing by it. */
+  void (*count_tile)(const struct xk_window *window, const uint32_t *const *pixel, int pixels,
+                     uint16_t (*counted)[XK_LANES]);
 
   /* Counts where signs differ, and writes the numbers that follow. */
   void (*numbers)(const struct xk_window *window, const struct xk_affine *affine);

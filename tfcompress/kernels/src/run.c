@@ -166,12 +166,33 @@ static void next_row(const struct job *job, struct place *at) {
              (at->n * c->padded_h + at->y * c->o.stride_h) * c->padded_w * c->words;
 }
 
+/* Some pixels of the output, one behind another. */
+struct tile {
+  const uint32_t *word[XK_TILE]; /* the first of each one's window */
+  size_t class[XK_TILE];
+  int pixels;
+};
+
+static void take_pixels(const struct job *job, int block, int pixels, struct place *at,
+                        struct tile *tile) {
+  const struct xk_conv *c = job->c;
+  const int64_t right = (int64_t)c->o.stride_w * c->words;
+  tile->pixels = pixels;
+  for (int p = 0; p < pixels; p++) {
+    tile->word[p] = at->word;
+    tile->class[p] = c->row_part[at->y] + c->col_part[at->x] + (size_t)block * XK_LANES;
+    at->word += right;
+    if (++at->x == c->out.w) next_row(job, at);
+  }
+}
+
 /* Computes one block of the sets of pixels from `set` to before `last`. */
 static void windows_of(const struct job *job, int block, int64_t set, int64_t last) {
   struct xk_conv *c = job->c;
-  const int64_t pixels = c->out.n * c->out.h * c->out.w;
-  const int64_t right = (int64_t)c->o.stride_w * c->words;
+  const int64_t all = c->out.n * c->out.h * c->out.w;
+  const int64_t end = last * XK_PIXELS < all ? last * XK_PIXELS : all;
   const int left = c->o.out_channels - block * XK_LANES;
+  const int small = (int64_t)c->runs * c->run_words <= XK_TILE_WORDS;
   struct xk_window window = {
       .weights = c->weights + (size_t)block * c->block_bytes,
       .lanes = left < XK_LANES ? (left + 15) / 16 * 16 : XK_LANES,
@@ -181,21 +202,22 @@ static void windows_of(const struct job *job, int block, int64_t set, int64_t la
   };
   struct xk_affine affine = {0};
   struct place at = place_of(job, set * XK_PIXELS);
+  struct tile tile;
+  uint16_t counted[XK_TILE][XK_LANES] __attribute__((aligned(32)));
   if (!c->bits_only) affine = affine_of(job, block);
-  for (; set < last; set++) {
-    const int64_t first = set * XK_PIXELS;
-    size_t class[XK_PIXELS];
-    window.pixels = pixels - first < XK_PIXELS ? (int)(pixels - first) : XK_PIXELS;
-    for (int p = 0; p < window.pixels; p++) {
-      window.pixel[p] = at.word;
-      class[p] = c->row_part[at.y] + c->col_part[at.x] + (size_t)block * XK_LANES;
-      at.word += right;
-      if (++at.x == c->out.w) next_row(job, &at);
-    }
-    if (c->bits_only) {
-      write_bits(job, &window, first, block, class);
-    } else {
-      write_numbers(job, &window, &affine, first, block, class);
+  for (int64_t first = set * XK_PIXELS; first < end; first += tile.pixels) {
+    take_pixels(job, block, end - first < XK_TILE ? (int)(end - first) : XK_TILE, &at, &tile);
+    const int together = c->isa->count_tile != NULL && small && tile.pixels >= XK_FEWEST;
+    if (together) c->isa->count_tile(&window, tile.word, tile.pixels, counted);
+    for (int p = 0; p < tile.pixels; p += XK_PIXELS) {
+      window.pixels = tile.pixels - p < XK_PIXELS ? tile.pixels - p : XK_PIXELS;
+      window.counted = together ? (const void *)counted[p] : NULL;
+      memcpy(window.pixel, tile.word + p, (size_t)window.pixels * sizeof *window.pixel);
+      if (c->bits_only) {
+        write_bits(job, &window, first + p, block, tile.class + p);
+      } else {
+        write_numbers(job, &window, &affine, first + p, block, tile.class + p);
+      }
     }
   }
 }
