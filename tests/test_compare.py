@@ -3,14 +3,20 @@
 import csv
 import dataclasses
 import json
+import pathlib
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.report.conftest import COMPRESSED, RUN
 from tests.report.pages import assert_inert
+from tests.tiny import tiny as tiny
 from tfcompress import compare
 from tfcompress.report import compared
 from tfcompress.report.write import json_text
+from tfcompress.runtime import LiteModel, Metadata
+from tfcompress.tflite import metadata_writer
 
 EVIL = '<script>alert("x")</script>|`'
 
@@ -153,7 +159,6 @@ def changed(folder, **values):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "bad has no report.json: it isn't the folder of a finished run"),
         ("{", "report.json isn't valid JSON (Expecting property name"),
         ("\xff", "report.json isn't valid JSON"),
         ("[1]", "report.json isn't a run's report"),
@@ -173,7 +178,7 @@ def test_unusable_folders(folders, tmp_path, capsys, content, message):
     bad.mkdir()
     if isinstance(content, dict):
         changed(bad, **content)
-    elif content is not None:
+    else:
         (bad / "report.json").write_text(content, encoding="latin-1")
     output = tmp_path / "runs.md"
     assert message in error_of(capsys, folders[0], str(bad), f"--output={output}")
@@ -183,8 +188,10 @@ def test_unusable_folders(folders, tmp_path, capsys, content, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "give at least one folder of a finished run"),
-        (["/no/such/folder"], "no folder /no/such/folder: give the output folders of finished"),
+        ([], "give at least one folder of a finished run, or .tflite files"),
+        (["/no/such/folder"], "no file or folder /no/such/folder: give folders of finished runs"),
+        ([__file__], ".py: give folders of finished runs, which have a report.json, or .tflite"),
+        (["--sort=size", __file__], "--sort is for the folders of finished runs"),
         (["--sort=colour", "x"], "--sort takes one of accuracy, latency, latency_ratio"),
         (["--output=runs.pdf", "x"], "--output takes a file ending in .md, .csv, .html; got"),
         (["--output=/no/such/runs.md", "x"], "--output: the folder /no/such doesn't exist"),
@@ -195,9 +202,107 @@ def test_bad_usage(capsys, words, message):
     assert message in error_of(capsys, *words)
 
 
+def test_what_is_no_run_is_passed_over(folders, tmp_path, capsys):
+    """As a shell's star brings it: a page beside the folders, and a run that isn't finished."""
+    (tmp_path / "README.md").write_text("text")
+    (tmp_path / "unfinished").mkdir()
+    paths = sorted(map(str, tmp_path.iterdir()))
+    assert compare.main(["compare", *paths]) == 0
+    captured = capsys.readouterr()
+    assert "| 3 | xnor" in captured.out
+    assert captured.err == (
+        f"passed over, with no report.json of a finished run: {tmp_path / 'README.md'}, "
+        f"{tmp_path / 'unfinished'}\n"
+    )
+
+
+def test_the_published_files(capsys):
+    root = pathlib.Path(__file__).parents[1] / "tflite_models"
+    assert compare.main(["compare", *sorted(map(str, root.iterdir()))]) == 0
+    captured = capsys.readouterr()
+    rows = [line for line in captured.out.splitlines() if "compressed.tflite" in line]
+    assert len(rows) == len([*root.glob("*/*.tflite")])
+    assert "README.md" in captured.err
+
+
+@pytest.fixture(scope="module")
+def classifiers(tiny, tmp_path_factory):
+    """The float and the int8 file of one network, with labels and normalisation; and a folder."""
+    folder = tmp_path_factory.mktemp("classifiers")
+    said = Metadata(labels=("ant/bee", "Big cat", "dog", "eel", "fox"), mean=(128.0,), std=(64.0,))
+    for name, path in (("float", tiny.path), ("int8", tiny.int8_path)):
+        (folder / f"{name}.tflite").write_bytes(path.read_bytes())
+        metadata_writer.write_metadata(folder / f"{name}.tflite", said)
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        kind = folder / "images" / ("ant_bee", "big cat", "else")[number % 3]
+        kind.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(
+            kind / f"{number}.png"
+        )
+    return folder
+
+
+def by_hand(folder, model):
+    """What the file says of the images: (folder's name, class) in the command's order."""
+    paths = sorted((folder / "images").rglob("*.png"))
+    pixels = np.stack([np.asarray(Image.open(path), np.float32) for path in paths])
+    outputs = LiteModel(folder / model).predict((pixels - 128) / 64)
+    return [path.parent.name for path in paths], outputs
+
+
+def test_files_on_images(classifiers, tmp_path, capsys):
+    names, floats = by_hand(classifiers, "float.tflite")
+    _, integers = by_hand(classifiers, "int8.tflite")
+    classes = {"ant_bee": 0, "big cat": 1}
+    words = [str(classifiers / f"{name}.tflite") for name in ("float", "int8")]
+    words.append(f"--images={classifiers / 'images'}")
+    output = tmp_path / "files.csv"
+    assert compare.main(["compare", *words, f"--output={output}"]) == 0
+    assert capsys.readouterr().out == f"2 files in {output}\n"
+    first, second = csv.DictReader(output.open(newline=""))
+    for row, outputs in ((first, floats), (second, integers)):
+        judged = [(got, classes[name]) for got, name in zip(outputs.argmax(1), names, strict=True)
+                  if name in classes]  # fmt: skip
+        assert len(judged) == 8
+        assert float(row["accuracy"]) == np.mean([got == wanted for got, wanted in judged])
+    assert float(first["agreement"]) == 1
+    assert float(first["largest_difference"]) == 0
+    same = np.mean(floats.argmax(1) == integers.argmax(1))
+    assert float(second["agreement"]) == pytest.approx(same)
+    difference = np.abs(floats - integers).max()
+    assert float(second["largest_difference"]) == pytest.approx(difference, abs=1e-6)
+    assert compare.main(["compare", *words]) == 0
+    text = capsys.readouterr().out
+    assert "| accuracy, % | same label as 1, % | largest difference |" in text
+    assert "On 12 images, accuracy on 8 in folders named as a label." in text
+    page = tmp_path / "files.html"
+    assert compare.main(["compare", *words, f"--output={page}"]) == 0
+    assert_inert(page.read_text())
+    assert "same label as 1, %" in page.read_text()
+
+
+def test_images_in_no_folder_of_a_class(classifiers, capsys):
+    words = [str(classifiers), f"--images={classifiers / 'images' / 'else'}"]
+    assert compare.main(["compare", *words]) == 0
+    text = capsys.readouterr().out
+    assert "On 4 images, no accuracy, for no folder is named as a label of the files." in text
+    assert "float.tflite | float32 1x8x8x3 |" in text  # Both files of the folder.
+    assert text.count("| - |") == 2
+
+
+def test_files_that_cannot_be_compared_on_images(tiny, classifiers, capsys):
+    words = [str(tiny.path), f"--images={classifiers / 'images'}"]
+    assert "doesn't say how pixels are normalised" in error_of(capsys, *words)
+    there = str(classifiers / "float.tflite")
+    assert "there are no images in" in error_of(capsys, there, "--images=" + str(tiny.path.parent))
+    assert "--images: /no/such is not a folder" in error_of(capsys, there, "--images=/no/such")
+
+
 def test_help(capsys):
     assert compare.main(["compare", "--help"]) == 0
     text = capsys.readouterr().out
     assert "python -m tfcompress.compare runs/*" in text
     assert "--output: " in text
-    assert "--sort: by accuracy, " in text
+    assert "--sort: runs by accuracy, " in text
+    assert "--images: a folder of images" in text

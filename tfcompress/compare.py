@@ -1,7 +1,9 @@
-"""The command `python -m tfcompress.compare`: joins many runs' reports in one table."""
+"""The command `python -m tfcompress.compare`: many runs, or `.tflite` files, in one table."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,25 +12,26 @@ from absl import flags
 
 from tfcompress import commands, files
 from tfcompress.errors import InputError, require
-from tfcompress.report import compared
-from tfcompress.report.read import read_report
+from tfcompress.report import compared, compared_files
+from tfcompress.report.read import REPORT, read_report
+from tfcompress.runtime import agreement
+from tfcompress.tflite import content
 
-USAGE = """Joins the reports of finished runs into one table.
+USAGE = """Joins the reports of finished runs, or any .tflite files, into one table.
 
-  python -m tfcompress.compare tflite_models/*
   python -m tfcompress.compare runs/xnor runs/cp --sort=accuracy
   python -m tfcompress.compare runs/* --output=runs.html
+  python -m tfcompress.compare a.tflite b.tflite --images=FOLDER
+  python -m tfcompress.compare tflite_models/*
 
-Each folder is one that python -m tfcompress.run wrote. Columns: training step, inference, size and
-accuracy of each file, and their ratios to the run's own baseline.
-Exit status: 0 done, 2 bad usage or a folder without a usable report.
+Of folders that python -m tfcompress.run wrote: training step, inference, size and accuracy of each
+file, and their ratios to the run's own baseline. Of .tflite files, or folders with some and no
+report: sizes; and with --images the accuracy, the share of labels that are the first file's, and
+the largest difference of a probability from its. What is neither is passed over.
+Exit status: 0 done, 2 bad usage, a file that can't be used, or nothing to compare.
 
 Flags:"""
-ENDINGS = {
-    ".md": compared.markdown,
-    ".csv": compared.comma_separated,
-    ".html": compared.html,
-}
+ENDINGS = (".md", ".csv", ".html")
 
 
 def parser() -> flags.FlagValues:
@@ -43,46 +46,146 @@ def parser() -> flags.FlagValues:
     flags.DEFINE_string(
         "sort",
         None,
-        f"by {', '.join(compared.SORTS)} (default: as given)",
+        f"runs by {', '.join(compared.SORTS)} (default: as given)",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "images",
+        None,
+        "a folder of images to run the .tflite files on; those in folders named as a label of the "
+        "files tell the accuracy",
         flag_values=values,
     )
     return values
 
 
 def run(argv: Sequence[str]) -> None:
-    """Parses the flags, reads all reports, writes the table.
+    """Parses the flags, reads all reports or files, writes the table.
 
     Raises:
-        InputError: bad usage, or a folder without a usable report; nothing is written.
+        InputError: bad usage, or nothing that can be compared; nothing is written.
     """
     values = parser()
-    folders = commands.parse_arguments(values, argv, USAGE)
-    if folders is None:
+    paths = commands.parse_arguments(values, argv, USAGE)
+    if paths is None:
         return
-    require(len(folders) > 0, "give at least one folder of a finished run; see --help")
+    require(
+        len(paths) > 0,
+        "give at least one folder of a finished run, or .tflite files; see --help",
+    )
     require(
         values.sort is None or values.sort in compared.SORTS,
         f"--sort takes one of {', '.join(compared.SORTS)}; got '{values.sort}'",
     )
-    output = Path(values.output) if values.output is not None else None
-    if output is not None:
+    output = _output(values.output)
+    for path in paths:
         require(
-            output.suffix in ENDINGS,
-            f"--output takes a file ending in {', '.join(ENDINGS)}; got '{output}'",
+            os.path.exists(path),
+            f"no file or folder {path}: give folders of finished runs, or .tflite files",
         )
+    runs = [path for path in paths if os.path.isfile(os.path.join(path, REPORT))]
+    files_given = any(os.path.isfile(path) and path.endswith(".tflite") for path in paths)
+    if runs and not files_given and values.images is None:
+        used, what = runs, f"{len(runs)} runs"
+        text = _runs_compared(runs, values.sort, output)
+    else:
+        require(values.sort is None, "--sort is for the folders of finished runs")
+        found = {path: _tflite_files(path) for path in paths}
+        used = [path for path in paths if found[path]]
+        paths_of_files = [file for path in used for file in found[path]]
         require(
-            output.absolute().parent.is_dir(),
-            f"--output: the folder {output.absolute().parent} doesn't exist",
+            len(paths_of_files) > 0,
+            f"nothing to compare in {', '.join(paths)}: give folders of finished runs, which have "
+            f"a {REPORT}, or .tflite files",
         )
-    lines = compared.lines([(folder, read_report(folder)) for folder in folders], values.sort)
+        what = f"{len(paths_of_files)} files"
+        text = _files_compared(paths_of_files, values.images, output)
+    if passed_over := [path for path in paths if path not in used]:
+        which = f"no {REPORT} of a finished run" if used is runs else "no .tflite file"
+        print(f"passed over, with {which}: {', '.join(passed_over)}", file=sys.stderr)
     if output is None:
-        print(compared.markdown(lines), end="")
+        print(text, end="")
         return
     try:
-        files.write(output, ENDINGS[output.suffix](lines))
+        files.write(output, text)
     except OSError as error:
         raise InputError(f"--output: {output} can't be written: {error}") from error
-    print(f"{len(folders)} runs in {output}")
+    print(f"{what} in {output}")
+
+
+def _output(name: str | None) -> Path | None:
+    """Returns the file to write, if one is asked for and can be."""
+    if name is None:
+        return None
+    output = Path(name)
+    require(
+        output.suffix in ENDINGS,
+        f"--output takes a file ending in {', '.join(ENDINGS)}; got '{output}'",
+    )
+    require(
+        output.absolute().parent.is_dir(),
+        f"--output: the folder {output.absolute().parent} doesn't exist",
+    )
+    return output
+
+
+def _runs_compared(folders: Sequence[str], sort: str | None, output: Path | None) -> str:
+    """Writes the table of finished runs in the output's format."""
+    lines = compared.lines([(folder, read_report(folder)) for folder in folders], sort)
+    suffix = output.suffix if output else ".md"
+    write = {".csv": compared.comma_separated, ".html": compared.html}.get(
+        suffix, compared.markdown
+    )
+    return write(lines)
+
+
+def _files_compared(paths: Sequence[str], folder: str | None, output: Path | None) -> str:
+    """Writes the table of `.tflite` files, the first of which is the reference."""
+    images, names = _images(folder) if folder is not None else ([], [])
+    lines: list[compared_files.Line] = []
+    reference = None
+    labelled = 0
+    for path in paths:
+        inputs = content.read(path).inputs
+        size_bytes = os.path.getsize(path)
+        line = compared_files.Line(
+            number=len(lines) + 1,
+            file=path,
+            takes=", ".join(f"{x.dtype} {'x'.join(map(str, x.shape))}" for x in inputs),
+            size_bytes=size_bytes,
+            size_ratio=size_bytes / (lines[0].size_bytes if lines else size_bytes),
+        )
+        if images:
+            classified = agreement.classify(path, images)
+            reference = reference or classified
+            labelled = labelled or sum(classified.known(names))
+            found = agreement.compare(classified, reference, names)
+            line = dataclasses.replace(line, **dataclasses.asdict(found))
+        lines.append(line)
+    about = compared_files.note(len(images), labelled)
+    suffix = output.suffix if output else ".md"
+    write = {".csv": compared_files.comma_separated, ".html": compared_files.html}.get(
+        suffix, compared_files.markdown
+    )
+    return write(lines, about)
+
+
+def _images(folder: str) -> tuple[list[Path], list[str]]:
+    """Returns the image files below a folder, and the name of the folder that each lies in."""
+    from tfcompress.data.files import image_files
+
+    require(os.path.isdir(folder), f"--images: {folder} is not a folder")
+    paths = image_files(Path(folder))
+    require(len(paths) > 0, f"--images: there are no images in {folder}")
+    return paths, [path.parent.name for path in paths]
+
+
+def _tflite_files(path: str) -> list[str]:
+    """Returns a `.tflite` file itself, or those right in a folder; none of anything else."""
+    if os.path.isfile(path):
+        return [path] if path.endswith(".tflite") else []
+    return [os.path.join(path, name) for name in sorted(os.listdir(path))
+            if name.endswith(".tflite")]  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 from tfcompress.errors import InputError
 from tfcompress.report.result import SCHEMA, RunResult
 
+REPORT = "report.json"
+
 
 def read_report(folder: str | os.PathLike[str]) -> RunResult:
     """Reads the result of a finished run.
@@ -21,7 +23,7 @@ def read_report(folder: str | os.PathLike[str]) -> RunResult:
             another version.
     """
     folder = Path(folder)
-    path = folder / "report.json"
+    path = folder / REPORT
     if not folder.is_dir():
         raise InputError(f"no folder {folder}: give the output folders of finished runs")
     if not path.is_file():

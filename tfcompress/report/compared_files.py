@@ -1,0 +1,124 @@
+"""Compares `.tflite` files in one table: size, and on images accuracy and agreement."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+
+from tfcompress.report.render import markdown_cell, render_template
+from tfcompress.report.table import MISSING, factor, kibibytes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """A file beside the first one. None stands for what wasn't or can't be measured.
+
+    Attributes:
+        number: the line's.
+        file: its path.
+        takes: types and shapes of its inputs.
+        size_bytes: its size.
+        size_ratio: that divided by the first file's.
+        accuracy: share of images with a known label that it classifies rightly.
+        agreement: share of images with the first file's label.
+        largest_difference: of a probability from the first file's.
+    """
+
+    number: int
+    file: str
+    takes: str
+    size_bytes: int
+    size_ratio: float
+    accuracy: float | None = None
+    agreement: float | None = None
+    largest_difference: float | None = None
+
+
+# Header and key of a column, and its text for people; the first are of all files, the others are
+# taken on images.
+_OF_FILES: tuple[tuple[str, str, Callable[[Line], str]], ...] = (
+    ("no.", "number", lambda line: str(line.number)),
+    ("file", "file", lambda line: line.file),
+    ("input", "takes", lambda line: line.takes),
+    ("size, KiB", "size_bytes", lambda line: kibibytes(line.size_bytes)),
+    ("size ratio", "size_ratio", lambda line: factor(line.size_ratio)),
+)
+_ON_IMAGES: tuple[tuple[str, str, Callable[[Line], str]], ...] = (
+    ("accuracy, %", "accuracy", lambda line: _percent(line.accuracy)),
+    ("same label as 1, %", "agreement", lambda line: _percent(line.agreement)),
+    (
+        "largest difference",
+        "largest_difference",
+        lambda line: MISSING if line.largest_difference is None
+        else f"{line.largest_difference:.3g}",
+    ),
+)  # fmt: skip
+_TEXT = 3  # The columns before the first number.
+
+
+def note(images: int, labelled: int) -> str:
+    """Says what the figures were taken on.
+
+    Args:
+        images: how many; 0 for none.
+        labelled: how many of them lie in a folder named as a class.
+    """
+    if not images:
+        return (
+            "Ratios are to the first file. For accuracy and agreement give --images=FOLDER: any "
+            "images, in folders named as the labels where there are any."
+        )
+    counted = f"accuracy on {labelled:,} in folders named as a label" if labelled else (
+        "no accuracy, for no folder is named as a label of the files"
+    )  # fmt: skip
+    return (
+        f"On {images:,} images, {counted}. Ratios, labels and differences (of a probability) are "
+        "to the first file."
+    )
+
+
+def markdown(lines: Sequence[Line], about: str) -> str:
+    """Writes the lines as a Markdown table with a note."""
+    columns = _columns(lines)
+    headers = [header for header, *_ in columns]
+    rules = ["---" if 0 < at < _TEXT else "---:" for at in range(len(columns))]
+    rows = [[markdown_cell(text(line)) for *_, text in columns] for line in lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [headers, rules, *rows]) + f"\n\n{about}\n"
+
+
+def comma_separated(lines: Sequence[Line], about: str) -> str:
+    """Writes the lines as CSV; what wasn't measured is left empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    keys = [key for _, key, _ in _columns(lines)]
+    writer.writerow(keys)
+    for line in lines:
+        values = [getattr(line, key) for key in keys]
+        writer.writerow(["" if value is None else value for value in values])
+    return text.getvalue()
+
+
+def html(lines: Sequence[Line], about: str) -> str:
+    """Writes the lines as a self-contained page."""
+    columns = _columns(lines)
+    return render_template(
+        "compare_files.html.j2",
+        autoescape=True,
+        headers=[header for header, *_ in columns],
+        rows=[[text(line) for *_, text in columns] for line in lines],
+        text_columns=_TEXT,
+        note=about,
+    )
+
+
+def _columns(lines: Sequence[Line]) -> tuple[tuple[str, str, Callable[[Line], str]], ...]:
+    """Returns the columns that have something to say."""
+    on_images = any(line.agreement is not None for line in lines)
+    return (*_OF_FILES, *_ON_IMAGES) if on_images else _OF_FILES
+
+
+def _percent(share: float | None) -> str:
+    """Writes a share in percent."""
+    return MISSING if share is None else f"{100 * share:.2f}"
