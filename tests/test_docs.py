@@ -87,3 +87,11 @@ def test_links_lead_to_files():
             assert (DOCS / page).parent.joinpath(target).exists(), (page, target)
             found += 1
     assert found >= len(PAGES)
+
+
+def test_documented_commands_name_the_python_that_make_sets_up():
+    root = DOCS.parent
+    pages = [root / "README.md", root / "tfcompress" / "kernels" / "README.md"]
+    pages += [*DOCS.rglob("*.md"), *(root / "experiments").glob("*.*")]
+    for path in pages:
+        assert not re.findall(r"^ *(?:python|pip)[\d.]* [^=].*$", path.read_text(), re.M), path
