@@ -1,4 +1,9 @@
+import types
+
+import pytest
+
 from tfcompress.benchmark import FileBenchmark
+from tfcompress.pipeline import notes
 from tfcompress.pipeline.notes import benchmark_notes
 
 
@@ -24,3 +29,23 @@ def test_notes_say_why_a_time_is_missing_or_none():
         "both.tflite on cpu ran by its signature xnor.",
         "Soft is a software GPU: no performance number.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("dot_product", "weights", "said"),
+    [
+        (False, "int8", True),
+        (True, "int8", False),
+        (False, "float32", False),
+        (None, "int8", False),
+    ],
+)
+def test_where_int8_gains_no_time_the_report_says_so(monkeypatch, dot_product, weights, said):
+    here = {"int8_dot_product": dot_product, "features": ["AVX2"]}
+    monkeypatch.setattr(notes, "machine", lambda: here)
+    exported = types.SimpleNamespace(weight_bytes={weights: 9})
+    network = types.SimpleNamespace(files=[types.SimpleNamespace(exported=exported)])
+    lines = notes._machine_notes(network)
+    assert [("no 8-bit dot products" in line, "--storage=xnor" in line) for line in lines] == (
+        [(True, True)] if said else []
+    )

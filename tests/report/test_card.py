@@ -6,7 +6,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from tests.report.conftest import RUN
+from tests.report.conftest import BITS, RUN
 from tfcompress.report import plots
 from tfcompress.report.card import model_card
 from tfcompress.report.write import write_all
@@ -84,3 +84,11 @@ def test_no_file_no_card(tmp_path, drawn, monkeypatch):
         RUN, files=[dataclasses.replace(RUN.compressed, path="other.tflite")]
     )
     assert "README.md" not in [path.name for path in write_all(elsewhere, tmp_path)]
+
+
+def test_the_other_files_of_the_network_are_named(folder):
+    write_all(dataclasses.replace(RUN, files=[RUN.compressed, BITS]), folder)
+    text = (folder / "README.md").read_text()
+    assert (
+        "`compressed-xnor.tflite`: the same network stored as xnor, which runs with 1-bit" in text
+    )

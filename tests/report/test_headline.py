@@ -71,8 +71,8 @@ def test_unknown_number_of_images_is_left_out(run):
     [
         ((-1.1, -0.1), "lost 0.6 points of accuracy (0.9145 -> 0.9085 on 2,000 test images; 95% "
          "interval -1.1 to -0.1)."),
-        ((-1.4, 0.2), "lost 0.6 points of accuracy (0.9145 -> 0.9085 on 2,000 test images), which "
-         "so many images can't tell from none (95% interval -1.4 to +0.2)."),
+        ((-1.4, 0.2), "lost 0.6 points of accuracy (0.9145 -> 0.9085 on 2,000 test images; 95% "
+         "interval -1.4 to +0.2: too few images to tell it from none)."),
     ],
 )  # fmt: skip
 def test_the_interval(run, interval, words):

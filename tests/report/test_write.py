@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import html
 import io
 import json
@@ -259,6 +260,20 @@ def test_every_page_of_a_run_with_several_files_and_of_one_without_any(run, tmp_
     assert "| conv\\_2 | Conv2D → BinaryConv2D | 3,200 | 400 | 50 | 1,200,000 | 200,000 |" in text
     page = (tmp_path / "several" / "report.html").read_text()
     assert "<td>2.0</td><td>0.056x</td>" in page
+    profiles = [*several.benchmarks, {"profile": {"ops": [], "unavailable": "no profiler"}}]
+    text = markdown(dataclasses.replace(several, benchmarks=profiles), [])
+    assert "how many there are. Not timed, xnor: no profiler." in text
     write.write_all(run(files=[], unwritten={"int8": "why"}), tmp_path / "none")
     assert "was not written as a file" in (tmp_path / "none" / "report.md").read_text()
     assert not list((tmp_path / "none").glob("tradeoff*"))
+
+
+def test_the_machine_is_named_with_what_it_can_do(run):
+    here = {
+        "cpu": "Some CPU", "features": ["AVX2", "VNNI"], "int8_dot_product": True, "cores": 2,
+        "cores_total": 4, "memory_bytes": 8 << 30, "commit": "0123abc+changes",
+    }  # fmt: skip
+    assert dict(write.facts(run(machine=here)))["machine"] == (
+        "cpu Some CPU, cores 2, cores total 4, commit 0123abc+changes, memory 8.0 GiB, with AVX2 "
+        "and VNNI"
+    )

@@ -20,6 +20,8 @@ from tfcompress.files import quiet
 from tfcompress.pipeline import inputs
 from tfcompress.pipeline.exporting import check_storages
 from tfcompress.pipeline.plan import Plan
+from tfcompress.report.result import quotient
+from tfcompress.report.table import factor, kibibytes
 from tfcompress.techniques import Candidate
 from tfcompress.training import TrainingContext
 from tfcompress.training.context import Row
@@ -57,12 +59,14 @@ def dry_run(job: Plan) -> str:
     for name, reason in job.unavailable.items():
         rows.append(_row(name, candidate.model, None, float_size, reason))
     layers = [[line.name, line.kind, line.action, line.reason] for line in candidate.layers]
-    headers = ["file", "parameters", "MACs, million", "KiB", "of baseline", "why not"]
+    headers = ["file", "parameters", "MACs, million", "KiB", "ratio", "why not"]
+    if not any(row[-1] for row in rows):
+        headers, rows = headers[:-1], [row[:-1] for row in rows]
     return "\n\n".join(
         [
             _trainings(job, images),
             table(layers, ["layer", "kind", "action", "reason"], width=100),
-            table(rows, headers),
+            table(rows, headers, words=1 if len(headers) == 5 else None),
             _NOTE,
         ]
     )
@@ -76,8 +80,8 @@ def _row(
         title,
         f"{graph.parameters(model):,}",
         f"{graph.macs(model) / 1e6:,.2f}",
-        "-" if size is None else f"{size / 1024:,.1f}",
-        "-" if size is None or not float_size else f"{size / float_size:.2f}x",
+        kibibytes(size),
+        factor(quotient(size, float_size)),
         reason,
     ]
 

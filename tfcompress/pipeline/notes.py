@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfcompress.benchmark import FileBenchmark
+from tfcompress.benchmark.machine import int8_note, machine
 from tfcompress.data.dataset import Dataset
-from tfcompress.export import io_types
+from tfcompress.export import io_types, storages
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 
@@ -21,6 +22,7 @@ def all_notes(
         *_training_notes(job, compressed),
         *_file_notes(job, compressed),
         *benchmark_notes(measured),
+        *_machine_notes(compressed),
     ]
 
 
@@ -50,7 +52,8 @@ def _file_notes(job: Plan, compressed: Network) -> list[str]:
     for written in compressed.files:
         file = written.exported
         title = "The compressed file" if len(compressed.files) == 1 else Path(file.path).name
-        notes.append(f"{title} runs on {file.min_runtime} and newer.")
+        newer = "" if storages.get(file.storage).usual.runtime.needs else " and newer"
+        notes.append(f"{title} runs on {file.min_runtime}{newer}.")
         if file.float_ops:
             ops = ", ".join(file.float_ops)
             notes.append(f"{title} computes in floats, between conversions: {ops}.")
@@ -60,6 +63,13 @@ def _file_notes(job: Plan, compressed: Network) -> list[str]:
     for storage, reason in compressed.unwritten.items():
         notes.append(f"No file of storage {storage}: {reason}.")
     return notes
+
+
+def _machine_notes(compressed: Network) -> list[str]:
+    """Says where integers gain no time on this machine, and what would."""
+    integers = any("int8" in file.exported.weight_bytes for file in compressed.files)
+    note = int8_note(machine()) if integers else None
+    return [note] if note else []
 
 
 def benchmark_notes(measured: Sequence[FileBenchmark]) -> list[str]:

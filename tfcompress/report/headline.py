@@ -118,9 +118,8 @@ def _accuracy(result: RunResult, file: FileResult) -> str:
         return f"{moved} ({numbers})"
     low, high = interval
     bounds = f"95% interval {low:+.1f} to {high:+.1f}"
-    if low <= 0 <= high:
-        return f"{moved} ({numbers}), which so many images can't tell from none ({bounds})"
-    return f"{moved} ({numbers}; {bounds})"
+    doubt = ": too few images to tell it from none" if low <= 0 <= high else ""
+    return f"{moved} ({numbers}; {bounds}{doubt})"
 
 
 def points(change: float) -> str:

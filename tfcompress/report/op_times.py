@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfcompress.report.result import RunResult
+from tfcompress.report.table import file_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,13 @@ def op_rows(result: RunResult) -> list[OpRow]:
                 for name in sorted(longest, key=lambda name: -longest[name])
             ]
     return []
+
+
+def untimed(result: RunResult) -> dict[str, str]:
+    """Returns why the ops of a compressed file have no times, by the file's name in the tables."""
+    entries = result.benchmarks[1 : 1 + len(result.files)]
+    reasons = [(entry.get("profile") or {}).get("unavailable") for entry in entries]
+    return {name: why for name, why in zip(file_names(result), reasons, strict=False) if why}
 
 
 def _by_name(entry: Mapping[str, Any]) -> dict[str, tuple[int, float]]:

@@ -15,7 +15,7 @@ from tfcompress.report import plots
 from tfcompress.report.card import Card, model_card
 from tfcompress.report.headline import headline
 from tfcompress.report.layer_costs import layer_rows
-from tfcompress.report.op_times import op_rows
+from tfcompress.report.op_times import op_rows, untimed
 from tfcompress.report.picture import Picture
 from tfcompress.report.render import render_template
 from tfcompress.report.result import HISTORIES, FileResult, RunResult, strict
@@ -134,6 +134,7 @@ def _rendered(
         layer_rows=layer_rows(result),
         bytes_after=["bytes after"] if len(names) == 1 else [f"bytes, {name}" for name in names],
         op_rows=op_rows(result),
+        untimed=untimed(result),
         actions=_actions(result),
         facts=facts(result),
         limits=limits(result),
@@ -219,7 +220,11 @@ def _listed(values: Any) -> str:
     known = {key: value for key, value in values.items() if value is not None}
     if "memory_bytes" in known:
         known["memory"] = f"{known.pop('memory_bytes') / 2**30:.1f} GiB"
-    return ", ".join(f"{key} {value}" for key, value in known.items())
+    if "features" in known:
+        known["with"] = " and ".join(known.pop("features")) or "no vector instructions known"
+    # The features tell it in the processor's own words.
+    known.pop("int8_dot_product", None)
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in known.items())
 
 
 def _titled_files(result: RunResult) -> list[tuple[str, FileResult]]:
