@@ -47,6 +47,18 @@ def test_loss_against_the_formula(student_softmax, teacher_softmax, weight, temp
     assert got == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_is_computed_in_full(dtype):
+    """What comes out of such a model has 16 bits, the labels' loss 32."""
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, layers.Dense(3, dtype=dtype)(inputs))
+    distiller = Distiller(model, dense(2, False)[0], weight=0.5, temperature=4.0)
+    distiller.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = distiller.compute_loss(X, Y, distiller(X))
+    assert keras.backend.standardize_dtype(loss.dtype) == "float32"
+    assert np.isfinite(float(loss))
+
+
 def test_a_student_that_equals_its_teacher_has_no_soft_loss():
     student, _ = dense(1, False)
     distiller = Distiller(student, student, weight=1.0, temperature=4.0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from tfcompress.errors import InputError, require
-from tfcompress.export import fake_quantize, fallback, io_types, storages
+from tfcompress.export import fake_quantize, fallback, input_scaling, io_types, storages
 from tfcompress.export.exported import Exported
 from tfcompress.export.mixed import Validation
 from tfcompress.export.per_layer import layer_bytes
@@ -19,6 +20,9 @@ from tfcompress.export.storage import BuildJob, BuiltFile, Method
 from tfcompress.export.traits import traits_of
 from tfcompress.export.verified import Verified, verify_file
 from tfcompress.export.verify import DifferenceError, check_images
+from tfcompress.graph import clone
+from tfcompress.graph.dtypes import half_precision
+from tfcompress.graph.nodes import functional
 from tfcompress.tflite.content import FileContent
 from tfcompress.tflite.metadata import Metadata
 from tfcompress.tflite.metadata_writer import write_metadata
@@ -73,12 +77,19 @@ def export(
         ExportError: the file failed its audit, or the comparison unless `strict` is False; nothing
             is written.
     """
+    model, notes = _in_float32(model)
     chosen = storages.get(storage)
     traits = traits_of(model)
     method = chosen.method_for(traits)
     chosen.check_machine()
     target = _writable(path)
     images, ranging = _images(model, storage, method, representative, calibration)
+    for some in (images, ranging):
+        wrong = None if some is None else input_scaling.mismatch(model, some)
+        if wrong is not None:
+            warnings.warn(wrong, stacklevel=3)  # The call of `tfcompress.export`.
+            notes.append(wrong)
+            break
     if validation is not None:
         require(
             method.needs_ranges,
@@ -94,7 +105,19 @@ def export(
                 raise DifferenceError(f"{verified.difference}{_WAY_ON}", verified.difference.parity)
             _describe(built.path, metadata, f"Failed its check: {verified.difference}")
         os.replace(built.path, target)
-    return _exported(target, storage, method, built, verified)
+    return _exported(target, storage, method, built, verified, tuple(notes))
+
+
+def _in_float32(model: keras.Model) -> tuple[keras.Model, list[str]]:
+    """Returns a model that computes in 32 bits, and a note where the given one doesn't."""
+    policy = half_precision(functional(model))
+    if policy is None:
+        return model, []
+    note = (
+        f"the model computes by the policy {policy}; the file was made of, and compared with, its "
+        "float32 form: the same weights and layers, without the rounding to 16 bits"
+    )
+    return clone(model, full_precision=True), [note]
 
 
 def _built(
@@ -118,7 +141,12 @@ def _built(
 
 
 def _exported(
-    target: Path, storage: str, method: Method, built: BuiltFile, verified: Verified
+    target: Path,
+    storage: str,
+    method: Method,
+    built: BuiltFile,
+    verified: Verified,
+    notes: tuple[str, ...],
 ) -> Exported:
     """Returns the description of a file that stands in its place."""
     content, cost = verified.content, verified.cost
@@ -137,7 +165,7 @@ def _exported(
         min_runtime=method.runtime.oldest(content),
         load_ms=cost.load_ms,
         peak_memory_bytes=cost.peak_memory_bytes,
-        notes=built.notes,
+        notes=(*notes, *built.notes),
         failed_check=None if verified.difference is None else str(verified.difference),
     )
 

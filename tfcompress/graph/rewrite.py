@@ -10,6 +10,7 @@ import keras
 from keras import tree
 
 from tfcompress.errors import InputError
+from tfcompress.graph.dtypes import in_float32
 from tfcompress.graph.names import free_name
 from tfcompress.graph.nodes import functional, input_structure, nodes, operations, producers, run
 
@@ -31,7 +32,9 @@ def _names_clash(model: keras.Model) -> bool:
     return len(set(every)) < len(every)
 
 
-def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
+def clone(
+    model: keras.Model, *, keep_weights: bool = True, full_precision: bool = False
+) -> keras.Model:
     """Copies a model, with weights of its own, flat: nested models' layers become the copy's own.
 
     Layers shared in the model are shared in the copy. A layer keeps its name unless one before it
@@ -40,6 +43,8 @@ def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
     Args:
         model: a functional or Sequential model.
         keep_weights: whether the copy has the model's weights, or new ones.
+        full_precision: whether layers of 16-bit policies, such as mixed_float16, compute in float32
+            in the copy; else all keep their policies.
 
     Raises:
         InputError: the model has no graph, or a layer can't be made from its configuration.
@@ -53,6 +58,8 @@ def clone(model: keras.Model, *, keep_weights: bool = True) -> keras.Model:
             names.add(name)
             try:
                 config = operation.get_config()
+                if full_precision:
+                    config = in_float32(config)
                 copies[id(operation)] = type(operation).from_config({**config, "name": name})
             except Exception as error:
                 if not isinstance(operation, keras.layers.Layer):

@@ -57,8 +57,10 @@ class Distiller(keras.Model):
     ) -> Any:
         """Returns the weighted sum of the labels' loss and the teacher's."""
         hard = super().compute_loss(x, y, y_pred, sample_weight, training)
-        student = as_logits(y_pred, self._softmax[0])
-        teacher = as_logits(self.teacher(x, training=False), self._softmax[1])
+        # Models with half precision give 16-bit floats, the labels' loss 32-bit ones.
+        student = as_logits(ops.cast(y_pred, "float32"), self._softmax[0])
+        taught = self.teacher(x, training=False)
+        teacher = as_logits(ops.cast(taught, "float32"), self._softmax[1])
         soft = ops.mean(divergence(student, teacher, self._temperature))
         return (1 - self._weight) * hard + self._weight * self._temperature**2 * soft
 
