@@ -272,6 +272,16 @@ def test_a_second_class_of_machines_gets_columns_beside_the_first(tmp_path, monk
     assert all(line.count("|") == headers.count("|") for line in rows)
 
 
+def test_other_machines_time_the_twelve_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(readme, "RESULTS", tmp_path)
+    before = readme.zoo().splitlines()
+    (tmp_path / "zoo_speed" / "avx2").mkdir(parents=True)
+    shutil.copy(ROOT / "tflite_models" / FILE, tmp_path / "zoo_speed" / "avx2")
+    after = readme.zoo().splitlines()
+    assert after[0] == before[0].replace("latency |", "latency, AVX-512 | latency, AVX2 |")
+    assert after[3] == f"{before[3]} 0.32 |"
+
+
 def test_the_default_run_has_a_line_a_file_once_it_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(readme, "RESULTS", tmp_path)
     assert readme.default_run() == ""
