@@ -19,6 +19,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from measurements import MACHINE, Measurements, Row, Step, command, conduct, parser
@@ -79,26 +80,35 @@ def made_by(report: Row) -> Row:
     return record | {"command": command(work="DIR")}
 
 
-def steps_of(table: str, work: Path, seeds: int, again: bool) -> list[Step]:
-    """Returns the runs of a table, by name and seed."""
+def steps_of(
+    table: str, work: Path, seeds: int, again: bool, only: Collection[str] = ()
+) -> list[Step]:
+    """Returns the runs of a table, by name and seed; of `only` these techniques, if it is given."""
     steps: list[Step] = []
-    first = next(iter(TABLES[table]))
-    for name, (words, wanted) in TABLES[table].items():
-        # Other networks than the baselines' have baselines of their own.
-        shared = [] if name == first or any("width" in word for word in words) else [first]
-        for seed in range(min(wanted, seeds)):
-            base = [f"--model={work / f'{other}_{seed}' / 'baseline.keras'}" for other in shared]
-            normal = ["--normalization=standardize"] if base else []
-            folder = work / f"{name.replace(' ', '_')}_{seed}"
-            arguments = (folder, again, *words, *base, *normal, f"--seed={seed}")
-            key = f"{name}, seed {seed}"
-            steps.append(((key,), functools.partial(report_of, key, *arguments)))
+    for name, (_, wanted) in TABLES[table].items():
+        if name in only or not only:
+            for seed in range(min(wanted, seeds)):
+                key = f"{name}, seed {seed}"
+                run_it = functools.partial(report_of, key, table, work, name, seed, again)
+                steps.append(((key,), run_it))
     return steps
 
 
-def report_of(key: str, folder: Path, again: bool, *words: str) -> dict[str, Row]:
-    report = json.dumps(run(folder, again, *words))
-    return {key: json.loads(report.replace(str(folder.parents[1]), "DIR"))}
+def report_of(
+    key: str, table: str, work: Path, name: str, seed: int, again: bool
+) -> dict[str, Row]:
+    """Runs one technique of a table with one seed, on the baseline of the table's first one."""
+    words, _ = TABLES[table][name]
+    first = next(iter(TABLES[table]))
+    # Other networks than the baselines' have baselines of their own.
+    if name != first and not any("width" in word for word in words):
+        base = work / f"{first}_{seed}" / "baseline.keras"
+        if not base.exists():
+            report_of("", table, work, first, seed, again)
+        words = [*words, f"--model={base}", "--normalization=standardize"]
+    folder = work / f"{name.replace(' ', '_')}_{seed}"
+    report = json.dumps(run(folder, again, *words, f"--seed={seed}"))
+    return {key: json.loads(report.replace(str(work.parent), "DIR"))}
 
 
 def row(name: str, found: list[dict]) -> list[str]:
@@ -155,8 +165,10 @@ def main() -> None:
     flags.add_argument("--table", choices=TABLES, required=True)
     flags.add_argument("--work", type=Path, default=Path("build/techniques"), help="of the runs")
     flags.add_argument("--seeds", type=int, default=3, help="at most so many of each technique")
+    flags.add_argument("--only", default="", help="these techniques of the table, with commas")
     flags = flags.parse_args()
-    steps = steps_of(flags.table, flags.work / flags.table, flags.seeds, flags.again)
+    only = tuple(filter(None, flags.only.split(",")))
+    steps = steps_of(flags.table, flags.work / flags.table, flags.seeds, flags.again, only)
     conduct(flags, steps, page_of, settings={"table": flags.table})
 
 
