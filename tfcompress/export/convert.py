@@ -17,6 +17,7 @@ from tfcompress.export.zeros import one_zero
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional
 from tfcompress.tflite.content import FileContent, Op, Tensor
+from tfcompress.tflite.io_order import keep_order
 from tfcompress.tflite.weighted_ops import FAST_WITH_FLOATS, WEIGHTED, one_magnitude, weights_type
 
 # What the values 0 and 1 pass through on their way to a convolution and stay 0 and 1.
@@ -37,6 +38,9 @@ def float_file(model: keras.Model, path: Path, **converter: Any) -> None:
         InputError: an input has no static size, or the backend can't export.
     """
     export_saved(model, str(path), "litert", **converter)
+    model = functional(model)
+    if max(len(model.inputs), len(model.outputs)) > 1:
+        keep_order(path)
     one_zero(path)
 
 
@@ -70,7 +74,9 @@ def export_saved(model: keras.Model, path: str, format: str, **options: Any) -> 
     with quiet():
         # Same layers, new model: exporting tracks resources on the object it is given.
         fresh = keras.Model(model.inputs, model.outputs, name=model.name)
-        fresh.export(path, format=format, input_signature=signature, verbose=False, **options)
+        # The model's one argument: of several inputs it is their list.
+        arguments = signature if len(signature) == 1 else [signature]
+        fresh.export(path, format=format, input_signature=arguments, verbose=False, **options)
 
 
 def quantized_file(float_path: Path, path: Path, bits: Mapping[str, int]) -> None:

@@ -1,0 +1,45 @@
+"""Puts a file's inputs and outputs into the order that the model had."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+# What the converter calls them: `args_0`, `args_0_1`, ... and `output_0`, `output_1`, ...
+_NUMBERED = re.compile(r"(?:args_0_|output_)(\d+)$")
+
+
+def keep_order(path: Path) -> None:
+    """Orders the inputs and outputs of a converter's file by the numbers in their names, in place.
+
+    The converter keeps Keras's order in the signature's names alone: by index, which most programs
+    go by, outputs come in an order of its own. A file whose order is right stays as it is.
+
+    Args:
+        path: of a `.tflite` with one signature.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    if len(model.signatureDefs or []) != 1:
+        return
+    (signature,), changed = model.signatureDefs, False
+    graph = model.subgraphs[int(signature.subgraphIndex)]
+    for field in ("inputs", "outputs"):
+        entries = sorted(getattr(signature, field), key=_number)
+        order = [int(entry.tensorIndex) for entry in entries]
+        by_index = [int(index) for index in getattr(graph, field)]
+        if sorted(order) != sorted(by_index):
+            continue  # An input that nothing reads, or one tensor in two places.
+        changed |= order != by_index
+        setattr(signature, field, entries)
+        setattr(graph, field, order)
+    if changed:
+        path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+
+
+def _number(entry: Any) -> int:
+    match = _NUMBERED.match(entry.name.decode())
+    return int(match[1]) if match else 0
