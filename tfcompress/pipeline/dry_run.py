@@ -104,9 +104,7 @@ def _transformed(job: Plan, images: Dataset, model: keras.Model) -> Candidate:
         check_storages(job, images, candidate.model)
         return context
 
-    first = job.steps[0]
-    first.technique.check(Candidate(model), first.options)
-    check_storages(job, images, model)
+    techniques.check(Candidate(model), job.steps)
     steps = [
         dataclasses.replace(step, technique=dataclasses.replace(step.technique, fit=untrained))
         for step in job.steps

@@ -54,8 +54,10 @@ def run(job: Plan) -> report.RunResult:
             return done
         model, images = inputs.load(job)
         check_fit(model, images)
-        techniques.check(Candidate(model), job.steps)
-        check_storages(job, images, model)
+        candidate = Candidate(model)
+        techniques.check(candidate, job.steps)
+        sketched = techniques.sketch(candidate, job.steps) or candidate
+        check_storages(job, images, sketched.model)
         space.begin()
         result = _result(job, space, images, model)
         space.finish(result, complete=not failed(job, result))

@@ -9,7 +9,7 @@ from tfcompress.techniques.base import (
     get,
     names,
 )
-from tfcompress.techniques.chains import Step, apply, chain, check, distribute, make_steps
+from tfcompress.techniques.chains import Step, apply, chain, check, distribute, make_steps, sketch
 
 __all__ = [
     "SAMPLES",
@@ -25,4 +25,5 @@ __all__ = [
     "get",
     "make_steps",
     "names",
+    "sketch",
 ]

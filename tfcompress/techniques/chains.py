@@ -158,13 +158,30 @@ def _first_failure(candidate: Candidate, steps: Sequence[Step]) -> tuple[int, In
             return at, error
         if at == len(steps) - 1:
             break
-        sketch = step.technique.sketch or step.technique.transform
-        left = sketch(candidate, step.options)
+        left = sketch(candidate, [step])
         if left is None:
             break
+        candidate = left
+    return None
+
+
+def sketch(candidate: Candidate, steps: Iterable[Step]) -> Candidate | None:
+    """Returns a network with the layers that a chain leaves, whatever their weights.
+
+    Args:
+        candidate: with the network, trained or not.
+        steps: as `check` passed them.
+
+    Returns:
+        The candidate; None if its layers depend on weights that are yet to be trained.
+    """
+    for step in steps:
+        left = (step.technique.sketch or step.technique.transform)(candidate, step.options)
+        if left is None:
+            return None
         properties = candidate.properties | step.technique.produces
         candidate = dataclasses.replace(left, properties=properties)
-    return None
+    return candidate
 
 
 def _first_undone(
