@@ -107,6 +107,21 @@ def test_arguments_of_another_type(arrays, model, arguments, message):
         tfcompress.compress(model, **{"technique": "bwn", "data": arrays, **arguments})
 
 
+def test_lists_are_as_good_as_tuples(arrays):
+    from tfcompress.api import _dataset
+
+    wanted = _dataset((arrays, arrays))
+    for given in ([arrays, arrays], [[*arrays], [*arrays]], ([*arrays], [*arrays])):
+        assert len(_dataset(given).test) == len(wanted.test) == 64
+    # Pixels in plain lists are images, not a pair.
+    assert len(_dataset((arrays[0].tolist(), arrays[1])).train) < 64
+
+
+def test_a_model_without_a_graph(arrays):
+    with pytest.raises(InputError, match="has no input shape: build it"):
+        tfcompress.compress(keras.Sequential([keras.layers.Conv2D(3, 3)]), "cp", arrays)
+
+
 def test_transform_refuses_chains_that_need_training():
     with pytest.raises(InputError, match=r"use tfcompress.compress\(model, 'prune', data\)"):
         tfcompress.transform(user_model(), "cp+prune+int8")

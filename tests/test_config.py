@@ -207,7 +207,14 @@ def test_values_of_the_annotated_types():
     given = {"rank": np.int64(3), "sparsity": np.float32(0.5), "width": 2, "skip": ["a"]}
     options.check_types(Options, given | {"either": True, "path": None, "unknown": object()})
     Training(epochs=np.int32(2), learning_rate=1)
-    for name, value in (("rank", None), ("skip", 3), ("skip", "a"), ("fold", 1), ("share", True)):
+    for name, value in (
+        ("rank", None),
+        ("skip", 3),
+        ("skip", [3]),
+        ("skip", "a"),
+        ("fold", 1),
+        ("share", True),
+    ):
         with pytest.raises(InputError, match=f"^option {name} takes "):
             options.check_types(Options, {name: value}, "option ")
 

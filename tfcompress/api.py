@@ -13,6 +13,7 @@ from tfcompress import techniques
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import InputError, require, unknown_name
+from tfcompress.graph.nodes import functional
 from tfcompress.options import check_types
 from tfcompress.training import TrainingContext
 from tfcompress.training.progress import say, with_progress
@@ -51,6 +52,7 @@ def _check_model(model: Any) -> None:
         raise InputError(f"model takes a Keras model: keras.saving.load_model('{model}') loads one")
     kind = f"{type(model).__module__}.{type(model).__name__}"
     require(isinstance(model, keras.Model), f"model takes a Keras 3 model; got {kind}")
+    functional(model)  # Refuses one that has no graph yet, or never will.
 
 
 def _check_transforms(technique: techniques.Technique) -> None:
@@ -151,9 +153,16 @@ def _dataset(data: Any) -> Dataset:
     """Returns the user's data as a `Dataset` whose images reach the model as they are."""
     if isinstance(data, Dataset):
         return data
-    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], tuple):
+    pairs = isinstance(data, tuple | list) and len(data) == 2
+    # A list may be of images, too: a pair is known by its first part's shape.
+    if pairs and all(isinstance(part, tuple) or _is_pair(part) for part in data):
         return datasets.from_arrays(*data, as_given=True)
     return datasets.from_arrays(data, as_given=True)
+
+
+def _is_pair(part: Any) -> bool:
+    """Says whether it is a list of images, as an array, and labels."""
+    return isinstance(part, list) and len(part) == 2 and hasattr(part[0], "shape")
 
 
 def check_fit(model: keras.Model, data: Dataset) -> None:

@@ -32,7 +32,7 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
     "unknown technique 'xnr': did you mean 'xnor'? Known: baseline, xnor"
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return InputError(f"unknown {what} '{name}': {hint}Known: {', '.join(known) or 'none'}")
 

@@ -108,10 +108,16 @@ def check_types(target: Callable[..., Any], values: Mapping[str, Any], what: str
     """
     kinds = option_types(target)
     for name, value in values.items():
-        members = _members(kinds[name]) if name in kinds else [type(value)]
-        if not any(_is_of(value, member) for member in members):
-            wanted = _wanted(members)
-            raise InputError(f"{what}{name} takes {wanted}; got {value!r} ({type(value).__name__})")
+        if name in kinds:
+            check_type(f"{what}{name}", value, kinds[name])
+
+
+def check_type(name: str, value: Any, kind: Any) -> None:
+    """Refuses a value that isn't of an annotated type, as `check_types` does."""
+    members = _members(kind)
+    if not any(_is_of(value, member) for member in members):
+        got = f"{value!r} ({type(value).__name__})"
+        raise InputError(f"{name} takes {_wanted(members)}; got {got}")
 
 
 def _is_of(value: Any, member: Any) -> bool:
@@ -127,7 +133,14 @@ def _is_of(value: Any, member: Any) -> bool:
     if isinstance(member, type) and member is not Any:
         return isinstance(value, member)
     collection = {tuple: Iterable, Mapping: Mapping}.get(typing.get_origin(member))
-    return collection is None or (isinstance(value, collection) and not isinstance(value, str))
+    if collection is None:
+        return True
+    words = collection is Iterable and typing.get_args(member)[0] is str
+    return (
+        isinstance(value, collection)
+        and not isinstance(value, str)
+        and not (words and not all(isinstance(part, str) for part in value))
+    )
 
 
 def _members(kind: Any) -> list[Any]:
@@ -139,7 +152,8 @@ def _members(kind: Any) -> list[Any]:
 
 def _wanted(members: Iterable[Any]) -> str:
     """Says what values of these types look like."""
-    return " or ".join(_described(member) for member in members if member is not type(None))
+    described = (_described(member) for member in members if member is not type(None))
+    return " or ".join(dict.fromkeys(described))
 
 
 def _described(kind: Any) -> str:

@@ -48,6 +48,13 @@ def test_names_that_cannot_be(name, message):
         data.load(name)
 
 
+def test_arguments_of_another_type():
+    with pytest.raises(InputError, match=r"name is a text, or give arrays to .*; got 3"):
+        data.load(3)
+    with pytest.raises(InputError, match=r"image_size takes a whole number; got '32' \(str\)"):
+        data.load("fashion_mnist_small", image_size="32")
+
+
 def test_names_that_may_be(tmp_path):
     data.check_name("fashion_mnist_small")
     data.check_name(f"folder:{tmp_path}")

@@ -115,3 +115,18 @@ def test_bad_shapes(shape):
 def test_too_few_classes():
     with pytest.raises(InputError, match="num_classes must be 2 or more; got 1"):
         models.build("vgg_small", (32, 32, 3), 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3, (32, 32, 3), 10), "unknown model '3'"),
+        (("vgg_small", 32, 10), "input_shape must be .*; got 32"),
+        (("vgg_small", (32, 32, 3), "10"), r"num_classes takes a whole number; got '10' \(str\)"),
+    ],
+)
+def test_arguments_of_another_type(arguments, message):
+    with pytest.raises(InputError, match=message):
+        models.build(*arguments)
+    with pytest.raises(InputError, match=r"^width takes a number; got 'x' \(str\)"):
+        models.build("vgg_small", (32, 32, 3), 10, width="x")

@@ -112,6 +112,18 @@ def test_bad_options(options, message):
         TECHNIQUE.make_options(**options)
 
 
+@pytest.mark.parametrize(
+    ("options", "size"), [({"clusters": 217}, "216 weights"), ({"per_channel": True,
+     "clusters": 28}, "27 weights a filter")]
+)  # fmt: skip
+def test_more_values_than_weights(small, options, size):
+    message = f"layer 'conv1' has {size} to share {options['clusters']} values: take fewer, .*layer"
+    with pytest.raises(InputError, match=message):
+        TECHNIQUE.check(techniques.Candidate(small()), TECHNIQUE.make_options(**options))
+    own = TECHNIQUE.make_options(**options, layers=("conv1:16",), leave=("logits",))
+    TECHNIQUE.check(techniques.Candidate(small()), own)
+
+
 def test_bad_count_by_name(small):
     with pytest.raises(InputError, match=r"conv2 needs 2 clusters or more; got '1\.5'"):
         TECHNIQUE.check(

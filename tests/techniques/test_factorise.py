@@ -275,3 +275,9 @@ def test_networks_of_keras_applications(name, application):
     done = [line for line in got.layers if line.action == "factorised"]
     assert len(done) >= 15
     assert got.model.output_shape == (None, 4)
+
+
+@pytest.mark.parametrize("ranks", [[8], 8, [("conv2", 3, 4)], {"conv2": None}])
+def test_ranks_of_another_type(ranks):
+    with pytest.raises(InputError, match="option ranks takes "):
+        techniques.get("cp").make_options(ranks=ranks)

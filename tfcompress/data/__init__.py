@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcompress.data.source import Request, all_sources, find_source
 from tfcompress.errors import unknown_name
-from tfcompress.options import option_types
+from tfcompress.options import check_type, option_types
 
 if TYPE_CHECKING:
     from tfcompress.data.arrays import from_arrays as from_arrays
@@ -96,6 +96,8 @@ def load(
         InputError: says in one line what is wrong with the name, an option or the data.
     """
     source, path = find_source(name)
+    check_type("image_size", image_size, int | None)
+    check_type("fallback_size", fallback_size, int)
     options = options or {}
     known = option_types(source.options) if source.options is not None else {}
     for key in options:

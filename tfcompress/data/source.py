@@ -106,6 +106,10 @@ def find_source(name: str) -> tuple[Source, str]:
     """
     sources = all_sources()
     patterns = ", ".join(source.pattern for source in sources)
+    require(
+        isinstance(name, str),
+        f"a data set's name is a text, or give arrays to data.from_arrays; got {name!r}",
+    )
     require(bool(name.strip()), f"a data set's name is needed: {patterns}")
     scheme, colon, path = name.partition(":")
     for source in sources:

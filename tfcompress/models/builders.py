@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.errors import InputError, require, unknown_name
+from tfcompress.options import check_type, check_types
 
 if TYPE_CHECKING:
     import keras
@@ -54,7 +56,9 @@ def build(
         InputError: unknown name or option, or a size that the network can't take.
     """
     builder = get(name)
-    shape = tuple(input_shape)
+    check_type("num_classes", num_classes, int)
+    check_types(builder.build, options)
+    shape = tuple(input_shape) if isinstance(input_shape, Iterable) else ()
     require(
         len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape),
         f"input_shape must be (height, width, channels), all positive; got {input_shape}",

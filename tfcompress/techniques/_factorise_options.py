@@ -152,10 +152,9 @@ def _parsed(given: Mapping[str, Rank] | Sequence[str]) -> dict[str, Rank]:
     {'conv3': 64, 'conv4': (32, 48)}
     """
     ranks: dict[str, Rank] = {}
-    pairs: Any = given.items() if isinstance(given, Mapping) else (p.rsplit(":", 1) for p in given)
-    for pair in pairs:
+    for pair in given.items() if isinstance(given, Mapping) else given:
         try:
-            name, rank = pair
+            name, rank = pair.rsplit(":", 1) if isinstance(pair, str) else pair
             parts = rank.split("x") if isinstance(rank, str) else np.atleast_1d(rank).tolist()
             sizes = tuple(int(part) for part in parts)
             ranks[name] = sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal, get_args
 
 from tfcompress.bridge import cluster
+from tfcompress.bridge.wrappers import kernel
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
@@ -49,11 +51,34 @@ def _transform(candidate: Candidate, options: ClusterOptions) -> Candidate:
     """Copies the model in built-in layers; values are shared as the training begins."""
     chosen = _weights.choose(candidate.model, options.leave, "clustered")
     counts = _counts(chosen, options)
+    if not _keeps_zeros(candidate, options):
+        for name, count in counts.items():
+            _check_count(chosen, name, count, options)
     done = [
         LayerLine(name, chosen.kinds[name], "clustered", f"{count} values")
         for name, count in counts.items()
     ]
     return candidate.then(chosen.model, *chosen.kept, *done)
+
+
+def _keeps_zeros(candidate: Candidate, options: ClusterOptions) -> bool:
+    """Says whether zeros stay zero; fewer values than asked for are taken then where need be."""
+    if options.preserve_sparsity is None:
+        return Property.SPARSITY in candidate.properties
+    return options.preserve_sparsity
+
+
+def _check_count(chosen: _weights.Chosen, name: str, count: int, options: ClusterOptions) -> None:
+    """Refuses more values than a layer has weights, which TFMOT stumbles over."""
+    shape = kernel(chosen.model, name).shape
+    filters = shape[-1] if options.per_channel and len(shape) > 2 else 1
+    size = math.prod(shape) // filters
+    require(
+        count <= size,
+        f"option clusters: layer '{name}' has {size} weights{' a filter' if filters > 1 else ''} "
+        f"to share {count} values: take fewer, give it its own by layers={name}:{min(size, 16)}, "
+        f"or leave={name}",
+    )
 
 
 def _counts(chosen: _weights.Chosen, options: ClusterOptions) -> dict[str, int]:
@@ -76,9 +101,6 @@ def _fit(
     """Trains with TFMOT's wrappers and says how many values each kernel has."""
     chosen = _weights.choose(candidate.model, options.leave, "clustered")
     counts = _counts(chosen, options)
-    sparse = options.preserve_sparsity
-    if sparse is None:
-        sparse = Property.SPARSITY in candidate.properties
     model, rows = cluster.cluster(
         chosen.model,
         data,
@@ -86,7 +108,7 @@ def _fit(
         counts,
         context,
         centroids=options.centroids,
-        preserve_sparsity=sparse,
+        preserve_sparsity=_keeps_zeros(candidate, options),
         per_channel=options.per_channel,
     )
     reached = {
