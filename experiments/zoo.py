@@ -6,16 +6,17 @@ Run:
 
 About 40 minutes on two cores. Each file is made by the command that stands on its card; a run that
 is there isn't made again without `--again`. The whole runs, with reports and float files, go to
-`--work`.
+`--work`. What `zoo_speed.py` measured on other classes of machines gets a column each.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
-from measurements import Measurements, Row, conduct, parser, single
-from page import Page
+from measurements import FILE, Measurements, Row, conduct, parser, single
+from page import Page, line
 from techniques import made_by, run
 
 from tfcompress.tflite import content, versions
@@ -61,7 +62,13 @@ def made(name: str, flags: tuple[str, ...], work: Path, output: Path, again: boo
     }
 
 
-def cells(name: str, row: Row) -> list[str]:
+def other_classes(folder: Path) -> dict[str, Measurements]:
+    """Returns what `zoo_speed.py` measured on other classes of machines, by the class's name."""
+    folders = sorted(path.parent for path in folder.glob(f"*/{FILE}"))
+    return {inner.name.upper(): Measurements(inner) for inner in folders}
+
+
+def cells(name: str, row: Row, others: Iterable[Measurements]) -> list[str]:
     """Returns one line of the table."""
     return [
         f"[{name}]({name}/README.md)",
@@ -70,19 +77,42 @@ def cells(name: str, row: Row) -> list[str]:
         *(f"{row[size] / 1024:,.1f}" for size in ("size_bytes", "gzip_bytes", "packed_bytes")),
         f"{row['latency_ms_p50']:.3f}",
         f"{row['ratio']:.2f}",
+        *(ratios(name, other) for other in others),
         row["runs_on"],
     ]
 
 
+def ratios(name: str, results: Measurements) -> str:
+    """Returns a folder's ratio to the float file on one class, and those of its other rows."""
+    first = f"{results[name]['ratio']:.2f}" if name in results else "-"
+    beside = [
+        f"{row['ratio']:.2f} {key.removeprefix(f'{name}, ')}"
+        for key, row in results.rows.items()
+        if key.startswith(f"{name}, ")
+    ]
+    return f"{first} ({'; '.join(beside)})" if beside else first
+
+
 def page_of(results: Measurements) -> Page:
+    others = other_classes(results.folder)
+    measured = [
+        f"\n\n{label}, of float's in turns: {line(record)}"
+        for label, kept in others.items()
+        for record in kept.records(kept.rows)
+    ]
     return Page(
         "Small image classifiers",
         "`vgg_small` on the embedded 12,000 images of Fashion-MNIST, seed 0, made small in twelve "
         "ways; each folder has the file and its card. Accuracy is the file's on all 2,000 test "
         "images (standard error about 0.65 points), latency its median on one thread, the ratio to "
-        "the float32 file's in the same run. gzip and `.tfz` are what it takes to send the file.",
-        ["file", "made by", "accuracy", "KiB", "gzip", "tfz", "ms", "of float's", "runs on"],
-        [(cells(name, results[name]), [name]) for name in ZOO if name in results],
+        "the float32 file's in the same run. gzip and `.tfz` are what it takes to send the file."
+        + "".join(measured),
+        [
+            *("file", "made by", "accuracy", "KiB", "gzip", "tfz", "ms", "of float's"),
+            *(f"of float's, {label}" for label in others),
+            "runs on",
+        ],
+        [(cells(name, results[name], others.values()), [name]) for name in ZOO if name in results],
     )
 
 

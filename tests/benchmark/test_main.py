@@ -27,6 +27,7 @@ def test_table_and_json(tiny_file, tmp_path, capsys):
     content = json.loads(target.read_text())
     assert [item["path"] for item in content["files"]] == [str(tiny_file)] * 2
     assert content["machine"]["ai_edge_litert"]
+    assert content["created"][:4].isdecimal()
     assert [path.name for path in tmp_path.iterdir()] == ["numbers.json"]
 
 

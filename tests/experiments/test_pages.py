@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = ROOT / "experiments" / "results"
 # A second class of machines has a folder inside of the first's.
 FOLDERS = sorted({path.parent for name in (FILE, "README.md") for path in RESULTS.rglob(name)})
-FOLDERS.append(ROOT / "tflite_models")
+FOLDERS += sorted({path.parent for path in (ROOT / "tflite_models").rglob(FILE)})
 
 
 each_folder = pytest.mark.parametrize(

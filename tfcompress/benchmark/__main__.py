@@ -6,6 +6,7 @@ import io
 import json
 import pathlib
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -118,7 +119,9 @@ def run(argv: Sequence[str]) -> int:
     if values.json is not None:
         entries = [{**litert_keys(file), **file.to_json()} for file in results]
         try:
-            write_json(values.json, {"machine": this_machine, "files": entries})
+            created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+            content = {"created": created, "machine": this_machine, "files": entries}
+            write_json(values.json, content)
         except InputError as error:  # What was measured is shown all the same.
             unwritten = error
     print(table(results))
