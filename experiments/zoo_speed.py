@@ -6,10 +6,10 @@ Run, on a machine of another class than that of `tflite_models/runs.json`:
     .venv/bin/python experiments/zoo.py --output=tflite_models --render
 
 The folder's name is the class's, as `MACHINES` in `readme.py` lists them; two minutes. The second
-command gives the table of tflite_models/ a column for it. A machine without the experiments' Python
-can measure, too, and its numbers be brought here:
+command gives the table of tflite_models/ a column for it. What another machine measured by the
+benchmark alone can be brought here, too:
 
-    python -m tfcompress.benchmark tflite_models/fashion_float/compressed.tflite \
+    .venv/bin/python -m tfcompress.benchmark tflite_models/fashion_float/compressed.tflite \
         tflite_models/*/compressed.tflite --json=speed.json
     .venv/bin/python experiments/zoo_speed.py --output=tflite_models/avx2 --from_json=speed.json
 
