@@ -25,6 +25,7 @@ from tfcompress.files import write
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "results"
+TFLITE_MODELS = ROOT / "tflite_models"
 README = ROOT / "README.md"
 # Class of machines to the folder of its rows, inside of the folder of the first class.
 MACHINES = {"AVX-512": "", "AVX2": "avx2"}
@@ -82,13 +83,9 @@ def default_run() -> str:
 
 
 def zoo() -> str:
-    """The twelve files of tflite_models/; other machines only time them."""
-    first = Measurements(ROOT / "tflite_models")
-    others = measured(RESULTS / "zoo_speed")
-    classes = {
-        label: first if not inner else others.get(label) for label, inner in MACHINES.items()
-    }
-    classes = {label: rows for label, rows in classes.items() if rows}
+    """The twelve files of tflite_models/; `zoo_speed.py` times them on other machines."""
+    classes = measured(TFLITE_MODELS)
+    first = next(iter(classes.values()))
     rows = []
     for name, row in first.rows.items():
         flags = " ".join(ZOO[name]).removeprefix("--technique=")
@@ -99,7 +96,7 @@ def zoo() -> str:
                 f"[`{flags}`](tflite_models/{name}/README.md)",
                 accuracy(row["accuracy"]),
                 *(f"{size:.0f}" for size in sizes),
-                *(f"{by[name]['ratio']:.2f}" for by in classes.values()),
+                *(f"{by[name]['ratio']:.2f}" if name in by else "-" for by in classes.values()),
             ]
         )
     headers = ["made by", "accuracy", "KiB", "gzip", "`.tfz`", *by_machine("latency", classes)]

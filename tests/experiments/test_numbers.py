@@ -273,10 +273,11 @@ def test_a_second_class_of_machines_gets_columns_beside_the_first(tmp_path, monk
 
 
 def test_other_machines_time_the_twelve_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(readme, "RESULTS", tmp_path)
     before = readme.zoo().splitlines()
-    (tmp_path / "zoo_speed" / "avx2").mkdir(parents=True)
-    shutil.copy(ROOT / "tflite_models" / FILE, tmp_path / "zoo_speed" / "avx2")
+    for folder in (tmp_path, tmp_path / "avx2"):
+        folder.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "tflite_models" / FILE, folder)
+    monkeypatch.setattr(readme, "TFLITE_MODELS", tmp_path)
     after = readme.zoo().splitlines()
     assert after[0] == before[0].replace("latency |", "latency, AVX-512 | latency, AVX2 |")
     assert after[3] == f"{before[3]} 0.32 |"
