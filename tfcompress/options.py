@@ -34,14 +34,21 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
 
 def option_types(target: Callable[..., Any]) -> dict[str, Any]:
     """Returns the keyword-only options of a dataclass or function with their annotated types."""
-    # Of a dataclass itself: the annotations of a base in another module are of that module's names.
-    plain = inspect.isclass(target) and not dataclasses.is_dataclass(target)
-    hints = typing.get_type_hints(target.__init__ if plain else target)
-    return {
-        name: hints.get(name, str)
+    names = [
+        name
         for name, parameter in inspect.signature(target).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    ]
+    if dataclasses.is_dataclass(target):
+        # The annotations of a base in another module are of that module's names.
+        hints = typing.get_type_hints(target)
+    else:
+        function = target.__init__ if inspect.isclass(target) else target
+        # Of the options alone: to look up what a builder returns would load Keras.
+        written = {name: function.__annotations__.get(name, str) for name in names}
+        options = types.SimpleNamespace(__annotations__=written)
+        hints = typing.get_type_hints(options, function.__globals__)
+    return {name: hints[name] for name in names}
 
 
 def typed_options(target: Callable[..., Any], texts: Mapping[str, str]) -> dict[str, Any]:

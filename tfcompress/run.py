@@ -125,6 +125,11 @@ def execute(argv: Sequence[str]) -> None:
             print(f"  --{name}: {values[name].help}")
         return
     config = to_config(values)
+    if values.list:
+        from tfcompress.pipeline import catalogue
+
+        print(catalogue.text())
+        return
     keep_freed_memory()
     # Before TensorFlow is loaded: its C++ reads them once.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -132,17 +137,16 @@ def execute(argv: Sequence[str]) -> None:
     from tfcompress.files import quiet
 
     with quiet():
+        from tfcompress.pipeline.plan import plan
+
+        job = plan(config)  # A name that is unknown is answered before Keras is loaded.
+
         import keras
 
         from tfcompress import report
-        from tfcompress.pipeline import catalogue, dry_run, stages
-        from tfcompress.pipeline.plan import plan
+        from tfcompress.pipeline import dry_run, stages
 
         keras.ops.zeros(1)  # TensorFlow looks for GPUs, and complains, at its first operation.
-    if values.list:
-        print(catalogue.text())
-        return
-    job = plan(config)
     if config.dry_run:
         print(f"\n{dry_run.dry_run(job)}")
         return

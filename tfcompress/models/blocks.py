@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras import layers
-
+from tfcompress.deferred import keras
 from tfcompress.errors import require
 
 
@@ -26,11 +25,11 @@ def scaled(channels: int, width: float) -> int:
 def drop(x: Any, rate: float, name: str) -> Any:
     """Applies a dropout layer; refuses a rate outside of [0, 1)."""
     require(0 <= rate < 1, f"dropout must be in [0, 1); got {rate}")
-    return layers.Dropout(rate, name=name)(x)
+    return keras.layers.Dropout(rate, name=name)(x)
 
 
 def conv_bn_relu(x: Any, filters: int, kernel_size: int, name: str, **options: Any) -> Any:
     """Applies convolution, batch normalisation and ReLU, each as a layer of its own."""
-    x = layers.Conv2D(filters, kernel_size, name=name, **options)(x)
-    x = layers.BatchNormalization(name=f"{name}_bn")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+    x = keras.layers.Conv2D(filters, kernel_size, name=name, **options)(x)
+    x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import keras
-from keras import layers
-
-from tfcompress.layers import DepthwiseSeparable
+from tfcompress.deferred import keras
 from tfcompress.models.blocks import conv_bn_relu, scaled
 
 NATIVE_SIZE = 32
@@ -33,6 +30,8 @@ def build(
         Lagrange and Pedersoli, compact VGG-16 for CIFAR-10; after Howard et al. 2017, "MobileNets",
         arXiv:1704.04861, section 3.1.
     """
+    from tfcompress.layers import DepthwiseSeparable
+
     x = inputs = keras.Input(input_shape, name="image")
     for block, (filters, depth) in enumerate(_BLOCKS, start=1):
         for number in range(1, depth + 1):
@@ -41,7 +40,7 @@ def build(
                 x = conv_bn_relu(x, scaled(filters, width), 3, name, padding="same")
             else:
                 x = DepthwiseSeparable(scaled(filters, width), 3, use_bias=True, name=name)(x)
-        x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
-    x = layers.Flatten(name="flatten")(x)
-    outputs = layers.Dense(num_classes, name="logits")(x)
+        x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    outputs = keras.layers.Dense(num_classes, name="logits")(x)
     return keras.Model(inputs, outputs, name="compact_vgg16")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import keras
-from keras import layers
-
-from tfcompress.layers import DepthwiseSeparable
+from tfcompress.deferred import keras
 from tfcompress.models.blocks import conv_bn_relu, drop, scaled
 
 NATIVE_SIZE = 224
@@ -48,12 +45,14 @@ def build(
     Reference:
         Howard et al. 2017, "MobileNets", arXiv:1704.04861, section 3.2 and table 1.
     """
+    from tfcompress.layers import DepthwiseSeparable
+
     x = inputs = keras.Input(input_shape, name="image")
     options = {"strides": 2, "padding": "same", "use_bias": False}
     x = conv_bn_relu(x, scaled(32, width), 3, "conv1", **options)
     for number, (filters, strides) in enumerate(_SEPARABLE, start=2):
         x = DepthwiseSeparable(scaled(filters, width), 3, strides, name=f"conv{number}")(x)
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = drop(x, dropout, "dropout")
-    outputs = layers.Dense(num_classes, name="logits")(x)
+    outputs = keras.layers.Dense(num_classes, name="logits")(x)
     return keras.Model(inputs, outputs, name="mobilenet_v1")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import keras
-from keras import layers
-
+from tfcompress.deferred import keras
 from tfcompress.models.blocks import conv_bn_relu, drop, scaled
 
 NATIVE_SIZE = 32
@@ -45,9 +43,9 @@ def build(
             name = f"block{block}_conv{number}"
             x = conv_bn_relu(x, scaled(filters, width), kernel_size, name, padding="same")
         if block < len(_BLOCKS):
-            pool = layers.MaxPooling2D if block == 1 else layers.AveragePooling2D
+            pool = keras.layers.MaxPooling2D if block == 1 else keras.layers.AveragePooling2D
             x = pool(3, 2, padding="same", name=f"block{block}_pool")(x)
             x = drop(x, dropout, f"block{block}_dropout")
-    x = layers.Conv2D(num_classes, 1, activation="relu", name="block3_conv3")(x)
-    outputs = layers.GlobalAveragePooling2D(name="logits")(x)
+    x = keras.layers.Conv2D(num_classes, 1, activation="relu", name="block3_conv3")(x)
+    outputs = keras.layers.GlobalAveragePooling2D(name="logits")(x)
     return keras.Model(inputs, outputs, name="nin")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-from keras import layers
-
-from tfcompress.layers.fire import fire, fire_parts
+from tfcompress.deferred import keras
 from tfcompress.models.blocks import drop, scaled
 
 NATIVE_SIZE = 224
@@ -18,8 +15,9 @@ _FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 2
 
 def _fire(x: Any, squeeze: int, expand: int, name: str) -> Any:
     """Adds the parts of the layer `Fire` as layers of the network itself."""
+    from tfcompress.layers.fire import fire, fire_parts
 
-    def make(kind: type[layers.Layer], *args: Any, **kwargs: Any) -> layers.Layer:
+    def make(kind: type[keras.layers.Layer], *args: Any, **kwargs: Any) -> keras.layers.Layer:
         return kind(*args, **kwargs)
 
     return fire(x, fire_parts(squeeze, expand, expand, make, prefix=f"{name}_"))
@@ -47,13 +45,13 @@ def build(
         repository, which needs 2.4 times fewer operations.
     """
     x = inputs = keras.Input(input_shape, name="image")
-    x = layers.Conv2D(scaled(64, width), 3, strides=2, activation="relu", name="conv1")(x)
-    x = layers.MaxPooling2D(3, 2, padding="same", name="pool1")(x)
+    x = keras.layers.Conv2D(scaled(64, width), 3, strides=2, activation="relu", name="conv1")(x)
+    x = keras.layers.MaxPooling2D(3, 2, padding="same", name="pool1")(x)
     for number, (squeeze, expand) in enumerate(_FIRES, start=2):
         if number in (4, 6):
-            x = layers.MaxPooling2D(3, 2, padding="same", name=f"pool{number - 1}")(x)
+            x = keras.layers.MaxPooling2D(3, 2, padding="same", name=f"pool{number - 1}")(x)
         x = _fire(x, scaled(squeeze, width), scaled(expand, width), f"fire{number}")
     x = drop(x, dropout, "dropout")
-    x = layers.Conv2D(num_classes, 1, activation="relu", name="conv10")(x)
-    outputs = layers.GlobalAveragePooling2D(name="logits")(x)
+    x = keras.layers.Conv2D(num_classes, 1, activation="relu", name="conv10")(x)
+    outputs = keras.layers.GlobalAveragePooling2D(name="logits")(x)
     return keras.Model(inputs, outputs, name="squeezenet")

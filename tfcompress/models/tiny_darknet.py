@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-from keras import layers
-
+from tfcompress.deferred import keras
 from tfcompress.models.blocks import scaled
 
 NATIVE_SIZE = 224
@@ -23,9 +21,9 @@ _STAGES = (
 
 def _conv(x: Any, filters: int, kernel_size: int, name: str) -> Any:
     """Applies convolution, BN, leaky ReLU."""
-    x = layers.Conv2D(filters, kernel_size, padding="same", use_bias=False, name=name)(x)
-    x = layers.BatchNormalization(name=f"{name}_bn")(x)
-    return layers.LeakyReLU(negative_slope=0.1, name=f"{name}_leaky")(x)
+    x = keras.layers.Conv2D(filters, kernel_size, padding="same", use_bias=False, name=name)(x)
+    x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+    return keras.layers.LeakyReLU(negative_slope=0.1, name=f"{name}_leaky")(x)
 
 
 def build(
@@ -53,7 +51,7 @@ def build(
             number += 1
             x = _conv(x, scaled(filters, width), kernel_size, f"conv{number}")
         if stage < len(_STAGES):
-            x = layers.MaxPooling2D(2, name=f"pool{stage}")(x)
-    x = layers.Conv2D(num_classes, 1, name=f"conv{number + 1}")(x)
-    outputs = layers.GlobalAveragePooling2D(name="logits")(x)
+            x = keras.layers.MaxPooling2D(2, name=f"pool{stage}")(x)
+    x = keras.layers.Conv2D(num_classes, 1, name=f"conv{number + 1}")(x)
+    outputs = keras.layers.GlobalAveragePooling2D(name="logits")(x)
     return keras.Model(inputs, outputs, name="tiny_darknet")

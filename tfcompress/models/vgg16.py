@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import keras
-from keras import layers
-
+from tfcompress.deferred import keras
 from tfcompress.models.blocks import conv_bn_relu, scaled
 
 NATIVE_SIZE = 32
@@ -34,7 +32,7 @@ def build(
             x = conv_bn_relu(
                 x, scaled(filters, width), 3, f"block{block}_conv{number}", padding="same"
             )
-        x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
-    x = layers.Flatten(name="flatten")(x)
-    outputs = layers.Dense(num_classes, name="logits")(x)
+        x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    outputs = keras.layers.Dense(num_classes, name="logits")(x)
     return keras.Model(inputs, outputs, name="vgg16")

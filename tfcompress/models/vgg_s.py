@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import keras
-from keras import layers
-
+from tfcompress.deferred import keras
 from tfcompress.models.blocks import conv_bn_relu, drop, scaled
 
 NATIVE_SIZE = 224
@@ -33,18 +31,18 @@ def build(
         Rassadin and Savchenko 2017, whose variant has 4048 units and BN.
     """
     x = inputs = keras.Input(input_shape, name="image")
-    x = layers.ZeroPadding2D(1, name="pad1")(x)
+    x = keras.layers.ZeroPadding2D(1, name="pad1")(x)
     x = conv_bn_relu(x, scaled(96, width), 7, "conv1", strides=2)
-    x = layers.MaxPooling2D(3, 3, padding="same", name="pool1")(x)
-    x = layers.ZeroPadding2D(1, name="pad2")(x)
+    x = keras.layers.MaxPooling2D(3, 3, padding="same", name="pool1")(x)
+    x = keras.layers.ZeroPadding2D(1, name="pad2")(x)
     x = conv_bn_relu(x, scaled(256, width), 5, "conv2")
-    x = layers.MaxPooling2D(2, 2, padding="same", name="pool2")(x)
+    x = keras.layers.MaxPooling2D(2, 2, padding="same", name="pool2")(x)
     for number in (3, 4, 5):
         x = conv_bn_relu(x, scaled(512, width), 3, f"conv{number}", padding="same")
-    x = layers.MaxPooling2D(3, 3, padding="same", name="pool5")(x)
-    x = layers.Flatten(name="flatten")(x)
+    x = keras.layers.MaxPooling2D(3, 3, padding="same", name="pool5")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
     for number in (6, 7):
-        x = layers.Dense(scaled(4048, width), activation="relu", name=f"fc{number}")(x)
+        x = keras.layers.Dense(scaled(4048, width), activation="relu", name=f"fc{number}")(x)
         x = drop(x, dropout, f"dropout{number}")
-    outputs = layers.Dense(num_classes, name="logits")(x)
+    outputs = keras.layers.Dense(num_classes, name="logits")(x)
     return keras.Model(inputs, outputs, name="vgg_s")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import keras
-from keras import layers
-
+from tfcompress.deferred import keras
 from tfcompress.models.blocks import conv_bn_relu, drop, scaled
 
 NATIVE_SIZE = 32
@@ -34,8 +32,8 @@ def build(
         x = conv_bn_relu(
             x, scaled(filters, width), 3, f"conv{number}", padding="same", use_bias=False
         )
-        x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
-    x = layers.Flatten(name="flatten")(x)
+        x = keras.layers.MaxPooling2D(2, name=f"pool{number}")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
     x = drop(x, dropout, "dropout")
-    outputs = layers.Dense(num_classes, name="logits")(x)
+    outputs = keras.layers.Dense(num_classes, name="logits")(x)
     return keras.Model(inputs, outputs, name="vgg_small")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from tfcompress.report.pareto import Point, front, tradeoffs
 from tfcompress.report.picture import Picture
 from tfcompress.report.render import markdown_cell, render_template
-from tfcompress.report.result import FileResult, RunResult, quotient
+from tfcompress.report.result import FileResult, RunResult
 from tfcompress.report.table import MISSING, factor, kibibytes, milliseconds
 
 NOTE = (
@@ -39,8 +39,8 @@ class Line:
         latency_ms: median time of an inference.
         size_bytes: size of the file.
         accuracy: 0 to 1.
-        train_step_ratio: the time divided by that of the run's own baseline.
-        latency_ratio: the same of an inference, measured interleaved.
+        latency_ratio: the time of an inference divided by that of the run's own baseline's,
+            measured in turns.
         size_ratio: the same of the size.
         accuracy_change_points: the accuracy minus the baseline's, in percentage points.
         baseline: whether the file is an uncompressed one.
@@ -56,7 +56,6 @@ class Line:
     latency_ms: float | None
     size_bytes: int
     accuracy: float
-    train_step_ratio: float | None = None
     latency_ratio: float | None = None
     size_ratio: float | None = None
     accuracy_change_points: float | None = None
@@ -87,8 +86,6 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Line], str], Callable[[Line], object]]
      lambda line: line.size_bytes),
     ("accuracy, %", "accuracy", lambda line: f"{100 * line.accuracy:.2f}",
      lambda line: line.accuracy),
-    ("step ratio", "train_step_ratio", lambda line: factor(line.train_step_ratio),
-     lambda line: line.train_step_ratio),
     ("inference ratio", "latency_ratio", lambda line: factor(line.latency_ratio),
      lambda line: line.latency_ratio),
     ("size ratio", "size_ratio", lambda line: factor(line.size_ratio),
@@ -130,7 +127,6 @@ def lines(runs: Sequence[tuple[str, RunResult]], sort: str | None = None) -> lis
                 dataclasses.replace(
                     line,
                     technique=f"{line.technique} as {file.storage}" if several else line.technique,
-                    train_step_ratio=quotient(file.train_step_ms, before.train_step_ms),
                     latency_ratio=file.latency_ratio,
                     size_ratio=result.ratio_of(file)["size"],
                     accuracy_change_points=result.accuracy_change_of(file),

@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
-from keras import layers
 
+from tfcompress.deferred import keras
 from tfcompress.errors import InputError
-from tfcompress.graph import Graph, clone, rewrite
-from tfcompress.layers import BinaryConv2D, BinaryDense
 from tfcompress.techniques import _blocks
 from tfcompress.techniques._blocks import Block
 from tfcompress.techniques._recipes import WeightOptions, training
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
+
+if TYPE_CHECKING:
+    from tfcompress.graph import Graph
 
 # PReLU's slope at the start (He et al. 2015, arXiv:1502.01852, section 2.1).
 _PRELU_SLOPE = 0.25
@@ -25,6 +25,8 @@ _PRELU_SLOPE = 0.25
 
 def _why_kept(graph: Graph, name: str) -> str | None:
     """Says why a weighted layer stays in full precision; None if it is to be binarised."""
+    from tfcompress.layers import BinaryConv2D, BinaryDense
+
     layer = graph.operations[name]
     if _blocks.first(graph, name):
         return "first weighted layer: full precision, since it sees the image itself"
@@ -32,7 +34,7 @@ def _why_kept(graph: Graph, name: str) -> str | None:
         return "last weighted layer: full precision, since it gives the classes' scores"
     if type(layer) in (BinaryConv2D, BinaryDense):
         return "binary already"
-    if type(layer) not in (layers.Conv2D, layers.Dense):
+    if type(layer) not in (keras.layers.Conv2D, keras.layers.Dense):
         return f"{type(layer).__name__} has no binary form here: only Conv2D and Dense do"
     if graph.calls[name] != 1:
         return (
@@ -116,6 +118,8 @@ class _Form:
 
         With binary inputs it always has a bias: its batch normalisation moves away.
         """
+        from tfcompress.layers import BinaryConv2D, BinaryDense
+
         own_activation = (
             not self.binarize_inputs or self.activation == "keep" or _blocks.is_gate(layer)
         )
@@ -127,7 +131,7 @@ class _Form:
             "activation": layer.activation if own_activation else None,
             "name": layer.name,
         }
-        if isinstance(layer, layers.Dense):
+        if isinstance(layer, keras.layers.Dense):
             return BinaryDense(layer.units, **arguments)
         return BinaryConv2D(
             layer.filters,
@@ -163,6 +167,8 @@ def _binarise(candidate: Candidate, form: _Form) -> Candidate:
     Raises:
         InputError: the model can't be copied, or no layer of it can be binarised.
     """
+    from tfcompress.graph import Graph, clone, rewrite
+
     flat = clone(candidate.model, keep_weights=form.keep_weights)
     graph = Graph.of(flat)
     replace: dict[str, Callable[..., Any]] = {}
@@ -207,7 +213,7 @@ def _reorder(
     replace: dict[str, Callable[..., Any]],
 ) -> None:
     """Puts BN before the layer, none behind it, and the new activation behind the pooling."""
-    normalise = layers.BatchNormalization(name=f"{block.layer}_sign_bn")
+    normalise = keras.layers.BatchNormalization(name=f"{block.layer}_sign_bn")
     replace[block.layer] = lambda x, *args, **kwargs: new(normalise(x))
     if block.bn:
         replace[block.bn] = _blocks.pass_through
@@ -230,10 +236,10 @@ def _activation(kind: str, name: str) -> Callable[[Any], Any] | None:
     if kind == "linear":
         return None
     if kind == "relu":
-        return layers.ReLU(name=name)
+        return keras.layers.ReLU(name=name)
 
     def prelu(x: Any) -> Any:
-        return layers.PReLU(
+        return keras.layers.PReLU(
             alpha_initializer=keras.initializers.Constant(_PRELU_SLOPE),
             shared_axes=list(range(1, len(x.shape) - 1)) or None,
             name=name,

@@ -4,39 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-from keras import layers
-
+from tfcompress.deferred import keras
 from tfcompress.errors import InputError, grouped
-from tfcompress.graph import Graph
 from tfcompress.techniques.base import LayerLine
 
+if TYPE_CHECKING:
+    from tfcompress.graph import Graph
+
+# Classes of Keras's layers.
 _WEIGHTED = (
-    layers.Dense,
-    layers.EinsumDense,
-    layers.Embedding,
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-    layers.SeparableConv1D,
-    layers.SeparableConv2D,
-    layers.MultiHeadAttention,
-    layers.RNN,
+    "Dense",
+    "EinsumDense",
+    "Embedding",
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+    "Conv1DTranspose",
+    "Conv2DTranspose",
+    "Conv3DTranspose",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "SeparableConv1D",
+    "SeparableConv2D",
+    "MultiHeadAttention",
+    "RNN",
 )
-_ACTIVATIONS = (
-    layers.Activation,
-    layers.ReLU,
-    layers.LeakyReLU,
-    layers.PReLU,
-    layers.ELU,
-)
+_ACTIVATIONS = ("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU")
 # Functions that the network uses for their bounds, as attention and gates do.
 _GATES = {"softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"}
 
@@ -61,9 +56,14 @@ class Block:
     pool: str | None = None
 
 
+def _classes(names: Iterable[str]) -> tuple[type, ...]:
+    """Returns these classes of Keras's layers."""
+    return tuple(getattr(keras.layers, name) for name in names)
+
+
 def weighted(operation: Any) -> bool:
     """Says whether the operation multiplies with weights: a built-in layer or one of ours."""
-    if isinstance(operation, _WEIGHTED):
+    if isinstance(operation, _classes(_WEIGHTED)):
         return True
     return hasattr(operation, "lower") and bool(operation.weights)
 
@@ -106,16 +106,16 @@ def find(graph: Graph, name: str) -> Block:
     bn = activation = pool = None
     at = name
     if linear(graph.operations[name]):
-        bn = follow(at, layers.BatchNormalization)
+        bn = follow(at, keras.layers.BatchNormalization)
         if bn and not _normalises_filters(graph.operations[bn]):
             bn = None
         at = bn or at
-        activation = follow(at, _ACTIVATIONS)
+        activation = follow(at, _classes(_ACTIVATIONS))
         if activation and is_gate(graph.operations[activation]):
             activation = None
         at = activation or at
     if activation or not linear(graph.operations[name]):
-        pool = follow(at, layers.MaxPooling2D)
+        pool = follow(at, keras.layers.MaxPooling2D)
     return Block(name, bn, activation, pool)
 
 

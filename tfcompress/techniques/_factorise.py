@@ -5,21 +5,21 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
-from keras import layers
 
 from tfcompress.config import Training
+from tfcompress.deferred import keras
 from tfcompress.errors import InputError, grouped, require, unknown_name
-from tfcompress.graph import Graph, clone, rewrite
-from tfcompress.graph.rewrite import nodes
 from tfcompress.ops import ranks
 from tfcompress.techniques import _blocks
 from tfcompress.techniques._factorise_options import FactoriseOptions, training
 from tfcompress.techniques._responses import Approximate, Responses
 from tfcompress.techniques.base import Candidate, LayerLine, Technique
+
+if TYPE_CHECKING:
+    from tfcompress.graph import Graph
 
 Shape = tuple[int | None, ...]
 
@@ -46,7 +46,7 @@ def technique(
     summary: str,
     reference: str,
     options: type[FactoriseOptions],
-    forms: tuple[Any, ...],
+    forms: tuple[str, ...],
     spatial_only: bool = False,
     approximate: Approximate | None = None,
 ) -> Technique:
@@ -85,14 +85,14 @@ class Factorisation:
 
     Attributes:
         title: the first word of the lines that are said.
-        forms: the layer classes, that of convolutions first; the first that takes a layer is
-            used.
+        forms: names of the classes in `tfcompress.layers`, that of convolutions first; the first
+            that takes a layer is used.
         spatial_only: whether 1x1 convolutions are left alone.
         approximate: for `reconstruction=activations`, one of `ops.reconstruct`.
     """
 
     title: str
-    forms: tuple[Any, ...]
+    forms: tuple[str, ...]
     spatial_only: bool
     approximate: Approximate | None = None
 
@@ -107,10 +107,11 @@ class Factorisation:
             InputError: the model can't be copied, no layer of it gains, an option names a layer
                 that isn't there or can't be replaced, or there are no images to fit to.
         """
+        from tfcompress.graph import rewrite
+
         turn = options if isinstance(options, Round) else None
         chosen = options.options if isinstance(options, Round) else options
-        flat = clone(candidate.model)
-        plans = self._plans(flat, chosen)
+        flat, plans = self._plans(candidate.model, chosen)
         replace: dict[str, Any] = {}
         lines = [*turn.kept] if turn else []
         responses = None
@@ -141,16 +142,18 @@ class Factorisation:
     def check(self, candidate: Candidate, options: FactoriseOptions) -> None:
         """Raises what `transform` would, unless ranks depend on the trained weights."""
         if not options.by_spectrum():
-            self._plans(clone(candidate.model), options)
+            self._plans(candidate.model, options)
 
     def sketch(self, candidate: Candidate, options: FactoriseOptions) -> Candidate | None:
         """Replaces the layers that `transform` would, by factors that approximate nothing."""
+        from tfcompress.graph import rewrite
+
         if options.by_spectrum():
             return None
-        flat = clone(candidate.model)
+        flat, plans = self._plans(candidate.model, options)
         replace = {
             name: plan.form.like(flat.get_layer(name), plan.rank)
-            for name, plan in self._plans(flat, options).items()
+            for name, plan in plans.items()
             if isinstance(plan, _Plan)
         }
         return candidate.then(rewrite(flat, replace))
@@ -168,8 +171,7 @@ class Factorisation:
         """
         if options.schedule == "once":
             return [(options, settings)]
-        flat = clone(candidate.model)
-        plans = self._plans(flat, options)
+        flat, plans = self._plans(candidate.model, options)
         kept = tuple(
             LayerLine(name, type(flat.get_layer(name)).__name__, "kept", plan)
             for name, plan in plans.items()
@@ -185,8 +187,15 @@ class Factorisation:
         turns[-1] = turns[-1][0], settings
         return turns
 
-    def _plans(self, flat: keras.Model, options: FactoriseOptions) -> dict[str, _Plan | str]:
-        """Returns for each weighted layer, in order, what it will cost, or why it is kept."""
+    def _plans(
+        self, model: keras.Model, options: FactoriseOptions
+    ) -> tuple[keras.Model, dict[str, _Plan | str]]:
+        """Returns a flat copy, and for each weighted layer its cost to be, or why it is kept."""
+        from tfcompress import layers
+        from tfcompress.graph import Graph, clone
+
+        flat = clone(model)
+        forms = [getattr(layers, name) for name in self.forms]
         graph = Graph.of(flat)
         shapes = _shapes(flat)
         for name in options.ranks:
@@ -196,7 +205,7 @@ class Factorisation:
         for name, layer in graph.operations.items():
             if not _blocks.weighted(layer):
                 continue
-            form, why = _form(graph, name, options, self.forms, self.spatial_only)
+            form, why = _form(graph, name, options, forms, self.spatial_only)
             plan = _Plan.make(layer, form, options, shapes[name]) if form else why
             if isinstance(plan, str):
                 require(name not in options.ranks, f"layer '{name}' can't be replaced: {plan}")
@@ -207,7 +216,7 @@ class Factorisation:
                 f"no layer of model '{flat.name}' gains by {self.title} "
                 f"({reasons or 'it has no weights'})"
             )
-        return plans
+        return flat, plans
 
 
 def _form(
@@ -217,7 +226,7 @@ def _form(
     layer = graph.operations[name]
     refusals = [form.refusal(layer) for form in forms]
     if all(refusals):
-        if len(forms) == 1 or isinstance(layer, layers.Conv2D):
+        if len(forms) == 1 or isinstance(layer, keras.layers.Conv2D):
             return None, refusals[0]
         return None, f"{type(layer).__name__} has no factorised form: only Conv2D and Dense have"
     if name not in options.ranks:
@@ -300,6 +309,8 @@ def _rank(form: Any, kernel: np.ndarray, options: Any, limit: float, cost: Any) 
 
 def _shapes(model: keras.Model) -> dict[str, tuple[Shape, Shape]]:
     """Returns the input and output shape of each operation's first call."""
+    from tfcompress.graph.nodes import nodes
+
     shapes: dict[str, tuple[Shape, Shape]] = {}
     for node in nodes(model):
         if node.input_tensors:

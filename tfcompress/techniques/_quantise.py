@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import keras
-
 from tfcompress.config import Training
-from tfcompress.graph import clone
+from tfcompress.deferred import keras
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
 
 # What rounding leaves as it is.
@@ -66,6 +64,8 @@ def technique(
     """
 
     def transform(candidate: Candidate, options: QuantiseOptions) -> Candidate:
+        from tfcompress.graph import clone
+
         model = clone(candidate.model)
         return candidate.then(model, *lines(model, reason, depthwise_reason))
 

@@ -6,12 +6,10 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
-import keras
 import numpy as np
-from keras import layers, ops
 
+from tfcompress.deferred import keras
 from tfcompress.errors import require
-from tfcompress.graph.rewrite import run
 from tfcompress.ops import reconstruct
 
 Array = np.ndarray
@@ -114,6 +112,8 @@ def _rows(
     model: keras.Model, names: set[str], replaced: Mapping[str, Any], samples: Array
 ) -> Iterable[tuple[str, Array]]:
     """Yields the inputs of the named layers' outputs, batch by batch, at the same positions."""
+    from tfcompress.graph.nodes import run
+
     seen: list[tuple[str, Any]] = []
 
     def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -123,7 +123,7 @@ def _rows(
 
     for start in range(0, len(samples), _BATCH):
         seen.clear()
-        run(model, ops.convert_to_tensor(samples[start : start + _BATCH]), apply)
+        run(model, keras.ops.convert_to_tensor(samples[start : start + _BATCH]), apply)
         for name, x in seen:
             rng = np.random.default_rng((_SEED, start))
             yield name, _drawn(model.get_layer(name), _numpy(x), len(samples), rng)
@@ -133,7 +133,7 @@ def _drawn(layer: Any, x: Array, images: int, rng: np.random.Generator) -> Array
     """Returns the inputs of some output positions of a batch: (rows, inputs)."""
     low, high = _ROWS
     wanted = min(max(_ROWS_PER_INPUT * len(_matrix(layer.kernel)), low), high)
-    if isinstance(layer, layers.Dense):
+    if isinstance(layer, keras.layers.Dense):
         x = x.reshape(len(x), -1, 1, x.shape[-1])
         kernel_size, settings = (1, 1), {}
     else:
@@ -151,4 +151,4 @@ def _matrix(kernel: Any) -> Array:
 
 
 def _numpy(x: Any) -> Array:
-    return np.asarray(ops.convert_to_numpy(x), np.float32)
+    return np.asarray(keras.ops.convert_to_numpy(x), np.float32)

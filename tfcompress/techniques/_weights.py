@@ -7,16 +7,8 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
-
-from tfcompress.bridge.errors import NoBuiltInLayerError
-from tfcompress.bridge.operations import stand_in
-from tfcompress.bridge.wrappers import KERNELS
+from tfcompress.deferred import keras
 from tfcompress.errors import require
-from tfcompress.graph import clone, lower
-from tfcompress.graph.nodes import functional
-from tfcompress.graph.rewrite import operations
-from tfcompress.layers import BinaryConv2D, BinaryDense
 from tfcompress.techniques._blocks import no_layer, weighted
 from tfcompress.techniques.base import Candidate, LayerLine
 
@@ -53,6 +45,9 @@ def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
         InputError: the model can't be copied, has a layer of ours that TFMOT can't train, a
             pattern fits no layer, or no layer is left.
     """
+    from tfcompress.graph import clone, lower
+    from tfcompress.graph.nodes import operations
+
     check_layers_of_ours(model, verb)
     flat = clone(lower(model))
     layers = {op.name: op for op in operations(flat)}
@@ -81,6 +76,9 @@ def check_layers_of_ours(model: keras.Model, verb: str) -> None:
     Raises:
         InputError: names the layer, why it can't be there, and what can be done.
     """
+    from tfcompress.graph.nodes import functional, operations
+    from tfcompress.layers import BinaryConv2D, BinaryDense
+
     for layer in operations(functional(model)):
         if not hasattr(layer, "lower"):
             continue
@@ -98,6 +96,10 @@ def check_layers_of_ours(model: keras.Model, verb: str) -> None:
 
 def _missing_operation(layer: Any) -> str | None:
     """Returns an operation that a layer of ours is lowered to and tf_keras has no layers for."""
+    from tfcompress.bridge.errors import NoBuiltInLayerError
+    from tfcompress.bridge.operations import stand_in
+    from tfcompress.graph.nodes import operations
+
     x = keras.Input(batch_shape=layer.get_build_config()["input_shape"])
     for operation in operations(keras.Model(x, layer.lower()(x))):
         if not isinstance(operation, keras.layers.Layer):
@@ -109,6 +111,8 @@ def _missing_operation(layer: Any) -> str | None:
 
 
 def _why_left(layer: Any, leave: Sequence[str]) -> str | None:
+    from tfcompress.bridge.wrappers import KERNELS
+
     kind = type(layer).__name__
     if kind not in KERNELS:
         return f"{kind}: TFMOT works on kernels of {', '.join(KERNELS)} only"

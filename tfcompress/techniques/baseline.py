@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 from tfcompress.config import Training
-from tfcompress.graph import clone
 from tfcompress.techniques.base import Candidate, Technique
 
 
@@ -15,6 +14,8 @@ class BaselineOptions:
 
 
 def _transform(candidate: Candidate, options: BaselineOptions) -> Candidate:
+    from tfcompress.graph import clone
+
     return candidate.then(clone(candidate.model))
 
 

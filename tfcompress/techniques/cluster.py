@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from tfcompress.bridge import cluster
-from tfcompress.bridge.wrappers import kernel
 from tfcompress.config import Training
-from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
-from tfcompress.training.context import Row, TrainingContext
+
+if TYPE_CHECKING:
+    from tfcompress.data.dataset import Dataset
+    from tfcompress.training.context import Row, TrainingContext
 
 Centroids = Literal["kmeans++", "density", "linear", "random"]
 
@@ -70,6 +70,8 @@ def _keeps_zeros(candidate: Candidate, options: ClusterOptions) -> bool:
 
 def _check_count(chosen: _weights.Chosen, name: str, count: int, options: ClusterOptions) -> None:
     """Refuses more values than a layer has weights, which TFMOT stumbles over."""
+    from tfcompress.bridge.wrappers import kernel
+
     shape = kernel(chosen.model, name).shape
     filters = shape[-1] if options.per_channel and len(shape) > 2 else 1
     size = math.prod(shape) // filters
@@ -99,6 +101,8 @@ def _fit(
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
     """Trains with TFMOT's wrappers and says how many values each kernel has."""
+    from tfcompress.bridge import cluster
+
     chosen = _weights.choose(candidate.model, options.leave, "clustered")
     counts = _counts(chosen, options)
     model, rows = cluster.cluster(

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 from tfcompress.errors import require
-from tfcompress.layers import CPConv2D
 from tfcompress.techniques._factorise import technique
 from tfcompress.techniques._factorise_options import FactoriseOptions
 
@@ -51,6 +50,6 @@ TECHNIQUE = technique(
     summary="convolutions as 1x1, vertical, horizontal and 1x1 ones (CP decomposition)",
     reference="Lebedev, Ganin, Rakhuba, Oseledets, Lempitsky 2015, arXiv:1412.6553, section 3",
     options=CPOptions,
-    forms=(CPConv2D,),
+    forms=("CPConv2D",),
     spatial_only=True,
 )

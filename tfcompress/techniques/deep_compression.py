@@ -10,17 +10,18 @@ import dataclasses
 import glob
 import math
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from tfcompress.config import Training
-from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
-from tfcompress.graph.fold_batch_norm import fold_batch_norms
 from tfcompress.techniques import _weights, cluster, prune
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 from tfcompress.techniques.cluster import Centroids, ClusterOptions
 from tfcompress.techniques.prune import PruneOptions
-from tfcompress.training.context import Row, TrainingContext
+
+if TYPE_CHECKING:
+    from tfcompress.data.dataset import Dataset
+    from tfcompress.training.context import Row, TrainingContext
 
 # Values are shared in half of the epochs that pruning took, at a tenth of its learning rate.
 _TUNING_EPOCHS, _TUNING_RATE = 0.5, 0.1
@@ -127,6 +128,8 @@ def _rounds(
 def _transform(candidate: Candidate, options: Any) -> Candidate:
     """Transforms for one round: the one whose options these are, else the first."""
     if isinstance(options, ClusterOptions):
+        from tfcompress.graph.fold_batch_norm import fold_batch_norms
+
         # Behind the sharing it would scale each filter's values apart.
         model, gone = fold_batch_norms(candidate.model)
         lines = [

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from keras import layers, ops
 
+from tfcompress.deferred import keras
 from tfcompress.errors import InputError, one_of, require
-from tfcompress.graph import Graph, clone, rewrite
-from tfcompress.layers import HashedConv2D, HashedDense
-from tfcompress.ops import hashing as hashes
 from tfcompress.techniques import _blocks
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
+
+if TYPE_CHECKING:
+    from tfcompress.graph import Graph
 
 Hashing = Literal["permutation", "elementwise"]
 Include = Literal["dense", "all"]
@@ -52,6 +52,8 @@ class HashedOptions:
         one_of("option include", self.include, get_args(Include))
         one_of("option init", self.init, get_args(Init))
         require(self.hash_seed >= 0, f"option hash_seed must be 0 or more; got {self.hash_seed}")
+        from tfcompress.ops import hashing as hashes
+
         try:
             hashes.check_ratio(self.compression_ratio, self.hashing)
         except ValueError as error:
@@ -64,6 +66,8 @@ def _transform(candidate: Candidate, options: HashedOptions) -> Candidate:
     Raises:
         InputError: the model can't be copied, or no layer of it gains.
     """
+    from tfcompress.graph import Graph, clone, rewrite
+
     flat = clone(candidate.model)
     graph = Graph.of(flat)
     replace: dict[str, Any] = {}
@@ -90,9 +94,9 @@ def _transform(candidate: Candidate, options: HashedOptions) -> Candidate:
 def _why_kept(graph: Graph, name: str, options: HashedOptions) -> str | None:
     """Says why a weighted layer stays; None if it is to be hashed."""
     layer = graph.operations[name]
-    if type(layer) is layers.Dense:
+    if type(layer) is keras.layers.Dense:
         return None
-    if type(layer) is not layers.Conv2D:
+    if type(layer) is not keras.layers.Conv2D:
         return f"{type(layer).__name__} has no hashed form here: only Dense and Conv2D do"
     if options.include == "dense":
         return "convolution: option include=all hashes it"
@@ -107,7 +111,9 @@ def _why_kept(graph: Graph, name: str, options: HashedOptions) -> str | None:
 
 def _hashed(layer: Any, options: HashedOptions, seed: int) -> Any:
     """Makes the hashed layer of the same shape, settings and name, built."""
-    kind = HashedDense if type(layer) is layers.Dense else HashedConv2D
+    from tfcompress.layers import HashedConv2D, HashedDense
+
+    kind = HashedDense if type(layer) is keras.layers.Dense else HashedConv2D
     new = kind.from_config(
         {
             **layer.get_config(),
@@ -119,8 +125,8 @@ def _hashed(layer: Any, options: HashedOptions, seed: int) -> Any:
     )
     new.build(tuple(layer.get_build_config()["input_shape"]))
     if options.init == "projection":
-        bias = np.asarray(ops.convert_to_numpy(layer.bias)) if layer.use_bias else None
-        new.project(np.asarray(ops.convert_to_numpy(layer.kernel)), bias)
+        bias = np.asarray(keras.ops.convert_to_numpy(layer.bias)) if layer.use_bias else None
+        new.project(np.asarray(keras.ops.convert_to_numpy(layer.kernel)), bias)
     return new
 
 

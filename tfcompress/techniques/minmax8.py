@@ -5,23 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import keras
-
+from tfcompress.deferred import keras
 from tfcompress.errors import InputError, require
-from tfcompress.graph import clone, rewrite
-from tfcompress.graph.rewrite import operations
-from tfcompress.layers.min_max_quantize import MinMaxQuantize
 from tfcompress.techniques._quantise import untrained
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
 
-# Not their subclasses: ours make their kernels otherwise.
-_PRODUCTS = (
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv2DTranspose,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.Dense,
-)
+# Classes of `keras.layers`, but not their subclasses: ours make their kernels otherwise.
+_PRODUCTS = ("Conv1D", "Conv2D", "Conv2DTranspose", "DepthwiseConv2D", "Dense")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,8 +31,12 @@ class MinMaxOptions:
 
 def _transform(candidate: Candidate, options: MinMaxOptions) -> Candidate:
     """Rounds the kernels of built-in layers, and what goes into them as the network runs."""
+    from tfcompress.graph import clone, rewrite
+    from tfcompress.graph.nodes import operations
+    from tfcompress.layers import MinMaxQuantize
     from tfcompress.ops.minmax import minmax_quantize
 
+    products = [getattr(keras.layers, name) for name in _PRODUCTS]
     model = clone(candidate.model)
     lines = []
     replace: dict[str, Any] = {}
@@ -52,7 +46,7 @@ def _transform(candidate: Candidate, options: MinMaxOptions) -> Candidate:
             continue
         seen.add(layer.name)
         kind = type(layer).__name__
-        if type(layer) in _PRODUCTS:
+        if type(layer) in products:
             kernel = layer.kernel
             kernel.assign(minmax_quantize(keras.ops.convert_to_tensor(kernel), options.bits))
             replace[layer.name] = _behind(

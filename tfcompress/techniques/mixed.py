@@ -8,16 +8,18 @@ validation=Validation(images, labels, max_drop=0.5))`.
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfcompress.config import Training
-from tfcompress.data.dataset import Dataset
 from tfcompress.errors import require
-from tfcompress.graph import clone
 from tfcompress.techniques._quantise import PRESERVES, lines, untrained
 from tfcompress.techniques.base import Candidate, Property, Technique, fit_keras
-from tfcompress.training.context import Row, TrainingContext
+
+if TYPE_CHECKING:
+    from tfcompress.data.dataset import Dataset
+    from tfcompress.training.context import Row, TrainingContext
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,8 @@ class MixedOptions:
 
 def _transform(candidate: Candidate, options: MixedOptions) -> Candidate:
     """Copies the network: the bits are chosen as the file is written."""
+    from tfcompress.graph import clone
+
     reason = f"the fewest bits with which the file loses {options.max_drop:g} points at most"
     model = clone(candidate.model)
     return candidate.then(model, *lines(model, reason))

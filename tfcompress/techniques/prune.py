@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from tfcompress.bridge import prune
-from tfcompress.bridge.wrappers import kernel
 from tfcompress.config import Training
-from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights
 from tfcompress.techniques._blocks import no_layer
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
-from tfcompress.training.context import Row, TrainingContext
-from tfcompress.training.loop import steps_per_epoch
+
+if TYPE_CHECKING:
+    from tfcompress.data.dataset import Dataset
+    from tfcompress.training.context import Row, TrainingContext
 
 Schedule = Literal["polynomial", "constant"]
 # Of the steps, after which the masks stay and the rest is tuning.
@@ -173,6 +172,8 @@ def _last_change(options: PruneOptions, steps: int) -> tuple[int, int]:
 
 
 def _why_dense(chosen: _weights.Chosen, name: str, options: PruneOptions) -> str | None:
+    from tfcompress.bridge.wrappers import kernel
+
     shape = kernel(chosen.model, name).shape
     block = _pair("block_size", options.block_size)
     matrix = [n for n in shape if n > 1]
@@ -193,6 +194,9 @@ def _fit(
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
     """Trains with TFMOT's wrappers and says how many weights of each kernel are zero."""
+    from tfcompress.bridge import prune
+    from tfcompress.training.loop import steps_per_epoch
+
     require(training.epochs > 0, "prune makes zeros while it trains: give it 1 epoch or more")
     chosen = _weights.choose(candidate.model, options.leave, "pruned")
     steps = steps_per_epoch(data, training) * training.epochs

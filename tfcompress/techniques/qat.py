@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from tfcompress.config import Training
-from tfcompress.data.dataset import Dataset
 from tfcompress.errors import one_of, require
 from tfcompress.techniques._weights import check_layers_of_ours
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
-from tfcompress.training.context import Row, TrainingContext
+
+if TYPE_CHECKING:
+    from tfcompress.data.dataset import Dataset
+    from tfcompress.training.context import Row, TrainingContext
 
 OnUnsupported = Literal["error", "keep_float"]
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import keras
-from keras import layers
-
+from tfcompress.deferred import keras
 from tfcompress.errors import one_of, require
-from tfcompress.graph import Graph, clone, rewrite
-from tfcompress.layers import DepthwiseSeparable
 from tfcompress.ops.depthwise import factorise
 from tfcompress.techniques import _blocks
 from tfcompress.techniques.base import Candidate, LayerLine, Technique, distilled
+
+if TYPE_CHECKING:
+    from tfcompress.graph import Graph
+    from tfcompress.layers import DepthwiseSeparable
 
 Init = Literal["scratch", "factorise"]
 DepthwiseActivation = Literal["relu", "linear"]
@@ -59,7 +59,7 @@ class SeparableOptions:
 def _why_kept(graph: Graph, name: str, options: SeparableOptions) -> str | None:
     """Says why a weighted layer stays as it is; None if it is to be replaced."""
     layer = graph.operations[name]
-    if type(layer) is not layers.Conv2D:
+    if type(layer) is not keras.layers.Conv2D:
         return f"{type(layer).__name__}: only Conv2D is replaced"
     if few := _blocks.first_of_few_channels(graph, name):
         return few
@@ -95,6 +95,8 @@ def _transform(candidate: Candidate, options: SeparableOptions) -> Candidate:
     Raises:
         InputError: the model can't be copied, or no layer of it can be replaced.
     """
+    from tfcompress.graph import Graph, clone, rewrite
+
     flat = clone(candidate.model)
     graph = Graph.of(flat)
     replace: dict[str, Callable[..., Any]] = {}
@@ -131,7 +133,7 @@ def _transform(candidate: Candidate, options: SeparableOptions) -> Candidate:
 
 def _is_relu(layer: Any) -> bool:
     """Says whether a layer is the plain ReLU, without slope, threshold or maximum."""
-    if isinstance(layer, layers.ReLU):
+    if isinstance(layer, keras.layers.ReLU):
         return layer.max_value is None and not layer.negative_slope and not layer.threshold
     return getattr(layer, "activation", None) is keras.activations.relu
 
@@ -140,6 +142,8 @@ def _separable(
     layer: Any, bn: Any, activation: Any, options: SeparableOptions
 ) -> DepthwiseSeparable:
     """Makes the separable layer of the same shape and name; its BN makes biases useless."""
+    from tfcompress.layers import DepthwiseSeparable
+
     like = {"epsilon": bn.epsilon} if bn else {}
     return DepthwiseSeparable(
         layer.filters,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tfcompress.layers import SpatialSeparableConv2D
 from tfcompress.ops import reconstruct
 from tfcompress.techniques._factorise import technique
 from tfcompress.techniques._factorise_options import ReconstructionOptions
@@ -12,7 +11,7 @@ TECHNIQUE = technique(
     summary="convolutions as a vertical and a horizontal one",
     reference="Jaderberg, Vedaldi, Zisserman 2014, arXiv:1405.3866, section 2",
     options=ReconstructionOptions,
-    forms=(SpatialSeparableConv2D,),
+    forms=("SpatialSeparableConv2D",),
     spatial_only=True,
     approximate=reconstruct.separable,
 )

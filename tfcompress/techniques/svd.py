@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tfcompress.layers import LowRankConv2D, LowRankDense
 from tfcompress.ops import reconstruct
 from tfcompress.techniques._factorise import technique
 from tfcompress.techniques._factorise_options import ReconstructionOptions
@@ -15,6 +14,6 @@ TECHNIQUE = technique(
         "Zhang et al. 2016, arXiv:1505.06798, section 3.1"
     ),
     options=ReconstructionOptions,
-    forms=(LowRankConv2D, LowRankDense),
+    forms=("LowRankConv2D", "LowRankDense"),
     approximate=reconstruct.low_rank,
 )

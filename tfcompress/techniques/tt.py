@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tfcompress.layers import TTConv2D, TTDense
 from tfcompress.techniques._factorise import technique
 from tfcompress.techniques._factorise_options import FactoriseOptions
 
@@ -14,5 +13,5 @@ TECHNIQUE = technique(
         "al. 2016, arXiv:1611.03214"
     ),
     options=FactoriseOptions,
-    forms=(TTConv2D, TTDense),
+    forms=("TTConv2D", "TTDense"),
 )

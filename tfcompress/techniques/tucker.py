@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tfcompress.layers import TuckerConv2D
 from tfcompress.techniques._factorise import technique
 from tfcompress.techniques._factorise_options import SpectrumOptions
 
@@ -11,6 +10,6 @@ TECHNIQUE = technique(
     summary="convolutions as 1x1, a small core and 1x1 (Tucker decomposition)",
     reference="Kim, Park, Yoo, Choi, Yang, Shin 2016, arXiv:1511.06530, section 3",
     options=SpectrumOptions,
-    forms=(TuckerConv2D,),
+    forms=("TuckerConv2D",),
     spatial_only=True,
 )
