@@ -9,6 +9,7 @@ import numpy as np
 
 from tfcompress import benchmark, graph, report, techniques, training
 from tfcompress.api import check_fit
+from tfcompress.benchmark.machine import machine
 from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import ExportError
@@ -46,6 +47,7 @@ def run(job: Plan) -> report.RunResult:
             that can't be measured has no times, and a note says why.
         Stopped: Ctrl-C; what was trained is kept.
     """
+    machine()  # Remembers the commit that runs, whatever comes into the checkout meanwhile.
     resume = job.config.resume
     with Workspace(job.output_dir, job.to_json(), versions(), resume=resume) as space:
         done = space.finished()
