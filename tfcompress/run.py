@@ -3,12 +3,15 @@
     python -m tfcompress.run --technique=xnor
 
 trains a float network on the embedded data set, turns it into a binary one, exports both as
-.tflite, checks and measures the files, and writes a report. More:
+.tflite (the binary one as integers and, where 1-bit kernels run, as bits), checks and measures the
+files, and writes a report. More:
 
     python -m tfcompress.run --list
+    python -m tfcompress.run --technique=cp --model=my.keras --dataset=folder:photos --dry_run
     python -m tfcompress.run --technique=bwn --model=vgg16 --dataset=cifar10 --epochs=30
     python -m tfcompress.run --technique=xnor --model=my.keras --dataset=folder:photos
     python -m tfcompress.run --technique=xnor --set width=2 --set activation=relu
+    python -m tfcompress.run --technique=int8 --storage=float32,float16,int8
 
 A run that was stopped goes on where it was when the same command is given again. Exit status:
 0 done, 1 a failure of tfcompress, 2 bad usage, bad input, or a file that differs too much from its
