@@ -78,7 +78,8 @@ def exported(folder: Path) -> dict[str, Path]:
     for name, (net, storage) in nets.items():
         images = np.random.default_rng(0).normal(size=(8, *net.input_shape[1:])).astype("float32")
         paths[name] = folder / f"{name}.tflite"
-        tfcompress.export(net, paths[name], storage=storage, representative=images)
+        io = "int8" if storage == "int8" else None
+        tfcompress.export(net, paths[name], storage=storage, representative=images, io=io)
     return paths
 
 

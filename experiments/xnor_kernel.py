@@ -128,7 +128,7 @@ def files(folder: Path, plain: keras.Model, binary: keras.Model) -> list[str]:
     paths = [str(folder / f"{name}.tflite") for name in ("float32", "int8", "xnor")]
     tfcompress.export(plain, paths[0])
     # Without images to compare on: random nets have no labels to agree about.
-    tfcompress.export(plain, paths[1], storage="int8", calibration=images)
+    tfcompress.export(plain, paths[1], storage="int8", calibration=images, io="int8")
     tfcompress.export(binary, paths[2])
     edit(Path(paths[2]), xnor_ops.write_xnor)
     return paths

@@ -89,7 +89,7 @@ def files(folder: Path, build: Build, images: np.ndarray) -> tuple[dict[str, Pat
     plain = unlike(build("float"))
     tfcompress.export(plain, paths["float32"])
     # Without images to compare on: an untrained net's labels are a matter of rounding.
-    tfcompress.export(plain, paths["int8"], storage="int8", calibration=images)
+    tfcompress.export(plain, paths["int8"], storage="int8", calibration=images, io="int8")
     keras.utils.set_random_seed(0)
     binary = unlike(build("xnor"))
     tfcompress.export(binary, paths["signs"])

@@ -75,6 +75,19 @@ def test_what_is_rounded_in_a_net_with_float_inputs(bwn_files, bwn):
     assert off(bwn, bwn_files["int2"])[1] < off(bwn, bwn_files["int4"])[1] < 0.3
 
 
+def test_bits_that_take_more_than_bytes_are_noticed(files, bwn_files, images, tmp_path):
+    """Of few weights the ops that unpack them are the larger part."""
+    for made in (files["1bit"], bwn_files["1bit"]):
+        (note,) = made.notes
+        assert note.startswith("the binary weights are few: with 1 byte each the file would")
+    size = export(binary_net(), tmp_path / "m.tflite", storage="int8").size_bytes
+    said = float(files["1bit"].notes[0].partition("have about ")[2].split()[0])
+    assert said == pytest.approx(size / 1024, rel=0.05)
+    keras.utils.set_random_seed(0)
+    wide = keras.Sequential([keras.Input((400,)), BinaryDense(500)])
+    assert export(wide, tmp_path / "m.tflite", storage="1bit").notes == ()
+
+
 def test_bytes(files, bwn_files):
     assert BINARY_WEIGHTS == 3 * 3 * 288 + HIDDEN
     assert files["int2"].weight_bytes["int2"] == BINARY_WEIGHTS // 4

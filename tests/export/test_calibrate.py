@@ -41,6 +41,7 @@ def files(net, tmp_path_factory):
             storage=name,
             representative=pictures(40, 2),
             calibration=pictures(100, 3),
+            io="int8" if storages.get(name).usual.integer else None,
         )
         for name in ("float32", *STORED)
     }
@@ -204,6 +205,7 @@ def test_other_images_other_ranges(net, tmp_path):
             storage="int8",
             representative=pictures(20),
             calibration=pictures(20, 4) * factor,
+            io="int8",
         )
         scales.append(LiteModel(path)._input["quantization"][0])
     assert scales[1] == pytest.approx(3 * scales[0], rel=1e-3)
@@ -213,7 +215,7 @@ def test_every_second_image_calibrates_and_the_others_are_compared(net, tmp_path
     x = pictures(21)
     x[::2] *= 3
     path = tmp_path / "m.tflite"
-    written = export(net, path, storage="int8", representative=x)
+    written = export(net, path, storage="int8", representative=x, io="int8")
     assert written.parity.images == 10
     scale = LiteModel(path)._input["quantization"][0]
     assert scale == pytest.approx((x.max() - x.min()) / 255, rel=1e-3)

@@ -27,7 +27,7 @@ def relative(a, b):
 
 
 def written(model, path, x):
-    return tfcompress.export(model, path, storage="int8", representative=x)
+    return tfcompress.export(model, path, storage="int8", representative=x, io="int8")
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -55,7 +55,7 @@ def test_the_worst_layers_compute_in_floats(net, tmp_path, storage):
 
 def test_float_ops_are_named(net, tmp_path):
     """What lies between two such layers, too: its grid has the same wide steps."""
-    file = written(net, tmp_path)
+    file = written(net, tmp_path, io="int8")
     assert {op.split()[0] for op in file.float_ops} >= {"CONV_2D", "ADD", "FULLY_CONNECTED"}
     assert LiteModel(file.path).output_dtype == "int8"
     assert not any("first" in op for op in file.float_ops)

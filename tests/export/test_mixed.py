@@ -91,7 +91,7 @@ def test_the_bound_holds_and_no_layer_too_many_is_kept(net, tmp_path):
 
 
 def test_floats_beside_8_bits(net, tmp_path):
-    held = written(net, tmp_path, 1.5, storage="int8")
+    held = written(net, tmp_path, 1.5, storage="int8", io="int8")
     assert held.kept
     assert LiteModel(held.path).output_dtype == "int8"
     assert all("kept floats: alone in 8 bits" in why for why in held.kept.values())

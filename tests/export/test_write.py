@@ -1,4 +1,6 @@
+import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -105,7 +107,42 @@ def test_int8_of_binary_weights_is_calibrated(tmp_path, images):
     path = tmp_path / "m.tflite"
     written = export(binary_net(inputs=False), path, storage="int8", representative=images)
     assert written.weight_bytes["int8"] >= BINARY_WEIGHTS + FLOAT_WEIGHTS
-    assert LiteModel(path).input_dtype == "int8"
+    assert written.notes == ()
+
+
+@pytest.mark.parametrize("io", [None, "int8", "float32"])
+def test_integer_files_take_floats_unless_told_otherwise(tmp_path, images, io):
+    path, options = tmp_path / "m.tflite", {"storage": "int8", "representative": images}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        tfcompress.export(binary_net(inputs=False), path, io=io, **options)
+    changed = [one for one in said if one.category is FutureWarning]
+    assert len(changed) == (io is None)
+    assert all(one.filename == __file__ for one in changed)
+    model = LiteModel(path)
+    assert {model.input_dtype, model.output_dtype} == {io or "float32"}
+
+
+def test_says_what_stays_float_beside_binary_layers(files):
+    (note,) = files["int8"].notes
+    assert note.startswith("4 of 6 layers have integer weights")
+    assert "4 bytes a weight keep first, scores: " in note
+    assert files["float32"].notes == ()
+
+
+def test_the_signature_is_told_without_keras():
+    code = """
+import inspect, pydoc, sys, tfcompress
+signature = inspect.signature(tfcompress.export)
+assert list(signature.parameters)[:3] == ["model", "path", "storage"], signature
+text = pydoc.plain(pydoc.render_doc(tfcompress.export))
+assert "export(model: " in text and "representative: real images as the model takes them" in text
+assert "*args" not in text.partition("PACKAGE CONTENTS")[0]
+from tfcompress.export import storages
+assert storages.names()
+assert "keras" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("storage", ["dynamic", "float16", "int8_int4"])

@@ -39,7 +39,8 @@ def written(net, images, tmp_path_factory):
 def integers(tmp_path_factory):
     """A file that computes in integers, from end to end."""
     path = tmp_path_factory.mktemp("integers") / "m.tflite"
-    export(binary_net(inputs=False), path, storage="int8", representative=real_images(60))
+    options = {"storage": "int8", "representative": real_images(60), "io": "int8"}
+    export(binary_net(inputs=False), path, **options)
     return path
 
 

@@ -6,22 +6,27 @@ The package itself can be called: `tfcompress.export(model, "m.tflite", storage=
 from __future__ import annotations
 
 import importlib
+import inspect
+import os
 import sys
 import warnings
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.errors import ExportError
 
 if TYPE_CHECKING:
+    import keras
+
     from tfcompress.export.exported import Exported
     from tfcompress.export.mixed import Validation
-    from tfcompress.export.write import export
+    from tfcompress.tflite.metadata import Metadata
 
 __all__ = ["ExportError", "Exported", "Validation", "export"]
 
 # Imported when they are first used: storages are listed without Keras.
-_MODULES = {"Exported": "exported", "Validation": "mixed", "export": "write"}
+_MODULES = {"Exported": "exported", "Validation": "mixed"}
 
 
 def __getattr__(name: str) -> Any:
@@ -42,11 +47,79 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def export(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    storage: str = "float32",
+    representative: Any = None,
+    calibration: Any = None,
+    validation: Validation | None = None,
+    metadata: Metadata | None = None,
+    labels: Sequence[str] | None = None,
+    io: str | None = None,
+    strict: bool = True,
+) -> Exported:
+    """Writes a Keras model as a `.tflite` file that was audited and compared with Keras.
+
+    Args:
+        model: functional or Sequential, with built-in layers or ours.
+        path: the file to write; it appears whole or not at all.
+        storage: one of `storages.names()`, as `tfcompress.run --list` explains them.
+        representative: real images as the model takes them: float32 (images, height, width,
+            channels); or a list, a generator or a `tf.data.Dataset` of images or of (images,
+            labels), of which the first 1,000 are taken. With them the file's outputs are compared
+            with Keras's; without them only the file's structure is audited.
+        calibration: likewise, the images from which integer activations take their ranges; a
+            hundred or more, of all classes. Without them every second representative image is one,
+            and only the others are compared.
+        validation: labelled images; with them layers keep more bits, the most harmful first, until
+            the file's accuracy on these images has fallen by no more than `max_drop` points. For
+            the storages with integers.
+        metadata: what the file says of itself: labels, normalisation, author and the like. With
+            them `tfcompress.load` and MediaPipe take images as they are. The normalisation of a
+            model whose own Rescaling or Normalization takes pixels of 0..255 is known without.
+        labels: the classes in the outputs' order, as in `Metadata(labels=...)`.
+        io: what goes into a file that computes in integers and comes out of it: `float32` (the
+            default), `int8`, or `uint8`; see `io_types.change`.
+        strict: whether a file is refused that differs from Keras by more than its storage allows.
+            False writes it all the same, and says so in `Exported.failed_check` and in the file's
+            own description. A file that doesn't run, or gives no finite numbers, is refused anyway.
+
+    Returns:
+        What was written and how well it agrees.
+
+    Raises:
+        InputError: the model or storage can't be exported, the images don't fit the model, or the
+            folder isn't there.
+        ExportError: the file failed its audit, or the comparison unless `strict` is False; nothing
+            is written.
+    """
+    from tfcompress.export.write import write_file
+
+    return write_file(
+        model,
+        path,
+        storage=storage,
+        representative=representative,
+        calibration=calibration,
+        validation=validation,
+        metadata=metadata,
+        labels=labels,
+        io=io,
+        strict=strict,
+    )
+
+
+# What `inspect.signature` and `help` of the package itself tell.
+__signature__ = inspect.signature(export)
+__doc__ = f"{__doc__}\nexport{__signature__}\n\n{inspect.getdoc(export)}"
+
+
 class _Room(ModuleType):
     """Lets the package be called: importing it binds its name to the module, not the function."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Exported:
-        return self.export(*args, **kwargs)
+    __call__ = staticmethod(export)
 
 
 sys.modules[__name__].__class__ = _Room

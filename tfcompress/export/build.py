@@ -24,6 +24,8 @@ from tfcompress.tflite.weighted_ops import (
     with_constant_weights,
 )
 
+# Layers that a note names.
+_NAMED = 4
 _INTEGERS = ("int8", "int4", "int2")
 _BINARY_ALONE = (
     "of a network with binary inputs it writes the layers with binary weights; use float32"
@@ -118,7 +120,16 @@ def binary_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
     outputs = convert.ops_with_bits(source.content, convert.float_constants(source.path))
     if not outputs:
         raise _nothing(job, source, _BINARY_ALONE)
-    return _integer_weights(job, source, outputs, weight_bits, instead="int8")
+    built = _integer_weights(job, source, outputs, weight_bits, instead="int8")
+    floats = [name for output, name in source.layer_names.items() if output not in outputs]
+    if not floats:
+        return built
+    shown = ", ".join(floats[:_NAMED]) + (", ..." if len(floats) > _NAMED else "")
+    note = (
+        f"{len(outputs)} of {len(source.layer_names)} layers have integer weights, those with "
+        f"binary inputs; 4 bytes a weight keep {shown}: rounded, they would turn signs behind them"
+    )
+    return dataclasses.replace(built, notes=(note,))
 
 
 def dynamic_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:

@@ -6,7 +6,9 @@ import dataclasses
 import os
 import tempfile
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +18,7 @@ from tfcompress.export import fake_quantize, fallback, input_scaling, io_types, 
 from tfcompress.export.exported import Exported
 from tfcompress.export.mixed import Validation
 from tfcompress.export.per_layer import layer_bytes
+from tfcompress.export.representative import as_images
 from tfcompress.export.storage import BuildJob, BuiltFile, Method
 from tfcompress.export.traits import traits_of
 from tfcompress.export.verified import Verified, verify_file
@@ -30,53 +33,26 @@ from tfcompress.tflite.weighted_ops import weights_type
 
 # What a refused file's user can still do.
 _WAY_ON = "; strict=False (--allow_difference in the command) writes it all the same, marked"
+_OTHER_DEFAULT = (
+    "integer files take and give float32 now where io= isn't given, as the command's do and as "
+    "Keras's models; they took int8 before: io='int8' keeps that, io='float32' silences this"
+)
 
 
-def export(
+def write_file(
     model: keras.Model,
     path: str | os.PathLike[str],
     *,
-    storage: str = "float32",
-    representative: np.ndarray | None = None,
-    calibration: np.ndarray | None = None,
-    validation: Validation | None = None,
-    metadata: Metadata | None = None,
-    io: str | None = None,
-    strict: bool = True,
+    storage: str,
+    representative: Any,
+    calibration: Any,
+    validation: Validation | None,
+    metadata: Metadata | None,
+    labels: Sequence[str] | None,
+    io: str | None,
+    strict: bool,
 ) -> Exported:
-    """Writes a Keras model as a `.tflite` file that was audited and compared with Keras.
-
-    Args:
-        model: functional or Sequential, with built-in layers or ours.
-        path: the file to write; it appears whole or not at all.
-        storage: one of `storages.names()`, as `tfcompress.run --list` explains them.
-        representative: real images, normalised: float32 (images, height, width, channels). With
-            them the file's outputs are compared with Keras's; without them only the file's
-            structure is audited.
-        calibration: real images, normalised, from which integer activations take their ranges; a
-            hundred or more, of all classes. Without them every second representative image is one,
-            and only the others are compared.
-        validation: labelled images; with them layers keep more bits, the most harmful first, until
-            the file's accuracy on these images has fallen by no more than `max_drop` points. For
-            the storages with integers.
-        metadata: what the file says of itself: labels, normalisation, author and the like. With
-            them `tfcompress.load` and MediaPipe take images as they are.
-        io: what goes into a file that computes in integers and comes out of it: `int8`, `float32`
-            or `uint8`; see `io_types.change`. None is `float32` with metadata that tell the
-            normalisation, for MediaPipe refuses int8, and else `int8`.
-        strict: whether a file is refused that differs from Keras by more than its storage allows.
-            False writes it all the same, and says so in `Exported.failed_check` and in the file's
-            own description. A file that doesn't run, or gives no finite numbers, is refused anyway.
-
-    Returns:
-        What was written and how well it agrees.
-
-    Raises:
-        InputError: the model or storage can't be exported, the images don't fit the model, or the
-            folder isn't there.
-        ExportError: the file failed its audit, or the comparison unless `strict` is False; nothing
-            is written.
-    """
+    """Writes a Keras model as a `.tflite` file; `tfcompress.export` says how."""
     model, notes = _in_float32(model)
     chosen = storages.get(storage)
     traits = traits_of(model)
@@ -84,12 +60,10 @@ def export(
     chosen.check_machine()
     target = _writable(path)
     images, ranging = _images(model, storage, method, representative, calibration)
-    for some in (images, ranging):
-        wrong = None if some is None else input_scaling.mismatch(model, some)
-        if wrong is not None:
-            warnings.warn(wrong, stacklevel=3)  # The call of `tfcompress.export`.
-            notes.append(wrong)
-            break
+    _warn_of_range(model, (images, ranging), notes)
+    metadata = _completed(metadata, model, labels)
+    if io is None and method.integer and (metadata is None or not metadata.mean):
+        warnings.warn(_OTHER_DEFAULT, FutureWarning, stacklevel=3)
     if validation is not None:
         require(
             method.needs_ranges,
@@ -106,6 +80,34 @@ def export(
             _describe(built.path, metadata, f"Failed its check: {verified.difference}")
         os.replace(built.path, target)
     return _exported(target, storage, method, built, verified, tuple(notes))
+
+
+def _warn_of_range(
+    model: keras.Model, given: Iterable[np.ndarray | None], notes: list[str]
+) -> None:
+    """Warns, and adds a note, where images don't have the range that the model's scaling is for."""
+    for images in given:
+        wrong = None if images is None else input_scaling.mismatch(model, images)
+        if wrong is not None:
+            warnings.warn(wrong, stacklevel=4)  # The call of `tfcompress.export`.
+            notes.append(wrong)
+            return
+
+
+def _completed(
+    metadata: Metadata | None, model: keras.Model, labels: Sequence[str] | None
+) -> Metadata | None:
+    """Returns metadata with the labels, and with the normalisation of a model that has its own."""
+    known = metadata if metadata is not None else Metadata()
+    if labels is not None:
+        require(
+            not known.labels or known.labels == tuple(labels),
+            "metadata and labels= name different labels: give one of them",
+        )
+        known = dataclasses.replace(known, labels=tuple(labels))
+    if not known.mean and input_scaling.takes_pixels(model):
+        known = dataclasses.replace(known, mean=(0.0,), std=(1.0,))
+    return metadata if known == Metadata() else known
 
 
 def _in_float32(model: keras.Model) -> tuple[keras.Model, list[str]]:
@@ -201,7 +203,7 @@ def _describe(path: Path, metadata: Metadata | None, sentence: str) -> None:
 def _finish(built: BuiltFile, method: Method, metadata: Metadata | None, io: str | None) -> str:
     """Writes a file's input and output types and its metadata; returns the type."""
     known = metadata if metadata is not None else Metadata()
-    io_type = io or ("float32" if method.integer and known.mean else "int8")
+    io_type = io or "float32"
     if io is not None or method.integer:
         io_types.change(built.path, io_type, known.mean, known.std)
     if built.higher:
@@ -216,18 +218,15 @@ def _images(
     model: keras.Model,
     storage: str,
     method: Method,
-    representative: np.ndarray | None,
-    calibration: np.ndarray | None,
+    representative: Any,
+    calibration: Any,
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Returns the images to compare on and those to take ranges from, checked."""
-    given = [
-        None if images is None else np.asarray(images, "float32")
-        for images in (representative, calibration)
-    ]
-    for images in given:
-        if images is not None:
-            check_images(model, images)
-    images, ranging = given
+    given = {"representative": representative, "calibration": calibration}
+    images, ranging = (
+        None if values is None else as_images(model, values, argument)
+        for argument, values in given.items()
+    )
     if not method.needs_ranges:
         return images, None
     if ranging is None:

@@ -184,7 +184,7 @@ def test_a_storage_is_one_file(tmp_path, monkeypatch):
         assert "mine" in storages.names()
         assert "  mine: floats, as a test has them; exact" in catalogue.text()
         job = plan(RunConfig(technique="baseline", storage="mine"))
-        assert job.storage == "mine"
+        assert job.storages == ("mine",)
         path = tmp_path / "m.tflite"
         written = export(mixed_net(), path, storage="mine", representative=pictures(8))
         assert written.storage == "mine"

@@ -166,7 +166,7 @@ def test_portable_kernels_never_run_silently(written, only_portable, monkeypatch
 def test_the_command_takes_it_where_kernels_are(monkeypatch):
     config = RunConfig(technique="xnor", storage="xnor")
     monkeypatch.setattr(kernels, "missing", lambda: None)
-    assert plan.plan(config).storage == "xnor"
+    assert plan.plan(config).storages == ("xnor",)
     monkeypatch.setattr(kernels, "missing", lambda: "no C compiler")
     with pytest.raises(InputError, match=r"storage xnor needs .*: no C compiler; use 1bit or int8"):
         plan.plan(config)

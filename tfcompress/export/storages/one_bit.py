@@ -16,6 +16,7 @@ for it makes 127 and -127 of signs.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -28,6 +29,7 @@ from tfcompress.tflite.editor import Editor
 from tfcompress.tflite.weighted_ops import one_magnitude
 
 _WORD = 15  # Bits of a 16-bit index that isn't negative.
+_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _DIGITS = 3  # The table is a product of so many small ones.
 
 
@@ -57,7 +59,7 @@ def write_bits(editor: Editor) -> dict[str, str]:
     before: list[Any] = []
     kept: dict[str, str] = {}
     for op in editor.ops():
-        if editor.name(op) not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+        if editor.name(op) not in _OPS:
             continue
         kernel = editor.values(op.inputs[1])
         if kernel is None:
@@ -169,15 +171,41 @@ def _integers(editor: Editor, op: Any, packed: int, kernel: np.ndarray, before: 
 def _build(job: BuildJob) -> BuiltFile:
     from tfcompress.export import build
 
-    return build.edited(
+    packed_bytes = 0
+
+    def write(editor: Editor) -> dict[str, str]:
+        """Packs the weights, and counts how many bytes they were."""
+        nonlocal packed_bytes
+        before = {
+            editor.text(op.outputs[0]): kernel.nbytes
+            for op in editor.ops()
+            if editor.name(op) in _OPS
+            for kernel in [editor.values(op.inputs[1])]
+            if kernel is not None
+        }
+        kept = write_bits(editor)
+        packed_bytes = sum(size for output, size in before.items() if output not in kept)
+        return kept
+
+    built = build.edited(
         job,
-        write_bits,
+        write,
         nothing=(
             "storage 1bit finds no binary weights in model '{model}': use float32, or a technique "
             "that makes some, such as bwn or xnor"
         ),
         prefix="4 bytes a weight: ",
     )
+    size = built.path.stat().st_size
+    as_bytes = built.float_path.stat().st_size - packed_bytes * 3 // 4
+    if size <= as_bytes:
+        return built
+    note = (
+        f"the binary weights are few: with 1 byte each the file would have about "
+        f"{as_bytes / 1024:,.1f} KiB instead of {size / 1024:,.1f}, for the ops that unpack bits "
+        "take more than they save; use int8, or dynamic where the layers' inputs are floats"
+    )
+    return dataclasses.replace(built, notes=(note,))
 
 
 _METHOD = Method(build=_build, audit=audit.float_constants)
