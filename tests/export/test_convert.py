@@ -1,3 +1,5 @@
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -154,3 +156,29 @@ def test_a_float_layer_that_happens_to_be_of_one_magnitude_stays_float(tmp_path)
     weights = convert.float_constants(path)
     assert convert.ops_with_bits(read(path), weights) == []
     assert len(convert.ops_fast_with_floats(read(path))) == 1
+
+
+@pytest.mark.parametrize("by_the_program", [False, True])
+def test_a_conversion_does_not_look_for_garbage_in_all_that_is_loaded(
+    tmp_path, monkeypatch, by_the_program
+):
+    """Objects that the program has set aside stay there."""
+    aside = []
+    collect = gc.collect
+    monkeypatch.setattr(gc, "collect", lambda *args: aside.append(gc.get_freeze_count()))
+    had_some = gc.get_freeze_count() > 0  # tests/conftest.py sees to that.
+    gc.unfreeze()
+    try:
+        if by_the_program:
+            gc.freeze()
+        before = gc.get_freeze_count()
+        inputs = keras.Input((4,))
+        convert.float_file(keras.Model(inputs, layers.Dense(2)(inputs)), tmp_path / "m.tflite")
+        assert len(aside) == 1
+        assert aside[0] > 100_000
+        assert (gc.get_freeze_count() > 0) == by_the_program == (before > 0)
+    finally:
+        monkeypatch.undo()
+        collect()
+        if had_some:
+            gc.freeze()
