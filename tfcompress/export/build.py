@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from tfcompress.errors import ExportError, InputError
+from tfcompress.errors import ExportError, InputError, grouped
 from tfcompress.export import buckets, calibrate, convert, layer_errors, low_bits, mixed
 from tfcompress.export.storage import BuildJob, BuiltFile, Rebuild
 from tfcompress.graph import lower
@@ -191,7 +191,7 @@ def _integer_weights(
         if weight_bits not in chosen.values():
             raise InputError(
                 f"storage {job.storage} finds no layer of model '{source.lowered.name}' for "
-                f"{weight_bits} bits ({first_reasons(kept)}): use {instead}"
+                f"{weight_bits} bits ({grouped(kept)}): use {instead}"
             )
     more = {name: "8 bits" if bits == 4 else "floats" for name, bits in chosen.items()}
 
@@ -252,14 +252,8 @@ def edited(
     left = {names.get(output, output): reason for output, reason in change(editor).items()}
     after = editor.ops()
     if len(after) == len(before) and all(map(operator.is_, before, after)):
-        why = first_reasons(left) or empty
+        why = grouped(left) or empty
         raise InputError(nothing.format(model=source.lowered.name, why=why))
     editor.write(path)
     kept = {layer: f"{prefix}{reason}" for layer, reason in left.items()}
     return BuiltFile(path, source.path, source.lowered, kept)
-
-
-def first_reasons(reasons: dict[str, str]) -> str:
-    """Returns the first three reasons on one line."""
-    lines = [f"{name}: {reason}" for name, reason in list(reasons.items())[:3]]
-    return "; ".join(lines) + ("; ..." if len(reasons) > 3 else "")
