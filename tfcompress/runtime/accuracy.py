@@ -80,7 +80,7 @@ def change_interval(before: np.ndarray, after: np.ndarray) -> tuple[float, float
 
     >>> import numpy as np
     >>> [round(bound, 2) for bound in change_interval(np.zeros(5, bool), np.arange(5) == 0)]
-    [-0.31, 0.6]
+    [-0.24, 0.52]
     """
     gained = float(np.sum(~before & after)) + 0.5
     lost = float(np.sum(before & ~after)) + 0.5
