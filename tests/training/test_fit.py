@@ -129,13 +129,18 @@ class Crash(Exception):
 
 
 @pytest.mark.parametrize(
-    ("training", "raised"),
-    [(SGD, Crash), (DISTILLED, Crash), (SETTINGS, KeyboardInterrupt)],
-    ids=["sgd", "distilled", "adam, ctrl-c"],
+    ("training", "augmentation", "raised"),
+    [
+        (SGD, "flip+shift", Crash),
+        (DISTILLED, "flip+shift", Crash),
+        (DISTILLED, "flip", Crash),
+        (SETTINGS, "flip+shift", KeyboardInterrupt),
+    ],
+    ids=["sgd", "distilled", "distilled, the teacher's outputs kept", "adam, ctrl-c"],
 )
-def test_goes_on_where_it_was_stopped(toy, build, tmp_path, training, raised):
+def test_goes_on_where_it_was_stopped(toy, build, tmp_path, training, augmentation, raised):
     teacher = build(7, filters=8)
-    context = TrainingContext(seed=4, teacher=teacher, augmentation="flip+shift")
+    context = TrainingContext(seed=4, teacher=teacher, augmentation=augmentation)
     undisturbed = build()
     expected = fit(undisturbed, toy, training, context)
 

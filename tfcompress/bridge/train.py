@@ -20,6 +20,7 @@ from tfcompress.training.distillation import divergence
 from tfcompress.training.fit import fit_epoch, make_optimizer
 from tfcompress.training.loop import Row, Trainee, Watch, epochs, steps_per_epoch
 from tfcompress.training.outputs import as_logits, ends_in_softmax
+from tfcompress.training.teacher import kept_outputs
 
 _RANDOM = ("Dropout", "SpatialDropout", "AlphaDropout", "GaussianDropout", "GaussianNoise")
 
@@ -76,6 +77,9 @@ def fit(
             weights=model.weights,
             accuracy=lambda: accuracy(model, data),
             learning_rate=lambda: _learning_rate(optimizer),
+            teacher_outputs=kept_outputs(
+                teacher, data, training, context.augmentation or data.augmentation
+            ),
         ),
         data,
         training,
@@ -124,11 +128,21 @@ class _Objective:
         self._runner = runner(teacher) if teacher is not None else None
         self._teacher_softmax = teacher is not None and ends_in_softmax(teacher)
 
-    def targets(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Returns the targets of a batch: (n, 1), or (n, 1 + classes) with a teacher."""
+    def targets(
+        self, images: np.ndarray, labels: np.ndarray, teacher_outputs: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Returns the targets of a batch: (n, 1), or (n, 1 + classes) with a teacher.
+
+        Args:
+            images: as the model takes them.
+            labels: (n,).
+            teacher_outputs: for these images; None to have them computed, if there is a teacher.
+        """
         columns = [np.asarray(labels, "float32")[:, None]]
         if self._runner is not None:
-            logits = np.asarray(self._runner.predict_on_batch(images)).reshape(len(labels), -1)
+            if teacher_outputs is None:
+                teacher_outputs = self._runner.predict_on_batch(images)
+            logits = np.asarray(teacher_outputs).reshape(len(labels), -1)
             if self._teacher_softmax:
                 logits = np.log(np.clip(logits, 1e-7, 1.0))
             columns.append(logits)
@@ -161,6 +175,9 @@ def _sequence(batches: EpochBatches, objective: _Objective) -> Any:
 
         def __getitem__(self, index: int) -> tuple[Any, Any]:
             images, labels = batches[index]
-            return images, objective.targets(images, labels)
+            outputs = None
+            if isinstance(images, tuple):
+                images, outputs = images
+            return images, objective.targets(images, labels, outputs)
 
     return Batches()

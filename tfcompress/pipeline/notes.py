@@ -39,10 +39,13 @@ def _input_notes(job: Plan, images: Dataset) -> list[str]:
 
 
 def _training_notes(job: Plan, compressed: Network) -> list[str]:
-    """Says what a training step's time includes."""
+    """Says what a training step's time may include."""
     distilled = any(step.training.distillation_weight for step in job.steps)
     if distilled and compressed.history:
-        return ["The compressed network's training step includes its teacher's forward pass."]
+        return [
+            "The compressed network learned from a teacher, too: its training step includes the "
+            "teacher's forward pass, unless the teacher's outputs could be kept."
+        ]
     return []
 
 

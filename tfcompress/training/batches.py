@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tfcompress.data.dataset import Normalization, Split
+from tfcompress.training.teacher import TeacherOutputs
 
 SHIFT_PIXELS_PER_32 = 4
 
@@ -26,6 +27,8 @@ class EpochBatches(keras.utils.PyDataset):
         batch_size: images in a batch; the last one may be smaller.
         seed: of the whole training.
         epoch: counted from 0.
+        teacher_outputs: of these images; None if there are none to learn from, or the training
+            computes them itself.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class EpochBatches(keras.utils.PyDataset):
         batch_size: int,
         seed: int,
         epoch: int,
+        teacher_outputs: TeacherOutputs | None = None,
     ) -> None:
         super().__init__()
         self._split = split
@@ -44,29 +48,44 @@ class EpochBatches(keras.utils.PyDataset):
         self._augmentation = augmentation
         self._batch_size = batch_size
         self._seed = (seed, epoch)
+        self._teacher_outputs = teacher_outputs
         self._order = np.random.default_rng(self._seed).permutation(len(split))
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """Returns batch `index`: float32 (n, height, width, 3) and int32 labels (n,)."""
+        """Returns batch `index`: float32 (n, height, width, 3) and int32 labels (n,).
+
+        With a teacher's outputs, these stand beside the images: `(images, outputs), labels`.
+        """
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         images = self._split.images.batch(chosen)
-        images = augment(images, self._augmentation, np.random.default_rng((*self._seed, index)))
-        return self._normalization(images), self._split.labels[chosen]
+        seed = (*self._seed, index)
+        images = augment(images, self._augmentation, np.random.default_rng(seed))
+        inputs, labels = self._normalization(images), self._split.labels[chosen]
+        if self._teacher_outputs is None:
+            return inputs, labels
+        mirrored = _mirrored(len(chosen), self._augmentation, np.random.default_rng(seed))
+        return (inputs, self._teacher_outputs.of(chosen, mirrored)), labels
 
 
 def augment(images: np.ndarray, augmentation: str, rng: np.random.Generator) -> np.ndarray:
     """Returns flipped and shifted copies of uint8 images (n, height, width, channels)."""
-    kinds = augmentation.split("+")
-    if "flip" in kinds:
-        flipped = rng.random(len(images)) < 0.5
+    mirrored = _mirrored(len(images), augmentation, rng)
+    if mirrored.any():
         images = images.copy()
-        images[flipped] = images[flipped, :, ::-1]
-    if "shift" in kinds:
+        images[mirrored] = images[mirrored, :, ::-1]
+    if "shift" in augmentation.split("+"):
         images = _shift(images, rng)
     return images
+
+
+def _mirrored(count: int, augmentation: str, rng: np.random.Generator) -> np.ndarray:
+    """Draws which images of a batch are mirrored; it is what an augmentation draws first."""
+    if "flip" not in augmentation.split("+"):
+        return np.zeros(count, bool)
+    return rng.random(count) < 0.5
 
 
 def _shift(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -25,6 +25,8 @@ class Distiller(keras.Model):
         teacher: a trained model of the same inputs and classes; functional.
         weight: share of the soft targets, 0 to 1.
         temperature: T, positive.
+        outputs_given: whether the inputs are pairs of images and the teacher's outputs for them,
+            so that the teacher needn't be run.
 
     Reference:
         Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network",
@@ -32,12 +34,19 @@ class Distiller(keras.Model):
     """
 
     def __init__(
-        self, student: keras.Model, teacher: keras.Model, *, weight: float, temperature: float
+        self,
+        student: keras.Model,
+        teacher: keras.Model,
+        *,
+        weight: float,
+        temperature: float,
+        outputs_given: bool = False,
     ) -> None:
         super().__init__()
         self.student = student
-        self.teacher = graph.clone(teacher)
-        self.teacher.trainable = False
+        self.teacher = None if outputs_given else graph.clone(teacher)
+        if self.teacher is not None:
+            self.teacher.trainable = False
         self._weight = weight
         self._temperature = temperature
         self._softmax = ends_in_softmax(student), ends_in_softmax(teacher)
@@ -45,7 +54,8 @@ class Distiller(keras.Model):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the student's output."""
-        return self.student(inputs, training=training)
+        images = inputs if self.teacher is not None else inputs[0]
+        return self.student(images, training=training)
 
     def compute_loss(
         self,
@@ -59,7 +69,7 @@ class Distiller(keras.Model):
         hard = super().compute_loss(x, y, y_pred, sample_weight, training)
         # Models with half precision give 16-bit floats, the labels' loss 32-bit ones.
         student = as_logits(ops.cast(y_pred, "float32"), self._softmax[0])
-        taught = self.teacher(x, training=False)
+        taught = x[1] if self.teacher is None else self.teacher(x, training=False)
         teacher = as_logits(ops.cast(taught, "float32"), self._softmax[1])
         soft = ops.mean(divergence(student, teacher, self._temperature))
         return (1 - self._weight) * hard + self._weight * self._temperature**2 * soft

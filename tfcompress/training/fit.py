@@ -19,6 +19,7 @@ from tfcompress.training.distillation import Distiller
 from tfcompress.training.evaluate import accuracy, jit_compile, runner
 from tfcompress.training.loop import Trainee, epochs, steps_per_epoch
 from tfcompress.training.outputs import ends_in_softmax
+from tfcompress.training.teacher import kept_outputs
 
 
 def fit(
@@ -59,7 +60,8 @@ def fit(
     # Weights and random generators (dropout's), and not the metrics, which start anew each epoch.
     state = list(student.variables)
     _seed_generators(state, context.seed)
-    trainee = _with_teacher(student, model, training, context.teacher)
+    kept = kept_outputs(context.teacher, data, training, context.augmentation or data.augmentation)
+    trainee = _with_teacher(student, model, training, context.teacher, kept is not None)
     optimizer = make_optimizer(training, steps_per_epoch(data, training))
     _compile(trainee, optimizer, from_logits=not ends_in_softmax(model))
     tester = runner(model)
@@ -75,6 +77,7 @@ def fit(
             weights=trainee.weights,
             accuracy=lambda: accuracy(tester, data),
             learning_rate=lambda: float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
+            teacher_outputs=kept,
         ),
         data,
         training,
@@ -113,7 +116,11 @@ def _copy_of_the_same_layers(model: keras.Model) -> keras.Model:
 
 
 def _with_teacher(
-    student: keras.Model, model: keras.Model, training: Training, teacher: keras.Model | None
+    student: keras.Model,
+    model: keras.Model,
+    training: Training,
+    teacher: keras.Model | None,
+    outputs_given: bool,
 ) -> keras.Model:
     """Returns what is trained: the student, inside a distiller if the recipe has a teacher."""
     if teacher is None or training.distillation_weight == 0:
@@ -123,6 +130,7 @@ def _with_teacher(
         teacher,
         weight=training.distillation_weight,
         temperature=training.distillation_temperature,
+        outputs_given=outputs_given,
     )
 
 

@@ -17,6 +17,7 @@ from tfcompress.errors import InputError
 from tfcompress.training import checkpoint as checkpoints
 from tfcompress.training.batches import EpochBatches
 from tfcompress.training.context import Row, TrainingContext
+from tfcompress.training.teacher import TeacherOutputs
 
 
 class TrainingError(InputError):
@@ -38,6 +39,7 @@ class Trainee:
         weights: those that must stay finite.
         accuracy: on the test images, 0 to 1.
         learning_rate: the optimizer's present rate.
+        teacher_outputs: are put into the batches; None for batches of images alone.
     """
 
     fit: Callable[[EpochBatches, int, Watch], dict[str, float]]
@@ -45,6 +47,7 @@ class Trainee:
     weights: Sequence[Any]
     accuracy: Callable[[], float]
     learning_rate: Callable[[], float]
+    teacher_outputs: TeacherOutputs | None = None
 
 
 def epochs(
@@ -71,6 +74,7 @@ def epochs(
                 batch_size=training.batch_size,
                 seed=context.seed,
                 epoch=epoch,
+                teacher_outputs=trainee.teacher_outputs,
             )
             watch = Watch(epoch, steps, context.on_step)
             started = time.perf_counter()
