@@ -34,6 +34,7 @@ SCALED = {
 
 
 def net(first):
+    keras.utils.set_random_seed(0)
     last = [layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)]
     return keras.Sequential([keras.Input((8, 8, 3)), *first, *last])
 
@@ -60,7 +61,7 @@ def test_the_export_says_so(tmp_path):
     model = net(SCALED["bytes"][0])
     with pytest.warns(UserWarning, match=r"lie in 0\.\.1, and layer 'rescaling.*0\.0039") as said:
         written = tfcompress.export(
-            model, tmp_path / "m.tflite", storage="int8", representative=UNITS
+            model, tmp_path / "m.tflite", storage="int8", representative=UNITS, strict=False
         )
     assert written.notes == (str(said[0].message),)
     assert said[0].filename == __file__

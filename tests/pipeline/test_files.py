@@ -70,7 +70,7 @@ def test_what_this_machine_cannot_make_is_a_line_unless_asked_for(
 
     xnor = dataclasses.replace(storages.get("xnor"), check_machine=refuse)
     monkeypatch.setattr(storages.xnor, "STORAGE", xnor)
-    settings = config(picture_folder, tmp_path / "out", epochs=1, benchmark=("none",))
+    settings = config(picture_folder, tmp_path / "out", storage=None, epochs=1, benchmark=("none",))
     job = plan(settings)
     assert (job.storages, job.unavailable) == (("int8",), {"xnor": "storage xnor needs a compiler"})
     result = stages.run(job)

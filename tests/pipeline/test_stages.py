@@ -45,6 +45,7 @@ def config(folder, output, **changes):
         "batch_size": 16,
         "options": {"width": "0.25"},
         "benchmark_runs": 20,
+        "storage": "int8",
         "output_dir": str(output),
     }
     return RunConfig(**{**settings, **changes})
@@ -63,7 +64,6 @@ def test_writes_everything_and_nothing_else(finished):
     names = {path.name for path in output.iterdir()}
     wanted = {"baseline.tflite", "compressed.tflite", "baseline.keras", "compressed.keras"}
     wanted |= {"baseline.tfz", "compressed.tfz", "README.md"}
-    wanted |= {"compressed-xnor.tflite", "compressed-xnor.tfz"}
     wanted |= {"report.json", "report.md", "report.html", "history.csv", "config.json"}
     assert wanted <= names
     assert {name for name in names - wanted if not re.fullmatch(r"\w+\.(svg|png)", name)} == set()
@@ -213,6 +213,7 @@ def test_the_users_own_model(finished, picture_folder, tmp_path):
         tmp_path / "own",
         model=str(output / "baseline.keras"),
         technique="bwn",
+        storage=None,
         options={},
         benchmark=("none",),
         normalization="standardize",
@@ -349,6 +350,7 @@ def test_a_chain_of_two(finished, picture_folder, tmp_path):
         model=str(output / "baseline.keras"),
         normalization="standardize",
         technique="svd+hashed",
+        storage=None,
         options={"svd.macs_ratio": "0.5", "compression_ratio": "0.5"},
         benchmark=("none",),
     )
@@ -365,6 +367,7 @@ def test_quantised_without_training(picture_folder, tmp_path):
         picture_folder,
         tmp_path / "mixed",
         technique="mixed",
+        storage=None,
         benchmark=("none",),
         options={"width": "0.25", "max_drop": "100"},
     )
