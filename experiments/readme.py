@@ -89,7 +89,6 @@ def zoo() -> str:
     rows = []
     for name, row in first.rows.items():
         flags = " ".join(ZOO[name]).removeprefix("--technique=")
-        flags += " --storage=int8" if flags == "xnor" else ""
         sizes = (row[key] / 1024 for key in ("size_bytes", "gzip_bytes", "packed_bytes"))
         rows.append(
             [

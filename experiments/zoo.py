@@ -30,7 +30,7 @@ ZOO = {
     "fashion_deep_compression": ("--technique=deep_compression",),
     "fashion_bwn_int2": ("--technique=bwn", "--storage=int2"),
     "fashion_bwn_1bit": ("--technique=bwn", "--storage=1bit"),
-    "fashion_xnor_int8": ("--technique=xnor",),
+    "fashion_xnor_int8": ("--technique=xnor", "--storage=int8"),
     "fashion_xnor_1bit": ("--technique=xnor", "--storage=1bit"),
     "fashion_hashed_int8": ("--technique=hashed+int8", "--set", "include=all"),
     "fashion_cp_int8": ("--technique=cp+int8",),

@@ -3,18 +3,19 @@
 import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 
 from tests.pipeline.test_stages import config
-from tfcompress import run
+from tfcompress import run, training
 from tfcompress.errors import InputError
 from tfcompress.export import storages
 from tfcompress.export.storage import Tolerance
 from tfcompress.pipeline import inputs, stages
 from tfcompress.pipeline.plan import plan
 from tfcompress.runtime import LiteModel
-from tfcompress.runtime.accuracy import change_interval, rightly_classified
+from tfcompress.runtime.accuracy import change_interval, classified
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +55,17 @@ def test_files_of_one_network_give_its_labels(three):
     first, *others = (LiteModel(output / file.path).predict(x) for file in result.files)
     for outputs in others:
         np.testing.assert_allclose(outputs, first, atol=2e-4)
-    right = [
-        rightly_classified(output / path, images.batches("test", 64))
-        for path in ("baseline.tflite", "compressed.tflite")
-    ]
-    low, high = change_interval(*right)
+    chosen, labels = zip(
+        *(
+            classified(output / path, images.batches("test", 64))
+            for path in ("baseline.tflite", "compressed.tflite")
+        ),
+        strict=True,
+    )
+    low, high = change_interval(chosen[0] == labels[0], chosen[1] == labels[1])
+    model = keras.saving.load_model(output / "compressed.keras", compile=False)
+    same = training.logits(model, images.test.images.batch(np.arange(16))).argmax(1) == chosen[1]
+    assert result.compressed.keras_agreement == same.mean()
     assert result.compressed.accuracy_interval_points == (100 * low, 100 * high)
 
 

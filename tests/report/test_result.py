@@ -11,6 +11,7 @@ from tfcompress.report.result import RunResult, strict
 FILE_KEYS = {
     "accuracy",
     "accuracy_keras",
+    "keras_agreement",
     "parameters",
     "macs",
     "size_bytes",

@@ -10,6 +10,7 @@ def test_rows(run):
     assert found == {
         "accuracy of the file": ("0.9145", "0.9085", "-0.60 points"),
         "accuracy in Keras": ("0.9145", "0.9090", "-0.55 points"),
+        "labels as in Keras": ("1.0000", "0.9995", ""),
         "file size, KiB": ("35.2", "9.8", "0.28x"),
         "after gzip, KiB": ("29.3", "5.9", "0.20x"),
         "packed as .tfz, KiB": ("28.0", "3.0", "0.11x"),

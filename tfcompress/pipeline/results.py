@@ -18,7 +18,7 @@ from tfcompress.pipeline import notes
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 from tfcompress.pipeline.provenance import command, versions
-from tfcompress.runtime.accuracy import change_interval, rightly_classified
+from tfcompress.runtime.accuracy import change_interval, classified
 from tfcompress.techniques import LayerLine
 from tfcompress.training.progress import say
 
@@ -79,8 +79,9 @@ def _file_results(network: Network, images: Dataset) -> list[tuple[report.FileRe
     if not network.files:
         return []
     steps = [row["step_ms"] for row in network.history]
+    by_keras, labels = training.classified(training.runner(network.model), images)
     of_network: dict[str, Any] = {
-        "accuracy_keras": training.accuracy(training.runner(network.model), images),
+        "accuracy_keras": float((by_keras == labels).mean()),
         "parameters": graph.parameters(network.model),
         "macs": graph.macs(network.model),
         "train_step_ms": float(np.median(steps)) if steps else None,
@@ -91,10 +92,12 @@ def _file_results(network: Network, images: Dataset) -> list[tuple[report.FileRe
         file, times = written.exported, written.times
         path = Path(file.path)
         say("accuracy", f"{path.name} on all {len(images.test):,} test images")
-        right = rightly_classified(path, images.batches("test", 64))
+        chosen, _ = classified(path, images.batches("test", 64))
+        right = chosen == labels
         result = report.FileResult(
             path=path.name,
             accuracy=float(right.mean()),
+            keras_agreement=float((chosen == by_keras).mean()),
             size_bytes=file.size_bytes,
             gzip_bytes=benchmark.sizes.gzip_bytes(path),
             packed_bytes=archive.pack(path, path.with_suffix(".tfz"))[1],

@@ -22,6 +22,7 @@ class FileResult:
         path: the file, relative to the report where possible.
         accuracy: the file's own accuracy on the whole test set, 0 to 1.
         accuracy_keras: the Keras model's on the same images, 0 to 1.
+        keras_agreement: the share of these images to which the file gives the Keras model's label.
         parameters: of the Keras model, counted.
         macs: multiply-accumulates of one inference, counted in the file.
         size_bytes: size of the file.
@@ -55,6 +56,7 @@ class FileResult:
     parameters: int
     size_bytes: int
     accuracy_keras: float | None = None
+    keras_agreement: float | None = None
     macs: int | None = None
     gzip_bytes: int | None = None
     packed_bytes: int | None = None
@@ -76,7 +78,7 @@ class FileResult:
 
     def __post_init__(self) -> None:
         """Refuses numbers that no file can have."""
-        for field in ("accuracy", "accuracy_keras"):
+        for field in ("accuracy", "accuracy_keras", "keras_agreement"):
             value = getattr(self, field)
             require(value is None or 0 <= value <= 1, f"{field} must be in 0..1; got {value}")
         require(self.size_bytes > 0, f"size_bytes must be positive; got {self.size_bytes}")

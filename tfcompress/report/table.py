@@ -61,6 +61,7 @@ _ROWS: tuple[
 ] = (
     ("accuracy of the file", lambda file: fraction(file.accuracy), _accuracy_change),
     ("accuracy in Keras", lambda file: fraction(file.accuracy_keras), _keras_change),
+    ("labels as in Keras", lambda file: fraction(file.keras_agreement), lambda before, after: ""),
     ("file size, KiB", lambda file: kibibytes(file.size_bytes), _ratio("size_bytes")),
     ("after gzip, KiB", lambda file: kibibytes(file.gzip_bytes), _ratio("gzip_bytes")),
     ("packed as .tfz, KiB", lambda file: kibibytes(file.packed_bytes), _ratio("packed_bytes")),

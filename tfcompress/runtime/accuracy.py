@@ -32,16 +32,17 @@ def file_accuracy(
     Raises:
         InputError: the file can't be run, the images aren't of its shape, or there are none.
     """
-    return float(rightly_classified(path, batches, threads=threads).mean())
+    chosen, labels = classified(path, batches, threads=threads)
+    return float((chosen == labels).mean())
 
 
-def rightly_classified(
+def classified(
     path: str | os.PathLike[str],
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
     *,
     threads: int = 2,
-) -> np.ndarray:
-    """Tells of each image whether a file classifies it rightly.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the class that a file gives each image, and the images' labels.
 
     Args:
         path: the file.
@@ -49,18 +50,19 @@ def rightly_classified(
         threads: CPU threads of one inference.
 
     Returns:
-        Booleans (images,), in the batches' order.
+        Two arrays of integers (images,), in the batches' order.
 
     Raises:
         InputError: the file can't be run, the images aren't of its shape, or there are none.
     """
     model = LiteModel(path, threads=threads)
-    right = []
+    chosen, known = [], []
     for images, labels in batches:
         outputs = model.predict(images).reshape(len(labels), -1)
-        right.append(outputs.argmax(1) == labels)
-    require(sum(map(len, right)) > 0, f"there are no images to take the accuracy of {path} on")
-    return np.concatenate(right)
+        chosen.append(outputs.argmax(1))
+        known.append(labels)
+    require(sum(map(len, known)) > 0, f"there are no images to take the accuracy of {path} on")
+    return np.concatenate(chosen), np.concatenate(known)
 
 
 def change_interval(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
@@ -72,7 +74,7 @@ def change_interval(before: np.ndarray, after: np.ndarray) -> tuple[float, float
     proportions", Statistics in Medicine 24).
 
     Args:
-        before: booleans (images,) of `rightly_classified`, of the first file.
+        before: booleans (images,), whether the first file classifies each image rightly.
         after: the same of the second file, on the same images.
 
     Returns:

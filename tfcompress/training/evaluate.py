@@ -53,8 +53,26 @@ def accuracy(compiled: keras.Model, data: Dataset, batch_size: int = 256) -> flo
         data: the data set.
         batch_size: images at a time.
     """
-    right = total = 0
-    for images, labels in data.batches("test", batch_size):
-        right += int((_predict(compiled, images).argmax(-1) == labels).sum())
-        total += len(labels)
-    return right / total
+    chosen, labels = classified(compiled, data, batch_size)
+    return float((chosen == labels).mean())
+
+
+def classified(
+    compiled: keras.Model, data: Dataset, batch_size: int = 256
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the class that the model gives each test image, and the images' labels.
+
+    Args:
+        compiled: as `runner` gives it.
+        data: the data set.
+        batch_size: images at a time.
+
+    Returns:
+        Two arrays of integers (images,), in the data set's order.
+    """
+    pairs = [
+        (_predict(compiled, images).argmax(-1), labels)
+        for images, labels in data.batches("test", batch_size)
+    ]
+    chosen, labels = zip(*pairs, strict=True)
+    return np.concatenate(chosen), np.concatenate(labels)
