@@ -45,11 +45,7 @@ def agreeing(
     if rebuild is None or len(rebuild.more) < 2:
         return built, first
     original = _copy(built.path, "first")
-    names = list(rebuild.more)
-    groups = [list(part) for part in np.array_split(names, min(len(names), _GROUPS))]
-    whole = [
-        [op for name in group for op in (name, *rebuild.behind.get(name, ()))] for group in groups
-    ]
+    groups, whole = _groups(rebuild)
     errors = mixed.errors_alone(built.path, whole, images[:_IMAGES], rebuild.write)
     order = sorted(range(len(groups)), key=lambda group: -errors[group])
 
@@ -83,6 +79,16 @@ def agreeing(
             best, enough, passed = fewer, middle, _copy(built.path, "passed")
     shutil.copyfile(passed, built.path)
     return best
+
+
+def _groups(rebuild: Rebuild) -> tuple[list[list[str]], list[list[str]]]:
+    """Returns neighbouring layers in groups, and the same with the ops that go with them."""
+    names = list(rebuild.more)
+    groups = [list(part) for part in np.array_split(names, min(len(names), _GROUPS))]
+    whole = [
+        [op for name in group for op in (name, *rebuild.behind.get(name, ()))] for group in groups
+    ]
+    return groups, whole
 
 
 def _copy(path: Path, name: str) -> Path:
