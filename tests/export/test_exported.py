@@ -44,3 +44,9 @@ def test_what_its_user_should_know():
         "  kept more bits: layer_0, layer_1, layer_2, layer_3 and 2 more",
         "  note: a note",
     ]
+
+
+def test_a_runtime_without_a_version_has_no_newer_ones():
+    kernels = dataclasses.replace(FILE, min_runtime="LiteRT with tfcompress's kernels")
+    assert kernels.runs_on == "LiteRT with tfcompress's kernels"
+    assert FILE.runs_on == "TensorFlow Lite 2.11.0 and newer"

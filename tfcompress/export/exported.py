@@ -62,6 +62,13 @@ class Exported:
     failed_check: str | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def runs_on(self) -> str:
+        """Says which runtimes run the file; where the oldest has a version, newer ones do too."""
+        return (
+            f"{self.min_runtime} and newer" if self.min_runtime[-1:].isdigit() else self.min_runtime
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Returns the fields by name."""
         return dataclasses.asdict(self)
@@ -76,7 +83,7 @@ class Exported:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             lines.append(f"kept more bits: {', '.join(names[:_NAMED])}{more}")
         if self.min_runtime:
-            lines.append(f"runs on {self.min_runtime} and newer")
+            lines.append(f"runs on {self.runs_on}")
         lines += [f"note: {note}" for note in self.notes[:_NAMED]]
         if len(self.notes) > _NAMED:
             lines.append(f"and {len(self.notes) - _NAMED} more notes")

@@ -8,7 +8,7 @@ from pathlib import Path
 from tfcompress.benchmark import FileBenchmark
 from tfcompress.benchmark.machine import int8_note, machine
 from tfcompress.data.dataset import Dataset
-from tfcompress.export import io_types, storages
+from tfcompress.export import io_types
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 
@@ -55,8 +55,7 @@ def _file_notes(job: Plan, compressed: Network) -> list[str]:
     for written in compressed.files:
         file = written.exported
         title = "The compressed file" if len(compressed.files) == 1 else Path(file.path).name
-        newer = "" if storages.get(file.storage).usual.runtime.needs else " and newer"
-        notes.append(f"{title} runs on {file.min_runtime}{newer}.")
+        notes.append(f"{title} runs on {file.runs_on}.")
         if file.float_ops:
             ops = ", ".join(file.float_ops)
             notes.append(f"{title} computes in floats, between conversions: {ops}.")
