@@ -57,6 +57,10 @@ TABLES: dict[str, dict[str, tuple[list[str], int]]] = {
 }
 
 
+# Of a report, what a row leaves out: no page shows it.
+LONG = ("files", "benchmarks", "layers", "layers_before", "layers_after")
+
+
 def run(folder: Path, again: bool, *words: str) -> Row:
     """Runs the command once and returns its report, which says when and where it was made."""
     if (folder / "report.json").exists() and not again:
@@ -107,8 +111,9 @@ def report_of(
             report_of("", table, work, first, seed, again)
         words = [*words, f"--model={base}", "--normalization=standardize"]
     folder = work / f"{name.replace(' ', '_')}_{seed}"
-    report = json.dumps(run(folder, again, *words, f"--seed={seed}"))
-    return {key: json.loads(report.replace(str(work.parent), "DIR"))}
+    report = run(folder, again, *words, f"--seed={seed}")
+    kept = {name: value for name, value in report.items() if name not in LONG}
+    return {key: json.loads(json.dumps(kept).replace(str(work.parent), "DIR"))}
 
 
 def row(name: str, found: list[dict]) -> list[str]:
