@@ -49,8 +49,8 @@ def dry_run(job: Plan) -> str:
     """
     model, images = inputs.load(job)
     check_fit(model, images)
-    candidate = _transformed(job, images, model)
     samples = images.representative(techniques.SAMPLES, job.config.seed)
+    candidate = _transformed(job, images, Candidate(model, samples=samples))
     float_size, reason = _size(model, "float32", samples)
     rows = [_row("baseline", model, float_size, float_size, reason)]
     for name in job.storages:
@@ -86,7 +86,7 @@ def _row(
     ]
 
 
-def _transformed(job: Plan, images: Dataset, model: keras.Model) -> Candidate:
+def _transformed(job: Plan, images: Dataset, candidate: Candidate) -> Candidate:
     """Applies the chain's transforms to the untrained network, and none of its trainings."""
 
     def untrained(
@@ -104,17 +104,14 @@ def _transformed(job: Plan, images: Dataset, model: keras.Model) -> Candidate:
         check_storages(job, images, candidate.model)
         return context
 
-    techniques.check(Candidate(model), job.steps)
+    techniques.check(candidate, job.steps)
     steps = [
         dataclasses.replace(step, technique=dataclasses.replace(step.technique, fit=untrained))
         for step in job.steps
     ]
-    samples = images.representative(techniques.SAMPLES, job.config.seed)
-    context = TrainingContext(seed=job.config.seed, teacher=model)
-    candidate, _ = techniques.apply(
-        Candidate(model, samples=samples), steps, images, context, round_context=checked
-    )
-    return candidate
+    context = TrainingContext(seed=job.config.seed, teacher=candidate.model)
+    transformed, _ = techniques.apply(candidate, steps, images, context, round_context=checked)
+    return transformed
 
 
 def _size(model: keras.Model, storage: str, samples: Any) -> tuple[int | None, str]:

@@ -258,8 +258,7 @@ class RunResult:
 
     def accuracy_change_of(self, file: FileResult) -> float:
         """Returns a file's accuracy minus the baseline's, in percentage points."""
-        # Rounded, for 0.9085 - 0.9145 is -0.0060000000000000053 in binary.
-        return round(100 * (file.accuracy - self.baseline.accuracy), 9)
+        return percentage_points(self.baseline.accuracy, file.accuracy)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the result as strict JSON values: NaN and infinity become None.
@@ -331,6 +330,16 @@ def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the values that a dataclass has a field for."""
     names = {field.name for field in dataclasses.fields(kind)}
     return {key: value for key, value in values.items() if key in names}
+
+
+def percentage_points(before: float, after: float) -> float:
+    """Returns by how many percentage points one share is above another.
+
+    >>> percentage_points(0.9145, 0.9085)
+    -0.6
+    """
+    # Rounded, for 0.9085 - 0.9145 is -0.0060000000000000053 in binary.
+    return round(100 * (after - before), 9)
 
 
 def quotient(compressed: float | None, baseline: float | None) -> float | None:

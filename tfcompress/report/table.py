@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from tfcompress.console import table
-from tfcompress.report.result import FileResult, RunResult, quotient
+from tfcompress.report.result import FileResult, RunResult, percentage_points, quotient
 
 MISSING = "-"
 
@@ -40,14 +40,14 @@ class Row:
 
 
 def _accuracy_change(before: FileResult, after: FileResult) -> str:
-    change = round(100 * (after.accuracy - before.accuracy), 9)
+    change = percentage_points(before.accuracy, after.accuracy)
     return "unchanged" if change == 0 else f"{change:+.2f} points"
 
 
 def _keras_change(before: FileResult, after: FileResult) -> str:
     if before.accuracy_keras is None or after.accuracy_keras is None:
         return MISSING
-    return f"{100 * (after.accuracy_keras - before.accuracy_keras):+.2f} points"
+    return f"{percentage_points(before.accuracy_keras, after.accuracy_keras):+.2f} points"
 
 
 def _ratio(field: str) -> Callable[[FileResult, FileResult], str]:
