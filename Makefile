@@ -12,13 +12,23 @@ UV := $(BIN)/uv pip
 
 setup: .venv/ready
 
-# One stamp file: the environment is made again only when a pin or a dependency changes.
-.venv/ready: constraints.txt setup.cfg pyproject.toml
+# Stamp files: the environment is made again only when a pin or a dependency changes.
+# What builds and installs the others comes first: only packages whose SHA-256 stands in
+# constraints.txt are unpacked, let alone run. promise is a source package, built by what is here.
+.venv/tools: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "error: $(PYTHON) isn't Python 3.11 or newer; say which to use: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(UV) install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'
+	sed -n -e '/^uv==/,/[^\\]$$/p' -e '/^setuptools==/,/[^\\]$$/p' constraints.txt > .venv/tools.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	    --only-binary :all: --requirement .venv/tools.txt
+	touch $@
+
+.venv/ready: .venv/tools setup.cfg pyproject.toml
+	$(UV) install --quiet --python $(BIN)/python --require-hashes --no-deps --no-build-isolation \
+	    --only-binary :all: --no-binary promise --requirement constraints.txt
+	$(UV) install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(UV) check --quiet --python $(BIN)/python
 	$(BIN)/python -m tfcompress.kernels
 	touch $@
 
@@ -49,16 +59,17 @@ PDOC := "import tfcompress.export as room; [getattr(room, name) for name in room
     from pdoc.__main__ import cli; cli()"
 
 docs: setup
-	$(UV) install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]'
 	TF_CPP_MIN_LOG_LEVEL=3 PDOC_ALLOW_EXEC=1 $(BIN)/python -c $(PDOC) --docformat google --template-directory docs \
 	    --output-directory build/docs $(ROOMS) \
 	    $(subst /,.,$(basename $(LAYERS)))
 	@echo build/docs/index.html
 
-# Pins every version from setup.cfg; run it after changing a dependency there.
-constraints:
-	$(UV) compile setup.cfg --extra test --extra dev --extra docs --python-version 3.11 --no-emit-index-url \
-	    --no-annotate --no-header --quiet --output-file constraints.txt --upgrade
+# Pins the newest version of every package that setup.cfg allows, by the SHA-256 of its files; run it
+# after changing a dependency there. uv itself and what builds packages are pinned too.
+constraints: .venv/tools
+	$(UV) compile setup.cfg --extra test --extra dev --extra docs --python-version 3.11 --universal \
+	    --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+	    --output-file constraints.txt --upgrade
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
