@@ -1,6 +1,6 @@
 """The errors that a user's input causes, and the checks that raise them.
 
-Nothing here imports more than the standard library.
+Nothing here needs more than the standard library.
 """
 
 from __future__ import annotations
@@ -9,8 +9,18 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
+from tfcompress.plain_text import spell_out
 
-class InputError(ValueError):
+
+class PlainError(Exception):
+    """An error whose message may quote a stranger's file, and steers no terminal all the same."""
+
+    def __str__(self) -> str:
+        """Returns the message, with what would steer a terminal spelled out."""
+        return spell_out(super().__str__())
+
+
+class InputError(PlainError, ValueError):
     """What the user handed in can't be used.
 
     The message is one line that says what was wrong and what would be right; the runner prints it
@@ -18,7 +28,7 @@ class InputError(ValueError):
     """
 
 
-class ExportError(RuntimeError):
+class ExportError(PlainError, RuntimeError):
     """A file failed its audit or its parity check; nothing was written.
 
     It stands here for the commands, which say it in one line and don't import what exports.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
+from tfcompress.bounded_json import read_json
 from tfcompress.errors import InputError
+from tfcompress.plain_text import one_line
 from tfcompress.report.result import SCHEMA, RunResult
 
 REPORT = "report.json"
@@ -29,23 +30,21 @@ def read_report(folder: str | os.PathLike[str]) -> RunResult:
     if not path.is_file():
         raise InputError(f"{folder} has no report.json: it isn't the folder of a finished run")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} isn't valid JSON ({reason}): repeat the run") from error
+        raise InputError(f"{path} isn't valid JSON ({one_line(error)}): repeat the run") from error
     if not isinstance(values, dict) or not {"technique", "baseline", "compressed"} <= set(values):
         raise InputError(f"{path} isn't a run's report: give the output folders of finished runs")
     # The first version didn't say that it was.
     schema = values.get("schema", 1)
     if schema != SCHEMA:
         raise InputError(
-            f"{path} has schema {schema!r} and this tfcompress reads {SCHEMA}: use the version "
-            "that wrote it, or repeat the run"
+            f"{path} has schema {one_line(repr(schema), 40)} and this tfcompress reads {SCHEMA}: "
+            "use the version that wrote it, or repeat the run"
         )
     try:
         return RunResult.from_json(values)
-    except KeyError as error:
-        raise InputError(f"{path} lacks {error}: repeat the run") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} isn't a whole report ({reason}): repeat the run") from error
+    except InputError as error:
+        raise InputError(
+            f"{path} isn't a whole report ({one_line(error)}): repeat the run"
+        ) from error

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfcompress.report import table
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def render_template(template: str, *, autoescape: bool, **values: Any) -> str:
@@ -17,6 +21,11 @@ def render_template(template: str, *, autoescape: bool, **values: Any) -> str:
         autoescape: whether values become HTML text; in Markdown they pass `markdown_cell`.
         values: all that the template names.
     """
+    return _environment(autoescape).get_template(template).render(values)
+
+
+@functools.cache
+def _environment(autoescape: bool) -> jinja2.Environment:
     import jinja2
 
     environment = jinja2.Environment(
@@ -30,7 +39,7 @@ def render_template(template: str, *, autoescape: bool, **values: Any) -> str:
     environment.filters["cell"] = markdown_cell
     environment.filters["whole"] = table.whole
     environment.filters["milliseconds"] = table.milliseconds
-    return environment.get_template(template).render(values)
+    return environment
 
 
 def markdown_cell(text: Any) -> str:

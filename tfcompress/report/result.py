@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from tfcompress.errors import require
+from tfcompress.report import shapes
 
 HISTORIES = ("baseline", "compressed")
 # The version of report.json, raised when a key that others rely on changes its meaning or goes.
 SCHEMA = 1
+# Times in milliseconds and their ratios lie between these, or no picture could show them.
+_LEAST, _MOST = 1e-12, 1e12
+# A storage makes a file, and there are some fifteen.
+_MOST_FILES = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,8 +77,10 @@ class FileResult:
     latency_ratio_p10: float | None = None
     latency_ratio_p90: float | None = None
     accuracy_interval_points: tuple[float, float] | None = None
-    layer_errors: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    layers: Sequence[Mapping[str, Any]] = ()
+    layer_errors: Annotated[Mapping[str, float], Mapping[str, float | None]] = dataclasses.field(
+        default_factory=dict
+    )
+    layers: Annotated[Sequence[Mapping[str, Any]], Sequence[shapes.LayerCost]] = ()
     parity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -95,17 +102,20 @@ class FileResult:
         for field in ("latency_ms_p50", "latency_ms_p90", "train_step_ms"):
             value = getattr(self, field)
             require(
-                value is None or 0 <= value < math.inf,
+                value is None or value == 0 or _LEAST < value < _MOST,
                 f"{field} must be a time of 0 or more; got {value}",
             )
         for field in ("latency_ratio", "latency_ratio_p10", "latency_ratio_p90"):
             value = getattr(self, field)
-            require(value is None or 0 < value < math.inf, f"{field} must be positive; got {value}")
+            require(
+                value is None or _LEAST < value < _MOST, f"{field} must be positive; got {value}"
+            )
 
     @property
     def worst_layers(self) -> list[tuple[str, float]]:
         """Returns the ten layers whose outputs rounding changed most, the worst first."""
-        return sorted(self.layer_errors.items(), key=lambda item: -item[1])[:10]
+        known = [(name, error) for name, error in self.layer_errors.items() if error is not None]
+        return sorted(known, key=lambda item: -item[1])[:10]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values, those of `parity` with the prefix `parity_`."""
@@ -119,11 +129,20 @@ class FileResult:
         return strict(values)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> FileResult:
-        """Restores the result that `to_json` was called on."""
+    def from_json(cls, values: Mapping[str, Any], where: str = "") -> FileResult:
+        """Restores the result that `to_json` was called on.
+
+        Args:
+            values: what JSON gave.
+            where: what error messages put before a field's name.
+
+        Raises:
+            InputError: the values aren't a result's.
+        """
         prefix = "parity_"
         parity = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
-        fields = _fields(cls, values)
+        fields = shapes.read_fields(cls, values, where)
+        fields.pop("parity", None)
         interval = fields.get("accuracy_interval_points")
         if interval is not None:
             fields["accuracy_interval_points"] = tuple(interval)
@@ -186,13 +205,17 @@ class RunResult:
     dataset_split: str = ""
     test_images: int | None = None
     command: str = ""
-    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    machine: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Annotated[Mapping[str, str], Mapping[str, str | None]] = dataclasses.field(
+        default_factory=dict
+    )
+    machine: Annotated[Mapping[str, Any], shapes.Machine] = dataclasses.field(default_factory=dict)
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     unwritten: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    layers: Sequence[Mapping[str, str]] = ()
-    histories: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
-    benchmarks: Sequence[Mapping[str, Any]] = ()
+    layers: Annotated[Sequence[Mapping[str, str]], Sequence[shapes.LayerAction]] = ()
+    histories: Annotated[
+        Mapping[str, Sequence[Mapping[str, Any]]], Mapping[str, Sequence[shapes.Epoch]]
+    ] = dataclasses.field(default_factory=dict)
+    benchmarks: Annotated[Sequence[Mapping[str, Any]], Sequence[shapes.Benchmark]] = ()
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -214,14 +237,20 @@ class RunResult:
         Reports without `files`, as they were before a run could write several, are read too.
 
         Raises:
-            KeyError, TypeError, InputError: the values aren't a result's.
+            InputError: the values aren't a result's.
         """
-        fields = _fields(cls, values)
-        layers = values.get("layers_before", ())
-        fields["baseline"] = FileResult.from_json({**values["baseline"], "layers": layers})
-        entries = values["files"].values() if "files" in values else [_only_file(values)]
-        fields["files"] = [FileResult.from_json(entry) for entry in entries]
-        return cls(**fields)
+        layers = values.get("layers_before", [])
+        shapes.check(values.get("baseline"), Mapping[str, Any], "baseline")
+        if "files" in values:
+            shapes.check(values["files"], Mapping[str, Mapping[str, Any]], "files")
+            entries = values["files"]
+        else:
+            entries = {"compressed": _only_file(values)}
+        require(len(entries) <= _MOST_FILES, f"{len(entries)} files are more than a run can write")
+        baseline = FileResult.from_json({**values["baseline"], "layers": layers}, "baseline.")
+        files = [FileResult.from_json(entry, f"{name}.") for name, entry in entries.items()]
+        fields = shapes.read_fields(cls, values, but=("baseline", "files"))
+        return cls(**fields, baseline=baseline, files=files)
 
     @property
     def compressed(self) -> FileResult:
@@ -310,26 +339,22 @@ class RunResult:
 
 def _only_file(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the entry of `files` of a report that has none, from the keys of its one file."""
-    latency_ratio = values["ratio"]["latency"]
+    for name in ("compressed", "ratio"):
+        require(name in values, f"{name} is missing")
+        shapes.check(values.get(name), Mapping[str, Any], name)
     return {
         **values["compressed"],
-        "latency_ratio": latency_ratio,
+        "latency_ratio": values["ratio"].get("latency"),
         "latency_ratio_p10": values.get("latency_ratio_p10"),
         "latency_ratio_p90": values.get("latency_ratio_p90"),
         "layer_errors": values.get("layer_errors", {}),
-        "layers": values.get("layers_after", ()),
+        "layers": values.get("layers_after", []),
     }
 
 
 def _without(values: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
     """Returns the values but for some keys."""
     return {key: value for key, value in values.items() if key not in keys}
-
-
-def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values that a dataclass has a field for."""
-    names = {field.name for field in dataclasses.fields(kind)}
-    return {key: value for key, value in values.items() if key in names}
 
 
 def percentage_points(before: float, after: float) -> float:
