@@ -1,5 +1,6 @@
 """Small `.tflite` files without ops, made without TensorFlow: constants and what lies around."""
 
+import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
@@ -25,3 +26,40 @@ def flatbuffer(**arrays):
         model.buffers.append(buffer)
     model.subgraphs = [graph]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def sharing(count, name=b"x", metadata=0):
+    """A file of `count` graphs that are one, of as many tensors that are one, and so on.
+
+    LiteRT's own verifier takes it as long as that are less than a million.
+    """
+    builder = flatbuffers.Builder(4096)
+
+    def repeated(table, times=count):
+        builder.StartVector(4, times, 4)
+        for _ in range(times):
+            builder.PrependUOffsetTRelative(table)
+        return builder.EndVector()
+
+    text = builder.CreateString(name)
+    schema.VariantSubTypeStart(builder)
+    kinds = repeated(schema.VariantSubTypeEnd(builder))
+    schema.TensorStart(builder)
+    schema.TensorAddName(builder, text)
+    schema.TensorAddVariantTensors(builder, kinds)
+    tensors = repeated(schema.TensorEnd(builder))
+    schema.SubGraphStart(builder)
+    schema.SubGraphAddTensors(builder, tensors)
+    graphs = repeated(schema.SubGraphEnd(builder))
+    schema.BufferStart(builder)
+    buffers = repeated(schema.BufferEnd(builder), 1)
+    schema.MetadataStart(builder)
+    schema.MetadataAddName(builder, text)
+    entries = repeated(schema.MetadataEnd(builder), metadata)
+    schema.ModelStart(builder)
+    schema.ModelAddVersion(builder, 3)
+    schema.ModelAddSubgraphs(builder, graphs)
+    schema.ModelAddBuffers(builder, buffers)
+    schema.ModelAddMetadata(builder, entries)
+    builder.Finish(schema.ModelEnd(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -1,7 +1,9 @@
 import random
 
+import numpy as np
 import pytest
 
+from tests.tflite.flatbuffers import flatbuffer
 from tfcompress.errors import InputError
 from tfcompress.tflite import content
 
@@ -95,3 +97,36 @@ def test_macs_of_single_ops():
     assert op("ADD", (9, 16), (9, 16), result=(9, 16)) == 0
     assert op("CONV_3D", (1,), (1,), result=(1,)) is None
     assert op("CUSTOM:Mine", (1,), result=(1,)) is None
+
+
+class Shaped:
+    """A value that says that it has a shape."""
+
+    def __init__(self, shape):
+        self.shape, self.dtype = shape, np.dtype("float32")
+
+    def tobytes(self):
+        return bytes(4)
+
+
+def test_a_shape_that_no_array_has(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(flatbuffer(w=Shaped((1,) * 64)))
+    assert len(content.read(path).constants[0].shape) == 64
+    path.write_bytes(flatbuffer(w=Shaped((1,) * 65)))
+    with pytest.raises(InputError, match=r"m.tflite is cut short or corrupt \(a tensor of 65 dim"):
+        content.read(path)
+
+
+def test_more_signatures_than_any_file_has(tiny, tmp_path):
+    """What runs by each is looked at by itself, op by op."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    from tfcompress.tflite import parser
+
+    model = parser.unpack(tiny.path.read_bytes(), tiny.path)
+    path = tmp_path / "m.tflite"
+    model.signatureDefs *= 101
+    path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+    with pytest.raises(InputError, match=r"m.tflite is cut short or corrupt \(more than 100 sign"):
+        content.read(path)

@@ -1,7 +1,10 @@
+import io
 import random
+import zipfile
 
 import pytest
 
+from tests.attacks import attack
 from tfcompress.errors import InputError
 from tfcompress.tflite.metadata import Metadata, read
 
@@ -70,3 +73,43 @@ def test_a_label_file_that_would_fill_the_memory(said, tmp_path):
     path.write_bytes(whole)
     with pytest.raises(InputError, match="the label file has 2,147,483,648 bytes"):
         read(path)
+
+
+def with_zip(said, path, text, method=zipfile.ZIP_DEFLATED, more=0):
+    """Writes the model with another zip of labels behind it."""
+    whole = said.read_bytes()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        archive.writestr("labels.txt", text)
+        for number in range(more):
+            archive.writestr(f"{number}", "")
+    path.write_bytes(whole[: whole.rindex(b"PK\x03\x04")] + packed.getvalue())
+    return path
+
+
+def test_labels_that_are_packed_are_read(said, tmp_path):
+    path = with_zip(said, tmp_path / "m.tflite", "v\nw\nx\ny\nz")
+    assert read(path).labels == tuple("vwxyz")
+
+
+def test_a_label_file_that_is_larger_than_it_says(said, tmp_path):
+    """612 KB of deflated zeros that say that they are ten bytes took 1.2 GB."""
+    path = with_zip(said, tmp_path / "m.tflite", bytes(2**27))
+    whole = bytearray(path.read_bytes())
+    for mark, at in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
+        start = whole.rindex(mark) + at
+        whole[start : start + 4] = (10).to_bytes(4, "little")
+    path.write_bytes(whole)
+    call = "metadata.read(sys.argv[1])"
+    text, grown_bytes = attack(call, path, "from tfcompress.tflite import metadata")
+    assert text.startswith(f"{path} is cut short or corrupt (its metadata: Bad CRC-32")
+    assert grown_bytes < 64 * 2**20
+
+
+def test_zips_that_no_reader_of_metadata_takes(said, tmp_path):
+    """`zipfile` unpacks these methods without a limit; each file of a zip takes half a kilobyte."""
+    path = with_zip(said, tmp_path / "m.tflite", "a\nb", zipfile.ZIP_BZIP2)
+    with pytest.raises(InputError, match="packed by method 12, not stored or deflated"):
+        read(path)
+    with pytest.raises(InputError, match="its zip has more than 1000 files"):
+        read(with_zip(said, path, "a\nb", more=1000))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tfcompress.tflite import parser
 from tfcompress.tflite.content import FileContent, Op
 
 _REFUSED = {
@@ -73,12 +74,13 @@ def _indices(op: Op) -> str | None:
 
 def _dynamic_input(path: str) -> str | None:
     """Finds an input whose shape is open, mostly in its batch."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    graph = schema.Model.GetRootAs(Path(path).read_bytes(), 0).Subgraphs(0)
-    for place in range(graph.InputsLength()):
-        tensor = graph.Tensors(graph.Inputs(place))
-        sizes = [tensor.ShapeSignature(i) for i in range(tensor.ShapeSignatureLength())]
-        if -1 in sizes:
-            return f"an input of open shape {tuple(sizes)} may not run on the GPU: fix the batch"
+    data = Path(path).read_bytes()
+    with parser.reading(data, path) as schema:
+        graph = schema.Model.GetRootAs(data, 0).Subgraphs(0)
+        for place in range(graph.InputsLength()):
+            tensor = graph.Tensors(graph.Inputs(place))
+            sizes = () if tensor.ShapeSignatureIsNone() else tensor.ShapeSignatureAsNumpy().tolist()
+            if -1 in sizes:
+                text = f"an input of open shape {tuple(sizes)} may not run on the GPU"
+                return f"{text}: fix the batch"
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from tfcompress.tflite import header
+from tfcompress.tflite import parser
 
 # Shorter constants are packed with the rest: a table of their own would cost more than it saves.
 _SMALLEST_BYTES = 256
@@ -53,15 +53,8 @@ def constants(data: bytes, path: str) -> list[Constant]:
     Raises:
         InputError: the file is cut short or corrupt.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
-    try:
+    with parser.reading(data, path) as schema:
         overlapping = _constants(data, schema)
-    except MemoryError:
-        raise
-    except Exception as error:
-        # As in `content`: the generated parser checks nothing.
-        raise header.corrupt(path, error) from error
     apart: list[Constant] = []
     for constant in sorted(overlapping, key=lambda c: c.start):
         if constant.start >= (apart[-1].start + apart[-1].size_bytes if apart else 0):

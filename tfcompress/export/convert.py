@@ -18,6 +18,7 @@ from tfcompress.export.finish import finish
 from tfcompress.export.zeros import one_zero
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional
+from tfcompress.tflite import parser
 from tfcompress.tflite.content import FileContent, Op, Tensor
 from tfcompress.tflite.io_order import keep_order
 from tfcompress.tflite.weighted_ops import FAST_WITH_FLOATS, WEIGHTED, one_magnitude, weights_type
@@ -181,7 +182,7 @@ def float_constants(path: Path) -> dict[str, np.ndarray]:
     """Returns the float constants of a file's main graph, by tensor name."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    model: Any = parser.unpack(path.read_bytes(), path)
     values = {}
     for tensor in model.subgraphs[0].tensors:
         data = model.buffers[tensor.buffer].data
@@ -195,7 +196,7 @@ def int8_constants(path: Path) -> list[np.ndarray]:
     """Returns a file's 8-bit constants as the real numbers that they stand for."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    model: Any = parser.unpack(path.read_bytes(), path)
     constants = []
     for tensor in model.subgraphs[0].tensors:
         data, grid = model.buffers[tensor.buffer].data, tensor.quantization

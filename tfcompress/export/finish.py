@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfcompress.tflite import parser
 from tfcompress.tflite.dataflow import producers_and_consumers
 from tfcompress.tflite.op_versions import raise_versions
 from tfcompress.tflite.schema import names, op_number
@@ -31,7 +32,7 @@ def finish(path: Path) -> None:
     from ai_edge_litert.tools import flatbuffer_utils
 
     data = path.read_bytes()
-    model: Any = schema.ModelT.InitFromPackedBuf(data, 0)
+    model: Any = parser.unpack(data, path)
     if len(data) <= _LARGEST:
         _inline(model, data)
     ops = names(schema.BuiltinOperator)

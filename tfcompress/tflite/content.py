@@ -15,7 +15,7 @@ from typing import Any
 
 from tfcompress.errors import InputError, unknown_name
 from tfcompress.tflite import bit_ops as kernels
-from tfcompress.tflite import header
+from tfcompress.tflite import header, parser
 from tfcompress.tflite.schema import names, op_number
 
 # Ops that multiply and that no rule below counts: a total without them would be a lower bound.
@@ -38,6 +38,10 @@ _UNCOUNTED = frozenset(
         "WHILE",
     }
 )
+# NumPy's limit, which LiteRT's tensors have in Python. A shape of more is read for each op anew.
+_MOST_DIMENSIONS = 64
+# Files for language models have a dozen or two. What runs by each is looked at by itself.
+_MOST_SIGNATURES = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,16 +218,15 @@ def read(path: str | os.PathLike[str]) -> FileContent:
     file = header.checked_path(path)
     from ai_edge_litert import schema_py_generated as schema
 
+    model = parser.unpack(file.read_bytes(), path)
     try:
-        model = schema.ModelT.InitFromPackedBuf(file.read_bytes(), 0)
         return _content(str(file), model, schema)
     except InputError:
         raise
     except MemoryError:
         raise
     except Exception as error:
-        # The generated parser checks nothing: a wrong offset surfaces as whatever it runs into
-        # (struct.error, IndexError, TypeError, ...).
+        # Nothing has checked that the numbers in the file fit together.
         raise header.corrupt(path, error) from error
 
 
@@ -246,6 +249,8 @@ def _content(path: str, model: Any, schema: Any) -> FileContent:
         ops += _ops(graph, tensors, codes, number)
         inputs_outputs.append((_picked(graph.inputs, tensors), _picked(graph.outputs, tensors)))
 
+    if len(model.signatureDefs or ()) > _MOST_SIGNATURES:
+        raise ValueError(f"more than {_MOST_SIGNATURES} signatures")
     named = [(int(s.subgraphIndex), _text(s.signatureKey)) for s in model.signatureDefs or ()]
     main = inputs_outputs[0] if inputs_outputs else ((), ())
     return FileContent(
@@ -325,11 +330,14 @@ def _macs(
 def _tensor(packed: Any, buffers: list[int], types: Mapping[int, str], number: int) -> Tensor:
     """Returns one tensor of the schema as our own value."""
     size_bytes = buffers[packed.buffer] + _table_bytes(packed.sparsity)
+    shape = tuple(int(size) for size in packed.shape) if packed.shape is not None else ()
+    if len(shape) > _MOST_DIMENSIONS:
+        raise ValueError(f"a tensor of {len(shape)} dimensions")
     scales = packed.quantization.scale if packed.quantization is not None else None
     return Tensor(
         name=_text(packed.name),
         dtype=types.get(packed.type, f"type {packed.type}"),
-        shape=tuple(int(size) for size in packed.shape) if packed.shape is not None else (),
+        shape=shape,
         constant=size_bytes > 0,
         size_bytes=size_bytes,
         quantized=scales is not None and len(scales) > 0,

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tfcompress.tflite import parser
 from tfcompress.tflite.op_versions import raise_versions
 from tfcompress.tflite.schema import names, op_number
 
@@ -35,7 +36,7 @@ class Editor:
         from ai_edge_litert import schema_py_generated as schema
 
         self._schema: Any = schema
-        self._model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+        self._model: Any = parser.unpack(path.read_bytes(), path)
         self._names = names(schema.BuiltinOperator)
         self._numbers = {name: number for number, name in self._names.items()}
         self._constants: dict[tuple[Any, ...], int] = {}

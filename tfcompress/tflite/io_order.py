@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tfcompress.tflite import parser
+
 # What the converter calls them: `args_0`, `args_0_1`, ... and `output_0`, `output_1`, ...
 _NUMBERED = re.compile(r"(?:args_0_|output_)(\d+)$")
 
@@ -19,10 +21,9 @@ def keep_order(path: Path) -> None:
     Args:
         path: of a `.tflite` with one signature.
     """
-    from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
-    model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    model: Any = parser.unpack(path.read_bytes(), path)
     if len(model.signatureDefs or []) != 1:
         return
     (signature,), changed = model.signatureDefs, False

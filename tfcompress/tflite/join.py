@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfcompress.errors import require
+from tfcompress.tflite import parser
 from tfcompress.tflite.schema import names
 from tfcompress.tflite.signatures import DEFAULT
 
@@ -32,7 +33,7 @@ def join_signatures(first: Path, second: Path, path: Path, name: str) -> None:
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
-    model, other = (schema.ModelT.InitFromPackedBuf(p.read_bytes(), 0) for p in (first, second))
+    model, other = (parser.unpack(p.read_bytes(), p) for p in (first, second))
     require(len(other.subgraphs) == 1, f"{second} has {len(other.subgraphs)} graphs, not one")
     main, graph = model.subgraphs[0], other.subgraphs[0]
     for field in ("inputs", "outputs"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import math
 import os
 import zipfile
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tfcompress.errors import InputError, require
-from tfcompress.tflite import header
+from tfcompress.tflite import header, parser
 
 BUFFER = "TFLITE_METADATA"
 RUNTIME = "min_runtime_version"
@@ -36,8 +37,13 @@ FILE = {"name": 0, "description": 1, "type": 2}
 IMAGE_PROPERTIES, RGB, GRAYSCALE = 2, 1, 2
 NORMALIZATION_OPTIONS = 1
 AXIS_LABELS = 2
-# A label file is text of a line a class; more is a file that is meant to fill the memory.
-_MOST_LABEL_BYTES = 2**24
+# A label file is text of a line a class; more is a file that is meant to fill the memory. A name of
+# three letters takes 18 times as much in Python as in the file.
+_MOST_LABEL_BYTES = 2**22
+# What the entries in a zip's directory begin with; label files are one or a few.
+_ENTRY, _MOST_ENTRIES = b"PK\x01\x02", 1000
+# What the readers of metadata can unpack; and what `zipfile` unpacks no further than it is told.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,15 +109,14 @@ def read(path: str | os.PathLike[str]) -> Metadata | None:
         InputError: it isn't a `.tflite` file, or the metadata are corrupt.
     """
     file = header.checked_path(path)
-    from ai_edge_litert import schema_py_generated as schema
-
     data = file.read_bytes()
-    try:
+    with parser.reading(data, path) as schema:
         packed = _buffer(schema.Model.GetRootAs(data, 0), BUFFER)
+    try:
         return None if packed is None else _parsed(packed, data)
     except (InputError, MemoryError):
         raise
-    except Exception as error:  # As in `content.read`: the parsers check nothing.
+    except Exception as error:  # As in `parser.reading`: nothing checks the bytes.
         raise header.corrupt(path, f"its metadata: {header.one_line(error)}") from error
 
 
@@ -130,16 +135,19 @@ def _parsed(packed: bytes, data: bytes) -> Metadata:
     model = Table.root(packed)
     found: dict[str, tuple[float, ...]] = {}
     labels: tuple[str, ...] = ()
-    for graph in list(model.tables(MODEL["subgraphs"]))[:1]:
-        for tensor in list(graph.tables(SUBGRAPH["inputs"]))[:1]:
-            for unit in tensor.tables(TENSOR["units"]):
-                if unit.byte(UNIT["type"]) == NORMALIZATION_OPTIONS:
-                    options = unit.table(UNIT["options"])
-                    found = {key: options.floats(slot) for key, slot in NORMALIZATION.items()}
-        for tensor in list(graph.tables(SUBGRAPH["outputs"]))[:1]:
-            for entry in tensor.tables(TENSOR["files"]):
-                if entry.byte(FILE["type"]) == AXIS_LABELS and not labels:
-                    labels = _labels(data, entry.text(FILE["name"]))
+    # One of each, for several may share what they lead to.
+    for graph in itertools.islice(model.tables(MODEL["subgraphs"]), 1):
+        for tensor in itertools.islice(graph.tables(SUBGRAPH["inputs"]), 1):
+            units = tensor.tables(TENSOR["units"])
+            scales = (unit for unit in units if unit.byte(UNIT["type"]) == NORMALIZATION_OPTIONS)
+            for unit in itertools.islice(scales, 1):
+                options = unit.table(UNIT["options"])
+                found = {key: options.floats(slot) for key, slot in NORMALIZATION.items()}
+        for tensor in itertools.islice(graph.tables(SUBGRAPH["outputs"]), 1):
+            files = tensor.tables(TENSOR["files"])
+            names = (file for file in files if file.byte(FILE["type"]) == AXIS_LABELS)
+            for file in itertools.islice(names, 1):
+                labels = _labels(data, file.text(FILE["name"]))
     return Metadata(
         **{key: model.text(MODEL[key]) for key in ("name", "description", "version", "author")},
         licence=model.text(MODEL["license"]),
@@ -151,12 +159,20 @@ def _parsed(packed: bytes, data: bytes) -> Metadata:
 
 def _labels(data: bytes, name: str) -> tuple[str, ...]:
     """Returns the lines of a file of the zip behind the model."""
+    require(data.count(_ENTRY) <= _MOST_ENTRIES, f"its zip has more than {_MOST_ENTRIES} files")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entry = archive.getinfo(name)
         require(
-            entry.file_size <= _MOST_LABEL_BYTES, f"the label file has {entry.file_size:,} bytes"
+            entry.file_size <= _MOST_LABEL_BYTES,
+            f"the label file has {entry.file_size:,} bytes; {_MOST_LABEL_BYTES:,} are the most",
         )
-        return tuple(archive.read(entry).decode("utf-8").splitlines())
+        require(
+            entry.compress_type in _METHODS,
+            f"the label file is packed by method {entry.compress_type}, not stored or deflated",
+        )
+        # The size may be a lie: asked for all, `zipfile` would unpack it all to find that out.
+        with archive.open(entry) as file:
+            return tuple(file.read(_MOST_LABEL_BYTES).decode("utf-8").splitlines())
 
 
 class Table:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tfcompress.errors import require
 from tfcompress.tflite import metadata as layout
+from tfcompress.tflite import parser
 from tfcompress.tflite.content import FileContent, read
 from tfcompress.tflite.metadata import Metadata
 from tfcompress.tflite.versions import oldest
@@ -40,7 +41,7 @@ def write_metadata(path: Path, metadata: Metadata) -> None:
 
     content = read(path).of()  # What everybody runs, if there are two signatures.
     check(content, metadata)
-    model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    model: Any = parser.unpack(path.read_bytes(), path)
     _put(model, schema, layout.BUFFER, packed(content, metadata))
     release = oldest(content).release.encode()
     _put(model, schema, layout.RUNTIME, release.ljust(_VERSION_BYTES, b"\0"))

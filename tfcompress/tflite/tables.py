@@ -16,6 +16,8 @@ SIGNATURE = {"signature_key": 2, "subgraph_index": 4}
 OP_CODE = {"custom_code": 1}
 # More entries than any vector of these has: a file that counts more has a broken table.
 _MOST = 4096
+# The names that are looked up are shorter; many fields of a hostile file may share one text.
+_LONGEST_TEXT = 1024
 
 
 def number(data: Any, place: int, kind: str = "I") -> int:
@@ -51,6 +53,8 @@ def tables(data: Any, table: int, slot: int) -> Iterator[int]:
 
 
 def text(data: Any, table: int, slot: int) -> bytes:
-    """Returns a string field's bytes; empty if it is left out."""
+    """Returns a string field's first bytes, 1,024 at most; empty if it is left out."""
     start = vector(data, table, slot)
-    return b"" if start is None else bytes(data[start + 4 : start + 4 + number(data, start)])
+    if start is None:
+        return b""
+    return bytes(data[start + 4 : start + 4 + min(number(data, start), _LONGEST_TEXT)])
