@@ -55,7 +55,7 @@ def disk_error(error: OSError) -> InputError | None:
     Returns:
         The error for the user; None if the disk isn't the cause.
     """
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG):
         return None
     where = error.filename or "a file"
     return InputError(f"{where} can't be written: {os.strerror(error.errno)}")

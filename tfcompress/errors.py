@@ -28,6 +28,10 @@ class InputError(PlainError, ValueError):
     """
 
 
+class PathError(InputError, OSError):
+    """A file or folder can't be written where it is wanted: another place would do."""
+
+
 class ExportError(PlainError, RuntimeError):
     """A file failed its audit or its parity check; nothing was written.
 

@@ -3,49 +3,60 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from tfcompress.errors import InputError
+from tfcompress.errors import InputError, PathError
+from tfcompress.work import work_folder
+
+# What another path, or a right on the folder, would mend. A full disk is no such thing.
+_WRONG_PATH = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+)
 
 
 @contextlib.contextmanager
 def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a path beside the file to write to, and then puts that file in its place.
+    """Yields a path to write a file to, and then puts that file in its place.
 
-    If the block raises, an old file of this name is left as it was and nothing new is left behind.
+    If the block raises, the disk is full or the process is killed, an old file of this name is left
+    as it was. After the block not even a power cut undoes the new one.
 
     Args:
         path: the file; its folder must exist.
 
     Raises:
-        OSError: the folder can't be written.
+        PathError: no file can be written there.
+        OSError: the disk is full or broken.
     """
     target = Path(path)
-    descriptor, name = tempfile.mkstemp(
-        prefix=f".{target.name}.", suffix=".part", dir=target.parent
-    )
-    os.close(descriptor)
-    beside = Path(name)
-    try:
-        yield beside
-        # mkstemp makes files that only the owner reads; a result is an ordinary file.
-        mask = os.umask(0)
-        os.umask(mask)
-        beside.chmod(0o666 & ~mask)
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        if isinstance(error, OSError) and error.errno and error.filename is None:
-            error.filename = str(target)  # A write doesn't know where it goes.
-        raise
+    _check_target(target)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(work_folder(target.parent))
+        except PathError:
+            raise
+        except OSError as error:
+            raise _about(error, target) from error
+        beside = folder / target.name
+        try:
+            yield beside
+            put(beside, target)
+        except OSError as error:
+            # A write doesn't know where it goes, and nobody knows the work folder.
+            if error.errno and (error.filename is None or _lies_in(error.filename, folder)):
+                error.filename = str(target)
+            raise
 
 
 def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
@@ -59,11 +70,70 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
         The path.
 
     Raises:
-        OSError: the folder can't be written.
+        PathError: no file can be written there.
+        OSError: the disk is full or broken.
     """
     with whole(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
     return Path(path)
+
+
+def put(source: Path, target: Path) -> None:
+    """Moves a finished file to its place on the same disk, so that a power cut can't undo it.
+
+    Raises:
+        OSError: it can't be moved; an old file in its place is left as it was.
+    """
+    _sync(source)
+    os.replace(source, target)
+    if os.name != "nt":  # Windows opens no folders.
+        try:
+            _sync(target.parent)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+
+
+def _sync(path: Path) -> None:
+    """Waits until the disk has a file's content, or a folder's names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_target(target: Path) -> None:
+    """Refuses to write over what isn't an ordinary file.
+
+    Raises:
+        PathError: it is a folder, a symbolic link, or a device.
+    """
+    try:
+        mode = os.lstat(target).st_mode
+    except OSError:
+        return  # There is nothing yet; if the folder can't be used, its writing says why.
+    if stat.S_ISDIR(mode):
+        raise PathError(f"{target} is a folder: give the name of the file to write")
+    if stat.S_ISLNK(mode):
+        raise PathError(
+            f"{target} is a symbolic link to {os.readlink(target)}: give the file that it leads "
+            "to, or remove the link"
+        )
+    if not stat.S_ISREG(mode):
+        raise PathError(f"{target} isn't an ordinary file: give another name to write")
+
+
+def _about(error: OSError, target: Path) -> OSError:
+    """Returns the error of a folder that can't be written, in words about the file."""
+    if error.errno in _WRONG_PATH:
+        return PathError(f"{target} can't be written: {error.strerror}")
+    error.filename = str(target)
+    return error
+
+
+def _lies_in(name: str | bytes | int, folder: Path) -> bool:
+    return isinstance(name, str) and Path(name).is_relative_to(folder)
 
 
 @contextlib.contextmanager

@@ -243,7 +243,7 @@ def test_resumes_to_the_same_weights(finished, picture_folder, tmp_path, monkeyp
         patch.setattr("tfcompress.training.progress.Progress.step", die)
         with pytest.raises(Killed):
             stages.run(plan(again))
-    assert (tmp_path / "again" / ".tfcompress" / "baseline.npz").exists()
+    assert (tmp_path / "again" / ".tfcompress" / "run" / "baseline.npz").exists()
     assert not (tmp_path / "again" / "report.json").exists()
     stages.run(plan(again))
     weights = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress import files
 from tfcompress.errors import InputError, require
 from tfcompress.export import fake_quantize, fallback, input_scaling, io_types, storages
 from tfcompress.export.exported import Exported
@@ -71,14 +71,14 @@ def write_file(
             f"model '{model.name}' doesn't do: use int8 or int8_int4 on a float network",
         )
         check_images(model, validation.images)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
-        job = BuildJob(model, traits, storage, Path(folder), ranging, validation)
+    with files.whole(target) as beside:
+        job = BuildJob(model, traits, storage, beside.parent, ranging, validation)
         built, verified = _built(job, method, images, metadata, io)
         if verified.difference is not None:
             if strict:
                 raise DifferenceError(f"{verified.difference}{_WAY_ON}", verified.difference.parity)
             _describe(built.path, metadata, f"Failed its check: {verified.difference}")
-        os.replace(built.path, target)
+        os.replace(built.path, beside)
     return _exported(target, storage, method, built, verified, tuple(notes))
 
 

@@ -8,10 +8,9 @@ tfcompress would ask for TensorFlow just to run a file.
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import tempfile
 from pathlib import Path
 
+from tfcompress import files
 from tfcompress.errors import InputError
 from tfcompress.kernels.build import PACKAGE, file_name
 from tfcompress.kernels.cross import Target
@@ -77,12 +76,10 @@ def pack(library: bytes, target: Target, folder: Path, licenses: dict[str, str])
         texts[f"{info}/licenses/{title}"] = text
     path = folder / f"{PACKAGE}-{version}-py3-none-{target.tag}.whl"
     # Its name must be right while it is written, so it is written in a folder of its own.
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".wheel.") as unfinished:
-        with WheelFile(Path(unfinished) / path.name, "w") as wheel:
-            wheel.writestr(f"{PACKAGE}/{name}", library)
-            for place, text in texts.items():
-                wheel.writestr(place, text)
-        os.replace(Path(unfinished) / path.name, path)
+    with files.whole(path) as unfinished, WheelFile(unfinished, "w") as wheel:
+        wheel.writestr(f"{PACKAGE}/{name}", library)
+        for place, text in texts.items():
+            wheel.writestr(place, text)
     return path
 
 

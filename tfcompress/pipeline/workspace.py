@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import filelock
-
 from tfcompress import files, report
-from tfcompress.errors import InputError
+from tfcompress.errors import InputError, PathError
+from tfcompress.work import held, work_folder
 
 if TYPE_CHECKING:
     import keras
 
 _SETTINGS = "config.json"
-_WORK = ".tfcompress"
 _TITLES = ("baseline", "compressed")
 _OURS = (
     "history.csv",
@@ -57,7 +52,7 @@ class Workspace:
         self._resume = resume
         self._made: list[Path] = []
         self._begun = False
-        self._lock = filelock.FileLock(folder / ".tfcompress.lock")
+        self._lock = contextlib.ExitStack()
 
     def __enter__(self) -> Workspace:
         """Makes the folder and tries to write into it."""
@@ -66,20 +61,15 @@ class Workspace:
             for path in reversed(missing):
                 path.mkdir()
                 self._made.append(path)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
+            self._state = self._lock.enter_context(held(self.folder))
+        except PathError as error:
+            self._remove_made()
+            raise InputError(f"{error}, or choose another --output_dir") from error
         except OSError as error:
             self._remove_made()
             raise InputError(
                 f"the output folder {self.folder} can't be written: {error.strerror}; choose "
                 "another with --output_dir"
-            ) from error
-        try:
-            self._lock.acquire(blocking=False)
-        except filelock.Timeout as error:
-            raise InputError(
-                f"another run is writing into {self.folder}: wait for it, or choose another "
-                "--output_dir"
             ) from error
         try:
             self._check_old_run()
@@ -98,11 +88,7 @@ class Workspace:
         self._leave()
 
     def _leave(self) -> None:
-        with contextlib.suppress(
-            OSError
-        ):  # Whoever opened it meanwhile finds it gone, and retries.
-            Path(self._lock.lock_file).unlink()
-        self._lock.release()
+        self._lock.close()
         if not self._begun:
             self._remove_made()
 
@@ -145,7 +131,7 @@ class Workspace:
             InputError: its report is damaged.
         """
         path = self.folder / "report.json"
-        if not (self._resume and path.exists()) or (self.folder / _WORK).exists():
+        if not (self._resume and path.exists()) or self._state.exists():
             return None
         try:
             return report.RunResult.from_json(json.loads(path.read_text()))
@@ -159,32 +145,25 @@ class Workspace:
         self._begun = True
         if not self._resume:
             self._clear()
-        (self.folder / _WORK).mkdir(exist_ok=True)
-        for leftover in (*self.folder.glob(".export-*"), *self.folder.glob(".*.part")):
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+        self._state.mkdir(exist_ok=True)
         content = {"settings": self._settings, "versions": self._versions}
         files.write(self.folder / _SETTINGS, json.dumps(content, indent=2) + "\n")
 
     def _clear(self) -> None:
         """Removes what an earlier run of ours left, and nothing else."""
-        shutil.rmtree(self.folder / _WORK, ignore_errors=True)
+        self._drop_state()
         names = {path.name for pattern in _MORE for path in self.folder.glob(pattern)}
         for name in (*_OURS, *names):
             (self.folder / name).unlink(missing_ok=True)
 
     def checkpoint(self, stage: str) -> Path:
         """Returns the path of a stage's training state."""
-        return self.folder / _WORK / f"{stage}.npz"
+        return self._state / f"{stage}.npz"
 
     def save_model(self, model: keras.Model, name: str) -> None:
         """Keeps a Keras model, whole or not at all."""
-        with tempfile.TemporaryDirectory(dir=self.folder / _WORK) as folder:
-            beside = Path(folder) / name  # Keras wants the ending .keras.
+        with files.whole(self.folder / name) as beside:
             model.save(beside)
-            os.replace(beside, self.folder / name)
 
     def finish(self, result: report.RunResult, *, complete: bool = True) -> None:
         """Writes the reports, report.json last; a complete run's checkpoints are dropped.
@@ -196,4 +175,9 @@ class Workspace:
         """
         report.write_all(result, self.folder)
         if complete:
-            shutil.rmtree(self.folder / _WORK, ignore_errors=True)
+            self._drop_state()
+
+    def _drop_state(self) -> None:
+        """Removes the checkpoints, all or, if the process is killed, none."""
+        with work_folder(self.folder) as unfinished, contextlib.suppress(FileNotFoundError):
+            self._state.rename(unfinished / "state")
