@@ -10,6 +10,10 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from tfcompress.errors import InputError
+from tfcompress.plain_text import one_line, plain_output
+
+# Characters of an error's line: enough for a list of all names that would be right.
+_MOST = 4000
 
 
 def new_flags() -> flags.FlagValues:
@@ -46,7 +50,7 @@ def parse_arguments(values: flags.FlagValues, argv: Sequence[str], usage: str) -
 
 def print_error(error: Exception) -> None:
     """Prints an error's text to stderr, on one line."""
-    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    print("error:", one_line(error, _MOST), file=sys.stderr)
 
 
 def disk_error(error: OSError) -> InputError | None:
@@ -64,6 +68,8 @@ def disk_error(error: OSError) -> InputError | None:
 def run_command(run: Callable[[Sequence[str]], None], argv: Sequence[str] | None) -> int:
     """Runs a command and prints what was wrong with the user's input.
 
+    What it prints steers no terminal, whatever a stranger's file holds.
+
     Args:
         run: the command.
         argv: the program's name and its arguments; None for `sys.argv`.
@@ -71,14 +77,15 @@ def run_command(run: Callable[[Sequence[str]], None], argv: Sequence[str] | None
     Returns:
         The exit status: 0, or 2 for bad input.
     """
-    try:
-        run(sys.argv if argv is None else argv)
-    except InputError as error:
-        print_error(error)
-        return 2
-    except OSError as error:
-        if (reported := disk_error(error)) is None:
-            raise
-        print_error(reported)
-        return 2
+    with plain_output():
+        try:
+            run(sys.argv if argv is None else argv)
+        except InputError as error:
+            print_error(error)
+            return 2
+        except OSError as error:
+            if (reported := disk_error(error)) is None:
+                raise
+            print_error(reported)
+            return 2
     return 0

@@ -13,6 +13,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from tfcompress.plain_text import spell_out
+
 # A line under the headers and nothing else, in letters that any terminal and log has.
 _PLAIN = box.Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
 # A column of words is at least so wide, in characters, unless all its words are shorter.
@@ -85,7 +87,7 @@ def _shown(cell: str, markdown: bool) -> str:
 
     A stranger's file may hold some in the names of its tensors.
     """
-    plain = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in cell)
+    plain = spell_out(cell)
     return " ".join(plain.split()).replace("|", "\\|") if markdown else plain
 
 

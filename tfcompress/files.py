@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tfcompress.errors import InputError, PathError
+from tfcompress.plain_text import plain_bytes
 from tfcompress.work import work_folder
 
 # What another path, or a right on the folder, would mend. A full disk is no such thing.
@@ -167,5 +168,5 @@ def quiet() -> Iterator[None]:
             raise  # Its message is all that the user needs.
         except Exception:
             captured.seek(0)
-            os.write(stderr, captured.read())
+            os.write(stderr, plain_bytes(captured.read()))
             raise

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tfcompress.errors import InputError, require
+from tfcompress.plain_text import one_line
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
@@ -281,11 +282,6 @@ def unreadable(path: Path, error: Exception) -> InputError:
         return InputError(f"{path} is too large to decode: {one_line(error)}; scale it down")
     reason = getattr(error, "strerror", None) or one_line(error)
     return InputError(f"{path} can't be read as an image ({reason}): replace or remove it")
-
-
-def one_line(error: BaseException) -> str:
-    """Returns an exception's text, or its type where it has none, without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def decode_all(paths: Sequence[Path], standard: Standard) -> Iterator[np.ndarray]:

@@ -37,6 +37,15 @@ def _spelled(match: re.Match[str]) -> str:
     return repr(letter)[1:-1] if unicodedata.category(letter) in _STEERING else letter
 
 
+def plain_bytes(content: bytes) -> bytes:
+    r"""Spells out, in what a library wrote to stderr, what isn't text or would steer a terminal.
+
+    >>> plain_bytes(b"\x1b[2J\xff")
+    b'\\x1b[2J\\xff'
+    """
+    return spell_out(content.decode("utf-8", "backslashreplace")).encode()
+
+
 def one_line(value: object, most: int = QUOTED) -> str:
     r"""Writes a text, or what an exception says, on one line that steers no terminal.
 

@@ -32,6 +32,7 @@ from tfcompress.allocator import keep_freed_memory
 from tfcompress.config import AUGMENTATIONS, BENCHMARK_BACKENDS, IO, NORMALIZATIONS, RunConfig
 from tfcompress.errors import ExportError, InputError
 from tfcompress.options import parse_assignments
+from tfcompress.plain_text import plain_output
 
 
 def define(values: flags.FlagValues) -> None:
@@ -162,6 +163,7 @@ def execute(argv: Sequence[str]) -> None:
         raise ExportError(f"not every file was written: {reasons}")
 
 
+@plain_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     try:

@@ -20,6 +20,7 @@ from tfcompress.benchmark.process import BenchmarkError
 from tfcompress.benchmark.profile import top_ops
 from tfcompress.benchmark.table import file_labels, place, table
 from tfcompress.errors import InputError, require
+from tfcompress.plain_text import one_line, plain_output
 
 USAGE = """Measures .tflite files: size, latency, memory, multiply-accumulates.
 
@@ -158,6 +159,7 @@ def write_json(path: str, content: Mapping[str, Any]) -> None:
         raise InputError(f"--json: {path} can't be written: {error.strerror}") from error
 
 
+@plain_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     try:
@@ -169,7 +171,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     except OSError as error:  # what was measured is in --json's file, if one was asked for
-        print(f"error: the result can't be printed: {error.strerror or error}", file=sys.stderr)
+        why = one_line(error.strerror or error)
+        print(f"error: the result can't be printed: {why}", file=sys.stderr)
         # Python would try again on its way out, and complain.
         sys.stdout = io.StringIO()
         return 1

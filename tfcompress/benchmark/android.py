@@ -24,7 +24,7 @@ from tfcompress.benchmark.backends import Backend
 from tfcompress.benchmark.benchmark_model import parse_output
 from tfcompress.benchmark.latency import Latency
 from tfcompress.benchmark.probe import Probe
-from tfcompress.errors import InputError
+from tfcompress.errors import InputError, PlainError
 
 FOLDER = "/data/local/tmp"
 # What the e_machine field of a binary's header means.
@@ -43,7 +43,7 @@ _FAILURES = (
 _SIGNALS = {132: "SIGILL", 134: "SIGABRT", 137: "SIGKILL (out of memory?)", 139: "SIGSEGV"}
 
 
-class PhoneError(RuntimeError):
+class PhoneError(PlainError, RuntimeError):
     """Why nothing could be measured.
 
     Attributes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfcompress.errors import PlainError
 from tfcompress.runtime import process
 from tfcompress.runtime.process import ProcessError, ProcessTimeoutError
 
 
-class BenchmarkError(RuntimeError):
+class BenchmarkError(PlainError, RuntimeError):
     """A file could not be measured: its process crashed, failed or ran out of time.
 
     Attributes:

@@ -12,6 +12,7 @@ from keras import tree
 
 from tfcompress.bridge.errors import BridgeError
 from tfcompress.graph.nodes import input_structure, run
+from tfcompress.plain_text import first_line
 
 # For sizes that the model leaves open; the first that it can take is used.
 _SIZES = (16, 32, 75, 128, 224, 331)
@@ -209,8 +210,8 @@ def check(
             return gap
         steps = [trace(inputs) for trace in traces]
         raise BridgeError(_where(name, side, gap, tolerance, *steps))
-    lines = str(refused or "it is too deep for all sizes tried").strip().splitlines()
-    raise BridgeError(f"'{name}' can't be run on random inputs to check it: {lines[0][:200]}")
+    why = first_line(refused or "it is too deep for all sizes tried", 200)
+    raise BridgeError(f"'{name}' can't be run on random inputs to check it: {why}")
 
 
 def _where(

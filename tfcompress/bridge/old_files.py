@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from tfcompress.bounded_json import parse_json
 from tfcompress.bridge import configs, legacy
 from tfcompress.bridge.errors import BridgeError
 from tfcompress.bridge.to_keras import TENSOR_OPERATIONS, to_keras
 from tfcompress.errors import require
+from tfcompress.plain_text import first_line
 
 _MODELS = ("Functional", "Model", "Sequential")
 _KNOWN = frozenset((*configs.CONVERTIBLE, *_MODELS, "InputLayer", "ThresholdedReLU"))
@@ -43,7 +44,7 @@ def load_h5(path: str | os.PathLike[str], *, tolerance: float = 1e-5) -> keras.M
     try:
         model = tf_keras.models.load_model(name, compile=False)
     except Exception as error:  # h5py and every layer have their own.
-        raise BridgeError(f"{name} can't be loaded by tf_keras: {_line(error)}") from error
+        raise BridgeError(f"{name} can't be loaded by tf_keras: {first_line(error)}") from error
     return to_keras(model, tolerance=tolerance)
 
 
@@ -62,7 +63,7 @@ def _config(name: str) -> Any:
             f"{name} holds no model, perhaps weights alone: give a file of model.save('....h5')"
         )
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         raise BridgeError(f"{name} is damaged: its model_config isn't JSON") from error
 
@@ -118,9 +119,3 @@ def _is_setting(kind: str) -> bool:
             if isinstance(getattr(module, kind), type):
                 return True
     return False
-
-
-def _line(error: Exception) -> str:
-    """Returns the first line of an error's message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

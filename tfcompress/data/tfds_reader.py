@@ -16,7 +16,8 @@ from tfcompress.data.normalization import Normalization
 from tfcompress.data.source import Request
 from tfcompress.data.stores import ArrayImages
 from tfcompress.errors import InputError, require
-from tfcompress.images import Standard, one_line
+from tfcompress.images import Standard
+from tfcompress.plain_text import one_line
 
 _READ_AT_ONCE = 256
 
@@ -156,7 +157,7 @@ class Reader:
             yield from tfds.as_numpy(pipeline)
         except tf.errors.OpError as error:
             raise InputError(
-                f"TFDS data in {self.builder.data_dir} can't be read: {one_line(error)[:200]}; "
+                f"TFDS data in {self.builder.data_dir} can't be read: {one_line(error, 200)}; "
                 "remove that folder and prepare it again"
             ) from error
 

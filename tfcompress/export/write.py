@@ -26,6 +26,7 @@ from tfcompress.export.verify import DifferenceError, check_images
 from tfcompress.graph import clone
 from tfcompress.graph.dtypes import half_precision
 from tfcompress.graph.nodes import functional
+from tfcompress.plain_text import spell_out
 from tfcompress.tflite.content import FileContent
 from tfcompress.tflite.metadata import Metadata
 from tfcompress.tflite.metadata_writer import write_metadata
@@ -89,7 +90,7 @@ def _warn_of_range(
     for images in given:
         wrong = None if images is None else input_scaling.mismatch(model, images)
         if wrong is not None:
-            warnings.warn(wrong, stacklevel=4)  # The call of `tfcompress.export`.
+            warnings.warn(spell_out(wrong), stacklevel=4)  # The call of `tfcompress.export`.
             notes.append(wrong)
             return
 

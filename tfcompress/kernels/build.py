@@ -19,6 +19,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tfcompress.errors import PlainError
+from tfcompress.plain_text import first_line
+
 SOURCES = Path(__file__).parent / "src"
 # No contraction: a product and a sum in one rounded step would differ from LiteRT's own ops.
 FLAGS = (
@@ -35,7 +38,7 @@ SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
 _TIMEOUT_S = 300.0
 
 
-class BuildError(RuntimeError):
+class BuildError(PlainError, RuntimeError):
     """Says in one line why the kernels can't be compiled or loaded here."""
 
 
@@ -139,8 +142,8 @@ def run_compiler(command: list[str]) -> None:
         raise BuildError(f"{command[0]} can't be run: {error}") from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "error" in line]
-        first = (lines or done.stderr.splitlines() or ["no message"])[0]
-        raise BuildError(f"{command[0]} failed: {first.strip()}")
+        why = first_line(lines[0] if lines else done.stderr or "no message")
+        raise BuildError(f"{command[0]} failed: {why}")
 
 
 def compiler() -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tfcompress.errors import InputError, unknown_name
 from tfcompress.kernels.build import BuildError, library, names_in
+from tfcompress.plain_text import one_line, spell_out
 
 # Slower than LiteRT's own kernels; the others are faster than its 8-bit ones.
 _PORTABLE = "portable"
@@ -48,7 +49,7 @@ def delegate(kernel: str | None = None) -> Any:
     try:
         return load_delegate(str(path), {} if kernel is None else {"kernel": kernel})
     except (ValueError, OSError) as error:  # Of $TFCOMPRESS_KERNEL; or of another system.
-        raise InputError(" ".join(str(error).split())) from error
+        raise InputError(one_line(error)) from error
 
 
 def active() -> str | None:
@@ -118,4 +119,4 @@ def names() -> tuple[str, ...]:
 
 @functools.cache
 def _print_once(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(spell_out(line), file=sys.stderr)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfcompress.errors import InputError, require
+from tfcompress.plain_text import first_line
 
 if TYPE_CHECKING:
     import keras
@@ -65,12 +66,11 @@ def load(name: str) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # zipfile, h5py, json and Keras each have their own
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        why = lines[0] if lines else type(error).__name__
+        why = first_line(error)
         if isinstance(error, OSError | zipfile.BadZipFile):  # What h5py and zipfile stumble over.
             raise InputError(
-                f"{name} is cut short or damaged ({why[:300]}); get or save it again"
+                f"{name} is cut short or damaged ({why}); get or save it again"
             ) from error
-        raise InputError(f"{name} can't be loaded as a Keras 3 model: {why[:300]}") from error
+        raise InputError(f"{name} can't be loaded as a Keras 3 model: {why}") from error
     require(isinstance(model, keras.Model), f"{name} holds no Keras model")
     return model

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 
 from tfcompress.files import capture_stderr
+from tfcompress.plain_text import plain_bytes
 
 _LINE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
 # Two threads that turn stderr at the same time might each put the other's file in its place.
@@ -40,4 +41,4 @@ def drop_delegate_line() -> Iterator[None]:
             others = text.replace(_LINE, b"")
             _seen = _seen or others != text
             with contextlib.suppress(OSError):  # Such as a pipe that nobody reads any more.
-                os.write(stderr, others)
+                os.write(stderr, plain_bytes(others))

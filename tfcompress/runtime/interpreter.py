@@ -12,8 +12,9 @@ import warnings
 from typing import Any
 
 from tfcompress.errors import unknown_name
+from tfcompress.plain_text import one_line
 from tfcompress.runtime.delegates import delegates_for
-from tfcompress.tflite import header, signatures
+from tfcompress.tflite import signatures
 from tfcompress.tflite.signatures import BITS, DEFAULT
 
 
@@ -107,7 +108,7 @@ def _try_bits(path: str | os.PathLike[str], settings: _Settings) -> tuple[Opened
     try:
         return _with_ours(path, signatures.alone(path, BITS), settings, BITS), ""
     except RuntimeError as error:
-        return None, f"they didn't take the file's ops: {header.one_line(error)}"
+        return None, f"they didn't take the file's ops: {one_line(error)}"
 
 
 def _with_ours(

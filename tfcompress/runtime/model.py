@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.errors import InputError, require
+from tfcompress.plain_text import one_line
 from tfcompress.runtime.delegate_line import drop_delegate_line
 from tfcompress.runtime.interpreter import open_file
 from tfcompress.tflite import header
@@ -75,9 +76,7 @@ class LiteModel:
         except ValueError as error:  # the flatbuffer failed verification
             raise header.corrupt(path, error) from error
         except RuntimeError as error:  # an unknown op, or tensors that don't fit together
-            raise InputError(
-                f"{path} can't be run by this LiteRT: {header.one_line(error)}"
-            ) from error
+            raise InputError(f"{path} can't be run by this LiteRT: {one_line(error)}") from error
         if opened.because:
             from tfcompress import kernels
 

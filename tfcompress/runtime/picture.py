@@ -7,6 +7,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.errors import InputError, require
+from tfcompress.plain_text import one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,4 +65,4 @@ def _rgb(image: Any, side: int) -> Image.Image:
     except InputError as error:
         raise InputError(f"the image {error}") from error
     except Exception as error:  # Pillow's decoders raise whatever they run into.
-        raise InputError(f"the image can't be read ({images.one_line(error)})") from error
+        raise InputError(f"the image can't be read ({one_line(error)})") from error

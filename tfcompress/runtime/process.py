@@ -16,7 +16,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from tfcompress.errors import InputError
+from tfcompress.bounded_json import parse_json
+from tfcompress.errors import InputError, PlainError
+from tfcompress.plain_text import one_line
 from tfcompress.tflite import header
 
 # Seconds that an untrusted file may take to load and to run once.
@@ -28,7 +30,7 @@ CHECK_SIZES = 32
 _CHATTER = ("INFO:", "WARNING:", "I0000", "W0000", "\u2514", "error: XDG_")
 
 
-class ProcessError(RuntimeError):
+class ProcessError(PlainError, RuntimeError):
     """A process crashed, failed or ran out of time.
 
     Attributes:
@@ -40,6 +42,7 @@ class ProcessError(RuntimeError):
     def __init__(
         self, last: dict[str, Any], cause: str, request: dict[str, Any], stderr: str = ""
     ) -> None:
+        cause = one_line(cause)
         file = last.get("file") or ", ".join(request.get("paths") or []) or "no file"
         super().__init__(f"{file} (at {last.get('stage', 'start')}): {cause}")
         self.last = last
@@ -182,7 +185,7 @@ def check(
         ) from error
     if message is not None and message.startswith("ValueError"):  # It failed verification.
         raise header.corrupt(path, message.partition(": ")[2])
-    return message
+    return None if message is None else one_line(message)
 
 
 def check_request(paths: Sequence[pathlib.Path]) -> dict[str, Any]:
@@ -224,7 +227,7 @@ def _last_message(stdout: bytes) -> dict[str, Any]:
     """Returns the last message of the protocol; empty if there is none."""
     for line in reversed(stdout.decode("utf-8", "replace").splitlines()):
         try:
-            message = json.loads(line)
+            message = parse_json(line)
         except ValueError:
             continue
         if isinstance(message, dict):
@@ -246,4 +249,4 @@ def _cause(returncode: int, stderr: str, title: str) -> str:
         cause = f"the {title} ended with exit status {returncode} and without an answer"
     lines = [line.strip() for line in stderr.splitlines()]
     lines = [line for line in lines if line and not line.startswith(_CHATTER)]
-    return f"{cause}: {lines[-1][:300]}" if lines else cause
+    return f"{cause}: {one_line(lines[-1], 200)}" if lines else cause

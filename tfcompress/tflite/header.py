@@ -7,6 +7,7 @@ import pathlib
 import struct
 
 from tfcompress.errors import InputError, require
+from tfcompress.plain_text import one_line
 
 # A flatbuffer begins with the offset of its root table; TFLite's identifier follows.
 IDENTIFIER = b"TFL3"
@@ -54,11 +55,5 @@ def checked_path(path: str | os.PathLike[str]) -> pathlib.Path:
 def corrupt(path: str | os.PathLike[str], cause: object) -> InputError:
     """Returns the error for a file whose header is right and whose content is not."""
     return InputError(
-        f"{path} is cut short or corrupt ({one_line(cause)}); export or download it again"
+        f"{path} is cut short or corrupt ({one_line(cause, 200)}); export or download it again"
     )
-
-
-def one_line(cause: object) -> str:
-    """Returns an error's text on one line of at most 200 characters, or its class's name."""
-    text = " ".join(str(cause).split()) or type(cause).__name__
-    return text if len(text) <= 200 else text[:197] + "..."

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tfcompress.errors import InputError, require
+from tfcompress.plain_text import one_line
 from tfcompress.tflite import header, parser
 
 BUFFER = "TFLITE_METADATA"
@@ -117,7 +118,7 @@ def read(path: str | os.PathLike[str]) -> Metadata | None:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # As in `parser.reading`: nothing checks the bytes.
-        raise header.corrupt(path, f"its metadata: {header.one_line(error)}") from error
+        raise header.corrupt(path, f"its metadata: {one_line(error)}") from error
 
 
 def _buffer(model: Any, name: str) -> bytes | None:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress.bounded_json import parse_json
 from tfcompress.errors import InputError
 from tfcompress.files import whole
 
@@ -29,7 +30,7 @@ def load(path: Path, variables: list[Any], epochs: int) -> list[dict[str, float]
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            rows = json.loads(str(file["rows"]))
+            rows = parse_json(str(file["rows"]))
             if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
                 raise TypeError("the history isn't a list of rows")
             values = [file[f"v{i}"] for i in range(len(file.files) - 1)]

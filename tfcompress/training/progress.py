@@ -10,12 +10,13 @@ from typing import TextIO
 from rich import progress
 from rich.console import Console
 
+from tfcompress.plain_text import spell_out, unfiltered
 from tfcompress.training.context import TrainingContext
 
 
 def say(stage: str, text: str) -> None:
     """Prints one line of a stage."""
-    print(f"{stage:<10} {text}", flush=True)
+    print(spell_out(f"{stage:<10} {text}"), flush=True)
 
 
 class Progress:
@@ -28,7 +29,7 @@ class Progress:
     """
 
     def __init__(self, stage: str, epochs: int, stream: TextIO | None = None) -> None:
-        self._stage = stage
+        self._stage = spell_out(stage)
         self._epochs = epochs
         self._stream = sys.stdout if stream is None else stream
         self._bar: progress.Progress | None = None
@@ -60,7 +61,7 @@ class Progress:
         if not self._stream.isatty():
             return
         if self._bar is None:
-            self._bar = _bar(Console(file=self._stream))
+            self._bar = _bar(Console(file=unfiltered(self._stream)))
             self._bar.add_task(f"{self._stage:<10} epoch {epoch}/{self._epochs}", total=steps)
             self._bar.start()
             # Who stops the training with Ctrl-C gets a terminal with a cursor.
@@ -81,7 +82,7 @@ def with_progress(context: TrainingContext, stage: str, epochs: int) -> Training
 def _bar(console: Console) -> progress.Progress:
     """Makes a bar that goes away when it is stopped, and is drawn by `refresh` alone."""
     return progress.Progress(
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.TextColumn("step {task.completed}/{task.total}"),
         progress.TimeRemainingColumn(),

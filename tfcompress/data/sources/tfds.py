@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcompress.data.source import Request, Source, all_sources
 from tfcompress.errors import InputError, require
+from tfcompress.plain_text import one_line, unfiltered
 
 if TYPE_CHECKING:
     from tfcompress.data.dataset import Dataset
@@ -92,7 +93,6 @@ def load(request: Request) -> Dataset:
             be downloaded or read, or one without `train`.
     """
     from tfcompress.data.tfds_reader import Reader
-    from tfcompress.images import one_line
 
     check(request)
     name = request.name
@@ -100,9 +100,7 @@ def load(request: Request) -> Dataset:
         try:
             builder = _tfds().builder(name, data_dir=_data_dir(request))
         except Exception as error:
-            raise InputError(
-                f"TFDS can't set up data set '{name}': {one_line(error)[:300]}"
-            ) from error
+            raise InputError(f"TFDS can't set up data set '{name}': {one_line(error)}") from error
         image_key, label_key = _keys(name, builder.info)
         if not builder.info.splits:
             _prepare(name, builder)
@@ -188,9 +186,10 @@ def _prepare(name: str, builder: Any) -> None:
     retries = downloader.MAX_RETRIES
     downloader.MAX_RETRIES = _DOWNLOAD_RETRIES
     try:
-        builder.download_and_prepare(
-            download_config=_tfds().download.DownloadConfig(try_download_gcs=False)
-        )
+        with contextlib.redirect_stderr(unfiltered(sys.stderr)):  # TFDS's bars.
+            builder.download_and_prepare(
+                download_config=_tfds().download.DownloadConfig(try_download_gcs=False)
+            )
     except BaseException as error:
         for path in set(_partial(root / builder.name, downloads)) - partial_before:
             shutil.rmtree(path, ignore_errors=True)
@@ -215,12 +214,10 @@ def _reason(error: Exception) -> str:
 
     Of a network's nested errors that is the innermost, whose text is the shortest.
     """
-    from tfcompress.images import one_line
-
     innermost: BaseException = error
     while isinstance(error, OSError) and innermost.__context__ is not None:
         innermost = innermost.__context__
-    return one_line(innermost)[:200]
+    return one_line(innermost, 200)
 
 
 def _partial(prepared: Path, downloads: Path) -> list[Path]:
