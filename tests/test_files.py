@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -112,3 +113,11 @@ def test_quiet_shows_what_led_to_an_error(capfd):
     with pytest.raises(ValueError, match="wrong"):
         fail()
     assert capfd.readouterr().err == "the cause\n"
+
+
+def test_text_that_utf8_does_not_have(tmp_path):
+    """A file's name that isn't UTF-8, in a report: JSON gives it back."""
+    name = os.fsdecode(b"caf\xe9")
+    path = files.write(tmp_path / "x.json", json.dumps([name, "é"], ensure_ascii=False))
+    assert path.read_text(encoding="utf-8") == '["caf\\udce9", "é"]'
+    assert json.loads(path.read_text(encoding="utf-8")) == [name, "é"]

@@ -75,8 +75,16 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
         OSError: the disk is full or broken.
     """
     with whole(path) as beside:
-        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+        beside.write_bytes(_encoded(content))
     return Path(path)
+
+
+def _encoded(content: str | bytes) -> bytes:
+    r"""Returns text as UTF-8; what UTF-8 doesn't have as `\udcff`, which JSON reads back.
+
+    Names of files that aren't UTF-8 hold such characters in Python.
+    """
+    return content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
 
 
 def put(source: Path, target: Path) -> None:
