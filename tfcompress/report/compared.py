@@ -6,14 +6,12 @@ performance optimization in image recognition", and beside each the ratio to the
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Callable, Sequence
 
 from tfcompress.report.pareto import Point, front, tradeoffs
 from tfcompress.report.picture import Picture
-from tfcompress.report.render import markdown_cell, render_template
+from tfcompress.report.render import csv_text, markdown_cell, render_template
 from tfcompress.report.result import FileResult, RunResult
 from tfcompress.report.table import MISSING, factor, kibibytes, milliseconds
 
@@ -170,13 +168,10 @@ def markdown(lines: Sequence[Line]) -> str:
 
 def comma_separated(lines: Sequence[Line]) -> str:
     """Writes the lines as CSV, with the run's folder; what wasn't measured is left empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*(key for _, key, *_ in _COLUMNS), "run"])
-    for line in lines:
-        values = [value(line) for *_, value in _COLUMNS]
-        writer.writerow(["" if value is None else value for value in [*values, line.run]])
-    return text.getvalue()
+    header = [*(key for _, key, *_ in _COLUMNS), "run"]
+    return csv_text(
+        [header, *([*(value(line) for *_, value in _COLUMNS), line.run] for line in lines)]
+    )
 
 
 def html(lines: Sequence[Line]) -> str:

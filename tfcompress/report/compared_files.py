@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Callable, Sequence
 
-from tfcompress.report.render import markdown_cell, render_template
+from tfcompress.report.render import csv_text, markdown_cell, render_template
 from tfcompress.report.table import MISSING, factor, kibibytes
 
 
@@ -90,14 +88,8 @@ def markdown(lines: Sequence[Line], about: str) -> str:
 
 def comma_separated(lines: Sequence[Line], about: str) -> str:
     """Writes the lines as CSV; what wasn't measured is left empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     keys = [key for _, key, _ in _columns(lines)]
-    writer.writerow(keys)
-    for line in lines:
-        values = [getattr(line, key) for key in keys]
-        writer.writerow(["" if value is None else value for value in values])
-    return text.getvalue()
+    return csv_text([keys, *([getattr(line, key) for key in keys] for line in lines)])
 
 
 def html(lines: Sequence[Line], about: str) -> str:

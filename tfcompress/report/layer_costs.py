@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from tfcompress.plain_text import spell_out
 from tfcompress.report.picture import INK, Picture, canvas, file_colours, render_figure
 from tfcompress.report.result import RunResult
 from tfcompress.report.table import file_names
@@ -193,7 +194,7 @@ def _largest(
 
 def _cut(name: str, most: int = 18) -> str:
     """Shortens a name to its beginning and end, so that it leaves room for bars."""
-    half = most // 2
+    name, half = spell_out(name), most // 2
     return name if len(name) <= most else f"{name[:half]}…{name[-half + 1 :]}"
 
 

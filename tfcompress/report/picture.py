@@ -10,6 +10,8 @@ import io
 import re
 from typing import TYPE_CHECKING
 
+from tfcompress.plain_text import spell_out
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -89,6 +91,7 @@ def render_figure(name: str, alt: str, figure: Figure) -> Picture:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    _spell_out_texts(figure)
     settings = {
         "font.size": 12,
         # Text stays text: it can be searched, and takes the page's font.
@@ -103,4 +106,16 @@ def render_figure(name: str, alt: str, figure: Figure) -> Picture:
         )
         figure.set_dpi(200)
         FigureCanvasAgg(figure).print_png(pixels, metadata={"Software": None})
-    return Picture(name, alt, vector.getvalue().decode(), pixels.getvalue())
+    return Picture(name, spell_out(alt), vector.getvalue().decode(), pixels.getvalue())
+
+
+def _spell_out_texts(figure: Figure) -> None:
+    """Makes all texts of a figure such as an SVG can hold, for names may be a stranger's.
+
+    The labels of ticks come only as the picture is drawn: who sets them calls `spell_out`.
+    """
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(spell_out(text.get_text()))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfcompress.plain_text import spell_out
 from tfcompress.report.layer_costs import layer_bars
 from tfcompress.report.pareto import Point, tradeoffs
 from tfcompress.report.picture import COLOURS, INK, Picture, canvas, file_colours, render_figure
@@ -134,7 +135,8 @@ def last_error(percent: float) -> str:
 
 def label(technique: str) -> str:
     """Returns the technique's name if it leaves room for the picture, else `compressed`."""
-    return technique if len(technique) <= 16 else "compressed"
+    plain = spell_out(technique)
+    return plain if len(plain) <= 16 else "compressed"
 
 
 def curve(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:

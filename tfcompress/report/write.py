@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import collections
-import csv
-import io
 import json
 import os
 import pathlib
@@ -17,7 +15,7 @@ from tfcompress.report.headline import headline
 from tfcompress.report.layer_costs import layer_rows
 from tfcompress.report.op_times import op_rows, untimed
 from tfcompress.report.picture import Picture
-from tfcompress.report.render import render_template
+from tfcompress.report.render import csv_text, render_template
 from tfcompress.report.result import HISTORIES, FileResult, RunResult, strict
 from tfcompress.report.table import comparison, explanation, file_names, headers
 
@@ -92,11 +90,7 @@ def history_csv(result: RunResult) -> str:
     present = list(dict.fromkeys(key for record in records for key in record))
     columns = [name for name in COLUMNS if name in present or not records]
     columns += [name for name in present if name not in COLUMNS]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
+    return csv_text([columns, *([record.get(key) for key in columns] for record in records)])
 
 
 def html(result: RunResult, pictures: list[Picture]) -> str:
