@@ -1,4 +1,6 @@
 import json
+import tracemalloc
+import zipfile
 
 import keras
 import numpy as np
@@ -124,3 +126,54 @@ def test_another_type(saved):
 
 def test_more_epochs_than_wanted(saved):
     refused(saved, "holds 2 epochs, more than the 1 wanted", epochs=1)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"loss": 0.5},
+        {"epoch": 2, "loss": 0.5},
+        {"epoch": 1},
+        {"epoch": 1, "loss": "0.5"},
+        {"epoch": 1, "loss": None},
+        {"epoch": 1, "loss": float("nan")},
+        {"epoch": 1, "loss": 1e300},
+        {"epoch": True, "loss": 0.5},
+    ],
+)
+def test_a_row_of_the_history_that_no_training_wrote(tmp_path, row):
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, variables(1), [row])
+    with pytest.raises(InputError, match="is damaged"):
+        checkpoint.load(path, variables(2), epochs=2, keys=("epoch", "loss"))
+
+
+@pytest.mark.parametrize("other", [np.savez, np.savez_compressed])
+def test_a_small_file_of_much_memory(tmp_path, other):
+    arrays = {f"v{i}": value for i, value in enumerate(values(variables(1)))}
+    arrays["v0"] = np.zeros(1 << 24, "uint8")
+    path = tmp_path / "state.npz"
+    other(path, rows=np.array(json.dumps(ROWS)), **arrays)
+    tracemalloc.start()
+    refused(path, "is damaged" if path.stat().st_size < 1 << 20 else "is of another model")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+def test_a_history_whose_header_claims_more_than_there_is(tmp_path):
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, variables(1), [])
+    size = len(json.dumps([]))
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["rows.npy"] = members["rows.npy"].replace(f"'<U{size}', ".encode(), b"'<U400000000',")
+    assert b"<U400000000" in members["rows.npy"]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    tracemalloc.start()
+    refused(path, "is damaged")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20

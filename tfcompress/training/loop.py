@@ -19,6 +19,9 @@ from tfcompress.training.batches import EpochBatches
 from tfcompress.training.context import Row, TrainingContext
 from tfcompress.training.teacher import TeacherOutputs
 
+# What every epoch's row has.
+_KEYS = ("epoch", "loss", "train_error", "test_error", "learning_rate", "step_ms", "seconds")
+
 
 class TrainingError(InputError):
     """The training can't go on with these settings."""
@@ -61,7 +64,7 @@ def epochs(
     steps = steps_per_epoch(data, training)
     rows: list[Row] = []
     if checkpoint is not None and checkpoint.exists():
-        rows = checkpoints.load(checkpoint, list(trainee.state), training.epochs)
+        rows = checkpoints.load(checkpoint, list(trainee.state), training.epochs, _KEYS)
     for row in rows:
         if on_epoch:
             on_epoch(row)
