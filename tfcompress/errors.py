@@ -28,6 +28,13 @@ class InputError(PlainError, ValueError):
     """
 
 
+class UnsafeFileError(InputError):
+    """A file could do harm: it holds code, reads other files, or fills the memory.
+
+    No other way to load the file is tried after this error.
+    """
+
+
 class PathError(InputError, OSError):
     """A file or folder can't be written where it is wanted: another place would do."""
 

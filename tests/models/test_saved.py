@@ -1,5 +1,6 @@
 """The user's own model files: those that can't be read say why, in one line."""
 
+import h5py
 import keras
 import pytest
 
@@ -44,3 +45,26 @@ def test_a_file_with_other_bytes(whole, tmp_path):
 def test_the_command_says_so_at_once(whole, tmp_path, capsys):
     name = bad_file(tmp_path, ".keras", whole[".keras"][:-1])
     assert f"{name} is cut short or damaged; get" in error_of(capsys, f"--model={name}")
+
+
+def test_a_refused_file_isnt_given_to_the_older_loader(tmp_path, capsys, monkeypatch):
+    """tf_keras would read the values of another file into the weights."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="d")])
+    path = tmp_path / "m.h5"
+    model.save(path)
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret" * 8)
+    with h5py.File(path, "r+") as file:
+        (name,) = [name for name in _arrays(file) if name.endswith("kernel")]
+        del file[name]
+        file.create_dataset(name, (4, 3), "f4", external=[(str(secret), 0, 48)])
+    monkeypatch.setattr("tfcompress.bridge.load_h5", lambda *_: pytest.fail("was tried"))
+    message = error_of(capsys, f"--model={path}", f"--output_dir={tmp_path / 'out'}")
+    assert "m.h5 isn't loaded: the values of" in message
+    assert "are in another file (external storage)" in message
+
+
+def _arrays(file):
+    names = []
+    file.visit(names.append)
+    return [name for name in names if isinstance(file[name], h5py.Dataset)]

@@ -113,7 +113,7 @@ def test_files_are_checked_in_bounded_memory(monkeypatch, hard_limit, bound):
 
 
 def test_an_error_of_one_file_leaves_the_others(loads, monkeypatch):
-    monkeypatch.setattr(child, "_limit_memory", lambda memory_bytes: None)
+    monkeypatch.setattr(child, "limit_memory", lambda memory_bytes: None)
 
     def load(path, request):
         if path == "bad":

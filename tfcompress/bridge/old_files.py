@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -13,7 +12,8 @@ from tfcompress.bounded_json import parse_json
 from tfcompress.bridge import configs, legacy
 from tfcompress.bridge.errors import BridgeError
 from tfcompress.bridge.to_keras import TENSOR_OPERATIONS, to_keras
-from tfcompress.errors import require
+from tfcompress.errors import InputError, UnsafeFileError, require
+from tfcompress.models import classes, hdf5
 from tfcompress.plain_text import first_line
 
 _MODELS = ("Functional", "Model", "Sequential")
@@ -38,7 +38,7 @@ def load_h5(path: str | os.PathLike[str], *, tolerance: float = 1e-5) -> keras.M
             that can't be converted.
     """
     name = os.fspath(path)
-    for entry in _entries(_config(name)):
+    for entry in classes.entries(_config(name)):
         _check_entry(name, entry)
     tf_keras = legacy.tf_keras()
     try:
@@ -49,15 +49,12 @@ def load_h5(path: str | os.PathLike[str], *, tolerance: float = 1e-5) -> keras.M
 
 
 def _config(name: str) -> Any:
-    """Returns the model's configuration, read without any Keras."""
-    import h5py
-
+    """Returns the model's configuration, read without any Keras, of a file that is checked."""
     require(os.path.isfile(name), f"no model file {name}")
     try:
-        with h5py.File(name, "r") as file:
-            text = file.attrs.get("model_config")
-    except OSError as error:
-        raise BridgeError(f"{name} isn't an HDF5 file, or damaged") from error
+        text = hdf5.read_config(name, name)
+    except InputError as error:
+        raise BridgeError(str(error)) from error
     if text is None:
         raise BridgeError(
             f"{name} holds no model, perhaps weights alone: give a file of model.save('....h5')"
@@ -68,33 +65,13 @@ def _config(name: str) -> Any:
         raise BridgeError(f"{name} is damaged: its model_config isn't JSON") from error
 
 
-def _entries(config: Any) -> Iterator[dict[str, Any]]:
-    """Yields everything in a configuration that names a class."""
-    if isinstance(config, dict):
-        if "class_name" in config or "module" in config:
-            yield config
-        for value in config.values():
-            yield from _entries(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _entries(value)
-
-
 def _check_entry(name: str, entry: dict[str, Any]) -> None:
     """Refuses what isn't a built-in class that can be converted."""
     kind, settings = entry.get("class_name"), entry.get("config")
-    module = entry.get("module")
-    if module is not None and str(module).split(".")[0] not in ("keras", "tf_keras"):
-        raise BridgeError(
-            f"{name} holds '{kind}' of the module '{module}', which isn't imported: build the "
-            "model of built-in layers and save it again"
-        )
-    if kind == "Lambda":
-        which = settings.get("name") if isinstance(settings, dict) else None
-        raise BridgeError(
-            f"{name} holds code (the Lambda layer '{which}'), which isn't run: build the model "
-            "without it and save it again"
-        )
+    try:
+        classes.refuse_code(name, entry, ("keras", "tf_keras"))
+    except UnsafeFileError as error:
+        raise BridgeError(str(error)) from error
     if kind == "TFOpLambda":
         function = settings.get("function") if isinstance(settings, dict) else None
         if function not in TENSOR_OPERATIONS:

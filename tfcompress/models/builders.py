@@ -14,7 +14,7 @@ from tfcompress.options import check_type, check_types
 if TYPE_CHECKING:
     import keras
 
-_NOT_BUILDERS = ("blocks", "builders", "saved")
+_NOT_BUILDERS = ("archive", "blocks", "builders", "classes", "hdf5", "hdf5_walk", "saved")
 
 
 def names() -> list[str]:

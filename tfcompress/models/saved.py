@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tfcompress.bounded_json import parse_json
 from tfcompress.errors import InputError, require
+from tfcompress.models import archive, classes, hdf5
 from tfcompress.plain_text import first_line
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def check(name: str) -> Path:
     """
     path = Path(name)
     require(path.exists(), f"no model file {name}")
-    require(path.is_file(), f"{name} is a folder; give a file that ends in .keras or .h5")
+    require(path.is_file(), f"{name} is no file; give one that ends in .keras or .h5")
     require(name.endswith(ENDINGS), f"{name} isn't a .keras or .h5 file")
     try:
         with open(path, "rb") as file:
@@ -51,12 +53,17 @@ def check(name: str) -> Path:
 def load(name: str) -> keras.Model:
     """Loads a whole model with its weights; nothing in the file is executed.
 
+    The file is checked before Keras reads it: what it names, where its values lie, and how much
+    memory it claims.
+
     Args:
         name: path of a `.keras` file or of an `.h5` file of `model.save`.
 
     Raises:
-        InputError: the file isn't there, isn't what its ending says, holds code (a Lambda layer)
-            or layers that aren't known here, or no whole model.
+        UnsafeFileError: the file holds code (a Lambda layer), reads other files, or claims more
+            memory than its size explains. Don't try another loader.
+        InputError: the file isn't there, isn't what its ending says, or holds layers that aren't
+            known here, or no whole model.
     """
     path = check(name)
     import keras
@@ -64,7 +71,11 @@ def load(name: str) -> keras.Model:
     import tfcompress.layers  # noqa: F401 - registers our layers' names
 
     try:
+        read_config = (archive if name.endswith(".keras") else hdf5).read_config
+        classes.check(name, _parsed(name, read_config(path, name)))
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except InputError:
+        raise
     except Exception as error:  # zipfile, h5py, json and Keras each have their own
         why = first_line(error)
         if isinstance(error, OSError | zipfile.BadZipFile):  # What h5py and zipfile stumble over.
@@ -74,3 +85,16 @@ def load(name: str) -> keras.Model:
         raise InputError(f"{name} can't be loaded as a Keras 3 model: {why}") from error
     require(isinstance(model, keras.Model), f"{name} holds no Keras model")
     return model
+
+
+def _parsed(name: str, config: str | None) -> Any:
+    """Returns a configuration as Keras will read it."""
+    require(config is not None, f"{name} holds no model, perhaps weights alone: give a file of "
+            "model.save")  # fmt: skip
+    assert config is not None
+    try:
+        return parse_json(config)
+    except ValueError as error:
+        raise InputError(
+            f"{name} is damaged: its configuration can't be read as JSON ({first_line(error)})"
+        ) from error

@@ -7,7 +7,7 @@ import keras
 from tfcompress import bridge, data, models
 from tfcompress.config import NORMALIZATIONS
 from tfcompress.data.dataset import Dataset, Normalization
-from tfcompress.errors import InputError
+from tfcompress.errors import InputError, UnsafeFileError
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
 from tfcompress.pipeline.plan import Plan
@@ -35,8 +35,9 @@ def _users_model(name: str) -> keras.Model | None:
         return None
     try:
         return models.load(name)
-    except InputError:
-        if name.endswith(".keras"):
+    except InputError as error:
+        # The older loader has fewer checks: no file that was refused for its harm gets there.
+        if name.endswith(".keras") or isinstance(error, UnsafeFileError):
             raise
     # What Keras 3 can't load may be of Keras 2.
     say("bridge", f"{name} isn't a model of Keras 3: loading it by tf_keras")

@@ -98,7 +98,7 @@ def check(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     Returns:
         `errors`: for each file the runtime's error, or None if it ran.
     """
-    _limit_memory(int(request["memory_bytes"]))
+    limit_memory(int(request["memory_bytes"]))
     errors: list[str | None] = []
     for path in request["paths"]:
         report.stage("load", path)
@@ -113,7 +113,7 @@ def check(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     return {"errors": errors}
 
 
-def _limit_memory(memory_bytes: int) -> None:
+def limit_memory(memory_bytes: int) -> None:
     """Bounds this process's memory: a wrong shape in a file could fill the machine's."""
     try:
         import resource
