@@ -174,7 +174,7 @@ def layers(path: Path) -> list[dict[str, Any]]:
         sizes = {}
         for coder in ("bits", "huffman"):
             written = parts.encode(content, 4, coder, sparse=True)
-            sizes[coder] = parts.decode(Reader(written), 0, len(content))[1]
+            sizes[coder] = parts.decode(Reader(written), 0, np.empty(len(content), np.uint8))
         fixed, coded = sizes["bits"], sizes["huffman"]
         best = parts.encode(content, 4)
         found.append(

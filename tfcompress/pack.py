@@ -31,8 +31,9 @@ def parser() -> flags.FlagValues:
     )
     flags.DEFINE_integer(
         "max_bytes",
-        archive.MAX_BYTES,
-        "with --unpack, refuse to unpack more (default 2 GiB)",
+        None,
+        "with --unpack, refuse to unpack more (default: 2 GiB, and no more than 64 MiB or 1000 "
+        "times the container's size)",
         flag_values=values,
     )
     return values

@@ -1,4 +1,6 @@
 import hashlib
+import lzma
+import os
 import random
 import subprocess
 import sys
@@ -6,9 +8,11 @@ import sys
 import numpy as np
 import pytest
 
+from tests.attacks import attack
+from tests.printed import assert_one_error_line
 from tests.tflite.flatbuffers import flatbuffer
 from tfcompress import pack
-from tfcompress.container import archive, ranges, whole
+from tfcompress.container import archive, ranges, streams, whole
 from tfcompress.errors import InputError
 from tfcompress.runtime import LiteModel
 
@@ -192,11 +196,13 @@ def _varint(number):
         (b"TFZ\x02" + bytes(32) + b"\x09" + whole.encode("lzma", bytes(800)), "isn't one of 9 byt"),
         (b"TFZ\x02" + bytes(32) + b"\x09" + whole.encode("deflate", bytes(8)), "isn't one of 9 "),
         (lying(1 << 40, 0), r"holds a file of 1,099,511,627,776 bytes, more than 1,000"),
-        (lying(100, 200), "number of constants is 200, which is more than 100"),
-        (lying(100, 1, 50, 60), "constant's size is 60, which is more than 50"),
-        (lying(100, 1, 101), "constant's place is 101, which is more than 100"),
-        # A hundred bytes of zeros that nothing in the file vouches for.
-        (lying(100, 1, 0, 100, b"\x01\x00\x00\x00\x00\x00"), "zstandard frame"),
+        # No constant of less than 256 bytes is packed by itself.
+        (lying(1000, 4), "number of constants is 4, which is more than 3"),
+        (lying(1000, 1, 950, 60), "constant's size is 60, which is more than 50"),
+        (lying(1000, 1, 1001), "constant's place is 1001, which is more than 1000"),
+        # Bytes of zeros that nothing in the file vouches for.
+        (lying(300, 1, 0, 300, b"\x01\x00\x00\x00\x00\x00"), "zstandard frame"),
+        (b"TFZ\x02" + bytes(32) + b"\xe8\x07\x00", "file's deflate stream isn't one of 1000 bytes"),
     ],
 )
 def test_lies(data, message):
@@ -254,3 +260,96 @@ def test_unpacking_needs_neither_keras_nor_tensorflow_nor_the_runtime(small, tmp
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+MIB = 2**20
+CLAIM = 64 * MIB
+# A stream of one symbol, which takes no bits; and one of ANS, whose first takes next to none.
+SAME = b"\x00\x00\x07"
+ANS = b"\x02" + _varint(2) + _varint(7) + bytes([0b00000011, 0b00001000]) + _varint(1) + b"\1\0\0\0"
+
+
+def zstd(size):
+    frame = streams.compress(bytes(size), 1)
+    return _varint(len(frame)) + frame
+
+
+def claiming(constant, rest=0):
+    """A container that claims a file of 64 MiB; one constant is all but `rest` bytes of it."""
+    frame = zstd(rest)
+    return lying(CLAIM, 1, 0, CLAIM - rest, constant, frame)
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [
+        ("dense bytes", 1),
+        ("dense values", 1),
+        ("sparse bytes", 2),
+        ("sparse values", 1.25),
+        ("shared values", 1),
+        ("ans", 1),
+        ("zstd", 1),
+        ("rest", 1),
+        ("deflate", 1),
+        ("lzma", 2),
+    ],
+)
+def test_small_containers_that_claim_a_large_file(tmp_path, kind, most):
+    """71 bytes took 1,185 MB for 64 MiB."""
+    sparse = b"\x01\x01\x00\x04" + _varint(CLAIM) + b"\x00\x00\x00\x00" + SAME
+    wide = b"\x04\x01" + bytes(4) + b"\x04" + _varint(CLAIM // 4) + b"\x00\x00\x00\x00" + 4 * SAME
+    made = {
+        "dense bytes": lambda: claiming(b"\x01\x00\x00" + SAME),
+        "dense values": lambda: claiming(b"\x04\x00\x00" + 4 * SAME),
+        "sparse bytes": lambda: claiming(sparse),
+        "sparse values": lambda: claiming(wide),
+        "shared values": lambda: claiming(b"\x04\x00\x01" + _varint(2) + 4 * SAME + b"\0\0\1"),
+        "ans": lambda: claiming(b"\x01\x00\x00" + ANS),
+        "zstd": lambda: claiming(b"\x01\x00\x00\x03" + zstd(CLAIM)),
+        "rest": lambda: claiming(b"\x01\x00\x00" + SAME, CLAIM - 256),
+        "deflate": lambda: _whole("deflate"),
+        "lzma": lambda: _whole("lzma"),
+    }[kind]()
+    assert len(made) < 70_000
+    path = tmp_path / "m.tfz"
+    path.write_bytes(made)
+    said, grown_bytes = attack(
+        "archive.unpack(sys.argv[1], sys.argv[1] + '.tflite')",
+        path,
+        "import constriction, zstandard\nfrom tfcompress.container import archive",
+    )
+    assert said.startswith(f"{path} is damaged: what it holds hasn't the SHA-256")
+    assert grown_bytes < most * CLAIM + 24 * MIB
+    assert os.listdir(tmp_path) == ["m.tfz"]
+
+
+def _whole(coder):
+    made = b"\x00" + whole.deflate(bytes(CLAIM))
+    if coder == "lzma":  # Its quickest level, which the same reader takes.
+        quick = [{**whole._filters(CLAIM)[0], "preset": 0}]
+        made = b"\x01" + lzma.compress(bytes(CLAIM), lzma.FORMAT_RAW, filters=quick)
+    return b"TFZ\x02" + bytes(32) + _varint(CLAIM) + made
+
+
+def test_a_few_bytes_for_a_file_of_any_size(tmp_path, capsys):
+    path, target = tmp_path / "m.tfz", tmp_path / "m.tflite"
+    path.write_bytes(lying(2**31, 1, 0, 2**31, b"\x01\x00\x00" + SAME))
+    assert pack.main(["pack", "--unpack", str(path), str(target)]) == 2
+    assert_one_error_line(capsys.readouterr(), "2,147,483,648 bytes, more than 67,108,864; --max_")
+    zeros = flatbuffer(zeros=np.zeros(1 << 16, "int8"))
+    path.write_bytes(archive.pack_bytes(zeros))
+    assert archive.unpack(path, target) == len(zeros)
+    with open(path, "r+b") as file:
+        file.truncate(3000 * MIB)
+    with pytest.raises(InputError, match="has 3,145,728,000 bytes, more than the container of"):
+        archive.unpack(path, target, max_bytes=MIB)
+
+
+def test_what_is_no_file(tmp_path, capsys):
+    """A pipe that nobody writes to, and a device that never ends."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "/dev/zero", str(tmp_path)):
+        for words in (["--unpack", path], [path]):
+            assert pack.main(["pack", *words, str(tmp_path / "m")]) == 2
+            assert_one_error_line(capsys.readouterr(), f"{path} is not a file")

@@ -4,8 +4,9 @@ Pruned and clustered weights leave a `.tflite` as large as it was. Here its cons
 as what they are, sparse and of a few values, and coded; all else in the file is one zstandard
 frame. The file that comes out has the SHA-256 of the one that went in.
 
-The container is read as if a stranger had made it: every length is checked before it is used, and
-no more memory is taken than `max_bytes` allows.
+The container is read as if a stranger had made it: every length is checked before it is used, no
+file of more than `max_bytes` is unpacked, and beside the container that takes twice the file's size
+and a few dozen MiB at most.
 
 Layout, in order: `TFZ` and the version as a byte; SHA-256 of the file; its size. In version 1 there
 follow the number of its constants; for each of these its distance from the one before, its size,
@@ -17,8 +18,11 @@ are written by `bytestream.varint`.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from pathlib import Path
+
+import numpy as np
 
 from tfcompress import files
 from tfcompress.container import parts, ranges, streams, whole
@@ -33,8 +37,13 @@ VERSION = AS_A_WHOLE
 CODERS = ("best", *streams.CODERS)
 # What gzip writes around its DEFLATE stream.
 _GZIP_HEADER_BYTES = 18
+# What a container has around what is coded, at most.
+_LARGEST_HEAD = 1 << 12
 # No flatbuffer is larger, and so no `.tflite` file.
 MAX_BYTES = 1 << 31
+# What is unpacked of any container, and how many times a larger one's size: a few bytes may stand
+# for any number of equal values. Networks come out 54 times smaller at most, DEFLATE can do 1032.
+_SMALL_BYTES, _MOST_TIMES = 1 << 26, 1000
 
 
 def pack_bytes(data: bytes, path: str = "the file", *, coder: str = "best") -> bytes:
@@ -76,14 +85,15 @@ def _head(version: int, data: bytes) -> bytes:
 
 
 def unpack_bytes(
-    data: bytes, path: str = "the container", *, max_bytes: int = MAX_BYTES
+    data: bytes, path: str = "the container", *, max_bytes: int | None = None
 ) -> tuple[bytes, list[Part]]:
     """Unpacks the bytes of a container.
 
     Args:
         data: the container's bytes.
         path: for errors.
-        max_bytes: a larger file isn't unpacked.
+        max_bytes: a larger file isn't unpacked. None for 2 GiB, and no more than 64 MiB or 1000
+            times the container's size.
 
     Returns:
         The bytes of the `.tflite` file, and how each of its constants was written; of a container
@@ -108,50 +118,50 @@ def unpack_bytes(
         )
         digest = reader.take(32, "the file's SHA-256")
         size = reader.number("the file's size", 1 << 62)
+        most = min(MAX_BYTES, max(_SMALL_BYTES, _MOST_TIMES * len(data)))
+        if max_bytes is not None:
+            most = max_bytes
         require(
-            size <= max_bytes,
-            f"{path} says that it holds a file of {size:,} bytes, more than {max_bytes:,}",
+            size <= most,
+            f"{path} says that it holds a file of {size:,} bytes, more than {most:,}; --max_bytes "
+            "(max_bytes) unpacks more",
         )
-        if version == AS_A_WHOLE:
-            return _checked(whole.decode(reader, size), digest, path), []
-        file, constants = _read_file(reader, size)
+        buffer = io.BytesIO(bytes(size))  # Its bytes are given away without a copy.
+        file = np.frombuffer(buffer.getbuffer(), np.uint8)
+        constants = _read_file(reader, version, file)
     except DamagedError as error:
         raise InputError(f"{path} is cut short or damaged ({error}); get it again") from error
-    return _checked(file, digest, path), constants
-
-
-def _checked(file: bytes, digest: bytes, path: str) -> bytes:
-    """Returns the file, if it has the SHA-256 of what was packed."""
     require(
-        hashlib.sha256(file).digest() == digest,
+        hashlib.sha256(file.data).digest() == digest,
         f"{path} is damaged: what it holds hasn't the SHA-256 of what was packed; get it again",
     )
-    return file
+    return buffer.getvalue(), constants
 
 
-def _read_file(reader: Reader, size: int) -> tuple[bytes, list[Part]]:
-    """Reads what follows the header, and puts the constants between the pieces of the rest."""
-    count = reader.number("the number of constants", size)
-    constants: list[tuple[int, bytes]] = []
-    read_parts: list[Part] = []
+def _read_file(reader: Reader, version: int, file: np.ndarray) -> list[Part]:
+    """Reads what follows the header into the file's bytes; returns how constants were written."""
+    if version == AS_A_WHOLE:
+        whole.decode(reader, file)
+        return []
+    size = len(file)
+    count = reader.number("the number of constants", size // ranges.SMALLEST_BYTES)
+    constants: list[Part] = []
     end = left = 0
     for _ in range(count):
         gap = reader.number("a constant's place", size - end)
         length = reader.number("a constant's size", size - end - gap)
-        values, part = parts.decode(reader, end + gap, length)
-        constants.append((gap, values))
-        read_parts.append(part)
-        end += gap + length
+        start, end = end + gap, end + gap + length
+        constants.append(parts.decode(reader, start, file[start:end]))
         left += gap
-    rest = streams.decompress(reader, left + size - end)
+    rest = streams.Frame(reader, left + size - end)
     if reader.left:
         raise DamagedError(f"{reader.left} bytes too many")
-    pieces = []
-    at = 0
-    for gap, values in constants:
-        pieces += [rest[at : at + gap], values]
-        at += gap
-    return b"".join([*pieces, rest[at:]]), read_parts
+    end = 0
+    for constant in constants:
+        rest.fill(file[end : constant.start])
+        end = constant.start + constant.size_bytes
+    rest.fill(file[end:])
+    return constants
 
 
 def pack(
@@ -178,7 +188,7 @@ def pack(
     )
     data = header.checked_path(path).read_bytes()
     container = pack_bytes(data, str(path), coder=coder)
-    if unpack_bytes(container, str(target))[0] != data:
+    if unpack_bytes(container, str(target), max_bytes=len(data))[0] != data:
         raise RuntimeError(f"{path} doesn't come out of its container as it went in")
     _write(target, container)
     return len(data), len(container)
@@ -188,7 +198,7 @@ def unpack(
     path: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int | None = None,
 ) -> int:
     """Writes the `.tflite` file that is in a container.
 
@@ -205,7 +215,8 @@ def unpack(
             written.
     """
     _check_target(path, target)
-    file = unpack_bytes(_read(path), str(path), max_bytes=max_bytes)[0]
+    data = _read(path, MAX_BYTES if max_bytes is None else max_bytes)
+    file = unpack_bytes(data, str(path), max_bytes=max_bytes)[0]
     _write(target, file)
     return len(file)
 
@@ -218,6 +229,8 @@ def _check_target(path: str | os.PathLike[str], target: str | os.PathLike[str]) 
 
 def _is_container(path: str | os.PathLike[str]) -> bool:
     """Says whether a file begins as a container does."""
+    if not os.path.isfile(path):  # Some devices never end, and some pipes never begin.
+        return False
     try:
         with open(path, "rb") as file:
             return file.read(len(IDENTIFIER)) == IDENTIFIER
@@ -225,9 +238,16 @@ def _is_container(path: str | os.PathLike[str]) -> bool:
         return False  # What is wrong with it is said as it is read.
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
-    """Reads a file."""
+def _read(path: str | os.PathLike[str], max_bytes: int) -> bytes:
+    """Reads a container, unless it is larger than that of any file of so many bytes."""
+    require(os.path.isfile(path) or not os.path.exists(path), f"{path} is not a file")
+    most = 2 * max_bytes + _LARGEST_HEAD
     try:
+        size = os.stat(path).st_size
+        require(
+            size <= most,
+            f"{path} has {size:,} bytes, more than the container of a file of {max_bytes:,}",
+        )
         return Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}") from error

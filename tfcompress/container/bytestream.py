@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from tfcompress.errors import InputError
 
 # A number with more bytes is larger than any file's size.
 _LONGEST = 9
-# Symbols whose bits are looked at at a time.
-_CHUNK = 1 << 18
+# Symbols that are coded or decoded at a time, so that what is in memory beside them has a bound: a
+# few bytes of a container may stand for any number of symbols. A multiple of 8.
+CHUNK = 1 << 16
 
 
 class DamagedError(InputError):
@@ -34,23 +37,27 @@ def pack_bits(symbols: np.ndarray, width: int) -> bytes:
     """Writes each symbol in `width` bits, the highest first."""
     return b"".join(
         np.packbits(
-            (symbols[start : start + _CHUNK, None] >> np.arange(width - 1, -1, -1)) & 1
+            (symbols[start : start + CHUNK, None] >> np.arange(width - 1, -1, -1)) & 1
         ).tobytes()
-        for start in range(0, len(symbols), _CHUNK)
+        for start in range(0, len(symbols), CHUNK)
     )
 
 
-def unpack_bits(data: bytes, width: int, count: int) -> np.ndarray:
-    """Reads the symbols that `pack_bits` was called on."""
-    symbols = np.empty(count, np.uint16)
+def chunk_sizes(count: int) -> Iterator[int]:
+    """Yields the sizes of the chunks that a number of symbols is read in."""
+    for start in range(0, count, CHUNK):
+        yield min(CHUNK, count - start)
+
+
+def unpack_bits(data: bytes, width: int, count: int) -> Iterator[np.ndarray]:
+    """Reads the symbols that `pack_bits` was called on, in chunks."""
     weights = 1 << np.arange(width - 1, -1, -1)
-    for start in range(0, count, _CHUNK):
-        part = min(_CHUNK, count - start)
+    start = 0
+    for part in chunk_sizes(count):
         here = np.frombuffer(data, np.uint8, -(-part * width // 8), start * width // 8)
-        symbols[start : start + part] = (
-            np.unpackbits(here, count=part * width).reshape(part, width) @ weights
-        )
-    return symbols
+        bits = np.unpackbits(here, count=part * width).reshape(part, width)
+        yield (bits @ weights).astype(np.uint16)
+        start += part
 
 
 class Reader:

@@ -7,20 +7,21 @@ same symbols on every machine.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from tfcompress.container.bytestream import (
+    CHUNK,
     DamagedError,
     Reader,
+    chunk_sizes,
     pack_bits,
     unpack_bits,
     varint,
 )
 
-# Symbols that are turned into Python's numbers at a time.
-_CHUNK = 1 << 18
 # ANS takes frequencies 2^(-level / 4): a quarter octave costs 0.1% of the bytes, and a level six
 # bits or less. Integers, for powers of floats may differ from one C library to the next.
 _QUARTERS = (1 << 24, 14107901, 11863283, 9975792)
@@ -61,7 +62,7 @@ def _read_table(reader: Reader, alphabet: int, what: str) -> np.ndarray:
     if last < 2 or width < 1:
         raise DamagedError(f"{what} table is empty")
     data = reader.take(-(-last * width // 8), f"{what} table")
-    values = unpack_bits(data, width, last)
+    values = np.concatenate(list(unpack_bits(data, width, last)))
     if np.count_nonzero(values) < 2:
         raise DamagedError(f"{what} table has one symbol")
     return values
@@ -88,16 +89,16 @@ def huffman(symbols: np.ndarray, counts: np.ndarray) -> bytes:
     place = np.zeros(len(counts), np.uint16)
     place[used] = np.arange(len(used))
     coder = constriction.QueueEncoder()
-    for start in range(0, len(symbols), _CHUNK):
-        for symbol in place[symbols[start : start + _CHUNK]].tolist():
+    for start in range(0, len(symbols), CHUNK):
+        for symbol in place[symbols[start : start + CHUNK]].tolist():
             coder.encode_symbol(symbol, tree)
     words, bits = coder.get_compressed()
     payload = words.astype("<u4").tobytes()[: -(-bits // 8)]
     return _table(lengths) + varint(len(payload)) + payload
 
 
-def read_huffman(reader: Reader, count: int, alphabet: int) -> np.ndarray:
-    """Reads a stream of `count` symbols.
+def read_huffman(reader: Reader, count: int, alphabet: int) -> Iterator[np.ndarray]:
+    """Reads a stream of `count` symbols, in chunks.
 
     Raises:
         DamagedError: no packer writes such a stream.
@@ -115,14 +116,13 @@ def read_huffman(reader: Reader, count: int, alphabet: int) -> np.ndarray:
         raise DamagedError(f"{count} symbols in {len(payload)} bytes of Huffman code")
     words = np.frombuffer(payload + bytes(-len(payload) % 4), "<u4").astype(np.uint32)
     coder = constriction.QueueDecoder(words)
-    places = np.empty(count, np.uint16)
-    try:
-        for start in range(0, count, _CHUNK):
-            part = min(_CHUNK, count - start)
-            places[start : start + part] = [coder.decode_symbol(tree) for _ in range(part)]
-    except ValueError as error:
-        raise DamagedError(f"a Huffman payload ends too early: {error}") from error
-    return used[places].astype(np.uint16)
+    used = used.astype(np.uint16)
+    for part in chunk_sizes(count):
+        try:
+            places = [coder.decode_symbol(tree) for _ in range(part)]
+        except ValueError as error:
+            raise DamagedError(f"a Huffman payload ends too early: {error}") from error
+        yield used[places]
 
 
 def _levels(counts: np.ndarray) -> np.ndarray:
@@ -167,8 +167,8 @@ def ans(symbols: np.ndarray, counts: np.ndarray) -> bytes:
     return _table(levels) + varint(len(words)) + words.astype("<u4").tobytes()
 
 
-def read_ans(reader: Reader, count: int, alphabet: int) -> np.ndarray:
-    """Reads a stream of `count` symbols.
+def read_ans(reader: Reader, count: int, alphabet: int) -> Iterator[np.ndarray]:
+    """Reads a stream of `count` symbols, in chunks.
 
     Raises:
         DamagedError: no packer writes such a stream.
@@ -181,7 +181,8 @@ def read_ans(reader: Reader, count: int, alphabet: int) -> np.ndarray:
     words = reader.number("an ANS payload", reader.left // 4)
     payload = np.frombuffer(reader.take(4 * words, "an ANS payload"), "<u4")
     try:
-        coder = stream.stack.AnsCoder(payload.astype(np.uint32))
-        return coder.decode(_model(levels), count).astype(np.uint16)
+        coder, model = stream.stack.AnsCoder(payload.astype(np.uint32)), _model(levels)
+        for part in chunk_sizes(count):
+            yield coder.decode(model, part).astype(np.uint16)
     except ValueError as error:
         raise DamagedError(f"an ANS payload can't be read: {error}") from error

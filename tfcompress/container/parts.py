@@ -14,6 +14,7 @@ Reference:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -30,7 +31,7 @@ _DENSE, _SPARSE = 0, 1
 _PLAIN, _SHARED = 0, 1
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Part:
     """How one constant is written.
 
@@ -144,69 +145,114 @@ def _plain(values: np.ndarray, coder: str) -> bytes:
     return b"".join(streams.encode(plane, 256, coder) for plane in planes.T)
 
 
-def decode(reader: Reader, start: int, size: int) -> tuple[bytes, Part]:
+def decode(reader: Reader, start: int, target: np.ndarray) -> Part:
     """Reads a constant, and how it was written.
+
+    Beside the constant's own bytes it takes at most one for each value, and a few MiB.
 
     Args:
         reader: stands at its first byte.
         start: the constant's first byte in the `.tflite`.
-        size: the constant's bytes; the caller has checked that so many fit in memory.
+        target: the constant's bytes, which are written.
 
     Raises:
         DamagedError: no packer writes such a constant.
     """
     begin = reader.at
     width = reader.byte("a constant's bytes a value")
-    if width not in WIDTHS or size % width:
-        raise DamagedError(f"a constant of {size} bytes has {width} bytes a value")
-    count = size // width
+    if width not in WIDTHS or len(target) % width:
+        raise DamagedError(f"a constant of {len(target)} bytes has {width} bytes a value")
+    count = len(target) // width
+    values = target.view(f"<u{width}")
     form = reader.byte("a constant's form")
     if form == _DENSE:
         written, gap_bits, gap_bytes = count, 0, 0
-        values, shared = _read_values(reader, count, width)
+        shared = _read_values(reader, values, None)
     elif form == _SPARSE:
-        background = np.frombuffer(reader.take(width, "a constant's zero"), f"<u{width}")[0]
+        values[:] = np.frombuffer(reader.take(width, "a constant's zero"), values.dtype)[0]
         gap_bits = reader.byte("the bits of a distance")
         if gap_bits not in GAP_BITS:
             raise DamagedError(f"the bits of a distance are {gap_bits}")
         written = reader.number("the values that are written", count)
         gap_bytes = reader.at
-        positions = to_positions(streams.decode(reader, written, 1 << gap_bits))
+        distances = np.empty(written, np.uint8)
+        _fill(distances, streams.decode(reader, written, 1 << gap_bits))
         gap_bytes = reader.at - gap_bytes
-        if written and int(positions[-1]) >= count:
-            raise DamagedError(f"a distance leads to value {int(positions[-1])} of {count}")
-        written_values, shared = _read_values(reader, written, width)
-        values = np.full(count, background, f"<u{width}")
-        values[positions] = written_values
+        last = int(distances.sum(dtype=np.int64)) + written - 1
+        if last >= count:
+            raise DamagedError(f"a distance leads to value {last} of {count}")
+        shared = _read_values(reader, values, distances)
     else:
         raise DamagedError(f"a constant's form is number {form} of 2")
     packed = reader.at - begin
-    part = Part(
-        start, size, packed, count, written, gap_bits, gap_bytes, *shared[:2], value_bytes=shared[2]
+    return Part(
+        start,
+        len(target),
+        packed,
+        count,
+        written,
+        gap_bits,
+        gap_bytes,
+        *shared[:2],
+        value_bytes=shared[2],
     )
-    return values.tobytes(), part
 
 
-def _read_values(reader: Reader, count: int, width: int) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """Reads values; also returns their table's length and bytes, and the bytes of the values."""
+def _fill(target: np.ndarray, chunks: Iterator[np.ndarray]) -> None:
+    """Writes the chunks of a stream one behind the other."""
+    at = 0
+    for chunk in chunks:
+        target[at : at + len(chunk)] = chunk
+        at += len(chunk)
+
+
+def _put(target: np.ndarray, distances: np.ndarray | None, chunks: Iterator[np.ndarray]) -> None:
+    """Writes the chunks of a stream at the places that the distances lead to, or at all places."""
+    if distances is None:
+        _fill(target, chunks)
+        return
+    at, last = 0, -1
+    for chunk in chunks:
+        places = to_positions(distances[at : at + len(chunk)]) + last + 1
+        target[places] = chunk
+        at += len(chunk)
+        last = int(places[-1])
+
+
+def _read_values(
+    reader: Reader, values: np.ndarray, distances: np.ndarray | None
+) -> tuple[int, int, int]:
+    """Reads values into their places.
+
+    Args:
+        reader: stands at their first byte.
+        values: all of the constant's.
+        distances: of those that are written; None if all are.
+
+    Returns:
+        Their table's length and bytes, and the bytes of the values.
+    """
+    count = len(values if distances is None else distances)
     form = reader.byte("the form of values")
     begin = reader.at
     if form == _PLAIN:
-        return _read_plain(reader, count, width), (0, 0, reader.at - begin)
+        for plane in _planes(values):
+            _put(plane, distances, streams.decode(reader, count, 256))
+        return 0, 0, reader.at - begin
     if form != _SHARED:
         raise DamagedError(f"the form of values is number {form} of 2")
     entries = reader.number("a table's length", _MOST_SHARED)
     if entries == 0:
         raise DamagedError("a table is empty")
-    table = _read_plain(reader, entries, width)
+    table = np.empty(entries, values.dtype)
+    for plane in _planes(table):
+        _fill(plane, streams.decode(reader, entries, 256))
     table_bytes = reader.at - begin
-    places = streams.decode(reader, count, entries)
-    return table[places], (entries, table_bytes, reader.at - begin - table_bytes)
+    chunks = (table[places] for places in streams.decode(reader, count, entries))
+    _put(values, distances, chunks)
+    return entries, table_bytes, reader.at - begin - table_bytes
 
 
-def _read_plain(reader: Reader, count: int, width: int) -> np.ndarray:
-    """Reads what `_plain` wrote."""
-    planes = np.empty((count, width), np.uint8)
-    for plane in planes.T:
-        plane[:] = streams.decode(reader, count, 256)
-    return planes.view(f"<u{width}").reshape(-1)
+def _planes(values: np.ndarray) -> np.ndarray:
+    """Returns the values' lowest bytes, the second ones, and so on; what is written there stays."""
+    return values.view(np.uint8).reshape(-1, values.dtype.itemsize).T

@@ -8,7 +8,7 @@ from typing import Any
 from tfcompress.tflite import parser
 
 # Shorter constants are packed with the rest: a table of their own would cost more than it saves.
-_SMALLEST_BYTES = 256
+SMALLEST_BYTES = 256
 # Bytes of a value, by the schema's name of its type; for other types, a byte is a value.
 _WIDTHS = {
     "float32": 4,
@@ -80,7 +80,7 @@ def _constants(data: bytes, schema: Any) -> list[Constant]:
     constants = []
     for index, (name, dtype) in used.items():
         start, size = _place(model.Buffers(index))
-        if size >= _SMALLEST_BYTES and start + size <= len(data):
+        if size >= SMALLEST_BYTES and start + size <= len(data):
             constants.append(Constant(name, start, size, dtype))
     return constants
 

@@ -6,12 +6,15 @@ how many symbols it has, and how many different ones there can be.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from tfcompress.container import entropy
 from tfcompress.container.bytestream import (
     DamagedError,
     Reader,
+    chunk_sizes,
     pack_bits,
     unpack_bits,
     varint,
@@ -26,6 +29,8 @@ _PROMISING = 1.03
 _QUICK, _THOROUGH = 3, 19
 # From this size on, the thorough level takes more time than it is worth.
 _HUGE_BYTES, _HUGE = 1 << 20, 12
+# The window that each level's frames have at most, and that a reader allocates.
+_LARGEST_WINDOW = 1 << 23
 
 
 def encode(symbols: np.ndarray, alphabet: int, coder: str = "best") -> bytes:
@@ -56,13 +61,16 @@ def encode(symbols: np.ndarray, alphabet: int, coder: str = "best") -> bytes:
     return min((_stream(name, _ENCODE[name](symbols, counts)) for name in tried), key=len)
 
 
-def decode(reader: Reader, count: int, alphabet: int) -> np.ndarray:
-    """Reads the symbols of a stream.
+def decode(reader: Reader, count: int, alphabet: int) -> Iterator[np.ndarray]:
+    """Reads the symbols of a stream, in chunks, for which it takes a few MiB.
 
     Args:
-        reader: stands at its first byte.
-        count: the number of symbols; the caller has checked that so many fit in memory.
+        reader: stands at its first byte, and behind its last after the last chunk.
+        count: the number of symbols.
         alphabet: as for `encode`.
+
+    Yields:
+        Symbols, `bytestream.CHUNK` or less at a time, not to be changed.
 
     Raises:
         DamagedError: no packer writes such a stream.
@@ -70,10 +78,10 @@ def decode(reader: Reader, count: int, alphabet: int) -> np.ndarray:
     number = reader.byte("a stream's coder")
     if number >= len(CODERS):
         raise DamagedError(f"a stream's coder is number {number} of {len(CODERS)}")
-    symbols = _DECODE[CODERS[number]](reader, count, alphabet)
-    if count and int(symbols.max()) >= alphabet:
-        raise DamagedError(f"a stream has symbol {int(symbols.max())} of {alphabet}")
-    return symbols
+    for symbols in _DECODE[CODERS[number]](reader, count, alphabet):
+        if int(symbols.max()) >= alphabet:
+            raise DamagedError(f"a stream has symbol {int(symbols.max())} of {alphabet}")
+        yield symbols
 
 
 def _stream(coder: str, content: bytes) -> bytes:
@@ -97,12 +105,15 @@ def _bits(symbols: np.ndarray, counts: np.ndarray) -> bytes:
     return varint(width) + pack_bits(symbols, width)
 
 
-def _read_bits(reader: Reader, count: int, alphabet: int) -> np.ndarray:
-    """Reads symbols of a fixed width."""
+def _read_bits(reader: Reader, count: int, alphabet: int) -> Iterator[np.ndarray]:
+    """Reads symbols of a fixed width, in chunks."""
     width = reader.number("a stream's bits a symbol", 16)
     if width == 0:
-        return np.full(count, reader.number("a stream's only symbol", alphabet - 1), np.uint16)
-    return unpack_bits(reader.take(-(-count * width // 8), "a stream"), width, count)
+        only = reader.number("a stream's only symbol", alphabet - 1)
+        for part in chunk_sizes(count):
+            yield np.full(part, only, np.uint16)
+    else:
+        yield from unpack_bits(reader.take(-(-count * width // 8), "a stream"), width, count)
 
 
 def _zstd(symbols: np.ndarray, counts: np.ndarray) -> bytes:
@@ -131,10 +142,14 @@ def _entropy_bytes(counts: np.ndarray) -> float:
     return float(used @ np.log2(used.sum() / used)) / 8
 
 
-def _read_zstd(reader: Reader, count: int, alphabet: int) -> np.ndarray:
-    """Reads symbols from a zstandard frame."""
+def _read_zstd(reader: Reader, count: int, alphabet: int) -> Iterator[np.ndarray]:
+    """Reads symbols from a zstandard frame, in chunks."""
     dtype = _dtype(alphabet)
-    return np.frombuffer(decompress(reader, count * dtype.itemsize), dtype).astype(np.uint16)
+    frame = Frame(reader, count * dtype.itemsize)
+    for part in chunk_sizes(count):
+        symbols = np.empty(part, dtype)
+        frame.fill(symbols.view(np.uint8))
+        yield symbols
 
 
 def compress(data: bytes, level: int | None = None) -> bytes:
@@ -146,29 +161,46 @@ def compress(data: bytes, level: int | None = None) -> bytes:
     return zstandard.ZstdCompressor(level=level).compress(data)
 
 
-def decompress(reader: Reader, size: int) -> bytes:
-    """Reads a zstandard frame behind its length.
+class Frame:
+    """A zstandard frame behind its length, unpacked piece by piece.
 
     Args:
-        reader: stands at the length.
+        reader: stands at the length; behind the frame afterwards.
         size: the exact size of what is unpacked, in bytes.
 
     Raises:
         DamagedError: the frame is damaged or has another size.
     """
-    import zstandard
 
-    data = reader.take(reader.number("a zstandard frame", reader.left), "a zstandard frame")
-    try:
-        # The library allocates what the frame says, so that is asked first.
-        if zstandard.frame_content_size(data) != size:
-            raise DamagedError(f"a zstandard frame isn't one of {size} bytes")
-        unpacked = zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
-    except zstandard.ZstdError as error:
-        raise DamagedError(f"a zstandard frame can't be read: {error}") from error
-    if len(unpacked) != size:
-        raise DamagedError(f"a zstandard frame has {len(unpacked)} bytes in place of {size}")
-    return unpacked
+    def __init__(self, reader: Reader, size: int) -> None:
+        import zstandard
+
+        self._errors = zstandard.ZstdError
+        self._size = size
+        data = reader.take(reader.number("a zstandard frame", reader.left), "a zstandard frame")
+        try:
+            if zstandard.frame_content_size(data) != size:
+                raise DamagedError(f"a zstandard frame isn't one of {size} bytes")
+            decoder = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
+            self._stream = decoder.stream_reader(data)
+        except zstandard.ZstdError as error:
+            raise DamagedError(f"a zstandard frame can't be read: {error}") from error
+
+    def fill(self, target: np.ndarray) -> None:
+        """Fills an array of bytes with the next ones.
+
+        Raises:
+            DamagedError: the frame is damaged or hasn't so many.
+        """
+        at = 0
+        while at < len(target):
+            try:
+                read = self._stream.readinto(target[at:].data)
+            except self._errors as error:
+                raise DamagedError(f"a zstandard frame can't be read: {error}") from error
+            if not read:
+                raise DamagedError(f"a zstandard frame has less than {self._size} bytes")
+            at += read
 
 
 _ENCODE = {"bits": _bits, "huffman": entropy.huffman, "ans": entropy.ans, "zstd": _zstd}

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import lzma
 import zlib
-from typing import Any
+from collections.abc import Iterator
+
+import numpy as np
 
 from tfcompress.container.bytestream import DamagedError, Reader
 
@@ -19,6 +21,10 @@ _LEVEL, _WINDOW, _MEMORY = 9, -15, 9
 # LZMA2's dictionary, which its reader allocates.
 _LARGEST_DICTIONARY = 1 << 26
 _SMALLEST_DICTIONARY = 1 << 12
+# How many times its size a stream holds at most, in the coders' order; more is a lie.
+_MOST_TIMES = (1032, 8192)
+# Bytes that are given to a decoder or asked of it at a time.
+_CHUNK = 1 << 18
 
 
 def deflate(data: bytes) -> bytes:
@@ -36,12 +42,12 @@ def encode(coder: str, data: bytes) -> bytes:
     return bytes([CODERS.index(coder)]) + content
 
 
-def decode(reader: Reader, size: int) -> bytes:
-    """Reads data to the reader's end.
+def decode(reader: Reader, target: np.ndarray) -> None:
+    """Reads data to the reader's end; LZMA2 takes a dictionary of twice its size or 64 MiB beside.
 
     Args:
         reader: stands at the coder's number.
-        size: of what comes out, in bytes; the caller has checked that so many fit in memory.
+        target: the data's bytes, which are written.
 
     Raises:
         DamagedError: no packer writes such data.
@@ -49,21 +55,46 @@ def decode(reader: Reader, size: int) -> bytes:
     number = reader.byte("the file's coder")
     if number >= len(CODERS):
         raise DamagedError(f"the file's coder is number {number} of {len(CODERS)}")
-    name = CODERS[number]
+    name, size = CODERS[number], len(target)
     content = reader.take(reader.left, "the file")
-    decoder: Any
+    other = DamagedError(f"the file's {name} stream isn't one of {size} bytes")
+    if size > _MOST_TIMES[number] * len(content):
+        raise other
+    at = 0
     try:
-        if name == "deflate":
-            decoder = zlib.decompressobj(_WINDOW)
-        else:
-            decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_filters(size))
-        # One byte more than there should be, so that more is seen and yet not unpacked.
-        data: bytes = decoder.decompress(content, size + 1)
-    except (zlib.error, lzma.LZMAError) as error:
+        for piece in _inflated(content) if name == "deflate" else _decompressed(content, size):
+            if len(piece) > size - at:
+                raise other
+            target[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+            at += len(piece)
+    except (zlib.error, lzma.LZMAError, EOFError) as error:
         raise DamagedError(f"the file's {name} stream can't be read: {error}") from error
-    if len(data) != size or not decoder.eof or decoder.unused_data:
-        raise DamagedError(f"the file's {name} stream isn't one of {size} bytes")
-    return data
+    if at != size:
+        raise other
+
+
+def _inflated(content: bytes) -> Iterator[bytes]:
+    """Unpacks a DEFLATE stream piece by piece."""
+    decoder = zlib.decompressobj(_WINDOW)
+    for start in range(0, len(content), _CHUNK):
+        left = content[start : start + _CHUNK]
+        while left:
+            yield decoder.decompress(left, _CHUNK)
+            left = decoder.unconsumed_tail
+    yield decoder.flush()  # Less than a piece, for nothing is left to be read.
+    if not decoder.eof or decoder.unused_data:
+        raise zlib.error("it ends too early or too late")
+
+
+def _decompressed(content: bytes, size: int) -> Iterator[bytes]:
+    """Unpacks an LZMA2 stream piece by piece."""
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_filters(size))
+    for start in range(0, len(content), _CHUNK):
+        yield decoder.decompress(content[start : start + _CHUNK], _CHUNK)
+        while not (decoder.needs_input or decoder.eof):
+            yield decoder.decompress(b"", _CHUNK)
+    if not decoder.eof or decoder.unused_data:
+        raise lzma.LZMAError("it ends too early or too late")
 
 
 def _filters(size: int) -> list[dict[str, int]]:
