@@ -189,6 +189,6 @@ def test_a_disk_without_locks(tmp_path, monkeypatch, number):
         (folder / "unfinished").write_text("")
         files.write(tmp_path / "file", "whole all the same")
         assert (folder / "unfinished").exists()
-    with pytest.raises(PathError, match="has no file locks to keep two runs apart"), held(tmp_path):
+    with pytest.raises(PathError, match="has no file locks: take a local one"), held(tmp_path):
         pass
     assert names(tmp_path) == ["file"]

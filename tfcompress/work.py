@@ -94,7 +94,7 @@ def held(beside: str | os.PathLike[str]) -> Iterator[Path]:
             raise PathError(f"{_holder(shared)} into {beside}: wait for it")
         try:
             if lock == _UNLOCKED and fcntl is not None:
-                raise PathError(f"the disk of {beside} has no file locks to keep two runs apart")
+                raise PathError(f"the disk of {beside} has no file locks: take a local one")
             _write_holder(shared)
         except BaseException:
             _remove_run_lock(shared)
@@ -143,7 +143,9 @@ def _enter(shared: Path) -> int:
                 )
             lock = _locked(shared / _KEY, wait_s=_WAIT_S)
             if lock is None:
-                raise PathError(f"another process has kept {shared} locked for {_WAIT_S:.0f} s")
+                raise PathError(
+                    f"another process has kept {shared} locked for {_WAIT_S:.0f} s: wait"
+                )
             return lock
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -14,12 +14,17 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.errors import ExportError, InputError
 from tfcompress.export import Exported, Validation, export, io_types
 from tfcompress.export.write import method_of
-from tfcompress.files import quiet
+from tfcompress.files import put, quiet
 from tfcompress.pipeline.network import Network, NetworkFile
 from tfcompress.pipeline.plan import Plan
 from tfcompress.runtime import Metadata
 from tfcompress.training.progress import say
 from tfcompress.version import VERSION
+
+# The baseline's storages.
+BASELINE = ("float32",)
+# Ends the name of a file that failed its check.
+_DIFFERS = "-differs"
 
 
 def check_storages(job: Plan, images: Dataset, model: keras.Model) -> None:
@@ -64,7 +69,7 @@ def write_files(
     """
     files, unwritten = [], dict(network.unwritten)
     for storage in network.storages:
-        path = folder / file_name(network, storage)
+        path = folder / file_name(network.title, network.storages, storage)
         try:
             with quiet():
                 file = export(
@@ -83,19 +88,30 @@ def write_files(
             say("export", f"{path.name} ({storage}) is not written: {error}")
             continue
         if file.failed_check is not None:
-            marked = path.with_name(f"{path.stem}-differs.tflite")
-            os.replace(path, marked)
+            marked = path.with_name(f"{path.stem}{_DIFFERS}.tflite")
+            put(path, marked)
             file = dataclasses.replace(file, path=str(marked))
         _say_what_was_written(file)
         files.append(NetworkFile(exported=file))
     return dataclasses.replace(network, files=tuple(files), unwritten=unwritten)
 
 
-def file_name(network: Network, storage: str) -> str:
+def file_name(title: str, storages: Sequence[str], storage: str) -> str:
     """Returns the name of a network's file: of several, only the first does without its storage."""
-    if storage == network.storages[0]:
-        return f"{network.title}.tflite"
-    return f"{network.title}-{storage.replace('+', '_')}.tflite"
+    if storage == storages[0]:
+        return f"{title}.tflite"
+    return f"{title}-{storage.replace('+', '_')}.tflite"
+
+
+def output_names(job: Plan) -> list[str]:
+    """Returns the names of all files that the export of a run's two networks may write."""
+    names = []
+    for title, storages in (("baseline", BASELINE), ("compressed", job.storages)):
+        for storage in storages:
+            stem = Path(file_name(title, storages, storage)).stem
+            for made in (stem, f"{stem}{_DIFFERS}"):
+                names += [f"{made}.tflite", f"{made}.tfz"]
+    return names
 
 
 def _say_what_was_written(file: Exported) -> None:

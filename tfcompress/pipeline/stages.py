@@ -14,7 +14,7 @@ from tfcompress.config import Training
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import ExportError
 from tfcompress.pipeline import inputs
-from tfcompress.pipeline.exporting import check_storages, write_files
+from tfcompress.pipeline.exporting import BASELINE, check_storages, output_names, write_files
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 from tfcompress.pipeline.provenance import versions
@@ -25,6 +25,8 @@ from tfcompress.training import TrainingContext
 from tfcompress.training.progress import say, with_progress
 
 PARITY_IMAGES = 200
+# The trained networks, as Keras keeps them.
+_MODELS = {title: f"{title}.keras" for title in ("baseline", "compressed")}
 
 
 def run(job: Plan) -> report.RunResult:
@@ -49,7 +51,10 @@ def run(job: Plan) -> report.RunResult:
     """
     machine()  # Remembers the commit that runs, whatever comes into the checkout meanwhile.
     resume = job.config.resume
-    with Workspace(job.output_dir, job.to_json(), versions(), resume=resume) as space:
+    outputs = (*_MODELS.values(), *output_names(job))
+    with Workspace(
+        job.output_dir, job.to_json(), versions(), resume=resume, outputs=outputs
+    ) as space:
         done = space.finished()
         if done:
             say("resume", f"{space.folder} holds this run, finished; --noresume repeats it")
@@ -84,14 +89,18 @@ def _result(job: Plan, space: Workspace, images: Dataset, model: keras.Model) ->
     baseline = _train_baseline(job, space, images, model)
     compressed = _compress(job, space, images, baseline.model, samples)
     written = []
-    for network in (baseline, compressed):
-        written.append(
-            write_files(job, space.folder, images, network, samples=samples, comparison=comparison)
-        )
-        if not written[0].files:  # There would be nothing to compare with.
-            raise ExportError(f"the baseline's file: {', '.join(written[0].unwritten.values())}")
-    baseline, compressed = _measure(job, written)
-    return run_result(job, images, baseline, compressed)
+    with space.writing(output_names(job)):
+        for network in (baseline, compressed):
+            written.append(
+                write_files(
+                    job, space.folder, images, network, samples=samples, comparison=comparison
+                )
+            )
+            if not written[0].files:  # There would be nothing to compare with.
+                reasons = ", ".join(written[0].unwritten.values())
+                raise ExportError(f"the baseline's file: {reasons}")
+        baseline, compressed = _measure(job, written)
+        return run_result(job, images, baseline, compressed)
 
 
 def _split_of_samples(images: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -110,8 +119,8 @@ def _train_baseline(job: Plan, space: Workspace, images: Dataset, model: keras.M
         TrainingContext(seed=job.config.seed), job, space, "baseline", "baseline", job.baseline
     )
     history = training.fit(model, images, job.baseline, context)
-    space.save_model(model, "baseline.keras")
-    return Network(title="baseline", model=model, history=history, storages=("float32",))
+    space.save_model(model, _MODELS["baseline"])
+    return Network(title="baseline", model=model, history=history, storages=BASELINE)
 
 
 def _compress(
@@ -133,7 +142,7 @@ def _compress(
         TrainingContext(seed=job.config.seed, teacher=model),
         round_context=round_context,
     )
-    space.save_model(candidate.model, "compressed.keras")
+    space.save_model(candidate.model, _MODELS["compressed"])
     return Network(
         title="compressed",
         model=candidate.model,

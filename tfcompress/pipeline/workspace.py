@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tfcompress import files, report
 from tfcompress.errors import InputError, PathError
+from tfcompress.pipeline import manifest
+from tfcompress.pipeline.manifest import Manifest
 from tfcompress.work import held, work_folder
 
 if TYPE_CHECKING:
     import keras
-
-_SETTINGS = "config.json"
-_TITLES = ("baseline", "compressed")
-_OURS = (
-    "history.csv",
-    *(f"{title}.{end}" for title in _TITLES for end in ("keras", "tflite", "tfz")),
-    *(f"report.{end}" for end in ("json", "md", "html")),
-)
-# A run's further files: of other storages, and those that failed a check.
-_MORE = ("*-differs.tflite", "*-differs.tfz", "compressed-*.tflite", "compressed-*.tfz")
 
 
 class Workspace:
@@ -37,25 +30,32 @@ class Workspace:
         settings: the run's resolved settings, as JSON values.
         versions: of the packages that it runs with.
         resume: whether to go on with what the folder holds; else it is cleared of an old run.
+        outputs: names of the files that the run will write beside its report.
 
     Raises:
-        InputError: the folder can't be written, another run is writing into it, or it holds a run
-            with other settings.
+        InputError: the folder can't be written, another run is writing into it, it holds a run
+            with other settings, or files in the way that no run of tfcompress wrote.
     """
 
     def __init__(
-        self, folder: Path, settings: dict[str, Any], versions: dict[str, str], *, resume: bool
+        self,
+        folder: Path,
+        settings: dict[str, Any],
+        versions: dict[str, str],
+        *,
+        resume: bool,
+        outputs: Iterable[str] = (),
     ) -> None:
         self.folder = folder
-        self._settings = json.loads(json.dumps(settings))
-        self._versions = versions
         self._resume = resume
+        self._outputs = (*outputs, *report.OUTPUTS)
         self._made: list[Path] = []
         self._begun = False
         self._lock = contextlib.ExitStack()
+        self._manifest = Manifest(folder, json.loads(json.dumps(settings)), versions)
 
     def __enter__(self) -> Workspace:
-        """Makes the folder and tries to write into it."""
+        """Makes the folder, keeps other runs out of it, and looks at what it holds."""
         missing = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
         try:
             for path in reversed(missing):
@@ -98,31 +98,29 @@ class Workspace:
                 path.rmdir()
 
     def _check_old_run(self) -> None:
-        """Refuses a folder of a run with other settings, or of files that no run made."""
-        path = self.folder / _SETTINGS
-        if not path.exists():
-            strangers = [name for name in _OURS if (self.folder / name).exists()]
-            if strangers:
-                raise InputError(
-                    f"{self.folder} holds {', '.join(strangers)}, which no run of tfcompress made "
-                    "and this one would replace: choose another --output_dir"
-                )
-        if not self._resume or not path.exists():
-            return
-        try:
-            old = json.loads(path.read_text())["settings"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path} is damaged: remove it, choose another --output_dir, or use --noresume"
-            ) from error
-        different = sorted(
-            key for key in {*old, *self._settings} if old.get(key) != self._settings.get(key)
-        )
-        if different:
-            raise InputError(
-                f"{self.folder} holds a run with other settings ({', '.join(different)}): choose "
-                "another --output_dir, or --noresume to replace it"
+        """Refuses a folder of a run with other settings, or with others' files in the way."""
+        old = manifest.read(self.folder)
+        if old is not None:
+            new, self._manifest.written = self._manifest.settings, old.written
+            different = sorted(
+                key for key in {*old.settings, *new} if old.settings.get(key) != new.get(key)
             )
+            if self._resume and different:
+                raise InputError(
+                    f"{self.folder} holds a run with other settings ({', '.join(different)}): "
+                    "choose another --output_dir, or --noresume to replace it"
+                )
+        if not self._is_finished():  # Else nothing will be written.
+            self._manifest.check(dict.fromkeys((*self._outputs, *self._manifest.written)))
+
+    def _is_finished(self) -> bool:
+        """Returns whether the folder holds this very run, ended."""
+        has_report = "report.json" in self._manifest.written and self._report.exists()
+        return self._resume and has_report and not self._state.exists()
+
+    @property
+    def _report(self) -> Path:
+        return self.folder / "report.json"
 
     def finished(self) -> report.RunResult | None:
         """Returns the result, if this very run was finished before.
@@ -130,39 +128,48 @@ class Workspace:
         Raises:
             InputError: its report is damaged.
         """
-        path = self.folder / "report.json"
-        if not (self._resume and path.exists()) or self._state.exists():
+        if not self._is_finished():
             return None
         try:
-            return report.RunResult.from_json(json.loads(path.read_text()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return report.RunResult.from_json(json.loads(self._report.read_text()))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
-                f"{path} is damaged: remove it, choose another --output_dir, or use --noresume"
+                f"{self._report} is damaged: remove it, or choose another --output_dir"
             ) from error
 
     def begin(self) -> None:
         """Begins to write: clears what is left of an older run, then writes the settings."""
         self._begun = True
         if not self._resume:
-            self._clear()
+            self._drop_state()
+            self._manifest.remove_files()
         self._state.mkdir(exist_ok=True)
-        content = {"settings": self._settings, "versions": self._versions}
-        files.write(self.folder / _SETTINGS, json.dumps(content, indent=2) + "\n")
-
-    def _clear(self) -> None:
-        """Removes what an earlier run of ours left, and nothing else."""
-        self._drop_state()
-        names = {path.name for pattern in _MORE for path in self.folder.glob(pattern)}
-        for name in (*_OURS, *names):
-            (self.folder / name).unlink(missing_ok=True)
+        self._manifest.save()
 
     def checkpoint(self, stage: str) -> Path:
         """Returns the path of a stage's training state."""
         return self._state / f"{stage}.npz"
 
+    @contextlib.contextmanager
+    def writing(self, names: Iterable[str]) -> Iterator[None]:
+        """Notes files as the run's own, before they are written and after.
+
+        Args:
+            names: of the files that the block may write.
+
+        Raises:
+            InputError: something stands there that no run of tfcompress wrote.
+        """
+        names = tuple(names)
+        self._manifest.claim(names)
+        try:
+            yield
+        finally:
+            self._manifest.record(names)
+
     def save_model(self, model: keras.Model, name: str) -> None:
         """Keeps a Keras model, whole or not at all."""
-        with files.whole(self.folder / name) as beside:
+        with self.writing([name]), files.whole(self.folder / name) as beside:
             model.save(beside)
 
     def finish(self, result: report.RunResult, *, complete: bool = True) -> None:
@@ -173,7 +180,8 @@ class Workspace:
             complete: whether all files were written that were wanted; else the same command goes
                 on from the trained networks.
         """
-        report.write_all(result, self.folder)
+        with self.writing(report.OUTPUTS):
+            report.write_all(result, self.folder)
         if complete:
             self._drop_state()
 

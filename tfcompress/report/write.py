@@ -37,6 +37,11 @@ TITLES = {
     "pareto": "Cost against accuracy",
     "layers": "Where the bytes and the work are",
 }
+# The names of all files that `write_all` may write.
+OUTPUTS = (
+    *("report.json", "report.md", "report.html", "history.csv", "README.md"),
+    *(f"{name}.{end}" for name in TITLES for end in ("svg", "png")),
+)
 
 
 def write_all(result: RunResult, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
