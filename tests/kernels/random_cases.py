@@ -21,7 +21,10 @@ def random_case(rng, most_channels=700):
             kernel=kernel,
             strides=tuple(int(s) for s in rng.integers(1, 4, 2)),
             dilations=dilations,
-            pads=tuple(int(p) for p in rng.choice([0, 0, 1, 2, 3, 5], 4)),
+            pads=tuple(
+                min(int(p), (kernel[i // 2] - 1) * dilations[i // 2])  # less than its reach
+                for i, p in enumerate(rng.choice([0, 0, 1, 2, 3, 5], 4))
+            ),
             pad_value=int(rng.integers(0, 2)),
             activation=int(rng.integers(0, 3)),
             add_first=int(rng.integers(0, 2)),

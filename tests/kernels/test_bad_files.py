@@ -64,6 +64,7 @@ def test_the_file_is_right_unless_told_otherwise(fastest):
         *({"options": changed(i, 0)} for i in range(2, 10)),
         {"options": changed(2, 41)},
         {"options": changed(3, 34)},
+        *({"options": changed(i, 3)} for i in range(10, 14)),  # a pad as large as the kernel
         {"options": changed(8, 9)},  # a dilation that needs a larger image
         {"x": ("float32", (1, 5, 5, 39))},
         {"x": ("float32", (5, 5, 40))},

@@ -39,7 +39,7 @@ def residual(net):
 
 def zero_padding(net):
     """Signs padded with zeros, by an op or by the convolution."""
-    x = net.conv(net.pad(net.sign(net.x), (1, 2, 0, 3), 0), 35)
+    x = net.conv(net.pad(net.sign(net.x), (1, 2, 0, 2), 0), 35)
     x = net.conv(net.sign(net.norm(x)), 20, stride=2, padding=SAME)
     x = net.conv(net.sign(net.norm(x)), 20, padding=SAME)
     return [x], 2
@@ -47,8 +47,8 @@ def zero_padding(net):
 
 def oblong(net):
     """Nothing is the same down and right: neither kernels, strides, dilations nor pads."""
-    x = net.conv(net.pad(net.sign(net.x), (1, 0, 2, 1)), 20, size=(3, 2), stride=(1, 2))
-    x = net.conv(net.pad(net.sign(net.norm(x)), (0, 2, 3, 1)), 33, size=(2, 3), dilation=(1, 2))
+    x = net.conv(net.pad(net.sign(net.x), (2, 1, 1, 0)), 20, size=(3, 2), stride=(1, 2))
+    x = net.conv(net.pad(net.sign(net.norm(x)), (0, 1, 3, 1)), 33, size=(2, 3), dilation=(1, 2))
     x = net.conv(net.sign(net.norm(x)), 9, size=(4, 1), stride=(2, 1), padding=SAME)
     return [x], 2
 
@@ -143,6 +143,7 @@ def test_the_delegate_leaves_a_float_file_to_the_runtime(fastest):
         ("groups", "t{}: its convolution has groups"),
         ("activation", "t{}: its activation isn't a ReLU"),
         ("padding", "t{}: it is padded twice, with other values"),
+        ("far padding", "t{}: it is padded by as much as its dilated kernel or more"),
         ("pad value", "t{}: its padding is neither 0 nor 1, or not of height and width"),
     ],
 )
@@ -153,6 +154,8 @@ def test_what_is_no_product_of_signs_stays(tmp_path, change, why):
         x = net.stock("MUL", [x, net.constant(np.float32(2))], net.shape(x))
     if change in ("padding", "pad value"):
         x = net.pad(x, (1, 1, 1, 1), value=2 if change == "pad value" else 1)
+    if change == "far padding":
+        x = net.pad(x, (1, 1, 1, 3))
     y = net.conv(
         x,
         8,

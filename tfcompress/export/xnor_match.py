@@ -118,6 +118,9 @@ def _as_binary(flow: Dataflow, op: Any, kernel: np.ndarray) -> BinaryOp | str:
                 return "it is padded twice, with other values"
             top, bottom, left, right = (a + b for a, b in zip(pads, same, strict=True))
             pads, pad_value = (top, bottom, left, right), 0
+        for place, pad in enumerate(pads):
+            if pad > (kernel.shape[1 + place // 2] - 1) * dilations[place // 2]:
+                return "it is padded by as much as its dilated kernel or more"
     bias = flow.editor.values(op.inputs[2]) if len(op.inputs) > 2 else None
     return BinaryOp(
         op=op,

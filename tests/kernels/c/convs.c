@@ -148,16 +148,20 @@ static void check(struct sample *s, const struct xk_isa *isa, struct xk_pool *po
   struct xk_shape out;
   uint32_t *bits = s->bits_only || s->second ? made(4 * s->pixels * words) : NULL;
   s->y.data = s->bits_only ? (void *)bits : made(count * (s->y.type == XK_I8 ? 1 : 4));
-  expect(xk_conv_create(&s->o, &s->constants, isa, s->bits_only, &conv) == XK_OK, "create",
+  struct xk_memory *memory = xk_memory_create();
+  expect(xk_conv_create(&s->o, &s->constants, isa, s->bits_only, memory, &conv) == XK_OK, "create",
          s->number);
   expect(xk_conv_resize(conv, other, &out) == XK_OK, "another size", s->number);
   expect(xk_conv_resize(conv, s->in, &out) == XK_OK, "resize", s->number);
   expect(memcmp(&out, &s->out, sizeof out) == 0, "output size", s->number);
+  uint32_t *scratch = made(xk_conv_scratch(conv, s->x.type)); /* Of another op's bytes. */
   for (int threads = 1; threads <= 3; threads++) {
-    xk_conv_run(conv, &s->x, &s->residual, &s->y, bits, pool, threads);
+    xk_conv_run(conv, &s->x, &s->residual, &s->y, bits, scratch, pool, threads);
     expect(right(s, bits), isa->name, s->number);
   }
   xk_conv_destroy(conv);
+  xk_memory_release(memory);
+  free(scratch);
   if (!s->bits_only) free(s->y.data);
   free(bits);
 }
@@ -185,7 +189,11 @@ static void choose_sizes(struct sample *s) {
         .pad_value = among(0, 1),                 .activation = among(0, 2),
         .add_first = among(0, 1),
     };
-    for (int i = 0; i < 4; i++) *pads[i] = either(0, among(0, 5));
+    for (int i = 0; i < 4; i++) {
+      const int kernel = i < 2 ? o->kernel_h : o->kernel_w;
+      const int most = (kernel - 1) * (i < 2 ? o->dilation_h : o->dilation_w);
+      *pads[i] = either(0, among(0, most < 5 ? most : 5));
+    }
     s->in = (struct xk_shape){among(1, 3), among(1, 13), among(1, 13)};
     h = s->in.h + o->pad_top + o->pad_bottom - (o->kernel_h - 1) * o->dilation_h - 1;
     w = s->in.w + o->pad_left + o->pad_right - (o->kernel_w - 1) * o->dilation_w - 1;

@@ -59,7 +59,10 @@ static void make(struct bytes *from, struct fake_op *op, uint8_t *options) {
   if (kind != 1) {
     for (int i = 2; i < 6; i++) values[i] = among(from, 1, 4);
     for (int i = 6; i < 8; i++) values[i] = kind == 2 ? 1 : among(from, 1, 2);
-    for (int i = 8; i < 12; i++) values[i] = among(from, 0, kind == 2 ? 1 : 3);
+    for (int i = 8; i < 12; i++) { /* A pad is smaller than the dilated kernel. */
+      const int side = i < 10 ? 0 : 1, reach = (values[2 + side] - 1) * values[6 + side];
+      values[i] = among(from, 0, reach < 3 ? reach : 3);
+    }
   }
   values[12] = among(from, 0, 1);
   values[13] = among(from, 0, 2);

@@ -7,6 +7,7 @@
 
 #include "checks.h"
 #include "isa.h"
+#include "memory.h"
 #include "options.h"
 #include "threads.h"
 
@@ -93,6 +94,45 @@ static void check_limits(void) {
   }
 }
 
+/* One budget for all that is taken; what is freed can be taken again, by whoever comes first. */
+static void check_memory(void) {
+  const uint64_t mib = 1 << 20, budget = 64;
+  struct xk_memory *memory = xk_memory_create();
+  struct xk_scratch *one = NULL, *same = NULL, *other = NULL;
+  void *taken[3] = {NULL, NULL, NULL};
+  expect(xk_memory_budget(memory) == budget * mib, "budget", 0);
+  expect(xk_take(memory, budget - 1, mib, &taken[0]) == XK_OK, "within", 0);
+  expect(xk_take(memory, 1, mib, &taken[1]) == XK_OVER_BUDGET, "beyond", 0);
+  expect(taken[1] == NULL, "untouched", 0);
+  xk_memory_know_file(memory, mib);
+  xk_memory_know_file(memory, 1); /* A smaller file takes nothing away. */
+  expect(xk_memory_budget(memory) == (budget + 16) * mib, "file", 0);
+  xk_memory_know_file(memory, UINT64_MAX);
+  expect(xk_take(memory, 1, mib, &taken[1]) == XK_OK, "more", 0);
+  expect(xk_take(memory, UINT64_MAX, 2, &taken[2]) == XK_TOO_LARGE, "overflow", 0);
+  expect(xk_take(memory, 3, UINT64_MAX / 2, &taken[2]) == XK_TOO_LARGE, "overflow", 1);
+  xk_free(taken[0]);
+  xk_free(taken[1]);
+  xk_memory_release(memory);
+
+  memory = xk_memory_create();
+  expect(xk_scratch_join(memory, &one, &one) == XK_OK, "join", 0);
+  expect(xk_scratch_join(memory, &one, &same) == XK_OK && same == one, "same graph", 0);
+  expect(xk_scratch_join(memory, &other, &other) == XK_OK && other != one, "other graph", 0);
+  expect(xk_scratch_hold(one, 100 * mib, 0) == XK_OVER_BUDGET, "scratch", 0);
+  expect(xk_scratch_place(one) == NULL, "scratch", 1);
+  expect(xk_scratch_hold(one, 100 * mib, 90 * mib) == XK_OK, "scratch", 2);
+  expect(xk_take(memory, 60, mib, &taken[0]) == XK_OVER_BUDGET, "counted", 0);
+  expect(xk_scratch_hold(same, 99 * mib, 0) == XK_OK, "held", 0);
+  xk_scratch_leave(one);
+  xk_memory_release(memory); /* A delegate may go before its interpreters. */
+  expect(xk_take(memory, 60, mib, &taken[0]) == XK_OVER_BUDGET, "still held", 0);
+  xk_scratch_leave(same);
+  expect(xk_take(memory, 60, mib, &taken[0]) == XK_OK, "released", 0);
+  xk_free(taken[0]);
+  xk_scratch_leave(other);
+}
+
 /* Ops made of random bytes. Most wrong ones are refused, but many must run. */
 static void check_ops(uint64_t first, uint64_t count) {
   for (uint64_t i = first; i < first + count; i++) {
@@ -113,6 +153,7 @@ int main(int count, char **arguments) {
   if (count != 5) return 2;
   struct xk_pool *pool = xk_pool_create();
   check_limits();
+  check_memory();
   check_threads();
   check_convs(pool, atoi(arguments[1]), atoi(arguments[2]));
   check_ops(strtoull(arguments[3], NULL, 10), strtoull(arguments[4], NULL, 10));

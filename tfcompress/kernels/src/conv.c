@@ -1,15 +1,15 @@
 #include "conv.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "conv_internal.h"
-#include "memory.h"
 
 /* Copies an array of channels and fills it up to whole blocks: vectors may read beyond the last. */
-static enum xk_status channel_values(const void *from, int channels, int padded, void *to) {
-  void *values = xk_zeroed((uint64_t)padded, 4);
-  if (values == NULL) return XK_NO_MEMORY;
+static enum xk_status channel_values(struct xk_memory *memory, const void *from, int channels,
+                                     int padded, void *to) {
+  void *values = NULL;
+  const enum xk_status status = xk_take(memory, (uint64_t)padded, 4, &values);
+  if (status != XK_OK) return status;
   if (from != NULL) memcpy(values, from, 4 * (size_t)channels);
   memcpy(to, &values, sizeof values);
   return XK_OK;
@@ -36,41 +36,53 @@ static int ones(uint32_t v) {
   return count;
 }
 
-/* Puts the file's weights into the order in which the kernels read them, and adds up each tap. */
-static enum xk_status repack(struct xk_conv *c, const uint8_t *bits) {
-  const int taps = c->o.kernel_h * c->o.kernel_w;
+/* Puts a tap's words among the weights of a filter, in the order in which the kernels read them.
+ * Returns how many of its bits are 1, which stands for -1. */
+static int put_tap(struct xk_conv *c, int filter, int tap, const uint32_t *words) {
   const size_t unit = (size_t)c->isa->unit_bytes;
   const size_t units = 4 / unit; /* of a word */
-  uint32_t *words = xk_zeroed((uint64_t)c->words, 4);
+  uint8_t *block = c->weights + (size_t)(filter / XK_LANES) * c->block_bytes;
+  int negative = 0;
+  for (int k = 0; k < c->words; k++) {
+    uint8_t bytes[4] = {(uint8_t)words[k], (uint8_t)(words[k] >> 8), (uint8_t)(words[k] >> 16),
+                        (uint8_t)(words[k] >> 24)};
+    size_t first = ((size_t)tap * (size_t)c->words + (size_t)k) * units;
+    for (size_t u = 0; u < units; u++) {
+      size_t place = ((first + u) * XK_LANES + (size_t)(filter % XK_LANES)) * unit;
+      memcpy(block + place, bytes + u * unit, unit);
+    }
+    negative += ones(words[k]);
+  }
+  return negative;
+}
+
+/* Adds a tap's sum of weights to the corner behind it, when those above and to the left are done. */
+static void add_corner(struct xk_conv *c, int filter, int tap, int sum) {
+  const size_t across = (size_t)c->o.kernel_w + 1, channels = (size_t)c->channels;
+  const size_t y = (size_t)(tap / c->o.kernel_w), x = (size_t)(tap % c->o.kernel_w);
+  int32_t *above = c->corners + (y * across + x) * channels + (size_t)filter;
+  int32_t *below = above + across * channels;
+  below[channels] = sum + above[channels] + below[0] - above[0];
+}
+
+/* Puts the file's weights into the order in which the kernels read them. */
+static enum xk_status repack(struct xk_conv *c, const uint8_t *bits) {
+  const int taps = c->o.kernel_h * c->o.kernel_w;
+  const uint64_t corners = (uint64_t)(c->o.kernel_h + 1) * (uint64_t)(c->o.kernel_w + 1);
+  uint32_t *words = NULL;
   c->block_bytes = (size_t)taps * (size_t)c->words * 4 * XK_LANES;
-  c->weights = xk_zeroed((uint64_t)c->blocks, c->block_bytes);
-  if (c->o.pad_value == XK_PAD_ZERO) {
-    c->tap_sums = xk_zeroed((uint64_t)taps * (uint64_t)c->channels, sizeof *c->tap_sums);
+  enum xk_status status = xk_take(c->memory, (uint64_t)c->blocks, c->block_bytes, &c->weights);
+  if (status == XK_OK && c->o.pad_value == XK_PAD_ZERO && c->border) {
+    status = xk_take(c->memory, corners * (uint64_t)c->channels, sizeof *c->corners, &c->corners);
   }
-  if (words == NULL || c->weights == NULL ||
-      (c->o.pad_value == XK_PAD_ZERO && c->tap_sums == NULL)) {
-    xk_free(words);
-    return XK_NO_MEMORY;
-  }
+  if (status == XK_OK) status = xk_take(c->memory, (uint64_t)c->words, 4, &words);
+  if (status != XK_OK) return status;
   for (int o = 0; o < c->o.out_channels; o++) {
     for (int t = 0; t < taps; t++) {
       uint64_t tap = (uint64_t)o * (uint64_t)taps + (uint64_t)t;
       cut(bits, tap * (uint64_t)c->o.in_channels, c->o.in_channels, words);
-      int negative = 0;
-      for (int k = 0; k < c->words; k++) {
-        uint8_t bytes[4] = {(uint8_t)words[k], (uint8_t)(words[k] >> 8), (uint8_t)(words[k] >> 16),
-                            (uint8_t)(words[k] >> 24)};
-        size_t first = ((size_t)t * (size_t)c->words + (size_t)k) * units;
-        for (size_t u = 0; u < units; u++) {
-          size_t place = ((first + u) * XK_LANES + (size_t)(o % XK_LANES)) * unit;
-          memcpy(c->weights + (size_t)(o / XK_LANES) * c->block_bytes + place, bytes + u * unit,
-                 unit);
-        }
-        negative += ones(words[k]);
-      }
-      if (c->tap_sums != NULL) {
-        c->tap_sums[(size_t)t * (size_t)c->channels + (size_t)o] = c->o.in_channels - 2 * negative;
-      }
+      const int negative = put_tap(c, o, t, words);
+      if (c->corners != NULL) add_corner(c, o, t, c->o.in_channels - 2 * negative);
     }
   }
   xk_free(words);
@@ -99,11 +111,11 @@ static enum xk_status fill(struct xk_conv *c, const struct xk_constants *from) {
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
     if (arrays[i].from == NULL && arrays[i].wanted) return XK_BAD_CONSTANT;
     if (arrays[i].from == NULL) continue;
-    status = channel_values(arrays[i].from, o->out_channels, c->channels, arrays[i].to);
+    status = channel_values(c->memory, arrays[i].from, o->out_channels, c->channels, arrays[i].to);
     if (status != XK_OK) return status;
   }
-  status = channel_values(from->flip, from->flip != NULL ? c->out_words : 0, c->channels / 32,
-                          &c->flip);
+  status = channel_values(c->memory, from->flip, from->flip != NULL ? c->out_words : 0,
+                          c->channels / 32, &c->flip);
   if (status != XK_OK) return status;
   /* A bit beyond the last channel would count in the next op's sums. */
   if (o->out_channels % 32 != 0) {
@@ -113,15 +125,19 @@ static enum xk_status fill(struct xk_conv *c, const struct xk_constants *from) {
 }
 
 enum xk_status xk_conv_create(const struct xk_options *options, const struct xk_constants *constants,
-                              const struct xk_isa *isa, int bits_only, struct xk_conv **conv) {
+                              const struct xk_isa *isa, int bits_only, struct xk_memory *memory,
+                              struct xk_conv **conv) {
+  struct xk_conv *c = NULL;
   enum xk_status status = xk_check_options(options);
   *conv = NULL;
+  if (status == XK_OK) status = xk_take(memory, 1, sizeof *c, &c);
   if (status != XK_OK) return status;
-  struct xk_conv *c = calloc(1, sizeof *c);
-  if (c == NULL) return XK_NO_MEMORY;
   c->o = *options;
   c->isa = isa;
+  c->memory = memory;
   c->bits_only = bits_only;
+  c->border =
+      options->pad_top + options->pad_bottom + options->pad_left + options->pad_right > 0;
   c->words = (options->in_channels + 31) / 32;
   c->out_words = (options->out_channels + 31) / 32;
   c->blocks = (options->out_channels + XK_LANES - 1) / XK_LANES;
@@ -137,9 +153,8 @@ enum xk_status xk_conv_create(const struct xk_options *options, const struct xk_
 
 void xk_conv_destroy(struct xk_conv *c) {
   if (c == NULL) return;
-  void *arrays[] = {c->weights,   c->scale, c->bias,     c->slope,     c->post_scale, c->post_bias,
-                    c->threshold, c->flip,  c->tap_sums, c->image,     c->run_offset, c->row_part,
-                    c->col_part, c->base,  c->limit};
+  void *arrays[] = {c->weights, c->scale,      c->bias,     c->slope,    c->post_scale,
+                    c->post_bias, c->threshold, c->flip,     c->corners,  c->run_offset,
+                    c->row_part,  c->col_part,  c->base,     c->limit,    c};
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) xk_free(arrays[i]);
-  free(c);
 }

@@ -3,6 +3,7 @@
 #define XK_CONV_H
 
 #include "isa.h"
+#include "memory.h"
 #include "options.h"
 #include "threads.h"
 
@@ -35,18 +36,25 @@ struct xk_shape {
 
 struct xk_conv;
 
-/* Copies and re-orders the constants. `bits_only`: the only output is bits by thresholds. */
+/* Copies and re-orders the constants. `bits_only`: the only output is bits by thresholds. `memory`:
+ * where all of the op's memory is counted; NULL to count nothing. */
 enum xk_status xk_conv_create(const struct xk_options *options, const struct xk_constants *constants,
-                              const struct xk_isa *isa, int bits_only, struct xk_conv **conv);
+                              const struct xk_isa *isa, int bits_only, struct xk_memory *memory,
+                              struct xk_conv **conv);
 void xk_conv_destroy(struct xk_conv *conv);
 
 /* Sizes the op for an input and finds the output's size. May be called again. */
 enum xk_status xk_conv_resize(struct xk_conv *conv, struct xk_shape input, struct xk_shape *output);
 
+/* Returns how many bytes of scratch the op needs for the size that was set last: none if its input's
+ * bits can be read where they are. */
+uint64_t xk_conv_scratch(const struct xk_conv *conv, enum xk_type input);
+
 /* Runs the op for the size that was set last. It writes numbers, bits, or both: what isn't wanted
- * has no data. `residual` has the output's shape. All data are aligned to their elements' sizes. */
+ * has no data. `residual` has the output's shape. All data are aligned to their elements' sizes, and
+ * `scratch` to 64 bytes. */
 void xk_conv_run(struct xk_conv *conv, const struct xk_values *input,
                  const struct xk_values *residual, const struct xk_values *output, uint32_t *bits,
-                 struct xk_pool *pool, int threads);
+                 uint32_t *scratch, struct xk_pool *pool, int threads);
 
 #endif

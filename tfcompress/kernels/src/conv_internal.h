@@ -7,7 +7,9 @@
 struct xk_conv {
   struct xk_options o;
   const struct xk_isa *isa;
+  struct xk_memory *memory;
   int bits_only;
+  int border; /* whether there is padding at all */
 
   /* Set when it is created. */
   int words;     /* 32-bit words of an input pixel */
@@ -19,13 +21,13 @@ struct xk_conv {
   float *scale, *bias, *slope, *post_scale, *post_bias;
   int32_t *threshold;
   uint32_t *flip;    /* all words, zero where no bit is inverted */
-  int32_t *tap_sums; /* [taps][channels] sum of a tap's weights; only with zero padding */
+  /* With zero padding [kernel_h + 1][kernel_w + 1][channels]: the sum of the weights of all taps above
+   * and to the left of a place, so that four of them give the sum of any rectangle. */
+  int32_t *corners;
 
   /* Set for an input size. */
   struct xk_shape in, out;
   int64_t padded_h, padded_w;
-  int border; /* whether there is padding at all */
-  uint32_t *image; /* the input's bits with the padding around them */
   int64_t *run_offset;
   int runs, run_words;
   /* With zero padding a window's sum depends on which of its taps lie in the image. Output rows and

@@ -2,7 +2,9 @@
  * file may be a stranger's. Nothing is trusted but what the runtime itself computed. */
 #include "node.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +29,7 @@ enum input {
   POST_BIAS,
   INPUTS,
 };
-enum { OUTPUTS = 2 };
+enum { OUTPUTS = 2, SCRATCH_TIMES_INPUT = 2 };
 
 struct node {
   struct xk_delegate *delegate;
@@ -37,6 +39,7 @@ struct node {
   int inputs[INPUTS]; /* tensors, or kTfLiteOptionalTensor */
   int outputs[OUTPUTS];
   struct xk_conv *conv;
+  struct xk_scratch *scratch;
   struct xk_shape in, out;
 };
 
@@ -71,11 +74,14 @@ static void *init(TfLiteContext *context, const char *buffer, size_t length) {
   const TfLiteDelegateParams *params = (const void *)buffer;
   TfLiteNode *from = NULL;
   TfLiteRegistration *registration = NULL;
-  struct node *node = calloc(1, sizeof *node);
+  struct xk_delegate *delegate = (struct xk_delegate *)(void *)params->delegate;
+  struct node *node = NULL;
   (void)length; /* 0: the runtime hands over its struct. */
-  if (node == NULL) return NULL;
-  node->delegate = (struct xk_delegate *)(void *)params->delegate;
+  if (xk_take(delegate->memory, 1, sizeof *node, &node) != XK_OK) return NULL;
+  node->delegate = delegate;
   const TfLiteIntArray *nodes = params->nodes_to_replace;
+  copy_places(context, NULL, INPUTS, node->inputs);
+  copy_places(context, NULL, OUTPUTS, node->outputs);
   if (nodes->size < 1 ||
       context->GetNodeAndRegistration(context, nodes->data[0], &from, &registration) != kTfLiteOk ||
       kind_of(registration) < 0) {
@@ -87,9 +93,11 @@ static void *init(TfLiteContext *context, const char *buffer, size_t length) {
       from->custom_initial_data,
       from->custom_initial_data_size > 0 ? (size_t)from->custom_initial_data_size : 0,
       &node->options);
-  if (node->status == XK_OK && (!copy_places(context, from->inputs, INPUTS, node->inputs) ||
-                                !copy_places(context, from->outputs, OUTPUTS, node->outputs))) {
-    node->status = XK_BAD_INPUT;
+  const bool known = copy_places(context, from->inputs, INPUTS, node->inputs) &
+                     copy_places(context, from->outputs, OUTPUTS, node->outputs);
+  if (node->status == XK_OK && !known) node->status = XK_BAD_INPUT;
+  if (node->status == XK_OK && node->kind != POOL) {
+    node->status = xk_scratch_join(delegate->memory, context, &node->scratch);
   }
   return node;
 }
@@ -99,7 +107,8 @@ static void discard(TfLiteContext *context, void *buffer) {
   (void)context;
   if (node == NULL) return;
   xk_conv_destroy(node->conv);
-  free(node);
+  xk_scratch_leave(node->scratch);
+  xk_free(node);
 }
 
 static TfLiteTensor *tensor(TfLiteContext *context, int place) {
@@ -180,7 +189,8 @@ static enum xk_status make_conv(TfLiteContext *context, struct node *node) {
                                      wanted[i].bytes, wanted[i].to);
     if (status != XK_OK) return status;
   }
-  return xk_conv_create(o, &from, node->delegate->isa, output->type == kTfLiteInt32, &node->conv);
+  return xk_conv_create(o, &from, node->delegate->isa, output->type == kTfLiteInt32,
+                        node->delegate->memory, &node->conv);
 }
 
 /* Checks the input's shape against the options and finds the size that the op is made for. */
@@ -246,10 +256,10 @@ static bool fits(const struct node *node, const TfLiteTensor *residual, const Tf
 /* Checks all tensors of an op and sizes it for its input. */
 static enum xk_status size_up(TfLiteContext *context, struct node *node, const TfLiteTensor *x,
                               const TfLiteTensor *output, const TfLiteTensor *second) {
-  struct xk_values values;
+  struct xk_values values, written;
   if (node->status != XK_OK) return node->status;
   if (!describe(x, &values)) return XK_BAD_INPUT;
-  if (!describe(output, &values) || output == second || output == x || second == x) {
+  if (!describe(output, &written) || output == second || output == x || second == x) {
     return XK_BAD_OUTPUT;
   }
   if (second != NULL && (second->type != kTfLiteInt32 || output->type == kTfLiteInt32)) {
@@ -272,9 +282,28 @@ static enum xk_status size_up(TfLiteContext *context, struct node *node, const T
   }
   status = xk_conv_resize(node->conv, node->in, &node->out);
   if (status != XK_OK) return status;
+  /* The runtime holds the input itself, so a scratch in proportion to it needs no budget. */
+  const uint64_t input_bytes = (uint64_t)elements(x->dims) * (x->type == kTfLiteInt8 ? 1 : 4);
+  status = xk_scratch_hold(node->scratch, xk_conv_scratch(node->conv, values.type),
+                           SCRATCH_TIMES_INPUT * input_bytes);
+  if (status != XK_OK) return status;
   const TfLiteTensor *residual = tensor(context, node->inputs[RESIDUAL]);
   if (residual != NULL && output->type == kTfLiteInt32) return XK_BAD_OUTPUT;
   return fits(node, residual, x) ? XK_OK : XK_BAD_INPUT;
+}
+
+/* Reports in one line what is wrong with an op. Its tensor's name is a stranger's: only plain
+ * characters, and not many, are shown. */
+static void complain(TfLiteContext *context, const struct node *node, const TfLiteTensor *output,
+                     const char *what) {
+  const char *from = output != NULL && output->name != NULL ? output->name : "";
+  char name[81];
+  size_t length = 0;
+  for (; length + 1 < sizeof name && from[length] != 0; length++) {
+    name[length] = from[length] >= ' ' && from[length] <= '~' ? from[length] : '?';
+  }
+  name[length] = 0;
+  context->ReportError(context, "tfcompress: %s '%s': %s. ", NAMES[node->kind], name, what);
 }
 
 static TfLiteStatus prepare(TfLiteContext *context, TfLiteNode *from) {
@@ -283,15 +312,19 @@ static TfLiteStatus prepare(TfLiteContext *context, TfLiteNode *from) {
     context->ReportError(context, "tfcompress: %s", xk_status_text(XK_NO_MEMORY));
     return kTfLiteError;
   }
-  const bool read = node->status == XK_OK;
-  const TfLiteTensor *x = read ? tensor(context, node->inputs[X]) : NULL;
-  TfLiteTensor *output = read ? tensor(context, node->outputs[0]) : NULL;
-  TfLiteTensor *second = read ? tensor(context, node->outputs[1]) : NULL;
+  const TfLiteTensor *x = tensor(context, node->inputs[X]);
+  TfLiteTensor *output = tensor(context, node->outputs[0]);
+  TfLiteTensor *second = tensor(context, node->outputs[1]);
   enum xk_status status = size_up(context, node, x, output, second);
   if (status != XK_OK) {
-    context->ReportError(context, "tfcompress: %s '%s': %s", NAMES[node->kind],
-                         output != NULL && output->name != NULL ? output->name : "",
-                         xk_status_text(status));
+    char text[120];
+    const uint64_t budget = xk_memory_budget(node->delegate->memory);
+    snprintf(text, sizeof text, "%s", xk_status_text(status));
+    if (status == XK_OVER_BUDGET) {
+      snprintf(text, sizeof text, "%s: %" PRIu64 " MiB for all its ops", xk_status_text(status),
+               budget >> 20);
+    }
+    complain(context, node, output, text);
     return kTfLiteError;
   }
   TfLiteStatus done = set_shape(context, node, output, x);
@@ -331,8 +364,7 @@ static TfLiteStatus invoke(TfLiteContext *context, TfLiteNode *from) {
   if (whole && residual != NULL) whole = data_of(residual, pixels * o->out_channels, &add);
   if (whole && second != NULL) whole = room_of(second, pixels * out_words, &bits);
   if (!whole) {
-    context->ReportError(context, "tfcompress: %s '%s': a tensor without its memory",
-                         NAMES[node->kind], output->name != NULL ? output->name : "");
+    complain(context, node, output, "a tensor without its memory");
     return kTfLiteError;
   }
   if (out.data == NULL && bits.data == NULL) return kTfLiteOk;
@@ -342,7 +374,8 @@ static TfLiteStatus invoke(TfLiteContext *context, TfLiteNode *from) {
     return kTfLiteOk;
   }
   xk_conv_run(node->conv, &in, &add, &out, out.type == XK_BITS ? out.data : bits.data,
-              node->delegate->pool, context->recommended_num_threads);
+              xk_scratch_place(node->scratch), node->delegate->pool,
+              context->recommended_num_threads);
   return kTfLiteOk;
 }
 

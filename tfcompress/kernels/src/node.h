@@ -3,6 +3,7 @@
 #define XK_NODE_H
 
 #include "isa.h"
+#include "memory.h"
 #include "tflite_abi.h"
 #include "threads.h"
 
@@ -11,6 +12,7 @@ struct xk_delegate {
   TfLiteDelegate base;
   const struct xk_isa *isa;
   struct xk_pool *pool;
+  struct xk_memory *memory;
 };
 
 /* Returns whether a node of the file is one of our custom ops. */

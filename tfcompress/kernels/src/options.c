@@ -14,8 +14,12 @@ const char *xk_status_text(enum xk_status status) {
       return "its weights or channel values are missing, not constant or of the wrong size";
     case XK_BAD_OUTPUT:
       return "its output has a type that it can't write";
+    case XK_BAD_PADS:
+      return "a pad is as large as the dilated kernel, or larger";
     case XK_TOO_LARGE:
       return "its sizes are too large";
+    case XK_OVER_BUDGET:
+      return "it needs more memory than the delegate may take for this file";
     case XK_NO_MEMORY:
       return "out of memory";
   }
@@ -32,6 +36,14 @@ static int32_t read_int(const uint8_t *bytes) {
 
 static int within(int32_t value, int32_t low, int32_t high) {
   return value >= low && value <= high;
+}
+
+/* Checks one side of a window: a pad as large as it would make windows without a pixel, and padding
+ * of any size out of a small input. */
+static enum xk_status check_side(int32_t kernel, int32_t dilation, int32_t before, int32_t after) {
+  const int64_t reach = (int64_t)(kernel - 1) * dilation + 1;
+  if (reach > XK_MAX_STEP) return XK_TOO_LARGE;
+  return before < reach && after < reach ? XK_OK : XK_BAD_PADS;
 }
 
 enum xk_status xk_check_options(const struct xk_options *o) {
@@ -52,7 +64,9 @@ enum xk_status xk_check_options(const struct xk_options *o) {
     return XK_BAD_OPTIONS;
   }
   if ((int64_t)o->kernel_h * o->kernel_w * o->in_channels > XK_MAX_WINDOW) return XK_TOO_LARGE;
-  return XK_OK;
+  const enum xk_status status = check_side(o->kernel_h, o->dilation_h, o->pad_top, o->pad_bottom);
+  if (status != XK_OK) return status;
+  return check_side(o->kernel_w, o->dilation_w, o->pad_left, o->pad_right);
 }
 
 enum xk_status xk_read_options(const uint8_t *bytes, size_t length, struct xk_options *options) {

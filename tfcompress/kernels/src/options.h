@@ -30,7 +30,8 @@ enum {
 };
 
 /* Limits far above any real layer. Below them no product of two sizes overflows 64 bits, and a
- * window's sum is an integer that both 32 bits and a float hold. */
+ * window's sum is an integer that both 32 bits and a float hold. XK_MAX_STEP holds for strides,
+ * dilations, pads and a dilated kernel. */
 #define XK_MAX_CHANNELS (1 << 20)
 #define XK_MAX_KERNEL 64
 #define XK_MAX_STEP (1 << 15)

@@ -1,51 +1,55 @@
-/* Sizes a convolution for its input: tables, and memory for the padded image. */
+/* Sizes a convolution for its input: its output, tables, and what its padded image needs. */
 #include <string.h>
 
 #include "conv_internal.h"
-#include "memory.h"
 
-/* Half a gigabyte of bits, and seconds of work: far more than a layer needs, and so little that a
- * bad file can do no harm. */
+/* Half a gigabyte of bits: far more than a layer needs. */
 static const int64_t MOST_WORDS = INT64_C(1) << 27;
-static const uint64_t MOST_TABLE_STEPS = UINT64_C(1) << 30;
 
 /* The taps of a window that lie in the image: first <= tap < end. */
 struct reach {
   int32_t first, end;
 };
 
+/* The different reaches along one side, in order. One changes with each tap that enters or leaves, so
+ * there are no more than these. */
+struct reaches {
+  struct reach of[2 * XK_MAX_KERNEL + 2];
+  int count;
+};
+
+/* Returns the first tap at `from` or behind it, if there is one before `kernel`. */
+static int32_t tap_at(int64_t from, int dilation, int kernel) {
+  const int64_t tap = from > 0 ? (from + dilation - 1) / dilation : 0;
+  return tap < kernel ? (int32_t)tap : kernel;
+}
+
 static struct reach reach_of(int64_t out, int64_t size, int stride, int dilation, int kernel,
                              int pad) {
-  struct reach reach = {0, 0};
-  for (int32_t tap = 0; tap < kernel; tap++) {
-    int64_t at = out * stride - pad + (int64_t)tap * dilation;
-    if (at < 0 && reach.first == tap) reach.first = tap + 1;
-    if (at < size) reach.end = tap + 1;
-  }
+  const int64_t left = pad - out * stride; /* of the image's first pixel, from the first tap on */
+  struct reach reach = {tap_at(left, dilation, kernel), tap_at(left + size, dilation, kernel)};
   if (reach.end < reach.first) reach.end = reach.first;
   return reach;
 }
 
-/* Numbers the different reaches along one side. Returns how many there are; -1 on failure. */
-static int classes(int64_t outs, int64_t size, int stride, int dilation, int kernel, int pad,
-                   size_t **numbers, struct reach **reaches) {
-  int count = 0;
-  *numbers = xk_zeroed((uint64_t)outs, sizeof **numbers);
-  /* A reach changes with each tap that enters or leaves, so there are no more than these. */
-  int most = 2 * kernel + 2;
-  *reaches = xk_zeroed((uint64_t)most, sizeof **reaches);
-  if (*numbers == NULL || *reaches == NULL) return -1;
+/* Numbers the different reaches along one side. */
+static enum xk_status classes(struct xk_memory *memory, int64_t outs, int64_t size, int stride,
+                              int dilation, int kernel, int pad, size_t **numbers,
+                              struct reaches *reaches) {
+  const int most = (int)(sizeof reaches->of / sizeof reaches->of[0]);
+  const enum xk_status status = xk_take(memory, (uint64_t)outs, sizeof **numbers, numbers);
+  if (status != XK_OK) return status;
+  reaches->count = 0;
   for (int64_t out = 0; out < outs; out++) {
-    struct reach reach = reach_of(out, size, stride, dilation, kernel, pad);
-    int found = count - 1; /* Reaches come in order: a new one differs from the last. */
-    if (found < 0 || (*reaches)[found].first != reach.first || (*reaches)[found].end != reach.end) {
-      if (count == most) return -1;
-      (*reaches)[count] = reach;
-      found = count++;
+    const struct reach reach = reach_of(out, size, stride, dilation, kernel, pad);
+    const int last = reaches->count - 1; /* Reaches come in order: a new one differs from it. */
+    if (last < 0 || reaches->of[last].first != reach.first || reaches->of[last].end != reach.end) {
+      if (reaches->count == most) return XK_TOO_LARGE;
+      reaches->of[reaches->count++] = reach;
     }
-    (*numbers)[out] = (size_t)found;
+    (*numbers)[out] = (size_t)(reaches->count - 1);
   }
-  return count;
+  return XK_OK;
 }
 
 /* Returns floor((base - threshold) / 2), limited to -1 and the largest count + 1. */
@@ -56,60 +60,64 @@ static int32_t limit_of(int32_t base, int32_t threshold) {
   return half > INT32_MAX - 1 ? INT32_MAX - 1 : (int32_t)half;
 }
 
-static enum xk_status fill_tables(struct xk_conv *c, const struct reach *rows, int row_count,
-                                  const struct reach *cols, int col_count) {
-  const int taps = c->o.kernel_h * c->o.kernel_w;
-  const int full = taps * c->o.in_channels;
-  const uint64_t entries = (uint64_t)row_count * (uint64_t)col_count * (uint64_t)c->channels;
-  if (entries * (uint64_t)taps > MOST_TABLE_STEPS) return XK_TOO_LARGE;
-  c->base = xk_zeroed(entries, sizeof *c->base);
-  c->limit = xk_zeroed(entries, sizeof *c->limit);
-  if (c->base == NULL || c->limit == NULL) return XK_NO_MEMORY;
-  for (int r = 0; r < row_count; r++) {
-    for (int q = 0; q < col_count; q++) {
-      int32_t *base = c->base + ((size_t)r * (size_t)col_count + (size_t)q) * (size_t)c->channels;
-      int32_t *limit = c->limit + (base - c->base);
-      for (int o = 0; o < c->channels; o++) base[o] = full;
-      for (int t = 0; t < taps && c->tap_sums != NULL; t++) {
-        int y = t / c->o.kernel_w, x = t % c->o.kernel_w;
-        if (y >= rows[r].first && y < rows[r].end && x >= cols[q].first && x < cols[q].end) {
-          continue;
-        }
-        /* The padding's bits are those of +1, which added the tap's weights to the sum. */
-        for (int o = 0; o < c->o.out_channels; o++) {
-          base[o] -= c->tap_sums[(size_t)t * (size_t)c->channels + (size_t)o];
-        }
-      }
-      for (int o = 0; o < c->channels; o++) {
-        limit[o] = c->threshold != NULL && o < c->o.out_channels
-                       ? limit_of(base[o], c->threshold[o])
-                       : INT32_MAX;
-      }
+/* Returns the corner above and to the left of a tap. */
+static const int32_t *corner(const struct xk_conv *c, int32_t y, int32_t x) {
+  return c->corners + ((size_t)y * ((size_t)c->o.kernel_w + 1) + (size_t)x) * (size_t)c->channels;
+}
+
+/* Subtracts the weights whose taps lie outside. The padding's bits are those of +1, which added them
+ * to the sum. */
+static void leave_out(const struct xk_conv *c, struct reach rows, struct reach cols,
+                      int32_t *base) {
+  const int32_t *all = corner(c, c->o.kernel_h, c->o.kernel_w);
+  const int32_t *a = corner(c, rows.first, cols.first), *b = corner(c, rows.first, cols.end);
+  const int32_t *d = corner(c, rows.end, cols.first), *e = corner(c, rows.end, cols.end);
+  for (int o = 0; o < c->o.out_channels; o++) base[o] -= all[o] - (e[o] - b[o] - d[o] + a[o]);
+}
+
+static enum xk_status fill_tables(struct xk_conv *c, const struct reaches *rows,
+                                  const struct reaches *cols) {
+  const int full = c->o.kernel_h * c->o.kernel_w * c->o.in_channels;
+  const uint64_t pairs = (uint64_t)rows->count * (uint64_t)cols->count;
+  const uint64_t entries = pairs * (uint64_t)c->channels;
+  enum xk_status status = xk_take(c->memory, entries, sizeof *c->base, &c->base);
+  if (status == XK_OK) status = xk_take(c->memory, entries, sizeof *c->limit, &c->limit);
+  if (status != XK_OK) return status;
+  for (uint64_t pair = 0; pair < pairs; pair++) {
+    int32_t *base = c->base + pair * (uint64_t)c->channels;
+    int32_t *limit = c->limit + (base - c->base);
+    for (int o = 0; o < c->channels; o++) base[o] = full;
+    if (c->corners != NULL) {
+      leave_out(c, rows->of[pair / (uint64_t)cols->count], cols->of[pair % (uint64_t)cols->count],
+                base);
+    }
+    for (int o = 0; o < c->channels; o++) {
+      limit[o] = c->threshold != NULL && o < c->o.out_channels
+                     ? limit_of(base[o], c->threshold[o])
+                     : INT32_MAX;
     }
   }
   return XK_OK;
 }
 
 static enum xk_status make_tables(struct xk_conv *c) {
-  struct reach *rows = NULL, *cols = NULL;
+  struct reaches rows, cols;
   const struct xk_options *o = &c->o;
   /* Padding of ones is like the image: a single class, as if it were very large. */
   const int zero = o->pad_value == XK_PAD_ZERO && c->border;
   const int64_t far = INT64_C(1) << 40;
-  int row_count = classes(c->out.h, zero ? c->in.h : far, o->stride_h, o->dilation_h, o->kernel_h,
-                          zero ? o->pad_top : 0, &c->row_part, &rows);
-  int col_count = classes(c->out.w, zero ? c->in.w : far, o->stride_w, o->dilation_w, o->kernel_w,
-                          zero ? o->pad_left : 0, &c->col_part, &cols);
-  enum xk_status status = XK_NO_MEMORY;
-  if (row_count > 0 && col_count > 0) {
-    status = fill_tables(c, rows, row_count, cols, col_count);
-    const size_t step = (size_t)c->channels;
-    for (int64_t i = 0; i < c->out.h; i++) c->row_part[i] *= (size_t)col_count * step;
-    for (int64_t i = 0; i < c->out.w; i++) c->col_part[i] *= step;
-  }
-  xk_free(rows);
-  xk_free(cols);
-  return status;
+  enum xk_status status =
+      classes(c->memory, c->out.h, zero ? c->in.h : far, o->stride_h, o->dilation_h, o->kernel_h,
+              zero ? o->pad_top : 0, &c->row_part, &rows);
+  if (status != XK_OK) return status;
+  status = classes(c->memory, c->out.w, zero ? c->in.w : far, o->stride_w, o->dilation_w,
+                   o->kernel_w, zero ? o->pad_left : 0, &c->col_part, &cols);
+  if (status == XK_OK) status = fill_tables(c, &rows, &cols);
+  if (status != XK_OK) return status;
+  const size_t step = (size_t)c->channels;
+  for (int64_t i = 0; i < c->out.h; i++) c->row_part[i] *= (size_t)cols.count * step;
+  for (int64_t i = 0; i < c->out.w; i++) c->col_part[i] *= step;
+  return XK_OK;
 }
 
 /* Finds where a window's words lie from its first one on: neighbours in a row are one stretch. */
@@ -119,8 +127,9 @@ static enum xk_status make_runs(struct xk_conv *c) {
   const int across = together ? 1 : o->kernel_w;
   c->runs = o->kernel_h * across;
   c->run_words = together ? o->kernel_w * c->words : c->words;
-  c->run_offset = xk_zeroed((uint64_t)c->runs, sizeof *c->run_offset);
-  if (c->run_offset == NULL) return XK_NO_MEMORY;
+  const enum xk_status status =
+      xk_take(c->memory, (uint64_t)c->runs, sizeof *c->run_offset, &c->run_offset);
+  if (status != XK_OK) return status;
   for (int y = 0; y < o->kernel_h; y++) {
     for (int x = 0; x < across; x++) {
       c->run_offset[y * across + x] = ((int64_t)y * o->dilation_h * c->padded_w +
@@ -131,12 +140,11 @@ static enum xk_status make_runs(struct xk_conv *c) {
 }
 
 static void forget(struct xk_conv *c) {
-  void **arrays[] = {(void **)&c->image,     (void **)&c->run_offset, (void **)&c->row_part,
-                     (void **)&c->col_part, (void **)&c->base,       (void **)&c->limit};
-  for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
-    xk_free(*arrays[i]);
-    *arrays[i] = NULL;
-  }
+  void *arrays[] = {c->run_offset, c->row_part, c->col_part, c->base, c->limit};
+  for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) xk_free(arrays[i]);
+  c->run_offset = NULL;
+  c->row_part = c->col_part = NULL;
+  c->base = c->limit = NULL;
   memset(&c->in, 0, sizeof c->in);
 }
 
@@ -145,7 +153,7 @@ enum xk_status xk_conv_resize(struct xk_conv *c, struct xk_shape in, struct xk_s
   const int64_t most = INT32_MAX;
   if (in.n < 1 || in.h < 1 || in.w < 1) return XK_BAD_INPUT;
   if (in.n > most || in.h > most || in.w > most) return XK_TOO_LARGE;
-  if (c->image != NULL && in.n == c->in.n && in.h == c->in.h && in.w == c->in.w) {
+  if (in.n == c->in.n && in.h == c->in.h && in.w == c->in.w) {
     *out = c->out;
     return XK_OK;
   }
@@ -165,10 +173,8 @@ enum xk_status xk_conv_resize(struct xk_conv *c, struct xk_shape in, struct xk_s
   /* Of outputs there are no more than padded pixels. */
   if (in.n * c->out.h * c->out.w > most / o->out_channels) return XK_TOO_LARGE;
   if (in.n * in.h * in.w > most / o->in_channels) return XK_TOO_LARGE;
-  c->border = o->pad_top + o->pad_bottom + o->pad_left + o->pad_right > 0;
   c->in = in;
-  c->image = xk_zeroed((uint64_t)(in.n * c->padded_h * c->padded_w), 4 * (uint64_t)c->words);
-  enum xk_status status = c->image == NULL ? XK_NO_MEMORY : make_runs(c);
+  enum xk_status status = make_runs(c);
   if (status == XK_OK) status = make_tables(c);
   if (status != XK_OK) {
     forget(c);
@@ -176,4 +182,9 @@ enum xk_status xk_conv_resize(struct xk_conv *c, struct xk_shape in, struct xk_s
   }
   *out = c->out;
   return XK_OK;
+}
+
+uint64_t xk_conv_scratch(const struct xk_conv *c, enum xk_type input) {
+  if (input == XK_BITS && !c->border) return 0;
+  return (uint64_t)(c->in.n * c->padded_h * c->padded_w) * 4 * (uint64_t)c->words;
 }

@@ -8,7 +8,9 @@ enum xk_status {
   XK_BAD_INPUT,     /* an input of another type or shape */
   XK_BAD_CONSTANT,  /* weights or a channel's numbers of another type or size, or not in the file */
   XK_BAD_OUTPUT,    /* an output of another type */
+  XK_BAD_PADS,      /* windows that lie in the padding alone */
   XK_TOO_LARGE,     /* sizes whose product overflows our integers */
+  XK_OVER_BUDGET,   /* more memory than a file of its size may ask for */
   XK_NO_MEMORY,
 };
 

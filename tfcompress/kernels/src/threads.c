@@ -99,8 +99,8 @@ static void *work(void *argument) {
 }
 
 struct xk_pool *xk_pool_create(void) {
-  struct xk_pool *pool = xk_zeroed(1, sizeof *pool);
-  if (pool == NULL) return NULL;
+  struct xk_pool *pool = NULL;
+  if (xk_take(NULL, 1, sizeof *pool, &pool) != XK_OK) return NULL;
   if (pthread_mutex_init(&pool->users, NULL) != 0) goto no_users;
   if (pthread_mutex_init(&pool->lock, NULL) != 0) goto no_lock;
   if (pthread_cond_init(&pool->wake, NULL) != 0) goto no_wake;
