@@ -56,6 +56,12 @@ def test_json(written, capsys):
     assert found["oldest_runtime"]["unknown"] == []
     assert (found["runs_here"], found["runtime_said"]) == (True, None)
     assert found["issues"] == []
+    assert found["tried"].startswith("run once on random inputs ")
+    machine = found["machine"]
+    assert found["tried"].endswith(
+        f"60 s at most, 1 thread, LiteRT {machine['ai_edge_litert']}, {machine['cpu']}: "
+        "no proof that it is harmless"
+    )
     weights = {op["version"] for op in found["ops"] if op["name"] == "CONV_2D"}
     assert weights == {5}
 
@@ -68,6 +74,7 @@ def test_tables(written, capsys, monkeypatch):
     assert re.search(r"^multiply-accumulates +[\d,]+$", output, re.M)
     assert re.search(r"^oldest runtime +TensorFlow Lite 2\.17\.0, LiteRT 1\.0 ", output, re.M)
     assert re.search(r"^here +loads and runs$", output, re.M)
+    assert re.search(r"^tried +run once on random inputs ", output, re.M)
     assert re.search(r"^CONV_2D +\d +\d +", output, re.M)
     assert re.search(r"^description +two lines$", output, re.M)
     assert re.search(r"^labels +class 0, class 1,", output, re.M)
@@ -113,8 +120,9 @@ def test_a_corrupt_file(written, tmp_path, capsys):
 def test_help_teaches(capsys):
     assert run("--help") == 0
     output = capsys.readouterr().out
-    for word in ("m.tflite", "--json", "--tensors", "Exit status"):
+    for word in ("m.tflite", "--json", "--tensors", "Exit status", "no\nproof"):
         assert word in output
+    assert "no harm" not in output
 
 
 def test_as_a_module_without_keras(written):

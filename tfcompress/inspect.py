@@ -18,7 +18,9 @@ USAGE = """Shows what stands in a .tflite file: ops, tensors, bytes, metadata, w
   python -m tfcompress.inspect m.tflite --tensors
   python -m tfcompress.inspect m.tflite --json > m.json
 
-The file is first loaded and run once in a process of its own, so that a corrupt one does no harm.
+The file is first loaded and run once on random inputs, in a process of its own with limits on time
+and memory, so that a file that crashes it is named. The line "tried" says what was tried: it is no
+proof that the file is harmless, with other inputs, versions of LiteRT or processors.
 Exit status: 0 done, 2 bad usage or a bad file.
 
 Flags:"""

@@ -124,3 +124,10 @@ def test_an_error_of_one_file_leaves_the_others(loads, monkeypatch):
     request = {"paths": ["a", "bad", "b"], "memory_bytes": 1}
     answer = child.check(request, Reporter(io.StringIO()))
     assert answer == {"errors": [None, "RuntimeError: no such op", None]}
+
+
+def test_an_error_is_one_line_of_bounded_length():
+    """A name in the file may be as long as the file."""
+    line = child.one_line(RuntimeError("no op\n" + 10**6 * "x"))
+    assert line.startswith("RuntimeError: no op xxx")
+    assert len(line) == 1000

@@ -70,3 +70,15 @@ def test_a_large_file_may_take_more_memory(tmp_path):
     request = process.check_request([small, large])
     assert request["memory_bytes"] == 4 * 2**30 + 32 * 1000
     assert request["paths"] == [str(small), str(large)]
+
+
+def test_says_what_is_tried(tmp_path, monkeypatch):
+    path = tmp_path / "m"
+    path.write_bytes(bytes(10))
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert process.trial(path) == (
+        "run once on random inputs (integers wider than 8 bits: zeros) in a process of its own, "
+        "4.0 GiB and 60 s at most, 1 thread"
+    )
+    monkeypatch.setattr(sys, "platform", "win32")  # There the memory isn't limited.
+    assert "its own, 60 s at most" in process.trial(path)

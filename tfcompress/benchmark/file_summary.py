@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tfcompress import kernels
@@ -39,8 +40,13 @@ def summarize(path: str) -> dict[str, Any]:
     Raises:
         InputError: the file isn't a `.tflite` file, is corrupt, or crashed the process.
     """
-    summary = describe(path, process.check(path))
-    return {**summary, **_bit_ops(path, summary["signatures"]), "machine": machine()}
+    summary, here = describe(path, process.check(path)), machine()
+    tried = (
+        f"{process.trial(Path(path))}, LiteRT {here['ai_edge_litert']}, "
+        f"{here['cpu'] or 'an unnamed CPU'}: no proof that it is harmless"
+    )
+    bit_ops = _bit_ops(path, summary["signatures"])
+    return {**summary, **bit_ops, "tried": tried, "machine": here}
 
 
 def describe(path: str, runtime_error: str | None) -> dict[str, Any]:
@@ -190,6 +196,7 @@ def _facts(summary: Mapping[str, Any]) -> str:
         **({"signatures": ", ".join(signatures)} if len(signatures) > 1 else {}),
         "oldest runtime": _oldest_runtime(summary["oldest_runtime"]),
         "here": "loads and runs" if summary["runs_here"] else summary["runtime_said"],
+        **({"tried": summary["tried"]} if "tried" in summary else {}),
         **({"1-bit ops": summary["bit_ops"]} if summary.get("bit_ops") else {}),
         **({"machine": machine_line(summary["machine"])} if "machine" in summary else {}),
     }

@@ -176,12 +176,12 @@ def peak_memory_bytes() -> int | None:
 
 
 def one_line(error: BaseException) -> str:
-    """Returns an exception's type and text on one line.
+    """Returns an exception's type and text on one line of at most 1,000 characters.
 
     Whoever shows it passes it through `tfcompress.plain_text`, which isn't there in
     larq-compute-engine's Python.
     """
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return " ".join(f"{type(error).__name__}: {error}".split())[:1000]
 
 
 Task = Callable[[Mapping[str, Any], Reporter], dict[str, Any]]

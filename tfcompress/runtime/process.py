@@ -19,9 +19,10 @@ from typing import Any
 from tfcompress.bounded_json import parse_json
 from tfcompress.errors import InputError, PlainError
 from tfcompress.plain_text import one_line
+from tfcompress.runtime.child import DEFAULTS
 from tfcompress.tflite import header
 
-# Seconds that an untrusted file may take to load and to run once.
+# Seconds that a stranger's file may take to load and to run once.
 CHECK_SECONDS = 60.0
 # The memory that it may take: so much, for Python and the runtime, and so many times its size.
 CHECK_BYTES = 4 * 2**30
@@ -156,7 +157,11 @@ def check(
     signature: str | None = None,
     timeout_s: float = CHECK_SECONDS,
 ) -> str | None:
-    """Loads and runs a file once where it can do no harm to this process.
+    """Loads and runs a file once in a process of its own, with limits on time and memory.
+
+    A file that crashes, hangs or fills the memory doesn't take this process with it. That one came
+    through is no proof that it is harmless: the other process may do whatever this user may, and
+    another input, version or processor may take another way.
 
     Args:
         path: the file.
@@ -186,6 +191,19 @@ def check(
     if message is not None and message.startswith("ValueError"):  # It failed verification.
         raise header.corrupt(path, message.partition(": ")[2])
     return None if message is None else one_line(message)
+
+
+def trial(path: pathlib.Path) -> str:
+    """Says in a few words what `check` tries with a file."""
+    limits = f"{CHECK_SECONDS:g} s"
+    if sys.platform.startswith("linux"):  # Others don't hold a process to its memory.
+        limits = f"{check_request([path])['memory_bytes'] / 2**30:.1f} GiB and {limits}"
+    count = DEFAULTS["threads"]
+    threads = f"{count} thread" + "s" * (count != 1)
+    return (
+        "run once on random inputs (integers wider than 8 bits: zeros) in a process of its own, "
+        f"{limits} at most, {threads}"
+    )
 
 
 def check_request(paths: Sequence[pathlib.Path]) -> dict[str, Any]:
