@@ -34,7 +34,7 @@ def test_right_and_wrong_files(small_file, tmp_path):
     came = queue.Queue()
     with make_server(page, "127.0.0.1", 0, came.put) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{serving.server_address[1]}/#run"
+        address = f"{serving.addresses()[0]}#run"
         running = subprocess.Popen(
             [browser, *WORDS, f"--user-data-dir={tmp_path / 'profile'}", address],
             stdout=subprocess.DEVNULL,

@@ -1,7 +1,13 @@
+import contextlib
+import http.client
+import threading
+import urllib.parse
+
 import pytest
 
 from tests.printed import assert_one_error_line
 from tfcompress.webbench import __main__ as command
+from tfcompress.webbench.serve import PageServer
 
 
 def run(*arguments):
@@ -41,3 +47,27 @@ def test_help_teaches(capsys):
     output = capsys.readouterr().out
     for word in ("--out", "--serve", "WebGPU", "npm registry", "--compatible"):
         assert word in output
+
+
+def test_a_served_page(npm, small_file, tmp_path, monkeypatch, capsys):
+    """The printed address is the page's; Ctrl-C ends."""
+    fetched = []
+
+    def serve_once(self):
+        threading.Thread(target=self.handle_request, daemon=True).start()
+        address = urllib.parse.urlsplit(capsys.readouterr().out.splitlines()[-1].split()[0])
+        with contextlib.closing(http.client.HTTPConnection(address.netloc)) as connection:
+            connection.request("GET", address.path)
+            fetched.append(connection.getresponse().read().decode())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PageServer, "serve_forever", serve_once)
+    out = tmp_path / "bench.html"
+    assert run(small_file, f"--out={out}", "--serve") == 0
+    assert fetched == [out.read_text()]
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".example", "no such host", "1.2.3.4"])
+def test_a_host_that_is_not_here(npm, small_file, tmp_path, host, capsys):
+    assert run(small_file, f"--out={tmp_path / 'b.html'}", "--serve", f"--host={host}") == 2
+    assert f"error: --serve: {host}:0 can't be used" in capsys.readouterr().err

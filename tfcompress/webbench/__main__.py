@@ -23,9 +23,11 @@ USAGE = """Makes a page that times .tflite files in a browser, on WebAssembly an
 
 The page holds the files and LiteRT.js, which is fetched from the npm registry once and verified by
 its hash. Open it in any browser and press Run: files run in turns, and one whose outputs aren't the
-CPU's has no time. With --serve the results are printed here too, as JSON; a phone in the same
-network needs --host=0.0.0.0, and has WebAssembly only: browsers keep WebGPU from pages over http.
-Whoever reads the page can take the files out of it. Exit status: 0 done, 2 bad usage or a bad file.
+CPU's has no time. With --serve the results are printed here too, as JSON, and the page's address is
+printed with a secret in it: only who has it gets the page or sends results. A phone in the same
+network needs --host=0.0.0.0, and has WebAssembly only: browsers keep WebGPU from pages over http,
+and the network's owner can read along. Whoever reads the page can take the files out of it. Exit
+status: 0 done, 2 bad usage or a bad file.
 
 Flags:"""
 
@@ -79,10 +81,10 @@ def _serve(text: str, host: str, port: int) -> None:
     """Serves the page until Ctrl-C."""
     try:
         server = make_server(text, host, port, _print_result)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise InputError(f"--serve: {host}:{port} can't be used: {error}") from error
     with server:
-        print(f"http://{host}:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
+        print("\n".join(server.addresses()), " (Ctrl-C ends)", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import gzip
 import html
 import json
 import os
+import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
@@ -77,10 +78,8 @@ def make_page(
         "@WASM@": binary,
         "@SCRIPT@": _text("page.js"),
     }
-    text = _text("page.html")
-    for mark, part in parts.items():
-        text = text.replace(mark, part)
-    return text
+    # In one pass: a file's name may hold such a mark.
+    return re.sub("|".join(parts), lambda match: parts[match[0]], _text("page.html"))
 
 
 def _scripts(*, compatible: bool) -> tuple[str, str, str]:
