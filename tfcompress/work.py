@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfcompress.bounded_json import read_json
 from tfcompress.errors import PathError
 
 try:
@@ -245,9 +246,9 @@ def _write_holder(shared: Path) -> None:
 def _holder(shared: Path) -> str:
     """Says who holds the folder and since when, as far as that can be read."""
     try:
-        values = json.loads((shared / _RUN_HOLDER).read_text())
+        values = read_json(shared / _RUN_HOLDER)
         process, host, since = int(values["process"]), str(values["host"]), str(values["since"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "another process is writing"
     said = f"process {process} on host {host} has been writing since {since}"
     return said if said.isprintable() else "another process is writing"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tfcompress import files, report
+from tfcompress.bounded_json import parse_json
 from tfcompress.errors import InputError
 
 SETTINGS = "config.json"
@@ -198,8 +199,8 @@ def _object(path: Path) -> dict[str, Any]:
         state = os.lstat(path)
         if not stat.S_ISREG(state.st_mode) or state.st_size > _LONGEST:
             return {}
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tfcompress import files, report
+from tfcompress.bounded_json import read_json
 from tfcompress.errors import InputError, PathError
 from tfcompress.pipeline import manifest
 from tfcompress.pipeline.manifest import Manifest
@@ -131,8 +132,8 @@ class Workspace:
         if not self._is_finished():
             return None
         try:
-            return report.RunResult.from_json(json.loads(self._report.read_text()))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            return report.RunResult.from_json(read_json(self._report))
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"{self._report} is damaged: remove it, or choose another --output_dir"
             ) from error
