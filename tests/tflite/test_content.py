@@ -118,15 +118,28 @@ def test_a_shape_that_no_array_has(tmp_path):
         content.read(path)
 
 
-def test_more_signatures_than_any_file_has(tiny, tmp_path):
-    """What runs by each is looked at by itself, op by op."""
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        # What runs by each is looked at by itself, op by op.
+        (lambda m: setattr(m, "signatureDefs", m.signatureDefs * 101), "more than 100 signatures"),
+        # A name that 3,000 ops have was said 3,000 times: 1.8 GB for a file of 642 KB.
+        (lambda m: _custom(m.operatorCodes[0], b"x" * 1025), "a name of 1025 bytes"),
+        (lambda m: setattr(m.signatureDefs[0], "signatureKey", b"x" * 2000), "of 2000 bytes"),
+    ],
+)
+def test_more_than_any_file_has(tiny, tmp_path, change, message):
     from ai_edge_litert.tools import flatbuffer_utils
 
     from tfcompress.tflite import parser
 
     model = parser.unpack(tiny.path.read_bytes(), tiny.path)
     path = tmp_path / "m.tflite"
-    model.signatureDefs *= 101
+    change(model)
     path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
-    with pytest.raises(InputError, match=r"m.tflite is cut short or corrupt \(more than 100 sign"):
+    with pytest.raises(InputError, match=rf"m.tflite is cut short or corrupt \(.*{message}"):
         content.read(path)
+
+
+def _custom(code, name):
+    code.builtinCode, code.deprecatedBuiltinCode, code.customCode = 32, 32, name

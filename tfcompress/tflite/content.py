@@ -42,6 +42,8 @@ _UNCOUNTED = frozenset(
 _MOST_DIMENSIONS = 64
 # Files for language models have a dozen or two. What runs by each is looked at by itself.
 _MOST_SIGNATURES = 100
+# Letters of the name of an op or a signature, which is said again for each op.
+_LONGEST_NAME = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +253,7 @@ def _content(path: str, model: Any, schema: Any) -> FileContent:
 
     if len(model.signatureDefs or ()) > _MOST_SIGNATURES:
         raise ValueError(f"more than {_MOST_SIGNATURES} signatures")
-    named = [(int(s.subgraphIndex), _text(s.signatureKey)) for s in model.signatureDefs or ()]
+    named = [(int(s.subgraphIndex), _short(s.signatureKey)) for s in model.signatureDefs or ()]
     main = inputs_outputs[0] if inputs_outputs else ((), ())
     return FileContent(
         path=path,
@@ -360,7 +362,7 @@ def _op_name(code: Any, builtins: Mapping[int, str]) -> str:
     """Returns the name of an op code."""
     number = op_number(code)
     name = builtins.get(number, f"OP {number}")
-    return f"CUSTOM:{_text(code.customCode)}" if name == "CUSTOM" else name
+    return f"CUSTOM:{_short(code.customCode)}" if name == "CUSTOM" else name
 
 
 def _buffer_bytes(buffer: Any) -> int:
@@ -376,3 +378,10 @@ def _picked(indices: Any, tensors: list[Tensor]) -> tuple[Tensor, ...]:
 def _text(name: bytes | str | None) -> str:
     """Returns a name of the file as text."""
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else name or ""
+
+
+def _short(name: bytes | str | None) -> str:
+    """Returns a name that can't be as long as the file."""
+    if name is not None and len(name) > _LONGEST_NAME:
+        raise ValueError(f"a name of {len(name)} bytes")
+    return _text(name)
