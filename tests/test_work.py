@@ -179,6 +179,39 @@ def test_a_killed_process_holds_nothing(tmp_path):
     assert names(tmp_path) == ["next"]
 
 
+# The files that are opened are two locks and the new one; the folders are three.
+@pytest.mark.parametrize("name", ["open", "mkdir"])
+@pytest.mark.parametrize("count", range(3))
+def test_a_disk_that_fills_up_meanwhile(tmp_path, monkeypatch, name, count):
+    usual, left = getattr(os, name), iter(range(count))
+
+    def fill(path, *arguments, **named):
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return usual(path, *arguments, **named)
+
+    (tmp_path / "file").write_text("old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, fill)
+        with pytest.raises(OSError, match="No space left") as caught:
+            files.write(tmp_path / "file", "new")
+        assert caught.value.filename == str(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "old"
+    files.write(tmp_path / "other", "")
+    assert names(tmp_path) == ["file", "other"]
+
+
+def test_a_disk_with_a_folder_left_but_no_file(tmp_path, monkeypatch):
+    def fill(path, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fill)
+        with pytest.raises(OSError, match="No space left"):
+            files.write(tmp_path / "file", "")
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_disk_without_locks(tmp_path, monkeypatch, number):
     def refuse(*_):

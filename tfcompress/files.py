@@ -141,8 +141,8 @@ def _about(error: OSError, target: Path) -> OSError:
     return error
 
 
-def _lies_in(name: str | bytes | int, folder: Path) -> bool:
-    return isinstance(name, str) and Path(name).is_relative_to(folder)
+def _lies_in(name: object, folder: Path) -> bool:
+    return isinstance(name, str | os.PathLike) and Path(name).is_relative_to(folder)
 
 
 @contextlib.contextmanager

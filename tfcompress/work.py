@@ -142,7 +142,12 @@ def _enter(shared: Path) -> int:
                     f"{shared} isn't a folder of this version of tfcompress: move it, or remove "
                     "it if an older version left it"
                 )
-            lock = _locked(shared / _KEY, wait_s=_WAIT_S)
+            try:
+                lock = _locked(shared / _KEY, wait_s=_WAIT_S)
+            except OSError:  # A full disk, perhaps, that has a folder left but no file.
+                with contextlib.suppress(OSError):
+                    os.rmdir(shared)
+                raise
             if lock is None:
                 raise PathError(
                     f"another process has kept {shared} locked for {_WAIT_S:.0f} s: wait"

@@ -58,7 +58,7 @@ def run_result(
         unwritten=compressed.unwritten,
         layers=[dataclasses.asdict(line) for line in _lines(compressed)],
         histories={network.title: network.history for network in (baseline, compressed)},
-        benchmarks=[entry.to_json() for entry in measured],
+        benchmarks=[entry.to_json() | {"path": Path(entry.path).name} for entry in measured],
         notes=notes.all_notes(job, images, compressed, measured),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )

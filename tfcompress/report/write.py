@@ -15,6 +15,7 @@ from tfcompress.report.headline import headline
 from tfcompress.report.layer_costs import layer_rows
 from tfcompress.report.op_times import op_rows, untimed
 from tfcompress.report.picture import Picture
+from tfcompress.report.public import without_folders
 from tfcompress.report.render import csv_text, render_template
 from tfcompress.report.result import HISTORIES, FileResult, RunResult, strict
 from tfcompress.report.table import comparison, explanation, file_names, headers
@@ -63,14 +64,15 @@ def write_all(result: RunResult, folder: str | os.PathLike[str]) -> list[pathlib
         OSError: the folder can't be written.
     """
     pictures = plots.pictures(result)
+    shown = without_folders(result)
     contents: dict[str, str | bytes] = {
-        "report.md": markdown(result, pictures),
-        "report.html": html(result, pictures),
+        "report.md": markdown(shown, pictures),
+        "report.html": html(shown, pictures),
         "history.csv": history_csv(result),
     }
-    card = model_card(result, folder)
+    card = model_card(shown, folder)
     if card:
-        contents["README.md"] = _rendered("card.md.j2", result, [], autoescape=False, card=card)
+        contents["README.md"] = _rendered("card.md.j2", shown, [], autoescape=False, card=card)
     for picture in pictures:
         contents[f"{picture.name}.svg"] = picture.svg
         contents[f"{picture.name}.png"] = picture.png
