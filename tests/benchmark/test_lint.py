@@ -1,9 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.benchmark.flat import KINDS, Net, chain, grouped, schema
+from tests.tflite.made import tensor
 from tfcompress.benchmark.lint import gpu_warnings
-from tfcompress.tflite.content import read
+from tfcompress.tflite import compatibility, versions
+from tfcompress.tflite.content import Op, read
 
 
 @pytest.mark.parametrize(
@@ -61,3 +65,17 @@ def test_types_and_ops(tmp_path):
         "ARG_MAX with int64 indices doesn't run on the GPU",
         "3D convolutions don't run on the GPU",
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "GATHER", "ARG_MAX", "PADV2"]
+)
+@pytest.mark.parametrize("shapes", [[], [()], [(), ()], [(1, 4), ()], [None, None]])
+def test_ops_without_inputs_outputs_or_shapes(tmp_path, name, shapes):
+    whole = read(chain(tmp_path / "m.tflite", "NEG"))
+    inputs = tuple(shape if shape is None else tensor(shape=shape) for shape in shapes)
+    file = dataclasses.replace(whole, ops=(Op(name, 1, inputs, (), 0, False, 0),))
+    assert gpu_warnings(file) in ((), ("GATHER with indices that aren't one-dimensional doesn't "
+                                       "run on the GPU",))  # fmt: skip
+    for rule in (compatibility.never, compatibility.old, compatibility.gpu, versions.oldest):
+        rule(file)

@@ -23,8 +23,10 @@ def gpu_warnings(content: FileContent) -> tuple[str, ...]:
     """Returns what may fail on a GPU, one line each, in the file's order."""
     content = content.of()  # A GPU runs the main graph, whatever other signatures there are.
     causes = [_dynamic_input(content.path)]
-    padded = {op.outputs[0] for op in content.ops if op.name == "PADV2"}
-    if any(op.name.endswith("CONV_2D") and op.inputs[0] in padded for op in content.ops):
+    # A file that no runtime takes may have ops without inputs, outputs or shapes.
+    padded = {out for op in content.ops if op.name == "PADV2" for out in op.outputs[:1]}
+    convolutions = [op for op in content.ops if op.name.endswith("CONV_2D")]
+    if any(image in padded for op in convolutions for image in op.inputs[:1]):
         causes.append("a convolution after PADV2 is computed as if padded with zeros")
     for op in content.ops:
         causes += [_REFUSED.get(op.name), _grouped(op), _flattening(op), _wide(op), _indices(op)]
@@ -35,9 +37,10 @@ def gpu_warnings(content: FileContent) -> tuple[str, ...]:
 
 def _grouped(op: Op) -> str | None:
     """Finds a grouped convolution whose groups aren't whole blocks of four channels."""
-    if op.name != "CONV_2D" or op.inputs[0] is None or op.inputs[1] is None:
+    sizes = _last_sizes(op) if op.name == "CONV_2D" else None
+    if sizes is None:
         return None
-    channels, in_group = op.inputs[0].shape[-1], op.inputs[1].shape[-1]
+    channels, in_group = sizes
     if in_group == channels or in_group % 4 == 0:
         return None
     result = "is computed wrongly or not at all" if in_group < 4 else "crashes the process"
@@ -49,11 +52,16 @@ def _grouped(op: Op) -> str | None:
 
 def _flattening(op: Op) -> str | None:
     """Finds a dense layer that takes an image as it is, without a RESHAPE before it."""
-    if op.name != "FULLY_CONNECTED" or op.inputs[0] is None or op.inputs[1] is None:
-        return None
-    if op.inputs[0].shape[-1] == op.inputs[1].shape[-1]:
+    sizes = _last_sizes(op) if op.name == "FULLY_CONNECTED" else None
+    if sizes is None or sizes[0] == sizes[1]:
         return None
     return "a FULLY_CONNECTED that flattens its input itself is computed wrongly"
+
+
+def _last_sizes(op: Op) -> tuple[int, int] | None:
+    """Returns the last sizes of an op's input and weights; None if the file doesn't say them."""
+    shapes = [tensor.shape for tensor in op.inputs[:2] if tensor]
+    return (shapes[0][-1], shapes[1][-1]) if len(shapes) == 2 and all(shapes) else None
 
 
 def _wide(op: Op) -> str | None:
@@ -65,9 +73,9 @@ def _wide(op: Op) -> str | None:
 
 def _indices(op: Op) -> str | None:
     """Finds index ops with wide or many-dimensional indices."""
-    if op.name in ("ARG_MAX", "ARG_MIN") and op.outputs[0].dtype == "int64":
+    if op.name in ("ARG_MAX", "ARG_MIN") and any(out.dtype == "int64" for out in op.outputs[:1]):
         return f"{op.name} with int64 indices doesn't run on the GPU"
-    if op.name == "GATHER" and op.inputs[1] is not None and len(op.inputs[1].shape) != 1:
+    if op.name == "GATHER" and any(t and len(t.shape) != 1 for t in op.inputs[1:2]):
         return "GATHER with indices that aren't one-dimensional doesn't run on the GPU"
     return None
 

@@ -207,5 +207,5 @@ def _gives_probabilities(file: FileContent) -> bool:
         op = producers.pop(tensor)
         if op.name not in _UNCHANGED:
             return op.name in _PROBABILITIES
-        tensor = op.inputs[0]
+        tensor = op.inputs[0] if op.inputs else None
     return False
