@@ -115,6 +115,9 @@ def test_what_is_no_report_is_one_line(tmp_path, text, message):
     [
         ({"technique": ["xnor"]}, "technique must be a text; got a list"),
         ({"seed": True}, "seed must be a whole number; got True"),
+        ({"seed": 10**400}, "seed must be a whole number; got 1000"),
+        ({"benchmarks": [{"profile": {"ops": [{"name": "a", "ms": -(10**400)}]}}]},
+         r"ops\[0\]\.ms must be a finite number; got -1000"),
         ({"layers": [{"name": 1}]}, r"layers\[0\]\.name must be a text; got 1"),
         ({"layers_before": [{}]}, r"baseline\.layers\[0\]\.name is missing"),
         ({"files": {str(at): {} for at in range(101)}}, "101 files are more"),
@@ -126,6 +129,11 @@ def test_what_is_no_report_is_one_line(tmp_path, text, message):
 def test_the_error_names_the_value(changes, message):
     with pytest.raises(InputError, match=message):
         RunResult.from_json(report() | changes)
+
+
+def test_values_that_are_no_object():
+    with pytest.raises(InputError, match="a report must be an object; got a list"):
+        RunResult.from_json([])
 
 
 def test_every_field_has_a_rule():

@@ -239,6 +239,7 @@ class RunResult:
         Raises:
             InputError: the values aren't a result's.
         """
+        shapes.check(values, Mapping[str, Any], "a report")
         layers = values.get("layers_before", [])
         shapes.check(values.get("baseline"), Mapping[str, Any], "baseline")
         if "files" in values:

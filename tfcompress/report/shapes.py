@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
+import sys
 import types
 import typing
 from collections.abc import Collection, Mapping, Sequence
@@ -169,8 +169,9 @@ def _is_scalar(value: Any, shape: type) -> bool:
     """Returns whether a value is a text, a number or a truth value as a shape wants it."""
     if isinstance(value, bool) or shape is bool:
         return isinstance(value, bool) and shape is bool
-    if shape is float:
-        return isinstance(value, (int, float)) and math.isfinite(value)
+    if shape in (int, float):
+        kinds = int if shape is int else (int, float)
+        return isinstance(value, kinds) and abs(value) <= sys.float_info.max
     return isinstance(value, shape)
 
 
