@@ -1,5 +1,6 @@
 # make run   sets everything up and runs the main job: a binary net beside its float baseline
 # make test  sets everything up and runs lint, types, import contracts, tests, docstring examples
+# make fuzz  sets everything up and feeds changed files to all that reads strangers' files
 # make docs  sets everything up and writes build/docs/index.html: the pages of docs/ and the docstrings
 # All need only Python 3.11, make and git; everything goes into .venv/.
 
@@ -8,7 +9,7 @@ ARGS ?= --technique=xnor
 BIN := .venv/bin
 UV := $(BIN)/uv pip
 
-.PHONY: setup run test lint slow docs constraints clean
+.PHONY: setup run test lint slow fuzz docs constraints clean
 
 setup: .venv/ready
 
@@ -47,6 +48,14 @@ test: lint
 
 slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# Changed files for all that reads strangers' files; what is found is kept in build/fuzz.
+SECONDS ?= 3600
+INPUTS ?= 100000
+SEED ?= 0
+
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --seconds=$(SECONDS) --inputs=$(INPUTS) --seed=$(SEED)
 
 # Each page of docs/layers stands on its module's page; the private modules are there for what the
 # layers inherit from them.
