@@ -79,6 +79,18 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
     return Path(path)
 
 
+def user_cache() -> Path:
+    """Returns the folder of tfcompress among the user's caches; it may not exist yet.
+
+    A relative `$XDG_CACHE_HOME` is ignored, as the specification of these folders wants it.
+
+    Raises:
+        RuntimeError: the user has no home.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (named if named.is_absolute() else Path.home() / ".cache") / "tfcompress"
+
+
 def _encoded(content: str | bytes) -> bytes:
     r"""Returns text as UTF-8; what UTF-8 doesn't have as `\udcff`, which JSON reads back.
 

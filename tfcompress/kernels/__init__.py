@@ -6,7 +6,8 @@ shared library, for other programs.
 """
 
 from tfcompress import deprecated
-from tfcompress.kernels.build import BuildError, library
+from tfcompress.kernels.build import library
+from tfcompress.kernels.cache import BuildError
 from tfcompress.kernels.load import (
     active,
     delegate,

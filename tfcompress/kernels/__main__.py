@@ -12,7 +12,8 @@ from absl import flags
 from tfcompress import commands, files
 from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.kernels import cross, wheel
-from tfcompress.kernels.build import PACKAGE, BuildError, library, names_in
+from tfcompress.kernels.build import PACKAGE, library, names_in
+from tfcompress.kernels.cache import BuildError
 from tfcompress.kernels.cross import TARGETS, Target
 
 USAGE = """Builds the 1-bit kernels with the system's C compiler, ahead of their first use.

@@ -16,10 +16,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from tfcompress.errors import PlainError
+from tfcompress.kernels import cache
+from tfcompress.kernels.cache import BuildError
 from tfcompress.plain_text import first_line
 
 SOURCES = Path(__file__).parent / "src"
@@ -38,16 +38,12 @@ SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
 _TIMEOUT_S = 300.0
 
 
-class BuildError(PlainError, RuntimeError):
-    """Says in one line why the kernels can't be compiled or loaded here."""
-
-
 @functools.cache
 def library() -> Path:
     """Returns the path of the shared library, which is compiled if there is none yet.
 
-    A compiled one lies in `$TFCOMPRESS_CACHE`, or in the user's cache folder. Its name holds a
-    digest of the sources, the compiler and the flags.
+    A compiled one lies in `$TFCOMPRESS_CACHE`, or in the user's cache folder; see `cache`. Its name
+    holds a digest of the sources, the compiler and the flags.
 
     Raises:
         BuildError: there is no compiler, it fails, or the cache folder can't be used.
@@ -55,21 +51,11 @@ def library() -> Path:
     if (path := installed()) is not None:
         return path
     command = compiler()
-    folder = _cache_folder()
-    path = folder / f"xnor-{_digest(command)}{SUFFIX}"
-    if path.is_file():
-        return path
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=folder)
-    except OSError as error:
-        raise BuildError(f"the cache folder {folder} can't be written: {error.strerror}") from error
-    os.close(descriptor)
-    unfinished = Path(name)
-    try:
-        compile_to(unfinished, command)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    folder = cache.folder()
+    name = f"xnor-{_digest(command)}"
+    path = cache.find(name, SUFFIX, folder)
+    if path is None:
+        path = cache.keep(name, SUFFIX, folder, lambda to: compile_to(to, command))
     return path
 
 
@@ -161,32 +147,6 @@ def compiler() -> list[str]:
         if from_environment
         else "no C compiler: none of cc, gcc and clang is there"
     )
-
-
-def _cache_folder() -> Path:
-    """Returns the cache folder; only this user may write it, as what lies there is loaded as code.
-
-    Raises:
-        BuildError: there is none, or others may write it.
-    """
-    named = os.environ.get("TFCOMPRESS_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME")
-    try:
-        folder = (
-            Path(named)
-            if named
-            else (Path(home) if home else Path.home() / ".cache") / "tfcompress"
-        )
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state = folder.stat()
-    except (OSError, RuntimeError) as error:
-        raise BuildError(f"no cache folder for the kernels: {error}") from error
-    if hasattr(os, "getuid") and (state.st_uid != os.getuid() or state.st_mode & 0o022):
-        raise BuildError(
-            f"the cache folder {folder} can be written by others, and what lies there is loaded "
-            "as code: chmod go-w it, or name another in TFCOMPRESS_CACHE"
-        )
-    return folder
 
 
 def _digest(command: list[str]) -> str:

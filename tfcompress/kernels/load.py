@@ -8,7 +8,8 @@ import sys
 from typing import Any
 
 from tfcompress.errors import InputError, unknown_name
-from tfcompress.kernels.build import BuildError, library, names_in
+from tfcompress.kernels.build import library, names_in
+from tfcompress.kernels.cache import BuildError
 from tfcompress.plain_text import one_line, spell_out
 
 # Slower than LiteRT's own kernels; the others are faster than its 8-bit ones.

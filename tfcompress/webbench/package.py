@@ -10,7 +10,6 @@ import base64
 import dataclasses
 import hashlib
 import io
-import os
 import tarfile
 import urllib.error
 import urllib.request
@@ -64,8 +63,7 @@ WASM_UTILS = Package(
 
 def cache() -> Path:
     """Returns the folder that keeps tarballs."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "tfcompress" / "npm"
+    return files.user_cache() / "npm"
 
 
 def read_files(package: Package, members: Sequence[str]) -> list[bytes]:
