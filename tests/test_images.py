@@ -1,6 +1,13 @@
+import os
+import struct
+import subprocess
+import sys
+import threading
+import zlib
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from tfcompress import images
 from tfcompress.errors import InputError
@@ -229,3 +236,108 @@ def test_decode_all_keeps_order_and_names_the_first_bad_file(tmp_path):
         paths[bad].write_text("")
     with pytest.raises(InputError, match=r"/70\.png"):
         list(images.decode_all(paths, Standard(4)))
+
+
+def test_postscript_starts_no_program(tmp_path, monkeypatch):
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("started"))
+    path = tmp_path / "x.png"
+    path.write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    for read in (images.read_size, lambda path: images.decode(path, Standard(8))):
+        with pytest.raises(InputError, match=r"x\.png is no image that can be read \(PNG, JPEG, B"):
+            read(path)
+
+
+@pytest.mark.parametrize("kind", ["ppm", "ico", "pcx", "tga", "im"])
+def test_other_formats_arent_decoded(tmp_path, kind):
+    path = tmp_path / "x.png"
+    Image.new("RGB", (16, 16)).save(path, kind)
+    with pytest.raises(InputError, match="is no image that can be read"):
+        images.decode(path, Standard(8))
+
+
+def test_a_jpeg_with_several_pictures(tmp_path):
+    """As some telephones write them."""
+    path = tmp_path / "x.jpg"
+    first = Image.new("RGB", (16, 16), (200, 0, 0))
+    first.save(path, "mpo", save_all=True, append_images=[Image.new("RGB", (16, 16))])
+    assert images.decode(path, Standard(8))[0, 0, 0] > 190
+
+
+def test_a_pipe_isnt_waited_for(tmp_path):
+    path = tmp_path / "x.png"
+    os.mkfifo(path)
+    for read in (images.read_size, lambda path: images.decode(path, Standard(8))):
+        with pytest.raises(
+            InputError, match=r"x\.png is a folder, pipe, socket or device, no file"
+        ):
+            read(path)
+
+
+def test_tiles_larger_than_their_image(tmp_path, monkeypatch):
+    """libtiff unpacks a tile whole: 250 KB took 240 MB."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    data = zlib.compress(bytes(64 * 64))
+    tags = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: 64, 323: 64, 325: len(data)}
+    start = 8 + 2 + 12 * (len(tags) + 1) + 4
+    entries = sorted({**tags, 324: start}.items())
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    fields = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    path = tmp_path / "x.tif"
+    path.write_bytes(head + fields + bytes(4) + data)
+    with pytest.raises(InputError, match="has 16 x 16 pixels, 4096 with those around it"):
+        images.decode(path, Standard(8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4096)
+    assert images.decode(path, Standard(8)).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("fitting", [0.5, 1, 2, 3])
+def test_no_more_images_are_decoded_at_once_than_fit(tmp_path, monkeypatch, fitting):
+    paths = [tmp_path / f"{number}.png" for number in range(8)]
+    for path in paths:
+        Image.new("RGB", (10, 10)).save(path)
+    monkeypatch.setattr(images, "_DECODERS", 4)
+    monkeypatch.setattr(images, "_decoding", images._Budget(int(fitting * 9 * 100)))
+    lock, changed, now, most = threading.Lock(), threading.Event(), set(), []
+    resize = images.standardize_rgb
+
+    def watched(rgb, standard):
+        with lock:
+            now.add(threading.get_ident())
+            most.append(len(now))
+        changed.wait(0.02)
+        with lock:
+            now.discard(threading.get_ident())
+        return resize(rgb, standard)
+
+    monkeypatch.setattr(images, "standardize_rgb", watched)
+    assert len(list(images.decode_all(paths, Standard(8)))) == 8
+    assert max(most) <= max(1, fitting)
+
+
+@pytest.mark.parametrize(("budget_mb", "most_mb"), [(1024, 360), (1, 150)])
+def test_the_memory_of_large_images(tmp_path, budget_mb, most_mb):
+    """Four of 9 million pixels: 700 MB when each was copied and nobody waited."""
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    Image.new("RGBA", (3000, 3000), (1, 2, 3, 4)).save(paths[0], compress_level=1)
+    for path in paths[1:]:
+        path.symlink_to(paths[0])
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom tfcompress import images\n"
+        "from tfcompress.runtime.child import peak_memory_bytes\n"
+        "images._DECODERS = 4\nimages._decoding = images._Budget(int(sys.argv[1]) << 20)\n"
+        "before = peak_memory_bytes()\n"
+        "list(images.decode_all([Path(name) for name in sys.argv[2:]], images.Standard(32)))\n"
+        "print((peak_memory_bytes() - before) >> 20)\n"
+    )
+    command = [sys.executable, "-c", code, str(budget_mb), *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert int(done.stdout) < most_mb
+
+
+def test_bands_are_laid_over_black_as_a_whole_image_is():
+    pixels = np.random.default_rng(4).integers(0, 256, (150, 9, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    whole = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    np.testing.assert_array_equal(images.to_rgb(image), whole.convert("RGB"))

@@ -6,8 +6,11 @@ Nothing here keeps more than a few images at a time; callers that need them all 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import os
+import stat
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +22,9 @@ from tfcompress.errors import InputError, require
 from tfcompress.plain_text import one_line
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+# Pillow has decoders for many more, some of which start other programs.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 
 # What the decoded images of one data set may take in memory; larger ones are streamed from their
 # files or kept in a temporary file.
@@ -33,7 +39,21 @@ _LARGEST_KEPT_SIDE = 64
 # Images decoded at once, and those decoded ahead of the one that is asked for.
 _DECODERS = min(4, os.cpu_count() or 1)
 _DECODED_AHEAD = 64
+# What all images under decoding may take together, and what one takes at most for each pixel. An
+# image that takes more is decoded while no other is.
+_DECODING_BYTES = 1 << 30
+_PIXEL_BYTES = {"JPEG": 13, "MPO": 13, "TIFF": 14, "WEBP": 17}
+_OTHER_PIXEL_BYTES = 9
+# Pillow takes an image's memory in blocks of 16 MB. Freed ones stay with the thread that took them:
+# glibc gives back only what is larger than 32 MB.
+_BLOCK_BYTES = 64 << 20
+if "PILLOW_BLOCK_SIZE" not in os.environ:
+    Image.core.set_block_size(_BLOCK_BYTES)
+# Rows of an image with transparency that are laid over black at once.
+_BAND_ROWS = 64
 
+# TIFF's tags of the sides of the tiles that an image is stored in.
+_TIFF_TILE = (322, 323)
 # EXIF's tag of how the camera was held; from 5 on, width and height are swapped.
 _EXIF_ORIENTATION = 0x0112
 
@@ -108,11 +128,19 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return Image.fromarray(_byte_grey(np.asarray(image))).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        over = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", over.size, (0, 0, 0, 255)), over).convert(
-            "RGB"
-        )
-    return image.convert("RGB")
+        return _over_black(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _over_black(image: Image.Image) -> Image.Image:
+    """Lays an image with transparency over black, a few rows at a time, for they are copied."""
+    rgb = Image.new("RGB", image.size)
+    for top in range(0, image.height, _BAND_ROWS):
+        band = image.crop((0, top, image.width, min(top + _BAND_ROWS, image.height)))
+        over = band.convert("RGBA")
+        black = Image.new("RGBA", over.size, (0, 0, 0, 255))
+        rgb.paste(Image.alpha_composite(black, over).convert("RGB"), (0, top))
+    return rgb
 
 
 def _byte_grey(values: np.ndarray) -> np.ndarray:
@@ -221,19 +249,69 @@ def read_size(path: Path) -> tuple[int, int]:
     """
     try:
         with warnings.catch_warnings():
-            # The size is judged below, with an error instead of Pillow's warning.
+            # The size is judged by us, with an error instead of Pillow's warning.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with _opened(path) as image:
                 width, height = image.size
                 turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
     except Exception as error:
         raise unreadable(path, error) from error
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-        raise InputError(
-            f"{path} has {width} x {height} pixels: at most {Image.MAX_IMAGE_PIXELS} are decoded; "
-            "scale it down"
-        )
     return (width, height) if turned else (height, width)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Opens an image file, of a format and a size that are decoded, and reads its header.
+
+    Raises:
+        InputError: it is no file, such as a pipe, on which reading would wait; or too large.
+    """
+    ordinary = stat.S_ISREG(path.stat().st_mode)
+    require(ordinary, "is a folder, pipe, socket or device, no file: replace or remove it")
+    with Image.open(path, formats=_FORMATS) as image:
+        pixels = _pixels(image)
+        require(
+            Image.MAX_IMAGE_PIXELS is None or pixels <= Image.MAX_IMAGE_PIXELS,
+            f"has {image.width} x {image.height} pixels, {pixels} with those around it: at most "
+            f"{Image.MAX_IMAGE_PIXELS} are decoded; scale it down",
+        )
+        yield image
+
+
+def _pixels(image: Image.Image) -> int:
+    """Returns how many pixels a decoder makes at least: a TIFF file's tiles may be larger."""
+    tags = getattr(image, "tag_v2", {})
+    tile_width, tile_height = (tags.get(tag, 0) for tag in _TIFF_TILE)
+    return max(image.width, int(tile_width)) * max(image.height, int(tile_height))
+
+
+class _Budget:
+    """Keeps what several threads take at once within a sum.
+
+    Args:
+        total: the sum; whoever wants more waits until nobody else has any.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = self._left = total
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def take(self, amount: int) -> Iterator[None]:
+        """Waits until so much is left, and takes it for the block."""
+        amount = min(amount, self._total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= amount)
+            self._left -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += amount
+                self._changed.notify_all()
+
+
+_decoding = _Budget(_DECODING_BYTES)
 
 
 def decode(path: Path, standard: Standard) -> np.ndarray:
@@ -245,7 +323,10 @@ def decode(path: Path, standard: Standard) -> np.ndarray:
     Raises:
         InputError: names a file that is no image, is truncated, or can't be read.
     """
-    return standardize_rgb(decode_rgb(path, standard.size), standard)
+    with _decoded(path, standard.size) as rgb:
+        pixels = standardize_rgb(rgb, standard)
+        rgb.close()  # Its memory is free before it counts as free.
+        return pixels
 
 
 def decode_rgb(path: Path, side: int) -> Image.Image:
@@ -260,16 +341,30 @@ def decode_rgb(path: Path, side: int) -> Image.Image:
     Raises:
         InputError: names a file that is no image, is truncated, or can't be read.
     """
-    try:
-        with Image.open(path) as image:
+    with _decoded(path, side) as rgb:
+        return rgb
+
+
+@contextlib.contextmanager
+def _decoded(path: Path, side: int) -> Iterator[Image.Image]:
+    """Decodes a file as `decode_rgb` does, and holds its share of the memory for the block."""
+    with contextlib.ExitStack() as held:
+        try:
+            image = held.enter_context(_opened(path))
+            each = _PIXEL_BYTES.get(str(image.format), _OTHER_PIXEL_BYTES)
+            held.enter_context(_decoding.take(_pixels(image) * each))
             # A JPEG decoder scales down by powers of two for nearly nothing. Twice the side
             # leaves the antialiased resizing its work.
             image.draft(None, (2 * side, 2 * side))
-            return to_rgb(ImageOps.exif_transpose(image))
-    except Exception as error:
-        # Pillow's decoders meet broken files with exceptions of many types, some with none of
-        # their own: OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError.
-        raise unreadable(path, error) from error
+            ImageOps.exif_transpose(image, in_place=True)
+            rgb = to_rgb(image)
+            if rgb is not image:
+                image.close()
+        except Exception as error:
+            # Pillow's decoders meet broken files with exceptions of many types, some with none of
+            # their own: OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError.
+            raise unreadable(path, error) from error
+        yield rgb
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
@@ -277,7 +372,9 @@ def unreadable(path: Path, error: Exception) -> InputError:
     if isinstance(error, InputError):
         return InputError(f"{path} {error}")
     if isinstance(error, Image.UnidentifiedImageError):
-        return InputError(f"{path} is no image that can be read: replace or remove it")
+        return InputError(
+            f"{path} is no image that can be read ({', '.join(_FORMATS)}): replace or remove it"
+        )
     if isinstance(error, Image.DecompressionBombError):
         return InputError(f"{path} is too large to decode: {one_line(error)}; scale it down")
     reason = getattr(error, "strerror", None) or one_line(error)
