@@ -4,8 +4,8 @@ Run:
 
     .venv/bin/python experiments/fuzzing.py --output=build/fuzzing
 
-About an hour on one core. It runs `make fuzz` target by target, and each input can be made again
-alone; tests/fuzz says how.
+About an hour on one core. It runs what `make fuzz` runs; each input can be made again alone,
+as tests/fuzz says.
 """
 
 from __future__ import annotations
@@ -15,38 +15,39 @@ import subprocess
 import sys
 from pathlib import Path
 
-from measurements import Measurements, Row, conduct, parser, single
+from measurements import Measurements, Row, conduct, parser
 from page import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 FINDINGS = "build/fuzz"
-# What stands in the table, and for each how much of all inputs is its own, in percent.
-TARGETS = {
-    "load": ("`tfcompress.load` of a `.tflite`", 18),
-    "inspect": ("`tfcompress.inspect` of a `.tflite`", 18),
-    "metadata": ("metadata and labels of a `.tflite`", 14),
-    "unpack": ("`tfcompress.pack --unpack` of a `.tfz`", 18),
-    "report": ("`report.json`: compared, shown, of a finished run", 12),
-    "settings": ("`config.json` of a finished run", 6),
-    "checkpoint": ("a training's checkpoint, resumed", 14),
+# What stands in the table.
+TITLES = {
+    "load": "`tfcompress.load` of a `.tflite`",
+    "inspect": "`tfcompress.inspect` of a `.tflite`",
+    "pack": "`tfcompress.pack`, `tfcompress.compare` of a `.tflite`",
+    "metadata": "metadata and labels of a `.tflite`",
+    "unpack": "`tfcompress.pack --unpack` of a `.tfz`",
+    "report": "`report.json`: compared, shown, of a finished run",
+    "settings": "`config.json` of a finished run",
+    "checkpoint": "a training's checkpoint, resumed",
 }
 
 
-def fuzzed(target: str, inputs: int, seed: int) -> Row:
-    """Runs one target's inputs to the end; findings are kept in build/fuzz."""
-    words = [f"--target={target}", f"--inputs={inputs}", f"--seed={seed}", "--seconds=36000"]
-    command = [sys.executable, "-m", "tests.fuzz", *words, f"--keep={FINDINGS}"]
+def fuzzed(inputs: int, seed: int) -> dict[str, Row]:
+    """Runs the fuzzer to the end; findings are kept in build/fuzz."""
+    words = [f"--inputs={inputs}", f"--seed={seed}", "--seconds=36000", f"--keep={FINDINGS}"]
+    command = [sys.executable, "-m", "tests.fuzz", *words]
     done = subprocess.run(command, cwd=ROOT, check=False)
     if done.returncode not in (0, 1):
         sys.exit(f"the fuzzer ended with status {done.returncode}")
-    (row,) = json.loads((ROOT / FINDINGS / "summary.json").read_text())
-    return row
+    rows = json.loads((ROOT / FINDINGS / "summary.json").read_text())
+    return {row["target"]: row for row in rows}
 
 
 def row(target: str, found: Row) -> list[str]:
     counts = ("inputs", "accepted", "refused", "children", "children_crashed", "children_stopped")
     return [
-        TARGETS[target][0],
+        TITLES[target],
         *(f"{found[name]:,}" for name in counts),
         f"{found['slowest_s']:.2f}",
         f"{found['peak_bytes'] / 2**20:.0f}",
@@ -69,7 +70,7 @@ def page_of(results: Measurements) -> Page:
         "forked. `slowest` and `peak` are the worst of any input.",
         ["what reads it", "inputs", "accepted", "refused", "tried", "crashed", "stopped",
          "slowest, s", "peak, MB", "findings"],
-        [(row(target, results[target]), [target]) for target in TARGETS if target in results],
+        [(row(target, results[target]), [target]) for target in TITLES if target in results],
     )  # fmt: skip
 
 
@@ -78,10 +79,7 @@ def main() -> None:
     flags.add_argument("--inputs", type=int, default=100_000, help="of all targets together")
     flags.add_argument("--seed", type=int, default=0)
     flags = flags.parse_args()
-    steps = [
-        single(target, fuzzed, target, round(flags.inputs * share / 100), flags.seed)
-        for target, (_, share) in TARGETS.items()
-    ]
+    steps = [(tuple(TITLES), lambda: fuzzed(flags.inputs, flags.seed))]
     conduct(flags, steps, page_of, settings={"inputs": flags.inputs, "seed": flags.seed})
 
 

@@ -101,6 +101,18 @@ def read_inspect(path, rng):
     return command(inspect.main, str(path), *rng.choice(([], ["--json"], ["--tensors"])))
 
 
+def read_pack(path, rng):
+    """Packs the file, or lists it beside a right one: neither tries it in a process of its own."""
+    from tfcompress import compare, pack
+
+    if rng.random() < 0.5:
+        coder = rng.choice(("best", "bits", "huffman", "ans", "zstd"))
+        return command(pack.main, str(path), str(path.parent / "m.tfz"), f"--coder={coder}")
+    good = path.parent / "good.tflite"
+    good.write_bytes(inputs.models()["int8"])
+    return command(compare.main, *rng.choice(([str(good), str(path)], [str(path.parent)])))
+
+
 def read_container(path, rng):
     from tfcompress import pack
 
@@ -203,7 +215,7 @@ def prepare_models():
     import ai_edge_litert.interpreter
     import ai_edge_litert.tools.flatbuffer_utils  # noqa: F401
 
-    from tfcompress import inspect, kernels, pack  # noqa: F401
+    from tfcompress import compare, inspect, kernels, pack  # noqa: F401
     from tfcompress.benchmark.machine import machine
     from tfcompress.runtime import load  # noqa: F401
 
@@ -247,10 +259,11 @@ def clear(folder: pathlib.Path) -> None:
 TARGETS = {
     target.name: target
     for target in (
-        Target("load", 18, "m.tflite", inputs.make_model, read_load, prepare_models),
-        Target("inspect", 18, "m.tflite", inputs.make_model, read_inspect, prepare_models),
+        Target("load", 16, "m.tflite", inputs.make_model, read_load, prepare_models),
+        Target("inspect", 16, "m.tflite", inputs.make_model, read_inspect, prepare_models),
+        Target("pack", 8, "m.tflite", inputs.make_model, read_pack, prepare_models),
         Target("metadata", 14, "m.tflite", inputs.make_described, read_metadata, prepare_metadata),
-        Target("unpack", 18, "m.tfz", inputs.make_container, read_container, prepare_containers),
+        Target("unpack", 16, "m.tfz", inputs.make_container, read_container, prepare_containers),
         Target(
             "report", 12, "report.json", inputs.make_report, read_report_of_run, prepare_reports
         ),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.export.handmade import Dense, Reshape, save
+from tests.export.handmade import Dense, Reshape, changed, save
 from tfcompress.errors import InputError
 from tfcompress.runtime.model import LiteModel, dequantize, quantize
 
@@ -106,6 +106,18 @@ def test_wrong_files(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as caught:
         LiteModel(path)
     assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tensor", [0, -1])
+def test_a_name_that_is_no_text(tmp_path, tensor):
+    path = save(tmp_path / "m.tflite", (1, 4), Dense(np.ones((3, 4), np.float32)))
+
+    def rename(model):
+        model.subgraphs[0].tensors[tensor].name = b"y\xa3"
+
+    with pytest.raises(InputError, match="is cut short or corrupt .*'utf-8' codec") as caught:
+        LiteModel(changed(path, rename))
     assert "\n" not in str(caught.value)
 
 

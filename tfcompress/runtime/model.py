@@ -71,9 +71,11 @@ class LiteModel:
                 opened = open_file(
                     path, threads=threads, xnnpack=xnnpack, signature=signature, keep_all=keep_all
                 )
+            inputs = opened.interpreter.get_input_details()
+            outputs = opened.interpreter.get_output_details()
         except InputError:
             raise
-        except ValueError as error:  # the flatbuffer failed verification
+        except ValueError as error:  # the flatbuffer failed verification, or a name isn't UTF-8
             raise header.corrupt(path, error) from error
         except RuntimeError as error:  # an unknown op, or tensors that don't fit together
             raise InputError(f"{path} can't be run by this LiteRT: {one_line(error)}") from error
@@ -86,8 +88,6 @@ class LiteModel:
 
             kernels.report_slow(opened.slow)
         self._interpreter, self.signature = opened.interpreter, opened.signature
-        inputs = self._interpreter.get_input_details()
-        outputs = self._interpreter.get_output_details()
         require(
             len(inputs) == 1 and len(outputs) == 1,
             f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; predict takes 1 and 1",
