@@ -31,10 +31,11 @@ def flags():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--inputs", type=int, default=100_000, help="of all targets together")
-    parser.add_argument("--seconds", type=float, default=3600.0, help="of all targets together")
+    parser.add_argument("--inputs", type=int, default=100_000,
+                        help="of all targets together, whichever are chosen")  # fmt: skip
+    parser.add_argument("--seconds", type=float, default=3600.0, help="of those chosen")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--target", action="append", choices=TARGETS, help="of these alone")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="this one's inputs")
     parser.add_argument("--only", type=int, help="this input alone; its traceback is printed")
     parser.add_argument("--file", type=pathlib.Path, help="this file as the target's input")
     parser.add_argument("--keep", type=pathlib.Path, default=pathlib.Path("build/fuzz"),
@@ -78,7 +79,6 @@ def main(argv=None) -> int:
     if options.only is not None or options.file:
         return alone(chosen[0], options)
     begun = time.monotonic()
-    shares = sum(target.share for target in chosen)
     summaries = []
     for target in chosen:
         left = options.seconds - (time.monotonic() - begun)
@@ -86,7 +86,7 @@ def main(argv=None) -> int:
             campaign.run(
                 target,
                 seed=options.seed,
-                numbers=range(round(options.inputs * target.share / shares)),
+                numbers=range(round(options.inputs * target.share / 100)),
                 # What a target leaves over goes to those behind it.
                 seconds=left * target.share / sum(t.share for t in chosen[chosen.index(target) :]),
                 keep=options.keep,

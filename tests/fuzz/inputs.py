@@ -80,7 +80,7 @@ def make_container(rng):
         at = rng.choice((36, rng.randrange(36, len(data))))
         number = varint(rng.choice((*mutate.ODD, 2**26, 2**27, 2**31, 2**40)))
         return data[:at] + number + data[at + rng.choice((1, 2, 3)) :]
-    if kind == 2 and rng.random() < 0.2:  # It unpacks to more than it says, or to as much.
+    if kind == 2 and rng.random() < 0.03:  # It unpacks to more than it says, or to as much.
         said = varint(rng.choice((2**26, 2**28, zips.BOMB_BYTES)))
         return data[:3] + b"\2" + data[4:36] + said + b"\0" + zips.zeros()[0]
     near = list(range(36, min(len(data), 200))) if rng.random() < 0.5 else []

@@ -269,7 +269,7 @@ TARGETS = {
         ),
         Target("settings", 6, "config.json", inputs.make_settings, read_settings, prepare_reports),
         Target(
-            "checkpoint", 14, "c.npz", inputs.make_checkpoint, read_checkpoint, prepare_checkpoint
+            "checkpoint", 12, "c.npz", inputs.make_checkpoint, read_checkpoint, prepare_checkpoint
         ),
     )
 }
