@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -306,3 +307,10 @@ def test_help(capsys):
     assert "--output: " in text
     assert "--sort: runs by accuracy, " in text
     assert "--images: a folder of images" in text
+
+
+@pytest.mark.parametrize("given", ["folder", "file"])
+def test_a_pipe_isnt_waited_for(tmp_path, capsys, given):
+    pipe = tmp_path / "m.tflite"
+    os.mkfifo(pipe)
+    assert str(tmp_path) in error_of(capsys, str(tmp_path if given == "folder" else pipe))

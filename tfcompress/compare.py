@@ -182,7 +182,7 @@ def _images(folder: str) -> tuple[list[Path], list[str]]:
 
 def _tflite_files(path: str) -> list[str]:
     """Returns a `.tflite` file itself, or those right in a folder; none of anything else."""
-    if os.path.isfile(path):
+    if not os.path.isdir(path):  # Pipes too, so that they are named as no file.
         return [path] if path.endswith(".tflite") else []
     return [os.path.join(path, name) for name in sorted(os.listdir(path))
             if name.endswith(".tflite")]  # fmt: skip

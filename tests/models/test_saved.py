@@ -1,5 +1,7 @@
 """The user's own model files: those that can't be read say why, in one line."""
 
+import os
+
 import h5py
 import keras
 import pytest
@@ -68,3 +70,10 @@ def _arrays(file):
     names = []
     file.visit(names.append)
     return [name for name in names if isinstance(file[name], h5py.Dataset)]
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_a_pipe_isnt_waited_for(tmp_path, ending):
+    os.mkfifo(tmp_path / f"m{ending}")
+    with pytest.raises(InputError, match=rf"m{ending} is no file; give one that ends in .keras"):
+        saved.load(str(tmp_path / f"m{ending}"))

@@ -24,59 +24,99 @@ class LabelledFile:
     label: int
 
 
-def folders_in(folder: Path) -> list[Path]:
-    """Returns the folders right in a folder that aren't hidden, by name.
+class ImageFolders:
+    """Lists image files below one folder: each folder once, and nothing outside.
 
-    Raises:
-        InputError: names a folder that can't be listed.
+    Hidden files and folders are passed over, and so are files without an image's extension. A
+    link is followed where it leads to something below the folder.
+
+    Args:
+        root: the folder.
     """
-    return [child for child in _children(folder) if child.is_dir()]
 
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._real_root = os.path.realpath(root)
+        # The folders whose files were listed, by their real paths.
+        self._listed: dict[str, Path] = {}
 
-def images_in(folder: Path) -> list[Path]:
-    """Returns the image files right in a folder that aren't hidden, by name.
+    def folders_in(self, folder: Path) -> list[Path]:
+        """Returns the folders right in a folder, by name.
 
-    Raises:
-        InputError: names a folder that can't be listed.
-    """
-    return [child for child in _children(folder) if _is_image(child)]
+        Raises:
+            InputError: names a folder that can't be listed, or what can't be used in it.
+        """
+        return self._children(folder)[0]
+
+    def images_in(self, folder: Path) -> list[Path]:
+        """Returns the image files right in a folder, by name.
+
+        Raises:
+            InputError: as `folders_in`.
+        """
+        return self._children(folder)[1]
+
+    def image_files(self, folder: Path) -> list[Path]:
+        """Returns the image files in a folder and below it, in the order of their relative names.
+
+        Raises:
+            InputError: as `folders_in`; or names a folder whose files were listed before, under
+                this name or another.
+        """
+        files: list[Path] = []
+        # Folders yet to be listed, each with the real paths of those above it.
+        pending: list[tuple[Path, frozenset[str]]] = [(folder, frozenset())]
+        while pending:
+            current, above = pending.pop()
+            real = os.path.realpath(current)
+            require(real not in above, f"{current} is a link to a folder above it: remove it")
+            first = self._listed.setdefault(real, current)
+            require(first is current, f"{current} and {first} are the same folder: remove one")
+            folders, images_here = self._children(current)
+            pending += [(child, above | {real}) for child in folders]
+            files += images_here
+        return sorted(files, key=lambda file: file.relative_to(folder).as_posix())
+
+    def _children(self, folder: Path) -> tuple[list[Path], list[Path]]:
+        """Returns the folders and the image files right in a folder, each by name."""
+        folders, files = [], []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    child = folder / entry.name
+                    is_image = child.suffix.lower() in IMAGE_EXTENSIONS
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir():
+                        folders.append(child)
+                    elif is_image:
+                        files.append(child)
+                    if entry.is_symlink() and (is_image or entry.is_dir()):
+                        self._check_link(child)
+                    # A pipe would never come to an end. A link to nothing is named by its reader.
+                    odd = is_image and not (entry.is_dir() or entry.is_file()) and child.exists()
+                    require(not odd, f"{child} is a pipe, socket or device, no image: remove it")
+        except OSError as error:
+            raise InputError(f"folder {folder} can't be listed: {error.strerror}") from error
+        return sorted(folders), sorted(files)
+
+    def _check_link(self, link: Path) -> None:
+        """Refuses a link that leads out of the root."""
+        real = os.path.realpath(link)
+        require(
+            Path(real).is_relative_to(self._real_root),
+            f"{link} is a link out of {self._root}, which isn't followed: put a copy in its "
+            "place, as cp -rL makes",
+        )
 
 
 def image_files(folder: Path) -> list[Path]:
     """Returns the image files in a folder and below it, in the order of their relative names.
 
-    Hidden files and folders, and files without an image's extension, are passed over.
-
     Raises:
-        InputError: names a folder that can't be listed, or a link that leads back to a folder
-            above it.
+        InputError: as `ImageFolders.image_files`.
     """
-    files: list[Path] = []
-    # Folders yet to be listed, each with the real paths of itself and those above it.
-    pending = [(folder, {os.path.realpath(folder)})]
-    while pending:
-        current, above = pending.pop()
-        for child in _children(current):
-            if child.is_dir():
-                real = os.path.realpath(child)
-                require(real not in above, f"{child} is a link to a folder above it: remove it")
-                pending.append((child, above | {real}))
-            elif _is_image(child):
-                files.append(child)
-    return sorted(files, key=lambda file: file.relative_to(folder).as_posix())
-
-
-def _children(folder: Path) -> list[Path]:
-    """Returns what a folder holds that isn't hidden, by name."""
-    try:
-        return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
-    except OSError as error:
-        raise InputError(f"folder {folder} can't be listed: {error.strerror}") from error
-
-
-def _is_image(path: Path) -> bool:
-    """Whether a path is a file with an image's extension."""
-    return path.suffix.lower() in IMAGE_EXTENSIONS and not path.is_dir()
+    return ImageFolders(folder).image_files(folder)
 
 
 def splits_of(

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -127,3 +129,9 @@ def test_files_that_are_no_text(tmp_path):
 def test_folder_without_the_file(tmp_path):
     with pytest.raises(InputError, match=r"holds no fer2013\.csv"):
         load(tmp_path)
+
+
+def test_a_pipe_isnt_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "faces.csv")
+    with pytest.raises(InputError, match=r"faces\.csv' is a pipe, socket or device: a CSV file is"):
+        data.load(f"fer2013:{tmp_path / 'faces.csv'}")

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -200,19 +202,61 @@ def test_link_to_a_folder_above(flat):
     fails(flat, "cat/again is a link to a folder above it")
 
 
-def test_linked_class_folders_are_read(flat, tmp_path_factory):
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
+def test_links_within_the_folder_are_followed(flat):
+    (flat / ".pool").mkdir()
     for index in range(2):
-        save(elsewhere / f"{index}.png", index)
-    (flat / "emu").symlink_to(elsewhere)
-    assert load(flat).class_names == ("cat", "dog", "emu")
+        save(flat / ".pool" / f"{index}.png", index)
+    (flat / "emu").symlink_to(flat / ".pool")
+    (flat / "cat" / "more.png").symlink_to(flat / ".pool" / "0.png")
+    loaded = load(flat)
+    assert loaded.class_names == ("cat", "dog", "emu")
+    assert len(loaded.train) + len(loaded.test) == 18
+
+
+@pytest.mark.parametrize("name", ["emu", "cat/more", "cat/x.png"])
+def test_links_out_of_the_folder(flat, tmp_path_factory, name):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    save(elsewhere / "0.png")
+    (flat / name).symlink_to(elsewhere / "0.png" if name.endswith("png") else elsewhere)
+    fails(flat, f"{name} is a link out of {flat}, which isn't followed: put a copy in its place")
+
+
+def test_a_linked_folder_itself(flat, tmp_path_factory):
+    link = tmp_path_factory.mktemp("elsewhere") / "data"
+    link.symlink_to(flat)
+    assert load(link).class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("target", ["dog", "cat/deep"])
+def test_two_names_of_one_folder(flat, target):
+    save(flat / "cat" / "deep" / "0.png")
+    (flat / "emu").symlink_to(flat / target)
+    fails(flat, rf"emu and .*/{target} are the same folder: remove one")
+
+
+def test_training_images_that_are_the_test_images(tmp_path):
+    for name in ("cat", "dog"):
+        save(tmp_path / "train" / name / "0.png")
+    (tmp_path / "test").symlink_to("train")
+    fails(tmp_path, "test/cat and .*/train/cat are the same folder: remove one")
+
+
+@pytest.mark.parametrize("name", ["cat/x.png", "cat/link.png"])
+def test_pipes_arent_waited_for(flat, name):
+    os.mkfifo(flat / "cat" / "x.txt")  # Passed over, as is what isn't named as an image.
+    assert len(load(flat).train) == 12
+    os.mkfifo(flat / "cat" / "x.png")
+    if name != "cat/x.png":
+        (flat / name).symlink_to("x.txt")
+        (flat / "cat" / "x.png").unlink()
+    fails(flat, f"{name} is a pipe, socket or device, no image: remove it")
 
 
 def test_folder_that_cannot_be_listed(flat, monkeypatch):
-    def refuse(self):
+    def refuse(folder):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    monkeypatch.setattr("os.scandir", refuse)
     fails(flat, "can't be listed: Permission denied")
 
 

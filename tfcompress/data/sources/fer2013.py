@@ -84,6 +84,7 @@ def existing_csv(path: str) -> Path:
     if file.is_dir():
         file /= "fer2013.csv"
         require(file.is_file(), f"folder '{path}' holds no fer2013.csv")
+    require(file.is_file(), f"'{path}' is a pipe, socket or device: a CSV file is needed")
     return file
 
 

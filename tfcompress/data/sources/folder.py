@@ -12,7 +12,7 @@ from tfcompress.errors import InputError, require
 
 if TYPE_CHECKING:
     from tfcompress.data.dataset import Dataset
-    from tfcompress.data.files import LabelledFile
+    from tfcompress.data.files import ImageFolders, LabelledFile
 
 _TEST_FOLDERS = ("test", "val", "validation", "valid")
 
@@ -61,7 +61,7 @@ def load(request: Request) -> Dataset:
 
     `val`, `validation` or `valid` stands in for a missing `test`. Images are the files with an
     image's extension in a class folder or below it; hidden and other files are passed over.
-    Classes and files are in the order of their names.
+    Classes and files are in the order of their names. Links are followed within the folder alone.
 
     Args:
         request: its path is the folder; its options, `FolderOptions`, are for a folder without
@@ -72,7 +72,8 @@ def load(request: Request) -> Dataset:
 
     Raises:
         InputError: names a folder that is missing, empty or unreadable, a class that isn't in
-            both `train` and `test`, or a file that can't be decoded.
+            both `train` and `test`, a link out of the folder, a second name of a folder, or a file
+            that can't be decoded.
     """
     from tfcompress.data.dataset import Dataset
     from tfcompress.data.files import splits_of
@@ -102,12 +103,13 @@ def _split_by_folder(root: Path) -> _Labelled | None:
     Raises:
         InputError: there is no test folder, or a class is in one of the two only.
     """
-    from tfcompress.data.files import folders_in, images_in
+    from tfcompress.data.files import ImageFolders
 
-    folders = {child.name.lower(): child for child in folders_in(root)}
+    tree = ImageFolders(root)
+    folders = {child.name.lower(): child for child in tree.folders_in(root)}
     held_out = [folders[name] for name in _TEST_FOLDERS if name in folders]
     # A class may well be called "train": then it holds images, and there is no test folder.
-    if "train" not in folders or (images_in(folders["train"]) and not held_out):
+    if "train" not in folders or (tree.images_in(folders["train"]) and not held_out):
         return None
     train_folder = folders["train"]
     require(
@@ -116,8 +118,8 @@ def _split_by_folder(root: Path) -> _Labelled | None:
         "or put the class folders right into it",
     )
     test_folder, *unused = held_out
-    class_names, train = _labelled_files(train_folder)
-    test_names, test = _labelled_files(test_folder)
+    class_names, train = _labelled_files(tree, train_folder)
+    test_names, test = _labelled_files(tree, test_folder)
     for names, others, other in (
         (test_names, class_names, train_folder),
         (class_names, test_names, test_folder),
@@ -137,8 +139,9 @@ def _split_by_folder(root: Path) -> _Labelled | None:
 def _split_at_random(root: Path, options: FolderOptions) -> _Labelled:
     """Splits the images of each class folder at random."""
     from tfcompress.data.dataset import random_split_sentence, stratified_split
+    from tfcompress.data.files import ImageFolders
 
-    class_names, files = _labelled_files(root)
+    class_names, files = _labelled_files(ImageFolders(root), root)
     train, test = stratified_split(
         [file.label for file in files], options.test_fraction, options.split_seed, class_names
     )
@@ -150,16 +153,16 @@ def _split_at_random(root: Path, options: FolderOptions) -> _Labelled:
     )
 
 
-def _labelled_files(folder: Path) -> tuple[tuple[str, ...], list[LabelledFile]]:
+def _labelled_files(tree: ImageFolders, folder: Path) -> tuple[tuple[str, ...], list[LabelledFile]]:
     """Returns the class names and all images of a folder of class folders."""
-    from tfcompress.data.files import LabelledFile, folders_in, image_files, images_in
+    from tfcompress.data.files import LabelledFile
     from tfcompress.images import IMAGE_EXTENSIONS
 
-    for image in images_in(folder)[:1]:
+    for image in tree.images_in(folder)[:1]:
         raise InputError(
             f"image {image} lies beside the class folders of {folder}: move it into one of them"
         )
-    class_folders = folders_in(folder)
+    class_folders = tree.folders_in(folder)
     require(
         len(class_folders) >= 2,
         f"{folder} must hold a folder of images for each of 2 or more classes; it has "
@@ -167,7 +170,7 @@ def _labelled_files(folder: Path) -> tuple[tuple[str, ...], list[LabelledFile]]:
     )
     labelled = []
     for label, class_folder in enumerate(class_folders):
-        files = image_files(class_folder)
+        files = tree.image_files(class_folder)
         require(
             bool(files),
             f"class folder {class_folder} has no images ({' '.join(IMAGE_EXTENSIONS)}): add some "

@@ -64,7 +64,7 @@ def run(request: Mapping[str, Any], report: Any) -> dict[str, Any]:
     report.stage("run", request["path"])
     images = np.zeros(model.input_shapes[0], np.float32)
     if request["images"] is not None:
-        images = np.load(request["images"])
+        images = np.load(request["images"], allow_pickle=False)
     outputs = model.predict(images)
     if request["images"] is not None:
         np.save(request["outputs"], outputs)
