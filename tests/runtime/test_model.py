@@ -116,7 +116,7 @@ def test_a_name_that_is_no_text(tmp_path, tensor):
     def rename(model):
         model.subgraphs[0].tensors[tensor].name = b"y\xa3"
 
-    with pytest.raises(InputError, match="is cut short or corrupt .*'utf-8' codec") as caught:
+    with pytest.raises(InputError, match=r"is cut short or corrupt .*'utf-8' codec") as caught:
         LiteModel(changed(path, rename))
     assert "\n" not in str(caught.value)
 
