@@ -9,7 +9,7 @@ import json
 import pathlib
 import tempfile
 
-from tests.fuzz import jsons, mutate, objects, zips
+from tests.fuzz import grammar, jsons, mutate, objects, zips
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 _LABELS = "labels.txt"
@@ -74,6 +74,9 @@ def containers() -> list[bytes]:
 def make_container(rng):
     from tfcompress.container.bytestream import varint
 
+    if rng.random() < 0.3:
+        made = grammar.container(rng)
+        return made if rng.random() < 0.7 else mutate.changed(made, containers(), rng, [])
     data = rng.choice(containers())
     kind = rng.randrange(10)
     if kind < 2:  # Numbers of the format, which have as many bytes as they need.
