@@ -11,6 +11,7 @@ is there isn't made again without `--again`. The whole runs, with reports and fl
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -50,7 +51,7 @@ def made(name: str, flags: tuple[str, ...], work: Path, output: Path, again: boo
         shutil.copyfile(folder / file, output / name / file)
     card = output / name / "README.md"
     # The folder of this run is nobody else's.
-    card.write_text(card.read_text().replace(f" --output_dir={folder}", ""))
+    card.write_text(re.sub(r" --output_dir=\S+", "", card.read_text()))
     path = output / name / "compressed.tflite"
     assert path.stat().st_size < _LARGEST, f"{name} has {path.stat().st_size:,} bytes"
     names = ("accuracy", "size_bytes", "gzip_bytes", "packed_bytes", "latency_ms_p50")

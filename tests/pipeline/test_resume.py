@@ -129,7 +129,8 @@ def test_killed_at_random_moments(picture_folder, tmp_path):
         assert foreign(folder / "out") == before
         rounds += 1
         print(
-            f"round {rounds}: killed at {', '.join(moments)} of {seconds:.1f} s; equal", flush=True
+            f"round {rounds}: killed at {', '.join(moments) or 'its end'} of {seconds:.1f} s; equal",
+            flush=True,
         )
 
 

@@ -36,6 +36,16 @@ def test_a_run_that_does_not_begin_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_checkpoints_whose_settings_are_gone_are_not_gone_on_with(tmp_path):
+    for expected in (False, True, False):
+        with Workspace(tmp_path, {"seed": 0}, {}, resume=True) as space:
+            space.begin()
+            assert space.checkpoint("baseline").exists() == expected
+            space.checkpoint("baseline").write_text("weights")
+        if expected:
+            (tmp_path / "config.json").unlink()
+
+
 def test_work_of_another_program_is_refused_and_not_followed(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "run").write_text("a user's")

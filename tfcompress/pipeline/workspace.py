@@ -52,6 +52,7 @@ class Workspace:
         self._outputs = (*outputs, *report.OUTPUTS)
         self._made: list[Path] = []
         self._begun = False
+        self._goes_on = False
         self._lock = contextlib.ExitStack()
         self._manifest = Manifest(folder, json.loads(json.dumps(settings)), versions)
 
@@ -102,6 +103,7 @@ class Workspace:
         """Refuses a folder of a run with other settings, or with others' files in the way."""
         old = manifest.read(self.folder)
         if old is not None:
+            self._goes_on = self._resume
             new, self._manifest.written = self._manifest.settings, old.written
             different = sorted(
                 key for key in {*old.settings, *new} if old.settings.get(key) != new.get(key)
@@ -141,7 +143,7 @@ class Workspace:
     def begin(self) -> None:
         """Begins to write: clears what is left of an older run, then writes the settings."""
         self._begun = True
-        if not self._resume:
+        if not self._goes_on:  # Checkpoints without their settings may be of any run.
             self._drop_state()
             self._manifest.remove_files()
         self._state.mkdir(exist_ok=True)
