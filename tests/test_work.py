@@ -212,6 +212,21 @@ def test_a_disk_with_a_folder_left_but_no_file(tmp_path, monkeypatch):
     assert names(tmp_path) == []
 
 
+def test_the_lock_of_a_file_that_its_last_holder_removed_is_none(tmp_path, monkeypatch):
+    usual, removed = fcntl.flock, []
+
+    def late(file, how):
+        if not removed:
+            removed.append((tmp_path / "lock").unlink())
+        usual(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    lock = work._locked(tmp_path / "lock")
+    assert os.fstat(lock).st_ino == (tmp_path / "lock").stat().st_ino
+    assert work._locked(tmp_path / "lock") is None
+    os.close(lock)
+
+
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_disk_without_locks(tmp_path, monkeypatch, number):
     def refuse(*_):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,24 @@ def refused(folder, message, **changes):
 def test_removes_what_a_run_wrote_and_nothing_else(written):
     manifest.read(written).remove_files()
     assert {path.name for path in written.iterdir()} == {"compressed-mine.tflite", "config.json"}
+
+
+def test_a_removal_that_is_cut_short_does_not_look_finished(written, monkeypatch):
+    ours = manifest.read(written)
+    ours.claim(["report.json"])
+    (written / "report.json").write_text("{}")
+    usual, removed = Path.unlink, []
+
+    def cut(path, **named):
+        if removed:
+            raise OSError("killed")
+        removed.append(path.name)
+        usual(path, **named)
+
+    monkeypatch.setattr(Path, "unlink", cut)
+    with pytest.raises(OSError, match="killed"):
+        ours.remove_files()
+    assert removed == ["report.json"]
 
 
 def test_a_name_that_no_run_wrote_is_refused(written):

@@ -128,10 +128,8 @@ def test_killed_at_random_moments(picture_folder, tmp_path):
         compare(expected, content(folder / "out"))
         assert foreign(folder / "out") == before
         rounds += 1
-        print(
-            f"round {rounds}: killed at {', '.join(moments) or 'its end'} of {seconds:.1f} s; equal",
-            flush=True,
-        )
+        at = ", ".join(moments) or "none"
+        print(f"round {rounds}: kills at {at}, of {seconds:.1f} s; equal", flush=True)
 
 
 @pytest.mark.slow
