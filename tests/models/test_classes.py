@@ -156,3 +156,10 @@ def test_deep_and_wide_configurations():
     deep = json.loads("[" * 900 + '{"class_name": "Lambda", "config": {}}' + "]" * 900)
     with pytest.raises(UnsafeFileError, match="holds code"):
         classes.check("x.keras", deep)
+
+
+def test_a_class_that_another_loader_may_know():
+    for module in (None, "tf_keras.layers"):
+        with pytest.raises(InputError, match="holds 'ThresholdedReLU'") as caught:
+            classes.check("x.h5", {"class_name": "ThresholdedReLU", "config": {}, "module": module})
+        assert not isinstance(caught.value, UnsafeFileError)

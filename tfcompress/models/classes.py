@@ -91,7 +91,8 @@ def check(name: str, config: Any) -> None:
     for entry in entries(config):
         if _is_registered(entry):
             continue
-        refuse_code(name, entry, ("builtins", "keras"))
+        # Classes of tf_keras aren't known here, but another loader knows them.
+        refuse_code(name, entry, ("builtins", "keras", "tf_keras"))
         if not _is_known(entry):
             what = entry.get("config") if entry["class_name"] == "function" else entry["class_name"]
             raise InputError(
