@@ -30,7 +30,10 @@ def make_model(rng):
     # Files of 1-bit ops alone classify no images, which ends `load` early.
     name = rng.choice([name for name in models() if rng.random() < 0.4 or "ops" not in name])
     data = models()[name]
-    if rng.random() < 0.3:
+    kind = rng.random()
+    if kind < 0.03:
+        return objects.shared(data, rng)
+    if kind < 0.3:
         data = objects.changed(data, rng)
         return data if rng.random() < 0.8 else mutate.changed(data, files, rng, [])
     return mutate.changed(data, files, rng, places(data))

@@ -1,8 +1,10 @@
 """Changes to a `.tflite` file's tables, written again as a right flatbuffer that lies."""
 
+import contextlib
 import functools
 import math
 import random
+from unittest import mock
 
 import numpy as np
 
@@ -20,6 +22,44 @@ def changed(data: bytes, rng: random.Random) -> bytes:
     for _ in range(rng.choice((1, 1, 2, 4))):
         rng.choice(_CHANGES)(model, rng)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def shared(data: bytes, rng: random.Random) -> bytes:
+    """A file whose lists name the same tables again and again, each of which is there once."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = opened(data)
+    graph = model.subgraphs[0]
+    owners = [model, graph, *graph.operators[:1], *graph.tensors[:1]]
+    for owner in rng.sample(owners, rng.choice((1, 2, len(owners)))):
+        for name, value in vars(owner).items():
+            if isinstance(value, (list, np.ndarray)) and len(value) and rng.random() < 0.7:
+                setattr(owner, name, _repeated(value, rng.choice((2, 30, 300))))
+    packed: dict[int, int] = {}
+    kinds = [kind for name, kind in vars(schema).items() if hasattr(kind, "Pack")]
+    with contextlib.ExitStack() as stack:
+        for kind in kinds:
+            stack.enter_context(mock.patch.object(kind, "Pack", _once(kind.Pack, packed)))
+        return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _repeated(values, times):
+    """A list of its items again and again, at most a few thousand."""
+    if isinstance(values, np.ndarray):
+        return np.tile(values, times)[:4000]
+    return (values * times)[:4000]
+
+
+def _once(pack, packed):
+    """Writes each table once, and then gives where it is."""
+
+    def place(self, builder):
+        if id(self) not in packed:
+            packed[id(self)] = pack(self, builder)
+        return packed[id(self)]
+
+    return place
 
 
 def opened(data: bytes):
