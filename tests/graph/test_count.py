@@ -93,8 +93,43 @@ def one(layer, *input_shape):
         (lambda: layers.PReLU(shared_axes=[1]), (6, 5), 5, 0),
         (lambda: layers.MaxPooling2D(2), (6, 6, 3), 0, 0),
         (lambda: layers.Embedding(9, 4), (6,), 9 * 4, 0),
-        (lambda: layers.LSTM(3), (6, 2), 4 * (2 * 3 + 3 * 3 + 3), 0),
-        (lambda: layers.TimeDistributed(layers.Dense(3)), (6, 2), 2 * 3 + 3, 0),
+        (
+            lambda: layers.LSTM(3),
+            (6, 2),
+            4 * (2 * 3 + 3 * 3 + 3),
+            6 * 4 * (2 * 3 + 3 * 3),
+        ),
+        (
+            lambda: layers.Bidirectional(layers.GRU(3)),
+            (6, 2),
+            2 * 3 * (2 * 3 + 3 * 3 + 2 * 3),
+            2 * 6 * 3 * (2 * 3 + 3 * 3),
+        ),
+        (
+            lambda: layers.RNN([layers.SimpleRNNCell(3), layers.LSTMCell(2)]),
+            (6, 2),
+            (2 * 3 + 3 * 3 + 3) + 4 * (3 * 2 + 2 * 2 + 2),
+            6 * ((2 * 3 + 3 * 3) + 4 * (3 * 2 + 2 * 2)),
+        ),
+        (
+            lambda: layers.ConvLSTM2D(3, 3, padding="same", use_bias=False),
+            (6, 4, 5, 2),
+            3 * 3 * (2 + 3) * 4 * 3,
+            6 * (4 * 5) * 3 * 3 * (2 + 3) * 4 * 3,
+        ),
+        (lambda: layers.TimeDistributed(layers.Dense(3)), (6, 2), 2 * 3 + 3, 6 * 2 * 3),
+        (
+            lambda: layers.EinsumDense("abc,cde->abde", (None, 4, 5), bias_axes="de"),
+            (6, 2),
+            2 * 4 * 5 + 4 * 5,
+            6 * 2 * 4 * 5,
+        ),
+        (
+            lambda: layers.EinsumDense("...bc,bcd->...bd", (6, 5)),
+            (7, 6, 2),
+            6 * 2 * 5,
+            7 * 6 * 2 * 5,
+        ),
     ],
 )
 def test_parameters_and_macs_of_a_layer(layer, input_shape, weights, products):
@@ -258,3 +293,12 @@ def test_summary_fits_into_120_columns():
     assert max(map(len, lines)) <= 120
     (hashed,) = [line.split() for line in lines if "HashedDense" in line]
     assert hashed[3:5] == [f"{1024 * 512 + 4096:,}", f"{1024 * 4096 + 4096:,}"]
+
+
+def test_macs_of_attention():
+    """Four projections; each of 6 queries meets 5 keys, and takes from 5 values, in 2 heads."""
+    query, value = keras.Input((6, 8)), keras.Input((5, 7))
+    attention = layers.MultiHeadAttention(2, key_dim=3, value_dim=4, use_bias=False)
+    (row,) = count(keras.Model([query, value], attention(query, value)))
+    projections = 6 * 8 * (2 * 3) + 5 * 7 * (2 * 3) + 5 * 7 * (2 * 4) + 6 * (2 * 4) * 8
+    assert row.macs == projections + 6 * 5 * 2 * 3 + 6 * 5 * 2 * 4

@@ -6,7 +6,7 @@ from keras import layers, ops
 from tests import checks
 from tfcompress.errors import InputError
 from tfcompress.graph import Graph, clone, lower, rewrite
-from tfcompress.layers import BinaryConv2D, BinaryDense
+from tfcompress.layers import BinaryConv2D, BinaryDense, LowRankDense
 
 
 @pytest.fixture(autouse=True)
@@ -330,3 +330,11 @@ def test_lower_beside_operations_whose_names_it_would_take():
     lowered = lower(model)
     batch = draw((2, 6, 6, 3))
     checks.assert_same(checks.predict(lowered, batch), checks.predict(model, batch))
+
+
+def test_lowering_beside_a_layer_of_the_lowered_name():
+    inputs = keras.Input((8,), name="x")
+    x = layers.Dense(8, name="dense_in")(inputs)
+    model = keras.Model(inputs, LowRankDense(8, rank=2, name="dense")(x))
+    lowered = lower(model)
+    assert [layer.name for layer in lowered.layers] == ["x", "dense_in", "dense_in_1", "dense"]

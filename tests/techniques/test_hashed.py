@@ -121,7 +121,7 @@ def test_what_has_no_hashed_form_is_named():
     model = keras.Model(inputs, layers.Dense(8, name="dense")(layers.Flatten()(x)))
     found = lines(hash_it(model, include="all"))
     assert found["grouped"] == ("kept", "2 groups; hashed convolutions have none")
-    assert found["depthwise"][1].startswith("DepthwiseConv2D has no hashed form here")
+    assert found["depthwise"][1].startswith("DepthwiseConv2D has no hashed form: each channel")
     assert found["dense"][0] == "hashed"
     with pytest.raises(InputError, match="no layer of model 'plain' can be hashed"):
         hash_it(keras.Model(inputs, layers.Conv2D(2, 1)(inputs), name="plain"))

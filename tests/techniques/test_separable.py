@@ -61,7 +61,7 @@ def test_takes_bn_and_relu_with_it(small):
         f"{ratio:.1f} times fewer weights and MACs; with conv2_bn and conv2_relu"
     )
     assert "first weighted layer" in lines["conv1"]
-    assert lines["logits"] == "Dense: only Conv2D is replaced"
+    assert lines["logits"] == "Dense: only Conv1D and Conv2D are replaced"
 
 
 def test_options_are_the_layers(small):
@@ -127,7 +127,7 @@ def test_activation_of_the_layer_itself_and_geometry_stay():
         (lambda: layers.Conv2D(8, 1, name="odd"), "1x1: pointwise already"),
         (lambda: layers.Conv2D(8, 3, groups=2, name="odd"), "2 groups: partly depthwise"),
         (lambda: layers.Conv2D(8, 3, strides=(1, 2), name="odd"), r"unequal strides \(1, 2\)"),
-        (lambda: layers.DepthwiseConv2D(3, name="odd"), "DepthwiseConv2D: only Conv2D"),
+        (lambda: layers.DepthwiseConv2D(3, name="odd"), "DepthwiseConv2D: only Conv1D and Conv2D"),
         (
             lambda: layers.Conv2D(1, 3, name="odd"),
             "too small to gain: 80 weights as separable convolution, 72 as it is",

@@ -10,6 +10,7 @@ import keras
 from keras import layers, tree
 
 from tfcompress.console import table
+from tfcompress.graph.layer_macs import layer_macs, sizes
 from tfcompress.graph.rewrite import fresh_inputs, run
 
 # Characters in a line of the table.
@@ -28,8 +29,8 @@ class LayerCount:
             shared layer's count at its first call only.
         logical_parameters: the parameters of the built-in layer that a hashed or factorised layer
             stands for; for all others `parameters`.
-        macs: multiply-accumulates for one image in a convolution or dense layer; 0 for others,
-            also for recurrent and attention layers.
+        macs: multiply-accumulates for one example in a convolution, a dense, a recurrent or an
+            attention layer; 0 for others, also for custom layers without a method `macs`.
         bits: bits that a weight of its kernel carries: 32, or 1 where it is binary.
         kib: KiB of the parameters, the kernel's at `bits` each and the rest at 32, and of a
             binary kernel's scales; an exported file may hold more or less.
@@ -57,10 +58,9 @@ def count(model: keras.Model) -> list[LayerCount]:
     def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = operation.compute_output_spec(*args, **kwargs)
         if isinstance(operation, layers.Layer):
-            first_input, first_output = tree.flatten((args, kwargs))[0], tree.flatten(outputs)[0]
-            rows.append(
-                _row(operation, first_input.shape, first_output.shape, id(operation) in seen)
-            )
+            taken = [x.shape for x in tree.flatten((args, kwargs)) if hasattr(x, "shape")]
+            output_shape = tree.flatten(outputs)[0].shape
+            rows.append(_row(operation, taken, output_shape, id(operation) in seen))
             seen.add(id(operation))
         return outputs
 
@@ -68,14 +68,14 @@ def count(model: keras.Model) -> list[LayerCount]:
     return rows
 
 
-def _row(layer: layers.Layer, input_shape: Any, output_shape: Any, again: bool) -> LayerCount:
+def _row(layer: layers.Layer, taken: list[Any], output_shape: Any, again: bool) -> LayerCount:
     """Counts one call; `again` if there was one before it."""
     parts = [] if again else _parts(layer)
-    size = sum(_size(part._trainable_variables) for part in parts)
+    size = sum(sizes(part._trainable_variables) for part in parts)
     bits = 1 if getattr(layer, "binarize_kernel", False) else 32
     stored = size * 32
     if size and bits == 1:
-        stored -= _size([layer.kernel]) * 31
+        stored -= sizes([layer.kernel]) * 31
         stored += layer.kernel.shape[-1] * 32
     return LayerCount(
         name=layer.name,
@@ -83,7 +83,7 @@ def _row(layer: layers.Layer, input_shape: Any, output_shape: Any, again: bool) 
         output_shape=tuple(output_shape),
         parameters=size,
         logical_parameters=sum(_logical(part) for part in parts),
-        macs=_macs(layer, input_shape, output_shape),
+        macs=layer_macs(layer, taken, output_shape),
         bits=bits,
         kib=stored / 8 / 1024,
     )
@@ -98,41 +98,9 @@ def _logical(layer: layers.Layer) -> int:
     """Counts the weights of the layer that one stands for, without those of layers within it."""
     if not hasattr(layer, "logical_shape"):
         # Not `trainable_variables`, which would leave out frozen ones.
-        return _size(layer._trainable_variables)
+        return sizes(layer._trainable_variables)
     shape = layer.logical_shape()
     return math.prod(shape) + (shape[-1] if layer.use_bias else 0)
-
-
-def _size(variables: Any) -> int:
-    return sum(math.prod(variable.shape) for variable in variables)
-
-
-def _macs(layer: layers.Layer, input_shape: Any, output_shape: Any) -> int:
-    """Counts multiply-accumulates of one call for one image, without the biases' additions."""
-
-    def positions(shape: Any) -> int:
-        first = getattr(layer, "data_format", "channels_last") == "channels_first"
-        return math.prod(size or 1 for size in (shape[2:] if first else shape[1:-1]))
-
-    if hasattr(layer, "macs"):  # Our own layers count themselves.
-        return layer.macs(input_shape, output_shape)
-    # Every weight of a convolution's kernel is used once for each output position.
-    if isinstance(layer, layers.SeparableConv1D | layers.SeparableConv2D):
-        return positions(output_shape) * _size([layer.depthwise_kernel, layer.pointwise_kernel])
-    if isinstance(layer, layers.Conv1DTranspose | layers.Conv2DTranspose | layers.Conv3DTranspose):
-        return positions(input_shape) * _size([layer.kernel])
-    if isinstance(
-        layer,
-        layers.Conv1D
-        | layers.Conv2D
-        | layers.Conv3D
-        | layers.DepthwiseConv1D
-        | layers.DepthwiseConv2D,
-    ):
-        return positions(output_shape) * _size([layer.kernel])
-    if isinstance(layer, layers.Dense):
-        return positions(input_shape) * _size([layer.kernel])
-    return 0
 
 
 def parameters(model: keras.Model) -> int:
@@ -141,7 +109,7 @@ def parameters(model: keras.Model) -> int:
 
 
 def macs(model: keras.Model) -> int:
-    """Counts multiply-accumulates for one image, in convolutions and dense layers."""
+    """Counts multiply-accumulates for one example, as `LayerCount.macs` has them."""
     return sum(row.macs for row in count(model))
 
 

@@ -50,6 +50,10 @@ class LayerMaker:
             self._made[key] = make(name=name, **config)
         return self._made[key]
 
+    def names(self, owner: str) -> tuple[str, ...]:
+        """Returns the names of the layers made for one that is replaced, in the order made."""
+        return tuple(layer.name for (name, _), layer in self._made.items() if name == owner)
+
     def set_weights(self, layer: Any, *arrays: np.ndarray) -> None:
         """Keeps arrays for a layer that may not be built yet; `finish` gives them to it."""
         self._weights.append((layer, [np.asarray(array, "float32") for array in arrays]))

@@ -106,19 +106,26 @@ def rewrite(model: keras.Model, replace: Mapping[str, Apply]) -> keras.Model:
 
 
 def _rename_new(model: keras.Model, outputs: Any) -> None:
-    """Numbers new operations of keras.ops whose automatic names the model has already.
+    """Numbers new operations whose names the model has already.
 
-    Keras counts its automatic names from 0 in each process, also beside those of a loaded model.
+    Keras counts its automatic names from 0 in each process, also beside those of a loaded model;
+    and a layer `conv` may be lowered to `conv_in` where the model has another one of that name. A
+    new layer may have the name of one that it replaces.
     """
     old = {id(operation) for operation in operations(model)}
-    names = {operation.name for operation in operations(model)}
-    new: set[int] = set()
-    for operation in producers(outputs):
-        if id(operation) in old | new or isinstance(operation, keras.layers.Layer):
-            continue
-        operation.name = free_name(operation.name, names)
-        names.add(operation.name)
-        new.add(id(operation))
+    every = list({id(operation): operation for operation in producers(outputs)}.values())
+    fixed = [each for each in every if id(each) in old or isinstance(each, keras.layers.InputLayer)]
+    names = {operation.name for operation in fixed}
+    new = [operation for operation in every if operation not in fixed]
+    # From the model's inputs on, so that of two new ones the first keeps its name.
+    for layer in reversed([each for each in new if isinstance(each, keras.layers.Layer)]):
+        layer.name = free_name(layer.name, names)
+        names.add(layer.name)
+    names |= {operation.name for operation in operations(model)}
+    for operation in new:
+        if not isinstance(operation, keras.layers.Layer):
+            operation.name = free_name(operation.name, names)
+            names.add(operation.name)
 
 
 def lower(model: keras.Model, **options: Any) -> keras.Model:

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress.graph import equivalents
 from tfcompress.graph.layer_maker import LayerMaker
 
 Rule = Callable[[Any, LayerMaker], "tuple[Callable[..., Any], str] | None"]
@@ -183,84 +184,17 @@ def _extreme(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str]:
     return parts, f"{type(layer).__name__} of a and b is {formula}"
 
 
-def _separable2d(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str]:
-    depth_kernel, point_kernel, *bias = layer.get_weights()
-    depth = maker.layer(
-        layer.name,
-        "depthwise",
-        "DepthwiseConv2D",
-        kernel_size=layer.kernel_size,
-        strides=layer.strides,
-        padding=layer.padding,
-        depth_multiplier=layer.depth_multiplier,
-        dilation_rate=layer.dilation_rate,
-        data_format=layer.data_format,
-        use_bias=False,
-    )
-    point = maker.layer(
-        layer.name,
-        "",
-        "Conv2D",
-        filters=layer.filters,
-        kernel_size=1,
-        data_format=layer.data_format,
-        use_bias=layer.use_bias,
-    )
-    maker.set_weights(depth, depth_kernel)
-    maker.set_weights(point, point_kernel, *bias)
-    return (lambda x: point(depth(x))), "a separable convolution is two"
+def _equivalent(reason: str) -> Rule:
+    """Returns the rule for a layer that `graph.equivalents` writes as others."""
+
+    def rule(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
+        parts = equivalents.RULES[type(layer).__name__](layer, maker)
+        return None if parts is None else (parts, reason)
+
+    return rule
 
 
-def _over_two_axes(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
-    """Writes a convolution over (batch, steps, channels) in (batch, 1, steps, channels)."""
-    kind = type(layer).__name__
-    if layer.data_format != "channels_last":
-        return None
-    size, stride, dilation = layer.kernel_size[0], layer.strides[0], layer.dilation_rate[0]
-    causal = layer.padding == "causal"
-    config: dict[str, Any] = {
-        "kernel_size": (1, size),
-        "strides": (stride, stride) if "Depthwise" in kind or "Separable" in kind else (1, stride),
-        "dilation_rate": (1, dilation),
-        "padding": "valid" if causal else layer.padding,
-        "use_bias": layer.use_bias,
-    }
-    arrays = layer.get_weights()
-    depthwise = {**config, "depth_multiplier": getattr(layer, "depth_multiplier", 1)}
-
-    def convolve(x: Any) -> Any:
-        if kind == "Conv1D":
-            convolution = maker.layer(
-                layer.name, "", "Conv2D", filters=layer.filters, groups=layer.groups, **config
-            )
-            maker.set_weights(convolution, arrays[0][None], *arrays[1:])
-            return convolution(x)
-        if kind == "DepthwiseConv1D":
-            convolution = maker.layer(layer.name, "", "DepthwiseConv2D", **depthwise)
-            maker.set_weights(convolution, arrays[0][None], *arrays[1:])
-            return convolution(x)
-        first = maker.layer(
-            layer.name, "depthwise", "DepthwiseConv2D", **{**depthwise, "use_bias": False}
-        )
-        second = maker.layer(
-            layer.name, "", "Conv2D", filters=layer.filters, kernel_size=1, use_bias=layer.use_bias
-        )
-        maker.set_weights(first, arrays[0][None])
-        maker.set_weights(second, arrays[1][None], *arrays[2:])
-        return second(first(x))
-
-    def parts(x: Any) -> Any:
-        steps, channels = (-1 if n is None else n for n in tuple(x.shape)[1:])
-        x = maker.layer(layer.name, "in", "Reshape", target_shape=(1, steps, channels))(x)
-        if causal:
-            pad = ((0, 0), (dilation * (size - 1), 0))
-            x = maker.layer(layer.name, "pad", "ZeroPadding2D", padding=pad)(x)
-        x = convolve(x)
-        steps, channels = (-1 if n is None else n for n in tuple(x.shape)[2:])
-        return maker.layer(layer.name, "out", "Reshape", target_shape=(steps, channels))(x)
-
-    return parts, "a convolution over one axis is one over two"
-
+_over_two_axes = _equivalent("a convolution over one axis is one over two")
 
 RULES: dict[str, Rule] = {
     "Activation": _activation,
@@ -269,6 +203,7 @@ RULES: dict[str, Rule] = {
     "Conv1D": _over_two_axes,
     "DepthwiseConv1D": _over_two_axes,
     "ELU": _elu_layer,
+    "EinsumDense": _equivalent("over the last axes it is a dense layer"),
     "Maximum": _extreme,
     "Minimum": _extreme,
     "Multiply": _chain,
@@ -277,5 +212,5 @@ RULES: dict[str, Rule] = {
     "ReLU": _relu,
     "Rescaling": _rescaling,
     "SeparableConv1D": _over_two_axes,
-    "SeparableConv2D": _separable2d,
+    "SeparableConv2D": _equivalent("a separable convolution is two"),
 }

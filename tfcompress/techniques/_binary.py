@@ -13,12 +13,14 @@ from tfcompress.deferred import keras
 from tfcompress.errors import InputError
 from tfcompress.techniques import _blocks
 from tfcompress.techniques._blocks import Block
+from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques._recipes import WeightOptions, training
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
 
 if TYPE_CHECKING:
     from tfcompress.graph import Graph
 
+_TAKEN = "only Conv1D, Conv2D, Dense and EinsumDense have"
 # PReLU's slope at the start (He et al. 2015, arXiv:1502.01852, section 2.1).
 _PRELU_SLOPE = 0.25
 
@@ -29,13 +31,13 @@ def _why_kept(graph: Graph, name: str) -> str | None:
 
     layer = graph.operations[name]
     if _blocks.first(graph, name):
-        return "first weighted layer: full precision, since it sees the image itself"
+        return "first weighted layer: full precision, since it sees the inputs themselves"
     if _blocks.last(graph, name):
         return "last weighted layer: full precision, since it gives the classes' scores"
     if type(layer) in (BinaryConv2D, BinaryDense):
         return "binary already"
     if type(layer) not in (keras.layers.Conv2D, keras.layers.Dense):
-        return f"{type(layer).__name__} has no binary form here: only Conv2D and Dense do"
+        return _blocks.no_form(layer, "binary", _TAKEN)
     if graph.calls[name] != 1:
         return (
             f"shared: called {graph.calls[name]} times, and each call would need a "
@@ -80,16 +82,18 @@ def technique(
         )
         return _binarise(candidate, form)
 
-    return Technique(
-        name=name,
-        summary=summary,
-        reference=reference,
-        options=options,
-        transform=transform,
-        check=transform,
-        training=training(epochs),
-        storages=storages,
-        produces=frozenset({Property.BINARY}),
+    return taking_equivalents(
+        Technique(
+            name=name,
+            summary=summary,
+            reference=reference,
+            options=options,
+            transform=transform,
+            check=transform,
+            training=training(epochs),
+            storages=storages,
+            produces=frozenset({Property.BINARY}),
+        )
     )
 
 

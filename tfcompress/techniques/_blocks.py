@@ -30,7 +30,19 @@ _WEIGHTED = (
     "SeparableConv2D",
     "MultiHeadAttention",
     "RNN",
+    "Bidirectional",
+    "Wrapper",
 )
+# Classes of Keras's layers, and why their weights aren't those of a convolution or dense layer.
+_OUT_OF_REACH = {
+    "RNN": "its kernels are multiplied inside its loop over time",
+    "Bidirectional": "its kernels are multiplied inside its loops over time",
+    "MultiHeadAttention": "its projections are inside it",
+    "Wrapper": "the layer inside it is called step by step",
+    "Embedding": "its rows are looked up, and nothing is multiplied",
+    "DepthwiseConv1D": "each channel has a small kernel of its own",
+    "DepthwiseConv2D": "each channel has a small kernel of its own",
+}
 _ACTIVATIONS = ("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU")
 # Functions that the network uses for their bounds, as attention and gates do.
 _GATES = {"softmax", "log_softmax", "sigmoid", "hard_sigmoid", "log_sigmoid"}
@@ -62,15 +74,47 @@ def _classes(names: Iterable[str]) -> tuple[type, ...]:
 
 
 def weighted(operation: Any) -> bool:
-    """Says whether the operation multiplies with weights: a built-in layer or one of ours."""
+    """Says whether the operation multiplies with weights: a built-in layer, one of ours, or custom.
+
+    Of custom layers those with a weight of two axes or more count.
+    """
     if isinstance(operation, _classes(_WEIGHTED)):
         return True
-    return hasattr(operation, "lower") and bool(operation.weights)
+    if hasattr(operation, "lower"):
+        return bool(operation.weights)
+    return custom(operation) and any(len(weight.shape) > 1 for weight in operation.weights)
+
+
+def custom(operation: Any) -> bool:
+    """Says whether the operation is a layer that neither Keras nor this package has."""
+    module = type(operation).__module__.split(".")[0]
+    return isinstance(operation, keras.layers.Layer) and module not in ("keras", "tfcompress")
+
+
+def no_form(layer: Any, form: str, taken: str) -> str:
+    """Says why a layer can't be replaced.
+
+    Args:
+        layer: a weighted layer.
+        form: what it would become, as in `binary`.
+        taken: the kinds of layers that can, as in `only Conv2D has`.
+    """
+    why = "a custom layer, kept as it is" if custom(layer) else taken
+    for kind, reason in _OUT_OF_REACH.items():
+        if not custom(layer) and isinstance(layer, getattr(keras.layers, kind)):
+            why = reason
+            break
+    return f"{type(layer).__name__} has no {form} form: {why}"
 
 
 def first(graph: Graph, name: str) -> bool:
-    """Says whether no weighted layer stands before this one."""
-    return not any(map(weighted, _reached(graph, name, forward=False)))
+    """Says whether no weighted layer stands before this one, but depthwise ones.
+
+    These mix no channels: behind one of them the image's channels are still what they were.
+    """
+    depthwise = _classes(["DepthwiseConv1D", "DepthwiseConv2D"])
+    before = (each for each in _reached(graph, name, forward=False) if weighted(each))
+    return all(isinstance(each, depthwise) for each in before)
 
 
 def last(graph: Graph, name: str) -> bool:

@@ -14,6 +14,7 @@ from tfcompress.deferred import keras
 from tfcompress.errors import InputError, grouped, require, unknown_name
 from tfcompress.ops import ranks
 from tfcompress.techniques import _blocks
+from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques._factorise_options import FactoriseOptions, training
 from tfcompress.techniques._responses import Approximate, Responses
 from tfcompress.techniques.base import Candidate, LayerLine, Technique
@@ -62,17 +63,19 @@ def technique(
         approximate: as of `Factorisation`.
     """
     factorisation = Factorisation(name, forms, spatial_only, approximate)
-    return Technique(
-        name=name,
-        summary=summary,
-        reference=reference,
-        options=options,
-        transform=factorisation.transform,
-        check=factorisation.check,
-        sketch=factorisation.sketch,
-        rounds=factorisation.rounds,
-        training=training,
-        storages=("float32",),
+    return taking_equivalents(
+        Technique(
+            name=name,
+            summary=summary,
+            reference=reference,
+            options=options,
+            transform=factorisation.transform,
+            check=factorisation.check,
+            sketch=factorisation.sketch,
+            rounds=factorisation.rounds,
+            training=training,
+            storages=("float32",),
+        )
     )
 
 
@@ -226,9 +229,12 @@ def _form(
     layer = graph.operations[name]
     refusals = [form.refusal(layer) for form in forms]
     if all(refusals):
-        if len(forms) == 1 or isinstance(layer, keras.layers.Conv2D):
+        if type(layer) in [form.replaces for form in forms]:
             return None, refusals[0]
-        return None, f"{type(layer).__name__} has no factorised form: only Conv2D and Dense have"
+        if len(forms) == 1:
+            return None, _blocks.no_form(layer, forms[0].__name__, "only Conv1D and Conv2D have")
+        taken = "only Conv1D, Conv2D, Dense and EinsumDense have"
+        return None, _blocks.no_form(layer, "factorised", taken)
     if name not in options.ranks:
         if not options.covers(name):
             return None, "not named in ranks"

@@ -25,12 +25,15 @@ class Chosen:
         names: of the layers whose weights are worked on.
         kept: a line for each weighted layer that is left alone.
         kinds: layer name to class name.
+        kinds_before: likewise, as the model had the layers: a separable convolution is two here,
+            of which the 1x1 part has its name.
     """
 
     model: keras.Model
     names: tuple[str, ...]
     kept: tuple[LayerLine, ...]
     kinds: dict[str, str]
+    kinds_before: dict[str, str]
 
 
 def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
@@ -46,24 +49,28 @@ def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
             pattern fits no layer, or no layer is left.
     """
     from tfcompress.graph import clone, lower
+    from tfcompress.graph.equivalents import with_equivalents
     from tfcompress.graph.nodes import operations
 
     check_layers_of_ours(model, verb)
-    flat = clone(lower(model))
+    # TFMOT has no blocks for a separable convolution's 1x1 part, and no batch normalisation can be
+    # folded into it.
+    flat, separable = with_equivalents(clone(lower(model)), ["SeparableConv2D"])
     layers = {op.name: op for op in operations(flat)}
     for pattern in leave:
         matches(pattern, layers)
+    kinds = {name: type(layer).__name__ for name, layer in layers.items()}
+    before = {**kinds, **dict.fromkeys(separable, "SeparableConv2D")}
     names, kept = [], []
     for name, layer in layers.items():
         why = _why_left(layer, leave)
         if why is None:
             names.append(name)
         elif weighted(layer):
-            kept.append(LayerLine(name, type(layer).__name__, "kept", why))
+            kept.append(LayerLine(name, before[name], "kept", why))
     if not names:
         raise no_layer(model, verb, kept)
-    kinds = {name: type(layer).__name__ for name, layer in layers.items()}
-    return Chosen(flat, tuple(names), tuple(kept), kinds)
+    return Chosen(flat, tuple(names), tuple(kept), kinds, before)
 
 
 def check_layers_of_ours(model: keras.Model, verb: str) -> None:

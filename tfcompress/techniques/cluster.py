@@ -55,7 +55,7 @@ def _transform(candidate: Candidate, options: ClusterOptions) -> Candidate:
         for name, count in counts.items():
             _check_count(chosen, name, count, options)
     done = [
-        LayerLine(name, chosen.kinds[name], "clustered", f"{count} values")
+        LayerLine(name, chosen.kinds_before[name], "clustered", f"{count} values")
         for name, count in counts.items()
     ]
     return candidate.then(chosen.model, *chosen.kept, *done)

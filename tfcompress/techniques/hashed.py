@@ -11,6 +11,7 @@ import numpy as np
 from tfcompress.deferred import keras
 from tfcompress.errors import InputError, one_of, require
 from tfcompress.techniques import _blocks
+from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _why_kept(graph: Graph, name: str, options: HashedOptions) -> str | None:
     if type(layer) is keras.layers.Dense:
         return None
     if type(layer) is not keras.layers.Conv2D:
-        return f"{type(layer).__name__} has no hashed form here: only Dense and Conv2D do"
+        return _blocks.no_form(layer, "hashed", "only Conv1D, Conv2D, Dense and EinsumDense have")
     if options.include == "dense":
         return "convolution: option include=all hashes it"
     if few := _blocks.first_of_few_channels(graph, name):
@@ -135,15 +136,17 @@ def _sketch(candidate: Candidate, options: HashedOptions) -> Candidate:
     return _transform(candidate, dataclasses.replace(options, init="scratch"))
 
 
-TECHNIQUE = Technique(
-    name="hashed",
-    summary="dense layers whose weights share 8 times fewer stored ones (HashedNets)",
-    reference="Chen, Wilson, Tyree, Weinberger, Chen 2015, arXiv:1504.04788, section 4",
-    options=HashedOptions,
-    transform=_transform,
-    check=_sketch,
-    sketch=_sketch,
-    training=distilled(epochs=10),
-    storages=("float32",),
-    produces=frozenset({Property.BUCKETS}),
+TECHNIQUE = taking_equivalents(
+    Technique(
+        name="hashed",
+        summary="dense layers whose weights share 8 times fewer stored ones (HashedNets)",
+        reference="Chen, Wilson, Tyree, Weinberger, Chen 2015, arXiv:1504.04788, section 4",
+        options=HashedOptions,
+        transform=_transform,
+        check=_sketch,
+        sketch=_sketch,
+        training=distilled(epochs=10),
+        storages=("float32",),
+        produces=frozenset({Property.BUCKETS}),
+    )
 )

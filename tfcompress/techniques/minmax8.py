@@ -11,7 +11,10 @@ from tfcompress.techniques._quantise import untrained
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
 
 # Classes of `keras.layers`, but not their subclasses: ours make their kernels otherwise.
-_PRODUCTS = ("Conv1D", "Conv2D", "Conv2DTranspose", "DepthwiseConv2D", "Dense")
+_PRODUCTS = (
+    *("Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
+    *("DepthwiseConv1D", "DepthwiseConv2D", "Dense", "EinsumDense"),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,12 +35,13 @@ class MinMaxOptions:
 def _transform(candidate: Candidate, options: MinMaxOptions) -> Candidate:
     """Rounds the kernels of built-in layers, and what goes into them as the network runs."""
     from tfcompress.graph import clone, rewrite
+    from tfcompress.graph.equivalents import SEPARABLE, with_equivalents
     from tfcompress.graph.nodes import operations
     from tfcompress.layers import MinMaxQuantize
     from tfcompress.ops.minmax import minmax_quantize
 
     products = [getattr(keras.layers, name) for name in _PRODUCTS]
-    model = clone(candidate.model)
+    model, _ = with_equivalents(clone(candidate.model), SEPARABLE)
     lines = []
     replace: dict[str, Any] = {}
     seen: set[str] = set()
@@ -55,7 +59,7 @@ def _transform(candidate: Candidate, options: MinMaxOptions) -> Candidate:
             reason = f"{2**options.bits} levels for the kernel, as many for its inputs; in floats"
             lines.append(LayerLine(layer.name, kind, "quantised", reason))
         else:
-            reason = "no convolution or dense layer of Keras"
+            reason = "no convolution or dense layer of Keras's own"
             lines.append(LayerLine(layer.name, kind, "kept", reason))
     if not replace:
         raise InputError(

@@ -103,7 +103,7 @@ def _transform(candidate: Candidate, options: PruneOptions) -> Candidate:
     lines = [*chosen.kept]
     for name in chosen.names:
         settings = plan[name]
-        kind = chosen.kinds[name]
+        kind = chosen.kinds_before[name]
         if isinstance(settings, str):
             lines.append(LayerLine(name, kind, "kept", settings))
         else:

@@ -11,6 +11,7 @@ from tfcompress.deferred import keras
 from tfcompress.errors import one_of, require
 from tfcompress.ops.depthwise import factorise
 from tfcompress.techniques import _blocks
+from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques.base import Candidate, LayerLine, Technique, distilled
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _why_kept(graph: Graph, name: str, options: SeparableOptions) -> str | None:
     """Says why a weighted layer stays as it is; None if it is to be replaced."""
     layer = graph.operations[name]
     if type(layer) is not keras.layers.Conv2D:
-        return f"{type(layer).__name__}: only Conv2D is replaced"
+        return f"{type(layer).__name__}: only Conv1D and Conv2D are replaced"
     if few := _blocks.first_of_few_channels(graph, name):
         return few
     if graph.calls[name] != 1:
@@ -186,17 +187,19 @@ def _sketch(candidate: Candidate, options: SeparableOptions) -> Candidate:
     return _transform(candidate, dataclasses.replace(options, init="scratch"))
 
 
-TECHNIQUE = Technique(
-    name="separable",
-    summary="compact network: depthwise separable convolutions in place of full ones",
-    reference=(
-        "Howard et al. 2017, arXiv:1704.04861, section 3.1; Lagrange and Pedersoli (VGG-16 so "
-        "compacted)"
-    ),
-    options=SeparableOptions,
-    transform=_transform,
-    check=_sketch,
-    sketch=_sketch,
-    training=distilled(epochs=20),
-    storages=("float32",),
+TECHNIQUE = taking_equivalents(
+    Technique(
+        name="separable",
+        summary="compact network: depthwise separable convolutions in place of full ones",
+        reference=(
+            "Howard et al. 2017, arXiv:1704.04861, section 3.1; Lagrange and Pedersoli (VGG-16 so "
+            "compacted)"
+        ),
+        options=SeparableOptions,
+        transform=_transform,
+        check=_sketch,
+        sketch=_sketch,
+        training=distilled(epochs=20),
+        storages=("float32",),
+    )
 )
