@@ -120,8 +120,8 @@ def refusal_of(name, model, **options):
     ("name", "reason"),
     [
         ("xnor+bwn", "conv2, conv3: binary already; conv1: first weighted layer"),
-        ("cp+tucker", "conv2, conv3: CPConv2D has no TuckerConv2D form: only Conv1D and Conv2D  "),
-        ("cp+separable", "conv2, conv3: CPConv2D: only Conv1D and Conv2D are  "),
+        ("cp+tucker", "conv2, conv3: CPConv2D has no TuckerConv2D form: only Conv1D and Conv2D "),
+        ("cp+separable", "conv2, conv3: CPConv2D: only Conv1D and Conv2D are "),
         ("tucker+xnor", "conv2, conv3: TuckerConv2D has no binary form: only "),
     ],
 )
