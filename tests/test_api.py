@@ -4,8 +4,10 @@ import pytest
 
 import tfcompress
 from tests.conftest import CLASSES, draw
+from tfcompress.data.as_fit import as_fit
 from tfcompress.errors import InputError
 from tfcompress.layers import BinaryConv2D
+from tfcompress.training.signature import input_caster
 
 
 @pytest.fixture(scope="module")
@@ -53,38 +55,44 @@ def test_compress_export_benchmark_summary(arrays, tmp_path):
     assert "BinaryConv2D" in tfcompress.summary(small)
 
 
-def test_compress_takes_floats_and_pipelines(arrays):
-    tf = pytest.importorskip("tensorflow")
+def test_inputs_reach_the_model_as_they_are(arrays):
+    """Also those that are no 8-bit images: normalised, in three axes, of any channels."""
     images, labels = arrays
-    pipeline = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
-    settings = {"epochs": 1, "verbose": False}
-    by_bytes = tfcompress.compress(user_model(), "bwn", (images, labels), **settings)
-    by_pipeline = tfcompress.compress(user_model(), "bwn", pipeline, **settings)
-    for one, other in zip(by_bytes.get_weights(), by_pipeline.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    grey = images.mean(-1) / 64 - 1.7
+    data = as_fit((grey, labels), inputs=1, convert=input_caster(grey_model()))
+    assert data.train.x.dtype == np.float32
+    np.testing.assert_allclose(
+        np.concatenate([data.train.x, data.test.x]).sum(), grey.sum(), rtol=1e-5
+    )
+    assert data.take(np.arange(3)).x.shape == (3, 16, 16, 1)
+    small = tfcompress.compress(grey_model(), "bwn", (grey, labels), epochs=1, verbose=False)
+    assert small.input_shape == (None, 16, 16, 1)
 
 
-def test_images_reach_the_model_in_the_users_range(arrays):
-    from tfcompress.api import _dataset
-
-    images, labels = arrays
-    whole = next(_dataset((images, labels)).batches("train", 8))[0]
-    share = next(_dataset((images / 255.0, labels)).batches("train", 8))[0]
-    assert whole.max() > 1
-    np.testing.assert_allclose(share * 255, whole, atol=0.51)
-    assert share.max() <= 1
+def grey_model():
+    return keras.Sequential(
+        [
+            keras.Input((16, 16, 1)),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: user_model(classes=3), r"outputs of shape \(3,\).*2 classes"),
+        (lambda: user_model(classes=2), r"labels are 0\.\.2, .* has 2 classes, 0\.\.1"),
         (lambda: user_model(side=32), r"inputs of shape \(32, 32, 3\).*\(16, 16, 3\)"),
+        (grey_model, r"shape \(16, 16, 1\), but those of the data are \(16, 16, 3\)"),
     ],
 )
 def test_compress_refuses_data_that_do_not_fit(arrays, model, message):
+    images, labels = arrays
     with pytest.raises(InputError, match=message):
-        tfcompress.compress(model(), "xnor", arrays, verbose=False)
+        tfcompress.compress(model(), "xnor", (images, labels * 2), verbose=False)
 
 
 @pytest.mark.parametrize(
@@ -105,16 +113,6 @@ def test_arguments_of_another_type(arrays, model, arguments, message):
     model = user_model() if model is None else model
     with pytest.raises(InputError, match=message):
         tfcompress.compress(model, **{"technique": "bwn", "data": arrays, **arguments})
-
-
-def test_lists_are_as_good_as_tuples(arrays):
-    from tfcompress.api import _dataset
-
-    wanted = _dataset((arrays, arrays))
-    for given in ([arrays, arrays], [[*arrays], [*arrays]], ([*arrays], [*arrays])):
-        assert len(_dataset(given).test) == len(wanted.test) == 64
-    # Pixels in plain lists are images, not a pair.
-    assert len(_dataset((arrays[0].tolist(), arrays[1])).train) < 64
 
 
 def test_a_model_without_a_graph(arrays):
@@ -139,3 +137,140 @@ def test_unknown_names():
         tfcompress.transform(user_model(), "xnor", activatoin="relu")
     with pytest.raises(AttributeError, match="nonsense"):
         _ = tfcompress.nonsense
+
+
+def small_net(outputs=3, activation="softmax"):
+    keras.utils.set_random_seed(0)
+    x = inputs = keras.Input((10,))
+    x = keras.layers.Dense(32, activation="relu", name="first")(x)
+    x = keras.layers.Dense(32, activation="relu", name="second")(x)
+    return keras.Model(inputs, keras.layers.Dense(outputs, activation, name="last")(x))
+
+
+def table(examples=120):
+    x = np.random.default_rng(0).normal(size=(examples, 10))
+    return x, (x[:, 0] > 0).astype(int) + (x[:, 1] > 0)
+
+
+def test_values_are_learned_by_their_squared_error(capsys):
+    x, _ = table()
+    tfcompress.compress(small_net(1, None), "svd", (x, x[:, 0] * 2), epochs=2)
+    printed = capsys.readouterr().out
+    assert "train mae" in printed
+    assert "test loss" in printed
+
+
+def test_several_inputs_and_outputs_by_order_and_by_name():
+    x, y = table()
+    table_in, image_in = keras.Input((10,), name="table"), keras.Input((4, 4, 1), name="image")
+    both = keras.layers.Concatenate()([table_in, keras.layers.Flatten()(image_in)])
+    both = keras.layers.Dense(32, activation="relu", name="both")(both)
+    classes = keras.layers.Dense(3, activation="softmax", name="classes")(both)
+    value = keras.layers.Dense(1, name="value")(both)
+    model = keras.Model([table_in, image_in], [classes, value])
+    images = np.random.default_rng(1).normal(size=(len(x), 4, 4))
+    ways = [
+        ((x, images), (y, x[:, 0])),
+        ({"table": x, "image": images}, {"classes": y, "value": x[:, 0]}),
+    ]
+    results = [
+        tfcompress.compress(model, "svd", way, epochs=2, verbose=False).get_weights()
+        for way in ways
+    ]
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+class Scaled(keras.losses.Loss):
+    """A loss of the user's own, which Keras can't make from its name."""
+
+    def call(self, y_true, y_pred):
+        return 3 * keras.ops.mean(keras.ops.square(y_true - y_pred), -1)
+
+
+def test_a_compiled_model_is_trained_as_it_was_compiled(monkeypatch):
+    x, _ = table()
+    model = small_net(1, None)
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.5)
+    model.compile(optimizer, Scaled(), metrics=["mae", keras.metrics.RootMeanSquaredError("rms")])
+    rates, seen = [], []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            seen.append("begin")
+            assert self.model.optimizer.momentum == 0.5
+
+        def on_train_end(self, logs=None):
+            seen.append("end")
+
+        def on_epoch_end(self, epoch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+            seen.append(sorted(logs))
+
+    never_better = keras.callbacks.ReduceLROnPlateau("val_loss", 0.5, 0, min_delta=1e9)
+    stop = keras.callbacks.EarlyStopping("val_mae", patience=3, min_delta=1e9)
+    settings = {"epochs": 9, "verbose": False, "callbacks": [never_better, stop, Watch()]}
+    tfcompress.compress(model, "svd", (x, x[:, 0]), **settings)
+    assert seen[0] == "begin"
+    assert seen[-1] == "end"
+    assert {"loss", "mae", "rms", "val_loss", "val_mae", "val_rms"} <= set(seen[1])
+    # Stopped after the first and three that were no better; halved after each of the three.
+    np.testing.assert_allclose(rates, [0.01, 0.005, 0.0025, 0.00125], rtol=1e-6)
+    assert model.optimizer is optimizer
+    assert int(optimizer.iterations) == 0
+
+
+def test_the_call_comes_before_what_the_model_was_compiled_with():
+    x, y = table()
+    rates = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: rates.append(note.model.optimizer)
+    )
+    for settings in ({}, {"learning_rate": 0.5}, {"optimizer": "adam"}):
+        model = small_net()
+        model.compile(keras.optimizers.SGD(0.25), "sparse_categorical_crossentropy")
+        tfcompress.compress(
+            model, "svd", (x, y), epochs=1, callbacks=[note], verbose=False, **settings
+        )
+    kinds = [type(optimizer).__name__ for optimizer in rates]
+    assert kinds == ["SGD", "SGD", "Adam"]
+    assert [float(rate.learning_rate) for rate in rates[:2]] == [0.25, 0.5]
+
+
+def test_weights_of_examples_and_of_classes_count():
+    """A class of weight 0 isn't learned, whichever way the weight is given."""
+    x, y = table(240)
+    weight = {0: 1.0, 1: 1.0, 2: 0.0}
+    ways = [
+        {"data": (x, y, np.array([weight[label] for label in y]))},
+        {"data": (x, y), "class_weight": weight},
+        {"data": (x, y)},
+    ]
+    chosen = []
+    for way in ways:
+        settings = {"epochs": 15, "learning_rate": 1e-2, "distillation_weight": 0.0}
+        small = tfcompress.compress(small_net(), "svd", verbose=False, **settings, **way)
+        chosen.append(set(small.predict(x, verbose=0).argmax(-1)))
+    assert chosen[0] <= {0, 1}
+    assert chosen[1] <= {0, 1}
+    assert 2 in chosen[2]
+
+
+def test_tfmot_trains_one_class_an_example_and_says_so():
+    x, _ = table()
+    with pytest.raises(InputError, match="trains by TFMOT in Keras 2, and there only networks"):
+        tfcompress.compress(small_net(1, None), "prune", (x, x[:, 0]), epochs=1, verbose=False)
+    callback = keras.callbacks.Callback()
+    with pytest.raises(InputError, match="Keras 3's callbacks and class weights"):
+        tfcompress.compress(
+            small_net(), "prune", table(), epochs=1, verbose=False, callbacks=[callback]
+        )
+
+
+def test_inputs_alone_are_enough_where_nothing_is_trained():
+    x, _ = table()
+    model = small_net()
+    small = tfcompress.compress(model, "int8", x, verbose=False)
+    np.testing.assert_array_equal(small.get_weights()[0], model.get_weights()[0])
+    with pytest.raises(InputError, match=r"no targets to train .* give \(x, y\)"):
+        tfcompress.compress(model, "svd", x, verbose=False)

@@ -9,6 +9,7 @@ The functions for Keras users; each name is imported when it is first used:
     benchmark   size, latency and memory of .tflite files
     summary     a table of a model's layers: parameters, MACs, bits
     keep_freed_memory  on Linux, saves the time that a training loses to page faults
+    InputError  what was handed in can't be used; ExportError: a file isn't what it should be
     models      the papers' networks; layers: Keras layers; data: data sets
 """
 
@@ -20,12 +21,15 @@ from tfcompress.version import VERSION
 if TYPE_CHECKING:
     from tfcompress.allocator import keep_freed_memory
     from tfcompress.api import compress, transform
+    from tfcompress.errors import ExportError, InputError
     from tfcompress.graph import summary
     from tfcompress.runtime import Metadata, load
 
 __version__ = VERSION
 
 __all__ = [
+    "ExportError",
+    "InputError",
     "Metadata",
     "__version__",
     "benchmark",
@@ -42,6 +46,8 @@ __all__ = [
 ]
 
 _FUNCTIONS = {
+    "ExportError": "errors",
+    "InputError": "errors",
     "Metadata": "runtime",
     "compress": "api",
     "keep_freed_memory": "allocator",

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from tfcompress import data as datasets
 from tfcompress import techniques
 from tfcompress.config import Training
+from tfcompress.data.as_fit import as_fit
 from tfcompress.data.dataset import Dataset
+from tfcompress.data.protocol import Data
 from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.graph.nodes import functional
 from tfcompress.options import check_types
 from tfcompress.training import TrainingContext
+from tfcompress.training.fit import copy_optimizer
+from tfcompress.training.objective import Objective, objective
 from tfcompress.training.progress import say, with_progress
+from tfcompress.training.signature import check_inputs, input_caster
 
 
 def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model:
@@ -92,6 +97,11 @@ def compress(
     technique: str,
     data: Any,
     *,
+    validation_data: Any = None,
+    steps_per_epoch: int | None = None,
+    validation_steps: int | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    class_weight: Mapping[int, float] | None = None,
     seed: int = 0,
     verbose: bool = True,
     **options: Any,
@@ -101,18 +111,33 @@ def compress(
     On Linux, `tfcompress.keep_freed_memory()` at the start of the program may save much of the
     time.
 
+    A model that is compiled is trained with its loss, metrics and optimizer settings. Of one that
+    isn't, or was compiled without a loss, these follow from its outputs and the targets: numbers
+    of classes, one-hot vectors, yes or no behind a sigmoid, or else values, by their squared
+    error; and the recipe of the technique says how. `prune`, `cluster` and `qat` train in Keras 2,
+    by TFMOT: they learn one class an example from its number, with the recipe's optimizer.
+
     Args:
         model: trained, functional or Sequential; it stays as it is, and teaches if the
             technique's recipe distils.
         technique: a name of `tfcompress.techniques.names()`, or several as in `cp+hashed`.
-        data: a `tfcompress.data.Dataset`; or `(x, y)` or `((x, y), (x_test, y_test))` arrays, or a
-            `tf.data` pipeline of images and labels, which is read into memory. Images are in
-            0..255 or 0..1 and reach the model in that range, as 8-bit values; a `Dataset` says
-            itself how they are normalised.
+        data: as Keras's `fit` takes them: `(x, y)` or `(x, y, sample_weight)` of nested arrays
+            (n, ...), or a tf.data pipeline, a `PyDataset`, PyTorch's `DataLoader`, a generator or
+            a function that makes one, of such batches. The inputs reach the model as they are.
+            Or a pair of data to train on and to judge by; or a `tfcompress.data.Dataset` of
+            images, which says itself how they are normalised. For techniques that act as the file
+            is written, x alone is enough.
+        validation_data: what the epochs are judged by, likewise. Without it a fifth of arrays is
+            held out, and of a stream nothing.
+        steps_per_epoch: batches of an epoch of a stream; None for all that it has.
+        validation_steps: likewise, of `validation_data`.
+        callbacks: Keras's, called as one `fit` of all epochs would call them.
+        class_weight: the weight of each class's examples in the loss.
         seed: of the training.
         verbose: whether a line is printed for each layer that is replaced and for each epoch.
         options: those of the techniques, and fields of `tfcompress.config.Training`, such as
-            `epochs=5`. In a chain `**{"cp.rank": 8}` is cp's alone.
+            `epochs=5`, which come before what the model was compiled with. In a chain
+            `**{"cp.rank": 8}` is cp's alone.
 
     Returns:
         A new functional Keras model, to be saved, evaluated or given to `tfcompress.export`.
@@ -127,42 +152,66 @@ def compress(
     settings = {key: value for key, value in options.items() if key in fields}
     its_options = {key: value for key, value in options.items() if key not in fields}
     steps = _steps(technique, its_options, settings)
-    images = _dataset(data)
-    check_fit(model, images)
+    read = as_fit(
+        data,
+        validation_data,
+        inputs=len(functional(model).inputs),
+        outputs=len(functional(model).outputs),
+        steps_per_epoch=steps_per_epoch,
+        validation_steps=validation_steps,
+        convert=input_caster(model),
+        rank=len(functional(model).inputs[0].shape),
+        batch_size=max(step.training.batch_size for step in steps),
+    )
+    samples = _checked_samples(model, read, seed)
+    trained = any(step.training.epochs for step in steps)
+    context = TrainingContext(
+        seed=seed,
+        teacher=model,
+        objective=_objective(model, read, settings) if trained else None,
+        callbacks=tuple(callbacks),
+        class_weight=class_weight,
+    )
 
     def round_context(
         context: TrainingContext, title: str, _: techniques.Candidate, training: Training
     ) -> TrainingContext:
         return with_progress(context, title, training.epochs) if verbose else context
 
-    samples = images.representative(techniques.SAMPLES, seed)
     candidate = techniques.Candidate(model, samples=samples)
     if len(steps) > 1:  # One alone says so at once.
         techniques.check(candidate, steps)
     if verbose:
         candidate = dataclasses.replace(candidate, say=say)
-    context = TrainingContext(seed=seed, teacher=model)
-    candidate, _ = techniques.apply(candidate, steps, images, context, round_context=round_context)
+    candidate, _ = techniques.apply(candidate, steps, read, context, round_context=round_context)
     last = steps[-1].technique
     if last.acts_in == "export":
         candidate.say(last.name, f"acts as the file is written: export(storage='{last.storage}')")
     return candidate.model
 
 
-def _dataset(data: Any) -> Dataset:
-    """Returns the user's data as a `Dataset` whose images reach the model as they are."""
+def _checked_samples(model: keras.Model, data: Data, seed: int) -> Any:
+    """Returns inputs of training examples, which the model takes.
+
+    Raises:
+        InputError: it doesn't take them.
+    """
     if isinstance(data, Dataset):
-        return data
-    pairs = isinstance(data, tuple | list) and len(data) == 2
-    # A list may be of images, too: a pair is known by its first part's shape.
-    if pairs and all(isinstance(part, tuple) or _is_pair(part) for part in data):
-        return datasets.from_arrays(*data, as_given=True)
-    return datasets.from_arrays(data, as_given=True)
+        check_fit(model, data)
+    samples = data.representative(techniques.SAMPLES, seed)
+    check_inputs(model, samples, data.name)
+    return samples
 
 
-def _is_pair(part: Any) -> bool:
-    """Says whether it is a list of images, as an array, and labels."""
-    return isinstance(part, list) and len(part) == 2 and hasattr(part[0], "shape")
+def _objective(model: keras.Model, data: Data, settings: Mapping[str, Any]) -> Objective:
+    """Returns what is trained for, the user's training settings before the compiled ones."""
+    found = objective(model, data)
+    if found.optimizer is None:
+        return found
+    if set(settings) & {"optimizer", "momentum", "weight_decay", "learning_rate_schedule"}:
+        return dataclasses.replace(found, optimizer=None)
+    optimizer = copy_optimizer(found.optimizer, settings.get("learning_rate"))
+    return dataclasses.replace(found, optimizer=optimizer)
 
 
 def check_fit(model: keras.Model, data: Dataset) -> None:

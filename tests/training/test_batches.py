@@ -3,9 +3,10 @@ import collections
 import numpy as np
 import pytest
 
-from tfcompress.data.dataset import Normalization, Split
+from tfcompress.data.augmentation import augment
+from tfcompress.data.dataset import Dataset, Normalization, Split
 from tfcompress.data.stores import ArrayImages
-from tfcompress.training.batches import EpochBatches, augment
+from tfcompress.training.batches import EpochBatches
 
 
 def numbered(count, height=4, width=6):
@@ -15,10 +16,20 @@ def numbered(count, height=4, width=6):
     return Split(ArrayImages(images), np.arange(count)), images
 
 
+class Numbered:
+    """A data set of any labels."""
+
+    take = Dataset.take
+    examples = Dataset.examples
+
+    def __init__(self, train, normalization):
+        self.train, self.normalization = train, normalization
+
+
 def batches(split, augmentation="none", batch_size=4, seed=3, epoch=0, normalization=None):
+    data = Numbered(split, normalization or Normalization.identity())
     return EpochBatches(
-        split,
-        normalization or Normalization.identity(),
+        data,
         augmentation=augmentation,
         batch_size=batch_size,
         seed=seed,

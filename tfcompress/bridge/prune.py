@@ -15,7 +15,7 @@ from tfcompress.bridge.legacy import tfmot
 from tfcompress.bridge.to_keras import copy_back
 from tfcompress.bridge.wrappers import kernel, wrapped
 from tfcompress.config import Training
-from tfcompress.data.dataset import Dataset
+from tfcompress.data.protocol import Data
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.outputs import ends_in_softmax
 
@@ -74,7 +74,7 @@ class LayerPruning:
 
 def prune(
     model: keras.Model,
-    data: Dataset,
+    data: Data,
     training: Training,
     pruning: Mapping[str, LayerPruning],
     context: TrainingContext = DEFAULT_CONTEXT,

@@ -12,13 +12,14 @@ import numpy as np
 from tfcompress.bridge.legacy import tf_keras
 from tfcompress.bridge.tf_graph import all_layers
 from tfcompress.config import Training
-from tfcompress.data.dataset import Dataset
+from tfcompress.data.protocol import Data
+from tfcompress.errors import require
 from tfcompress.training import accuracy, runner
-from tfcompress.training.batches import EpochBatches
 from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
 from tfcompress.training.distillation import divergence
 from tfcompress.training.fit import fit_epoch, make_optimizer
 from tfcompress.training.loop import Row, Trainee, Watch, epochs, steps_per_epoch
+from tfcompress.training.objective import class_numbers
 from tfcompress.training.outputs import as_logits, ends_in_softmax
 from tfcompress.training.teacher import kept_outputs
 
@@ -27,7 +28,7 @@ _RANDOM = ("Dropout", "SpatialDropout", "AlphaDropout", "GaussianDropout", "Gaus
 
 def fit(
     model: Any,
-    data: Dataset,
+    data: Data,
     training: Training,
     context: TrainingContext = DEFAULT_CONTEXT,
     *,
@@ -54,36 +55,59 @@ def fit(
     """
     if training.epochs == 0:
         return []
+    _check_can_train(context)
     legacy = tf_keras()
     legacy.utils.set_random_seed(context.seed)
     optimizer = make_optimizer(training, steps_per_epoch(data, training), legacy.optimizers)
     optimizer.build(model.trainable_variables)
     teacher = context.teacher if training.distillation_weight > 0 else None
+    kept = kept_outputs(teacher, data, training, context.augmentation or data.augmentation)
     objective = _Objective(training, softmax, teacher)
     model.compile(
         optimizer=optimizer, loss=objective.loss, metrics=[objective.accuracy], jit_compile=False
     )
 
-    def train_epoch(batches: EpochBatches, epoch: int, watch: Watch) -> dict[str, float]:
+    def train_epoch(batches: Any, epoch: int, watch: Watch) -> dict[str, float]:
         _seed_epoch(model, context.seed + 1000 * epoch)
         watching = watch.callback(legacy.callbacks.Callback)
         every = [*callbacks, watching, *_tensorboard(context.tensorboard)]
-        return fit_epoch(model, _sequence(batches, objective), epoch, every)
+        logs = fit_epoch(model, _sequence(batches, objective, kept is not None), epoch, every)
+        values = {"loss": logs["loss"], "train_error": 1 - logs["accuracy"]}
+        if data.test is not None:
+            values["test_error"] = 1 - accuracy(model, data)
+        return values
 
     return epochs(
         Trainee(
             fit=train_epoch,
             state=[*model.variables, *optimizer.variables],
             weights=model.weights,
-            accuracy=lambda: accuracy(model, data),
             learning_rate=lambda: _learning_rate(optimizer),
-            teacher_outputs=kept_outputs(
-                teacher, data, training, context.augmentation or data.augmentation
-            ),
+            teacher_outputs=kept,
         ),
         data,
         training,
         context,
+    )
+
+
+def _check_can_train(context: TrainingContext) -> None:
+    """Refuses what can't be trained in Keras 2.
+
+    Raises:
+        InputError: other targets than one class an example, or Keras 3's callbacks.
+    """
+    goal = context.objective
+    require(
+        goal is None or goal.one_label,
+        "this technique trains by TFMOT in Keras 2, and there only networks that give one class an "
+        "example: use a technique that trains in Keras 3, such as bwn, "
+        "svd or hashed",
+    )
+    require(
+        not context.callbacks and not context.class_weight,
+        "this technique trains by TFMOT in Keras 2, where Keras 3's callbacks and class weights "
+        "aren't known: leave them out",
     )
 
 
@@ -138,7 +162,7 @@ class _Objective:
             labels: (n,).
             teacher_outputs: for these images; None to have them computed, if there is a teacher.
         """
-        columns = [np.asarray(labels, "float32")[:, None]]
+        columns = [class_numbers(labels).astype("float32")[:, None]]
         if self._runner is not None:
             if teacher_outputs is None:
                 teacher_outputs = self._runner.predict_on_batch(images)
@@ -166,18 +190,27 @@ class _Objective:
         return keras.ops.cast(chosen == targets[:, 0], "float32")
 
 
-def _sequence(batches: EpochBatches, objective: _Objective) -> Any:
-    """Returns the epoch's batches as tf_keras takes them."""
+def _sequence(batches: Any, objective: _Objective, outputs_given: bool) -> Any:
+    """Returns the epoch's batches as tf_keras takes them.
+
+    Args:
+        batches: as `training.batches` makes them.
+        objective: makes the targets.
+        outputs_given: whether the teacher's outputs stand beside the inputs.
+    """
 
     class Batches(tf_keras().utils.Sequence):  # type: ignore[misc]
         def __len__(self) -> int:
             return len(batches)
 
-        def __getitem__(self, index: int) -> tuple[Any, Any]:
-            images, labels = batches[index]
+        def __getitem__(self, index: int) -> tuple[Any, ...]:
+            images, labels, *weights = batches[index]
             outputs = None
-            if isinstance(images, tuple):
+            if outputs_given:
                 images, outputs = images
-            return images, objective.targets(images, labels, outputs)
+            return images, objective.targets(images, labels, outputs), *weights
+
+        def on_epoch_end(self) -> None:
+            batches.on_epoch_end()
 
     return Batches()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tfcompress.config import AUGMENTATIONS
+from tfcompress.data.augmentation import augment
 from tfcompress.data.normalization import Normalization as Normalization
+from tfcompress.data.protocol import Batch
 from tfcompress.data.random_split import check_split_options, held_out_count
 from tfcompress.data.stores import Images, SelectedImages
 from tfcompress.errors import one_of, require
@@ -132,6 +135,46 @@ class Dataset:
             return self.name
         before, colon, after = self.name.partition(":")
         return f"{Path(before).name}{colon}{Path(after).name}"
+
+    @property
+    def examples(self) -> int:
+        """The number of training images."""
+        return len(self.train)
+
+    def steps(self, batch_size: int) -> int:
+        """Returns the number of batches of an epoch, a smaller last one included."""
+        return -(-len(self.train) // batch_size)
+
+    def take(
+        self,
+        positions: np.ndarray,
+        augmentation: str = "none",
+        rng: np.random.Generator | None = None,
+    ) -> Batch:
+        """Returns training images at these positions, normalised, and their labels.
+
+        Args:
+            positions: int, (n,).
+            augmentation: one of `config.AUGMENTATIONS`.
+            rng: draws what the augmentation does to each image; `none` needs none.
+        """
+        images = self.train.images.batch(positions)
+        if augmentation != "none":
+            images = augment(images, augmentation, rng or np.random.default_rng())
+        return Batch(self.normalization(images), self.train.labels[positions])
+
+    def test_steps(self, batch_size: int) -> int:
+        """Returns how many batches `test_batches` yields."""
+        return -(-len(self.test) // batch_size)
+
+    def test_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yields the test images in order, normalised, with their labels."""
+        return (Batch(*pair) for pair in self.batches("test", batch_size))
+
+    def sample(self, n: int, seed: Any = 0) -> Batch:
+        """Returns n training images chosen at random, in their order, or all of fewer."""
+        order = np.random.default_rng(seed).permutation(len(self.train))
+        return self.take(np.sort(order[:n]))
 
     def batches(
         self, split: str | Split, batch_size: int

@@ -85,6 +85,23 @@ def input_structure(model: keras.Model) -> Any:
     return functional(model)._inputs_struct
 
 
+def output_structure(model: keras.Model) -> Any:
+    """Returns the model's symbolic outputs in the structure in which it gives them."""
+    return functional(model)._outputs_struct
+
+
+def output_keys(model: keras.Model) -> list[str]:
+    """Returns the names by which targets belong to the outputs, in the outputs' order.
+
+    They are the keys of outputs in a dictionary, and else the names of the layers that give them.
+    """
+    structure = output_structure(model)
+    if isinstance(structure, dict):
+        names = {id(tensor): key for key, tensor in structure.items()}
+        return [names[id(tensor)] for tensor in functional(model).outputs]
+    return list(functional(model).output_names)
+
+
 def producer(tensor: Any) -> Any:
     """Returns the operation that made a symbolic tensor."""
     return tensor._keras_history.operation

@@ -14,6 +14,7 @@ from tfcompress.api import check_fit
 from tfcompress.config import Training
 from tfcompress.console import table
 from tfcompress.data.dataset import Dataset
+from tfcompress.data.protocol import Data
 from tfcompress.errors import ExportError, InputError
 from tfcompress.export import export
 from tfcompress.files import quiet
@@ -92,7 +93,7 @@ def _transformed(job: Plan, images: Dataset, candidate: Candidate) -> Candidate:
     def untrained(
         candidate: Candidate,
         options: Any,
-        data: Dataset,
+        data: Data,
         training: Training,
         context: TrainingContext,
     ) -> tuple[Candidate, list[Row]]:

@@ -17,7 +17,7 @@ from tfcompress.bridge.legacy import tf_keras
 from tfcompress.bridge.tf_graph import outputs_of
 from tfcompress.bridge.to_tf_keras import to_tf_keras
 from tfcompress.config import Training
-from tfcompress.data.dataset import Dataset
+from tfcompress.data.protocol import Data
 from tfcompress.errors import InputError, require
 from tfcompress.ops.differences import relative_rms
 from tfcompress.qat.annotate import annotate
@@ -71,7 +71,7 @@ class QuantizedTraining:
 
 def fit(
     prepared: keras.Model,
-    data: Dataset,
+    data: Data,
     training: Training,
     context: TrainingContext = DEFAULT_CONTEXT,
     *,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from tfcompress.data.dataset import Dataset
+    from tfcompress.data.protocol import Data
     from tfcompress.training.context import Row, TrainingContext
 
 # Training images that calibrations and reconstructions are given.
@@ -110,7 +110,7 @@ class Fit(Protocol):
         self,
         candidate: Candidate,
         options: Any,
-        data: Dataset,
+        data: Data,
         training: Training,
         context: TrainingContext,
         /,
@@ -122,7 +122,7 @@ class Fit(Protocol):
 def fit_keras(
     candidate: Candidate,
     options: Any,
-    data: Dataset,
+    data: Data,
     training: Training,
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:

@@ -11,7 +11,7 @@ from tfcompress.errors import InputError
 from tfcompress.techniques.base import Candidate, Property, Technique, get
 
 if TYPE_CHECKING:
-    from tfcompress.data.dataset import Dataset
+    from tfcompress.data.protocol import Data
     from tfcompress.training.context import Row, TrainingContext
 
 RoundContext = Callable[["TrainingContext", str, Candidate, Training], "TrainingContext"]
@@ -228,7 +228,7 @@ def same_context(
 def apply(
     candidate: Candidate,
     steps: Sequence[Step],
-    data: Dataset,
+    data: Data,
     context: TrainingContext,
     *,
     round_context: RoundContext = same_context,

@@ -12,7 +12,7 @@ from tfcompress.techniques import _weights
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 
 if TYPE_CHECKING:
-    from tfcompress.data.dataset import Dataset
+    from tfcompress.data.protocol import Data
     from tfcompress.training.context import Row, TrainingContext
 
 Centroids = Literal["kmeans++", "density", "linear", "random"]
@@ -96,7 +96,7 @@ def _counts(chosen: _weights.Chosen, options: ClusterOptions) -> dict[str, int]:
 def _fit(
     candidate: Candidate,
     options: ClusterOptions,
-    data: Dataset,
+    data: Data,
     training: Training,
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:

@@ -20,7 +20,7 @@ from tfcompress.techniques.cluster import Centroids, ClusterOptions
 from tfcompress.techniques.prune import PruneOptions
 
 if TYPE_CHECKING:
-    from tfcompress.data.dataset import Dataset
+    from tfcompress.data.protocol import Data
     from tfcompress.training.context import Row, TrainingContext
 
 # Values are shared in half of the epochs that pruning took, at a tenth of its learning rate.
@@ -145,7 +145,7 @@ def _transform(candidate: Candidate, options: Any) -> Candidate:
 def _fit(
     candidate: Candidate,
     options: Any,
-    data: Dataset,
+    data: Data,
     training: Training,
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:

@@ -10,15 +10,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tfcompress.config import Training
 from tfcompress.errors import require
 from tfcompress.techniques._quantise import PRESERVES, lines, untrained
 from tfcompress.techniques.base import Candidate, Property, Technique, fit_keras
 
 if TYPE_CHECKING:
-    from tfcompress.data.dataset import Dataset
+    from tfcompress.data.protocol import Data
     from tfcompress.training.context import Row, TrainingContext
 
 
@@ -57,18 +55,23 @@ def _transform(candidate: Candidate, options: MixedOptions) -> Candidate:
 def _fit(
     candidate: Candidate,
     options: MixedOptions,
-    data: Dataset,
+    data: Data,
     training: Training,
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
     """Chooses the images on which the export holds the file to its accuracy."""
     candidate, rows = fit_keras(candidate, options, data, training, context)
-    order = np.random.default_rng([context.seed, 1]).permutation(len(data.train))
-    chosen = np.sort(order[: options.validation_images])
-    images = data.normalization(data.train.images.batch(chosen))
+    from tfcompress.training.objective import class_numbers
+
+    goal = context.objective
+    require(
+        goal is None or goal.one_label,
+        "mixed holds the file to its accuracy, and these data don't give one class an example",
+    )
+    chosen = data.sample(options.validation_images, [context.seed, 1])
     validation = {
-        "images": images,
-        "labels": data.train.labels[chosen],
+        "images": chosen.x,
+        "labels": class_numbers(chosen.y),
         "max_drop": options.max_drop,
     }
     return dataclasses.replace(candidate, validation=validation), rows

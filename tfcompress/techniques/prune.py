@@ -12,7 +12,7 @@ from tfcompress.techniques._blocks import no_layer
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 
 if TYPE_CHECKING:
-    from tfcompress.data.dataset import Dataset
+    from tfcompress.data.protocol import Data
     from tfcompress.training.context import Row, TrainingContext
 
 Schedule = Literal["polynomial", "constant"]
@@ -189,7 +189,7 @@ def _why_dense(chosen: _weights.Chosen, name: str, options: PruneOptions) -> str
 def _fit(
     candidate: Candidate,
     options: PruneOptions,
-    data: Dataset,
+    data: Data,
     training: Training,
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:

@@ -11,7 +11,7 @@ from tfcompress.techniques._weights import check_layers_of_ours
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 
 if TYPE_CHECKING:
-    from tfcompress.data.dataset import Dataset
+    from tfcompress.data.protocol import Data
     from tfcompress.training.context import Row, TrainingContext
 
 OnUnsupported = Literal["error", "keep_float"]
@@ -65,7 +65,7 @@ def _transform(candidate: Candidate, options: QatOptions) -> Candidate:
 def _fit(
     candidate: Candidate,
     options: QatOptions,
-    data: Dataset,
+    data: Data,
     training: Training,
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:

@@ -1,40 +1,73 @@
-"""Training batches: shuffled, augmented, normalised; the same for the same seed and epoch."""
+"""Training batches: shuffled, augmented; the same for the same seed and epoch."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import keras
 import numpy as np
 
-from tfcompress.data.dataset import Normalization, Split
+from tfcompress.data.augmentation import mirrored
+from tfcompress.data.protocol import Batch, Data, RandomAccess
+from tfcompress.data.streams import Batches, Stream
 from tfcompress.training.teacher import TeacherOutputs
 
-SHIFT_PIXELS_PER_32 = 4
+# Batches whose types and shapes Keras looks at before it trains on them.
+_LOOKED_AT = 2
+
+
+def epoch_batches(
+    data: Data,
+    *,
+    augmentation: str | None,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    teacher_outputs: TeacherOutputs | None = None,
+) -> EpochBatches | StreamBatches:
+    """Returns one epoch of any data; the arguments are those of `EpochBatches`.
+
+    Args:
+        data: examples, which are shuffled, or a stream, which has its own order.
+        augmentation: None for the data's own.
+        batch_size: a stream has its own.
+        seed: of the whole training.
+        epoch: counted from 0.
+        teacher_outputs: of examples.
+    """
+    if isinstance(data, Stream):
+        return StreamBatches(data.train)
+    return EpochBatches(
+        cast(RandomAccess, data),
+        augmentation=augmentation or data.augmentation,
+        batch_size=batch_size,
+        seed=seed,
+        epoch=epoch,
+        teacher_outputs=teacher_outputs,
+    )
 
 
 class EpochBatches(keras.utils.PyDataset):
-    """Gives Keras one epoch of a split.
+    """Gives Keras one epoch of training examples.
 
     Order and augmentation follow from (seed, epoch) alone, not from what was drawn before: an
     epoch that is begun again after a crash is the same epoch.
 
     Args:
-        split: the images and labels.
-        normalization: from uint8 to the network's input.
+        data: the examples.
         augmentation: `none`, `flip` (left to right, half of the images), `shift` (each image by
             up to 4 pixels in 32 each way, black moving in), or `flip+shift`.
-        batch_size: images in a batch; the last one may be smaller.
+        batch_size: examples in a batch; the last one may be smaller.
         seed: of the whole training.
         epoch: counted from 0.
-        teacher_outputs: of these images; None if there are none to learn from, or the training
+        teacher_outputs: of these examples; None if there are none to learn from, or the training
             computes them itself.
     """
 
     def __init__(
         self,
-        split: Split,
-        normalization: Normalization,
+        data: RandomAccess,
         *,
         augmentation: str,
         batch_size: int,
@@ -43,60 +76,63 @@ class EpochBatches(keras.utils.PyDataset):
         teacher_outputs: TeacherOutputs | None = None,
     ) -> None:
         super().__init__()
-        self._split = split
-        self._normalization = normalization
+        self._data = data
         self._augmentation = augmentation
         self._batch_size = batch_size
         self._seed = (seed, epoch)
         self._teacher_outputs = teacher_outputs
-        self._order = np.random.default_rng(self._seed).permutation(len(split))
+        self._order = np.random.default_rng(self._seed).permutation(data.examples)
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """Returns batch `index`: float32 (n, height, width, 3) and int32 labels (n,).
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """Returns batch `index` as `fit` takes it, such as images and labels.
 
-        With a teacher's outputs, these stand beside the images: `(images, outputs), labels`.
+        With a teacher's outputs, these stand beside the inputs: `(inputs, outputs), targets`.
         """
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        images = self._split.images.batch(chosen)
         seed = (*self._seed, index)
-        images = augment(images, self._augmentation, np.random.default_rng(seed))
-        inputs, labels = self._normalization(images), self._split.labels[chosen]
-        if self._teacher_outputs is None:
-            return inputs, labels
-        mirrored = _mirrored(len(chosen), self._augmentation, np.random.default_rng(seed))
-        return (inputs, self._teacher_outputs.of(chosen, mirrored)), labels
+        batch = self._data.take(chosen, self._augmentation, np.random.default_rng(seed))
+        if self._teacher_outputs is not None:
+            # The augmentation draws this first, and so it is drawn alike.
+            flipped = mirrored(len(chosen), self._augmentation, np.random.default_rng(seed))
+            batch = batch._replace(x=(batch.x, self._teacher_outputs.of(chosen, flipped)))
+        return batch.as_fit()
 
 
-def augment(images: np.ndarray, augmentation: str, rng: np.random.Generator) -> np.ndarray:
-    """Returns flipped and shifted copies of uint8 images (n, height, width, channels)."""
-    mirrored = _mirrored(len(images), augmentation, rng)
-    if mirrored.any():
-        images = images.copy()
-        images[mirrored] = images[mirrored, :, ::-1]
-    if "shift" in augmentation.split("+"):
-        images = _shift(images, rng)
-    return images
+class StreamBatches(keras.utils.PyDataset):
+    """Gives Keras one epoch of a stream, in the stream's own order.
 
+    Args:
+        batches: the stream's.
+    """
 
-def _mirrored(count: int, augmentation: str, rng: np.random.Generator) -> np.ndarray:
-    """Draws which images of a batch are mirrored; it is what an augmentation draws first."""
-    if "flip" not in augmentation.split("+"):
-        return np.zeros(count, bool)
-    return rng.random(count) < 0.5
+    def __init__(self, batches: Batches) -> None:
+        super().__init__()  # One worker: a stream can't be read at two places.
+        self._steps = batches.steps
+        self._batches: Iterator[Batch] = iter(batches)
+        self._kept: list[tuple[Any, ...]] = []
+        self._read = 0
 
+    def __len__(self) -> int:
+        return self._steps
 
-def _shift(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Moves each image by its own offset, as padding with black and cropping at random do."""
-    count, height, width, _ = images.shape
-    reach = max(1, height * SHIFT_PIXELS_PER_32 // 32), max(1, width * SHIFT_PIXELS_PER_32 // 32)
-    padded = np.pad(images, ((0, 0), (reach[0],) * 2, (reach[1],) * 2, (0, 0)))
-    tops = rng.integers(0, 2 * reach[0] + 1, count)
-    lefts = rng.integers(0, 2 * reach[1] + 1, count)
-    shifted = np.empty_like(images)
-    # Slices are copied row by row; one index for all images would take ten times as long.
-    for into, image, top, left in zip(shifted, padded, tops, lefts, strict=True):
-        into[:] = image[top : top + height, left : left + width]
-    return shifted
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """Returns the next batch as `fit` takes it, or one of the first again."""
+        if index < len(self._kept):
+            return self._kept[index]
+        batch = next(self._batches).as_fit()
+        self._read += 1
+        if index < _LOOKED_AT:
+            self._kept.append(batch)
+        return batch
+
+    def on_epoch_end(self) -> None:
+        """Ends the pass, where the stream counts its batches and may shuffle itself.
+
+        Keras calls this before an epoch as well.
+        """
+        if self._read == self._steps:
+            for _ in self._batches:
+                pass

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
+
+    from tfcompress.training.objective import Objective
 
 # One epoch's numbers by name, as `training.fit` lists them.
 Row = dict[str, float]
@@ -31,6 +33,9 @@ class TrainingContext:
         on_step: is called after each step with the epoch, the step (both from 1) and the number
             of steps in an epoch.
         tensorboard: folder for TensorBoard's logs; None for no logs.
+        objective: what is minimised and judged by; None for what fits the model and the data.
+        callbacks: Keras's, called as one `fit` of all epochs would call them.
+        class_weight: the weight of each class's examples in the loss, as `fit` takes it.
     """
 
     seed: int = 0
@@ -40,6 +45,9 @@ class TrainingContext:
     on_epoch: Callable[[Row], None] | None = None
     on_step: Callable[[int, int, int], None] | None = None
     tensorboard: Path | None = None
+    objective: Objective | None = None
+    callbacks: Sequence[Any] = ()
+    class_weight: Mapping[int, float] | None = None
 
 
 # Seed 0, no teacher, no checkpoint, no progress.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
-from tfcompress.data.dataset import Dataset
-from tfcompress.graph.rewrite import functional
+from tfcompress.data.protocol import Data
+from tfcompress.graph.nodes import input_structure, output_structure
+from tfcompress.training.objective import class_numbers
 
 
 def jit_compile() -> bool | str:
@@ -19,15 +22,14 @@ def runner(model: keras.Model) -> keras.Model:
 
     Tracing it takes a while: to evaluate often, make it once.
     """
-    model = functional(model)
-    compiled = keras.Model(model.inputs, model.outputs)
+    compiled = keras.Model(input_structure(model), output_structure(model))
     compiled.compile(jit_compile=jit_compile())
     return compiled
 
 
-def _predict(compiled: keras.Model, images: np.ndarray) -> np.ndarray:
-    outputs = keras.tree.flatten(compiled.predict_on_batch(images))[0]
-    return np.asarray(outputs, "float32").reshape(len(images), -1)
+def _predict(compiled: keras.Model, images: Any) -> np.ndarray:
+    outputs = np.asarray(keras.tree.flatten(compiled.predict_on_batch(images))[0], "float32")
+    return outputs.reshape(len(outputs), -1)
 
 
 def logits(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:
@@ -45,34 +47,34 @@ def logits(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.
     return np.concatenate(parts)
 
 
-def accuracy(compiled: keras.Model, data: Dataset, batch_size: int = 256) -> float:
-    """Returns the share of the test images that the model classifies rightly, 0 to 1.
+def accuracy(compiled: keras.Model, data: Data, batch_size: int = 256) -> float:
+    """Returns the share of the held-out examples that the model classifies rightly, 0 to 1.
 
     Args:
         compiled: as `runner` gives it.
-        data: the data set.
-        batch_size: images at a time.
+        data: whose targets are one class an example.
+        batch_size: examples at a time; a stream has its own.
     """
     chosen, labels = classified(compiled, data, batch_size)
     return float((chosen == labels).mean())
 
 
 def classified(
-    compiled: keras.Model, data: Dataset, batch_size: int = 256
+    compiled: keras.Model, data: Data, batch_size: int = 256
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the class that the model gives each test image, and the images' labels.
+    """Returns the class that the model gives each held-out example, and the examples' labels.
 
     Args:
         compiled: as `runner` gives it.
-        data: the data set.
-        batch_size: images at a time.
+        data: whose targets are one class an example.
+        batch_size: examples at a time; a stream has its own.
 
     Returns:
-        Two arrays of integers (images,), in the data set's order.
+        Two arrays of integers (examples,), in the data's order.
     """
     pairs = [
-        (_predict(compiled, images).argmax(-1), labels)
-        for images, labels in data.batches("test", batch_size)
+        (_predict(compiled, batch.x).argmax(-1), class_numbers(batch.y))
+        for batch in data.test_batches(batch_size)
     ]
     chosen, labels = zip(*pairs, strict=True)
     return np.concatenate(chosen), np.concatenate(labels)

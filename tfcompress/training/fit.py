@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,88 +12,135 @@ import keras
 import numpy as np
 
 from tfcompress.config import Training
-from tfcompress.data.dataset import Dataset
-from tfcompress.graph.rewrite import functional
+from tfcompress.data.protocol import Data
+from tfcompress.graph.nodes import input_structure, output_structure
+from tfcompress.training.callbacks import EpochCallbacks
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.distillation import Distiller
 from tfcompress.training.evaluate import accuracy, jit_compile, runner
-from tfcompress.training.loop import Trainee, epochs, steps_per_epoch
-from tfcompress.training.outputs import ends_in_softmax
+from tfcompress.training.loop import Trainee, Watch, epochs, steps_per_epoch
+from tfcompress.training.objective import Objective, inferred_objective
 from tfcompress.training.teacher import kept_outputs
+
+# Held-out examples at a time.
+_JUDGED = 256
 
 
 def fit(
     model: keras.Model,
-    data: Dataset,
+    data: Data,
     training: Training,
     context: TrainingContext = DEFAULT_CONTEXT,
     **keywords: Any,
 ) -> list[Row]:
     """Trains the model in place; its weights at the end are the last epoch's.
 
-    The test images only measure: no epoch is chosen by them. With the same seed, data and
+    The held-out examples only measure: no epoch is chosen by them. With the same seed, data and
     machine two trainings end in equal weights, however often they were stopped on the way. Only
     the weights and the random layers' state change: how the model was compiled stays.
 
     Args:
-        model: functional or Sequential, from images to class logits or probabilities.
-        data: the training and test images.
+        model: functional or Sequential.
+        data: the training and held-out examples.
         training: epochs, optimizer and rates.
-        context: seed, teacher, augmentation, checkpoint and callbacks.
+        context: seed, teacher, augmentation, checkpoint, callbacks, and the loss and metrics if
+            they aren't those that follow from the model's outputs and the data's targets.
         keywords: deprecated: the fields of the context, each by itself.
 
     Returns:
         One row an epoch: `epoch` (from 1), `loss`, `train_error` and `test_error` (0 to 1; the
         former is the mean over the epoch, as the weights change), `learning_rate` (at its end),
-        `step_ms` (median of the steps), `seconds` (with the test).
+        `step_ms` (median of the steps), `seconds` (with the test). Where one class an example
+        isn't all that is learned, `train_` and `test_` with the metrics' names stand in place of
+        the errors, and `test_loss`; nothing held out, those of the test are missing.
 
     Raises:
         TrainingError: the loss or a weight is no finite number any more.
-        InputError: the checkpoint is damaged, of another model, or of more epochs.
+        InputError: the checkpoint is damaged, of another model, or of more epochs; or the targets
+            don't fit the model's outputs.
         Stopped: Ctrl-C.
     """
     context = _with_keywords(context, keywords) if keywords else context
     keras.utils.set_random_seed(context.seed)
     if training.epochs == 0:
         return []
+    given = context.objective
+    # What isn't the user's follows from this very model: its end may have changed.
+    goal = given if given is not None and given.users else inferred_objective(model, data)
     student = _copy_of_the_same_layers(model)
     # Weights and random generators (dropout's), and not the metrics, which start anew each epoch.
     state = list(student.variables)
     _seed_generators(state, context.seed)
     kept = kept_outputs(context.teacher, data, training, context.augmentation or data.augmentation)
-    trainee = _with_teacher(student, model, training, context.teacher, kept is not None)
-    optimizer = make_optimizer(training, steps_per_epoch(data, training))
-    _compile(trainee, optimizer, from_logits=not ends_in_softmax(model))
-    tester = runner(model)
-    return epochs(
-        Trainee(
-            fit=lambda batches, epoch, watch: fit_epoch(
-                trainee,
-                batches,
-                epoch,
-                [watch.callback(keras.callbacks.Callback), *_tensorboard(context.tensorboard)],
+    trainee = _with_teacher(student, training, context.teacher, goal, kept is not None)
+    steps = steps_per_epoch(data, training)
+    if goal.optimizer is None:
+        optimizer = make_optimizer(training, steps)
+    else:
+        optimizer = copy_optimizer(goal.optimizer)
+    _compile(trainee, optimizer, goal)
+    judge = _judge(model, data, goal)
+    own = EpochCallbacks(context.callbacks, judge, trainee, training.epochs, steps)
+
+    def train_epoch(batches: Any, epoch: int, watch: Watch) -> Row:
+        callbacks = [
+            watch.callback(keras.callbacks.Callback),
+            own,
+            *_tensorboard(context.tensorboard),
+        ]
+        weights = {"class_weight": dict(context.class_weight)} if context.class_weight else {}
+        logs = fit_epoch(trainee, batches, epoch, callbacks, **weights)
+        return {"loss": logs["loss"], **goal.values(logs, "train"), **own.test_values}
+
+    with own.around_all_epochs():
+        return epochs(
+            Trainee(
+                fit=train_epoch,
+                state=[*state, *optimizer.variables],
+                weights=trainee.weights,
+                learning_rate=lambda: float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
+                teacher_outputs=kept,
+                stopped=lambda: bool(trainee.stop_training),
             ),
-            state=[*state, *optimizer.variables],
-            weights=trainee.weights,
-            accuracy=lambda: accuracy(tester, data),
-            learning_rate=lambda: float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
-            teacher_outputs=kept,
-        ),
-        data,
-        training,
-        context,
-    )
+            data,
+            training,
+            context,
+        )
 
 
-def _compile(trainee: keras.Model, optimizer: Any, *, from_logits: bool) -> None:
+def _judge(model: keras.Model, data: Data, goal: Objective) -> Callable[[], dict[str, Row]]:
+    """Returns what judges the model by the held-out examples.
+
+    It gives Keras's logs under `logs` and a history row's values under `row`.
+    """
+    if data.test is None:
+        return lambda: {"logs": {}, "row": {}}
+    tester = runner(model)
+    if goal.one_label and not goal.users:
+
+        def by_label() -> dict[str, Row]:
+            share = accuracy(tester, data)
+            row = goal.values({"accuracy": share}, "test")
+            return {"logs": {"val_accuracy": share}, "row": row}
+
+        return by_label
+    tester.compile(**goal.compile_arguments(), jit_compile=jit_compile())
+
+    def by_metrics() -> dict[str, Row]:
+        batches = (batch.as_fit() for batch in data.test_batches(_JUDGED))
+        steps = data.test_steps(_JUDGED)
+        logs = tester.evaluate(batches, steps=steps, return_dict=True, verbose=0)
+        named = {f"val_{name}": float(value) for name, value in logs.items()}
+        return {"logs": named, "row": goal.values(logs, "test")}
+
+    return by_metrics
+
+
+def _compile(trainee: keras.Model, optimizer: Any, goal: Objective) -> None:
     """Compiles the network, and makes the optimizer's variables, which a checkpoint holds."""
     optimizer.build(trainee.trainable_variables)
-    trainee.compile(
-        optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
-        metrics=["accuracy"],
-        jit_compile=jit_compile(),
-    )
+    compiled = False if goal.run_eagerly else jit_compile()
+    trainee.compile(optimizer=optimizer, jit_compile=compiled, **goal.compile_arguments())
 
 
 def _with_keywords(context: TrainingContext, keywords: dict[str, Any]) -> TrainingContext:
@@ -111,37 +158,40 @@ def _with_keywords(context: TrainingContext, keywords: dict[str, Any]) -> Traini
 
 def _copy_of_the_same_layers(model: keras.Model) -> keras.Model:
     """Returns the model's layers in a model of our own: the user's stays as it was compiled."""
-    flat = functional(model)
-    return keras.Model(flat.inputs, flat.outputs, name=model.name)
+    return keras.Model(input_structure(model), output_structure(model), name=model.name)
 
 
 def _with_teacher(
     student: keras.Model,
-    model: keras.Model,
     training: Training,
     teacher: keras.Model | None,
+    goal: Objective,
     outputs_given: bool,
 ) -> keras.Model:
     """Returns what is trained: the student, inside a distiller if the recipe has a teacher."""
     if teacher is None or training.distillation_weight == 0:
         return student
     return Distiller(
-        model,
+        student,
         teacher,
         weight=training.distillation_weight,
         temperature=training.distillation_temperature,
         outputs_given=outputs_given,
+        classes=goal.classes,
     )
 
 
-def fit_epoch(trainee: Any, batches: Any, epoch: int, callbacks: Sequence[Any]) -> dict[str, float]:
-    """Trains one epoch and returns its loss and accuracy.
+def fit_epoch(
+    trainee: Any, batches: Any, epoch: int, callbacks: Sequence[Any], **keywords: Any
+) -> Row:
+    """Trains one epoch and returns Keras's logs of it, such as loss and accuracy.
 
     Args:
-        trainee: compiled, of Keras 3 or tf_keras, with the metric `accuracy`.
+        trainee: compiled, of Keras 3 or tf_keras.
         batches: the epoch's, as the model's `fit` takes them.
         epoch: counted from 0.
         callbacks: of the same Keras as the model.
+        keywords: further arguments of `fit`.
     """
     history = trainee.fit(
         batches,
@@ -150,8 +200,9 @@ def fit_epoch(trainee: Any, batches: Any, epoch: int, callbacks: Sequence[Any]) 
         verbose=0,
         shuffle=False,
         callbacks=list(callbacks),
+        **keywords,
     ).history
-    return {key: float(history[key][-1]) for key in ("loss", "accuracy")}
+    return {key: float(values[-1]) for key, values in history.items()}
 
 
 def _seed_generators(state: list[Any], seed: int) -> None:
@@ -182,6 +233,20 @@ def make_optimizer(
     if training.optimizer == "sgd":
         return optimizers.SGD(rate, momentum=training.momentum, weight_decay=decay)
     return optimizers.Adam(rate, weight_decay=decay)
+
+
+def copy_optimizer(optimizer: Any, learning_rate: float | None = None) -> Any:
+    """Returns an optimizer of the same settings that has taken no step.
+
+    Args:
+        optimizer: of Keras 3, the user's own.
+        learning_rate: in place of its rate or schedule; None for that.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # Of mixed_float16, made anew.
+    settings = inner.get_config()
+    if learning_rate is not None:
+        settings["learning_rate"] = learning_rate
+    return type(inner).from_config(settings)
 
 
 def _tensorboard(folder: Path | None) -> list[keras.callbacks.Callback]:

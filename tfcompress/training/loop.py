@@ -12,10 +12,10 @@ import keras
 import numpy as np
 
 from tfcompress.config import Training
-from tfcompress.data.dataset import Dataset
+from tfcompress.data.protocol import Data
 from tfcompress.errors import InputError
 from tfcompress.training import checkpoint as checkpoints
-from tfcompress.training.batches import EpochBatches
+from tfcompress.training.batches import epoch_batches
 from tfcompress.training.context import Row, TrainingContext
 from tfcompress.training.teacher import TeacherOutputs
 
@@ -37,25 +37,26 @@ class Trainee:
 
     Attributes:
         fit: trains one epoch (counted from 0) of the batches, calls the watch at each step, and
-            returns the epoch's `loss` and `accuracy`.
+            returns the row's values: `loss`, and what the training and the held-out examples are
+            judged by, such as `train_error` and `test_error`.
         state: the variables that a checkpoint holds: weights, the optimizer's, random generators'.
         weights: those that must stay finite.
-        accuracy: on the test images, 0 to 1.
         learning_rate: the optimizer's present rate.
-        teacher_outputs: are put into the batches; None for batches of images alone.
+        teacher_outputs: are put into the batches; None for batches of examples alone.
+        stopped: says whether a callback wants no further epoch.
     """
 
-    fit: Callable[[EpochBatches, int, Watch], dict[str, float]]
+    fit: Callable[[Any, int, Watch], dict[str, float]]
     state: Sequence[Any]
     weights: Sequence[Any]
-    accuracy: Callable[[], float]
     learning_rate: Callable[[], float]
     teacher_outputs: TeacherOutputs | None = None
+    stopped: Callable[[], bool] = lambda: False
 
 
 def epochs(
     trainee: Trainee,
-    data: Dataset,
+    data: Data,
     training: Training,
     context: TrainingContext,
 ) -> list[Row]:
@@ -70,10 +71,9 @@ def epochs(
             on_epoch(row)
     try:
         for epoch in range(len(rows), training.epochs):
-            batches = EpochBatches(
-                data.train,
-                data.normalization,
-                augmentation=context.augmentation or data.augmentation,
+            batches = epoch_batches(
+                data,
+                augmentation=context.augmentation,
                 batch_size=training.batch_size,
                 seed=context.seed,
                 epoch=epoch,
@@ -81,13 +81,11 @@ def epochs(
             )
             watch = Watch(epoch, steps, context.on_step)
             started = time.perf_counter()
-            logs = trainee.fit(batches, epoch, watch)
+            values = trainee.fit(batches, epoch, watch)
             _check_finite(trainee.weights, epoch)
             row = {
                 "epoch": epoch + 1,
-                "loss": logs["loss"],
-                "train_error": 1 - logs["accuracy"],
-                "test_error": 1 - trainee.accuracy(),
+                **values,
                 "learning_rate": trainee.learning_rate(),
                 "step_ms": float(np.median(watch.step_ms)),
                 "seconds": time.perf_counter() - started,
@@ -97,15 +95,17 @@ def epochs(
                 checkpoints.save(checkpoint, list(trainee.state), rows)
             if on_epoch:
                 on_epoch(row)
+            if trainee.stopped():
+                break
     except KeyboardInterrupt as interrupt:
         kept = f"{len(rows)} of {training.epochs} epochs are kept" if checkpoint else "nothing kept"
         raise Stopped(f"stopped by Ctrl-C; {kept}") from interrupt
     return rows
 
 
-def steps_per_epoch(data: Dataset, training: Training) -> int:
-    """Counts the steps of an epoch, the last one with fewer images included."""
-    return math.ceil(len(data.train) / training.batch_size)
+def steps_per_epoch(data: Data, training: Training) -> int:
+    """Counts the steps of an epoch, the last one with fewer examples included."""
+    return data.steps(training.batch_size)
 
 
 def _check_finite(weights: Sequence[Any], epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""Tells logits from probabilities at the end of a classifier."""
+"""Tells what a model's outputs are: logits, probabilities or other values."""
 
 from __future__ import annotations
 
@@ -11,15 +11,31 @@ from tfcompress.graph.nodes import functional, is_nested, producer
 
 
 def ends_in_softmax(model: keras.Model) -> bool:
-    """Says whether the last layer gives probabilities; the builders' networks give logits."""
+    """Says whether the first output is probabilities; the builders' networks give logits."""
+    return endings(model)[0] == "softmax"
+
+
+def endings(model: keras.Model) -> tuple[str, ...]:
+    """Returns the name of each output's activation, such as `softmax`; `linear` if it has none."""
     model = functional(model)
-    last = producer(model.outputs[0])
+    return tuple(_ending(output) for output in model.outputs)
+
+
+def _ending(output: Any) -> str:
+    """Returns the name of the activation that gives a tensor."""
+    last = producer(output)
     if is_nested(last):
-        return ends_in_softmax(last)
+        return endings(last)[_place(output)]
     # The layer, or the operation behind keras.ops.softmax and keras.activations.softmax.
-    if type(last).__name__ == "Softmax":
-        return True
-    return getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
+    kind = type(last).__name__
+    if kind in ("Softmax", "Sigmoid"):
+        return kind.lower()
+    return getattr(getattr(last, "activation", None), "__name__", "linear")
+
+
+def _place(output: Any) -> int:
+    """Returns which of its layer's outputs a tensor is."""
+    return int(output._keras_history.tensor_index)
 
 
 def as_logits(outputs: Any, softmax: bool) -> Any:

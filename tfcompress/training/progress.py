@@ -51,8 +51,7 @@ class Progress:
             self._bar = None
         self._stream.write(
             f"{self._stage:<10} epoch {number:>{len(str(self._epochs))}}/{self._epochs}  "
-            f"loss {row['loss']:.3f}  train error {row['train_error']:6.2%}  "
-            f"test error {row['test_error']:6.2%}  {end}\n"
+            f"loss {row['loss']:.3f}  {_judged(row)}{end}\n"
         )
         self._stream.flush()
 
@@ -71,6 +70,16 @@ class Progress:
         if now - self._shown > 0.2 or step == steps:
             self._shown = now
             self._bar.refresh()
+
+
+def _judged(row: dict[str, float]) -> str:
+    """Returns what a row says besides the loss, errors as percentages."""
+    judged = [(name, value) for name, value in row.items() if name.startswith(("train_", "test_"))]
+    return "".join(
+        f"{name.replace('_', ' ')} "
+        + (f"{value:6.2%}  " if name in ("train_error", "test_error") else f"{value:.4g}  ")
+        for name, value in judged
+    )
 
 
 def with_progress(context: TrainingContext, stage: str, epochs: int) -> TrainingContext:

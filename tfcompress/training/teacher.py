@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+from typing import Any, cast
 
 import keras
 import numpy as np
+from keras import tree
 
 from tfcompress.config import Training
-from tfcompress.data.dataset import Dataset
+from tfcompress.data.nested import slices
+from tfcompress.data.protocol import Data, RandomAccess
+from tfcompress.data.streams import Stream
 from tfcompress.graph.nodes import functional
 from tfcompress.training.evaluate import runner
 
@@ -19,21 +23,21 @@ _BATCH = 256
 
 
 class TeacherOutputs:
-    """Gives a teacher's outputs for training images, all computed when the first are asked for.
+    """Gives a teacher's outputs for training examples, all computed when the first are asked for.
 
     Args:
         teacher: functional, with one output of 32-bit floats; its weights must stay as they are.
-        data: the training images and their normalisation.
-        mirrored: whether mirror images are trained on, too.
+        data: the training examples.
+        mirrored: whether these are images and mirror images are trained on, too.
     """
 
-    def __init__(self, teacher: keras.Model, data: Dataset, *, mirrored: bool) -> None:
+    def __init__(self, teacher: keras.Model, data: RandomAccess, *, mirrored: bool) -> None:
         self._teacher = teacher
         self._data = data
         self._mirrored = mirrored
 
     def of(self, chosen: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-        """Returns the outputs for some images: float32 (n, classes).
+        """Returns the outputs for some examples: float32 (n, ...).
 
         Args:
             chosen: positions in the training split, (n,).
@@ -43,33 +47,42 @@ class TeacherOutputs:
 
     @functools.cached_property
     def _values(self) -> np.ndarray:
-        """The outputs (1, images, classes) or, with mirror images behind them, (2, ...)."""
+        """The outputs (1, examples, ...) or, with mirror images behind them, (2, ...)."""
         predict = runner(self._teacher).predict_on_batch
-        split, normalization = self._data.train, self._data.normalization
         versions: tuple[list[np.ndarray], ...] = ([], []) if self._mirrored else ([],)
-        for start in range(0, len(split), _BATCH):
-            images = split.images.batch(np.arange(start, min(start + _BATCH, len(split))))
-            for outputs, version in zip(versions, (images, images[:, :, ::-1]), strict=False):
-                outputs.append(np.asarray(predict(normalization(version))))
+        for part in slices(self._data.examples, _BATCH):
+            positions = np.arange(part.start, part.stop)
+            inputs = self._data.take(positions, "none", np.random.default_rng()).x
+            versions[0].append(_only(predict(inputs)))
+            if self._mirrored:
+                versions[1].append(_only(predict(inputs[:, :, ::-1])))
         return np.stack([np.concatenate(outputs) for outputs in versions])
 
 
+def _only(outputs: Any) -> np.ndarray:
+    """Returns the array of a model with one output, which may come in a list or dictionary."""
+    return np.asarray(tree.flatten(outputs)[0])
+
+
 def kept_outputs(
-    teacher: keras.Model | None, data: Dataset, training: Training, augmentation: str
+    teacher: keras.Model | None, data: Data, training: Training, augmentation: str
 ) -> TeacherOutputs | None:
     """Returns the teacher's outputs if to keep them saves time and takes little memory.
 
     Args:
         teacher: of Keras 3; None if there is none.
-        data: the training images.
+        data: the training examples; of a stream nothing is kept.
         training: its epochs, and whether it listens to the teacher.
         augmentation: what is done to the images: the outputs for shifted ones can't be kept.
     """
     if teacher is None or not training.distillation_weight or "shift" in augmentation:
         return None
-    versions = 2 if "flip" in augmentation else 1
-    output = functional(teacher).outputs[0]
-    size = versions * len(data.train) * 4 * int(np.prod(output.shape[1:]))
-    if training.epochs <= versions or size > _MOST_BYTES or output.dtype != "float32":
+    outputs = functional(teacher).outputs
+    if isinstance(data, Stream) or len(outputs) > 1 or None in outputs[0].shape[1:]:
         return None
-    return TeacherOutputs(teacher, data, mirrored=versions == 2)
+    examples = cast(RandomAccess, data)
+    versions = 2 if "flip" in augmentation else 1
+    size = versions * examples.examples * 4 * int(np.prod(outputs[0].shape[1:]))
+    if training.epochs <= versions or size > _MOST_BYTES or outputs[0].dtype != "float32":
+        return None
+    return TeacherOutputs(teacher, examples, mirrored=versions == 2)

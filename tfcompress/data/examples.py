@@ -1,0 +1,140 @@
+"""Examples in memory: nested arrays of any shape and type, which reach the model as they are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tfcompress.data import nested
+from tfcompress.data.protocol import Batch
+from tfcompress.data.random_split import held_out_count
+from tfcompress.errors import require
+
+# Of examples that come without others to judge by.
+_TEST_FRACTION = 0.2
+_SPLIT_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Examples:
+    """Training and held-out examples as Keras's `fit` takes arrays: nothing is rescaled.
+
+    Attributes:
+        train: nested structures of arrays (n, ...).
+        test: likewise; None where nothing is held out.
+        name: for errors and reports.
+        augmentation: none is known of arrays.
+        convert: brings the inputs of a batch to the types that the model takes.
+
+    Raises:
+        InputError: inputs, targets and weights of different numbers of examples.
+    """
+
+    train: Batch
+    test: Batch | None = None
+    name: str = "the data"
+    augmentation: str = "none"
+    convert: Callable[[Any], Any] = lambda x: x
+
+    def __post_init__(self) -> None:
+        """Refuses parts that don't belong together."""
+        for title, part in (("training", self.train), ("validation", self.test)):
+            if part is None:
+                continue
+            counts = {
+                what: nested.count(value, f"{title} {what}")
+                for what, value in zip(("inputs", "targets", "weights"), part, strict=True)
+                if value is not None
+            }
+            listed = ", ".join(f"{number} {what}" for what, number in counts.items())
+            require(
+                len(set(counts.values())) == 1,
+                f"the {title} data have {listed}: each example needs one of each",
+            )
+
+    @property
+    def examples(self) -> int:
+        """The number of training examples."""
+        return nested.count(self.train.x, "training inputs")
+
+    def steps(self, batch_size: int) -> int:
+        """Returns the number of batches of an epoch, a smaller last one included."""
+        return -(-self.examples // batch_size)
+
+    def take(self, positions: np.ndarray, augmentation: str = "none", rng: Any = None) -> Batch:
+        """Returns the training examples at these positions; no augmentation is known of them."""
+        return self._batch(self.train, positions)
+
+    def test_steps(self, batch_size: int) -> int:
+        """Returns how many batches `test_batches` yields."""
+        return sum(1 for _ in self._test_slices(batch_size))
+
+    def _test_slices(self, batch_size: int) -> Iterator[slice]:
+        """Yields the places of the held-out batches."""
+        if self.test is not None:
+            yield from nested.slices(nested.count(self.test.x, "validation inputs"), batch_size)
+
+    def test_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yields the held-out examples in order; nothing where there are none."""
+        if self.test is not None:
+            for part in self._test_slices(batch_size):
+                yield self._batch(self.test, part)
+
+    def _batch(self, part: Batch, places: np.ndarray | slice) -> Batch:
+        """Returns some examples as the model takes them."""
+        batch = _cut(part, places)
+        return batch._replace(x=self.convert(batch.x))
+
+    def sample(self, n: int, seed: Any = 0) -> Batch:
+        """Returns n training examples chosen at random, in their order, or all of fewer."""
+        order = np.random.default_rng(seed).permutation(self.examples)
+        return self.take(np.sort(order[:n]))
+
+    def representative(self, n: int, seed: int = 0) -> Any:
+        """Returns the inputs of n training examples, chosen at random."""
+        require(n >= 1, f"a representative data set needs 1 example or more; got {n}")
+        return self.sample(n, seed).x
+
+    def hold_out(self) -> Examples:
+        """Returns the same data, a fifth of the training examples held out to judge by.
+
+        They are drawn by a fixed seed, each class by itself where the targets are one whole number
+        an example and each class has two or more.
+        """
+        total = self.examples
+        require(
+            total >= 2, f"{self.name} has 1 example: give others to judge by as validation_data"
+        )
+        groups = _classes(self.train.y, total) or [np.arange(total)]
+        test = []
+        for number, members in enumerate(groups):
+            order = np.random.default_rng([_SPLIT_SEED, number]).permutation(members)
+            test.append(order[: held_out_count(len(order), _TEST_FRACTION)])
+        held_out = np.sort(np.concatenate(test))
+        rest = np.setdiff1d(np.arange(total), held_out)
+        return dataclasses.replace(
+            self, train=_cut(self.train, rest), test=_cut(self.train, held_out)
+        )
+
+
+def _cut(batch: Batch, places: np.ndarray | slice) -> Batch:
+    """Returns some examples of a batch."""
+    return Batch(*(part if part is None else nested.take(part, places) for part in batch))
+
+
+def _classes(targets: Any, total: int) -> list[np.ndarray] | None:
+    """Returns the places of each class's examples; None if the targets aren't classes.
+
+    Classes are whole numbers of which each occurs at least twice.
+    """
+    if not isinstance(targets, np.ndarray) or targets.size != total:
+        return None
+    if targets.dtype.kind not in "biu":
+        return None
+    values, members = np.unique(targets.reshape(-1), return_inverse=True)
+    if len(values) < 2 or np.bincount(members).min() < 2:
+        return None
+    return [np.flatnonzero(members == number) for number in range(len(values))]
