@@ -5,7 +5,7 @@ import pytest
 
 from tfcompress.data.as_fit import as_fit
 from tfcompress.data.examples import Examples
-from tfcompress.data.streams import Stream
+from tfcompress.data.pipelines import Stream
 from tfcompress.errors import InputError
 
 X = np.random.default_rng(0).normal(size=(50, 4))

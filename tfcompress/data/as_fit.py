@@ -10,8 +10,8 @@ from keras import tree
 from tfcompress.data import nested
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.examples import Examples
+from tfcompress.data.pipelines import Batches, Stream, is_stream
 from tfcompress.data.protocol import Batch, Data
-from tfcompress.data.streams import Batches, Stream, is_stream
 from tfcompress.errors import InputError, require
 
 _FORMS = (

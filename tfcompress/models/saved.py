@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcompress.bounded_json import parse_json
 from tfcompress.errors import InputError, require
-from tfcompress.models import archive, classes, hdf5
+from tfcompress.models import classes, hdf5, keras_zip
 from tfcompress.plain_text import first_line
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def load(name: str) -> keras.Model:
     import tfcompress.layers  # noqa: F401 - registers our layers' names
 
     try:
-        read_config = (archive if name.endswith(".keras") else hdf5).read_config
+        read_config = (keras_zip if name.endswith(".keras") else hdf5).read_config
         classes.check(name, _parsed(name, read_config(path, name)))
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except InputError:

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from tfcompress.data.augmentation import mirrored
+from tfcompress.data.pipelines import Batches, Stream
 from tfcompress.data.protocol import Batch, Data, RandomAccess
-from tfcompress.data.streams import Batches, Stream
 from tfcompress.training.teacher import TeacherOutputs
 
 # Batches whose types and shapes Keras looks at before it trains on them.

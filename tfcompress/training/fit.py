@@ -81,21 +81,10 @@ def fit(
     _compile(trainee, optimizer, goal)
     judge = _judge(model, data, goal)
     own = EpochCallbacks(context.callbacks, judge, trainee, training.epochs, steps)
-
-    def train_epoch(batches: Any, epoch: int, watch: Watch) -> Row:
-        callbacks = [
-            watch.callback(keras.callbacks.Callback),
-            own,
-            *_tensorboard(context.tensorboard),
-        ]
-        weights = {"class_weight": dict(context.class_weight)} if context.class_weight else {}
-        logs = fit_epoch(trainee, batches, epoch, callbacks, **weights)
-        return {"loss": logs["loss"], **goal.values(logs, "train"), **own.test_values}
-
     with own.around_all_epochs():
         return epochs(
             Trainee(
-                fit=train_epoch,
+                fit=_epoch_trainer(trainee, goal, own, context),
                 state=[*state, *optimizer.variables],
                 weights=trainee.weights,
                 learning_rate=lambda: float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
@@ -106,6 +95,21 @@ def fit(
             training,
             context,
         )
+
+
+def _epoch_trainer(
+    trainee: keras.Model, goal: Objective, own: EpochCallbacks, context: TrainingContext
+) -> Callable[[Any, int, Watch], Row]:
+    """Returns what trains one epoch and gives the row's values, as `Trainee.fit` does."""
+    weights = {"class_weight": dict(context.class_weight)} if context.class_weight else {}
+
+    def train_epoch(batches: Any, epoch: int, watch: Watch) -> Row:
+        watching = watch.callback(keras.callbacks.Callback)
+        callbacks = [watching, own, *_tensorboard(context.tensorboard)]
+        logs = fit_epoch(trainee, batches, epoch, callbacks, **weights)
+        return {"loss": logs["loss"], **goal.values(logs, "train"), **own.test_values}
+
+    return train_epoch
 
 
 def _judge(model: keras.Model, data: Data, goal: Objective) -> Callable[[], dict[str, Row]]:

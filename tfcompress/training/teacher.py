@@ -11,8 +11,8 @@ from keras import tree
 
 from tfcompress.config import Training
 from tfcompress.data.nested import slices
+from tfcompress.data.pipelines import Stream
 from tfcompress.data.protocol import Data, RandomAccess
-from tfcompress.data.streams import Stream
 from tfcompress.graph.nodes import functional
 from tfcompress.training.evaluate import runner
 

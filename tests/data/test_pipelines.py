@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfcompress.data.streams import Batches, Stream, is_stream
+from tfcompress.data.pipelines import Batches, Stream, is_stream
 from tfcompress.errors import InputError
 
 X = np.arange(20.0).reshape(10, 2)

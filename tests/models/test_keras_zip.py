@@ -12,7 +12,7 @@ import pytest
 from tests.models.strangers import small_model
 from tfcompress.bounded_json import MOST_BYTES
 from tfcompress.errors import InputError, UnsafeFileError
-from tfcompress.models import archive, saved
+from tfcompress.models import keras_zip, saved
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_two_files_of_one_name(whole, tmp_path):
 
 
 def test_too_many_files(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "_MOST_MEMBERS", 2)
+    monkeypatch.setattr(keras_zip, "_MOST_MEMBERS", 2)
     with pytest.raises(UnsafeFileError, match="it holds more than 2 files"):
         saved.load(write(tmp_path / "m.keras", whole))
 
