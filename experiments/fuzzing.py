@@ -73,8 +73,9 @@ def page_of(results: Measurements) -> Page:
         "without control characters. `load` and `inspect` first try a file in a process of its "
         "own, which is there to be crashed: `tried` says how often, `crashed` how many of these "
         "died in native code, and `stopped` how many took 2 s of processor time and were killed "
-        "(a user's may take 60 s by the clock). In one of 350 inputs that process is started as "
-        "a user's is, else forked. `slowest` and `peak` are the worst of any input.",
+        "(a user's may take 60 s by the clock). These are forks; in one of 350 inputs that process "
+        "is started as a user's is, which isn't counted there. `slowest` and `peak` are the "
+        "worst of any input.",
         ["what reads it", "inputs", "accepted", "refused", "tried", "crashed", "stopped",
          "slowest, s", "peak, MB", "findings"],
         [(row(target, results[target]), [target]) for target in TITLES if target in results],
