@@ -10,13 +10,12 @@ as tests/fuzz says.
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-from measurements import Measurements, Row, conduct, parser
+from measurements import Measurements, Row, conduct, parser, single
 from page import Page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,21 +33,16 @@ TITLES = {
 }
 
 
-def fuzzed(inputs: int, seed: int, jobs: int) -> dict[str, Row]:
-    """Runs every target's inputs to the end, some targets at a time."""
-
-    def run(target: str) -> Row:
-        keep = f"{FINDINGS}/{target}"
-        words = [f"--inputs={inputs}", f"--seed={seed}", "--seconds=36000", f"--keep={keep}"]
-        command = [sys.executable, "-m", "tests.fuzz", f"--target={target}", *words]
-        done = subprocess.run(command, cwd=ROOT, check=False)
-        if done.returncode not in (0, 1):
-            sys.exit(f"the fuzzer ended with status {done.returncode}")
-        (row,) = json.loads((ROOT / keep / "summary.json").read_text())
-        return row
-
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        return dict(zip(TITLES, pool.map(run, TITLES), strict=True))
+def fuzzed(target: str, inputs: int, seed: int) -> Row:
+    """Runs a target's inputs to the end."""
+    keep = f"{FINDINGS}/{target}"
+    words = [f"--inputs={inputs}", f"--seed={seed}", "--seconds=36000", f"--keep={keep}"]
+    command = [sys.executable, "-m", "tests.fuzz", f"--target={target}", *words]
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    if done.returncode not in (0, 1):
+        sys.exit(f"the fuzzer ended with status {done.returncode}")
+    (row,) = json.loads((ROOT / keep / "summary.json").read_text())
+    return row
 
 
 def row(target: str, found: Row) -> list[str]:
@@ -86,9 +80,8 @@ def main() -> None:
     flags = parser(__doc__)
     flags.add_argument("--inputs", type=int, default=100_000, help="of all targets together")
     flags.add_argument("--seed", type=int, default=0)
-    flags.add_argument("--jobs", type=int, default=1, help="targets at a time")
     flags = flags.parse_args()
-    steps = [(tuple(TITLES), lambda: fuzzed(flags.inputs, flags.seed, flags.jobs))]
+    steps = [single(target, fuzzed, target, flags.inputs, flags.seed) for target in TITLES]
     conduct(flags, steps, page_of, settings={"inputs": flags.inputs, "seed": flags.seed})
 
 

@@ -108,7 +108,7 @@ def test_files_are_checked_in_bounded_memory(monkeypatch, hard_limit, bound):
 
     monkeypatch.setattr(child, "load_interpreter", load)
     request = {"paths": ["m.tflite"], "memory_bytes": 5e3}
-    assert child.check(request, Reporter(io.StringIO())) == {"errors": [None]}
+    assert child.check(request, Reporter(io.StringIO()))["errors"] == [None]
     assert len(limits) == 1
 
 
@@ -123,7 +123,8 @@ def test_an_error_of_one_file_leaves_the_others(loads, monkeypatch):
     monkeypatch.setattr(child, "load_interpreter", load)
     request = {"paths": ["a", "bad", "b"], "memory_bytes": 1}
     answer = child.check(request, Reporter(io.StringIO()))
-    assert answer == {"errors": [None, "RuntimeError: no such op", None]}
+    assert answer["errors"] == [None, "RuntimeError: no such op", None]
+    assert answer["peak_memory_bytes"] == child.peak_memory_bytes()
 
 
 def test_an_error_is_one_line_of_bounded_length():

@@ -1,4 +1,5 @@
 import pathlib
+import sys
 
 import numpy as np
 import pytest
@@ -7,8 +8,9 @@ from ai_edge_litert.tools import flatbuffer_utils
 from PIL import Image
 
 import tfcompress
+from tests.export import handmade
 from tfcompress.errors import InputError
-from tfcompress.runtime import LiteModel, Metadata, load
+from tfcompress.runtime import LiteModel, Metadata, load, process
 
 LABELS = ("ant", "bee", "cat", "dog", "eel")
 MEAN, STD = (100.0, 120.0, 90.0), (50.0, 60.0, 70.0)
@@ -145,3 +147,20 @@ def test_the_door(files):
     assert tfcompress.load is load
     assert tfcompress.Metadata is Metadata
     assert tfcompress.load(pathlib.Path(files["float"])).labels == LABELS
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its peak isn't known there")
+def test_a_small_file_that_takes_much_memory(tmp_path, monkeypatch):
+    """0.7 KB, of which one tensor says that it has 30 million numbers; LiteRT writes them all."""
+    layers = [handmade.Dense(np.ones((3, size), np.float32)) for size in (8, 3)]
+    path = handmade.save(tmp_path / "m.tflite", (1, 8), *layers)
+
+    def enlarge(model):
+        (tensor,) = (one for one in model.subgraphs[0].tensors if one.name == b"y0")
+        tensor.shape = [10_000_000, 3]
+
+    handmade.changed(path, enlarge)
+    monkeypatch.setattr(process, "LOAD_BYTES", 128 << 20)
+    with pytest.raises(InputError, match="MiB to be loaded and run once, more than the 128 that"):
+        load(path)
+    assert process.check(path) is None  # Who doesn't load it may look at it.

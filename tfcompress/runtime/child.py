@@ -96,7 +96,7 @@ def check(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
     """Loads each file and runs it once.
 
     Returns:
-        `errors`: for each file the runtime's error, or None if it ran.
+        `errors`: for each file the runtime's error, or None if it ran; and `peak_memory_bytes`.
     """
     limit_memory(int(request["memory_bytes"]))
     errors: list[str | None] = []
@@ -110,7 +110,7 @@ def check(request: Mapping[str, Any], report: Reporter) -> dict[str, Any]:
             errors.append(None)
         except Exception as error:
             errors.append(one_line(error))
-    return {"errors": errors}
+    return {"errors": errors, "peak_memory_bytes": peak_memory_bytes()}
 
 
 def limit_memory(memory_bytes: int) -> None:

@@ -175,8 +175,9 @@ def load(
     Args:
         path: of the `.tflite`.
         check: whether the file is first loaded and run once in a process of its own, so that one
-            that is corrupt or made to harm crashes or hangs there. That takes 0.2 seconds and the
-            time of one load and one inference; leave it out for your own files.
+            that is corrupt or made to harm crashes or hangs there, and one that takes more than
+            512 MiB and 32 times its size is refused. That takes 0.2 seconds and the time of one
+            load and one inference; leave it out for your own files.
         threads: CPU threads of one inference.
         signature: which signature to run, such as `serving_default`, where the file has several;
             None for the fastest that runs here.
@@ -186,12 +187,12 @@ def load(
         A `Predictor`.
 
     Raises:
-        InputError: the file is missing, isn't a `.tflite` file, is cut short or corrupt, crashes or
-            hangs, needs ops that the runtime lacks, has no such signature, or isn't an image
-            classifier.
+        InputError: the file is missing, isn't a `.tflite` file, is cut short or corrupt, crashes,
+            hangs or takes too much memory, needs ops that the runtime lacks, has no such
+            signature, or isn't an image classifier.
     """
     if check:
-        error = process.check(path, signature=signature, timeout_s=timeout_s)
+        error = process.check(path, signature=signature, timeout_s=timeout_s, to_load=True)
         require(error is None, f"{path} can't be run by this LiteRT: {error}")
     file_metadata = metadata.read(path)
     file_content = content.read(path)

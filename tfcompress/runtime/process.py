@@ -27,6 +27,8 @@ CHECK_SECONDS = 60.0
 # The memory that it may take: so much, for Python and the runtime, and so many times its size.
 CHECK_BYTES = 4 * 2**30
 CHECK_SIZES = 32
+# The memory that such a process may have held of a file that this one then loads.
+LOAD_BYTES = 512 * 2**20
 # How lines begin that native code writes to stderr and that explain no crash.
 _CHATTER = ("INFO:", "WARNING:", "I0000", "W0000", "\u2514", "error: XDG_")
 
@@ -156,6 +158,7 @@ def check(
     *,
     signature: str | None = None,
     timeout_s: float = CHECK_SECONDS,
+    to_load: bool = False,
 ) -> str | None:
     """Loads and runs a file once in a process of its own, with limits on time and memory.
 
@@ -167,18 +170,20 @@ def check(
         path: the file.
         signature: which of the file's signatures; None for the one that `load` would run.
         timeout_s: seconds after which the process is killed.
+        to_load: whether this process will load it, too, and a file is refused that takes more
+            memory than `LOAD_BYTES` and `CHECK_SIZES` times its size.
 
     Returns:
         None if the file ran, else the runtime's error, such as an op that it lacks.
 
     Raises:
         InputError: it isn't a `.tflite` file, it is cut short or corrupt, or it crashed the
-            process or didn't come to an end.
+            process, didn't come to an end or took too much memory.
     """
     file = header.checked_path(path)
     request = {**check_request([file.absolute()]), "signature": signature}
     try:
-        message: str | None = ask(request, timeout_s=timeout_s)["errors"][0]
+        answer = ask(request, timeout_s=timeout_s)
     except ProcessTimeoutError as error:
         raise InputError(
             f"{path} isn't loaded and run once after {timeout_s:g} s: it is corrupt or made to hang"
@@ -188,6 +193,14 @@ def check(
             f"{path} is corrupt or made to crash: a process that tried it "
             f"({error.last.get('stage', 'start')}) ended: {error.cause}"
         ) from error
+    message: str | None = answer["errors"][0]
+    peak, most = answer.get("peak_memory_bytes"), LOAD_BYTES + CHECK_SIZES * file.stat().st_size
+    if to_load and message is None and peak is not None and peak > most:
+        raise InputError(
+            f"{path} takes {peak / 2**20:,.0f} MiB to be loaded and run once, more than the "
+            f"{most / 2**20:,.0f} that a file of its size may take: check=False loads it if it is "
+            "your own"
+        )
     if message is not None and message.startswith("ValueError"):  # It failed verification.
         raise header.corrupt(path, message.partition(": ")[2])
     return None if message is None else one_line(message)
