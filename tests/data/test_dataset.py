@@ -151,3 +151,14 @@ def test_the_public_name_has_no_folders(name, public):
     shared = dataset([0, 1], name="emnist/letters:3.0.1", local=False)
     assert shared.public_name == "emnist/letters:3.0.1"
     assert shared.with_normalization(Normalization.identity()).local is False
+
+
+def test_in_grey_is_normalised_to_its_own_mean():
+    data = dataset([0, 1] * 8)
+    grey = data.in_grey()
+    assert grey.image_shape == (*data.image_shape[:2], 1)
+    images = np.concatenate([x for x, _ in grey.batches("train", 5)])
+    assert images.shape[3] == 1
+    np.testing.assert_allclose([images.mean(), images.std()], [0, 1], atol=1e-5)
+    np.testing.assert_array_equal(grey.train.labels, data.train.labels)
+    assert len(grey.normalization.mean) == 1

@@ -45,7 +45,7 @@ def test_fixed_normalizations():
     np.testing.assert_array_equal(Normalization.identity()(ends).ravel(), [0, 255, 0])
     np.testing.assert_array_equal(Normalization.unit()(ends).ravel(), [0, 1, 0])
     np.testing.assert_array_equal(Normalization.symmetric()(ends).ravel(), [-1, 1, -1])
-    with pytest.raises(InputError, match="three positive deviations"):
+    with pytest.raises(InputError, match="for each of 1 or 3 channels"):
         Normalization((0, 0, 0), (1, 0, 1))
 
 

@@ -14,7 +14,7 @@ from tfcompress.data.augmentation import augment
 from tfcompress.data.normalization import Normalization as Normalization
 from tfcompress.data.protocol import Batch
 from tfcompress.data.random_split import check_split_options, held_out_count
-from tfcompress.data.stores import Images, SelectedImages
+from tfcompress.data.stores import GreyImages, Images, SelectedImages
 from tfcompress.errors import one_of, require
 
 # Of a data set that comes without test images.
@@ -122,7 +122,7 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, 3) of every image."""
+        """(height, width, channels) of every image: 3 channels for RGB, 1 for grey."""
         return self.train.images.shape
 
     @property
@@ -230,6 +230,14 @@ class Dataset:
             turn[members] = np.arange(len(members))
         chosen = order[np.argsort(turn, kind="stable")[:n]]
         return self.normalization(self.train.images.batch(chosen))
+
+    def in_grey(self) -> Dataset:
+        """Returns the same images in grey, with one channel, normalised to their own mean."""
+        train, test = (
+            Split(GreyImages(part.images), part.labels) for part in (self.train, self.test)
+        )
+        normalization = Normalization.of(train.images)
+        return dataclasses.replace(self, train=train, test=test, normalization=normalization)
 
     def with_normalization(self, normalization: Normalization) -> Dataset:
         """Returns the same data set with another normalisation."""

@@ -19,26 +19,26 @@ class Normalization:
     """What a model sees of an 8-bit image x: `(x - mean) / std`, for each channel.
 
     Attributes:
-        mean: of red, green and blue, on the scale 0..255.
+        mean: of red, green and blue, or of grey, on the scale 0..255.
         std: likewise, positive.
 
     >>> Normalization.symmetric()(np.uint8([[[[0, 255, 51]]]]))
     array([[[[-1. ,  1. , -0.6]]]], dtype=float32)
     """
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __post_init__(self) -> None:
         """Refuses what can't be divided by."""
         require(
-            len(self.mean) == len(self.std) == 3 and min(self.std) > 0,
-            f"a normalization needs three means and three positive deviations; got mean "
-            f"{self.mean}, std {self.std}",
+            len(self.mean) == len(self.std) and len(self.mean) in (1, 3) and min(self.std) > 0,
+            f"a normalization needs a mean and a positive deviation for each of 1 or 3 channels; "
+            f"got mean {self.mean}, std {self.std}",
         )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Normalises uint8 images, (..., 3), to float32 of the same shape."""
+        """Normalises uint8 images, (..., channels), to float32 of the same shape."""
         # Repeated for a whole row of pixels: NumPy takes six times as long with three values.
         row = images.shape[-2:]
         normalized: np.ndarray = images - np.resize(np.asarray(self.mean, np.float32), row)
@@ -46,19 +46,19 @@ class Normalization:
         return normalized
 
     @classmethod
-    def identity(cls) -> Normalization:
+    def identity(cls, channels: int = 3) -> Normalization:
         """Returns the normalisation that leaves pixels in 0..255."""
-        return cls((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        return cls((0.0,) * channels, (1.0,) * channels)
 
     @classmethod
-    def unit(cls) -> Normalization:
+    def unit(cls, channels: int = 3) -> Normalization:
         """Returns the normalisation that brings pixels to 0..1."""
-        return cls((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
+        return cls((0.0,) * channels, (255.0,) * channels)
 
     @classmethod
-    def symmetric(cls) -> Normalization:
+    def symmetric(cls, channels: int = 3) -> Normalization:
         """Returns the normalisation that brings pixels to -1..1."""
-        return cls((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+        return cls((127.5,) * channels, (127.5,) * channels)
 
     @classmethod
     def of(cls, images: Images) -> Normalization:
@@ -76,16 +76,15 @@ class Normalization:
             generator = np.random.default_rng(0)
             positions = np.sort(generator.choice(positions, _MEASURED_IMAGES, replace=False))
         # Counting values instead of summing pixels: exact, in one pass over a few images at a time.
-        counts = np.zeros((3, 256), np.int64)
+        channels = images.shape[2]
+        counts = np.zeros((channels, 256), np.int64)
         for start in range(0, len(positions), _MEASURED_AT_ONCE):
             pixels = images.batch(positions[start : start + _MEASURED_AT_ONCE])
-            for channel in range(3):
+            for channel in range(channels):
                 counts[channel] += np.bincount(pixels[..., channel].ravel(), minlength=256)
         values = np.arange(256)
         total = counts.sum(axis=1)
         mean = counts @ values / total
         variance = (counts * (values - mean[:, None]) ** 2).sum(axis=1) / total
         std = np.sqrt(np.where(variance > 0, variance, 1.0))
-        red, green, blue = (float(value) for value in mean)
-        red_std, green_std, blue_std = (float(value) for value in std)
-        return cls((red, green, blue), (red_std, green_std, blue_std))
+        return cls(tuple(map(float, mean)), tuple(map(float, std)))

@@ -11,23 +11,26 @@ import numpy as np
 from tfcompress.errors import InputError
 from tfcompress.images import Standard, decode_all
 
+# Red's, green's and blue's share of grey, in 65,536ths.
+_GREY = (19595, 38470, 7471)
+
 
 class Images(Protocol):
-    """Random access to 8-bit RGB images of one size, in memory or streamed.
+    """Random access to 8-bit images of one size, in memory or streamed.
 
     Attributes:
-        shape: (height, width, 3) of one image.
+        shape: (height, width, channels) of one image: 3 channels for RGB, 1 for grey.
     """
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(height, width, 3) of one image."""
+        """(height, width, channels) of one image."""
         ...
 
     def __len__(self) -> int: ...
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
-        """Returns the images at these positions: uint8, (n, height, width, 3)."""
+        """Returns the images at these positions: uint8, (n, height, width, channels)."""
         ...
 
 
@@ -103,5 +106,30 @@ class SelectedImages:
         return len(self.positions)
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
-        """Returns the images at these positions of the selection: uint8, (n, H, W, 3)."""
+        """Returns the images at these positions of the selection: uint8, (n, H, W, channels)."""
         return self.images.batch(self.positions[indices])
+
+
+class GreyImages:
+    """Other images in grey, without a copy: what is grey already keeps its values.
+
+    Args:
+        images: RGB.
+    """
+
+    def __init__(self, images: Images):
+        self.images = images
+        self.shape = (*images.shape[:2], 1)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """Returns the images at these positions in grey: uint8, (n, H, W, 1).
+
+        The weights are those of ITU-R 601-2 in 65,536ths, as Pillow has them: a deployed program
+        that converts a picture by Pillow gives the model the same values.
+        """
+        rgb = self.images.batch(indices).astype(np.uint32)
+        grey = (rgb @ np.array(_GREY, np.uint32) + 0x8000) >> 16
+        return grey.astype(np.uint8)[..., None]

@@ -61,6 +61,8 @@ def load_data(job: Plan, users_model: keras.Model | None) -> Dataset:
             fallback_size=native,
             options=job.data_options,
         )
+        if users_model is not None and functional(users_model).inputs[0].shape[-1] == 1:
+            images = images.in_grey()
     shape = "x".join(map(str, images.image_shape))
     say("data", f"{images.name}: {len(images.train):,} training and {len(images.test):,} test "
         f"images, {images.num_classes} classes, {shape}")  # fmt: skip
@@ -93,4 +95,4 @@ def _normalised(images: Dataset, model: keras.Model, normalization: str) -> Data
         "unit": Normalization.unit,
         "symmetric": Normalization.symmetric,
     }.get(normalization)
-    return images.with_normalization(chosen()) if chosen else images
+    return images.with_normalization(chosen(images.image_shape[2])) if chosen else images

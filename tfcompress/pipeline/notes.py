@@ -29,8 +29,9 @@ def all_notes(
 def _input_notes(job: Plan, images: Dataset) -> list[str]:
     """Says what the files take."""
     mean, std = images.normalization.mean, images.normalization.std
+    kind = "RGB" if len(mean) == 3 else "grey"
     notes = [
-        "The files take (pixel - mean) / std for RGB pixels in 0..255, mean "
+        f"The files take (pixel - mean) / std for {kind} pixels in 0..255, mean "
         f"{', '.join(f'{v:.2f}' for v in mean)} and std {', '.join(f'{v:.2f}' for v in std)}.",
     ]
     if job.config.io is not None:
