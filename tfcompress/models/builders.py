@@ -14,7 +14,7 @@ from tfcompress.options import check_type, check_types
 if TYPE_CHECKING:
     import keras
 
-_NOT_BUILDERS = ("archive", "blocks", "builders", "classes", "hdf5", "hdf5_walk", "saved")
+_NOT_BUILDERS = ("blocks", "builders", "classes", "hdf5", "hdf5_walk", "keras_zip", "saved")
 
 
 def names() -> list[str]:
