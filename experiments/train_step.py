@@ -25,13 +25,13 @@ from page import Page
 
 from tfcompress import data, keep_freed_memory, models, techniques, training
 from tfcompress.bridge import legacy, prune, to_tf_keras
-from tfcompress.bridge.prune import LayerPruning
 from tfcompress.config import Training
 from tfcompress.qat import train
 from tfcompress.qat.prepare import prepare
 from tfcompress.training.batches import EpochBatches
 from tfcompress.training.evaluate import jit_compile
 from tfcompress.training.fit import make_optimizer
+from tfcompress.training.pruning import LayerPruning
 
 BATCH = 64
 STEPS = 5

@@ -256,15 +256,82 @@ def test_weights_of_examples_and_of_classes_count():
     assert 2 in chosen[2]
 
 
-def test_tfmot_trains_one_class_an_example_and_says_so():
+@pytest.mark.parametrize("technique", ["cluster", "prune+cluster", "deep_compression"])
+def test_tfmot_trains_one_class_an_example_and_says_so_before_any_step(technique):
     x, _ = table()
     with pytest.raises(InputError, match="trains by TFMOT in Keras 2, and there only networks"):
-        tfcompress.compress(small_net(1, None), "prune", (x, x[:, 0]), epochs=1, verbose=False)
-    callback = keras.callbacks.Callback()
+        tfcompress.compress(small_net(1, None), technique, (x, x[:, 0]), epochs=1)
+    settings = {"callbacks": [keras.callbacks.Callback()], "epochs": 1}
     with pytest.raises(InputError, match="Keras 3's callbacks and class weights"):
-        tfcompress.compress(
-            small_net(), "prune", table(), epochs=1, verbose=False, callbacks=[callback]
-        )
+        tfcompress.compress(small_net(), technique, table(), **settings)
+
+
+def share_of_zeros(model):
+    kernels = [w for w in model.get_weights() if w.ndim == 2 and w.size >= 64]
+    return np.mean(np.concatenate([kernel.ravel() for kernel in kernels]) == 0)
+
+
+def test_a_compiled_model_is_pruned_as_it_was_compiled():
+    x, _ = table()
+    model = small_net(1, None)
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.5), Scaled(), metrics=["mae"])
+    logs_seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            assert self.model.optimizer.momentum == 0.5
+            logs_seen.append(set(logs))
+
+    settings = {"epochs": 4, "frequency": 1, "verbose": False, "callbacks": [Watch()]}
+    small = tfcompress.compress(model, "prune", (x, x[:, 0]), **settings)
+    assert len(logs_seen) == 4
+    assert all(logs == {"loss", "mae", "val_loss", "val_mae"} for logs in logs_seen)
+    assert share_of_zeros(small) == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize("loop", ["fit", "own loop"])
+def test_prepared_trained_and_finished(loop):
+    x, y = table()
+    model = small_net()
+    before = model.get_weights()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    prepared = tfcompress.prepare(model, "prune", frequency=2, end_step=8, final_sparsity=0.7)
+    if loop == "fit":
+        prepared.fit(x, y, epochs=3, verbose=0, callbacks=tfcompress.callbacks(prepared))
+        assert "accuracy" in prepared.history.history
+    else:
+        for _ in range(12):
+            prepared.train_on_batch(x, y)
+    small = tfcompress.finish(prepared)
+    assert share_of_zeros(small) == pytest.approx(0.7, abs=0.01)
+    assert not small.compiled
+    np.testing.assert_array_equal(small.predict(x, verbose=0), prepared.predict(x, verbose=0))
+    for old, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, now)
+
+
+def test_what_acts_before_training_is_prepared_too():
+    x, y = table()
+    prepared = tfcompress.prepare(small_net(), "svd", rank=2)
+    assert tfcompress.callbacks(prepared) == []
+    prepared.compile("sgd", "sparse_categorical_crossentropy")
+    prepared.fit(x, y, verbose=0)
+    assert tfcompress.finish(prepared).count_params() == prepared.count_params()
+
+
+@pytest.mark.parametrize(
+    ("technique", "options", "message"),
+    [
+        ("prune", {}, "give end_step, such as 60% of the steps"),
+        ("prune", {"end_step": 100, "engine": "tfmot"}, "only tfcompress.compress does"),
+        ("prune+cluster", {"end_step": 100}, "prepare takes one technique"),
+        ("cluster", {}, "prepare would change nothing: use tfcompress.compress"),
+        ("int8", {}, "prepare would change nothing: use tfcompress.export"),
+    ],
+)
+def test_what_cannot_be_prepared(technique, options, message):
+    with pytest.raises(InputError, match=message):
+        tfcompress.prepare(small_net(), technique, **options)
 
 
 def test_inputs_alone_are_enough_where_nothing_is_trained():

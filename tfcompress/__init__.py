@@ -4,6 +4,8 @@ The functions for Keras users; each name is imported when it is first used:
 
     transform   surgery only: a Keras model in, a Keras model out
     compress    surgery and training
+    prepare     surgery, ready for a training of one's own; callbacks: what its fit needs;
+                finish: the plain model that comes of it
     export      a Keras model as an audited .tflite file
     load        an exported file as a classifier of images, without Keras or TensorFlow
     benchmark   size, latency and memory of .tflite files
@@ -20,7 +22,7 @@ from tfcompress.version import VERSION
 
 if TYPE_CHECKING:
     from tfcompress.allocator import keep_freed_memory
-    from tfcompress.api import compress, transform
+    from tfcompress.api import callbacks, compress, finish, prepare, transform
     from tfcompress.errors import ExportError, InputError
     from tfcompress.graph import summary
     from tfcompress.runtime import Metadata, load
@@ -33,13 +35,16 @@ __all__ = [
     "Metadata",
     "__version__",
     "benchmark",
+    "callbacks",
     "compress",
     "data",
     "export",
+    "finish",
     "keep_freed_memory",
     "layers",
     "load",
     "models",
+    "prepare",
     "summary",
     "techniques",
     "transform",
@@ -49,9 +54,12 @@ _FUNCTIONS = {
     "ExportError": "errors",
     "InputError": "errors",
     "Metadata": "runtime",
+    "callbacks": "api",
     "compress": "api",
+    "finish": "api",
     "keep_freed_memory": "allocator",
     "load": "runtime",
+    "prepare": "api",
     "summary": "graph",
     "transform": "api",
 }

@@ -17,9 +17,9 @@ from tfcompress.data.protocol import Data
 from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.graph.nodes import functional
 from tfcompress.options import check_types
-from tfcompress.training import TrainingContext
+from tfcompress.training import TrainingContext, pruning
 from tfcompress.training.fit import copy_optimizer
-from tfcompress.training.objective import Objective, objective
+from tfcompress.training.objective import Objective, compiled_objective, objective
 from tfcompress.training.progress import say, with_progress
 from tfcompress.training.signature import check_inputs, input_caster
 
@@ -60,17 +60,17 @@ def _check_model(model: Any) -> None:
     functional(model)  # Refuses one that has no graph yet, or never will.
 
 
-def _check_transforms(technique: techniques.Technique) -> None:
+def _check_transforms(technique: techniques.Technique, function: str = "transform") -> None:
     """Refuses a technique whose transform alone leaves the network as it was."""
     name = technique.name
     if technique.acts_in == "training":
         raise InputError(
-            f"{name} acts while the network is trained, and transform would change nothing: use "
+            f"{name} acts while the network is trained, and {function} would change nothing: use "
             f"tfcompress.compress(model, '{name}', data)"
         )
     if technique.acts_in == "export":
         raise InputError(
-            f"{name} acts as the file is written, and transform would change nothing: use "
+            f"{name} acts as the file is written, and {function} would change nothing: use "
             f"tfcompress.export(model, path, storage='{technique.storage}')"
         )
 
@@ -114,8 +114,9 @@ def compress(
     A model that is compiled is trained with its loss, metrics and optimizer settings. Of one that
     isn't, or was compiled without a loss, these follow from its outputs and the targets: numbers
     of classes, one-hot vectors, yes or no behind a sigmoid, or else values, by their squared
-    error; and the recipe of the technique says how. `prune`, `cluster` and `qat` train in Keras 2,
-    by TFMOT: they learn one class an example from its number, with the recipe's optimizer.
+    error; and the recipe of the technique says how. `cluster` and `qat` train in Keras 2, by TFMOT:
+    they learn one class an example from its number, with the recipe's optimizer. `prune` does,
+    too, where nothing else is wanted.
 
     Args:
         model: trained, functional or Sequential; it stays as it is, and teaches if the
@@ -172,6 +173,7 @@ def compress(
         callbacks=tuple(callbacks),
         class_weight=class_weight,
     )
+    _check_can_train(steps, context)
 
     def round_context(
         context: TrainingContext, title: str, _: techniques.Candidate, training: Training
@@ -188,6 +190,106 @@ def compress(
     if last.acts_in == "export":
         candidate.say(last.name, f"acts as the file is written: export(storage='{last.storage}')")
     return candidate.model
+
+
+def _check_can_train(steps: Sequence[techniques.Step], context: TrainingContext) -> None:
+    """Refuses, before anything is trained, what a later step of a chain can't be trained for."""
+    for step in steps:
+        # What acts in training and can't be prepared for another loop is trained by TFMOT.
+        if step.technique.acts_in == "training" and step.technique.prepare is None:
+            from tfcompress.bridge.train import check_can_train
+
+            check_can_train(context)
+
+
+def prepare(model: keras.Model, technique: str, **options: Any) -> keras.Model:
+    """Rebuilds a model by a technique, ready for a training of one's own.
+
+    What comes of it is trained by its `fit` with `tfcompress.callbacks`, or by any other loop that
+    ends in an optimizer of Keras; then `tfcompress.finish` makes the plain model. Steps are
+    counted from the first one after this call. A model that is compiled is compiled alike.
+
+    Args:
+        model: functional or Sequential; it stays as it is.
+        technique: `prune`, or a name of `tfcompress.techniques.names()` that acts before training,
+            such as `xnor`.
+        options: those of the technique. `prune` takes steps: `end_step` of the polynomial
+            schedule has to be given.
+
+    Returns:
+        A functional model with weights of its own.
+
+    Raises:
+        InputError: an unknown technique or option, or one that can't be prepared.
+
+    Example:
+        ```python
+        prepared = tfcompress.prepare(model, "prune", final_sparsity=0.8, end_step=2000)
+        prepared.compile("adam", "mse")
+        prepared.fit(x, y, epochs=10, callbacks=tfcompress.callbacks(prepared))
+        small = tfcompress.finish(prepared)
+        ```
+    """
+    _check_model(model)
+    steps = _steps(technique, options, {})
+    if len(steps) > 1:
+        raise InputError(
+            f"prepare takes one technique; got '{technique}': finish the first one, and prepare "
+            "what came of it by the next"
+        )
+    step = steps[0]
+    make = step.technique.prepare
+    if make is None:
+        _check_transforms(step.technique, "prepare")
+        prepared = step.technique.transform(techniques.Candidate(model), step.options).model
+    else:
+        prepared = make(techniques.Candidate(model), step.options)
+    goal = compiled_objective(model)
+    if goal is not None:
+        prepared.compile(optimizer=copy_optimizer(goal.optimizer), **goal.compile_arguments())
+    return prepared
+
+
+def callbacks(prepared: keras.Model) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks that the `fit` of a prepared model needs.
+
+    On JAX, where a step returns all that it changes, a loop of one's own needs them, too: compile
+    the model, and call `set_model(prepared)` and `on_train_begin()` of each before the first step;
+    `prepared.optimizer.stateless_apply` then carries the masks.
+
+    Args:
+        prepared: by `tfcompress.prepare`.
+
+    Returns:
+        Callbacks of Keras; an empty list if the technique needs none.
+
+    Example:
+        ```python
+        prepared.fit(x, y, epochs=10, callbacks=[*tfcompress.callbacks(prepared), mine])
+        ```
+    """
+    _check_model(prepared)
+    return pruning.callbacks(prepared)
+
+
+def finish(prepared: keras.Model) -> keras.Model:
+    """Returns the plain model that a prepared one has become by its training.
+
+    Args:
+        prepared: by `tfcompress.prepare`, and trained.
+
+    Returns:
+        A new functional model, not compiled, without masks or schedules, to be saved, evaluated,
+        prepared again or given to `tfcompress.export`. What was pruned is zero in it.
+
+    Example:
+        ```python
+        small = tfcompress.finish(prepared)
+        tfcompress.export(small, "small.tflite")
+        ```
+    """
+    _check_model(prepared)
+    return pruning.finished(prepared)
 
 
 def _checked_samples(model: keras.Model, data: Data, seed: int) -> Any:

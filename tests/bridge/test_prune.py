@@ -2,7 +2,8 @@
 
 import pytest
 
-from tfcompress.bridge.prune import LayerPruning
+from tfcompress.bridge import prune
+from tfcompress.training.pruning import LayerPruning
 
 SETTINGS = {
     "schedule": "polynomial",
@@ -15,7 +16,7 @@ SETTINGS = {
 
 
 def arguments(**settings):
-    return LayerPruning(**{**SETTINGS, **settings}).arguments()
+    return prune.arguments(LayerPruning(**{**SETTINGS, **settings}))
 
 
 def schedule(**settings):

@@ -139,6 +139,48 @@ def test_goes_on_where_it_was(small, data, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+def test_goes_on_where_it_was_in_keras(small, data, tmp_path):
+    settings = {"epochs": 3, "frequency": 1, "engine": "keras"}
+    whole = prune(small(), data, **settings).model
+
+    def stop(epoch, step, steps):
+        if (epoch, step) == (2, 3):
+            raise KeyboardInterrupt
+
+    kept = TrainingContext(checkpoint=tmp_path / "state.npz")
+    with pytest.raises(training.Stopped):
+        prune(small(), data, context=dataclasses.replace(kept, on_step=stop), **settings)
+    again = prune(small(), data, context=kept, **settings).model
+    for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert zeros(whole)["conv3"] == pytest.approx(0.8, abs=0.01)
+
+
+def test_the_user_s_training_runs_in_keras_all_else_by_tfmot(monkeypatch):
+    from tfcompress.techniques.prune import _engine
+    from tfcompress.training.objective import Objective
+
+    auto = TECHNIQUE.make_options()
+    classes, values = Objective(loss="any", one_label=True), Objective(loss="mse")
+    compiled = Objective(loss="any", one_label=True, users=True)
+    contexts = {
+        "tfmot": [DEFAULT_CONTEXT, TrainingContext(objective=classes)],
+        "keras": [
+            TrainingContext(objective=values),
+            TrainingContext(objective=compiled),
+            TrainingContext(callbacks=(keras.callbacks.Callback(),)),
+            TrainingContext(class_weight={0: 2.0}),
+        ],
+    }
+    for engine, those in contexts.items():
+        for context in those:
+            assert _engine(auto, context) == engine
+    assert _engine(TECHNIQUE.make_options(engine="keras"), DEFAULT_CONTEXT) == "keras"
+    assert _engine(TECHNIQUE.make_options(engine="tfmot"), contexts["keras"][0]) == "tfmot"
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert _engine(auto, DEFAULT_CONTEXT) == "keras"
+
+
 def test_leaves_no_trace_in_the_model_and_the_process(small, data):
     import tensorflow as tf
 
@@ -171,6 +213,7 @@ def test_layers_of_ours_are_pruned_as_what_they_stand_for(small, data):
         ({"m_by_n": "4x4"}, "must leave some weights"),
         ({"m_by_n": "2x4", "block_size": "1x4"}, "give one of"),
         ({"schedule": "linear"}, "schedule takes one of"),
+        ({"engine": "torch"}, "engine takes one of"),
     ],
 )
 def test_bad_options(options, message):

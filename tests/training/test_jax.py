@@ -52,6 +52,61 @@ def stop(epoch, step, steps):
         raise KeyboardInterrupt
 
 
+def pruned_by_fit_and_by_hand():
+    # Six steps of a matrix against NumPy: masks change at the beginning of steps 1, 3 and 5.
+    import tfcompress
+
+    random = np.random.default_rng(0)
+    x = random.normal(size=(48, 12)).astype("float32")
+    y = random.normal(size=(48, 8)).astype("float32")
+    model = keras.Sequential([keras.Input((12,)), layers.Dense(8, use_bias=False, name="wide")])
+    weights = model.get_weights()[0]
+    for step, share in zip(range(1, 7), (0.2, None, 0.65, None, 0.8, None)):
+        batch = slice(8 * step - 8, 8 * step)
+        if share:
+            left = round(96 * (1 - share))
+            mask = np.abs(weights) >= np.sort(np.abs(weights), None)[-left]
+        weights = weights * mask
+        error = x[batch] @ weights - y[batch]
+        weights = weights - 0.5 * 2 / error.size * x[batch].T @ error
+    weights = weights * mask
+
+    options = {"begin_step": 1, "end_step": 5, "frequency": 2, "initial_sparsity": 0.2}
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    prepared = tfcompress.prepare(model, "prune", **options, power=2.0)
+    prepared.fit(x, y, batch_size=8, shuffle=False, verbose=0,
+                 callbacks=tfcompress.callbacks(prepared))
+    by_fit = tfcompress.finish(prepared).get_weights()[0]
+    np.testing.assert_allclose(by_fit, weights, atol=1e-6)
+    assert (by_fit == 0).mean() > 0.78
+
+    prepared = tfcompress.prepare(model, "prune", **options, power=2.0)
+    try:
+        prepared.fit(x, y, verbose=0)
+        raise SystemExit("masks that nobody carries")
+    except tfcompress.InputError as error:
+        assert "tfcompress.callbacks(model)" in str(error), error
+    prepared = tfcompress.prepare(model, "prune", **options, power=2.0)
+    prepared.optimizer.build(prepared.trainable_variables)
+    for callback in tfcompress.callbacks(prepared):
+        callback.set_model(prepared)
+        callback.on_train_begin()
+    state = [prepared.trainable_variables, prepared.optimizer.variables]
+    kernels, others = [[v.value for v in variables] for variables in state]
+    for step in range(6):
+        batch = slice(8 * step, 8 * step + 8)
+        error = x[batch] @ np.asarray(kernels[0]) - y[batch]
+        gradients = [2 / error.size * x[batch].T @ error]
+        kernels, others = prepared.optimizer.stateless_apply(others, gradients, kernels)
+    for variable, value in zip(state[0] + state[1], kernels + others, strict=True):
+        variable.assign(value)
+    np.testing.assert_allclose(tfcompress.finish(prepared).get_weights()[0], weights, atol=1e-6)
+
+    data = (x, y)
+    small = tfcompress.compress(model, "prune", data, epochs=2, frequency=1, verbose=False)
+    assert (small.get_weights()[0] == 0).mean() > 0.78
+
+
 checkpoint = Path(sys.argv[1]) / "state.npz"
 model = student()
 assert any(getattr(layer, "binarize_kernel", False) for layer in model.layers)
@@ -70,12 +125,13 @@ fit(again, data, training, context)
 for a, b in zip(again.variables, model.variables, strict=True):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b))
 assert 1 - accuracy(runner(again), data) == rows[1]["test_error"]
+pruned_by_fit_and_by_hand()
 assert sys.modules["tensorflow"] is None
 assert not any(name.startswith("tensorflow.") for name in sys.modules)
 """
 
 
-def test_trains_distils_and_resumes_without_tensorflow(tmp_path):
+def test_trains_distils_resumes_and_prunes_without_tensorflow(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
         capture_output=True,

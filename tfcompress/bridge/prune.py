@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -18,58 +17,33 @@ from tfcompress.config import Training
 from tfcompress.data.protocol import Data
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.outputs import ends_in_softmax
+from tfcompress.training.pruning import LayerPruning
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LayerPruning:
-    """Says how one layer is pruned, in TFMOT's words.
-
-    Attributes:
-        schedule: `polynomial` (`PolynomialDecay`) or `constant` (`ConstantSparsity`).
-        initial_sparsity: share of zeros at `begin_step`; of `polynomial`.
-        final_sparsity: share of zeros from `end_step` on, or of `constant` always.
-        begin_step: first step whose weights are masked.
-        end_step: last step at which the masks change.
-        frequency: steps between two changes of the masks.
-        power: of the polynomial.
-        block_size: height and width of the blocks of a dense kernel that are zero together.
-        m_by_n: zeros in so many consecutive weights; None for anywhere.
-    """
-
-    schedule: str
-    initial_sparsity: float
-    final_sparsity: float
-    begin_step: int
-    end_step: int
-    frequency: int
-    power: float = 3.0
-    block_size: tuple[int, int] = (1, 1)
-    m_by_n: tuple[int, int] | None = None
-
-    def arguments(self) -> dict[str, Any]:
-        """Returns the arguments of TFMOT's `prune_low_magnitude`."""
-        sparsity = tfmot().sparsity.keras
-        if self.schedule == "constant" or self.m_by_n:
-            schedule = sparsity.ConstantSparsity(
-                target_sparsity=self.final_sparsity,
-                begin_step=self.begin_step,
-                end_step=self.end_step,
-                frequency=self.frequency,
-            )
-        else:
-            schedule = sparsity.PolynomialDecay(
-                initial_sparsity=self.initial_sparsity,
-                final_sparsity=self.final_sparsity,
-                begin_step=self.begin_step,
-                end_step=self.end_step,
-                power=self.power,
-                frequency=self.frequency,
-            )
-        return {
-            "pruning_schedule": schedule,
-            "block_size": self.block_size,
-            "sparsity_m_by_n": self.m_by_n,
-        }
+def arguments(settings: LayerPruning) -> dict[str, Any]:
+    """Returns the arguments of TFMOT's `prune_low_magnitude`."""
+    sparsity = tfmot().sparsity.keras
+    if settings.schedule == "constant" or settings.m_by_n:
+        schedule = sparsity.ConstantSparsity(
+            target_sparsity=settings.final_sparsity,
+            begin_step=settings.begin_step,
+            end_step=settings.end_step,
+            frequency=settings.frequency,
+        )
+    else:
+        schedule = sparsity.PolynomialDecay(
+            initial_sparsity=settings.initial_sparsity,
+            final_sparsity=settings.final_sparsity,
+            begin_step=settings.begin_step,
+            end_step=settings.end_step,
+            power=settings.power,
+            frequency=settings.frequency,
+        )
+    return {
+        "pruning_schedule": schedule,
+        "block_size": settings.block_size,
+        "sparsity_m_by_n": settings.m_by_n,
+    }
 
 
 def prune(
@@ -115,7 +89,7 @@ def wrapped_for_pruning(model: keras.Model, pruning: Mapping[str, LayerPruning])
     """Returns a tf_keras copy of a Keras 3 model with pruning wrappers around the named layers."""
     sparsity = tfmot().sparsity.keras
     functions = {
-        name: functools.partial(sparsity.prune_low_magnitude, **settings.arguments())
+        name: functools.partial(sparsity.prune_low_magnitude, **arguments(settings))
         for name, settings in pruning.items()
     }
     return wrapped(model, functions)

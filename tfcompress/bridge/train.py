@@ -55,7 +55,7 @@ def fit(
     """
     if training.epochs == 0:
         return []
-    _check_can_train(context)
+    check_can_train(context)
     legacy = tf_keras()
     legacy.utils.set_random_seed(context.seed)
     optimizer = make_optimizer(training, steps_per_epoch(data, training), legacy.optimizers)
@@ -91,7 +91,7 @@ def fit(
     )
 
 
-def _check_can_train(context: TrainingContext) -> None:
+def check_can_train(context: TrainingContext) -> None:
     """Refuses what can't be trained in Keras 2.
 
     Raises:
@@ -101,8 +101,8 @@ def _check_can_train(context: TrainingContext) -> None:
     require(
         goal is None or goal.one_label,
         "this technique trains by TFMOT in Keras 2, and there only networks that give one class an "
-        "example: use a technique that trains in Keras 3, such as bwn, "
-        "svd or hashed",
+        "example: use one that trains in Keras 3, such as prune with engine=keras, bwn, svd or "
+        "hashed",
     )
     require(
         not context.callbacks and not context.class_weight,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfcompress.deferred import keras
@@ -129,6 +129,15 @@ def _why_left(layer: Any, leave: Sequence[str]) -> str | None:
     if size < SMALLEST:
         return f"only {size} weights"
     return None
+
+
+def kernels(model: keras.Model, names: Iterable[str]) -> dict[str, keras.Variable]:
+    """Returns the variables that pruning and clustering work on, by layer name."""
+    from tfcompress.bridge.wrappers import KERNELS
+    from tfcompress.graph.nodes import operations
+
+    layers = {layer.name: layer for layer in operations(model)}
+    return {name: getattr(layers[name], KERNELS[type(layers[name]).__name__]) for name in names}
 
 
 def matches(pattern: str, names: Sequence[str] | Mapping[str, Any]) -> list[str]:

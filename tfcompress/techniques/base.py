@@ -172,6 +172,9 @@ class Technique:
             default it is `transform`.
         produces: what it makes of the weights that a later technique could undo.
         preserves: what of that, made by earlier ones, it doesn't undo.
+        prepare: from a candidate and options to a model that any training of the user's own turns
+            into what the technique makes, by `tfcompress.callbacks` and `finish`; None where
+            `transform` is all that it takes, or where nothing but `fit` knows how.
         acts_in: what changes the network's outputs: its `transform`; its `fit`, the transform
             only preparing for that; or the export alone, by how the weights are written.
 
@@ -192,6 +195,7 @@ class Technique:
     sketch: Callable[[Candidate, Any], Candidate | None] | None = None
     produces: frozenset[Property] = frozenset()
     preserves: frozenset[Property] = STRUCTURES
+    prepare: Callable[[Candidate, Any], keras.Model] | None = None
     acts_in: ActsIn = "transform"
 
     def __post_init__(self) -> None:

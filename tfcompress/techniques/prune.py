@@ -1,4 +1,4 @@
-"""Magnitude pruning by TFMOT: the smallest weights become zero while the network is trained."""
+"""Magnitude pruning: the smallest weights become zero while the network is trained."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from tfcompress.techniques._blocks import no_layer
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 
 if TYPE_CHECKING:
+    import keras
+
     from tfcompress.data.protocol import Data
     from tfcompress.training.context import Row, TrainingContext
+    from tfcompress.training.pruning import LayerPruning
 
+Engine = Literal["auto", "tfmot", "keras"]
 Schedule = Literal["polynomial", "constant"]
 # Of the steps, after which the masks stay and the rest is tuning.
 _LAST_CHANGE = 0.6
@@ -40,6 +44,10 @@ class PruneOptions:
             share of zeros and needs the constant schedule.
         layers: final sparsity by layer name or pattern, as in `conv*:0.9,dense1:0.5`.
         leave: names or patterns of layers that stay dense.
+        engine: `tfmot` trains a copy in Keras 2, which learns one class an example; `keras` the
+            model itself, with any loss, metrics and callbacks and on any backend, by the same
+            masks. `auto` is tfmot for a model that isn't compiled and learns one class an
+            example, else keras.
     """
 
     schedule: Schedule = "polynomial"
@@ -53,9 +61,11 @@ class PruneOptions:
     m_by_n: str | None = None
     layers: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
+    engine: Engine = "auto"
 
     def __post_init__(self) -> None:
         """Refuses what TFMOT would refuse later, or not at all."""
+        one_of("option engine", self.engine, get_args(Engine))
         one_of("option schedule", self.schedule, get_args(Schedule))
         for name in ("initial_sparsity", "final_sparsity"):
             _share(f"option {name}", getattr(self, name), zero=name == "initial_sparsity")
@@ -193,30 +203,89 @@ def _fit(
     training: Training,
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
-    """Trains with TFMOT's wrappers and says how many weights of each kernel are zero."""
+    """Trains with masks and says how many weights of each kernel are zero."""
     from tfcompress.bridge import prune
     from tfcompress.training.loop import steps_per_epoch
 
     require(training.epochs > 0, "prune makes zeros while it trains: give it 1 epoch or more")
     chosen = _weights.choose(candidate.model, options.leave, "pruned")
     steps = steps_per_epoch(data, training) * training.epochs
-    plan = {
-        name: prune.LayerPruning(**layer)
-        for name, layer in _plan(chosen, options, steps).items()
-        if not isinstance(layer, str)
-    }
+    plan = _layer_prunings(_plan(chosen, options, steps))
     last = min(layer.end_step for layer in plan.values())
     require(
         last <= steps,
         f"option end_step {last} comes after the last of {steps} steps: fewer zeros than wanted "
         "would be there; train longer or end earlier",
     )
-    model, rows = prune.prune(chosen.model, data, training, plan, context)
+    if _engine(options, context) == "keras":
+        model, rows = _fit_in_keras(chosen.model, data, training, plan, context)
+    else:
+        model, rows = prune.prune(chosen.model, data, training, plan, context)
     reached = {
         name: f"{share:.1%} of the weights are zero"
         for name, share in prune.zeros(model, plan).items()
     }
     return _weights.with_trained_model(candidate, model, "pruned", reached), rows
+
+
+def _layer_prunings(plan: dict[str, dict[str, Any] | str]) -> dict[str, LayerPruning]:
+    """Returns the settings of the layers that are pruned."""
+    from tfcompress.training.pruning import LayerPruning
+
+    return {n: LayerPruning(**each) for n, each in plan.items() if not isinstance(each, str)}
+
+
+def _engine(options: PruneOptions, context: TrainingContext) -> Engine:
+    """Returns who trains: TFMOT where Keras 2 can do what is wanted, unless told otherwise."""
+    import keras
+
+    if options.engine != "auto":
+        return options.engine
+    goal = context.objective
+    plain = goal is None or (goal.one_label and not goal.users)
+    plain = plain and not context.callbacks and not context.class_weight
+    return "tfmot" if plain and keras.backend.backend() == "tensorflow" else "keras"
+
+
+def _fit_in_keras(
+    model: keras.Model,
+    data: Data,
+    training: Training,
+    plan: dict[str, LayerPruning],
+    context: TrainingContext,
+) -> tuple[keras.Model, list[Row]]:
+    """Trains a model of built-in layers in place, and returns a copy without masks."""
+    from tfcompress.training import fit, pruning
+
+    pruning.attach(_weights.kernels(model, plan), plan)
+    callbacks = (*pruning.callbacks(model), *context.callbacks)
+    rows = fit(model, data, training, dataclasses.replace(context, callbacks=callbacks))
+    return pruning.finished(model), rows
+
+
+def _prepare(candidate: Candidate, options: PruneOptions) -> keras.Model:
+    """Returns a copy whose kernels are pruned by whatever optimizer trains them."""
+    from tfcompress.training import pruning
+
+    require(
+        options.engine != "tfmot",
+        "engine=tfmot trains in Keras 2, which only tfcompress.compress does: leave engine out",
+    )
+    constant = options.schedule == "constant" or options.m_by_n
+    require(
+        bool(options.end_step is not None or constant),
+        "prune raises the share of zeros until end_step, and how long you will train nobody knows: "
+        "give end_step, such as 60% of the steps, or schedule='constant'",
+    )
+    chosen = _weights.choose(candidate.model, options.leave, "pruned")
+    plan = _layer_prunings(_plan(chosen, options, steps=1))
+    if options.end_step is None:
+        plan = {
+            name: dataclasses.replace(each, end_step=-1, frequency=options.frequency)
+            for name, each in plan.items()
+        }
+    pruning.attach(_weights.kernels(chosen.model, plan), plan)
+    return chosen.model
 
 
 TECHNIQUE = Technique(
@@ -229,6 +298,7 @@ TECHNIQUE = Technique(
     training=distilled(epochs=10, learning_rate=1e-3),
     storages=("float32",),
     fit=_fit,
+    prepare=_prepare,
     produces=frozenset({Property.SPARSITY}),
     preserves=frozenset(),
     acts_in="training",

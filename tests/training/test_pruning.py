@@ -1,0 +1,157 @@
+"""Pruning in Keras 3, step by step against TFMOT on tf_keras."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tfcompress.bridge.legacy import tf_keras, tfmot
+from tfcompress.bridge.prune import wrapped_for_pruning
+from tfcompress.errors import InputError
+from tfcompress.training import pruning
+from tfcompress.training.pruning import LayerPruning
+
+SETTINGS = {
+    "schedule": "polynomial",
+    "initial_sparsity": 0.2,
+    "final_sparsity": 0.8,
+    "begin_step": 1,
+    "end_step": 19,
+    "frequency": 3,
+}
+STEPS, EPOCHS = 8, 3  # Masks change at an epoch's first step, too: the 25th would be one.
+
+
+def small(**settings):
+    """A net of a convolution and two matrices, and how each is pruned."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            layers.Conv2D(8, 3, activation="relu", name="conv"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(16, activation="relu", name="wide"),
+            layers.Dense(4, name="scores"),
+        ]
+    )
+    names = ("wide",) if settings.get("block_size") else ("conv", "wide")
+    plan = dict.fromkeys(names, LayerPruning(**{**SETTINGS, **settings}))
+    return model, plan
+
+
+def examples():
+    random = np.random.default_rng(1)
+    x = random.normal(size=(STEPS * 4, 6, 6, 3)).astype("float32")
+    return x, random.integers(0, 4, STEPS * 4)
+
+
+def kernels(model, plan):
+    return {name: model.get_layer(name).kernel for name in plan}
+
+
+def train(module, model, optimizer, callbacks):
+    """Trains a model of Keras 3 or tf_keras by its own `fit`."""
+    loss = module.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, jit_compile=False)
+    x, y = examples()
+    model.fit(x, y, batch_size=4, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=callbacks)
+
+
+def by_tfmot(model, plan, optimizer):
+    """Returns masks and masked weights of each step, and the weights at the end."""
+    trainee = wrapped_for_pruning(model, plan)
+    wrappers = {name: trainee.get_layer(f"prune_low_magnitude_{name}") for name in plan}
+    steps = []
+    raw = {name: each.layer.kernel.numpy() for name, each in wrappers.items()}
+
+    class Record(tf_keras().callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            masks = {name: each.pruning_vars[0][1].numpy() for name, each in wrappers.items()}
+            steps.append((masks, {name: raw[name] * mask for name, mask in masks.items()}))
+            raw.update({name: each.layer.kernel.numpy() for name, each in wrappers.items()})
+
+    callbacks = [tfmot().sparsity.keras.UpdatePruningStep(), Record()]
+    train(tf_keras(), trainee, optimizer(tf_keras()), callbacks)
+    return steps, {name: each.layer.kernel.numpy() for name, each in wrappers.items()}
+
+
+def natively(model, plan, optimizer):
+    """Returns the same of a training in Keras 3."""
+    pruning.attach(kernels(model, plan), plan)
+    steps = []
+
+    class Record(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            found = kernels(model, plan)
+            masks = {name: kernel.constraint.mask.numpy() for name, kernel in found.items()}
+            steps.append((masks, {name: kernel.numpy() for name, kernel in found.items()}))
+
+    train(keras, model, optimizer(keras), [*pruning.callbacks(model), Record()])
+    return steps, {name: kernel.numpy() for name, kernel in kernels(model, plan).items()}
+
+
+@pytest.mark.parametrize(
+    ("settings", "optimizer"),
+    [
+        ({}, lambda module: module.optimizers.SGD(0.1, momentum=0.9)),
+        ({"frequency": 1, "end_step": 24}, lambda module: module.optimizers.Adam(0.01)),
+        (
+            {"schedule": "constant", "begin_step": 2, "end_step": -1, "frequency": 7},
+            lambda module: module.optimizers.Adam(0.05),
+        ),
+        ({"block_size": (1, 4)}, lambda module: module.optimizers.SGD(0.1)),
+        ({"m_by_n": (2, 4)}, lambda module: module.optimizers.Adam(0.01)),
+    ],
+    ids=["polynomial", "each step", "constant", "blocks", "2:4"],
+)
+def test_masks_and_weights_are_tfmots_at_every_step(settings, optimizer):
+    model, plan = small(**settings)
+    expected, expected_end = by_tfmot(model, plan, optimizer)
+    steps, end = natively(model, plan, optimizer)
+    assert len(steps) == len(expected) == STEPS * EPOCHS
+    changes = 0
+    for number, ((masks, weights), (its_masks, its_weights)) in enumerate(
+        zip(steps, expected, strict=True)
+    ):
+        for name in plan:
+            np.testing.assert_array_equal(masks[name], its_masks[name], f"step {number + 1}")
+            np.testing.assert_allclose(weights[name], its_weights[name], atol=1e-6)
+        changes += any((masks[name] != steps[number - 1][0][name]).any() for name in plan)
+    assert changes >= 2 or "m_by_n" in settings
+    for name in plan:
+        np.testing.assert_allclose(end[name], expected_end[name], atol=1e-6)
+
+
+def test_a_constraint_of_the_users_is_applied_first():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((8,)), layers.Dense(16, kernel_constraint="non_neg", name="wide")]
+    )
+    settings = LayerPruning(**{**SETTINGS, "schedule": "constant", "frequency": 1})
+    pruning.attach({"wide": model.layers[0].kernel}, {"wide": settings})
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(4, 8))
+    model.train_on_batch(x, np.ones((4, 16)))
+    kernel = model.layers[0].kernel.numpy()
+    assert kernel.min() == 0
+    assert 0 < (kernel > 0).sum() <= round(0.2 * kernel.size)
+    assert pruning.finished(model).layers[1].kernel_constraint.__class__.__name__ == "NonNeg"
+
+
+def test_finished_has_the_zeros_and_no_mask():
+    model, plan = small(schedule="constant")
+    pruning.attach(kernels(model, plan), plan)
+    model.set_weights([np.ones_like(w) for w in model.get_weights()])
+    done = pruning.finished(model)
+    assert pruning.constraints(done) == []
+    assert pruning.callbacks(done) == []
+    for name in plan:
+        assert np.mean(done.get_layer(name).kernel.numpy() == 0) == pytest.approx(0.8, abs=0.01)
+    assert [v.shape for v in done.variables] == [v.shape for v in small()[0].variables]
+
+
+def test_a_frozen_layer_is_refused():
+    model, plan = small()
+    model.get_layer("wide").trainable = False
+    with pytest.raises(InputError, match="layer 'wide' is frozen"):
+        pruning.attach(kernels(model, plan), plan)

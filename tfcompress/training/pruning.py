@@ -1,0 +1,226 @@
+"""Prunes a Keras 3 model while anybody trains it: by `fit`, or by a loop of one's own.
+
+Keras's optimizers apply a kernel's constraint after each step, on every backend. Here the
+constraint is what TFMOT's wrapper does at the beginning of the next step: it changes the mask if
+it is time to, by the magnitudes of all weights, and sets the masked ones to zero.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfcompress.errors import InputError, require
+from tfcompress.graph import clone
+from tfcompress.ops import pruning
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerPruning:
+    """Says how one layer is pruned, in TFMOT's words.
+
+    Attributes:
+        schedule: `polynomial` (`PolynomialDecay`) or `constant` (`ConstantSparsity`).
+        initial_sparsity: share of zeros at `begin_step`; of `polynomial`.
+        final_sparsity: share of zeros from `end_step` on, or of `constant` always.
+        begin_step: first step whose weights are masked.
+        end_step: last step at which the masks change; -1 for no end, of `constant` alone.
+        frequency: steps between two changes of the masks.
+        power: of the polynomial.
+        block_size: height and width of the blocks of a dense kernel that are zero together.
+        m_by_n: zeros in so many consecutive weights, chosen at the first step; None for anywhere.
+    """
+
+    schedule: str
+    initial_sparsity: float
+    final_sparsity: float
+    begin_step: int
+    end_step: int
+    frequency: int
+    power: float = 3.0
+    block_size: tuple[int, int] = (1, 1)
+    m_by_n: tuple[int, int] | None = None
+
+    def changes_at(self, step: Any) -> Any:
+        """Says whether the mask changes at a step, counted from 1."""
+        if self.m_by_n:
+            return ops.equal(step, 1)
+        return pruning.changes_at(step, self.begin_step, self.end_step, self.frequency)
+
+    def mask(self, weights: Any, step: Any) -> Any:
+        """Returns the mask, 0 or 1 for each weight, that is made at a step."""
+        if self.m_by_n:
+            return pruning.m_by_n_mask(weights, *self.m_by_n)
+        share: Any = self.final_sparsity
+        if self.schedule == "polynomial":
+            share = pruning.polynomial_sparsity(
+                step,
+                self.initial_sparsity,
+                self.final_sparsity,
+                self.begin_step,
+                self.end_step,
+                self.power,
+            )
+        if self.block_size == (1, 1):
+            return pruning.magnitude_mask(weights, share)
+        return pruning.block_mask(weights, share, self.block_size)
+
+
+class MagnitudePruning(keras.constraints.Constraint):
+    """Keeps the weights at zero that magnitude pruning chooses, step by step.
+
+    The weights behind a step are those with which the next one begins: masked already by the mask
+    of that step. Training with it gives TFMOT's masks and weights.
+
+    Args:
+        kernel: the variable that is pruned; a constraint that it has is applied first.
+        settings: when and how.
+
+    Reference:
+        Zhu and Gupta 2017, "To prune, or not to prune", arXiv:1710.01878, section 3.
+    """
+
+    def __init__(self, kernel: keras.Variable, settings: LayerPruning) -> None:
+        self.kernel = kernel
+        self.settings = settings
+        self.mask = _variable("ones", kernel.shape, kernel.dtype, "pruning_mask")
+        # Steps taken, and the number of them at which the epoch ends (-1 if it isn't known).
+        self.step = _variable("zeros", (), "int32", "pruning_step")
+        self.epoch_end = _variable(keras.initializers.Constant(-1), (), "int32", "epoch_end")
+        self._inner = kernel.constraint
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The state, of which a backend without side effects carries the values."""
+        return [self.mask, self.step, self.epoch_end]
+
+    def __call__(self, kernel: Any) -> Any:
+        """Returns the weights, masked, with which the next step begins.
+
+        Raises:
+            InputError: nobody carries the mask from step to step (on JAX).
+        """
+        self._check_carried()
+        weights = kernel if self._inner is None else self._inner(kernel)
+        weights = ops.convert_to_tensor(weights)
+        taken = ops.convert_to_tensor(self.step) + 1
+        old = ops.convert_to_tensor(self.mask)
+        # At the end of an epoch TFMOT masks the weights and only then, with the next step, changes
+        # the mask: `begin_epoch` does.
+        changes = ops.logical_and(
+            self.settings.changes_at(taken + 1), ops.not_equal(taken, self.epoch_end)
+        )
+        mask = ops.cond(changes, lambda: self.settings.mask(weights, taken + 1), lambda: old)
+        self.step.assign(taken)
+        self.mask.assign(mask)
+        return weights * mask
+
+    def begin_epoch(self, steps: int | None) -> None:
+        """Makes the mask of an epoch's first step, if one is due.
+
+        Args:
+            steps: of the epoch; None if nobody knows.
+        """
+        taken = int(self.step)
+        if bool(self.settings.changes_at(taken + 1)):
+            self.mask.assign(self.settings.mask(ops.convert_to_tensor(self.kernel), taken + 1))
+        self.kernel.assign(self.kernel * self.mask)
+        self.epoch_end.assign(-1 if steps is None else taken + steps)
+
+    def end_epoch(self) -> None:
+        """Forgets when the epoch ends."""
+        self.epoch_end.assign(-1)
+
+    def _check_carried(self) -> None:
+        """Refuses a step without side effects whose optimizer doesn't hold the mask."""
+        with keras.StatelessScope(initialize_variables=False) as scope:
+            outer = scope.original_scope
+        if outer is not None and outer.get_current_value(self.step) is None:
+            raise InputError(
+                "the optimizer doesn't carry the masks: give fit "
+                "callbacks=tfcompress.callbacks(model); in a loop of your own with "
+                "stateless_apply compile the model and call, before the first step, "
+                "set_model(model) and on_train_begin() of each of these callbacks"
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the settings."""
+        return dataclasses.asdict(self.settings)
+
+
+def _variable(initializer: Any, shape: Any, dtype: Any, name: str) -> keras.Variable:
+    return keras.Variable(initializer, shape=shape, dtype=dtype, trainable=False, name=name)
+
+
+class PruningCallback(keras.callbacks.Callback):
+    """Hands the masks to the optimizer, and changes those that are due as an epoch begins.
+
+    Args:
+        constraints: of the model that is trained.
+    """
+
+    def __init__(self, constraints: list[MagnitudePruning]) -> None:
+        super().__init__()
+        self._constraints = constraints
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Hands the masks to the optimizer, so that checkpoints hold them and JAX carries them."""
+        optimizer = self.model.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # Of mixed_float16.
+        # Keras tracks the variables of an optimizer's attributes.
+        optimizer.pruning_state = [v for each in self._constraints for v in each.variables]
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Makes the masks of the first step that are due."""
+        for constraint in self._constraints:
+            constraint.begin_epoch(self.params.get("steps"))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Forgets the epoch's length."""
+        for constraint in self._constraints:
+            constraint.end_epoch()
+
+
+def attach(kernels: Mapping[str, keras.Variable], plan: Mapping[str, LayerPruning]) -> None:
+    """Has optimizers prune these kernels from now on.
+
+    Args:
+        kernels: by layer name.
+        plan: how each is pruned, by layer name.
+
+    Raises:
+        InputError: a layer is frozen.
+    """
+    for name in plan:
+        require(
+            kernels[name].trainable,
+            f"layer '{name}' is frozen, and pruning chooses weights while they are trained: set "
+            f"its trainable to True, or leave it dense with leave={name}",
+        )
+    for name, settings in plan.items():
+        constraint = MagnitudePruning(kernels[name], settings)
+        kernels[name].constraint = constraint
+        constraint.begin_epoch(None)
+
+
+def constraints(model: keras.Model) -> list[MagnitudePruning]:
+    """Returns what prunes a model's kernels; empty if nothing does."""
+    found = [variable.constraint for variable in model.variables]
+    return [each for each in found if isinstance(each, MagnitudePruning)]
+
+
+def callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks that a model's training needs; none if it isn't pruned."""
+    its_constraints = constraints(model)
+    return [PruningCallback(its_constraints)] if its_constraints else []
+
+
+def finished(model: keras.Model) -> keras.Model:
+    """Returns a copy without masks and schedules, whose masked weights are zero."""
+    for constraint in constraints(model):
+        constraint.kernel.assign(constraint.kernel * constraint.mask)
+    return clone(model)
