@@ -257,6 +257,28 @@ def test_layers_of_ours_that_cannot_be_there_are_named(technique, layer, why):
             chosen.check(techniques.Candidate(net), chosen.make_options())
 
 
+def test_layers_that_tfmot_cannot_train_stay_as_they_are_in_keras(data):
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            HashedConv2D(8, 3, strides=4, name="hashed"),
+            BinaryConv2D(8, 3, name="binary"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(16, name="dense"),
+            layers.Dense(4),
+        ]
+    )
+    candidate = prune(model, data, epochs=1, engine="keras")
+    kinds = {layer.name: type(layer) for layer in candidate.model.layers}
+    assert kinds["hashed"] is HashedConv2D
+    assert kinds["binary"] is BinaryConv2D
+    kernel = candidate.model.get_layer("dense").kernel
+    assert np.mean(keras.ops.convert_to_numpy(kernel) == 0) == pytest.approx(0.8, abs=0.01)
+    assert not keras.ops.any(candidate.model.get_layer("binary").kernel == 0)
+    prepared = tfcompress.prepare(model, "prune", end_step=4, frequency=4)
+    assert {type(layer) for layer in prepared.layers} >= {HashedConv2D, BinaryConv2D}
+
+
 def test_steps_that_miss_the_goal(small, data):
     with pytest.raises(InputError, match=r"end_step 5 is no step .* take 6"):
         prune(small(), data, end_step=5, frequency=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import keras
@@ -128,16 +128,18 @@ def _rename_new(model: keras.Model, outputs: Any) -> None:
             names.add(operation.name)
 
 
-def lower(model: keras.Model, **options: Any) -> keras.Model:
+def lower(model: keras.Model, *, keep: Collection[str] = (), **options: Any) -> keras.Model:
     """Returns the same function in built-in Keras layers: every layer of ours has a `lower()`.
 
     Args:
         model: a functional or Sequential model.
+        keep: names of layers of ours that stay as they are; the model's names must be unique then.
         options: for the layers' `lower`, such as `activations="unit"`.
     """
     if _names_clash(model):
         model = clone(model)
     layers = {op.name: op for op in operations(model) if hasattr(op, "lower")}
+    layers = {name: layer for name, layer in layers.items() if name not in keep}
     return rewrite(model, {name: layer.lower(**options) for name, layer in layers.items()})
 
 

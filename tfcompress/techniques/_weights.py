@@ -36,13 +36,15 @@ class Chosen:
     kinds_before: dict[str, str]
 
 
-def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
+def choose(model: keras.Model, leave: Sequence[str], verb: str, *, by_tfmot: bool = True) -> Chosen:
     """Chooses the layers whose weights are worked on.
 
     Args:
         model: functional or Sequential.
         leave: patterns of layer names that are left alone.
         verb: what is done to them, as in `pruned`.
+        by_tfmot: whether TFMOT trains the model. Else layers of ours that it couldn't train stay
+            as they are.
 
     Raises:
         InputError: the model can't be copied, has a layer of ours that TFMOT can't train, a
@@ -52,10 +54,16 @@ def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
     from tfcompress.graph.equivalents import with_equivalents
     from tfcompress.graph.nodes import operations
 
-    check_layers_of_ours(model, verb)
+    if by_tfmot:
+        check_layers_of_ours(model, verb)
+        lowered = lower(model)
+    else:
+        lowered = clone(model)  # Its names are unique.
+        ours = [layer for layer in operations(lowered) if hasattr(layer, "lower")]
+        lowered = lower(lowered, keep=[layer.name for layer in ours if _why_not_by_tfmot(layer)])
     # TFMOT has no blocks for a separable convolution's 1x1 part, and no batch normalisation can be
     # folded into it.
-    flat, separable = with_equivalents(clone(lower(model)), ["SeparableConv2D"])
+    flat, separable = with_equivalents(clone(lowered), ["SeparableConv2D"])
     layers = {op.name: op for op in operations(flat)}
     for pattern in leave:
         matches(pattern, layers)
@@ -63,7 +71,7 @@ def choose(model: keras.Model, leave: Sequence[str], verb: str) -> Chosen:
     before = {**kinds, **dict.fromkeys(separable, "SeparableConv2D")}
     names, kept = [], []
     for name, layer in layers.items():
-        why = _why_left(layer, leave)
+        why = _why_left(layer, leave, verb)
         if why is None:
             names.append(name)
         elif weighted(layer):
@@ -84,21 +92,24 @@ def check_layers_of_ours(model: keras.Model, verb: str) -> None:
         InputError: names the layer, why it can't be there, and what can be done.
     """
     from tfcompress.graph.nodes import functional, operations
-    from tfcompress.layers import BinaryConv2D, BinaryDense
 
     for layer in operations(functional(model)):
-        if not hasattr(layer, "lower"):
-            continue
-        why = None
-        if isinstance(layer, BinaryConv2D | BinaryDense):
-            why = "it is binary, and TFMOT would train its signs as floats"
-        elif missing := _missing_operation(layer):
-            why = f"it computes {missing}, which TFMOT's built-in layers can't"
+        why = _why_not_by_tfmot(layer) if hasattr(layer, "lower") else None
         require(
             why is None,
             f"layer '{layer.name}' ({type(layer).__name__}) can't be in a network that is "
             f"{verb}: {why}; put a built-in layer in its place, or export the network as it is",
         )
+
+
+def _why_not_by_tfmot(layer: Any) -> str | None:
+    """Returns why TFMOT can't train a layer of ours; None if it can, lowered."""
+    from tfcompress.layers import BinaryConv2D, BinaryDense
+
+    if isinstance(layer, BinaryConv2D | BinaryDense):
+        return "it is binary, and TFMOT would train its signs as floats"
+    missing = _missing_operation(layer)
+    return f"it computes {missing}, which TFMOT's built-in layers can't" if missing else None
 
 
 def _missing_operation(layer: Any) -> str | None:
@@ -117,12 +128,12 @@ def _missing_operation(layer: Any) -> str | None:
     return None
 
 
-def _why_left(layer: Any, leave: Sequence[str]) -> str | None:
+def _why_left(layer: Any, leave: Sequence[str], verb: str) -> str | None:
     from tfcompress.bridge.wrappers import KERNELS
 
     kind = type(layer).__name__
     if kind not in KERNELS:
-        return f"{kind}: TFMOT works on kernels of {', '.join(KERNELS)} only"
+        return f"{kind}: only kernels of {', '.join(KERNELS)} are {verb}"
     if any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in leave):
         return "named in the option leave"
     size = int(keras.ops.size(getattr(layer, KERNELS[kind])))

@@ -46,8 +46,8 @@ class PruneOptions:
         leave: names or patterns of layers that stay dense.
         engine: `tfmot` trains a copy in Keras 2, which learns one class an example; `keras` the
             model itself, with any loss, metrics and callbacks and on any backend, by the same
-            masks. `auto` is tfmot for a model that isn't compiled and learns one class an
-            example, else keras.
+            masks; binary and hashed layers stay as they are then. `auto` is tfmot for a model that
+            isn't compiled and learns one class an example, else keras.
     """
 
     schedule: Schedule = "polynomial"
@@ -108,7 +108,7 @@ def _pair(name: str, text: str) -> tuple[int, int]:
 
 def _transform(candidate: Candidate, options: PruneOptions) -> Candidate:
     """Copies the model in built-in layers; the zeros come with the training."""
-    chosen = _weights.choose(candidate.model, options.leave, "pruned")
+    chosen = _choose(candidate, options.leave, by_tfmot=options.engine != "keras")
     plan = _plan(chosen, options, steps=1)
     lines = [*chosen.kept]
     for name in chosen.names:
@@ -121,6 +121,10 @@ def _transform(candidate: Candidate, options: PruneOptions) -> Candidate:
     if not any(line.action == "pruned" for line in lines):
         raise no_layer(candidate.model, "pruned", lines)
     return candidate.then(chosen.model, *lines)
+
+
+def _choose(candidate: Candidate, leave: tuple[str, ...], *, by_tfmot: bool) -> _weights.Chosen:
+    return _weights.choose(candidate.model, leave, "pruned", by_tfmot=by_tfmot)
 
 
 def _words(settings: dict[str, Any], options: PruneOptions) -> str:
@@ -208,7 +212,7 @@ def _fit(
     from tfcompress.training.loop import steps_per_epoch
 
     require(training.epochs > 0, "prune makes zeros while it trains: give it 1 epoch or more")
-    chosen = _weights.choose(candidate.model, options.leave, "pruned")
+    chosen = _choose(candidate, options.leave, by_tfmot=options.engine != "keras")
     steps = steps_per_epoch(data, training) * training.epochs
     plan = _layer_prunings(_plan(chosen, options, steps))
     last = min(layer.end_step for layer in plan.values())
@@ -277,7 +281,7 @@ def _prepare(candidate: Candidate, options: PruneOptions) -> keras.Model:
         "prune raises the share of zeros until end_step, and how long you will train nobody knows: "
         "give end_step, such as 60% of the steps, or schedule='constant'",
     )
-    chosen = _weights.choose(candidate.model, options.leave, "pruned")
+    chosen = _choose(candidate, options.leave, by_tfmot=False)
     plan = _layer_prunings(_plan(chosen, options, steps=1))
     if options.end_step is None:
         plan = {
