@@ -11,11 +11,13 @@ from tfcompress import layers
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
+# A page's examples follow from one another.
 EXAMPLES = [
-    pytest.param(code, id=f"{page}-{number}")
+    pytest.param(examples, id=page)
     for page, text in PAGES.items()
-    for number, code in enumerate(re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S))
+    if (examples := re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S))
 ]
+GUIDES = ("your_model_and_data.md",)
 each_name = pytest.mark.parametrize("name", layers.__all__)
 
 
@@ -24,10 +26,12 @@ def page_of(name):
     return f"layers/{inspect.getmodule(getattr(layers, name)).__name__.rpartition('.')[2]}.md"
 
 
-@pytest.mark.parametrize("code", EXAMPLES)
-def test_examples_run(code):
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_examples_run(examples):
     keras.utils.set_random_seed(0)
-    exec(compile(code, "example", "exec"), {"__name__": "example"})
+    namespace = {"__name__": "example"}
+    for code in examples:
+        exec(compile(code, "example", "exec"), namespace)
 
 
 @each_name
@@ -41,8 +45,10 @@ def test_every_layer_has_a_page(name):
     assert f"[{name}]({page_of(name)})" in PAGES["index.md"]
 
 
-def test_every_page_is_a_layers():
-    assert set(PAGES) == {"index.md", "glossary.md", *map(page_of, layers.__all__)}
+def test_every_page_is_a_layers_or_a_guide():
+    assert set(PAGES) == {"index.md", "glossary.md", *GUIDES, *map(page_of, layers.__all__)}
+    for guide in GUIDES:
+        assert f"]({guide})" in PAGES["index.md"], guide
 
 
 TERMS = [
