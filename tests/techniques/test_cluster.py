@@ -1,11 +1,14 @@
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from tests.techniques.conftest import kernels, trained
 from tests.techniques.counts import PLAIN
 from tfcompress import techniques, training
+from tfcompress.bridge import wrappers
 from tfcompress.errors import InputError
 from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
 
@@ -129,3 +132,18 @@ def test_bad_count_by_name(small):
         TECHNIQUE.check(
             techniques.Candidate(small()), TECHNIQUE.make_options(layers=("conv2:1.5",))
         )
+
+
+def test_kernels_of_recurrent_layers_and_embeddings(data):
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Dense(12, activation="relu", name="numbers")(layers.Flatten()(inputs))
+    x = layers.Embedding(50, 8, name="rows")(x)
+    x = layers.LSTM(6, name="lstm")(layers.EinsumDense("abc,cd->abd", (None, 8), name="einsum")(x))
+    model = keras.Model(inputs, layers.Dense(4, name="scores")(x))
+    candidate = cluster(model, data, epochs=0, clusters=8)
+    reasons = {line.name: (line.action, line.reason) for line in candidate.layers}
+    assert reasons["scores"] == ("kept", "only 24 weights")
+    for name in ("rows", "lstm", "einsum"):
+        assert reasons[name] == ("clustered", "8 different weights")
+    for kernel in wrappers.kernels(candidate.model, "lstm"):
+        assert len(np.unique(kernel)) == 8

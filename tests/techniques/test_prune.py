@@ -304,3 +304,37 @@ def test_options_as_text():
     options = TECHNIQUE.make_options(layers="conv*:0.9,dense:0.5", end_step="200", power="2")
     assert options.layers == ("conv*:0.9", "dense:0.5")
     assert dataclasses.astuple(options)[4] == 200
+
+
+def recurrent():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Reshape((4, 192))(inputs)
+    x = layers.EinsumDense("abc,cd->abd", (None, 8), name="einsum")(x)
+    x = layers.Bidirectional(layers.SimpleRNN(10, name="rnn"), name="both")(x)
+    return keras.Model(inputs, layers.Dense(4, name="scores")(x))
+
+
+@pytest.mark.parametrize("engine", ["tfmot", "keras"])
+def test_kernels_of_recurrent_layers(data, engine):
+    candidate = prune(recurrent(), data, epochs=1, frequency=1, engine=engine)
+    reasons = {line.name: (line.kind, line.reason) for line in candidate.layers}
+    assert reasons["both"] == ("Bidirectional", "80.0% of the weights are zero")
+    assert reasons["einsum"] == ("EinsumDense", "80.0% of the weights are zero")
+    assert reasons["scores"] == ("Dense", "80.0% of the weights are zero")
+    cell = candidate.model.get_layer("both").backward_layer.cell
+    for kernel in (cell.kernel, cell.recurrent_kernel):
+        assert np.mean(keras.ops.convert_to_numpy(kernel) == 0) == pytest.approx(0.8, abs=0.01)
+
+
+def test_custom_layers_are_refused_before_anything_is_trained():
+    class Custom(layers.Layer):
+        def call(self, x):
+            return x
+
+    x = inputs = keras.Input((16, 16, 3))
+    x = layers.Flatten()(Custom(name="mine")(layers.Conv2D(8, 3)(x)))
+    with pytest.raises(InputError, match=r"'mine' .*pruned: TFMOT trains Keras's built-in layers"):
+        TECHNIQUE.check(
+            techniques.Candidate(keras.Model(inputs, layers.Dense(4)(x))), TECHNIQUE.make_options()
+        )

@@ -49,6 +49,10 @@ def kernels(model, plan):
     return {name: model.get_layer(name).kernel for name in plan}
 
 
+def attach(model, plan):
+    pruning.attach({name: [kernel] for name, kernel in kernels(model, plan).items()}, plan)
+
+
 def train(module, model, optimizer, callbacks):
     """Trains a model of Keras 3 or tf_keras by its own `fit`."""
     loss = module.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -77,7 +81,7 @@ def by_tfmot(model, plan, optimizer):
 
 def natively(model, plan, optimizer):
     """Returns the same of a training in Keras 3."""
-    pruning.attach(kernels(model, plan), plan)
+    attach(model, plan)
     steps = []
 
     class Record(keras.callbacks.Callback):
@@ -128,7 +132,7 @@ def test_a_constraint_of_the_users_is_applied_first():
         [keras.Input((8,)), layers.Dense(16, kernel_constraint="non_neg", name="wide")]
     )
     settings = LayerPruning(**{**SETTINGS, "schedule": "constant", "frequency": 1})
-    pruning.attach({"wide": model.layers[0].kernel}, {"wide": settings})
+    attach(model, {"wide": settings})
     model.compile("sgd", "mse")
     x = np.random.default_rng(0).normal(size=(4, 8))
     model.train_on_batch(x, np.ones((4, 16)))
@@ -140,7 +144,7 @@ def test_a_constraint_of_the_users_is_applied_first():
 
 def test_finished_has_the_zeros_and_no_mask():
     model, plan = small(schedule="constant")
-    pruning.attach(kernels(model, plan), plan)
+    attach(model, plan)
     model.set_weights([np.ones_like(w) for w in model.get_weights()])
     done = pruning.finished(model)
     assert pruning.constraints(done) == []
@@ -154,4 +158,4 @@ def test_a_frozen_layer_is_refused():
     model, plan = small()
     model.get_layer("wide").trainable = False
     with pytest.raises(InputError, match="layer 'wide' is frozen"):
-        pruning.attach(kernels(model, plan), plan)
+        attach(model, plan)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfcompress.bridge import train
-from tfcompress.bridge.legacy import tfmot
+from tfcompress.bridge.legacy import tf_keras, tfmot
 from tfcompress.bridge.nearest import nearest_by_search
 from tfcompress.bridge.to_keras import copy_back
-from tfcompress.bridge.wrappers import kernel, wrapped
+from tfcompress.bridge.wrappers import RECURRENT, kernels, wrapped
 from tfcompress.config import Training
 from tfcompress.data.protocol import Data
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.outputs import ends_in_softmax
 
-_WRAPPER = "tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper"
+_TFMOT = "tensorflow_model_optimization.python.core.clustering.keras."
+_WRAPPER, _REGISTRY = f"{_TFMOT}cluster_wrapper", f"{_TFMOT}clustering_registry"
 CENTROIDS = {
     "kmeans++": "KMEANS_PLUS_PLUS",
     "density": "DENSITY_BASED",
@@ -46,7 +48,7 @@ def cluster(
         data: as in `training.fit`.
         training: epochs, optimizer and rates; with 0 epochs each weight becomes the value of its
             cluster, and nothing is tuned.
-        clusters: how many values a layer's kernel may have, by layer name.
+        clusters: how many values each kernel of a layer may have, by layer name.
         context: as in `training.fit`.
         centroids: how the first values are found, a key of `CENTROIDS`.
         preserve_sparsity: whether zeros stay zero; they are one of the values.
@@ -66,10 +68,14 @@ def cluster(
     initialization = getattr(clustering.CentroidInitialization, CENTROIDS[centroids])
     # Not `cluster_weights`: it counts a convolution's filters by its last weight, which without a
     # bias is the kernel, and then skips the layer as too small.
-    wrap = importlib.import_module(_WRAPPER).ClusterWeights
+    wrappers = importlib.import_module(_WRAPPER)
 
     def wrapper(count: int) -> Any:
-        return lambda layer: wrap(
+        return lambda layer: (
+            wrappers.ClusterWeightsRNN
+            if type(layer).__name__ in RECURRENT
+            else wrappers.ClusterWeights
+        )(
             layer,
             number_of_clusters=count,
             cluster_centroids_init=initialization,
@@ -79,22 +85,37 @@ def cluster(
 
     if preserve_sparsity:
         clusters = _at_most_the_weights_left(model, clusters)
-    with nearest_by_search():
+    with nearest_by_search(), _dense_einsums():
         trainee = wrapped(model, {name: wrapper(count) for name, count in clusters.items()})
         rows = train.fit(trainee, data, training, context, softmax=ends_in_softmax(model))
         return copy_back(clustering.strip_clustering(trainee), model), rows
+
+
+@contextlib.contextmanager
+def _dense_einsums() -> Iterator[None]:
+    """Makes TFMOT take `EinsumDense` within it as it takes `Dense`."""
+    known = importlib.import_module(_REGISTRY).ClusteringRegistry._LAYERS_WEIGHTS_MAP
+    kind = tf_keras().layers.EinsumDense
+    known[kind] = ["kernel"]
+    try:
+        yield
+    finally:
+        del known[kind]
 
 
 def _at_most_the_weights_left(model: keras.Model, clusters: Mapping[str, int]) -> dict[str, int]:
     """Returns the counts, none larger than what a pruned kernel has: its weights left, and zero.
 
     TFMOT looks for the values among the weights that aren't zero, and fails where they are fewer.
-    A kernel of zeros alone is left out.
+    A layer with a kernel of zeros alone is left out.
     """
-    left = {name: int(np.count_nonzero(kernel(model, name))) for name in clusters}
+    left = {
+        name: min(int(np.count_nonzero(kernel)) for kernel in kernels(model, name))
+        for name in clusters
+    }
     return {name: min(count, left[name] + 1) for name, count in clusters.items() if left[name]}
 
 
 def values(model: keras.Model, names: Mapping[str, Any]) -> dict[str, int]:
-    """Returns how many different values each of these layers' kernels has."""
-    return {name: len(np.unique(kernel(model, name))) for name in names}
+    """Returns how many different values a kernel of each of these layers has at most."""
+    return {name: max(len(np.unique(kernel)) for kernel in kernels(model, name)) for name in names}

@@ -12,7 +12,7 @@ import numpy as np
 from tfcompress.bridge import train
 from tfcompress.bridge.legacy import tfmot
 from tfcompress.bridge.to_keras import copy_back
-from tfcompress.bridge.wrappers import kernel, wrapped
+from tfcompress.bridge.wrappers import kernel_variables, kernels, wrapped
 from tfcompress.config import Training
 from tfcompress.data.protocol import Data
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
@@ -88,13 +88,22 @@ def prune(
 def wrapped_for_pruning(model: keras.Model, pruning: Mapping[str, LayerPruning]) -> Any:
     """Returns a tf_keras copy of a Keras 3 model with pruning wrappers around the named layers."""
     sparsity = tfmot().sparsity.keras
+
+    def wrap(layer: Any, settings: LayerPruning) -> Any:
+        # What TFMOT asks layers that it doesn't know: it knows no recurrent layer of tf_keras.
+        layer.get_prunable_weights = functools.partial(kernel_variables, layer)
+        return sparsity.prune_low_magnitude(layer, **arguments(settings))
+
     functions = {
-        name: functools.partial(sparsity.prune_low_magnitude, **arguments(settings))
-        for name, settings in pruning.items()
+        name: functools.partial(wrap, settings=settings) for name, settings in pruning.items()
     }
     return wrapped(model, functions)
 
 
 def zeros(model: keras.Model, names: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the share of zeros in each of these layers' kernels, 0 to 1."""
-    return {name: float(np.mean(kernel(model, name) == 0)) for name in names}
+    """Returns the share of zeros in these layers' kernels, 0 to 1, by layer name."""
+
+    def share(name: str) -> float:
+        return float(np.mean(np.concatenate([one.ravel() for one in kernels(model, name)]) == 0))
+
+    return {name: share(name) for name in names}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfcompress.deferred import keras
-from tfcompress.errors import require
-from tfcompress.techniques._blocks import no_layer, weighted
+from tfcompress.errors import InputError, require
+from tfcompress.techniques._blocks import custom, no_layer, weighted
 from tfcompress.techniques.base import Candidate, LayerLine
 
 # Kernels smaller than this are left alone: neither zeros nor clusters save bytes there.
 SMALLEST = 64
+NAMED = "named in the option leave"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +96,12 @@ def check_layers_of_ours(model: keras.Model, verb: str) -> None:
     from tfcompress.graph.nodes import functional, operations
 
     for layer in operations(functional(model)):
+        if custom(layer) and not hasattr(layer, "lower"):
+            way_on = ": option engine=keras keeps it" if verb == "pruned" else ""
+            raise InputError(
+                f"layer '{layer.name}' ({type(layer).__name__}) can't be in a network that is "
+                f"{verb} by TFMOT, which trains Keras's built-in layers only{way_on}"
+            )
         why = _why_not_by_tfmot(layer) if hasattr(layer, "lower") else None
         require(
             why is None,
@@ -129,26 +137,32 @@ def _missing_operation(layer: Any) -> str | None:
 
 
 def _why_left(layer: Any, leave: Sequence[str], verb: str) -> str | None:
-    from tfcompress.bridge.wrappers import KERNELS
+    """Says why a layer's weights are left alone; None if they aren't."""
+    from tfcompress.bridge.wrappers import NOT_CLUSTERED, kernel_variables
 
     kind = type(layer).__name__
-    if kind not in KERNELS:
-        return f"{kind}: only kernels of {', '.join(KERNELS)} are {verb}"
+    kernels = kernel_variables(layer)
+    if not kernels or (kind in NOT_CLUSTERED and verb != "pruned"):
+        if custom(layer):
+            return f"{kind}: a custom layer, kept as it is"
+        if kind.startswith("Depthwise"):
+            return f"{kind}: TFMOT leaves depthwise kernels as they are"
+        return f"{kind}: TFMOT has no wrapper by which it could be {verb}"
     if any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in leave):
-        return "named in the option leave"
-    size = int(keras.ops.size(getattr(layer, KERNELS[kind])))
+        return NAMED
+    size = sum(math.prod(kernel.shape) for kernel in kernels)
     if size < SMALLEST:
         return f"only {size} weights"
     return None
 
 
-def kernels(model: keras.Model, names: Iterable[str]) -> dict[str, keras.Variable]:
+def kernels(model: keras.Model, names: Iterable[str]) -> dict[str, list[keras.Variable]]:
     """Returns the variables that pruning and clustering work on, by layer name."""
-    from tfcompress.bridge.wrappers import KERNELS
+    from tfcompress.bridge.wrappers import kernel_variables
     from tfcompress.graph.nodes import operations
 
     layers = {layer.name: layer for layer in operations(model)}
-    return {name: getattr(layers[name], KERNELS[type(layers[name]).__name__]) for name in names}
+    return {name: kernel_variables(layers[name]) for name in names}
 
 
 def matches(pattern: str, names: Sequence[str] | Mapping[str, Any]) -> list[str]:

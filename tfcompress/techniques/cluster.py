@@ -70,9 +70,9 @@ def _keeps_zeros(candidate: Candidate, options: ClusterOptions) -> bool:
 
 def _check_count(chosen: _weights.Chosen, name: str, count: int, options: ClusterOptions) -> None:
     """Refuses more values than a layer has weights, which TFMOT stumbles over."""
-    from tfcompress.bridge.wrappers import kernel
+    from tfcompress.bridge.wrappers import kernels
 
-    shape = kernel(chosen.model, name).shape
+    shape = min((kernel.shape for kernel in kernels(chosen.model, name)), key=math.prod)
     filters = shape[-1] if options.per_channel and len(shape) > 2 else 1
     size = math.prod(shape) // filters
     require(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from tfcompress.config import Training
@@ -33,11 +33,11 @@ class DeepCompressionOptions:
     """Zeros and shared values; defaults are the paper's for AlexNet (table 4 and section 5).
 
     Attributes:
-        conv_sparsity: share of zeros in each convolution; the paper keeps 35 to 38% of the weights
-            from the second on.
+        conv_sparsity: share of zeros in each convolution, recurrent layer and embedding; the paper
+            keeps 35 to 38% of the weights from the second convolution on.
         dense_sparsity: share of zeros in each dense layer; the paper keeps 9% in the hidden ones.
         final_sparsity: one share for all layers, in place of both.
-        conv_bits: of a shared value's index in convolutions: 8 are 256 values, zero among them.
+        conv_bits: of a shared value's index in the same layers: 8 are 256 values, zero among them.
         dense_bits: likewise in dense layers: 5 are 32 values.
         centroids: where the shared values begin: evenly spaced (the paper's choice, section 3.2),
             or another of `cluster`.
@@ -82,6 +82,8 @@ def _round_options(
     Raises:
         InputError: a pattern fits no layer, or no layer is left.
     """
+    from tfcompress.bridge.wrappers import NOT_CLUSTERED
+
     chosen = _weights.choose(candidate.model, options.leave, "compressed")
     bits = {}
     for name, text in _weights.overrides(options.bits, chosen.names).items():
@@ -90,18 +92,20 @@ def _round_options(
         bits[name] = int(text)
     shares, counts = [], []
     for name in chosen.names:
-        dense = chosen.kinds[name] == "Dense"
+        dense = chosen.kinds[name] in ("Dense", "EinsumDense")
         share = options.dense_sparsity if dense else options.conv_sparsity
         pattern = glob.escape(name)
         shares.append(f"{pattern}:{options.final_sparsity or share}")
         its_bits = bits.get(name, options.dense_bits if dense else options.conv_bits)
         counts.append(f"{pattern}:{2**its_bits}")
+    # What can be pruned and not clustered: sharing would spread its zeros.
+    whole = [line.name for line in chosen.kept if line.kind in NOT_CLUSTERED]
     pruning = PruneOptions(
         # Each layer has its own share; they start at half of the weights, as `prune` does.
         initial_sparsity=0.5,
         final_sparsity=0.5,
         layers=(*shares, *options.sparsities),
-        leave=options.leave,
+        leave=(*options.leave, *map(glob.escape, whole)),
     )
     sharing = ClusterOptions(
         centroids=options.centroids,
@@ -139,7 +143,18 @@ def _transform(candidate: Candidate, options: Any) -> Candidate:
         return cluster.TECHNIQUE.transform(candidate.then(model, *lines), options)
     if isinstance(options, DeepCompressionOptions):
         options = _round_options(candidate, options)[0]
-    return prune.TECHNIQUE.transform(candidate, options)
+    reasons = {
+        line.name: line.reason for line in _weights.choose(candidate.model, (), "compressed").kept
+    }
+    pruned = prune.TECHNIQUE.transform(candidate, options)
+    return dataclasses.replace(pruned, layers=tuple(_own_words(pruned.layers, reasons)))
+
+
+def _own_words(lines: tuple[LayerLine, ...], reasons: Mapping[str, str]) -> Iterator[LayerLine]:
+    """Yields the lines; of layers that were left for these reasons, with the reason."""
+    for line in lines:
+        its_own = line.reason == _weights.NAMED and line.name in reasons
+        yield dataclasses.replace(line, reason=reasons[line.name]) if its_own else line
 
 
 def _fit(

@@ -186,15 +186,16 @@ def _last_change(options: PruneOptions, steps: int) -> tuple[int, int]:
 
 
 def _why_dense(chosen: _weights.Chosen, name: str, options: PruneOptions) -> str | None:
-    from tfcompress.bridge.wrappers import kernel
+    from tfcompress.bridge.wrappers import kernels
 
-    shape = kernel(chosen.model, name).shape
     block = _pair("block_size", options.block_size)
-    matrix = [n for n in shape if n > 1]
-    if block != (1, 1) and len(matrix) != 2:
-        return f"kernel {'x'.join(map(str, shape))}: TFMOT has blocks for matrices only"
-    if block != (1, 1) and any(n <= side for n, side in zip(matrix, block, strict=True)):
-        return f"kernel {'x'.join(map(str, shape))}: no larger than a block of {options.block_size}"
+    for kernel in kernels(chosen.model, name) if block != (1, 1) else ():
+        shape = "x".join(map(str, kernel.shape))
+        matrix = [n for n in kernel.shape if n > 1]
+        if len(matrix) != 2:
+            return f"kernel {shape}: TFMOT has blocks for matrices only"
+        if any(n <= side for n, side in zip(matrix, block, strict=True)):
+            return f"kernel {shape}: no larger than a block of {options.block_size}"
     if options.m_by_n and chosen.kinds[name] not in ("Conv2D", "Dense"):
         return f"{chosen.kinds[name]}: m by n sparsity is for Conv2D and Dense"
     return None

@@ -8,7 +8,7 @@ it is time to, by the magnitudes of all weights, and sets the masked ones to zer
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -185,11 +185,13 @@ class PruningCallback(keras.callbacks.Callback):
             constraint.end_epoch()
 
 
-def attach(kernels: Mapping[str, keras.Variable], plan: Mapping[str, LayerPruning]) -> None:
+def attach(
+    kernels: Mapping[str, Sequence[keras.Variable]], plan: Mapping[str, LayerPruning]
+) -> None:
     """Has optimizers prune these kernels from now on.
 
     Args:
-        kernels: by layer name.
+        kernels: each layer's, by its name.
         plan: how each is pruned, by layer name.
 
     Raises:
@@ -197,14 +199,15 @@ def attach(kernels: Mapping[str, keras.Variable], plan: Mapping[str, LayerPrunin
     """
     for name in plan:
         require(
-            kernels[name].trainable,
+            all(kernel.trainable for kernel in kernels[name]),
             f"layer '{name}' is frozen, and pruning chooses weights while they are trained: set "
             f"its trainable to True, or leave it dense with leave={name}",
         )
     for name, settings in plan.items():
-        constraint = MagnitudePruning(kernels[name], settings)
-        kernels[name].constraint = constraint
-        constraint.begin_epoch(None)
+        for kernel in kernels[name]:
+            constraint = MagnitudePruning(kernel, settings)
+            kernel.constraint = constraint
+            constraint.begin_epoch(None)
 
 
 def constraints(model: keras.Model) -> list[MagnitudePruning]:
