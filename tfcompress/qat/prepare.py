@@ -186,7 +186,7 @@ def unsupported(model: keras.Model) -> dict[str, str]:
             if layer.threshold or (layer.negative_slope and layer.max_value is not None):
                 reasons[name] = "a ReLU with a threshold, or with a slope and a bound"
         else:
-            reasons[name] = "it has no integer op"
+            reasons[name] = "it has no integer form here"
     return reasons
 
 
