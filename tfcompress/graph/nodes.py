@@ -107,6 +107,11 @@ def producer(tensor: Any) -> Any:
     return tensor._keras_history.operation
 
 
+def place_of_output(tensor: Any) -> int:
+    """Returns which of its operation's outputs a symbolic tensor is, from 0."""
+    return int(tensor._keras_history.tensor_index)
+
+
 def producers(tensors: Any) -> Iterator[Any]:
     """Yields every operation that symbolic tensors depend on, once for each of its calls.
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfcompress.graph.nodes import functional, is_nested, producer
+from tfcompress.graph.nodes import functional, is_nested, place_of_output, producer
 
 
 def ends_in_softmax(model: keras.Model) -> bool:
@@ -25,17 +25,12 @@ def _ending(output: Any) -> str:
     """Returns the name of the activation that gives a tensor."""
     last = producer(output)
     if is_nested(last):
-        return endings(last)[_place(output)]
+        return endings(last)[place_of_output(output)]
     # The layer, or the operation behind keras.ops.softmax and keras.activations.softmax.
     kind = type(last).__name__
     if kind in ("Softmax", "Sigmoid"):
         return kind.lower()
     return getattr(getattr(last, "activation", None), "__name__", "linear")
-
-
-def _place(output: Any) -> int:
-    """Returns which of its layer's outputs a tensor is."""
-    return int(output._keras_history.tensor_index)
 
 
 def as_logits(outputs: Any, softmax: bool) -> Any:
