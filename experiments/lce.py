@@ -89,7 +89,7 @@ def row(net: keras.Model, binary: keras.Model, images: np.ndarray, rounds: int) 
         after: Exported = tfcompress.export(
             binary, paths[2], storage="lce", representative=images if labelled else None
         )
-        got = lce.run(paths[2], images).outputs
+        got = lce.run(paths[2], images).outputs[0]
         editor = Editor(paths[1])
         xnor_ops.write_xnor(editor)
         editor.write(paths[3])

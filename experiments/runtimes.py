@@ -73,7 +73,7 @@ def measured(path: Path, envs: Path, runtimes: list[str], count: int) -> Row:
         real = _inputs(path, model, count)
         right = model.predict(real)
         inputs = Path(folder) / "inputs.npy"
-        np.save(inputs, quantize(real, model._input))
+        np.save(inputs, quantize(real, model.inputs[0].details))
         fates = {
             name: _compared(environment(envs, name, NUMPY), path, inputs, model, right)
             for name in runtimes
@@ -155,7 +155,7 @@ def _compared(python: str, path: Path, inputs: Path, model: LiteModel, right: np
         return {"said": f"not done after {SECONDS} s"}
     if not outputs.exists():
         return {"said": _said(done)}
-    got = dequantize(np.load(outputs), model._output)
+    got = dequantize(np.load(outputs), model.outputs[0].details)
     if not np.isfinite(got).all():
         return {"said": "outputs that aren't finite"}
     axes = tuple(range(1, right.ndim))

@@ -17,7 +17,7 @@ EXAMPLES = [
     for page, text in PAGES.items()
     if (examples := re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S))
 ]
-GUIDES = ("your_model_and_data.md",)
+GUIDES = ("inputs_and_outputs.md", "your_model_and_data.md")
 each_name = pytest.mark.parametrize("name", layers.__all__)
 
 

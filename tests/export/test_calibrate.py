@@ -207,7 +207,7 @@ def test_other_images_other_ranges(net, tmp_path):
             calibration=pictures(20, 4) * factor,
             io="int8",
         )
-        scales.append(LiteModel(path)._input["quantization"][0])
+        scales.append(LiteModel(path).inputs[0].details["quantization"][0])
     assert scales[1] == pytest.approx(3 * scales[0], rel=1e-3)
 
 
@@ -217,7 +217,7 @@ def test_every_second_image_calibrates_and_the_others_are_compared(net, tmp_path
     path = tmp_path / "m.tflite"
     written = export(net, path, storage="int8", representative=x, io="int8")
     assert written.parity.images == 10
-    scale = LiteModel(path)._input["quantization"][0]
+    scale = LiteModel(path).inputs[0].details["quantization"][0]
     assert scale == pytest.approx((x.max() - x.min()) / 255, rel=1e-3)
 
 

@@ -52,5 +52,5 @@ def test_the_joined_activation_computes_the_same(tmp_path, monkeypatch):
     assert read(files["joined"]).op_counts().keys().isdisjoint({"QUANTIZE", "DEQUANTIZE"})
     assert read(files["apart"]).op_counts()["DEQUANTIZE"] == 1
     joined, apart = (LiteModel(file).predict(x) for file in files.values())
-    step = LiteModel(files["joined"])._output["quantization"][0]
+    step = LiteModel(files["joined"]).outputs[0].details["quantization"][0]
     assert np.abs(joined - apart).max() <= 3 * step

@@ -8,7 +8,14 @@ import pytest
 from keras import layers
 
 from tfcompress.errors import InputError
-from tfcompress.export.representative import MOST, as_images
+from tfcompress.export.representative import MOST, as_rows
+
+
+def only(model, given, argument="representative"):
+    """The array of a model's one input."""
+    (array,) = as_rows(model, given, argument).arrays
+    return array
+
 
 X = np.random.default_rng(0).normal(size=(7, 4, 4, 3)).astype("float32")
 Y = np.arange(7)
@@ -52,7 +59,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_forms(form, model):
-    got = as_images(model, FORMS[form](), "representative")
+    got = only(model, FORMS[form]())
     assert got.dtype == np.float32
     np.testing.assert_array_equal(got, X)
 
@@ -60,17 +67,17 @@ def test_forms(form, model):
 @pytest.mark.parametrize("batch", [None, 64])
 def test_streams_without_an_end(batch, model):
     endless = pipeline(X).repeat()
-    got = as_images(model, endless.batch(batch) if batch else endless, "representative")
+    got = only(model, endless.batch(batch) if batch else endless)
     assert got.shape == (MOST, 4, 4, 3)
     np.testing.assert_array_equal(got[7:14], X)
-    assert len(as_images(model, (x for x in itertools.cycle(X)), "calibration")) == MOST
+    assert len(only(model, (x for x in itertools.cycle(X)))) == MOST
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("folder/of/images", r"takes real images: an array .*tf\.data\.Dataset .*; got str"),
-        ({"image": X}, "takes real images: .*; got dict"),
+        ("folder/of/images", r"takes real inputs as fit does: .*tf\.data\.Dataset .*; got str"),
+        ({"image": X}, "needs the model's inputs by their names, input_layer.*; got image"),
         (7, "got int"),
         ([["a", "b"]], "got list"),
         (np.array(["a"]), "got ndarray"),
@@ -82,17 +89,75 @@ def test_streams_without_an_end(batch, model):
 )
 def test_others_are_refused_in_a_line(given, message, model):
     with pytest.raises(InputError, match=message) as error:
-        as_images(model, given, "calibration")
+        as_rows(model, given, "calibration")
     assert "\n" not in str(error.value)
 
 
 def test_vectors():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
-    assert as_images(model, [[1, 2, 3], [4, 5, 6]], "representative").shape == (2, 3)
-    assert as_images(model, [[1, 2, 3]], "representative").shape == (1, 3)
+    assert only(model, [[1, 2, 3], [4, 5, 6]]).shape == (2, 3)
+    assert only(model, [[1, 2, 3]]).shape == (1, 3)
 
 
-def test_several_inputs_are_said_first():
-    inputs = [keras.Input((4,)), keras.Input((4,))]
-    with pytest.raises(InputError, match="has 2 inputs and 1 outputs"):
-        as_images(keras.Model(inputs, layers.Add()(inputs)), [X, X], "representative")
+def test_integers_stay_integers():
+    model = keras.Sequential([keras.Input((3,), dtype="int32"), layers.Embedding(9, 2)])
+    got = only(model, [[1, 2, 3], [4, 5, 6]])
+    assert got.dtype == np.int32
+    with pytest.raises(InputError, match="got list"):
+        only(model, [["a", "b", "c"]])
+
+
+NUMBERS = np.arange(35, dtype="float32").reshape(7, 5)
+
+
+@pytest.fixture(scope="module")
+def two_inputs():
+    image, table = keras.Input((4, 4, 3), name="image"), keras.Input((5,), name="table")
+    x = layers.Concatenate()([layers.Flatten()(image), table])
+    return keras.Model([image, table], layers.Dense(2)(x))
+
+
+SEVERAL = {
+    "list": lambda: [X, NUMBERS],
+    "tuple": lambda: (X, NUMBERS),
+    "dictionary": lambda: {"table": NUMBERS, "image": X},
+    "with labels": lambda: ([X, NUMBERS], Y),
+    "generator of rows": lambda: ([x, n] for x, n in zip(X, NUMBERS, strict=True)),
+    "generator of batches": lambda: ((X[i : i + 3], NUMBERS[i : i + 3]) for i in (0, 3, 6)),
+    "generator of batches and labels": lambda: (
+        ((X[i : i + 3], NUMBERS[i : i + 3]), Y[i : i + 3]) for i in (0, 3, 6)
+    ),
+    "list of dictionaries": lambda: [
+        {"image": x, "table": n} for x, n in zip(X, NUMBERS, strict=True)
+    ],
+    "tf.data of dictionaries and labels": lambda: pipeline({"image": X, "table": NUMBERS}, Y).batch(
+        4
+    ),
+    "tf.data of pairs and labels": lambda: pipeline((X, NUMBERS), Y).batch(4),
+}
+
+
+@pytest.mark.parametrize("form", SEVERAL)
+def test_forms_of_several_inputs(form, two_inputs):
+    images, table = as_rows(two_inputs, SEVERAL[form](), "representative").arrays
+    np.testing.assert_array_equal(images, X)
+    np.testing.assert_array_equal(table, NUMBERS)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (X, r"has an element that isn't 2 inputs: give dictionaries by the names image, table"),
+        ({"image": X}, "needs the model's inputs by their names, image, table; got image"),
+        ([X, NUMBERS[:3]], r"must have one length; got the shapes \(7, 4, 4, 3\), \(3, 5\)"),
+        ([X, NUMBERS[:, :4]], r"the shape \(n, 5\) for 'table', n at least 1; got \(7, 4\)"),
+        ([(X, NUMBERS[0])], r"an element of shape \(7, 4, 4, 3\), \(5,\); the model takes"),
+        (iter([{"image": X[0], "size": 1}]), "by their names, image, table; got image, size"),
+        ([NUMBERS, X], r"has an element that isn't 2 inputs"),
+        (7, "got int"),
+    ],
+)
+def test_several_inputs_that_do_not_fit(given, message, two_inputs):
+    with pytest.raises(InputError, match=message) as error:
+        as_rows(two_inputs, given, "representative")
+    assert "\n" not in str(error.value)

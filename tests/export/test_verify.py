@@ -8,7 +8,7 @@ from keras import layers
 from tests.export.conftest import binary_net
 from tfcompress import graph
 from tfcompress.errors import InputError
-from tfcompress.export import ExportError, convert, storages, verify
+from tfcompress.export import ExportError, convert, parity, storages, verify
 from tfcompress.export.audit import audit
 from tfcompress.export.smoke_run import smoke_run
 from tfcompress.export.storage import ModelTraits
@@ -98,24 +98,24 @@ class TestCompare:
         rng = np.random.default_rng(0)
         expected = rng.normal(size=(30, 4))
         got = expected + rng.normal(0, 0.3, size=(30, 4))
-        parity = verify.compare(expected, got, flipped=2)
+        figures = parity.compare(expected, got, flipped=2, classes=4)
         errors = [abs(a - b) for a, b in zip(expected.ravel(), got.ravel(), strict=True)]
-        assert parity.images == 32
-        assert parity.sign_flips == 2
-        assert parity.max_abs_diff == pytest.approx(max(errors))
-        assert parity.max_abs_output == pytest.approx(max(abs(v) for v in expected.ravel()))
+        assert figures.images == 32
+        assert figures.sign_flips == 2
+        assert figures.max_abs_diff == pytest.approx(max(errors))
+        assert figures.max_abs_output == pytest.approx(max(abs(v) for v in expected.ravel()))
         rms = (sum(e * e for e in errors) / 120) ** 0.5
         scale = (sum(v * v for v in expected.ravel()) / 120) ** 0.5
-        assert parity.relative_rms == pytest.approx(rms / scale)
+        assert figures.relative_rms == pytest.approx(rms / scale)
         same = [list(a).index(max(a)) == list(b).index(max(b)) for a, b in zip(expected, got)]  # noqa: B905
         assert 0 < sum(same) < 30
-        assert parity.agreement == sum(same) / 30
+        assert figures.agreement == sum(same) / 30
 
     def test_equal_and_zero(self):
         zeros = np.zeros((3, 2))
-        parity = verify.compare(zeros, zeros)
-        assert (parity.max_abs_diff, parity.relative_rms, parity.agreement) == (0, 0, 1)
-        assert parity.to_json() == {
+        figures = parity.compare(zeros, zeros, classes=2)
+        assert (figures.max_abs_diff, figures.relative_rms, figures.agreement) == (0, 0, 1)
+        assert figures.to_json() == {
             "images": 3,
             "max_abs_diff": 0.0,
             "max_abs_output": 0.0,
@@ -123,6 +123,12 @@ class TestCompare:
             "agreement": 1.0,
             "ties": 0,
         }
+
+    def test_labels_at_several_places(self):
+        expected = np.array([[[9, 1, 0], [0, 1, 9]]], float).reshape(1, 6)
+        got = np.array([[[8, 1, 0], [0, 9, 1]]], float).reshape(1, 6)
+        assert parity.compare(expected, got, classes=3).agreement == 0.5
+        assert parity.compare(expected, got).agreement is None
 
 
 def dense_net(shift=0.0, seed=0):
@@ -295,19 +301,19 @@ class TestTrial:
             audit(content, STATIC, "uint8")
 
 
-class TestCheckImages:
+class TestCheckRows:
     def test_a_dynamic_size_takes_any(self):
         inputs = keras.Input((None, None, 3))
         model = keras.Model(inputs, layers.GlobalAveragePooling2D()(inputs))
-        verify.check_images(model, np.zeros((2, 7, 9, 3)))
+        verify.check_rows(model, np.zeros((2, 7, 9, 3)))
         with pytest.raises(InputError, match=r"must have the shape \(n, None, None, 3\)"):
-            verify.check_images(model, np.zeros((2, 7, 9, 1)))
+            verify.check_rows(model, np.zeros((2, 7, 9, 1)))
 
     def test_several_inputs(self):
         inputs = [keras.Input((4,)), keras.Input((4,))]
         model = keras.Model(inputs, layers.Add()(inputs))
-        with pytest.raises(InputError, match="has 2 inputs and 1 outputs"):
-            verify.check_images(model, np.zeros((2, 4)))
+        with pytest.raises(InputError, match="has 2 inputs, and 1 came: give an array for each of"):
+            verify.check_rows(model, np.zeros((2, 4)))
 
 
 def test_a_net_larger_than_one_batch_of_keras(tmp_path):

@@ -206,20 +206,6 @@ class TestWrongInput:
         (tmp_path / "m.tflite").mkdir()
         self.refused(r"m\.tflite is a folder", model, tmp_path / "m.tflite")
 
-    def test_dynamic_size(self, tmp_path):
-        inputs = keras.Input((None, None, 3))
-        model = keras.Model(inputs, layers.GlobalAveragePooling2D()(inputs))
-        self.refused("needs static sizes; build the model", model, tmp_path / "m.tflite")
-
-    def test_several_outputs_have_nothing_to_compare_with(self, tmp_path, images):
-        inputs = keras.Input((15, 15, 3))
-        flat = layers.Flatten()(inputs)
-        model = keras.Model(inputs, [layers.Dense(2)(flat), layers.Dense(3)(flat)])
-        path = tmp_path / "m.tflite"
-        self.refused("1 inputs and 2 outputs", model, path, representative=images)
-        export(model, path)
-        assert len(read(path).outputs) == 2
-
     @pytest.mark.parametrize("shape", [(0, 15, 15, 3), (4, 8, 8, 3), (15, 15, 3), (4, 15, 15, 1)])
     def test_images_of_another_shape(self, model, tmp_path, shape):
         message = r"must have the shape \(n, 15, 15, 3\), n at least 1; got"

@@ -132,7 +132,15 @@ class TestRefused:
         signature = [keras.InputSpec(shape=(1, 4), dtype="float32")]
         model.export(str(path), format="litert", input_signature=signature, verbose=False)
         with pytest.raises(InputError, match=r"inputs of shape \(4,\), which is no image"):
-            load(path)
+            load(path, arrays=False)
+        x = np.ones((3, 4), np.float32)
+        np.testing.assert_allclose(load(path)(x), model(x), atol=1e-6)
+        np.testing.assert_allclose(load(path).predict(x), model(x), atol=1e-6)
+
+    def test_arrays_for_a_classifier(self, tiny, files):
+        x = np.ones((3, 8, 8, 3), np.float32)
+        for model in (load(files["float"]), load(files["float"], arrays=True)):
+            np.testing.assert_allclose(model.predict(x), tiny.model(x), atol=1e-5)
 
     @pytest.mark.parametrize("check", [True, False])
     def test_a_bad_file(self, tmp_path, tiny, check):

@@ -131,8 +131,8 @@ class TestEnds:
         for image in pixels:
             model._interpreter.set_tensor(details["index"], image[None].astype(np.uint8))
             model._interpreter.invoke()
-            got.append(model._interpreter.get_tensor(model._output["index"])[0])
-        scale, zero = model._output["quantization"]
+            got.append(model._interpreter.get_tensor(model.outputs[0].details["index"])[0])
+        scale, zero = model.outputs[0].details["quantization"]
         expected = LiteModel(integers).predict(normalised)
         # Pixels between two steps of the grid may fall either way.
         np.testing.assert_allclose(scale * (np.array(got) - float(zero)), expected, atol=3 * scale)

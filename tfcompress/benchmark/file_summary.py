@@ -14,7 +14,7 @@ from tfcompress.benchmark.machine import machine, machine_line
 from tfcompress.console import table
 from tfcompress.runtime import process
 from tfcompress.runtime.delegates import has_bit_ops
-from tfcompress.tflite import compatibility, content, metadata, versions
+from tfcompress.tflite import compatibility, content, metadata, signatures, versions
 from tfcompress.tflite.compatibility import CompatibilityIssue
 from tfcompress.tflite.content import FileContent, Tensor
 from tfcompress.tflite.metadata import Metadata
@@ -61,14 +61,15 @@ def describe(path: str, runtime_error: str | None) -> dict[str, Any]:
     # What every program runs; the other signatures are for those that ask for them.
     main = file.of()
     oldest = versions.oldest(main)
+    names = signatures.io_names(path, None)
     return {
         "path": str(path),
         "size_bytes": sizes.size_bytes(path),
         "gzip_bytes": sizes.gzip_bytes(path),
         "macs": file.macs,
         "uncounted_ops": list(file.uncounted),
-        "inputs": [_tensor(tensor) for tensor in file.inputs],
-        "outputs": [_tensor(tensor) for tensor in file.outputs],
+        "inputs": _named(file.inputs, names[0]),
+        "outputs": _named(file.outputs, names[1]),
         "signatures": [signature.name for signature in file.signatures],
         "ops": _ops_of_all_signatures(file),
         "weight_bytes": dict(file.weight_bytes),
@@ -155,6 +156,18 @@ def _ops(file: FileContent, signature: str) -> list[dict[str, Any]]:
     ]
 
 
+def _named(tensors: Sequence[Tensor], names: Mapping[int, list[str]]) -> list[dict[str, Any]]:
+    """Turns inputs or outputs into JSON values, with the signature's names for them."""
+    return [
+        {
+            **_tensor(tensor),
+            "signature_name": next(iter(names.get(tensor.number, ())), None),
+            "open_axes": list(tensor.open_axes),
+        }
+        for tensor in tensors
+    ]
+
+
 def _tensor(tensor: Tensor) -> dict[str, Any]:
     """Turns a tensor into JSON values."""
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
@@ -191,8 +204,8 @@ def _facts(summary: Mapping[str, Any]) -> str:
         "bytes": f"{summary['size_bytes']:,}, {summary['gzip_bytes']:,} after gzip",
         "weights": f"{weights or 'no'} bytes",
         "multiply-accumulates": macs,
-        "in": "; ".join(map(_type_and_shape, summary["inputs"])),
-        "out": "; ".join(map(_type_and_shape, summary["outputs"])),
+        "in": _types_and_shapes(summary["inputs"]),
+        "out": _types_and_shapes(summary["outputs"]),
         **({"signatures": ", ".join(signatures)} if len(signatures) > 1 else {}),
         "oldest runtime": _oldest_runtime(summary["oldest_runtime"]),
         "here": "loads and runs" if summary["runs_here"] else summary["runtime_said"],
@@ -245,9 +258,22 @@ def _constant_table(constants: Sequence[Mapping[str, Any]], *, all_constants: bo
     return _table(rows, columns) + more
 
 
-def _type_and_shape(tensor: Mapping[str, Any]) -> str:
-    """Says a tensor's type and shape, such as `float32 1 x 5`."""
-    return f"{tensor['dtype']} {' x '.join(map(str, tensor['shape']))}"
+def _types_and_shapes(tensors: Sequence[Mapping[str, Any]]) -> str:
+    """Says the inputs' or outputs' types and shapes, with their names where there are several.
+
+    A size that isn't fixed is marked: `float32 1 x any (20) x 6`.
+    """
+    texts = []
+    for tensor in tensors:
+        open_axes = tensor.get("open_axes", ())
+        sizes = (
+            f"any ({size})" if axis in open_axes else str(size)
+            for axis, size in enumerate(tensor["shape"])
+        )
+        text = f"{tensor['dtype']} {' x '.join(sizes)}"
+        name = tensor.get("signature_name") or tensor["name"]
+        texts.append(f"{name}: {text}" if len(tensors) > 1 else text)
+    return "; ".join(texts)
 
 
 def _one_line(value: Any) -> str:

@@ -13,7 +13,9 @@ import keras
 
 from tfcompress.errors import ExportError, InputError, grouped
 from tfcompress.export import buckets, calibrate, convert, layer_errors, low_bits, mixed
+from tfcompress.export.model_io import write_model_names
 from tfcompress.export.storage import BuildJob, BuiltFile, Rebuild
+from tfcompress.export.usual_size import write_usual_sizes
 from tfcompress.graph import lower
 from tfcompress.tflite.content import FileContent, read
 from tfcompress.tflite.editor import Editor
@@ -73,6 +75,9 @@ def float_file(job: BuildJob, *, activations: str, bucket_type: str | None = Non
     lowered = lower(job.model, activations=activations)
     path = job.folder / "float.tflite"
     convert.float_file(lowered, path)
+    write_model_names(job.model, path)
+    if job.usual is not None:
+        write_usual_sizes(path, job.usual)
     hashed = 0
     if bucket_type is not None and job.traits.hashed:
         layers = buckets.of(job.model)
@@ -102,11 +107,26 @@ def static_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
     assert job.ranging is not None
     ranges = calibrate.ranges(source.path, job.ranging)
     rebuild = mixed.rebuild(source.path, path, weight_bits, ranges, source.layer_names)
+    notes = _loop_notes(source)
     if job.validation is None:
         rebuild.write(())
-        return BuiltFile(path, source.path, source.lowered, rebuild=rebuild)
+        return BuiltFile(path, source.path, source.lowered, rebuild=rebuild, notes=notes)
     kept = mixed.search(rebuild, source.path, path, weight_bits, job.ranging, job.validation)
-    return BuiltFile(path, source.path, source.lowered, kept)
+    return BuiltFile(path, source.path, source.lowered, kept, notes=notes)
+
+
+def _loop_notes(source: FloatFile) -> tuple[str, ...]:
+    """Says which layers' loops don't compute in integers throughout."""
+    inside = low_bits.names_in_loops(source.path)
+    layers = dict.fromkeys(
+        name.split(" #")[0] for out, name in source.layer_names.items() if out in inside
+    )
+    if not layers:
+        return ()
+    return (
+        f"{', '.join(layers)}: a loop over time steps, which computes in floats with weights of 8 "
+        "bits; the layers around it compute in integers",
+    )
 
 
 def binary_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:

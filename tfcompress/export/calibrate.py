@@ -14,7 +14,10 @@ import numpy as np
 from tfcompress.export.finish import finish
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
-from tfcompress.tflite.content import read
+from tfcompress.runtime.rows import Rows
+from tfcompress.tflite.content import FileContent, Op, read
+from tfcompress.tflite.parser import unpack
+from tfcompress.tflite.weighted_ops import WEIGHTED, weights_type
 
 # Ops whose 4-bit weights the quantizer can write and the runtime can multiply by 8-bit inputs.
 FOUR_BITS = ("CONV_2D", "FULLY_CONNECTED")
@@ -22,7 +25,7 @@ _QUANTIZERS_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
 Ranges = dict[str, dict[str, np.ndarray]]
 
 
-def ranges(path: Path, images: np.ndarray) -> Ranges:
+def ranges(path: Path, images: np.ndarray | Rows) -> Ranges:
     """Returns the least and the largest value of every tensor of a float file, over all images.
 
     ai-edge-quantizer's own calibration is a moving average over the images' ranges that forgets
@@ -30,17 +33,9 @@ def ranges(path: Path, images: np.ndarray) -> Ranges:
 
     Args:
         path: the float file.
-        images: float32 (images, height, width, channels), normalised.
+        images: as the model takes them, normalised.
     """
-    content = read(path)
-    names = list(
-        dict.fromkeys(
-            tensor.name
-            for op in content.ops
-            for tensor in (*op.inputs, *op.outputs)
-            if tensor and not tensor.constant and tensor.dtype == "float32"
-        )
-    )
+    names, unread = _float_tensors(read(path))
     model = LiteModel(path, threads=min(4, os.cpu_count() or 1), keep_all=True)
     limits: Ranges = {}
     for index in range(len(images)):
@@ -54,7 +49,34 @@ def ranges(path: Path, images: np.ndarray) -> Ranges:
             )
             seen["min"] = np.minimum(seen["min"], values.min())
             seen["max"] = np.maximum(seen["max"], values.max())
-    return limits
+    return limits | {name: limits[source] for name, source in unread.items() if source in limits}
+
+
+def _float_tensors(content: FileContent) -> tuple[list[str], dict[str, str]]:
+    """Returns the names of the main graph's float tensors: those with values, and those without.
+
+    What a loop or another op of several outputs gives to nobody has no memory. A loop's own values
+    are gone behind it.
+
+    Returns:
+        Names; and for those without values the float input of their op, such as of a split, whose
+        grid they share.
+    """
+    readers = content.consumers()
+    names: dict[str, None] = {}
+    unread: dict[str, str] = {}
+    for op in content.ops:
+        if op.subgraph:
+            continue
+        floats = [t for t in (*op.inputs, *op.outputs) if t and t.dtype == "float32"]
+        for tensor in floats:
+            if tensor.constant:
+                continue
+            if len(op.outputs) > 1 and tensor not in readers and tensor not in content.outputs:
+                unread[tensor.name] = floats[0].name
+            else:
+                names[tensor.name] = None
+    return list(names), unread
 
 
 def integer_file(
@@ -68,7 +90,9 @@ def integer_file(
     """Writes the file with integer weights, activations, input and output.
 
     Weights have one scale a filter and no zero point, so that 0 stays 0. Ops that the quantizer
-    doesn't know stay float, between conversions.
+    doesn't know stay float, between conversions, and so do products of two activations, which
+    XNNPACK gets wrong in integers. Loops compute in floats, with integer weights whose inputs are
+    quantised as the file runs: nobody sees the ranges of the values inside.
 
     Args:
         float_path: the float file.
@@ -91,17 +115,51 @@ def integer_file(
             four.add_static_config(".*", name, activation_num_bits=8, weight_num_bits=4)
         # A rule for all ops would replace those before it with the same pattern, not these.
         recipe += four.get_quantization_recipe()
-    for op in read(float_path).ops:
+    content = read(float_path)
+    for op in content.ops:
+        if op.subgraph:
+            continue
         output, name = op.outputs[0].name, _QUANTIZERS_NAMES.get(op.name, op.name)
-        if output not in higher or name not in known:
+        in_floats = _of_two_activations(op)
+        if (output not in higher and not in_floats) or name not in known:
             continue
         rule: dict[str, Any] = {**recipe[0], "regex": f"^{re.escape(output)};?$"}
-        if weight_bits == 8:
+        if weight_bits == 8 or in_floats:
             # For the op alone: the file's output goes by the same name and stays an integer.
             rule["operation"] = name
             rule["algorithm_key"] = names.NO_QUANTIZE
         recipe.append(rule)
+    recipe += _loop_rules(float_path, content, {**recipe[0], "algorithm_key": names.NO_QUANTIZE})
     _quantize(quantizer.Quantizer(str(float_path), recipe), path, limits)
+
+
+def _of_two_activations(op: Op) -> bool:
+    """Returns whether an op multiplies by what isn't constant, as attention does."""
+    right = op.inputs[1] if len(op.inputs) > 1 else None
+    return op.name == "BATCH_MATMUL" and right is not None and not right.constant
+
+
+def _loop_rules(path: Path, content: FileContent, floats: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the quantizer's rules for the graphs that loops call.
+
+    Args:
+        path: the float file.
+        content: of it.
+        floats: a rule that leaves ops as they are.
+    """
+    from ai_edge_quantizer import recipe
+
+    graphs = unpack(path.read_bytes(), path).subgraphs[1:]
+    names = [re.escape(tensor.name.decode()) for graph in graphs for tensor in graph.tensors]
+    if not names:
+        return []
+    # The quantizer looks for an op by its outputs, and for a graph's own ends by these.
+    rules = [{**floats, "regex": f"^({'|'.join(dict.fromkeys(names))})(;|$)"}]
+    for op in content.ops:
+        if op.subgraph and op.name in WEIGHTED and weights_type(op) == "float32":
+            regex = f"^{re.escape(op.outputs[0].name)};?$"
+            rules += [{**rule, "regex": regex} for rule in recipe.dynamic_wi8_afp32()]
+    return rules
 
 
 def half_file(float_path: Path, path: Path) -> None:

@@ -13,18 +13,23 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.errors import InputError
+from tfcompress.errors import ExportError, InputError
+from tfcompress.export.channels_last import channels_last
 from tfcompress.export.finish import finish
 from tfcompress.export.zeros import one_zero
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional
-from tfcompress.tflite import parser
+from tfcompress.tflite import header, parser
 from tfcompress.tflite.content import FileContent, Op, Tensor
 from tfcompress.tflite.io_order import keep_order
 from tfcompress.tflite.weighted_ops import FAST_WITH_FLOATS, WEIGHTED, one_magnitude, weights_type
 
 # What the values 0 and 1 pass through on their way to a convolution and stay 0 and 1.
 _KEEPS_BITS = {"PAD", "PADV2", "MAX_POOL_2D", "RESHAPE", "TRANSPOSE", "CONCATENATION", "SLICE"}
+# How errors name ops that the converter can't write, and Keras's errors their colours.
+_UNKNOWN_OPS = re.compile(r"error: '(tf\.\w+)' op is neither a custom op nor a flex op")
+_WRONG_OP = re.compile(r"error: ('tf\w*\.\w+' op .*)")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def float_file(model: keras.Model, path: Path, **converter: Any) -> None:
@@ -37,8 +42,11 @@ def float_file(model: keras.Model, path: Path, **converter: Any) -> None:
         path: of the `.tflite`.
         converter: attributes of TensorFlow's `TFLiteConverter`.
 
+    Sizes that the model leaves open, but for the batch, are open in the file.
+
     Raises:
-        InputError: an input has no static size, or the backend can't export.
+        InputError: the backend can't export.
+        ExportError: TensorFlow's converter can't write the model.
     """
     export_saved(model, str(path), "litert", **converter)
     model = functional(model)
@@ -57,29 +65,42 @@ def export_saved(model: keras.Model, path: str, format: str, **options: Any) -> 
         options: of that format.
 
     Raises:
-        InputError: an input has no static size, or the backend can't export.
+        InputError: the backend can't export.
+        ExportError: TensorFlow can't trace or convert the model.
     """
     if keras.backend.backend() != "tensorflow":
         raise InputError(
             "export needs the TensorFlow backend: save the model, set KERAS_BACKEND=tensorflow "
             f"and load it there; the backend here is {keras.backend.backend()}"
         )
-    model = functional(model)
+    model = functional(channels_last(model))
     signature = []
     for tensor in model.inputs:
         shape = tuple(tensor.shape)
-        if None in shape[1:]:
-            raise InputError(
-                f"the input '{tensor.name}' has the shape {shape}: a .tflite needs static sizes; "
-                "build the model with an input_shape"
-            )
         signature.append(keras.InputSpec(shape=(1, *shape[1:]), dtype=tensor.dtype))
     with quiet(), _older_objects_aside():
         # Same layers, new model: exporting tracks resources on the object it is given.
         fresh = keras.Model(model.inputs, model.outputs, name=model.name)
         # The model's one argument: of several inputs it is their list.
         arguments = signature if len(signature) == 1 else [signature]
-        fresh.export(path, format=format, input_signature=arguments, verbose=False, **options)
+        try:
+            fresh.export(path, format=format, input_signature=arguments, verbose=False, **options)
+        except Exception as error:  # Whatever its layers and TensorFlow's converter run into.
+            raise ExportError(
+                f"TensorFlow can't convert model '{model.name}': {_reason(error)}"
+            ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Returns what TensorFlow or Keras complains about, on one line."""
+    text = _COLOURS.sub("", str(error)).partition("\n\nArguments received by")[0]
+    unknown = _UNKNOWN_OPS.findall(text)
+    if unknown:
+        return f"TFLite has no op for {', '.join(dict.fromkeys(unknown))}"
+    wrong = _WRONG_OP.search(text)
+    if wrong:
+        return header.one_line(wrong[1])
+    return header.one_line(text or type(error).__name__)
 
 
 @contextlib.contextmanager

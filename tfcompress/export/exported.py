@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfcompress.export.verify import Parity
+    from tfcompress.export.parity import Parity
 
 # Layers and notes that a printed description names.
 _NAMED = 4
@@ -26,7 +26,8 @@ class Exported:
         float_ops: names of all ops that compute in floats, in a file that is meant to compute in
             integers.
         parity: the comparison with Keras, or None if there were no images to compare on; of a file
-            with two signatures that of the one which is further off.
+            with two signatures that of the one which is further off. Of several outputs each has
+            its own in `parity.outputs`.
         errors: in a file with rounded weights or activations, the rms of each layer's output
             against the float file's, as a share of that output's rms, the layers before included.
             Empty if there were no images.
@@ -43,6 +44,9 @@ class Exported:
         failed_check: how the file differs from Keras by more than its storage allows, if it was
             written all the same (`strict=False`); None for a file that passed.
         notes: what its user should know, a sentence each.
+        inputs: type and shape of each input by the model's name for it, in the file's order. Where
+            there are several inputs or outputs the file's signature has these names, too.
+        outputs: likewise.
     """
 
     path: str
@@ -61,6 +65,8 @@ class Exported:
     peak_memory_bytes: int | None = None
     failed_check: str | None = None
     notes: tuple[str, ...] = ()
+    inputs: dict[str, str] = dataclasses.field(default_factory=dict)
+    outputs: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def runs_on(self) -> str:
@@ -93,8 +99,14 @@ class Exported:
         """Says how near the file's outputs are to Keras's."""
         if self.parity is None:
             return "not compared with Keras: there were no images"
-        return (
+        several = [
+            f"{name} {parity.relative_rms:.2g}" for name, parity in self.parity.outputs.items()
+        ]
+        text = (
             f"outputs differ from Keras's by {self.parity.relative_rms:.2g} of their rms (at most "
-            f"by {self.parity.max_abs_diff:.2g} of {self.parity.max_abs_output:.3g}), labels agree "
-            f"on {self.parity.agreement:.1%} of {self.parity.images} images"
+            f"by {self.parity.max_abs_diff:.2g} of {self.parity.max_abs_output:.3g}"
+            f"{': ' if several else ''}{', '.join(several)})"
         )
+        if self.parity.agreement is None:
+            return text
+        return f"{text}, labels agree on {self.parity.agreement:.1%} of {self.parity.images} images"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from tfcompress.errors import ExportError, InputError
 from tfcompress.export import convert
+from tfcompress.export.model_io import write_model_names
+from tfcompress.export.usual_size import write_usual_sizes
 from tfcompress.graph import clone, lower, rewrite
 from tfcompress.graph.rewrite import operations
 from tfcompress.layers.fake_quantize import FakeQuantize
@@ -28,7 +31,9 @@ _NEGLIGIBLE = 1e-5
 _NO_COMPUTING = frozenset({"DEQUANTIZE", "QUANTIZE", "RESHAPE"})
 
 
-def int8_file(model: keras.Model, path: Path) -> Path:
+def int8_file(
+    model: keras.Model, path: Path, usual: Sequence[tuple[int, ...]] | None = None
+) -> Path:
     """Writes the model with integer weights, activations, input and output.
 
     The converter takes the activations' grids from TensorFlow's own rounding ops, which stand in
@@ -36,9 +41,13 @@ def int8_file(model: keras.Model, path: Path) -> Path:
     the file is checked to hold the same values. There is no representative data set, which would
     give a range to ops that have none and so hide that they were left out.
 
+    Args:
+        model: with `FakeQuantize` layers.
+        path: of the file.
+        usual: as of `BuildJob`.
+
     Raises:
-        InputError: an input has no static size, a layer rounds to another number of bits, or the
-            backend can't export.
+        InputError: a layer rounds to another number of bits, or the backend can't export.
         ExportError: the file's weights aren't the model's.
 
     Reference:
@@ -56,6 +65,9 @@ def int8_file(model: keras.Model, path: Path) -> Path:
         # One scale for a dense kernel, as it was trained and as old runtimes need it.
         _experimental_disable_per_channel_quantization_for_dense_layers=True,
     )
+    write_model_names(model, path)
+    if usual is not None:
+        write_usual_sizes(path, usual)
     check_weights(flat, path)
     return path
 

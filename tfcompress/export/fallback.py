@@ -12,6 +12,7 @@ import numpy as np
 from tfcompress.export import mixed
 from tfcompress.export.storage import BuiltFile, Rebuild
 from tfcompress.export.verified import Verified
+from tfcompress.runtime.rows import Rows
 
 # Groups of neighbouring layers that are judged alone: a file is written for each, and one for each
 # halving of their number then.
@@ -23,7 +24,7 @@ _IMAGES = 32
 def agreeing(
     built: BuiltFile,
     first: Verified,
-    images: np.ndarray,
+    images: np.ndarray | Rows,
     verify: Callable[[BuiltFile], Verified],
 ) -> tuple[BuiltFile, Verified]:
     """Writes a file that differs too much from Keras again, with more bits where it helps most.

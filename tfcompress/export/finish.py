@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def finish(path: Path) -> None:
       the float file, so that a runtime too old for 4-bit weights would read them as something else
       instead of refusing the file.
     - An activation between conversions to floats and back becomes one integer op.
+    - What a split in integers gives to nobody is of integers, too, as runtimes ask for.
     - Constants come into the flatbuffer. The quantizer puts those of larger files behind it, where
       runtimes before TensorFlow 2.15 and most tools don't look.
     """
@@ -38,6 +40,7 @@ def finish(path: Path) -> None:
     ops = names(schema.BuiltinOperator)
     for graph in model.subgraphs:
         _join(graph, model, ops)
+        _complete_outputs(graph)
     raise_versions(model)
     path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
 
@@ -84,3 +87,21 @@ def _join(graph: Any, model: Any, op_names: Mapping[int, str]) -> None:
         if not readers[int(before.outputs[0])]:
             gone.append(before)
     graph.operators = [op for op in ops if not any(op is other for other in gone)]
+
+
+def _complete_outputs(graph: Any) -> None:
+    """Gives unread outputs, which the quantizer forgets, the type of those beside them."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    inputs = (op.inputs if op.inputs is not None else () for op in graph.operators)
+    read = {int(tensor) for tensors in inputs for tensor in tensors}
+    read.update(map(int, graph.outputs))
+    for op in graph.operators:
+        if op.outputs is None or len(op.outputs) < 2:
+            continue
+        outputs = [graph.tensors[int(index)] for index in op.outputs]
+        integers = [x for x in outputs if x.type == schema.TensorType.INT8]
+        for index, tensor in zip(op.outputs, outputs, strict=True):
+            if integers and tensor.type == schema.TensorType.FLOAT32 and int(index) not in read:
+                tensor.type = integers[0].type
+                tensor.quantization = copy.copy(integers[0].quantization)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tfcompress.graph.nodes import functional, is_nested, nodes
+from tfcompress.runtime.rows import Rows
 
 # Layers that change the scale of a model's input, and those that leave it as it is where nothing
 # is trained.
@@ -23,10 +24,15 @@ _LEAST, _MOST = 0.02, 20.0
 _PIXEL_SPAN = (0.5, 20.0)
 
 
-def scaling_layers(model: keras.Model) -> list[Any]:
-    """Returns the layers that scale a model's first input before anything else sees it."""
+def scaling_layers(model: keras.Model, number: int = 0) -> list[Any]:
+    """Returns the layers that scale a model's input before anything else sees it.
+
+    Args:
+        model: functional or Sequential.
+        number: which of its inputs.
+    """
     model = functional(model)
-    return list(_scaling(model, model.inputs[0]))
+    return list(_scaling(model, model.inputs[number]))
 
 
 def _scaling(model: keras.Model, tensor: Any) -> Iterator[Any]:
@@ -36,7 +42,8 @@ def _scaling(model: keras.Model, tensor: Any) -> Iterator[Any]:
             return
         operation = readers[0].operation
         if is_nested(operation):
-            yield from scaling_layers(operation)
+            place = [x is tensor for x in readers[0].input_tensors].index(True)
+            yield from scaling_layers(operation, place)
             return
         if isinstance(operation, _SCALING):
             yield operation
@@ -52,16 +59,24 @@ def _leaves_unchanged(operation: Any) -> bool:
     return name in _UNCHANGED or name.startswith("Random")
 
 
-def mismatch(model: keras.Model, images: np.ndarray) -> str | None:
+def mismatch(model: keras.Model, rows: np.ndarray | Rows) -> str | None:
     """Returns why images don't have the range that a model's own scaling is for; None if they do.
 
     Args:
         model: functional or Sequential.
-        images: as the model is given them.
+        rows: as the model is given them.
     """
+    for number, array in enumerate(Rows.of(rows).arrays):
+        wrong = _mismatch(scaling_layers(model, number), array)
+        if wrong is not None:
+            return wrong
+    return None
+
+
+def _mismatch(scaling: list[Any], images: np.ndarray) -> str | None:
     values = np.asarray(images[:_IMAGES], "float32")
     given = _range(values)
-    for layer in scaling_layers(model):
+    for layer in scaling:
         varied = _spread(values) > 0
         values = np.asarray(keras.ops.cast(layer(values), "float32"))
         kind = type(layer).__name__
@@ -95,10 +110,12 @@ def _range(values: np.ndarray) -> str:
 
 def takes_pixels(model: keras.Model) -> bool:
     """Returns whether a model scales pixels of 0..255 itself, so that images need nothing else."""
-    layers = scaling_layers(model)
-    shape = functional(model).inputs[0].shape[1:]
-    if not layers or len(shape) != 3 or shape[-1] not in (1, 3):
+    shapes = [tuple(x.shape[1:]) for x in functional(model).inputs]
+    pictures = [i for i, x in enumerate(shapes) if len(x) == 3 and x[-1] in (1, 3)]
+    layers = scaling_layers(model, pictures[0]) if len(pictures) == 1 else []
+    if not layers:
         return False
+    shape = shapes[pictures[0]]
     ends = np.stack([np.full((1, 1, shape[-1]), value, "float32") for value in (0, 255)])
     try:
         scaled = np.asarray(keras.ops.cast(layers[0](ends), "float32"))

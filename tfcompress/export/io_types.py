@@ -11,6 +11,7 @@ from tfcompress.config import IO
 from tfcompress.errors import InputError, one_of, require
 from tfcompress.tflite.content import read
 from tfcompress.tflite.editor import Editor, edit
+from tfcompress.tflite.metadata_writer import is_image
 
 # What it means to who feeds a file.
 MEANS = {
@@ -57,7 +58,8 @@ def change(path: Path, io: str, mean: Sequence[float] = (), std: Sequence[float]
       `(pixel - zero point) * scale` is `(pixel - mean) / std` but for the mean's rounding to a
       whole number.
 
-    A file that takes floats is left as it is by `float32`, one of integers by `int8`.
+    A file that takes floats is left as it is by `float32`, one of integers by `int8`. Inputs and
+    outputs that are no real numbers, such as indices of words, keep their types.
 
     Args:
         path: of the `.tflite`.
@@ -71,10 +73,11 @@ def change(path: Path, io: str, mean: Sequence[float] = (), std: Sequence[float]
     """
     one_of("io", io, IO)
     content = read(path)
-    dtypes = {tensor.dtype for tensor in (*content.inputs, *content.outputs)}
-    if dtypes == {io}:
+    tensors = (*content.inputs, *content.outputs)
+    dtypes = {x.dtype for x in tensors if x.quantized or x.dtype.startswith("float")}
+    if dtypes <= {io}:
         return
-    if dtypes != {"int8"}:
+    if dtypes - ({io} if io == "float32" else set()) != {"int8"}:
         raise InputError(
             f"io={io} is for files that compute in integers; this one takes and gives "
             f"{', '.join(sorted(dtypes))}: leave io out"
@@ -97,15 +100,15 @@ def _wrap(editor: Editor, io: str, grid: tuple[float, int] | None) -> None:
     """Puts conversions before and behind all ops; the outer tensors keep their names."""
     graph = editor.graph
     before, behind = [], []
-    for outer in map(int, graph.inputs):
+    for outer in _integers(graph, graph.inputs):
         inner = _moved(editor, outer, io)
         for op in editor.ops():
             op.inputs = [inner if int(index) == outer else int(index) for index in op.inputs]
-        if grid is not None:
+        if grid is not None and is_image(graph.tensors[outer].shape):
             tensor = graph.tensors[outer].quantization
             tensor.scale, tensor.zeroPoint = [grid[0]], [grid[1]]
         before.append(editor.op("QUANTIZE", [outer], [inner]))
-    for outer in map(int, graph.outputs):
+    for outer in _integers(graph, graph.outputs):
         inner = _moved(editor, outer, io)
         for op in editor.ops():
             for ends in ("inputs", "outputs"):
@@ -116,6 +119,19 @@ def _wrap(editor: Editor, io: str, grid: tuple[float, int] | None) -> None:
         else:
             behind.append(editor.op("QUANTIZE", [inner], [outer]))
     graph.operators = [*before, *editor.ops(), *behind]
+
+
+def _integers(graph: Any, ends: Any) -> list[int]:
+    """Returns the tensors that are 8-bit integers on a grid, each once."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return [
+        index
+        for index in dict.fromkeys(map(int, ends))
+        if graph.tensors[index].type == schema.TensorType.INT8
+        and graph.tensors[index].quantization is not None
+        and graph.tensors[index].quantization.scale is not None
+    ]
 
 
 def _moved(editor: Editor, outer: int, io: str) -> int:

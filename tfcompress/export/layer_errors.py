@@ -12,6 +12,7 @@ import numpy as np
 from tfcompress.graph.rewrite import operations
 from tfcompress.ops.differences import root_of_ratio
 from tfcompress.runtime import LiteModel
+from tfcompress.runtime.rows import Rows
 from tfcompress.tflite.content import Op, read
 from tfcompress.tflite.weighted_ops import with_constant_weights
 
@@ -56,7 +57,7 @@ def layers_in(name: str, known: Collection[str]) -> list[str]:
 
 
 def errors(
-    model: keras.Model, float_path: Path, path: Path, images: np.ndarray
+    model: keras.Model, float_path: Path, path: Path, images: np.ndarray | Rows
 ) -> dict[str, float]:
     """Returns the relative rms error of each weighted op's output, by layer, in the file's order.
 
@@ -64,24 +65,25 @@ def errors(
     error = rms(output of the file - output of the float file) / rms(output of the float file)
     ```
 
-    An error includes those of the layers before.
+    An error includes those of the layers before. What runs in a loop is left out.
 
     Args:
         model: in built-in layers, as it was converted.
         float_path: the float file.
         path: the file that was built from it.
-        images: float32 (images, height, width, channels), of which the first `IMAGES` are taken.
+        images: as the model takes them, of which the first `IMAGES` are taken.
     """
-    names = layer_names(model, with_constant_weights(read(float_path)))
+    ops = with_constant_weights(read(float_path))
+    names = layer_names(model, (op for op in ops if op.subgraph == 0))
     # The quantizer may leave an output's old name to a tensor that nothing writes.
     written = {out.name for op in read(path).ops for out in op.outputs}
     shared = [name for name in names if name in written]
-    images = images[:IMAGES]
+    rows = Rows.of(images)[:IMAGES]
     squares = np.zeros((2, len(shared)))
     files = [LiteModel(file, keep_all=True) for file in (float_path, path)]
-    for image in images:  # One at a time: of a large network all values of all would be too many.
-        right, got = (file.tensors(image[None], shared) for file in files)
-        for i, (before, after) in enumerate(zip(right, got, strict=True)):
-            squares[0, i] += np.square(after - before, dtype="float64").sum()
-            squares[1, i] += np.square(before, dtype="float64").sum()
+    for i in range(len(rows)):  # One at a time: of a large network all values would be too many.
+        right, got = (file.tensors(rows[i : i + 1], shared) for file in files)
+        for layer, (before, after) in enumerate(zip(right, got, strict=True)):
+            squares[0, layer] += np.square(after - before, dtype="float64").sum()
+            squares[1, layer] += np.square(before, dtype="float64").sum()
     return {names[name]: root_of_ratio(*squares[:, i]) for i, name in enumerate(shared)}

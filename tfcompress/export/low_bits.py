@@ -19,6 +19,7 @@ import numpy as np
 from tfcompress.export import convert, im2col
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
+from tfcompress.tflite.content import read
 from tfcompress.tflite.editor import Editor
 
 # Rounds of the timing, and seconds after which it ends earlier.
@@ -40,9 +41,13 @@ def choose(path: Path, outputs: list[str], bits: int) -> tuple[dict[str, int], d
     chosen, why = {}, {}
     timed: dict[tuple[Any, ...], float] = {}
     editor = Editor(path)
+    inside = names_in_loops(path)
     for name in outputs:
+        if name in inside:
+            chosen[name], why[name] = 8, "8 bits: it runs in a loop, where no layer is timed"
+            continue
         op = editor.writer(name)
-        reason = _cannot(editor, op, bits)
+        reason = _open_size(editor, op) or _cannot(editor, op, bits)
         if reason is None:
             key = _shape(editor, op)
             if key not in timed:
@@ -53,6 +58,11 @@ def choose(path: Path, outputs: list[str], bits: int) -> tuple[dict[str, int], d
         if reason:
             why[name] = f"8 bits: {reason}"
     return chosen, why
+
+
+def names_in_loops(path: Path) -> set[str]:
+    """Returns the output names of the ops in graphs that a loop calls."""
+    return {out.name for op in read(path).ops if op.subgraph for out in op.outputs}
 
 
 def write_low_bits(float_path: Path, path: Path, bits: dict[str, int]) -> None:
@@ -69,8 +79,8 @@ def write_low_bits(float_path: Path, path: Path, bits: dict[str, int]) -> None:
     editor = Editor(float_path)
     by_name: dict[str, int] = {}
     for name, count in bits.items():
-        op = editor.writer(name)
-        narrow = count < 8 and editor.name(op) == "CONV_2D"
+        op = editor.writer(name) if count < 8 else None
+        narrow = op is not None and editor.name(op) == "CONV_2D"
         by_name |= dict.fromkeys(_as_dense(editor, op, name) if narrow else [name], count)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         dense = Path(folder) / "dense.tflite"
@@ -98,6 +108,15 @@ def _as_dense(editor: Editor, op: Any, name: str) -> list[str]:
     im2col.convolution(editor, op, ops, product)
     editor.replace(op, ops)
     return names
+
+
+def _open_size(editor: Editor, op: Any) -> str | None:
+    """Returns why an op can't be timed alone; None if it can."""
+    for index in (op.inputs[0], op.outputs[0]):
+        signature = editor.graph.tensors[int(index)].shapeSignature
+        if signature is not None and any(int(size) < 0 for size in signature[1:]):
+            return "its input's size isn't fixed, so that it can't be timed"
+    return None
 
 
 def _cannot(editor: Editor, op: Any, bits: int) -> str | None:

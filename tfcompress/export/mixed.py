@@ -14,6 +14,7 @@ from tfcompress.export.storage import Rebuild
 from tfcompress.ops.differences import relative_rms
 from tfcompress.runtime import LiteModel
 from tfcompress.runtime.accuracy import file_accuracy
+from tfcompress.runtime.rows import Rows
 from tfcompress.tflite.content import read
 
 # Images on which each layer's rounding is judged alone.
@@ -71,6 +72,8 @@ def rebuild(
     behind: dict[str, list[str]] = {}
     last = None
     for op in read(float_path).ops:
+        if op.subgraph:  # A loop's weights have 8 bits, whatever is asked for.
+            continue
         output = op.outputs[0].name
         if output in layers:
             last = output if weight_bits == 8 or op.name in calibrate.FOUR_BITS else None
@@ -86,7 +89,7 @@ def search(
     float_path: Path,
     path: Path,
     weight_bits: int,
-    calibration: np.ndarray,
+    calibration: np.ndarray | Rows,
     validation: Validation,
 ) -> dict[str, str]:
     """Writes the smallest file whose accuracy holds, and returns which layers keep more bits.
@@ -151,7 +154,7 @@ _BITS = {
 def errors_alone(
     path: Path,
     groups: Sequence[Sequence[str]],
-    images: np.ndarray,
+    images: np.ndarray | Rows,
     write: Callable[[Collection[str]], None],
 ) -> list[float]:
     """Returns by how much each group of ops, rounded alone, changes the file's outputs.
@@ -163,7 +166,7 @@ def errors_alone(
         write: writes the file with the higher precision for the ops that it is given.
 
     Returns:
-        The relative rms for each group.
+        The relative rms for each group, of the output that it changes most.
     """
     everything = [name for group in groups for name in group]
     write(everything)
@@ -171,7 +174,8 @@ def errors_alone(
     errors = []
     for group in groups:
         write([name for name in everything if name not in group])
-        errors.append(relative_rms(expected, _predicted(path, images)))
+        pairs = zip(expected, _predicted(path, images), strict=True)
+        errors.append(max(relative_rms(*pair) for pair in pairs))
     return errors
 
 
@@ -201,5 +205,5 @@ def _accuracy(path: Path, validation: Validation) -> float:
     return 100 * file_accuracy(path, [(validation.images, np.asarray(validation.labels))])
 
 
-def _predicted(path: Path, images: np.ndarray) -> np.ndarray:
-    return LiteModel(path, threads=2).predict(images).reshape(len(images), -1)
+def _predicted(path: Path, images: np.ndarray | Rows) -> list[np.ndarray]:
+    return LiteModel(path, threads=2).run(images)

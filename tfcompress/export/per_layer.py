@@ -15,6 +15,7 @@ from tfcompress.graph import clone
 from tfcompress.graph.rewrite import nodes, operations
 from tfcompress.ops.differences import relative_rms
 from tfcompress.runtime import LiteModel
+from tfcompress.runtime.rows import Rows
 from tfcompress.tflite.content import FileContent, Op, Tensor, read
 
 # Images that a failed comparison is looked into on.
@@ -59,13 +60,13 @@ def _layer(
     return None
 
 
-def differences(model: keras.Model, path: Path, images: np.ndarray) -> dict[str, float]:
+def differences(model: keras.Model, path: Path, images: np.ndarray | Rows) -> dict[str, float]:
     """Returns the relative rms difference of each layer's output in the file from Keras's own.
 
     Args:
         model: in built-in layers, as it was converted.
         path: of its file, in which a layer's output has the layer's name.
-        images: float32 (images, height, width, channels), of which the first `IMAGES` are taken.
+        images: as the model takes them, of which the first `IMAGES` are taken.
 
     Returns:
         Layer to difference, in the file's order; layers whose output the file doesn't hold by
@@ -77,7 +78,7 @@ def differences(model: keras.Model, path: Path, images: np.ndarray) -> dict[str,
     content = read(path)
     tensors: dict[str, Tensor] = {}
     for op in content.ops:
-        for out in op.outputs:
+        for out in op.outputs if op.subgraph == 0 else ():  # A loop's values are gone behind it.
             names = layers_in(out.name, known)
             if names and out.shape[1:] == tuple(known[names[0]].shape[1:]):
                 tensors[names[0]] = out  # A layer of several ops: its last one.

@@ -15,6 +15,7 @@ import numpy as np
 from tfcompress.graph import clone
 from tfcompress.graph.rewrite import functional, nodes
 from tfcompress.runtime import LiteModel
+from tfcompress.runtime.rows import Rows
 from tfcompress.tflite.content import read
 
 # How near to 0 a value before a sign may lie, as a share of the largest in its layer, so that
@@ -23,7 +24,7 @@ NEAR_ZERO = 1e-5
 _AT_ONCE = 64
 
 
-def explained(model: keras.Model, path: Path, images: np.ndarray) -> np.ndarray:
+def explained(model: keras.Model, path: Path, images: np.ndarray | Rows) -> np.ndarray:
     """Returns for which images the file may give other outputs, because rounding flipped a sign.
 
     The file's own signs are read and compared with Keras's values before them. An image is
@@ -33,7 +34,7 @@ def explained(model: keras.Model, path: Path, images: np.ndarray) -> np.ndarray:
     Args:
         model: the Keras model, with our binary layers.
         path: the `.tflite`.
-        images: float32 (images, height, width, channels), normalised.
+        images: as the model takes them, normalised.
 
     Returns:
         bool (images,).
@@ -60,7 +61,7 @@ def explained(model: keras.Model, path: Path, images: np.ndarray) -> np.ndarray:
     return right
 
 
-def near_zero(model: keras.Model, images: np.ndarray) -> float:
+def near_zero(model: keras.Model, images: np.ndarray | Rows) -> float:
     """Returns the share of the values before signs that lie within `NEAR_ZERO` of 0.
 
     In a trained network it is about 1e-5. In an untrained one, whose biases are 0, each sum of as
@@ -68,7 +69,7 @@ def near_zero(model: keras.Model, images: np.ndarray) -> float:
 
     Args:
         model: the Keras model, with our binary layers.
-        images: float32 (images, height, width, channels), normalised.
+        images: as the model takes them, normalised.
     """
     flat = clone(model)
     before = _before_signs(flat)
@@ -102,15 +103,16 @@ def _taken(signs: list[np.ndarray], value: np.ndarray) -> np.ndarray | None:
     return signs.pop(max(alike)[1]) if alike else None
 
 
-def outputs(model: keras.Model, tensors: list[Any], images: np.ndarray) -> list[np.ndarray]:
+def outputs(model: keras.Model, tensors: list[Any], images: np.ndarray | Rows) -> list[np.ndarray]:
     """Returns the values of a model's tensors for images, each of shape (images, values)."""
     compiled = keras.Model(functional(model).inputs, tensors)
     compiled.compile(jit_compile=False)
+    rows = Rows.of(images)
     parts = [
         [np.asarray(value).reshape(len(value), -1) for value in keras.tree.flatten(values)]
         for values in (
-            compiled.predict_on_batch(images[i : i + _AT_ONCE])
-            for i in range(0, len(images), _AT_ONCE)
+            compiled.predict_on_batch(list(rows[i : i + _AT_ONCE].arrays))
+            for i in range(0, len(rows), _AT_ONCE)
         )
     ]
     return [np.concatenate(values) for values in zip(*parts, strict=True)]

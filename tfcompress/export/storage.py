@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfcompress.export.mixed import Validation
+    from tfcompress.runtime.rows import Rows
     from tfcompress.tflite.content import FileContent
 
 
@@ -67,17 +68,19 @@ class BuildJob:
         traits: of the model.
         storage: the storage's name, for errors.
         folder: an empty folder to write into.
-        ranging: images from which integer activations take their ranges: float32, normalised, the
-            images on the first axis. None unless the method asks for them.
+        ranging: images, or rows of whatever the model takes, from which integer activations take
+            their ranges. None unless the method asks for them.
         validation: labelled images that decide which layers keep more bits, or None.
+        usual: the shape of a batch of 1 of each input, where some sizes aren't fixed; else None.
     """
 
     model: keras.Model
     traits: ModelTraits
     storage: str
     folder: Path
-    ranging: np.ndarray | None = None
+    ranging: Rows | None = None
     validation: Validation | None = None
+    usual: Sequence[tuple[int, ...]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +142,7 @@ class BuiltSignature:
     built: BuiltFile
 
 
-def _run_in_litert(path: Path, signature: str | None, images: np.ndarray | None) -> FirstRun:
+def _run_in_litert(path: Path, signature: str | None, images: Rows | None) -> FirstRun:
     """Loads and runs a file once, by LiteRT in a process of its own."""
     return FirstRun(smoke_run(path, signature))
 
@@ -156,11 +159,12 @@ class FirstRun:
 
     Attributes:
         cost: the time of a load and the peak memory.
-        outputs: for the images, where another runtime than LiteRT ran the file; else None.
+        outputs: for the images, each of the file's, where another runtime than LiteRT ran it; else
+            None.
     """
 
     cost: Cost
-    outputs: np.ndarray | None = None
+    outputs: Sequence[np.ndarray] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,7 +186,7 @@ class Runtime:
     needs: str = ""
     opaque: bool = False
     in_litert: bool = True
-    first_run: Callable[[Path, str | None, np.ndarray | None], FirstRun] = _run_in_litert
+    first_run: Callable[[Path, str | None, Rows | None], FirstRun] = _run_in_litert
     oldest: Callable[[FileContent], str] = _oldest_runtime
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import numpy as np
 from tfcompress.errors import ExportError
 from tfcompress.export import layer_errors
 from tfcompress.export.audit import audit
+from tfcompress.export.parity import Parity
 from tfcompress.export.storage import BuildJob, BuiltFile, BuiltSignature, Method
-from tfcompress.export.verify import DifferenceError, Parity, Suspects, check_parity
+from tfcompress.export.verify import DifferenceError, Suspects, check_parity
 from tfcompress.runtime import LiteModel
 from tfcompress.runtime.process import Cost
+from tfcompress.runtime.rows import Rows
 from tfcompress.tflite.content import FileContent, read
 
 
@@ -38,7 +41,7 @@ class Verified:
 
 
 def verify_file(
-    job: BuildJob, method: Method, built: BuiltFile, io_type: str, images: np.ndarray | None
+    job: BuildJob, method: Method, built: BuiltFile, io_type: str, images: Rows | None
 ) -> Verified:
     """Audits a built file, runs it once and compares it with Keras; each signature by its rules.
 
@@ -73,10 +76,10 @@ def verify_file(
 def _parity(
     job: BuildJob,
     path: Path,
-    images: np.ndarray,
+    images: Rows,
     signature: BuiltSignature,
     errors: dict[str, float],
-    outputs: np.ndarray | None,
+    outputs: Sequence[np.ndarray] | None,
 ) -> Parity:
     """Compares a file, or one signature of it, with Keras.
 
@@ -94,11 +97,12 @@ def _parity(
         lowered=None if method.runtime.opaque else built.lowered,
         signs=built.float_path if method.runtime.opaque else None,
         layer_errors=errors,
+        ranging=None if job.ranging is None else len(job.ranging),
     )
     inside = path
     if signature.name is not None:
         inside = built.path
-        outputs = LiteModel(path, signature=signature.name).predict(images)
+        outputs = LiteModel(path, signature=signature.name).run(images)
     try:
         return check_parity(
             job.model,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from tfcompress.errors import ExportError, require
 from tfcompress.export import sign_flips
+from tfcompress.export.model_io import model_inputs, model_outputs
+from tfcompress.export.parity import ComparedOutput, Parity
 from tfcompress.export.per_layer import differences
-from tfcompress.export.storage import Method
+from tfcompress.export.storage import Method, Tolerance
 from tfcompress.graph.rewrite import functional
-from tfcompress.ops.differences import relative_rms
 from tfcompress.runtime import LiteModel
+from tfcompress.runtime.rows import Rows
 
 # Of an output's rms: more than adding in another order makes.
 _ROUNDING = 1e-4
@@ -24,34 +25,8 @@ _ROUNDING = 1e-4
 _UNTRAINED = 1e-3
 # Images that they are looked for in.
 _LOOKED_INTO = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Parity:
-    """How a file's outputs compare with Keras's on the same images.
-
-    Attributes:
-        images: how many were compared.
-        max_abs_diff: the largest difference of an output.
-        max_abs_output: the largest output, for scale.
-        relative_rms: rms of the differences by rms of the outputs.
-        agreement: share of the images with the same label.
-        sign_flips: images left out of the three figures above: their outputs differ because a value
-            before a sign lies so near to 0 that rounding in another order turns it.
-    """
-
-    images: int
-    max_abs_diff: float
-    max_abs_output: float
-    relative_rms: float
-    agreement: float
-    sign_flips: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields by name; `sign_flips` as `ties`, the word of older reports."""
-        fields = dataclasses.asdict(self)
-        fields["ties"] = fields.pop("sign_flips")
-        return fields
+# Fewer rows than that may well miss an activation's range.
+_FEW = 100
 
 
 class DifferenceError(ExportError):
@@ -66,29 +41,33 @@ class DifferenceError(ExportError):
         self.parity = parity
 
 
-def check_images(model: keras.Model, images: np.ndarray) -> None:
-    """Refuses images that a parity check can't use.
+def check_rows(model: keras.Model, rows: np.ndarray | Rows) -> None:
+    """Refuses inputs that a comparison can't use.
 
     Raises:
-        InputError: the model has several inputs or outputs, or the images aren't of its shape,
-            or none, or not finite.
+        InputError: there is no array for each input, they aren't of the inputs' shapes, or none,
+            or not finite.
     """
-    model = functional(model)
+    arrays, inputs = Rows.of(rows).arrays, model_inputs(model)
     require(
-        len(model.inputs) == len(model.outputs) == 1,
-        f"model '{model.name}' has {len(model.inputs)} inputs and {len(model.outputs)} outputs: "
-        "files are compared with Keras for 1 and 1; leave out the representative images",
+        len(arrays) == len(inputs),
+        f"model '{model.name}' has {len(inputs)} inputs, and {len(arrays)} came: give an array for "
+        f"each of {', '.join(x.name for x in inputs)}",
     )
-    shape = tuple(model.inputs[0].shape[1:])
-    fits = images.ndim == len(shape) + 1 and all(
-        size in (None, real) for size, real in zip(shape, images.shape[1:], strict=True)
-    )
-    require(
-        fits and len(images) > 0,
-        f"representative images must have the shape (n, {', '.join(map(str, shape))}), n at least "
-        f"1; got {images.shape}",
-    )
-    require(bool(np.isfinite(images).all()), "representative images must be finite numbers")
+    for array, x in zip(arrays, inputs, strict=True):
+        which = f" for '{x.name}'" if len(inputs) > 1 else ""
+        fits = array.ndim == len(x.shape) and all(
+            size in (None, real) for size, real in zip(x.shape[1:], array.shape[1:], strict=True)
+        )
+        require(
+            fits and len(array) > 0,
+            f"representative images must have the shape {x.shown}{which}, n at least 1; got "
+            f"{array.shape}",
+        )
+        require(
+            bool(np.isfinite(array).all()),
+            f"representative images must be finite numbers{which}",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,21 +79,23 @@ class Suspects:
         signs: the float file that the file was built from, where its own ops don't show their
             signs; flipped signs are looked for there.
         layer_errors: the error of each layer's output, of `layer_errors.errors`.
+        ranging: from how many rows integer activations took their ranges; None if they took none.
     """
 
     lowered: keras.Model | None = None
     signs: Path | None = None
     layer_errors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    ranging: int | None = None
 
 
 def check_parity(
     model: keras.Model,
     path: Path,
-    images: np.ndarray,
+    images: np.ndarray | Rows,
     method: Method,
     *,
     storage: str,
-    outputs: np.ndarray | None = None,
+    outputs: np.ndarray | Sequence[np.ndarray] | None = None,
     suspects: Suspects = Suspects(),
 ) -> Parity:
     """Compares a file with the Keras model that it came from, on real images.
@@ -125,7 +106,7 @@ def check_parity(
     Args:
         model: the Keras model, with our layers.
         path: the `.tflite`.
-        images: float32 (images, height, width, channels), normalised.
+        images: as the model takes them, normalised; rows of several inputs.
         method: how the file was written: gives the tolerance.
         storage: the storage's name, for the error.
         outputs: the file's outputs, where something else than `LiteModel(path)` gave them.
@@ -135,33 +116,59 @@ def check_parity(
         DifferenceError: the outputs differ by more than the tolerance.
         ExportError: they have another shape than Keras's, or aren't finite.
     """
-    expected = sign_flips.outputs(model, functional(model).outputs, images)[0]
     if outputs is None:
-        outputs = LiteModel(path).predict(images)
-    actual = outputs.reshape(len(images), -1)
-    _check_outputs(expected, actual)
-    largest = float(np.abs(expected).max())
-    limit = method.tolerance.max_abs * largest
+        outputs = LiteModel(path).run(images)
+    got = [outputs] if isinstance(outputs, np.ndarray) else outputs
+    compared = _compared(model, images, got)
     flipped = np.empty(0, int)
     if not method.rounds:
-        flipped = _flipped(model, path, images, expected, actual, limit, suspects.signs)
-        expected, actual = np.delete(expected, flipped, 0), np.delete(actual, flipped, 0)
-    parity = compare(expected, actual, len(flipped))
-    # Between classes that Keras itself holds for equal but for rounding, either label is right.
-    chosen = np.take_along_axis(expected, actual.argmax(1)[:, None], 1)[:, 0]
-    agreement = float((expected.max(1) - chosen <= sign_flips.NEAR_ZERO * largest).mean())
-    if (
-        parity.max_abs_diff > limit
-        or agreement < method.tolerance.min_agreement
-        or parity.relative_rms > method.tolerance.max_relative_rms
-    ):
+        flipped = _flipped(model, path, images, compared, method.tolerance, suspects.signs)
+        compared = [output.without(flipped) for output in compared]
+    parities = [output.parity(len(flipped)) for output in compared]
+    pairs = zip(compared, parities, strict=True)
+    shares = [output.share_of_limit(parity, method) for output, parity in pairs]
+    worst = int(np.argmax(shares))
+    output, parity = compared[worst], parities[worst]
+    if len(parities) > 1:
+        names = [one.name for one in compared]
+        parity = dataclasses.replace(parity, outputs=dict(zip(names, parities, strict=True)))
+    if shares[worst] > 1:
         errors = suspects.layer_errors
         if not errors and suspects.lowered is not None:
             errors = differences(suspects.lowered, path, images)
         border = 0.0 if method.rounds else sign_flips.near_zero(model, images[:_LOOKED_INTO])
-        difference = _difference(parity, largest, agreement, method, storage)
-        raise DifferenceError(difference + _cause(errors, border, method), parity)
+        difference = _difference(parity, output, method, storage) + _cause(errors, border, method)
+        if suspects.ranging is not None and suspects.ranging < _FEW:
+            difference += f"; the ranges come from {suspects.ranging} rows: give a hundred or more"
+        raise DifferenceError(difference, parity)
     return parity
+
+
+def _compared(
+    model: keras.Model, images: np.ndarray | Rows, actual: Sequence[np.ndarray]
+) -> list[ComparedOutput]:
+    """Returns Keras's outputs beside the file's.
+
+    Raises:
+        ExportError: they have other shapes, or aren't finite.
+    """
+    expected = sign_flips.outputs(model, functional(model).outputs, images)
+    kinds = model_outputs(model)
+    if len(actual) != len(expected):
+        raise ExportError(f"the file gives {len(actual)} outputs, Keras {len(expected)}")
+    flat = [values.reshape(len(values), -1).astype("float32") for values in actual]
+    for right, got in zip(expected, flat, strict=True):
+        _check_outputs(right, got)
+    return [
+        ComparedOutput(
+            name=kind.name if len(kinds) > 1 else "",
+            expected=right,
+            actual=got,
+            classes=kind.classes,
+            largest=float(np.abs(right).max(initial=0.0)),
+        )
+        for kind, right, got in zip(kinds, expected, flat, strict=True)
+    ]
 
 
 def _check_outputs(expected: np.ndarray, actual: np.ndarray) -> None:
@@ -177,10 +184,9 @@ def _check_outputs(expected: np.ndarray, actual: np.ndarray) -> None:
 def _flipped(
     model: keras.Model,
     path: Path,
-    images: np.ndarray,
-    expected: np.ndarray,
-    actual: np.ndarray,
-    limit: float,
+    images: np.ndarray | Rows,
+    outputs: Sequence[ComparedOutput],
+    tolerance: Tolerance,
     signs: Path | None,
 ) -> np.ndarray:
     """Returns the places of images whose outputs differ because rounding flipped a sign.
@@ -189,34 +195,48 @@ def _flipped(
         model: the Keras model.
         path: the `.tflite`.
         images: those that were compared.
-        expected: Keras's outputs.
-        actual: the file's outputs.
-        limit: the largest difference of an output that needs no explanation.
+        outputs: Keras's and the file's.
+        tolerance: gives the largest difference of an output that needs no explanation.
         signs: as of `Suspects`; the outputs must then be that file's.
     """
-    off = np.flatnonzero(np.abs(actual - expected).max(axis=1) > limit)
+
+    def far(expected: np.ndarray, actual: np.ndarray, limit: float) -> np.ndarray:
+        return np.abs(actual - expected).max(axis=1) > limit
+
+    limits = [tolerance.max_abs * output.largest for output in outputs]
+    pairs = list(zip(outputs, limits, strict=True))
+    off = np.flatnonzero(
+        np.any([far(output.expected, output.actual, limit) for output, limit in pairs], axis=0)
+    )
     if not 0 < len(off) <= len(images) // 2:
         return off[:0]
     flipped = off[sign_flips.explained(model, signs or path, images[off])]
     if signs is None or not len(flipped):
         return flipped
-    alike = LiteModel(signs).predict(images[flipped]).reshape(len(flipped), -1)
-    return flipped[np.abs(actual[flipped] - alike).max(axis=1) <= limit]
+    alike = [values.reshape(len(flipped), -1) for values in LiteModel(signs).run(images[flipped])]
+    unlike = [
+        far(values, output.actual[flipped], limit)
+        for values, (output, limit) in zip(alike, pairs, strict=True)
+    ]
+    return flipped[~np.any(unlike, axis=0)]
 
 
-def _difference(
-    parity: Parity, largest: float, agreement: float, method: Method, storage: str
-) -> str:
+def _difference(parity: Parity, output: ComparedOutput, method: Method, storage: str) -> str:
     """Says what differs, and by how much it may."""
     tolerance = method.tolerance
     limits = [
         f" (storage {storage} allows {limit:.3g})" if limit < float("inf") else ""
-        for limit in (tolerance.max_abs * largest, tolerance.max_relative_rms)
+        for limit in (tolerance.max_abs * output.largest, output.rms_limit(tolerance))
     ]
+    which = f"output '{output.name}'" if output.name else "outputs"
+    text = (
+        f"the file differs from Keras: {which} by up to {parity.max_abs_diff:.3g} of "
+        f"{output.largest:.3g}{limits[0]}, by {parity.relative_rms:.3g} of their rms{limits[1]}"
+    )
+    if output.classes is None:
+        return text
     return (
-        f"the file differs from Keras: outputs by up to {parity.max_abs_diff:.3g} of "
-        f"{largest:.3g}{limits[0]}, by {parity.relative_rms:.3g} of their rms{limits[1]}, "
-        f"labels on {1 - agreement:.1%} of {parity.images} images (allowed: "
+        f"{text}, labels on {1 - output.agreement():.1%} of {parity.images} images (allowed: "
         f"{1 - tolerance.min_agreement:.1%})"
     )
 
@@ -236,16 +256,3 @@ def _cause(errors: Mapping[str, float], border: float, method: Method) -> str:
             "network, and fall to either side: train it first, or use float32"
         )
     return f"{text}; {method.hint}" if method.hint else text
-
-
-def compare(expected: np.ndarray, actual: np.ndarray, flipped: int = 0) -> Parity:
-    """Returns the figures of `Parity` for outputs of shape (images, classes)."""
-    difference = actual - expected
-    return Parity(
-        images=len(expected) + flipped,
-        max_abs_diff=float(np.abs(difference).max()),
-        max_abs_output=float(np.abs(expected).max()),
-        relative_rms=relative_rms(expected, actual),
-        agreement=float((expected.argmax(1) == actual.argmax(1)).mean()),
-        sign_flips=flipped,
-    )

@@ -10,24 +10,36 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfcompress import files
 from tfcompress.errors import InputError, require
-from tfcompress.export import fake_quantize, fallback, input_scaling, io_types, storages
+from tfcompress.export import (
+    fake_quantize,
+    fallback,
+    input_scaling,
+    io_types,
+    storages,
+    usual_size,
+)
 from tfcompress.export.exported import Exported
 from tfcompress.export.mixed import Validation
+from tfcompress.export.model_io import (
+    check_layers,
+    model_inputs,
+    model_outputs,
+)
 from tfcompress.export.per_layer import layer_bytes
-from tfcompress.export.representative import as_images
+from tfcompress.export.representative import as_rows
 from tfcompress.export.storage import BuildJob, BuiltFile, Method
 from tfcompress.export.traits import traits_of
 from tfcompress.export.verified import Verified, verify_file
-from tfcompress.export.verify import DifferenceError, check_images
+from tfcompress.export.verify import DifferenceError, check_rows
 from tfcompress.graph import clone
 from tfcompress.graph.dtypes import half_precision
 from tfcompress.graph.nodes import functional
 from tfcompress.plain_text import spell_out
-from tfcompress.tflite.content import FileContent
+from tfcompress.runtime.rows import Rows
+from tfcompress.tflite.content import FileContent, Tensor
 from tfcompress.tflite.metadata import Metadata
 from tfcompress.tflite.metadata_writer import write_metadata
 from tfcompress.tflite.weighted_ops import weights_type
@@ -54,6 +66,8 @@ def write_file(
     strict: bool,
 ) -> Exported:
     """Writes a Keras model as a `.tflite` file; `tfcompress.export` says how."""
+    functional(model)  # Refuses one that has no graph.
+    check_layers(model)
     model, notes = _in_float32(model)
     chosen = storages.get(storage)
     traits = traits_of(model)
@@ -62,6 +76,9 @@ def write_file(
     target = _writable(path)
     images, ranging = _images(model, storage, method, representative, calibration)
     _warn_of_range(model, (images, ranging), notes)
+    usual = usual_size.usual_shapes(model, images if images is not None else ranging)
+    if usual is not None:
+        notes.append(usual_size.note(model, usual))
     metadata = _completed(metadata, model, labels)
     if io is None and method.integer and (metadata is None or not metadata.mean):
         warnings.warn(_OTHER_DEFAULT, FutureWarning, stacklevel=3)
@@ -71,21 +88,24 @@ def write_file(
             f"validation images choose layers that keep more bits, which storage {storage} of "
             f"model '{model.name}' doesn't do: use int8 or int8_int4 on a float network",
         )
-        check_images(model, validation.images)
+        require(
+            len(model.inputs) == len(model.outputs) == 1,
+            f"validation images choose by their labels, for 1 input and 1 output; model "
+            f"'{model.name}' has {len(model.inputs)} and {len(model.outputs)}",
+        )
+        check_rows(model, validation.images)
     with files.whole(target) as beside:
-        job = BuildJob(model, traits, storage, beside.parent, ranging, validation)
+        job = BuildJob(model, traits, storage, beside.parent, ranging, validation, usual)
         built, verified = _built(job, method, images, metadata, io)
         if verified.difference is not None:
             if strict:
                 raise DifferenceError(f"{verified.difference}{_WAY_ON}", verified.difference.parity)
             _describe(built.path, metadata, f"Failed its check: {verified.difference}")
         os.replace(built.path, beside)
-    return _exported(target, storage, method, built, verified, tuple(notes))
+    return _exported(model, target, storage, method, built, verified, tuple(notes))
 
 
-def _warn_of_range(
-    model: keras.Model, given: Iterable[np.ndarray | None], notes: list[str]
-) -> None:
+def _warn_of_range(model: keras.Model, given: Iterable[Rows | None], notes: list[str]) -> None:
     """Warns, and adds a note, where images don't have the range that the model's scaling is for."""
     for images in given:
         wrong = None if images is None else input_scaling.mismatch(model, images)
@@ -126,7 +146,7 @@ def _in_float32(model: keras.Model) -> tuple[keras.Model, list[str]]:
 def _built(
     job: BuildJob,
     method: Method,
-    images: np.ndarray | None,
+    images: Rows | None,
     metadata: Metadata | None,
     io: str | None,
 ) -> tuple[BuiltFile, Verified]:
@@ -144,6 +164,7 @@ def _built(
 
 
 def _exported(
+    model: keras.Model,
     target: Path,
     storage: str,
     method: Method,
@@ -170,7 +191,18 @@ def _exported(
         peak_memory_bytes=cost.peak_memory_bytes,
         notes=(*notes, *built.notes),
         failed_check=None if verified.difference is None else str(verified.difference),
+        inputs={
+            x.name: _shown(t) for x, t in zip(model_inputs(model), content.inputs, strict=True)
+        },
+        outputs={
+            y.name: _shown(t) for y, t in zip(model_outputs(model), content.outputs, strict=True)
+        },
     )
+
+
+def _shown(tensor: Tensor) -> str:
+    """Says a tensor's type and shape, such as `float32 (1, 5)`."""
+    return f"{tensor.dtype} {tensor.shape}"
 
 
 def method_of(model: keras.Model, storage: str) -> Method:
@@ -221,11 +253,11 @@ def _images(
     method: Method,
     representative: Any,
     calibration: Any,
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+) -> tuple[Rows | None, Rows | None]:
     """Returns the images to compare on and those to take ranges from, checked."""
     given = {"representative": representative, "calibration": calibration}
     images, ranging = (
-        None if values is None else as_images(model, values, argument)
+        None if values is None else as_rows(model, values, argument)
         for argument, values in given.items()
     )
     if not method.needs_ranges:

@@ -18,6 +18,11 @@ def half_precision(model: keras.Model) -> str | None:
     return next((name for name in names if name in _HALF), None)
 
 
+def float32_for_half(dtype: str) -> str:
+    """Returns a tensor's type, float32 in place of one with 16 bits."""
+    return "float32" if dtype in _HALF else dtype
+
+
 def in_float32(config: Any) -> Any:
     """Returns a layer's configuration with float32 in place of policies of 16 bits.
 

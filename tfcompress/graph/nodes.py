@@ -33,10 +33,16 @@ def functional(model: keras.Model) -> keras.Model:
         return model._functional
     if not has_nodes(model):
         raise InputError(
-            f"the model '{model.name}' is subclassed and has no graph to rewrite: give a "
-            "functional or Sequential model"
+            f"the model '{model.name}' is subclassed and has no graph: give one that is made of "
+            "its layers and shares its weights, inputs = keras.Input(shape); functional = "
+            f"keras.Model(inputs, {_variable(model)}.call(inputs))"
         )
     return model
+
+
+def _variable(model: keras.Model) -> str:
+    """Returns what a program may call a model."""
+    return model.name if model.name.isidentifier() else "model"
 
 
 def has_nodes(operation: Any) -> bool:
@@ -96,9 +102,8 @@ def output_keys(model: keras.Model) -> list[str]:
     They are the keys of outputs in a dictionary, and else the names of the layers that give them.
     """
     structure = output_structure(model)
-    if isinstance(structure, dict):
-        names = {id(tensor): key for key, tensor in structure.items()}
-        return [names[id(tensor)] for tensor in functional(model).outputs]
+    if isinstance(structure, dict) and not any(map(tree.is_nested, structure.values())):
+        return sorted(structure)
     return list(functional(model).output_names)
 
 

@@ -10,19 +10,26 @@ import keras
 from keras import tree
 
 from tfcompress.errors import InputError
-from tfcompress.graph.dtypes import in_float32
+from tfcompress.graph.dtypes import float32_for_half, in_float32
 from tfcompress.graph.names import free_name
 from tfcompress.graph.nodes import functional, input_structure, nodes, operations, producers, run
 
 Apply = Callable[..., Any]
 
 
-def fresh_inputs(model: keras.Model) -> Any:
-    """Makes new inputs like the model's, in the same structure."""
-    return tree.map_structure(
-        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
-        input_structure(model),
-    )
+def fresh_inputs(model: keras.Model, *, full_precision: bool = False) -> Any:
+    """Makes new inputs like the model's, in the same structure.
+
+    Args:
+        model: a functional or Sequential model.
+        full_precision: whether those of 16-bit floats become float32.
+    """
+
+    def fresh(x: Any) -> Any:
+        dtype = float32_for_half(x.dtype) if full_precision else x.dtype
+        return keras.Input(batch_shape=x.shape, dtype=dtype, name=x.name)
+
+    return tree.map_structure(fresh, input_structure(model))
 
 
 def _names_clash(model: keras.Model) -> bool:
@@ -44,7 +51,7 @@ def clone(
         model: a functional or Sequential model.
         keep_weights: whether the copy has the model's weights, or new ones.
         full_precision: whether layers of 16-bit policies, such as mixed_float16, compute in float32
-            in the copy; else all keep their policies.
+            in the copy, and inputs of 16 bits become float32; else all keep their policies.
 
     Raises:
         InputError: the model has no graph, or a layer can't be made from its configuration.
@@ -73,7 +80,7 @@ def clone(
     def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
         return copy(operation)(*args, **kwargs)
 
-    inputs = fresh_inputs(model)
+    inputs = fresh_inputs(model, full_precision=full_precision)
     result = keras.Model(inputs, run(model, inputs, apply), name=model.name)
     for operation in operations(model):
         if isinstance(operation, keras.layers.Layer) and keep_weights:

@@ -1,6 +1,6 @@
 """From a `.tflite` file to predictions: what a deployed program needs, without Keras or TensorFlow.
 
-`load` returns an image classifier, `LiteModel` runs any file on arrays.
+`load` returns what takes images where the file classifies them, else what takes arrays.
 """
 
 from tfcompress.deprecated import moved

@@ -73,7 +73,7 @@ def classify(path: str | os.PathLike[str], images: Sequence[str | os.PathLike[st
     import numpy as np
 
     require(len(images) > 0, "there are no images to compare files on")
-    predictor = load(path)
+    predictor = load(path, arrays=False)
     rows = [predictor.probabilities(image) for image in images]
     return Classified(predictor.labels, np.stack(rows))
 

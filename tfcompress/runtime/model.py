@@ -1,15 +1,17 @@
-"""Runs a `.tflite` image classifier on arrays."""
+"""Runs a `.tflite` file on arrays, whatever its inputs and outputs are."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.errors import InputError, require
 from tfcompress.plain_text import one_line
 from tfcompress.runtime.delegate_line import drop_delegate_line
 from tfcompress.runtime.interpreter import open_file
+from tfcompress.runtime.io_tensors import dequantize, io_tensors, quantize
+from tfcompress.runtime.rows import Rows
 from tfcompress.tflite import header
 
 if TYPE_CHECKING:
@@ -17,7 +19,11 @@ if TYPE_CHECKING:
 
 
 class LiteModel:
-    """A `.tflite` file with one input and one output, ready to predict.
+    """A `.tflite` file, ready to predict: arrays in, arrays out.
+
+    Several inputs are given by their names, and several outputs come by theirs: those of the Keras
+    model in a file that tfcompress wrote, else those of the file's signature. Where a size isn't
+    fixed, such as a sequence's length, each call may bring another.
 
     The header is checked here, and the runtime verifies the flatbuffer's structure before it uses
     it. Neither proves that a file from a stranger is harmless: an op may still crash the process.
@@ -39,20 +45,27 @@ class LiteModel:
 
     Attributes:
         signature: the signature that runs; None if the file hasn't several.
-        input_shape: shape of the input, batch first.
-        output_shape: shape of the output, batch first.
-        input_dtype: the file's input type, such as `float32` or `int8`.
-        output_dtype: the file's output type.
-        input_grid: scale and zero point of an integer input; the scale is 0 if it has none.
+        inputs: what the file takes, in its order: name, shape and type of each.
+        outputs: what it gives, likewise.
+        input_shape: shape of the first input, batch first; 1 stands for a size that isn't fixed
+            unless the file has a usual one.
+        output_shape: shape of the first output, batch first.
+        input_dtype: the first input's type, such as `float32` or `int8`.
+        output_dtype: the first output's type.
+        input_grid: scale and zero point of a first input of integers; the scale is 0 if it has
+            none.
 
     Raises:
         InputError: the file is missing, not a `.tflite` file, cut short or corrupt, needs ops that
-            the runtime lacks, or has more than one input or output; it has only 1-bit ops, and the
-            kernels can't be built here; it has no such signature; or threads is below 1.
+            the runtime lacks, or has inputs or outputs without the batch first; it has only 1-bit
+            ops, and the kernels can't be built here; it has no such signature; or threads is below
+            1.
 
     Example:
         >>> model = LiteModel("compressed.tflite")  # doctest: +SKIP
         >>> model.predict(images).argmax(axis=-1)  # doctest: +SKIP
+        >>> two = LiteModel("two_inputs.tflite")  # doctest: +SKIP
+        >>> two.predict({"image": images, "table": rows})["price"]  # doctest: +SKIP
     """
 
     def __init__(
@@ -71,8 +84,7 @@ class LiteModel:
                 opened = open_file(
                     path, threads=threads, xnnpack=xnnpack, signature=signature, keep_all=keep_all
                 )
-            inputs = opened.interpreter.get_input_details()
-            outputs = opened.interpreter.get_output_details()
+            self.inputs, self.outputs = io_tensors(opened.interpreter, path, opened.signature)
         except InputError:
             raise
         except ValueError as error:  # the flatbuffer failed verification, or a name isn't UTF-8
@@ -89,60 +101,155 @@ class LiteModel:
             kernels.report_slow(opened.slow)
         self._interpreter, self.signature = opened.interpreter, opened.signature
         require(
-            len(inputs) == 1 and len(outputs) == 1,
-            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; predict takes 1 and 1",
+            len(self.inputs) > 0 and len(self.outputs) > 0,
+            f"{path} has {len(self.inputs)} inputs and {len(self.outputs)} outputs: there is "
+            "nothing to predict",
         )
-        self._input, self._output = inputs[0], outputs[0]
-        self.input_shape = tuple(int(size) for size in self._input["shape"])
-        self.output_shape = tuple(int(size) for size in self._output["shape"])
+        first, last = self.inputs[0], self.outputs[0]
+        ends = (*self.inputs, *self.outputs)
         require(
-            len(self.input_shape) >= 2 and self.output_shape[:1] == self.input_shape[:1],
-            f"{path} maps {self.input_shape} to {self.output_shape}; predict needs the batch first",
+            {end.shape[:1] for end in ends} == {first.shape[:1]} != {()},
+            f"{path} maps {_and(end.shape for end in self.inputs)} to "
+            f"{_and(end.shape for end in self.outputs)}; predict needs the batch first",
         )
-        self.input_dtype = _dtype(self._input).name
-        self.output_dtype = _dtype(self._output).name
-        self.input_grid: tuple[float, int] = self._input["quantization"]
+        self.input_shape, self.output_shape = first.shape, last.shape
+        self.input_dtype, self.output_dtype = first.dtype, last.dtype
+        self.input_grid: tuple[float, int] = first.details["quantization"]
+        self._fed = [end.shape for end in self.inputs]  # The interpreter's own shapes now.
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: Any) -> Any:
         """Computes the outputs for a stack of inputs, at the file's own batch size.
 
         Args:
-            x: real numbers of shape (n, H, W, C), as the Keras model takes them. They are
-                quantised with the input's scale if the file's input is an integer.
+            x: real numbers of shape (n, ...), as the Keras model takes them: an array for one
+                input; for several a dictionary by the inputs' names, or a list in their order.
+                Numbers are quantised with the input's scale where the file takes integers for
+                them.
 
         Returns:
-            float32 of shape (n, classes), dequantised if the file's output is an integer.
+            An array of shape (n, ...) for one output, for several a dictionary by their names:
+            float32, dequantised where the file gives integers with a scale. Other integers and
+            truth values come as they are.
 
         Raises:
-            InputError: the shape isn't the file's, or an integer input got NaN or infinity.
+            InputError: the names or shapes aren't the file's, or an input of integers got NaN or
+                infinity.
+        """
+        values = self.run(self.rows(x))
+        if len(values) == 1:
+            return values[0]
+        return dict(zip((end.name for end in self.outputs), values, strict=True))
+
+    __call__ = predict
+
+    def rows(self, x: Any) -> Rows:
+        """Returns the inputs of a call in the file's order.
+
+        Args:
+            x: as `predict` takes them.
+
+        Raises:
+            InputError: a name that isn't an input's, a missing input, or arrays that don't belong
+                together.
         """
         import numpy as np
 
-        x = np.asarray(x)
-        shape = self.input_shape[1:]
+        if isinstance(x, Rows):
+            return x
+        names = [end.name for end in self.inputs]
+        if isinstance(x, Mapping):
+            one = len(names) == len(x) == 1  # Whatever it is called.
+            require(
+                one or set(x) == set(names),
+                f"{self.path} takes the inputs {', '.join(names)}; got {', '.join(map(str, x))}",
+            )
+            return Rows(np.asarray(value) for value in (x.values() if one else map(x.get, names)))
+        if len(names) == 1:
+            return Rows([np.asarray(x)])
         require(
-            x.ndim == len(shape) + 1 and x.shape[1:] == shape,
-            f"{self.path} takes inputs of shape (n, {', '.join(map(str, shape))}); "
-            f"got {tuple(x.shape)}",
+            isinstance(x, list | tuple) and len(x) == len(names),
+            f"{self.path} takes {len(names)} inputs: give a dictionary with {', '.join(names)}, or "
+            f"a list in this order; got {_received(x)}",
         )
-        batch = self.input_shape[0]
-        outputs = np.empty((len(x), *self.output_shape[1:]), np.float32)
-        for start in range(0, len(x), batch):
-            part = x[start : start + batch]
-            count = len(part)
-            if count < batch:  # The last part, in a file whose batch is fixed above 1.
-                part = np.concatenate([part, np.zeros((batch - count, *shape), part.dtype)])
-            self._interpreter.set_tensor(self._input["index"], quantize(part, self._input))
-            self._interpreter.invoke()
-            output = self._interpreter.get_tensor(self._output["index"])
-            outputs[start : start + count] = dequantize(output, self._output)[:count]
-        return outputs
+        return Rows(np.asarray(value) for value in x)
 
-    def tensors(self, x: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
+    def run(self, x: np.ndarray | Rows) -> list[np.ndarray]:
+        """Computes the outputs in the file's order; `predict` tells what goes in and comes out.
+
+        Args:
+            x: rows of the inputs, in the file's order; of one input its array.
+        """
+        import numpy as np
+
+        rows = Rows.of(x)
+        self._check_shapes(rows)
+        self._resize([tuple(array.shape[1:]) for array in rows.arrays])
+        batch = self.input_shape[0]
+        values: list[np.ndarray] = []
+        for start in range(0, len(rows), batch):
+            count = min(batch, len(rows) - start)
+            for end, array in zip(self.inputs, rows.arrays, strict=True):
+                part = array[start : start + count]
+                if count < batch:  # The last part, in a file whose batch is fixed above 1.
+                    rest = np.zeros((batch - count, *part.shape[1:]), part.dtype)
+                    part = np.concatenate([part, rest])
+                self._interpreter.set_tensor(end.details["index"], quantize(part, end.details))
+            self._invoke()
+            for number, end in enumerate(self.outputs):
+                got = self._interpreter.get_tensor(end.details["index"])
+                part = dequantize(got, end.details)[:count]
+                if start == 0:
+                    values.append(np.empty((len(rows), *part.shape[1:]), part.dtype))
+                values[number][start : start + count] = part
+        if values:
+            return values
+        return [np.empty((0, *end.shape[1:]), np.float32) for end in self.outputs]
+
+    def _check_shapes(self, rows: Rows) -> None:
+        """Refuses arrays of other shapes than the file's."""
+        for end, array in zip(self.inputs, rows.arrays, strict=True):
+            sizes = end.sizes[1:]
+            require(
+                array.dtype.kind in "biuf",
+                f"{self.path} takes numbers; got an array of {array.dtype}",
+            )
+            shown = ", ".join(["n", *("any" if size is None else str(size) for size in sizes)])
+            which = f" for '{end.name}'" if len(self.inputs) > 1 else ""
+            require(
+                array.ndim == len(sizes) + 1
+                and all(a in (None, b) for a, b in zip(sizes, array.shape[1:], strict=True)),
+                f"{self.path} takes inputs of shape ({shown}){which}; got {tuple(array.shape)}",
+            )
+
+    def _resize(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Makes the interpreter ready for inputs of these shapes, without the batch."""
+        if [shape[1:] for shape in self._fed] == list(shapes):
+            return
+        wanted = [(self.input_shape[0], *shape) for shape in shapes]
+        try:
+            for end, shape in zip(self.inputs, wanted, strict=True):
+                self._interpreter.resize_tensor_input(end.details["index"], shape)
+            self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise self._refused(wanted, error) from error
+        self._fed = wanted
+
+    def _invoke(self) -> None:
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise self._refused(self._fed, error) from error
+
+    def _refused(self, shapes: Sequence[tuple[int, ...]], error: Exception) -> InputError:
+        return InputError(
+            f"{self.path} can't be run on inputs of shape {_and(shapes)}: {header.one_line(error)}"
+        )
+
+    def tensors(self, x: np.ndarray | Rows, names: Sequence[str]) -> list[np.ndarray]:
         """Computes the values of tensors inside the file; the model must be made with `keep_all`.
 
         Args:
-            x: as `predict` takes them; the file's batch must be 1.
+            x: as `run` takes them; the file's batch must be 1.
             names: of the tensors. One that only delegated ops use has no values here.
 
         Returns:
@@ -157,9 +264,9 @@ class LiteModel:
         known = {d["name"]: d for d in self._interpreter.get_tensor_details()}
         for name in names:
             require(name in known, f"{self.path} has no tensor '{name}'")
-        rows: list[list[np.ndarray]] = [[] for _ in names]
-        for row in range(len(x)):
-            self.predict(x[row : row + 1])
+        inputs, rows = Rows.of(x), [list[np.ndarray]() for _ in names]
+        for row in range(len(inputs)):
+            self.run(inputs[row : row + 1])
             for values, name in zip(rows, names, strict=True):
                 details = known[name]
                 value = self._interpreter.get_tensor(details["index"])
@@ -170,41 +277,14 @@ class LiteModel:
         return [np.stack(values) for values in rows]
 
 
-def quantize(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """Turns real numbers into a tensor's own type: `round(x / scale) + zero_point`, saturating.
-
-    Args:
-        x: real numbers of any shape.
-        details: the tensor's details as the interpreter gives them. An integer tensor without a
-            scale takes the numbers as they are, rounded.
-
-    Raises:
-        InputError: NaN or infinity for an integer tensor.
-    """
-    import numpy as np
-
-    dtype = _dtype(details)
-    if not np.issubdtype(dtype, np.integer):
-        return x.astype(dtype)
-    require(bool(np.isfinite(x).all()), "an integer input can't take NaN or infinity")
-    scale, zero_point = details["quantization"]
-    limits = np.iinfo(dtype)
-    steps = np.rint(x / (scale or 1.0)) + zero_point
-    return np.clip(steps, limits.min, limits.max).astype(dtype)
+def _and(shapes: Iterable[tuple[int, ...]]) -> str:
+    """Writes shapes behind one another."""
+    return " and ".join(map(str, shapes))
 
 
-def dequantize(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    """Turns a tensor's values into float32: `scale * (value - zero_point)` if it has a scale."""
-    import numpy as np
-
-    scale, zero_point = details["quantization"]
-    if not np.issubdtype(_dtype(details), np.integer) or not scale:
-        return values.astype(np.float32)
-    return np.float32(scale) * (values.astype(np.float32) - np.float32(zero_point))
-
-
-def _dtype(details: dict[str, Any]) -> np.dtype:
-    """Returns a tensor's NumPy type."""
-    import numpy as np
-
-    return np.dtype(details["dtype"])
+def _received(x: Any) -> str:
+    """Says what a caller gave."""
+    if isinstance(x, list | tuple):
+        return f"{len(x)}"
+    shape = getattr(x, "shape", None)
+    return f"one array of shape {tuple(shape)}" if shape is not None else type(x).__name__

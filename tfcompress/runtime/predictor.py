@@ -1,10 +1,11 @@
-"""Classifies images with nothing but a `.tflite` file."""
+"""Runs a model with nothing but its `.tflite` file: images in and labels out, or arrays."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from tfcompress.errors import InputError, require
 from tfcompress.runtime import process
@@ -62,19 +63,9 @@ class Predictor:
     """
 
     def __init__(self, model: LiteModel, metadata: Metadata | None, *, probabilities: bool) -> None:
-        shape, outputs = model.input_shape[1:], model.output_shape[1:]
-        require(
-            len(shape) == 3 and shape[2] in (1, 3) and min(shape) > 0,
-            f"{model.path} takes inputs of shape {shape}, which is no image (height, width, 1 or "
-            "3 channels)",
-        )
-        classes = 1
-        for size in outputs:
-            classes *= size
-        require(
-            classes == max(outputs, default=0),
-            f"{model.path} gives outputs of shape {outputs}; a classifier gives one score a class",
-        )
+        reason = _no_classifier(model)
+        require(reason is None, f"{model.path} {reason}")
+        shape, classes = model.input_shape[1:], math.prod(model.output_shape[1:])
         labels = metadata.labels if metadata else ()
         require(
             len(labels) in (0, classes),
@@ -136,6 +127,17 @@ class Predictor:
         powers = np.exp(outputs - outputs.max())
         return powers / powers.sum()
 
+    def predict(self, x: Any) -> Any:
+        """Computes the outputs for arrays as the Keras model takes them: see `LiteModel.predict`.
+
+        Args:
+            x: images, normalised: (n, height, width, channels).
+
+        Returns:
+            The file's own outputs, probabilities or scores: (n, classes).
+        """
+        return self._model.predict(x)
+
     def _input(self, image: Any) -> np.ndarray:
         """Turns an image into real numbers, as the Keras model takes it."""
         import numpy as np
@@ -162,18 +164,58 @@ class Predictor:
         return normalised
 
 
+@overload
 def load(
     path: str | os.PathLike[str],
     *,
+    arrays: Literal[True],
     check: bool = True,
     threads: int = 1,
     signature: str | None = None,
     timeout_s: float = process.CHECK_SECONDS,
-) -> Predictor:
-    """Loads an image classifier.
+) -> LiteModel: ...
+
+
+@overload
+def load(
+    path: str | os.PathLike[str],
+    *,
+    arrays: Literal[False],
+    check: bool = True,
+    threads: int = 1,
+    signature: str | None = None,
+    timeout_s: float = process.CHECK_SECONDS,
+) -> Predictor: ...
+
+
+@overload
+def load(
+    path: str | os.PathLike[str],
+    *,
+    arrays: None = None,
+    check: bool = True,
+    threads: int = 1,
+    signature: str | None = None,
+    timeout_s: float = process.CHECK_SECONDS,
+) -> Predictor | LiteModel: ...
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    arrays: bool | None = None,
+    check: bool = True,
+    threads: int = 1,
+    signature: str | None = None,
+    timeout_s: float = process.CHECK_SECONDS,
+) -> Predictor | LiteModel:
+    """Loads a model of any kind, to be called without Keras or TensorFlow.
 
     Args:
         path: of the `.tflite`.
+        arrays: whether it takes and gives arrays: `LiteModel`. False for images and labels:
+            `Predictor`. None for images if the file classifies them, that is if it takes one image
+            and gives one row of scores, else for arrays.
         check: whether the file is first loaded and run once in a process of its own, so that one
             that is corrupt or made to harm crashes or hangs there, and one that takes more than
             512 MiB and 32 times its size is refused. That takes 0.2 seconds and the time of one
@@ -184,12 +226,14 @@ def load(
         timeout_s: seconds that the check may take.
 
     Returns:
-        A `Predictor`.
+        A `Predictor`, called with an image, or a `LiteModel`, called with an array, or with a
+        dictionary by the inputs' names where there are several. Both have `predict`, arrays in and
+        arrays out.
 
     Raises:
         InputError: the file is missing, isn't a `.tflite` file, is cut short or corrupt, crashes,
             hangs or takes too much memory, needs ops that the runtime lacks, has no such
-            signature, or isn't an image classifier.
+            signature, or isn't an image classifier where `arrays` is False.
     """
     if check:
         error = process.check(path, signature=signature, timeout_s=timeout_s, to_load=True)
@@ -197,7 +241,30 @@ def load(
     file_metadata = metadata.read(path)
     file_content = content.read(path)
     model = LiteModel(path, threads=threads, signature=signature)
-    return Predictor(model, file_metadata, probabilities=_gives_probabilities(file_content))
+    probabilities = _gives_probabilities(file_content)
+    if arrays is None:
+        arrays = _no_classifier(model) is not None or (
+            # One number that is no probability has no softmax either.
+            math.prod(model.output_shape) == 1 and not probabilities
+        )
+    if arrays:
+        return model
+    return Predictor(model, file_metadata, probabilities=probabilities)
+
+
+def _no_classifier(model: LiteModel) -> str | None:
+    """Returns why a file doesn't classify images, as a text that follows its path."""
+    if len(model.inputs) > 1 or len(model.outputs) > 1:
+        return (
+            f"has {len(model.inputs)} inputs and {len(model.outputs)} outputs; a classifier has 1 "
+            "and 1"
+        )
+    shape, outputs = model.input_shape[1:], model.output_shape[1:]
+    if len(shape) != 3 or shape[2] not in (1, 3) or min(shape) < 1:
+        return f"takes inputs of shape {shape}, which is no image (height, width, 1 or 3 channels)"
+    if math.prod(outputs) != max(outputs, default=0):
+        return f"gives outputs of shape {outputs}; a classifier gives one score a class"
+    return None
 
 
 def _gives_probabilities(file: FileContent) -> bool:

@@ -53,7 +53,8 @@ class Tensor:
     Attributes:
         name: as the converter wrote it.
         dtype: the schema's type in lower case, such as `float32`, `int8` or `int4`.
-        shape: the static shape; a dynamic dimension is written as 1 by the converter.
+        shape: the shape until a program asks for another; of a size that isn't fixed converters
+            write 1.
         constant: whether its values stand in the file.
         size_bytes: the bytes of those values in the file, and of the tables that say where they
             belong if zeros are left out; 0 if it isn't constant.
@@ -61,6 +62,7 @@ class Tensor:
         scales: how many scales it has: one a tensor, or one a channel.
         buffer: the number of the buffer that holds the values, which tensors may share.
         number: its own, over all subgraphs: names may repeat.
+        open_axes: the axes whose size isn't fixed; the shape has the usual one.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Tensor:
     scales: int = 0
     buffer: int = 0
     number: int = 0
+    open_axes: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -346,7 +349,15 @@ def _tensor(packed: Any, buffers: list[int], types: Mapping[int, str], number: i
         scales=len(scales) if scales is not None else 0,
         buffer=int(packed.buffer),
         number=number,
+        open_axes=_open_axes(packed.shapeSignature, len(shape)),
     )
+
+
+def _open_axes(signature: Any, rank: int) -> tuple[int, ...]:
+    """Returns the axes that a shape's signature leaves open."""
+    if signature is None or len(signature) != rank:
+        return ()
+    return tuple(axis for axis, size in enumerate(signature) if int(size) < 0)
 
 
 def _table_bytes(sparsity: Any) -> int:

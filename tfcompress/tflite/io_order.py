@@ -1,8 +1,9 @@
-"""Puts a file's inputs and outputs into the order that the model had."""
+"""Gives a file's inputs and outputs the order and the names that the model had."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,32 @@ def keep_order(path: Path) -> None:
         setattr(graph, field, order)
     if changed:
         path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+
+
+def write_names(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Names the inputs and outputs in a converter's file as the model does, in place.
+
+    The names stand in the signature, where LiteRT's signature runners and `tfcompress.load` look.
+
+    Args:
+        path: of a `.tflite` with one signature, as the converter names its parts.
+        inputs: in the model's order.
+        outputs: likewise.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    if len(model.signatureDefs or []) != 1:
+        return
+    (signature,) = model.signatureDefs
+    for field, names in (("inputs", inputs), ("outputs", outputs)):
+        entries = getattr(signature, field)
+        if len(entries) != len(names):
+            continue
+        for entry in entries:
+            entry.name = names[_number(entry)].encode()
+    path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
 
 
 def _number(entry: Any) -> int:

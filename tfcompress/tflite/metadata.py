@@ -43,6 +43,8 @@ AXIS_LABELS = 2
 _MOST_LABEL_BYTES = 2**22
 # What the entries in a zip's directory begin with; label files are one or a few.
 _ENTRY, _MOST_ENTRIES = b"PK\x01\x02", 1000
+# Inputs or outputs that are looked at, and entries of each.
+_MOST_TENSORS = 64
 # What the readers of metadata can unpack; and what `zipfile` unpacks no further than it is told.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -136,19 +138,15 @@ def _parsed(packed: bytes, data: bytes) -> Metadata:
     model = Table.root(packed)
     found: dict[str, tuple[float, ...]] = {}
     labels: tuple[str, ...] = ()
-    # One of each, for several may share what they lead to.
+    # The first of each, for several may share what they lead to.
     for graph in itertools.islice(model.tables(MODEL["subgraphs"]), 1):
-        for tensor in itertools.islice(graph.tables(SUBGRAPH["inputs"]), 1):
-            units = tensor.tables(TENSOR["units"])
-            scales = (unit for unit in units if unit.byte(UNIT["type"]) == NORMALIZATION_OPTIONS)
-            for unit in itertools.islice(scales, 1):
-                options = unit.table(UNIT["options"])
-                found = {key: options.floats(slot) for key, slot in NORMALIZATION.items()}
-        for tensor in itertools.islice(graph.tables(SUBGRAPH["outputs"]), 1):
-            files = tensor.tables(TENSOR["files"])
-            names = (file for file in files if file.byte(FILE["type"]) == AXIS_LABELS)
-            for file in itertools.islice(names, 1):
-                labels = _labels(data, file.text(FILE["name"]))
+        scales = _first(graph, SUBGRAPH["inputs"], TENSOR["units"], UNIT, NORMALIZATION_OPTIONS)
+        if scales is not None:
+            options = scales.table(UNIT["options"])
+            found = {key: options.floats(slot) for key, slot in NORMALIZATION.items()}
+        names = _first(graph, SUBGRAPH["outputs"], TENSOR["files"], FILE, AXIS_LABELS)
+        if names is not None:
+            labels = _labels(data, names.text(FILE["name"]))
     return Metadata(
         **{key: model.text(MODEL[key]) for key in ("name", "description", "version", "author")},
         licence=model.text(MODEL["license"]),
@@ -156,6 +154,17 @@ def _parsed(packed: bytes, data: bytes) -> Metadata:
         mean=found.get("mean", ()),
         std=found.get("std", ()),
     )
+
+
+def _first(
+    graph: Table, tensors: int, slot: int, fields: dict[str, int], kind: int
+) -> Table | None:
+    """Returns the first table of a kind in any of the first inputs or outputs."""
+    for tensor in itertools.islice(graph.tables(tensors), _MOST_TENSORS):
+        for table in itertools.islice(tensor.tables(slot), _MOST_TENSORS):
+            if table.byte(fields["type"]) == kind:
+                return table
+    return None
 
 
 def _labels(data: bytes, name: str) -> tuple[str, ...]:

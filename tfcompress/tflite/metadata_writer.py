@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfcompress.errors import require
 from tfcompress.tflite import metadata as layout
-from tfcompress.tflite import parser
-from tfcompress.tflite.content import FileContent, read
+from tfcompress.tflite import parser, signatures
+from tfcompress.tflite.content import FileContent, Tensor, read
 from tfcompress.tflite.metadata import Metadata
 from tfcompress.tflite.versions import oldest
 
@@ -55,68 +56,97 @@ def check(content: FileContent, metadata: Metadata) -> None:
     """Refuses metadata that don't fit the file.
 
     Raises:
-        InputError: another number of labels than outputs, of means than channels, or the file has
-            several inputs or outputs.
+        InputError: no output, or several, with as many scores as there are labels; no input, or
+            several, with as many channels as there are means.
     """
+    _labelled(content, metadata)
+    _normalised(content, metadata)
+
+
+def _labelled(content: FileContent, metadata: Metadata) -> int | None:
+    """Returns which output the labels name; None without labels."""
+    labels = len(metadata.labels)
+    sizes = [_last(tensor) for tensor in content.outputs]
+    fits = [number for number, classes in enumerate(sizes) if classes == labels]
+    if not labels:
+        return None
     require(
-        len(content.inputs) == len(content.outputs) == 1,
-        f"metadata are for one image in and one row of scores out; the file has "
-        f"{len(content.inputs)} inputs and {len(content.outputs)} outputs",
-    )
-    channels = content.inputs[0].shape[-1] if content.inputs[0].shape else 0
-    classes = content.outputs[0].shape[-1] if content.outputs[0].shape else 0
-    require(
-        len(metadata.labels) in (0, classes),
-        f"metadata give {len(metadata.labels)} labels to a file with {classes} outputs",
+        len(fits) > 0,
+        f"metadata give {labels} labels to a file with {_and(sizes)} outputs",
     )
     require(
-        len(metadata.mean) in (0, 1, channels),
-        f"metadata give {len(metadata.mean)} means to a file with {channels} channels",
+        len(fits) == 1,
+        f"metadata give {labels} labels, and {len(fits)} outputs of the file have as many scores: "
+        "leave the labels out",
     )
+    return fits[0]
+
+
+def _normalised(content: FileContent, metadata: Metadata) -> int | None:
+    """Returns which input the normalisation is of; None without one."""
+    means = len(metadata.mean)
+    if not means:
+        return None
+    numbers = list(range(len(content.inputs)))
+    if len(numbers) > 1:
+        numbers = [number for number in numbers if is_image(content.inputs[number].shape)]
+    sizes = {number: _last(content.inputs[number]) for number in numbers}
+    fits = [number for number, channels in sizes.items() if means in (1, channels)]
+    require(
+        len(fits) > 0,
+        f"metadata give {means} means to a file with {_and(sizes.values()) or 'no'} channels",
+    )
+    require(
+        len(fits) == 1,
+        f"metadata give the normalisation of an image, and {len(fits)} inputs of the file are "
+        "images: leave mean and std out",
+    )
+    return fits[0]
+
+
+def is_image(shape: Sequence[int]) -> bool:
+    """Returns whether a tensor's shape is an image's: (1, height, width, 1 or 3 channels)."""
+    return len(shape) == 4 and shape[-1] in (1, 3)
+
+
+def _last(tensor: Tensor) -> int:
+    return tensor.shape[-1] if tensor.shape else 0
+
+
+def _and(numbers: Iterable[int]) -> str:
+    return " and ".join(map(str, numbers))
 
 
 def packed(content: FileContent, metadata: Metadata) -> bytes:
     """Returns the metadata's flatbuffer."""
     build = _Builder()
-    inputs: dict[int, Any] = {
-        layout.TENSOR["name"]: build.text("image"),
-        layout.TENSOR["description"]: build.text(_input_text(content, metadata)),
-        layout.TENSOR["content"]: build.table(
-            {
-                layout.CONTENT["type"]: layout.IMAGE_PROPERTIES,
-                layout.CONTENT["properties"]: build.table(
-                    {
-                        layout.IMAGE["color_space"]: layout.GRAYSCALE
-                        if content.inputs[0].shape[-1:] == (1,)
-                        else layout.RGB
-                    }
-                ),
+    alone = len(content.inputs) == len(content.outputs) == 1
+    names = signatures.io_names(content.path, None)
+    normalised, labelled = _normalised(content, metadata), _labelled(content, metadata)
+    inputs: list[dict[int, Any]] = []
+    outputs: list[dict[int, Any]] = []
+    for number, tensor in enumerate(content.inputs):
+        said = dataclasses.replace(metadata, mean=(), std=()) if number != normalised else metadata
+        image = alone and is_image(tensor.shape)
+        name = "image" if image else "input" if alone else _name(names[0], tensor)
+        inputs.append(_input(build, tensor, said, name))
+    for number, tensor in enumerate(content.outputs):
+        name = "scores" if alone else _name(names[1], tensor)
+        text = "a score for each class" if alone or number == labelled else ""
+        fields: dict[int, Any] = {layout.TENSOR["name"]: build.text(name)}
+        if text:
+            fields[layout.TENSOR["description"]] = build.text(text)
+        if number == labelled:
+            entry = {
+                layout.FILE["name"]: build.text(LABELS),
+                layout.FILE["description"]: build.text("a class a line, in the scores' order"),
+                layout.FILE["type"]: layout.AXIS_LABELS,
             }
-        ),
-    }
-    if metadata.mean:
-        options = build.table(
-            {
-                layout.NORMALIZATION["mean"]: build.floats(metadata.mean),
-                layout.NORMALIZATION["std"]: build.floats(metadata.std),
-            }
-        )
-        unit = {layout.UNIT["type"]: layout.NORMALIZATION_OPTIONS, layout.UNIT["options"]: options}
-        inputs[layout.TENSOR["units"]] = build.tables([build.table(unit)])
-    outputs: dict[int, Any] = {
-        layout.TENSOR["name"]: build.text("scores"),
-        layout.TENSOR["description"]: build.text("a score for each class"),
-    }
-    if metadata.labels:
-        entry = {
-            layout.FILE["name"]: build.text(LABELS),
-            layout.FILE["description"]: build.text("a class a line, in the scores' order"),
-            layout.FILE["type"]: layout.AXIS_LABELS,
-        }
-        outputs[layout.TENSOR["files"]] = build.tables([build.table(entry)])
+            fields[layout.TENSOR["files"]] = build.tables([build.table(entry)])
+        outputs.append(fields)
     graph = {
-        layout.SUBGRAPH["inputs"]: build.tables([build.table(inputs)]),
-        layout.SUBGRAPH["outputs"]: build.tables([build.table(outputs)]),
+        layout.SUBGRAPH["inputs"]: build.tables([build.table(fields) for fields in inputs]),
+        layout.SUBGRAPH["outputs"]: build.tables([build.table(fields) for fields in outputs]),
     }
     model: dict[int, Any] = {
         layout.MODEL["subgraphs"]: build.tables([build.table(graph)]),
@@ -128,9 +158,42 @@ def packed(content: FileContent, metadata: Metadata) -> bytes:
     return build.finished(build.table(model))
 
 
-def _input_text(content: FileContent, metadata: Metadata) -> str:
-    """Describes what the input takes."""
-    text = f"an image of {' x '.join(map(str, content.inputs[0].shape[1:]))}"
+def _name(known: Mapping[int, Sequence[str]], tensor: Tensor) -> str:
+    """Returns what the file's signature calls a tensor of its main graph, else its own name."""
+    return next(iter(known.get(tensor.number, ())), tensor.name)
+
+
+def _input(build: _Builder, tensor: Tensor, metadata: Metadata, name: str) -> dict[int, Any]:
+    """Returns the fields of an input."""
+    fields: dict[int, Any] = {
+        layout.TENSOR["name"]: build.text(name),
+        layout.TENSOR["description"]: build.text(_input_text(tensor, metadata)),
+    }
+    if is_image(tensor.shape):
+        colours = layout.GRAYSCALE if tensor.shape[-1:] == (1,) else layout.RGB
+        properties = build.table({layout.IMAGE["color_space"]: colours})
+        fields[layout.TENSOR["content"]] = build.table(
+            {
+                layout.CONTENT["type"]: layout.IMAGE_PROPERTIES,
+                layout.CONTENT["properties"]: properties,
+            }
+        )
+    if metadata.mean:
+        options = build.table(
+            {
+                layout.NORMALIZATION["mean"]: build.floats(metadata.mean),
+                layout.NORMALIZATION["std"]: build.floats(metadata.std),
+            }
+        )
+        unit = {layout.UNIT["type"]: layout.NORMALIZATION_OPTIONS, layout.UNIT["options"]: options}
+        fields[layout.TENSOR["units"]] = build.tables([build.table(unit)])
+    return fields
+
+
+def _input_text(tensor: Tensor, metadata: Metadata) -> str:
+    """Describes what an input takes."""
+    what = "an image of " if is_image(tensor.shape) else f"{tensor.dtype} of "
+    text = f"{what}{' x '.join(map(str, tensor.shape[1:])) or '1 number'}"
     if not metadata.mean:
         return text
     numbers = (

@@ -14,7 +14,17 @@ import struct
 
 from tfcompress.errors import InputError, unknown_name
 from tfcompress.tflite import header
-from tfcompress.tflite.tables import MODEL, SIGNATURE, field, number, tables, text, there, vector
+from tfcompress.tflite.tables import (
+    MODEL,
+    SIGNATURE,
+    TENSOR_MAP,
+    field,
+    number,
+    tables,
+    text,
+    there,
+    vector,
+)
 
 # What converters call the only signature.
 DEFAULT = "serving_default"
@@ -28,12 +38,48 @@ def graphs(path: str | os.PathLike[str]) -> dict[str, int]:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             places = {}
             for signature in tables(data, there(data, 0), MODEL["signature_defs"]):
-                name = text(data, signature, SIGNATURE["signature_key"]).decode("utf-8", "replace")
+                name = _text(data, signature, SIGNATURE["signature_key"])
                 place = field(data, signature, SIGNATURE["subgraph_index"])
                 places[name] = 0 if place is None else number(data, place)
             return places
     except (OSError, ValueError, struct.error):  # Missing, empty, or corrupt.
         return {}
+
+
+def io_names(
+    path: str | os.PathLike[str], signature: str | None
+) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+    """Returns what a signature calls its inputs and its outputs, by their tensors' numbers.
+
+    Args:
+        path: of the file.
+        signature: its name; None, or one that isn't there, for the main graph's.
+
+    Returns:
+        Two dictionaries; a tensor that is two outputs has two names. Both are empty if the file
+        has no such signature, or can't be read.
+    """
+    names: tuple[dict[int, list[str]], dict[int, list[str]]] = ({}, {})
+    known = graphs(path)
+    if signature not in known:
+        signature = next((name for name, graph in known.items() if graph == 0), None)
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for table in tables(data, there(data, 0), MODEL["signature_defs"]):
+                if _text(data, table, SIGNATURE["signature_key"]) != signature:
+                    continue
+                for ends, slot in zip(names, ("inputs", "outputs"), strict=True):
+                    for entry in tables(data, table, SIGNATURE[slot]):
+                        place = field(data, entry, TENSOR_MAP["tensor_index"])
+                        tensor = 0 if place is None else number(data, place)
+                        ends.setdefault(tensor, []).append(_text(data, entry, TENSOR_MAP["name"]))
+    except (OSError, ValueError, struct.error):
+        return {}, {}
+    return names
+
+
+def _text(data: mmap.mmap, table: int, slot: int) -> str:
+    return text(data, table, slot).decode("utf-8", "replace")
 
 
 def alone(path: str | os.PathLike[str], name: str) -> bytes:

@@ -12,7 +12,8 @@ from typing import Any
 
 # Of a TFLite model, its signatures and op codes: the fields that are looked up here.
 MODEL = {"operator_codes": 1, "subgraphs": 2, "signature_defs": 7}
-SIGNATURE = {"signature_key": 2, "subgraph_index": 4}
+SIGNATURE = {"inputs": 0, "outputs": 1, "signature_key": 2, "subgraph_index": 4}
+TENSOR_MAP = {"name": 0, "tensor_index": 1}
 OP_CODE = {"custom_code": 1}
 # More entries than any vector of these has: a file that counts more has a broken table.
 _MOST = 4096

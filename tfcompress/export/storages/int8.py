@@ -23,7 +23,7 @@ def _with_ranges_of_images(job: BuildJob) -> BuiltFile:
 def _with_trained_ranges(job: BuildJob) -> BuiltFile:
     from tfcompress.export import fake_quantize
 
-    path = fake_quantize.int8_file(job.model, job.folder / "int8.tflite")
+    path = fake_quantize.int8_file(job.model, job.folder / "int8.tflite", job.usual)
     return BuiltFile(path, path, job.model)
 
 

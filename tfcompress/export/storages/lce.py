@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfcompress.errors import ExportError, InputError
+from tfcompress.errors import ExportError, InputError, require
 from tfcompress.export import audit
 from tfcompress.export.storage import (
     BuildJob,
@@ -27,6 +27,7 @@ from tfcompress.export.storage import (
 from tfcompress.export.storages import _lce_child
 from tfcompress.runtime import child
 from tfcompress.runtime.process import Cost, ProcessError, ask
+from tfcompress.runtime.rows import Rows
 from tfcompress.tflite.compatibility import LCE_OPS
 from tfcompress.tflite.content import read
 from tfcompress.tflite.weighted_ops import one_magnitude, with_constant_weights
@@ -73,6 +74,11 @@ def _build(job: BuildJob) -> BuiltFile:
     from tfcompress.graph import lower
 
     lowered = lower(job.model, activations="signed")
+    require(
+        len(lowered.inputs) == len(lowered.outputs) == 1,
+        f"storage lce writes models with 1 input and 1 output; '{lowered.name}' has "
+        f"{len(lowered.inputs)} and {len(lowered.outputs)}: use xnor",
+    )
     path = job.folder / "float.tflite"
     worker = python()
     with tempfile.TemporaryDirectory(dir=job.folder) as folder:
@@ -108,7 +114,7 @@ def _left_as_floats(lowered: keras.Model, path: Path) -> dict[str, str]:
     }
 
 
-def run(path: Path, images: np.ndarray | None) -> FirstRun:
+def run(path: Path, images: np.ndarray | Rows | None) -> FirstRun:
     """Runs a file in larq-compute-engine's own runtime.
 
     Args:
@@ -121,7 +127,7 @@ def run(path: Path, images: np.ndarray | None) -> FirstRun:
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
         inputs, outputs = Path(folder) / "images.npy", Path(folder) / "outputs.npy"
         if images is not None:
-            np.save(inputs, images)
+            np.save(inputs, Rows.of(images).arrays[0])
         try:
             cost = _ask(
                 python(),
@@ -133,7 +139,7 @@ def run(path: Path, images: np.ndarray | None) -> FirstRun:
             )
         except ProcessError as error:
             raise ExportError(f"the file doesn't run: {error.cause}") from error
-        values = None if images is None else np.load(outputs, allow_pickle=False)
+        values = None if images is None else [np.load(outputs, allow_pickle=False)]
         return FirstRun(Cost(**cost), values)
 
 
