@@ -296,7 +296,7 @@ class TestLayouts:
         ("layer", "shape"),
         [
             (layers.Conv1D(6, 3, data_format="channels_first"), (4, 20)),
-            (layers.Conv3D(5, 2, data_format="channels_first"), (3, 4, 6, 6)),
+            (layers.Conv3D(7, 2, data_format="channels_first"), (3, 4, 6, 6)),
         ],
     )
     def test_channels_first(self, layer, shape, tmp_path):
