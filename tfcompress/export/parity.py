@@ -107,10 +107,12 @@ class ComparedOutput:
 
 
 def _share(value: float, limit: float) -> float:
-    """Returns a value divided by its limit; 0 where there is no limit or nothing to limit."""
-    if not value or limit == float("inf"):
+    """Returns a value divided by its limit: above 1 it exceeds it; 0 where there is no limit."""
+    if limit == float("inf"):
         return 0.0
-    return value / limit if limit else float("inf")
+    if limit > 0:
+        return value / limit
+    return float("inf") if value > limit else 0.0
 
 
 def compare(
