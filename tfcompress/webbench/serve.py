@@ -69,6 +69,10 @@ class PageServer(http.server.ThreadingHTTPServer):
         OSError: the address or the port can't be used.
     """
 
+    # Those that the system holds until they are looked at. Of more than that some would wait for
+    # ever: to be closed by us, a connection must have come to us.
+    request_queue_size = 128
+
     def __init__(
         self,
         page: str,
