@@ -259,11 +259,11 @@ class TestRefused:
         ):
             written("text", "float32")
 
-    def test_subclassed_and_the_way_out(self, written, tmp_path):
+    def test_subclassed_and_the_way_out(self, tmp_path):
         model, x = made("subclassed")
         with pytest.raises(InputError, match="subclassed and has no graph: give one") as error:
-            written("subclassed", "float32")
-        names = {"keras": keras, "shape": (9,), "subclassed": model}
+            export(model, tmp_path / "m.tflite")
+        names = {"keras": keras, "shape": (9,), model.name: model}
         exec(str(error.value).split("its weights, ")[1], names)
         export(names["functional"], tmp_path / "m.tflite", representative=x)
         got = LiteModel(tmp_path / "m.tflite").predict(x)
