@@ -9,6 +9,7 @@ import textwrap
 
 import pytest
 
+from tests.children import KILL_AT
 from tfcompress import files, work
 from tfcompress.errors import PathError
 from tfcompress.work import held, work_folder
@@ -46,23 +47,11 @@ KILLED_EVERYWHERE = """
              ("mkdir", "open", "replace", "fsync", "unlink", "rmdir", "rename", "write")]
     CALLS.append((fcntl, "flock"))
 
-    def kill_at(count):
-        left = [count]
-        def hooked(function):
-            def call(*arguments, **named):
-                left[0] -= 1
-                if left[0] < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*arguments, **named)
-            return call
-        for module, name in CALLS:
-            setattr(module, name, hooked(getattr(module, name)))
-
     for count in range(1000):
         target.write_bytes(old)
         pid = os.fork()
         if not pid:
-            kill_at(count)
+            kill_at(count, CALLS)
             files.write(target, new)
             os._exit(0)
         ended = os.waitpid(pid, 0)[1]
@@ -80,7 +69,7 @@ KILLED_EVERYWHERE = """
 
 def test_killed_at_every_call_a_writer_leaves_nothing_that_the_next_does_not_remove(tmp_path):
     (tmp_path / "mine.part").write_text("a user's")
-    assert int(child(KILLED_EVERYWHERE, tmp_path)) > 15
+    assert int(child(KILL_AT + textwrap.dedent(KILLED_EVERYWHERE), tmp_path)) > 15
     assert (tmp_path / "mine.part").read_text() == "a user's"
 
 

@@ -8,6 +8,7 @@ import textwrap
 
 import pytest
 
+from tests.children import KILL_AT
 from tfcompress.errors import InputError
 from tfcompress.pipeline.workspace import Workspace
 
@@ -119,18 +120,9 @@ KILLED_EVERYWHERE = """
         pid = os.fork()
         if pid:
             return os.waitpid(pid, 0)[1]
-        left = [count]
-        def hooked(function):
-            def call(*arguments, **named):
-                left[0] -= 1
-                if left[0] < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*arguments, **named)
-            return call
         os.fsync = lambda file: None  # The system isn't killed.
-        for name in ("mkdir", "replace", "rename", "fsync", "unlink", "rmdir"):
-            setattr(os, name, hooked(getattr(os, name)))
-        fcntl.flock = hooked(fcntl.flock)
+        calls = [(os, n) for n in ("mkdir", "replace", "rename", "fsync", "unlink", "rmdir")]
+        kill_at(count, [*calls, (fcntl, "flock")])
         try:
             run("")
         except BaseException as error:
@@ -171,7 +163,7 @@ KILLED_EVERYWHERE = """
     ],
 )
 def test_killed_at_its_calls_a_run_ends_as_if_undisturbed(tmp_path, how, step):
-    code = textwrap.dedent(KILLED_EVERYWHERE)
+    code = KILL_AT + textwrap.dedent(KILLED_EVERYWHERE)
     command = [sys.executable, "-c", code, str(tmp_path / "out"), how, str(step)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr

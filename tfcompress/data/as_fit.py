@@ -11,7 +11,7 @@ from tfcompress.data import nested
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.examples import Examples
 from tfcompress.data.pipelines import Batches, Stream, is_stream
-from tfcompress.data.protocol import Batch, Data
+from tfcompress.data.protocol import Batch, Data, joined
 from tfcompress.errors import InputError, require
 
 _FORMS = (
@@ -71,12 +71,7 @@ def as_fit(
     if validation_data is None:
         return examples.hold_out()
     if is_stream(validation_data):
-        held_out = list(Batches(validation_data, validation_steps, "validation_data"))
-        joined = (
-            None if any(part is None for part in column) else nested.join(list(column))
-            for column in zip(*held_out, strict=True)
-        )
-        test_part = Batch(*joined)
+        test_part = joined(Batches(validation_data, validation_steps, "validation_data"))
     else:
         test_part = _arrays(validation_data, "validation_data", inputs, outputs)
     return Examples(train=examples.train, test=test_part, convert=convert)

@@ -13,7 +13,7 @@ from tfcompress.config import AUGMENTATIONS
 from tfcompress.data.augmentation import augment
 from tfcompress.data.normalization import Normalization as Normalization
 from tfcompress.data.protocol import Batch
-from tfcompress.data.random_split import check_split_options, held_out_count
+from tfcompress.data.random_split import check_split_options, split_groups
 from tfcompress.data.stores import GreyImages, Images, SelectedImages
 from tfcompress.errors import one_of, require
 
@@ -264,20 +264,14 @@ def stratified_split(
     """
     check_split_options(test_fraction, seed)
     labels = np.asarray(labels)
-    train, test = [], []
-    for label, name in enumerate(class_names):
-        members = np.flatnonzero(labels == label)
+    groups = [np.flatnonzero(labels == label) for label in range(len(class_names))]
+    for name, members in zip(class_names, groups, strict=True):
         require(
             len(members) >= 2,
             f"class '{name}' has {len(members)} image{'s' * (len(members) != 1)}: to split off "
             "test images it needs 2 or more",
         )
-        # A generator a class: images of one class don't change the choice within another.
-        members = np.random.default_rng([seed, label]).permutation(members)
-        count = held_out_count(len(members), test_fraction)
-        test.append(members[:count])
-        train.append(members[count:])
-    return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))
+    return split_groups(groups, test_fraction, seed)
 
 
 def split_off_test_images(

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfcompress.data import nested
 from tfcompress.data.protocol import Batch
-from tfcompress.data.random_split import held_out_count
+from tfcompress.data.random_split import split_groups
 from tfcompress.errors import require
 
 # Of examples that come without others to judge by.
@@ -85,7 +85,7 @@ class Examples:
 
     def _batch(self, part: Batch, places: np.ndarray | slice) -> Batch:
         """Returns some examples as the model takes them."""
-        batch = _cut(part, places)
+        batch = part.at(places)
         return batch._replace(x=self.convert(batch.x))
 
     def sample(self, n: int, seed: Any = 0) -> Batch:
@@ -109,20 +109,8 @@ class Examples:
             total >= 2, f"{self.name} has 1 example: give others to judge by as validation_data"
         )
         groups = _classes(self.train.y, total) or [np.arange(total)]
-        test = []
-        for number, members in enumerate(groups):
-            order = np.random.default_rng([_SPLIT_SEED, number]).permutation(members)
-            test.append(order[: held_out_count(len(order), _TEST_FRACTION)])
-        held_out = np.sort(np.concatenate(test))
-        rest = np.setdiff1d(np.arange(total), held_out)
-        return dataclasses.replace(
-            self, train=_cut(self.train, rest), test=_cut(self.train, held_out)
-        )
-
-
-def _cut(batch: Batch, places: np.ndarray | slice) -> Batch:
-    """Returns some examples of a batch."""
-    return Batch(*(part if part is None else nested.take(part, places) for part in batch))
+        rest, held_out = split_groups(groups, _TEST_FRACTION, _SPLIT_SEED)
+        return dataclasses.replace(self, train=self.train.at(rest), test=self.train.at(held_out))
 
 
 def _classes(targets: Any, total: int) -> list[np.ndarray] | None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from keras import tree
 
+from tfcompress.deferred import keras
 from tfcompress.errors import InputError, require
 
 
@@ -35,10 +35,8 @@ def arrays(value: Any, what: str, *, parts: int = 1) -> Any:
 
 def _array(value: Any, what: str) -> np.ndarray:
     """Converts one array."""
-    if hasattr(value, "detach"):  # A tensor of PyTorch, perhaps on a GPU.
-        value = value.detach().cpu()
     try:
-        array = np.asarray(value)
+        array = as_numpy(value)
     except (TypeError, ValueError) as error:
         raise InputError(f"{what} can't be read as one array: {error}") from error
     require(
@@ -47,6 +45,14 @@ def _array(value: Any, what: str) -> np.ndarray:
         f"{array.shape} and type {array.dtype}",
     )
     require(len(array) > 0, f"{what} has no examples: its shape is {array.shape}")
+    return array
+
+
+def as_numpy(value: Any) -> np.ndarray:
+    """Returns an array or a tensor of any library; 64-bit floats become 32-bit ones."""
+    if hasattr(value, "detach"):  # A tensor of PyTorch, perhaps on a GPU.
+        value = value.detach().cpu()
+    array = np.asarray(value)
     return array.astype("float32") if array.dtype == np.float64 else array
 
 
@@ -61,7 +67,7 @@ def count(value: Any, what: str) -> int:
     Raises:
         InputError: its arrays have different ones.
     """
-    counts = {len(array) for array in tree.flatten(value)}
+    counts = {len(array) for array in keras.tree.flatten(value)}
     require(
         len(counts) == 1,
         f"{what} has arrays of {' and '.join(map(str, sorted(counts)))} examples: they must have "
@@ -72,12 +78,12 @@ def count(value: Any, what: str) -> int:
 
 def take(value: Any, positions: np.ndarray | slice) -> Any:
     """Returns the examples at these positions, in the same structure."""
-    return tree.map_structure(lambda array: array[positions], value)
+    return keras.tree.map_structure(lambda array: array[positions], value)
 
 
 def join(values: list[Any]) -> Any:
     """Returns structures of the same form as one, the examples behind one another."""
-    return tree.map_structure(lambda *parts: np.concatenate(parts), *values)
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *values)
 
 
 def slices(examples: int, batch_size: int) -> Iterator[slice]:

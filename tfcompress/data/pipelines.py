@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 from keras import tree
 
 from tfcompress.data import nested
-from tfcompress.data.protocol import Batch
+from tfcompress.data.protocol import Batch, joined
 from tfcompress.errors import require
 
 # What tf.data's `cardinality()` answers for a pipeline that repeats for ever, or isn't known.
@@ -137,13 +136,7 @@ class Batches:
         if self._endless is not None:
             self._endless = itertools.chain(read, self._endless)
         require(bool(parts), f"{self._title} yields nothing")
-        joined = (
-            None if any(part is None for part in column) else nested.join(list(column))
-            for column in zip(*parts, strict=True)
-        )
-        whole = Batch(*joined)
-        cut = slice(0, examples)
-        return Batch(*(part if part is None else nested.take(part, cut) for part in whole))
+        return joined(parts).at(slice(0, examples))
 
     def _batch(self, raw: Any) -> Batch:
         """Reads what the source yields: x, (x,), (x, y) or (x, y, sample_weight)."""
@@ -152,20 +145,12 @@ class Batches:
             1 <= len(raw) <= 3,
             f"{self._title} must yield (x, y) or (x, y, sample_weight); got {len(raw)} parts",
         )
-        batch = Batch(*(None if p is None else tree.map_structure(_numpy, p) for p in raw))
+        batch = Batch(*(None if p is None else tree.map_structure(nested.as_numpy, p) for p in raw))
         return batch._replace(x=self.convert(batch.x))
 
 
 def _steps_argument(title: str) -> str:
     return "validation_steps" if title.startswith("validation") else "steps_per_epoch"
-
-
-def _numpy(value: Any) -> np.ndarray:
-    """Returns a tensor of any library as an array."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-    array = np.asarray(value)
-    return array.astype("float32") if array.dtype == np.float64 else array
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+from tfcompress.data import nested
 
 
 class Batch(NamedTuple):
@@ -26,6 +28,20 @@ class Batch(NamedTuple):
         if self.sample_weight is not None:
             return tuple(self)
         return (self.x,) if self.y is None else (self.x, self.y)
+
+    def at(self, places: np.ndarray | slice) -> Batch:
+        """Returns the examples at these places."""
+        return Batch(*(None if part is None else nested.take(part, places) for part in self))
+
+
+def joined(batches: Iterable[Batch]) -> Batch:
+    """Returns the examples of several batches behind one another; what one lacks, all lack."""
+    return Batch(
+        *(
+            None if any(part is None for part in parts) else nested.join(list(parts))
+            for parts in zip(*batches, strict=True)
+        )
+    )
 
 
 class Data(Protocol):

@@ -1,8 +1,14 @@
-"""How many images of a class a random split holds out, and which options it takes."""
+"""Splits examples at random, each class by itself, and says which options that takes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from tfcompress.errors import require
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def check_split_options(test_fraction: float, split_seed: int) -> None:
@@ -22,3 +28,28 @@ def held_out_count(members: int, test_fraction: float) -> int:
     (2, 1, 1)
     """
     return min(max(round(members * test_fraction), 1), members - 1)
+
+
+def split_groups(
+    groups: Sequence[np.ndarray], test_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divides the members of each group at random.
+
+    Args:
+        groups: the positions of each group's 2 or more members.
+        test_fraction: the share of each group that is held out, rounded.
+        seed: of the choice.
+
+    Returns:
+        The positions that stay and those that are held out, each ascending.
+    """
+    import numpy as np
+
+    rest, held_out = [], []
+    for number, members in enumerate(groups):
+        # A generator a group: members of one don't change the choice within another.
+        order = np.random.default_rng([seed, number]).permutation(members)
+        count = held_out_count(len(order), test_fraction)
+        held_out.append(order[:count])
+        rest.append(order[count:])
+    return np.sort(np.concatenate(rest)), np.sort(np.concatenate(held_out))
