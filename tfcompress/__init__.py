@@ -13,11 +13,15 @@ The functions for Keras users; each name is imported when it is first used:
     keep_freed_memory  on Linux, saves the time that a training loses to page faults
     InputError  what was handed in can't be used; ExportError: a file isn't what it should be
     models      the papers' networks; layers: Keras layers; data: data sets
+
+With this import alone, `keras.saving.load_model` finds our layers by their names in a file, whether
+Keras is imported before it or after it; Keras isn't imported by it.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tfcompress.deferred import after_import
 from tfcompress.version import VERSION
 
 if TYPE_CHECKING:
@@ -77,3 +81,22 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _register_layers() -> None:
+    """Imports our layers, which registers their names with Keras.
+
+    It runs inside the import of Keras, which has to go on where they can't be imported, as with a
+    Keras that is too old for them.
+    """
+    try:
+        importlib.import_module("tfcompress.layers")
+    except Exception as error:
+        import warnings
+
+        warnings.warn(
+            f"Keras can't load models with layers of tfcompress here: {error}", stacklevel=2
+        )
+
+
+after_import("keras", _register_layers)
