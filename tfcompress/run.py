@@ -40,7 +40,8 @@ def define(values: flags.FlagValues) -> None:
     default = RunConfig()
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("technique", default.technique, "how to compress; --list prints all", values)
-    text("model", default.model, "a builder's name, or your own .keras or .h5 file", values)
+    text("model", None, "a builder's name, or your own .keras or .h5 file (default: what fits the "
+         f"data set, {default.model} for images)", values)  # fmt: skip
     text("dataset", default.dataset, f"{', '.join(data.names())}; --list explains them", values)
     text("data_dir", None, "where TFDS keeps its data (default: TFDS's own)", values)
     number("image_size", None, "side of the images in pixels (default: theirs if at most 64, else "
@@ -115,6 +116,8 @@ def to_config(values: flags.FlagValues) -> RunConfig:
     given = values.flag_values_dict()
     given["options"] = parse_assignments(given.pop("set"))
     given["benchmark"] = tuple(given["benchmark"])
+    if given["model"] is None:
+        given["model"] = data.default_model(given["dataset"]) or RunConfig.model
     names = RunConfig.__dataclass_fields__
     return RunConfig(**{key: value for key, value in given.items() if key in names})
 

@@ -1,4 +1,4 @@
-"""Data: a name becomes a `Dataset`.
+"""Data: a name becomes a `Dataset` of images, or `Examples` or a `Stream` of anything else.
 
 `names()` lists the sources: the embedded `fashion_mnist_small`, image classification data sets of
 TensorFlow Datasets, and files of the user's own. Each is one file in `tfcompress/data/sources/`.
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from tfcompress.data.arrays import from_arrays as from_arrays
     from tfcompress.data.dataset import Dataset as Dataset
     from tfcompress.data.dataset import Split as Split
+    from tfcompress.data.examples import Examples as Examples
     from tfcompress.data.normalization import Normalization as Normalization
+    from tfcompress.data.pipelines import Stream as Stream
 
 # Public names, and the modules that are imported when they are first used.
 _LAZY = {
     "Dataset": "dataset",
+    "Examples": "examples",
     "Normalization": "normalization",
     "Split": "dataset",
+    "Stream": "pipelines",
     "from_arrays": "arrays",
 }
 
@@ -44,7 +48,7 @@ def names() -> dict[str, str]:
 
 
 def check_name(name: str, data_dir: str | os.PathLike[str] | None = None) -> None:
-    """Checks a data set's name, without reading any image.
+    """Checks a data set's name, without reading any data.
 
     Args:
         name: as `load` takes it.
@@ -56,6 +60,18 @@ def check_name(name: str, data_dir: str | os.PathLike[str] | None = None) -> Non
     """
     source, path = find_source(name)
     source.check(Request(name=name, path=path, data_dir=data_dir))
+
+
+def default_model(name: str) -> str | None:
+    """Returns the builder that a data set is for; None for those that classify images.
+
+    Args:
+        name: as `load` takes it.
+
+    Raises:
+        InputError: an unknown scheme.
+    """
+    return find_source(name)[0].model
 
 
 def options_type(name: str) -> type | None:
@@ -77,7 +93,7 @@ def load(
     image_size: int | None = None,
     fallback_size: int = 32,
     options: Mapping[str, Any] | None = None,
-) -> Dataset:
+) -> Dataset | Examples | Stream:
     """Reads a data set.
 
     Args:
@@ -90,7 +106,8 @@ def load(
         options: the source's own, by name, as values of the types that `options_type` annotates.
 
     Returns:
-        The data set, every image of which has been decoded once.
+        Images as a `Dataset`, every one of which has been decoded once; `Examples` or a `Stream`
+        of other data. What all three have is `description.DescribedData`.
 
     Raises:
         InputError: says in one line what is wrong with the name, an option or the data.

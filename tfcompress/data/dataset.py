@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tfcompress.config import AUGMENTATIONS
 from tfcompress.data.augmentation import augment
+from tfcompress.data.description import public_name
 from tfcompress.data.normalization import Normalization as Normalization
 from tfcompress.data.protocol import Batch
 from tfcompress.data.random_split import check_split_options, split_groups
@@ -87,6 +88,8 @@ class Dataset:
     augmentation: str
     split: str
     local: bool = True
+    metric: ClassVar[str] = "accuracy"
+    model_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     def __post_init__(self) -> None:
         """Refuses data that no model could be trained or judged on."""
@@ -131,10 +134,29 @@ class Dataset:
 
         `folder:/home/ann/photos` is `folder:photos`; of a data set that isn't local, the name.
         """
-        if not self.local:
-            return self.name
-        before, colon, after = self.name.partition(":")
-        return f"{Path(before).name}{colon}{Path(after).name}"
+        return public_name(self.name) if self.local else self.name
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The shape of one image, as `image_shape`."""
+        return self.image_shape
+
+    @property
+    def num_outputs(self) -> int:
+        """The number of classes."""
+        return self.num_classes
+
+    @property
+    def test_examples(self) -> int:
+        """The number of test images."""
+        return len(self.test)
+
+    def describe(self) -> str:
+        """Returns one line: how many images there are, of how many classes and which shape."""
+        return (
+            f"{self.name}: {len(self.train):,} training and {len(self.test):,} test images, "
+            f"{self.num_classes} classes, {'x'.join(map(str, self.image_shape))}"
+        )
 
     @property
     def examples(self) -> int:

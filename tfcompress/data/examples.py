@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfcompress.data import nested
+from tfcompress.data.description import Description
 from tfcompress.data.protocol import Batch
 from tfcompress.data.random_split import split_groups
 from tfcompress.errors import require
@@ -19,13 +20,12 @@ _SPLIT_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Examples:
+class Examples(Description):
     """Training and held-out examples as Keras's `fit` takes arrays: nothing is rescaled.
 
     Attributes:
         train: nested structures of arrays (n, ...).
         test: likewise; None where nothing is held out.
-        name: for errors and reports.
         augmentation: none is known of arrays.
         convert: brings the inputs of a batch to the types that the model takes.
 
@@ -35,7 +35,6 @@ class Examples:
 
     train: Batch
     test: Batch | None = None
-    name: str = "the data"
     augmentation: str = "none"
     convert: Callable[[Any], Any] = lambda x: x
 
@@ -60,6 +59,40 @@ class Examples:
         """The number of training examples."""
         return nested.count(self.train.x, "training inputs")
 
+    @property
+    def test_examples(self) -> int:
+        """The number of held-out examples."""
+        return 0 if self.test is None else nested.count(self.test.x, "validation inputs")
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """The shape of one example's input; None where there are several inputs."""
+        return self.train.x.shape[1:] if isinstance(self.train.x, np.ndarray) else None
+
+    @property
+    def num_outputs(self) -> int | None:
+        """The number of classes, or of values of a target; None if there are several targets.
+
+        Whole numbers in one array are classes.
+        """
+        if self.class_names is not None:
+            return len(self.class_names)
+        targets = self.train.y
+        if not isinstance(targets, np.ndarray):
+            return None
+        if targets.dtype.kind in "biu" and targets.shape[1:] in ((), (1,)):
+            return max(int(targets.max()) + 1, 2)
+        return int(targets.shape[-1]) if targets.ndim > 1 else 1
+
+    def describe(self) -> str:
+        """Returns one line: how many examples there are, and of what."""
+        shape = self.input_shape
+        details = self.details or (f"inputs of shape {shape}" if shape is not None else "")
+        return (
+            f"{self.name}: {self.examples:,} training and {self.test_examples:,} test "
+            f"{self.units}{', ' * bool(details)}{details}"
+        )
+
     def steps(self, batch_size: int) -> int:
         """Returns the number of batches of an epoch, a smaller last one included."""
         return -(-self.examples // batch_size)
@@ -74,8 +107,7 @@ class Examples:
 
     def _test_slices(self, batch_size: int) -> Iterator[slice]:
         """Yields the places of the held-out batches."""
-        if self.test is not None:
-            yield from nested.slices(nested.count(self.test.x, "validation inputs"), batch_size)
+        yield from nested.slices(self.test_examples, batch_size)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         """Yields the held-out examples in order; nothing where there are none."""

@@ -9,12 +9,14 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
+import numpy as np
 from keras import tree
 
 from tfcompress.data import nested
+from tfcompress.data.description import Description
 from tfcompress.data.protocol import Batch, joined
 from tfcompress.errors import require
 
@@ -154,19 +156,40 @@ def _steps_argument(title: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Stream:
+class Stream(Description):
     """Training and held-out batches of a user's own pipeline.
 
     Attributes:
         train: the batches of an epoch.
         test: those to judge by; None if there are none.
-        name: for errors and reports.
+        augmentation: none is known of a stream.
     """
 
     train: Batches
     test: Batches | None = None
     name: str = "the stream"
     augmentation: str = "none"
+    # How many are held out isn't known before they are read.
+    test_examples: ClassVar[None] = None
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """The shape of one example's input; None where there are several inputs."""
+        x = self.sample(1).x
+        return x.shape[1:] if isinstance(x, np.ndarray) else None
+
+    @property
+    def num_outputs(self) -> int | None:
+        """The number of classes; of other data it isn't known."""
+        return None if self.class_names is None else len(self.class_names)
+
+    def describe(self) -> str:
+        """Returns one line: how many batches there are, and of what."""
+        shape = self.input_shape
+        held_out = "none" if self.test is None else f"{self.test.steps:,}"
+        return f"{self.name}: {self.train.steps:,} training and {held_out} test batches" + (
+            f", inputs of shape {shape}" if shape is not None else ""
+        )
 
     def steps(self, batch_size: int) -> int:
         """Returns the number of batches of an epoch, as the stream has them."""

@@ -19,6 +19,8 @@ from tfcompress.errors import require, unknown_name
 
 if TYPE_CHECKING:
     from tfcompress.data.dataset import Dataset
+    from tfcompress.data.examples import Examples
+    from tfcompress.data.pipelines import Stream
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,11 +54,14 @@ class Source:
             colon; `fashion_mnist_small` for this one name; `<TFDS name>`, in angle brackets, for
             the names that `takes` recognises.
         summary: one line for `--list`.
-        local: whether its images are the user's own files. The files that we write then name
+        local: whether its data are the user's own files. The files that we write then name
             neither their folder nor where they come from.
-        check: raises `InputError` where a request can't be met, without reading an image.
-        load: reads the data set. Its `local` is set by `tfcompress.data.load`.
+        check: raises `InputError` where a request can't be met, without reading data.
+        load: reads the data set: images, other examples or a stream. Its `name` and `local` are
+            set by `tfcompress.data.load`.
         options: frozen dataclass of the `--set` options, all with defaults; None for none.
+        model: the builder that a run takes unless it is given a model; None for the command's
+            default, which classifies images.
         takes: whether a name that no other pattern fits is this source's; None for patterns
             without angle brackets.
     """
@@ -65,8 +70,9 @@ class Source:
     summary: str
     local: bool
     check: Callable[[Request], object]
-    load: Callable[[Request], Dataset]
+    load: Callable[[Request], Dataset | Examples | Stream]
     options: type | None = None
+    model: str | None = None
     takes: Callable[[str], bool] | None = None
 
     @property

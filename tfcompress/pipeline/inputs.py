@@ -61,11 +61,10 @@ def load_data(job: Plan, users_model: keras.Model | None) -> Dataset:
             fallback_size=native,
             options=job.data_options,
         )
+        assert isinstance(images, Dataset)
         if users_model is not None and functional(users_model).inputs[0].shape[-1] == 1:
             images = images.in_grey()
-    shape = "x".join(map(str, images.image_shape))
-    say("data", f"{images.name}: {len(images.train):,} training and {len(images.test):,} test "
-        f"images, {images.num_classes} classes, {shape}")  # fmt: skip
+    say("data", images.describe())
     return images
 
 
