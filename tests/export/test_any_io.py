@@ -187,7 +187,13 @@ class TestWhatAnOutputIs:
         model = keras.Model(inputs, layers.Dense(1)(inputs))
         x = np.where(np.arange(20)[:, None] % 2, 9.0, 1.0).astype("float32")
         with pytest.raises(ExportError, match="the ranges come from 10 rows: give a hundred"):
-            export(model, tmp_path / "m.tflite", storage="int8", representative=x)
+            export(
+                model,
+                tmp_path / "m.tflite",
+                storage="int8",
+                representative=x[1::2],
+                calibration=x[::2],
+            )
 
 
 class TestSequences:

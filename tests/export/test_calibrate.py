@@ -211,14 +211,14 @@ def test_other_images_other_ranges(net, tmp_path):
     assert scales[1] == pytest.approx(3 * scales[0], rel=1e-3)
 
 
-def test_every_second_image_calibrates_and_the_others_are_compared(net, tmp_path):
-    x = pictures(21)
-    x[::2] *= 3
+def test_half_of_the_images_calibrate_and_the_others_are_compared(net, tmp_path):
+    x = pictures(21) * np.linspace(1, 1.5, 21, dtype="float32")[:, None, None, None]
+    half = x[np.random.default_rng(0).permutation(21)[10:]]
     path = tmp_path / "m.tflite"
     written = export(net, path, storage="int8", representative=x, io="int8")
     assert written.parity.images == 10
     scale = LiteModel(path).inputs[0].details["quantization"][0]
-    assert scale == pytest.approx((x.max() - x.min()) / 255, rel=1e-3)
+    assert scale == pytest.approx((half.max() - half.min()) / 255, rel=1e-3)
 
 
 @pytest.mark.parametrize("given", [None, pictures(1)])

@@ -63,7 +63,7 @@ def test_figures(tmp_path):
 @pytest.mark.parametrize("storage", ["float32", "float16", "int8", "int8_int4", "dynamic"])
 def test_which_files_have_errors(storage, tmp_path):
     written = export(
-        mixed_net(), tmp_path / "m.tflite", storage=storage, representative=pictures(60)
+        mixed_net(), tmp_path / "m.tflite", storage=storage, representative=pictures(100)
     )
     assert list(written.errors) == (
         [] if storage == "float32" else ["first", "depthwise", "pointwise", "hidden", "scores"]

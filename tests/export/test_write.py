@@ -110,6 +110,17 @@ def test_int8_of_binary_weights_is_calibrated(tmp_path, images):
     assert written.notes == ()
 
 
+def test_images_whose_classes_alternate_are_all_calibrated_with(tmp_path):
+    """Half of the images give the ranges, and the others are compared: both need each class."""
+    x = np.random.default_rng(0).uniform(0.5, 1, (40, 6)).astype("float32")
+    x[1::2] *= 8  # Every other image has a range of its own.
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(3)])
+    options = {"storage": "int8", "io": "float32"}
+    written = export(model, tmp_path / "m.tflite", representative=x, **options)
+    assert written.parity.images == 20
+    assert written.parity.relative_rms < 0.02
+
+
 @pytest.mark.parametrize("io", [None, "int8", "float32"])
 def test_integer_files_take_floats_unless_told_otherwise(tmp_path, images, io):
     path, options = tmp_path / "m.tflite", {"storage": "int8", "representative": images}

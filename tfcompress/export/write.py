@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfcompress import files
 from tfcompress.errors import InputError, require
@@ -44,6 +45,8 @@ from tfcompress.tflite.metadata import Metadata
 from tfcompress.tflite.metadata_writer import write_metadata
 from tfcompress.tflite.weighted_ops import weights_type
 
+# Of the rows that a quantizer is calibrated with, where the user names none.
+_SPLIT_SEED = 0
 # What a refused file's user can still do.
 _WAY_ON = "; strict=False (--allow_difference in the command) writes it all the same, marked"
 _OTHER_DEFAULT = (
@@ -268,8 +271,19 @@ def _images(
                 f"storage {storage} takes the ranges of integer activations from images: give "
                 "representative=, about 200 normalised training images of all classes"
             )
-        images, ranging = images[1::2], images[::2]
+        images, ranging = _halves(images)
     return images, ranging
+
+
+def _halves(rows: Rows) -> tuple[Rows, Rows]:
+    """Returns half of the rows to compare on and half to calibrate with, each in their order.
+
+    They are drawn by a fixed seed: every other row of examples whose classes alternate would be of
+    one class.
+    """
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(rows))
+    middle = len(rows) // 2
+    return rows[np.sort(order[:middle])], rows[np.sort(order[middle:])]
 
 
 def _float_products(content: FileContent) -> tuple[str, ...]:
