@@ -98,6 +98,22 @@ def test_every_epoch_has_all_batches(make):
         assert source.ended == 2
 
 
+def test_first_examples_are_read_once():
+    passes = []
+
+    def source():
+        passes.append(1)
+        return make_batches()
+
+    batches = Batches(source, 4, "the stream")
+    for asked in (3, 2, 3):
+        np.testing.assert_array_equal(batches.first(asked).y, Y[:asked])
+    assert len(passes) == 1
+    for _ in range(2):
+        np.testing.assert_array_equal(batches.first(50).y, Y)
+    assert len(passes) == 2
+
+
 def test_a_generator_goes_on_where_it_was():
     batches = Batches(for_ever(), 3, "the stream")
     # What was looked at before is trained on all the same.

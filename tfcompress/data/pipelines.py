@@ -60,6 +60,7 @@ class Batches:
         self._wanted = steps
         # A generator can be passed through once: each epoch goes on where the last one ended.
         self._endless: Iterator[Any] | None = source if hasattr(source, "__next__") else None
+        self._asked, self._kept = 0, Batch(None)
         require(steps is None or steps >= 1, f"the steps of {title} must be 1 or more; got {steps}")
         require(
             self._endless is None or steps is not None,
@@ -125,7 +126,17 @@ class Batches:
         return self._endless
 
     def first(self, examples: int) -> Batch:
-        """Returns the first examples of an epoch; a generator yields them again in training."""
+        """Returns the first examples of an epoch; a generator yields them again in training.
+
+        They are kept: what calibrates, tells the targets apart and judges asks for them in turn,
+        and a slow source is read once.
+        """
+        if self._asked < examples:
+            self._asked, self._kept = examples, self._first(examples)
+        return self._kept.at(slice(0, examples))
+
+    def _first(self, examples: int) -> Batch:
+        """Reads the first examples, or all of fewer, from the source."""
         parts: list[Batch] = []
         read: list[Any] = []
         found = 0
