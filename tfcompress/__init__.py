@@ -7,6 +7,7 @@ The functions for Keras users; each name is imported when it is first used:
     prepare     surgery, ready for a training of one's own; callbacks: what its fit needs;
                 finish: the plain model that comes of it
     export      a Keras model as an audited .tflite file
+    export_keras  a Keras model as a .keras file of built-in layers, which opens without tfcompress
     load        an exported file as a classifier of images, without Keras or TensorFlow
     benchmark   size, latency and memory of .tflite files
     summary     a table of a model's layers: parameters, MACs, bits
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tfcompress.allocator import keep_freed_memory
     from tfcompress.api import callbacks, compress, finish, prepare, transform
     from tfcompress.errors import ExportError, InputError
+    from tfcompress.export import export_keras
     from tfcompress.graph import summary
     from tfcompress.runtime import Metadata, load
 
@@ -43,6 +45,7 @@ __all__ = [
     "compress",
     "data",
     "export",
+    "export_keras",
     "finish",
     "keep_freed_memory",
     "layers",
@@ -60,6 +63,7 @@ _FUNCTIONS = {
     "Metadata": "runtime",
     "callbacks": "api",
     "compress": "api",
+    "export_keras": "export",
     "finish": "api",
     "keep_freed_memory": "allocator",
     "load": "runtime",

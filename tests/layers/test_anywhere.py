@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+import tfcompress
 from tests import checks
 from tests.layers.compact import draw
 from tfcompress import layers
@@ -29,18 +30,31 @@ CASES = {
 POLICIES = ("float32", "mixed_float16")
 each = pytest.mark.parametrize("name", layers.__all__)
 
-# Nothing but the import of tfcompress, and of Keras behind it.
+# Nothing but Keras, and then the import of tfcompress behind it.
 LOADING = """
 import json, sys
-import tfcompress
-assert "keras" not in sys.modules
 import keras
 import numpy as np
-for path, layer in json.load(open(sys.argv[1])).items():
-    model = keras.saving.load_model(path + ".keras")
-    assert type(model.get_layer("mine")).__name__ == layer
+
+def load(path, end, loaded):
+    model = keras.saving.load_model(path + end)
     outputs = model(np.load(path + ".npy"), training=False)
-    np.save(path + "_loaded.npy", keras.ops.convert_to_numpy(outputs))
+    np.save(path + loaded, keras.ops.convert_to_numpy(outputs))
+    return model
+
+kinds = json.load(open(sys.argv[1]))
+for path in kinds:
+    if path.endswith("_float32"):
+        load(path, "_built_in.keras", "_built_in.npy")
+try:
+    load(path, ".keras", "_loaded.npy")
+except TypeError as error:
+    assert "Could not locate class" in str(error), error
+assert "tfcompress" not in sys.modules
+import tfcompress
+for path, kind in kinds.items():
+    model = load(path, ".keras", "_loaded.npy")
+    assert type(model.get_layer("mine")).__name__ == kind
 """
 
 
@@ -50,6 +64,7 @@ class Saved:
     dtype: str
     here: np.ndarray
     loaded: np.ndarray
+    built_in: np.ndarray | None  # The outputs of a file of built-in layers; of float32 alone.
 
 
 def made(name):
@@ -86,6 +101,8 @@ def saved(tmp_path_factory):
                 model = models[path] = build(name)
                 outputs[path] = checks.predict(model, x)
                 model.save(path + ".keras")
+                if policy == "float32":
+                    tfcompress.export_keras(model, path + "_built_in.keras", representative=x)
                 np.save(path + ".npy", x)
     finally:
         keras.config.set_dtype_policy(before)
@@ -104,6 +121,7 @@ def saved(tmp_path_factory):
             models[path].get_layer("mine").compute_dtype,
             outputs[path],
             np.load(path + "_loaded.npy"),
+            np.load(path + "_built_in.npy") if policy == "float32" else None,
         )
         for name in layers.__all__
         for policy in POLICIES
@@ -126,3 +144,9 @@ def test_another_process_loads_it(name, policy, saved):
     assert np.isfinite(one.here).all()
     assert np.abs(one.here).max() > 0
     np.testing.assert_array_equal(one.loaded, one.here)
+
+
+@each
+def test_keras_alone_loads_it_as_built_in_layers(name, saved):
+    one = saved[name, "float32"]
+    np.testing.assert_allclose(one.built_in, one.here, rtol=1e-5, atol=1e-6)

@@ -56,6 +56,10 @@ def test_layers_and_their_maths_pass_their_tests_on_jax(chosen):
 def test_models_are_built_copied_and_counted_without_importing_tensorflow():
     code = (
         "import sys\n"
+        "import tfcompress\n"
+        "assert 'keras' not in sys.modules\n"
+        "import keras\n"
+        "assert keras.saving.get_registered_object('tfcompress>CPConv2D')\n"
         "import tfcompress.layers, tfcompress.models, tfcompress.graph\n"
         "import tfcompress.training, tfcompress.techniques\n"
         "print([name for name in ('tensorflow', 'tensorflow_datasets') if name in sys.modules])\n"

@@ -20,13 +20,19 @@ if TYPE_CHECKING:
     import keras
 
     from tfcompress.export.exported import Exported
+    from tfcompress.export.keras_file import KerasFile, export_keras
     from tfcompress.export.mixed import Validation
     from tfcompress.tflite.metadata import Metadata
 
-__all__ = ["ExportError", "Exported", "Validation", "export"]
+__all__ = ["ExportError", "Exported", "KerasFile", "Validation", "export", "export_keras"]
 
 # Imported when they are first used: storages are listed without Keras.
-_MODULES = {"Exported": "exported", "Validation": "mixed"}
+_MODULES = {
+    "Exported": "exported",
+    "KerasFile": "keras_file",
+    "Validation": "mixed",
+    "export_keras": "keras_file",
+}
 
 
 def __getattr__(name: str) -> Any:
