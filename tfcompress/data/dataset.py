@@ -90,6 +90,8 @@ class Dataset:
     local: bool = True
     metric: ClassVar[str] = "accuracy"
     model_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    # The normalisation goes into the files' metadata.
+    preparation: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     def __post_init__(self) -> None:
         """Refuses data that no model could be trained or judged on."""
@@ -267,9 +269,13 @@ class Dataset:
 
 
 def stratified_split(
-    labels: Sequence[int] | np.ndarray, test_fraction: float, seed: int, class_names: Sequence[str]
+    labels: Sequence[int] | np.ndarray,
+    test_fraction: float,
+    seed: int,
+    class_names: Sequence[str],
+    example: str = "image",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divides images at random, each class by itself.
+    """Divides images, or other examples, at random, each class by itself.
 
     Args:
         labels: int, (N,).
@@ -277,6 +283,7 @@ def stratified_split(
             image of a class, and all but one at most.
         seed: of the choice, 0 or more.
         class_names: for the error.
+        example: what the error calls one of them.
 
     Returns:
         The positions of the training images and of the test images, each ascending.
@@ -290,8 +297,8 @@ def stratified_split(
     for name, members in zip(class_names, groups, strict=True):
         require(
             len(members) >= 2,
-            f"class '{name}' has {len(members)} image{'s' * (len(members) != 1)}: to split off "
-            "test images it needs 2 or more",
+            f"class '{name}' has {len(members)} {example}{'s' * (len(members) != 1)}: to split off "
+            f"test {example}s it needs 2 or more",
         )
     return split_groups(groups, test_fraction, seed)
 

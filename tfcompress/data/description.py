@@ -64,6 +64,11 @@ class DescribedData(Data, Protocol):
         ...
 
     @property
+    def preparation(self) -> Mapping[str, Any]:
+        """How an input was made of what the user gave, in values that JSON has."""
+        ...
+
+    @property
     def test_examples(self) -> int | None:
         """The number of held-out examples; None of a stream."""
         ...
@@ -86,6 +91,8 @@ class Description:
         class_names: the classes of the targets; None if these are no classes.
         metric: what the source judges by; None for what follows from the targets.
         model_options: options that the builders which have them are given.
+        preparation: how an input was made of what the user gave, in values that JSON has: what a
+            program that uses the model has to do, too.
         units: what the examples are called, such as `rows`.
         details: what `describe` says behind their number.
     """
@@ -98,6 +105,7 @@ class Description:
     class_names: tuple[str, ...] | None = None
     metric: str | None = None
     model_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    preparation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     units: str = "examples"
     details: str = ""
 

@@ -60,4 +60,4 @@ def _words(kind: Any) -> tuple[str, ...]:
 def _shown(value: Any) -> str:
     if value is None:
         return "as the recipe has it"
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
