@@ -108,8 +108,8 @@ def test_other_ends(joined, tmp_path):
         join.join_signatures(first, second, tmp_path / "x.tflite", "xnor")
 
 
-def test_more_graphs_than_one(joined, tmp_path):
+def test_graphs_of_another_signature(joined, tmp_path):
     first, _, path = joined
-    with pytest.raises(InputError, match="has 2 graphs, not one"):
+    with pytest.raises(InputError, match="has 2 graphs, of which the first runs 1"):
         join.join_signatures(first, path, tmp_path / "x.tflite", "xnor")
     assert not (tmp_path / "x.tflite").exists()

@@ -15,7 +15,7 @@ from typing import Any
 
 from tfcompress.errors import InputError, unknown_name
 from tfcompress.tflite import bit_ops as kernels
-from tfcompress.tflite import header, parser
+from tfcompress.tflite import calls, header, parser
 from tfcompress.tflite.schema import names, op_number
 
 # Ops that multiply and that no rule below counts: a total without them would be a lower bound.
@@ -110,12 +110,14 @@ class Signature:
         subgraph: the graph's number.
         inputs: the graph's inputs.
         outputs: the graph's outputs.
+        graphs: the numbers of the graph and of all that run with it; empty of the main graph.
     """
 
     name: str
     subgraph: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    graphs: frozenset[int] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,11 +168,11 @@ class FileContent:
         if not others:
             return self
         chosen = others.get(name or "")
-        graphs = {one.subgraph for one in others.values()}
+        graphs = frozenset().union(*(one.graphs for one in others.values()))
         ops = tuple(
-            op if chosen is None else dataclasses.replace(op, subgraph=0)
+            dataclasses.replace(op, subgraph=0) if chosen and op.subgraph == chosen.subgraph else op
             for op in self.ops
-            if (op.subgraph == chosen.subgraph if chosen else op.subgraph not in graphs)
+            if (op.subgraph in chosen.graphs if chosen else op.subgraph not in graphs)
         )
         read = [tensor for op in ops for tensor in op.inputs if tensor and tensor.constant]
         weights = {tensor.buffer: tensor for tensor in reversed(read)}
@@ -226,9 +228,7 @@ def read(path: str | os.PathLike[str]) -> FileContent:
     model = parser.unpack(file.read_bytes(), path)
     try:
         return _content(str(file), model, schema)
-    except InputError:
-        raise
-    except MemoryError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:
         # Nothing has checked that the numbers in the file fit together.
@@ -265,7 +265,8 @@ def _content(path: str, model: Any, schema: Any) -> FileContent:
         outputs=main[1],
         buffer_bytes=sum(buffers),
         signatures=tuple(
-            Signature(name, number, *inputs_outputs[number]) for number, name in named
+            Signature(name, n, *inputs_outputs[n], calls.called(model, n) if n else frozenset())
+            for n, name in named
         ),
         **_totals(ops, weights.values()),
     )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfcompress.errors import require
-from tfcompress.tflite import parser
+from tfcompress.tflite import calls, parser
 from tfcompress.tflite.schema import names
 from tfcompress.tflite.signatures import DEFAULT
 
@@ -22,19 +22,20 @@ def join_signatures(first: Path, second: Path, path: Path, name: str) -> None:
 
     Args:
         first: a `.tflite`; its signature, or its graph if it has none, is the default.
-        second: a `.tflite` of one graph.
+        second: a `.tflite`, with the graphs of its loops.
         path: the file to write, which may be one of the two.
         name: of the second's signature.
 
     Raises:
-        InputError: the second has more graphs than one, or the inputs and outputs differ in number,
-            type or shape.
+        InputError: the second has graphs of another signature, or the inputs and outputs differ
+            in number, type or shape.
     """
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
     model, other = (parser.unpack(p.read_bytes(), p) for p in (first, second))
-    require(len(other.subgraphs) == 1, f"{second} has {len(other.subgraphs)} graphs, not one")
+    graphs, runs = len(other.subgraphs), len(calls.called(other, 0))
+    require(graphs == runs, f"{second} has {graphs} graphs, of which the first runs {runs}")
     main, graph = model.subgraphs[0], other.subgraphs[0]
     for field in ("inputs", "outputs"):
         types = [_io_types(schema, g, getattr(g, field)) for g in (main, graph)]
@@ -43,21 +44,24 @@ def join_signatures(first: Path, second: Path, path: Path, name: str) -> None:
             f"two signatures need the same {field}: {first} has {', '.join(types[0]) or 'none'}, "
             f"{second} {', '.join(types[1]) or 'none'}",
         )
-    buffers = _buffers(model, other, {int(tensor.buffer) for tensor in graph.tensors})
-    for tensor in graph.tensors:
+    tensors = [tensor for each in other.subgraphs for tensor in each.tensors]
+    buffers = _buffers(model, other, {int(tensor.buffer) for tensor in tensors})
+    for tensor in tensors:
         tensor.buffer = buffers[int(tensor.buffer)]
-    for op in graph.operators:
+    before = len(model.subgraphs)
+    for op in (op for each in other.subgraphs for op in each.operators):
         op.opcodeIndex += len(model.operatorCodes)
+        calls.renumber(op, before)
     model.operatorCodes += other.operatorCodes
     graph.name = name.encode()
-    model.subgraphs.append(graph)
+    model.subgraphs += other.subgraphs
     own = _signature(schema, model, main, DEFAULT)
     theirs = _signature(schema, other, graph, name)
     # Callers name inputs and outputs: both signatures have the first's names.
     for field in ("inputs", "outputs"):
         for entry, like in zip(getattr(theirs, field), getattr(own, field), strict=True):
             entry.name = like.name
-    theirs.signatureKey, theirs.subgraphIndex = name.encode(), len(model.subgraphs) - 1
+    theirs.signatureKey, theirs.subgraphIndex = name.encode(), before
     model.signatureDefs = [own, theirs]
     path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
 

@@ -87,11 +87,12 @@ def alone(path: str | os.PathLike[str], name: str) -> bytes:
 
     The other graphs' ops are neither prepared nor given to delegates, and their weights take no
     other memory than their bytes in the file. What is left out is cut off from the tables and
-    stays in the bytes.
+    stays in the bytes. Behind the graph of 1-bit ops stand those of its loops: they keep their
+    numbers, and the first of them takes the place of each graph before.
 
     Args:
         path: of the file.
-        name: of a signature whose ops call no other graph.
+        name: of a signature whose ops call no other graph, but for loops beside 1-bit ops.
 
     Raises:
         InputError: there is no such signature, or the file is corrupt.
@@ -106,10 +107,18 @@ def alone(path: str | os.PathLike[str], name: str) -> bytes:
         with buffer.getbuffer() as data:
             root = there(data, 0)
             start = vector(data, root, MODEL["subgraphs"])
-            if start is None or known[name] >= number(data, start):
+            chosen = known[name]
+            if start is None or chosen >= number(data, start):
                 raise header.corrupt(path, f"signature {name} has no graph")
-            graph = there(data, start + 4 + 4 * known[name])
-            struct.pack_into("<II", data, start, 1, graph - (start + 4))
+            count, slots = number(data, start), start + 4
+            graph, behind = there(data, slots + 4 * chosen), chosen + 1
+            if name == BITS and behind < count:
+                loop = there(data, slots + 4 * behind)
+                for slot in range(slots + 4, slots + 4 * behind, 4):
+                    struct.pack_into("<I", data, slot, loop - slot)
+            else:
+                count = 1
+            struct.pack_into("<II", data, start, count, graph - slots)
             signatures = vector(data, root, MODEL["signature_defs"])
             assert signatures is not None
             struct.pack_into("<I", data, signatures, 0)

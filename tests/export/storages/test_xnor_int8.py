@@ -1,7 +1,9 @@
 """Files with two signatures: stock ops for everybody, 1-bit ops where the kernels are."""
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 import tfcompress
 from tests.export.conftest import BINARY_WEIGHTS, binary_net, real_images
@@ -16,6 +18,7 @@ from tfcompress.benchmark.profile import profile
 from tfcompress.benchmark.table import table
 from tfcompress.errors import InputError
 from tfcompress.export import ExportError, export
+from tfcompress.layers import BinaryDense
 from tfcompress.runtime import LiteModel, Metadata, interpreter
 from tfcompress.tflite import join as joining
 from tfcompress.tflite import metadata
@@ -195,7 +198,7 @@ def test_one_wrong_weight_is_seen(net, images, tmp_path, monkeypatch, broken, dt
     [
         (lambda: binary_net(inputs=False), {}, r"storage xnor\+int8: storage xnor finds nothing"),
         (dense_net, {"io": "int8"}, "io=int8 is for files that compute in integers"),
-        (hashed_net, {}, "hashed weights are expanded by a graph of their own, .*: use int8"),
+        (hashed_net, {}, "hashed weights are expanded by a graph that runs once .*: use int8"),
     ],
 )
 def test_what_it_isnt_for(tmp_path, build, options, message):
@@ -203,3 +206,21 @@ def test_what_it_isnt_for(tmp_path, build, options, message):
         export(build(), tmp_path / "m.tflite", storage="xnor+int8", **options)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_loop_beside_binary_layers(tmp_path):
+    """The graphs that a loop runs belong to the signature that has it."""
+    steps = keras.Input((5, 6), name="steps")
+    x = layers.Dense(16)(layers.SimpleRNN(8)(steps))
+    x = BinaryDense(12, name="binary")(x)
+    model = keras.Model(steps, layers.Dense(3)(x))
+    x = np.random.default_rng(0).normal(size=(20, 5, 6)).astype("float32")
+    path = tmp_path / "m.tflite"
+    export(model, path, storage="xnor+int8", representative=x)
+    parts = {name: read(path).of(name) for name in (STOCK, "xnor")}
+    assert {len({op.subgraph for op in part.ops}) for part in parts.values()} == {3}
+    assert sum(len(part.ops) for part in parts.values()) == len(read(path).ops)
+    for name in parts:
+        got = LiteModel(path, signature=name).predict(x)
+        np.testing.assert_allclose(got, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)

@@ -23,10 +23,10 @@ def _build(job: BuildJob) -> BuiltFile:
     # The bits first: what they say of a network without any helps more.
     bits = _signature(job, BITS, xnor.NAME, xnor.METHOD)
     integers = _signature(job, DEFAULT, int8.STORAGE.name, int8.BINARY)
-    if any(op.subgraph for op in read(bits.built.path).ops):
+    if "CALL_ONCE" in read(bits.built.path).op_counts():
         raise InputError(
             f"storage {NAME} can't hold model '{job.model.name}': its hashed weights are expanded "
-            "by a graph of their own, and a second signature has one alone: use int8"
+            "by a graph that runs once for the whole file, not for each signature: use int8"
         )
     path = job.folder / "both.tflite"
     join.join_signatures(integers.built.path, bits.built.path, path, BITS)
