@@ -18,23 +18,43 @@ from tfcompress.images import IMAGE_EXTENSIONS, Standard
 
 @dataclasses.dataclass(frozen=True)
 class LabelledFile:
-    """An image file and its label, an index into the class names."""
+    """A file and its label, an index into the class names."""
 
     path: Path
     label: int
 
 
-class ImageFolders:
-    """Lists image files below one folder: each folder once, and nothing outside.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileKind:
+    """What files a data set is made of.
 
-    Hidden files and folders are passed over, and so are files without an image's extension. A
+    Attributes:
+        noun: what one is called.
+        extensions: what their names end in, in lower case.
+        passed_over: what the names of files and folders begin with that are passed over.
+    """
+
+    noun: str
+    extensions: tuple[str, ...]
+    passed_over: tuple[str, ...] = (".",)
+
+
+IMAGE_FILES = FileKind(noun="image", extensions=IMAGE_EXTENSIONS)
+
+
+class Folders:
+    """Lists files of one kind below one folder: each folder once, and nothing outside.
+
+    Hidden files and folders are passed over, and so are files without such an extension. A
     link is followed where it leads to something below the folder.
 
     Args:
         root: the folder.
+        kind: which files.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, kind: FileKind = IMAGE_FILES) -> None:
+        self.kind = kind
         self._root = root
         self._real_root = os.path.realpath(root)
         # The folders whose files were listed, by their real paths.
@@ -48,16 +68,16 @@ class ImageFolders:
         """
         return self._children(folder)[0]
 
-    def images_in(self, folder: Path) -> list[Path]:
-        """Returns the image files right in a folder, by name.
+    def files_in(self, folder: Path) -> list[Path]:
+        """Returns the files right in a folder, by name.
 
         Raises:
             InputError: as `folders_in`.
         """
         return self._children(folder)[1]
 
-    def image_files(self, folder: Path) -> list[Path]:
-        """Returns the image files in a folder and below it, in the order of their relative names.
+    def files_below(self, folder: Path) -> list[Path]:
+        """Returns the files in a folder and below it, in the order of their relative names.
 
         Raises:
             InputError: as `folders_in`; or names a folder whose files were listed before, under
@@ -72,30 +92,33 @@ class ImageFolders:
             require(real not in above, f"{current} is a link to a folder above it: remove it")
             first = self._listed.setdefault(real, current)
             require(first is current, f"{current} and {first} are the same folder: remove one")
-            folders, images_here = self._children(current)
+            folders, files_here = self._children(current)
             pending += [(child, above | {real}) for child in folders]
-            files += images_here
+            files += files_here
         return sorted(files, key=lambda file: file.relative_to(folder).as_posix())
 
     def _children(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """Returns the folders and the image files right in a folder, each by name."""
+        """Returns the folders and the files right in a folder, each by name."""
         folders, files = [], []
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     child = folder / entry.name
-                    is_image = child.suffix.lower() in IMAGE_EXTENSIONS
-                    if entry.name.startswith("."):
+                    is_wanted = child.suffix.lower() in self.kind.extensions
+                    if entry.name.startswith(self.kind.passed_over):
                         continue
                     if entry.is_dir():
                         folders.append(child)
-                    elif is_image:
+                    elif is_wanted:
                         files.append(child)
-                    if entry.is_symlink() and (is_image or entry.is_dir()):
+                    if entry.is_symlink() and (is_wanted or entry.is_dir()):
                         self._check_link(child)
                     # A pipe would never come to an end. A link to nothing is named by its reader.
-                    odd = is_image and not (entry.is_dir() or entry.is_file()) and child.exists()
-                    require(not odd, f"{child} is a pipe, socket or device, no image: remove it")
+                    odd = is_wanted and not (entry.is_dir() or entry.is_file()) and child.exists()
+                    require(
+                        not odd,
+                        f"{child} is a pipe, socket or device, no {self.kind.noun}: remove it",
+                    )
         except OSError as error:
             raise InputError(f"folder {folder} can't be listed: {error.strerror}") from error
         return sorted(folders), sorted(files)
@@ -114,9 +137,9 @@ def image_files(folder: Path) -> list[Path]:
     """Returns the image files in a folder and below it, in the order of their relative names.
 
     Raises:
-        InputError: as `ImageFolders.image_files`.
+        InputError: as `Folders.files_below`.
     """
-    return ImageFolders(folder).image_files(folder)
+    return Folders(folder).files_below(folder)
 
 
 def splits_of(

@@ -129,13 +129,17 @@ def find_source(name: str) -> tuple[Source, str]:
     raise unknown_name(kind, scheme, [source.scheme for source in sources if source.scheme])
 
 
-def existing_folder(path: str | os.PathLike[str]) -> Path:
+def existing_folder(path: str | os.PathLike[str], of: str = "images") -> Path:
     """Returns the path of a folder, `~` expanded.
+
+    Args:
+        path: as the user wrote it.
+        of: for the error: what it should hold.
 
     Raises:
         InputError: there is none, or it is a file.
     """
     folder = Path(path).expanduser()
     require(bool(str(path)) and folder.exists(), f"there is no folder '{path}'")
-    require(folder.is_dir(), f"'{path}' is a file: a folder of images is needed")
+    require(folder.is_dir(), f"'{path}' is a file: a folder of {of} is needed")
     return folder

@@ -28,7 +28,9 @@ def drop(x: Any, rate: float, name: str) -> Any:
     return keras.layers.Dropout(rate, name=name)(x)
 
 
-def conv_bn_relu(x: Any, filters: int, kernel_size: int, name: str, **options: Any) -> Any:
+def conv_bn_relu(
+    x: Any, filters: int, kernel_size: int | tuple[int, int], name: str, **options: Any
+) -> Any:
     """Applies convolution, batch normalisation and ReLU, each as a layer of its own."""
     x = keras.layers.Conv2D(filters, kernel_size, name=name, **options)(x)
     x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
