@@ -67,13 +67,13 @@ class Saved:
     built_in: np.ndarray | None  # The outputs of a file of built-in layers; of float32 alone.
 
 
-def made(name):
+def made(name, called="mine"):
     """A layer called "mine" that is one of ours, or a stock one that has one of ours."""
     arguments, _ = CASES[name]
     ours = getattr(layers, name)
     if issubclass(ours, keras.constraints.Constraint):
-        return keras.layers.Dense(3, kernel_constraint=ours(*arguments), name="mine")
-    return ours(*arguments, name="mine")
+        return keras.layers.Dense(3, kernel_constraint=ours(*arguments), name=called)
+    return ours(*arguments, name=called)
 
 
 def sequential(name):
@@ -150,3 +150,18 @@ def test_another_process_loads_it(name, policy, saved):
 def test_keras_alone_loads_it_as_built_in_layers(name, saved):
     one = saved[name, "float32"]
     np.testing.assert_allclose(one.built_in, one.here, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_saved_model_serves_every_layer(tmp_path):
+    """Keras's own `model.export`, of one model with each of the layers behind an input."""
+    import tensorflow
+
+    inputs = {name: keras.Input(CASES[name][1], name=name) for name in layers.__all__}
+    model = keras.Model(inputs, {n: made(n, f"{n}_layer")(x) for n, x in inputs.items()})
+    model.export(str(tmp_path), verbose=False)
+    x = {name: draw((2, *CASES[name][1])) for name in layers.__all__}
+    serving = tensorflow.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    served = serving(**{name: tensorflow.constant(array) for name, array in x.items()})
+    for name, expected in model(x, training=False).items():
+        np.testing.assert_allclose(served[name], expected, rtol=1e-5, atol=1e-6, err_msg=name)
