@@ -130,6 +130,57 @@ def test_compress_says_what_is_left_to_the_export(arrays, capsys):
     assert "acts as the file is written: export(storage='int8')" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda net: tfcompress.benchmark(net), r"path of a \.tflite file, .*; got Sequential"),
+        (lambda net: tfcompress.benchmark([None]), r"path of a \.tflite file, .*; got NoneType"),
+        (lambda net: tfcompress.benchmark("m", backends=None), "^backends takes a text; got None"),
+        (lambda net: tfcompress.benchmark("m", threads="2"), "^threads takes a whole number; got"),
+        (lambda net: tfcompress.benchmark("m", runs="2"), "^runs takes a whole number; got '2'"),
+        (lambda net: tfcompress.load(None), r"path of a \.tflite file, .*; got NoneType"),
+        (lambda net: tfcompress.load("m", timeout_s="2"), "^timeout_s takes a number; got '2'"),
+        (lambda net: tfcompress.export(net, None), r"^path takes the name of the \.tflite file"),
+        (
+            lambda net: tfcompress.export(net, "m", storage=["int8"]),
+            "^storage takes a name, .*list",
+        ),
+        (
+            lambda net: tfcompress.export(net, "m", metadata={}),
+            r"takes tfcompress\.Metadata\(.*dict",
+        ),
+        (
+            lambda net: tfcompress.export(net, "m", labels="ab"),
+            "names in the outputs' order; got 'ab'",
+        ),
+        (
+            lambda net: tfcompress.export(net, "m", validation=()),
+            r"export\.Validation\(.*got tuple",
+        ),
+        (
+            lambda net: tfcompress.compress(net, "svd", 0, class_weight=[1]),
+            "^class_weight takes a dict",
+        ),
+        (
+            lambda net: tfcompress.compress(net, "svd", table(), callbacks="x"),
+            "of Keras 3; got str",
+        ),
+    ],
+)
+def test_arguments_of_a_wrong_kind(call, message):
+    with pytest.raises(InputError, match=message) as raised:
+        call(keras.Sequential([keras.Input((10,)), keras.layers.Dense(32), keras.layers.Dense(32)]))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_of_keras_is_named_as_one(tmp_path):
+    path = tmp_path / "m.keras"
+    small_net().save(path)
+    for call in (tfcompress.load, tfcompress.benchmark):
+        with pytest.raises(InputError, match=r"not a \.tflite file: .*keras\.saving\.load_model"):
+            call(path)
+
+
 def test_unknown_names():
     with pytest.raises(InputError, match="did you mean 'xnor'"):
         tfcompress.transform(user_model(), "xnr")
@@ -209,7 +260,7 @@ def test_a_compiled_model_is_trained_as_it_was_compiled(monkeypatch):
 
     never_better = keras.callbacks.ReduceLROnPlateau("val_loss", 0.5, 0, min_delta=1e9)
     stop = keras.callbacks.EarlyStopping("val_mae", patience=3, min_delta=1e9)
-    settings = {"epochs": 9, "verbose": False, "callbacks": [never_better, stop, Watch()]}
+    settings = {"epochs": 9, "verbose": False, "callbacks": [never_better, [stop, Watch()]]}
     tfcompress.compress(model, "svd", (x, x[:, 0]), **settings)
     assert seen[0] == "begin"
     assert seen[-1] == "end"

@@ -25,11 +25,14 @@ from typing import TYPE_CHECKING, Any
 from tfcompress.deferred import after_import
 from tfcompress.version import VERSION
 
+# Of `benchmark` and `export`, packages that can be called, who checks types sees the functions.
 if TYPE_CHECKING:
+    from tfcompress import data, layers, models, techniques
     from tfcompress.allocator import keep_freed_memory
     from tfcompress.api import callbacks, compress, finish, prepare, transform
+    from tfcompress.benchmark.measure import measure as benchmark
     from tfcompress.errors import ExportError, InputError
-    from tfcompress.export import export_keras
+    from tfcompress.export import export, export_keras
     from tfcompress.graph import summary
     from tfcompress.runtime import Metadata, load
 
@@ -74,13 +77,16 @@ _FUNCTIONS = {
 _ROOMS = ("benchmark", "data", "export", "layers", "models", "techniques")
 
 
-def __getattr__(name: str) -> Any:
-    # Lazy, so that `tfcompress.runtime` and `tfcompress.benchmark` start without Keras.
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(f"tfcompress.{_FUNCTIONS[name]}"), name)
-    if name in _ROOMS:
-        return importlib.import_module(f"tfcompress.{name}")
-    raise AttributeError(f"module 'tfcompress' has no attribute '{name}'")
+# Who checks types knows the names from above, and marks any other.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Lazy, so that `tfcompress.runtime` and `tfcompress.benchmark` start without Keras.
+        if name in _FUNCTIONS:
+            return getattr(importlib.import_module(f"tfcompress.{_FUNCTIONS[name]}"), name)
+        if name in _ROOMS:
+            return importlib.import_module(f"tfcompress.{name}")
+        raise AttributeError(f"module 'tfcompress' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

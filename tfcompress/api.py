@@ -100,7 +100,7 @@ def compress(
     validation_data: Any = None,
     steps_per_epoch: int | None = None,
     validation_steps: int | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
     class_weight: Mapping[int, float] | None = None,
     seed: int = 0,
     verbose: bool = True,
@@ -132,7 +132,7 @@ def compress(
             held out, and of a stream nothing.
         steps_per_epoch: batches of an epoch of a stream; None for all that it has.
         validation_steps: likewise, of `validation_data`.
-        callbacks: Keras's, called as one `fit` of all epochs would call them.
+        callbacks: Keras's, one or several, called as one `fit` of all epochs would call them.
         class_weight: the weight of each class's examples in the loss.
         seed: of the training.
         verbose: whether a line is printed for each layer that is replaced and for each epoch.
@@ -149,6 +149,10 @@ def compress(
     _check_model(model)
     check_types(compress, {"seed": seed, "verbose": verbose})
     require(0 <= seed < 2**32, f"seed must be in 0..{2**32 - 1}; got {seed}")
+    require(
+        class_weight is None or isinstance(class_weight, Mapping),
+        f"class_weight takes a dictionary from class to weight; got {type(class_weight).__name__}",
+    )
     fields = {field.name for field in dataclasses.fields(Training)}
     settings = {key: value for key, value in options.items() if key in fields}
     its_options = {key: value for key, value in options.items() if key not in fields}
@@ -156,13 +160,10 @@ def compress(
     read = as_fit(
         data,
         validation_data,
-        inputs=len(functional(model).inputs),
-        outputs=len(functional(model).outputs),
         steps_per_epoch=steps_per_epoch,
         validation_steps=validation_steps,
-        convert=input_caster(model),
-        rank=len(functional(model).inputs[0].shape),
         batch_size=max(step.training.batch_size for step in steps),
+        **_form(model),
     )
     samples = _checked_samples(model, read, seed)
     trained = any(step.training.epochs for step in steps)
@@ -170,7 +171,7 @@ def compress(
         seed=seed,
         teacher=model,
         objective=_objective(model, read, settings) if trained else None,
-        callbacks=tuple(callbacks),
+        callbacks=_checked_callbacks(callbacks),
         class_weight=class_weight,
     )
     _check_can_train(steps, context)
@@ -190,6 +191,32 @@ def compress(
     if last.acts_in == "export":
         candidate.say(last.name, f"acts as the file is written: export(storage='{last.storage}')")
     return candidate.model
+
+
+def _form(model: keras.Model) -> dict[str, Any]:
+    """Returns what data must have for a model, as `as_fit` takes it."""
+    graph = functional(model)
+    return {
+        "inputs": len(graph.inputs),
+        "outputs": len(graph.outputs),
+        "convert": input_caster(model),
+        "rank": len(graph.inputs[0].shape),
+    }
+
+
+def _checked_callbacks(callbacks: Any) -> tuple[keras.callbacks.Callback, ...]:
+    """Returns one callback or several as Keras's `fit` takes them.
+
+    Raises:
+        InputError: one of them is none.
+    """
+    several = keras.tree.flatten(() if callbacks is None else callbacks)
+    for callback in several:
+        require(
+            isinstance(callback, keras.callbacks.Callback),
+            f"callbacks takes callbacks of Keras 3; got {type(callback).__name__}",
+        )
+    return tuple(several)
 
 
 def _check_can_train(steps: Sequence[techniques.Step], context: TrainingContext) -> None:

@@ -147,7 +147,7 @@ import inspect, pydoc, sys, tfcompress
 signature = inspect.signature(tfcompress.export)
 assert list(signature.parameters)[:3] == ["model", "path", "storage"], signature
 text = pydoc.plain(pydoc.render_doc(tfcompress.export))
-assert "export(model: " in text and "representative: real images as the model takes them" in text
+assert "export(model: " in text and "representative: real inputs, as `fit` takes" in text
 assert "*args" not in text.partition("PACKAGE CONTENTS")[0]
 from tfcompress.export import storages
 assert storages.names()

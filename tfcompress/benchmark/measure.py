@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tfcompress.benchmark import android, lint, profile
 from tfcompress.benchmark.backends import BACKENDS, Backend, parse
@@ -17,6 +18,7 @@ from tfcompress.benchmark.process import BenchmarkError
 from tfcompress.benchmark.profile import Profile
 from tfcompress.benchmark.sizes import activation_bytes, gzip_bytes, input_bytes, size_bytes
 from tfcompress.errors import require
+from tfcompress.options import check_type, check_types
 from tfcompress.tflite import content
 from tfcompress.tflite.content import FileContent
 
@@ -68,9 +70,12 @@ def measure(
         >>> import tfcompress
         >>> tfcompress.benchmark(["a.tflite", "b.tflite"])[1].ratio  # doctest: +SKIP
     """
+    check_types(
+        measure, {"runs": runs, "min_seconds": min_seconds, "timeout_s": timeout_s, "ops": ops}
+    )
     settings = _Settings(
-        backends=_parsed([backends] if isinstance(backends, str) else backends),
-        threads=(threads,) if isinstance(threads, int) else tuple(threads),
+        backends=_parsed(_several(backends)),
+        threads=tuple(_several(threads)),
         runs=runs,
         min_seconds=min_seconds,
         timeout_s=timeout_s,
@@ -78,8 +83,13 @@ def measure(
         benchmark_model=os.fspath(benchmark_model or ""),
     )
     # All files are parsed before any is run: a misspelled name shouldn't cost the others' time.
-    files = _read([paths] if isinstance(paths, (str, os.PathLike)) else paths)
-    return _measure_all(files, settings)
+    return _measure_all(_read(_several(paths)), settings)
+
+
+def _several(values: Any) -> list[Any]:
+    """Returns one value, or all of several, as a list."""
+    one = isinstance(values, str | os.PathLike) or not isinstance(values, Iterable)
+    return [values] if one else list(values)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,6 +112,7 @@ class _Settings:
         """Refuses what can't be measured."""
         require(len(self.threads) > 0, "benchmark needs a number of threads, 1 or more")
         for count in self.threads:
+            check_type("threads", count, int)
             require(count >= 1, f"threads must be 1 or more; got {count}")
         require(self.runs >= 1, f"runs must be 1 or more; got {self.runs}")
         require(self.min_seconds >= 0, f"min_seconds must be 0 or more; got {self.min_seconds}")
@@ -146,6 +157,8 @@ class _Machine:
 def _parsed(names: Sequence[str]) -> tuple[Backend, ...]:
     """Parses the backends' names."""
     require(len(names) > 0, f"benchmark needs a backend: {', '.join(BACKENDS)}")
+    for name in names:
+        check_type("backends", name, str)
     return tuple(parse(name) for name in names)
 
 

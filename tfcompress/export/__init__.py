@@ -72,10 +72,12 @@ def export(
         model: functional or Sequential, with built-in layers or ours.
         path: the file to write; it appears whole or not at all.
         storage: one of `storages.names()`, as `tfcompress.run --list` explains them.
-        representative: real images as the model takes them: float32 (images, height, width,
-            channels); or a list, a generator or a `tf.data.Dataset` of images or of (images,
-            labels), of which the first 1,000 are taken. With them the file's outputs are compared
-            with Keras's; without them only the file's structure is audited.
+        representative: real inputs, as `fit` takes its x: an array (n, ...) of the model's input,
+            such as (n, height, width, channels) of images, normalised as in training; a list or a
+            dictionary of arrays for several inputs; or a list, a generator, a `tf.data.Dataset` or
+            a `PyDataset` of rows or batches of these, alone or as (x, y), of which the first 1,000
+            rows are taken. With them the file's outputs are compared with Keras's; without them
+            only the file's structure is audited.
         calibration: likewise, the images from which integer activations take their ranges; a
             hundred or more, of all classes. Without them every second representative image is one,
             and only the others are compared.

@@ -70,6 +70,7 @@ def write_file(
 ) -> Exported:
     """Writes a Keras model as a `.tflite` file; `tfcompress.export` says how."""
     functional(model)  # Refuses one that has no graph.
+    _check_types(path, storage, metadata, validation, labels)
     check_layers(model)
     model, notes = _in_float32(model)
     chosen = storages.get(storage)
@@ -106,6 +107,30 @@ def write_file(
             _describe(built.path, metadata, f"Failed its check: {verified.difference}")
         os.replace(built.path, beside)
     return _exported(model, target, storage, method, built, verified, tuple(notes))
+
+
+def _check_types(path: Any, storage: Any, metadata: Any, validation: Any, labels: Any) -> None:
+    """Refuses arguments of other types than `tfcompress.export` takes.
+
+    Raises:
+        InputError: names the argument and says what it takes.
+    """
+    takes = {
+        "path": (path, str | os.PathLike, "the name of the .tflite file to write"),
+        "storage": (storage, str, "a name, such as 'int8'"),
+        "metadata": (metadata, Metadata | None, "tfcompress.Metadata(labels=[...], ...)"),
+        "validation": (
+            validation,
+            Validation | None,
+            "tfcompress.export.Validation(images, labels, max_drop=1.0)",
+        ),
+    }
+    for name, (value, kind, wanted) in takes.items():
+        require(isinstance(value, kind), f"{name} takes {wanted}; got {type(value).__name__}")
+    require(
+        labels is None or (isinstance(labels, Iterable) and not isinstance(labels, str)),
+        f"labels takes the classes' names in the outputs' order; got {labels!r}",
+    )
 
 
 def _warn_of_range(model: keras.Model, given: Iterable[Rows | None], notes: list[str]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress import benchmark, graph, report, training
+from tfcompress import graph, report, training
+from tfcompress.benchmark import sizes
 from tfcompress.benchmark.machine import machine
 from tfcompress.container import archive
 from tfcompress.data.dataset import Dataset
@@ -99,7 +100,7 @@ def _file_results(network: Network, images: Dataset) -> list[tuple[report.FileRe
             accuracy=float(right.mean()),
             keras_agreement=float((chosen == by_keras).mean()),
             size_bytes=file.size_bytes,
-            gzip_bytes=benchmark.sizes.gzip_bytes(path),
+            gzip_bytes=sizes.gzip_bytes(path),
             packed_bytes=archive.pack(path, path.with_suffix(".tfz"))[1],
             latency_ms_p50=times.latency_ms_p50 if times else None,
             latency_ms_p90=times.latency_ms_p90 if times else None,

@@ -7,7 +7,8 @@ import dataclasses
 import keras
 import numpy as np
 
-from tfcompress import benchmark, graph, report, techniques, training
+import tfcompress.benchmark as benchmark
+from tfcompress import graph, report, techniques, training
 from tfcompress.api import check_fit
 from tfcompress.benchmark.machine import machine
 from tfcompress.config import Training

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from tfcompress.errors import InputError, require
+from tfcompress.options import check_types
 from tfcompress.runtime import process
 from tfcompress.runtime.model import LiteModel
 from tfcompress.runtime.picture import pixels
@@ -192,7 +193,7 @@ def load(
 def load(
     path: str | os.PathLike[str],
     *,
-    arrays: None = None,
+    arrays: bool | None = None,
     check: bool = True,
     threads: int = 1,
     signature: str | None = None,
@@ -235,6 +236,8 @@ def load(
             hangs or takes too much memory, needs ops that the runtime lacks, has no such
             signature, or isn't an image classifier where `arrays` is False.
     """
+    values = {"arrays": arrays, "threads": threads, "signature": signature, "timeout_s": timeout_s}
+    check_types(load, values)
     if check:
         error = process.check(path, signature=signature, timeout_s=timeout_s, to_load=True)
         require(error is None, f"{path} can't be run by this LiteRT: {error}")

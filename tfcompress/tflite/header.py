@@ -27,9 +27,14 @@ def checked_path(path: str | os.PathLike[str]) -> pathlib.Path:
         The same path.
 
     Raises:
-        InputError: there is no such file, it can't be read, it is empty or too short, it lacks the
-            `TFL3` identifier, or its root lies outside the file.
+        InputError: it is no path, there is no such file, it can't be read, it is empty or too
+            short, it lacks the `TFL3` identifier, or its root lies outside the file.
     """
+    require(
+        isinstance(path, str | os.PathLike),
+        "expected the path of a .tflite file, as tfcompress.export writes it of a Keras model; got "
+        f"{type(path).__name__}",
+    )
     path = pathlib.Path(path)
     require(path.exists(), f"{path}: no such file; give the path of a .tflite file")
     require(path.is_file(), f"{path} is not a file; give the path of a .tflite file")
@@ -42,7 +47,7 @@ def checked_path(path: str | os.PathLike[str]) -> pathlib.Path:
     require(size_bytes > 0, f"{path} is empty; it should be a .tflite file")
     require(
         len(header) == HEADER_BYTES and header[4:] == IDENTIFIER,
-        f"{path} is not a .tflite file: bytes 4 to 7 should read TFL3",
+        f"{path} is not a .tflite file: bytes 4 to 7 should read TFL3" + _way_on(path),
     )
     (root,) = struct.unpack_from("<I", header)
     require(
@@ -50,6 +55,13 @@ def checked_path(path: str | os.PathLike[str]) -> pathlib.Path:
         f"{path} is cut short or corrupt: its root is at byte {root} of {size_bytes}",
     )
     return path
+
+
+def _way_on(path: pathlib.Path) -> str:
+    """Says what to do with a file of Keras."""
+    if path.suffix not in (".keras", ".h5", ".hdf5"):
+        return ""
+    return "; keras.saving.load_model loads it, and tfcompress.export writes it as a .tflite file"
 
 
 def corrupt(path: str | os.PathLike[str], cause: object) -> InputError:
