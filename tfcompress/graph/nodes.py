@@ -133,6 +133,11 @@ def producers(tensors: Any) -> Iterator[Any]:
             yield operation
 
 
+def call_arguments(node: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns what one node's operation was called with, symbolic tensors in their places."""
+    return node.arguments.args, node.arguments.kwargs
+
+
 def run(model: keras.Model, inputs: Any, apply: Callable[..., Any]) -> Any:
     """Calls `apply(operation, *args, **kwargs)` for each node, nested models' nodes included.
 

@@ -32,7 +32,7 @@ def fresh_inputs(model: keras.Model, *, full_precision: bool = False) -> Any:
     return tree.map_structure(fresh, input_structure(model))
 
 
-def _names_clash(model: keras.Model) -> bool:
+def names_clash(model: keras.Model) -> bool:
     """Returns whether two operations of the model, nested ones included, have the same name."""
     names = {id(operation): operation.name for operation in operations(model)}
     every = [*names.values(), *(x.name for x in functional(model).inputs)]
@@ -100,7 +100,7 @@ def rewrite(model: keras.Model, replace: Mapping[str, Apply]) -> keras.Model:
     Raises:
         InputError: the model has no graph, or operations of it share a name.
     """
-    if _names_clash(model):
+    if names_clash(model):
         raise InputError(f"the model '{model.name}' has layers of the same name: clone it first")
 
     def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -143,7 +143,7 @@ def lower(model: keras.Model, *, keep: Collection[str] = (), **options: Any) -> 
         keep: names of layers of ours that stay as they are; the model's names must be unique then.
         options: for the layers' `lower`, such as `activations="unit"`.
     """
-    if _names_clash(model):
+    if names_clash(model):
         model = clone(model)
     layers = {op.name: op for op in operations(model) if hasattr(op, "lower")}
     layers = {name: layer for name, layer in layers.items() if name not in keep}

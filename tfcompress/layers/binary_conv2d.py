@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from tfcompress.layers._binary import BinaryWeights
+from tfcompress.layers.channel_rules import ChannelRules
 from tfcompress.ops.padding import same_pads
 
 
@@ -133,6 +134,15 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
     def _convolution_padding(self) -> str:
         """Returns the padding that the convolution does: binary images are padded before it."""
         return "valid" if self.binarize_inputs else self.padding
+
+    def channel_rules(self) -> ChannelRules:
+        """Says that the kernel's last axis holds the filters; what it takes can't be cut."""
+        return ChannelRules(
+            weights={"kernel": (None, None, None, "filters"), "bias": ("filters",)},
+            outputs=("filters",),
+            sizes={"filters": "filters"},
+            fixed="signs have no 0, and the scale of each filter is the mean of all its weights",
+        )
 
     def _built_in_layer(self, use_bias: bool) -> keras.layers.Layer:
         return keras.layers.Conv2D(

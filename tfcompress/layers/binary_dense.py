@@ -9,6 +9,7 @@ from keras import ops
 
 from tfcompress.layers._binary import BinaryWeights
 from tfcompress.layers._builtin import add_bias_and_activate
+from tfcompress.layers.channel_rules import ChannelRules
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -92,6 +93,15 @@ class BinaryDense(BinaryWeights, keras.layers.Dense):
         """Maps (batch, ..., channels) to (batch, ..., units)."""
         outputs = ops.matmul(self._binary_inputs(inputs), self._binary_kernel(self.kernel))
         return add_bias_and_activate(outputs, self.bias, self.activation)
+
+    def channel_rules(self) -> ChannelRules:
+        """Says that the kernel's last axis holds the units; what it takes can't be cut."""
+        return ChannelRules(
+            weights={"kernel": (None, "units"), "bias": ("units",)},
+            outputs=("units",),
+            sizes={"units": "units"},
+            fixed="signs have no 0, and the scale of each filter is the mean of all its weights",
+        )
 
     def _built_in_layer(self, use_bias: bool) -> keras.layers.Layer:
         return keras.layers.Dense(

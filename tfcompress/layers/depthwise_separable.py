@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from tfcompress.layers.arguments import pair, positions, positive, sliding_window
+from tfcompress.layers.channel_rules import TAKEN, ChannelRules
 from tfcompress.layers.composite import Composite, he_depthwise
 
 
@@ -189,6 +190,25 @@ class DepthwiseSeparable(Composite):
         inner = (input_shape[-1] or 1) * self.depth_multiplier
         taps = self.kernel_size[0] * self.kernel_size[1]
         return positions(output_shape) * inner * (taps + self.filters)
+
+    def channel_rules(self) -> ChannelRules:
+        """Says where the weights hold the channels taken and the filters."""
+        norms = {
+            f"{part}_bn.{name}": (word,)
+            for part, word in (("depthwise", TAKEN), ("pointwise", "filters"))
+            for name in ("gamma", "beta", "moving_mean", "moving_variance")
+        }
+        return ChannelRules(
+            weights={
+                "depthwise.kernel": (None, None, TAKEN, None),
+                "depthwise.bias": (TAKEN,),
+                "pointwise.kernel": (None, None, TAKEN, "filters"),
+                "pointwise.bias": ("filters",),
+                **norms,
+            },
+            outputs=("filters",),
+            sizes={"filters": "filters"},
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""

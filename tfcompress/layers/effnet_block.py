@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from tfcompress.layers.arguments import positions, positive
+from tfcompress.layers.channel_rules import TAKEN, ChannelRules
 from tfcompress.layers.composite import Composite, he_depthwise
 
 
@@ -155,6 +156,27 @@ class EffNetBlock(Composite):
         at_full = height * width * ((input_shape[-1] or 1) + self.kernel_size)
         at_end = positions(output_shape) * 2 * self.filters
         return self.bottleneck_filters * (at_full + pooled * self.kernel_size + at_end)
+
+    def channel_rules(self) -> ChannelRules:
+        """Says where the weights hold the bottleneck's channels and the filters."""
+        inner = "bottleneck_filters"
+        made = {"pointwise": inner, "row": inner, "column": inner, "last": "filters"}
+        norms = {
+            f"{part}_bn.{name}": (word,)
+            for part, word in made.items()
+            for name in ("gamma", "beta", "moving_mean", "moving_variance")
+        }
+        return ChannelRules(
+            weights={
+                "pointwise.kernel": (None, None, TAKEN, inner),
+                "row.kernel": (None, None, inner, None),
+                "column.kernel": (None, None, inner, None),
+                "last.kernel": (None, None, inner, "filters"),
+                **norms,
+            },
+            outputs=("filters",),
+            sizes={inner: inner, "filters": "filters"},
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""

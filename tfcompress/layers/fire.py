@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from tfcompress.layers.arguments import positions, positive
+from tfcompress.layers.channel_rules import TAKEN, ChannelRules
 from tfcompress.layers.composite import Composite
 
 
@@ -141,6 +142,22 @@ class Fire(Composite):
         """Counts multiply-accumulates for one image."""
         expand = self.expand1x1_filters + 9 * self.expand3x3_filters
         return positions(output_shape) * self.squeeze_filters * ((input_shape[-1] or 1) + expand)
+
+    def channel_rules(self) -> ChannelRules:
+        """Says where the weights hold the channels of each of the three convolutions."""
+        squeeze, one, three = "squeeze_filters", "expand1x1_filters", "expand3x3_filters"
+        return ChannelRules(
+            weights={
+                "squeeze1x1.kernel": (None, None, TAKEN, squeeze),
+                "squeeze1x1.bias": (squeeze,),
+                "expand1x1.kernel": (None, None, squeeze, one),
+                "expand1x1.bias": (one,),
+                "expand3x3.kernel": (None, None, squeeze, three),
+                "expand3x3.bias": (three,),
+            },
+            outputs=(one, three),
+            sizes={squeeze: squeeze, one: one, three: three},
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""

@@ -11,6 +11,7 @@ from keras import ops
 
 from tfcompress.layers._builtin import add_bias_and_activate, with_weights
 from tfcompress.layers._factorised_dense import FactorisedDense
+from tfcompress.layers.channel_rules import TAKEN, ChannelRules
 from tfcompress.ops import factorize
 
 
@@ -99,6 +100,14 @@ class LowRankDense(FactorisedDense):
         """Maps (batch, ..., inputs) to (batch, ..., units)."""
         outputs = ops.matmul(ops.matmul(inputs, self.kernel_in), self.kernel_out)
         return add_bias_and_activate(outputs, self.bias, self.activation)
+
+    def channel_rules(self) -> ChannelRules:
+        """Says that the first factor holds the channels taken, and the last one the units."""
+        return ChannelRules(
+            weights={"kernel_in": (TAKEN, None), "kernel_out": (None, "units"), "bias": ("units",)},
+            outputs=("units",),
+            sizes={"units": "units"},
+        )
 
     def logical_kernel(self) -> Any:
         """Returns the kernel that the product stands for: (inputs, units)."""

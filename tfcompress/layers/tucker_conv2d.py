@@ -10,6 +10,7 @@ from keras import ops
 
 from tfcompress.layers._factorised_conv2d import FactorisedConv2D, Stage
 from tfcompress.layers.arguments import pair
+from tfcompress.layers.channel_rules import TAKEN, ChannelRules
 from tfcompress.ops import factorize
 
 
@@ -108,6 +109,18 @@ class TuckerConv2D(FactorisedConv2D):
     def stage_kernels(self) -> tuple[Any, ...]:
         """Returns the kernels of the stages."""
         return self.kernel_in, self.kernel_core, self.kernel_out
+
+    def channel_rules(self) -> ChannelRules:
+        """Says that the first factor holds the channels taken, and the last one the filters."""
+        return ChannelRules(
+            weights={
+                "kernel_in": (None, None, TAKEN, None),
+                "kernel_out": (None, None, None, "filters"),
+                "bias": ("filters",),
+            },
+            outputs=("filters",),
+            sizes={"filters": "filters"},
+        )
 
     def logical_kernel(self) -> Any:
         """Returns the kernel that the chain stands for: (height, width, channels, filters)."""

@@ -1,0 +1,149 @@
+"""What a model gives when channels are multiplied by 0 behind the layers that make them.
+
+It knows nothing of the labels that are tested: it runs the model's own operations on values, and
+finds by experiment where the dead channels have gone. Each operation that doesn't sum over channels
+is called with the dead values at 0 and again at random ones: what differs is dead, and becomes 0.
+"""
+
+import keras
+import numpy as np
+from keras import layers, tree
+
+from tests.checks import predict
+from tests.techniques.conftest import randomise
+from tfcompress.graph import clone, lower
+from tfcompress.graph.channels import ChannelGraph
+from tfcompress.graph.nodes import input_structure, run
+from tfcompress.layers.composite import Composite
+
+# They sum over their inputs' channels, to which zeros add nothing.
+SUM = (
+    *(getattr(layers, f"Conv{n}D") for n in (1, 2, 3)),
+    *(getattr(layers, f"Conv{n}DTranspose") for n in (1, 2, 3)),
+    layers.SeparableConv1D,
+    layers.SeparableConv2D,
+    layers.Dense,
+)
+
+
+class Masked:
+    """A tensor's values and which of them are dead; no structure that Keras would flatten."""
+
+    def __init__(self, values, dead):
+        self.dead = np.broadcast_to(dead, values.shape)
+        self.values = np.where(self.dead, 0, values).astype(values.dtype)
+
+    def filled(self, rng, sign):
+        noise = sign * rng.normal(0, 3, self.values.shape)
+        return np.where(self.dead, noise, self.values).astype(self.values.dtype)
+
+
+def outputs(model, dead, x):
+    """Returns the outputs with dead channels at 0.
+
+    Args:
+        model: whose layers' names are unique.
+        dead: layer name to the dead entries of the last axis of what it gives.
+        x: in the model's structure of inputs.
+    """
+
+    def apply(operation, *args, **kwargs):
+        def call(fill):
+            def one(leaf):
+                return keras.ops.convert_to_tensor(fill(leaf)) if isinstance(leaf, Masked) else leaf
+
+            filled = tree.map_structure(one, (args, kwargs))
+            result = operation(*filled[0], **filled[1])
+            return tree.map_structure(keras.ops.convert_to_numpy, result)
+
+        result = call(lambda leaf: leaf.values)
+        if operation.name in dead or isinstance(operation, SUM) or hasattr(operation, "from_conv"):
+            mask = np.zeros(result.shape[-1], bool)
+            mask[dead.get(operation.name, [])] = True
+            return Masked(result, mask)
+        marks = tree.map_structure(lambda array: np.zeros(array.shape, bool), result)
+        if any(
+            leaf.dead.any() for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Masked)
+        ):
+            for seed, sign in enumerate((1, -1, 1)):
+                rng = np.random.default_rng(seed // 2)
+                other = call(lambda leaf: leaf.filled(rng, sign))  # noqa: B023
+                marks = tree.map_structure(lambda m, a, b: m | (a != b), marks, result, other)
+        return tree.map_structure(Masked, result, marks)
+
+    given = tree.map_structure(lambda array: Masked(array, False), x)
+    return tree.map_structure(lambda leaf: leaf.values, run(model, given, apply))
+
+
+def some_channels(graph, share=0.5, seed=0):
+    """Returns for each group that isn't frozen a random part of its channels, to be kept."""
+    rng = np.random.default_rng(seed)
+    kept = {}
+    for group in graph.groups.values():
+        free = [channel for channel in range(group.size) if channel not in group.fixed]
+        most = max(1, round(share * len(free))) if not group.fixed else round(share * len(free))
+        if free:
+            kept[group.name] = group.fixed | set(rng.permutation(free)[:most].tolist())
+    return kept
+
+
+def dead_filters(graph, kept):
+    """Returns the producers' dead filters: of a block of layers by the names that it lowers to."""
+    dead = {}
+    for name, chosen in kept.items():
+        gone = sorted(set(range(graph.groups[name].size)) - set(chosen))
+        for part in graph.groups[name].slices:
+            inner, _, weight = part.path.rpartition(".")
+            if part.role == "made" and "kernel" in weight:
+                layer = f"{part.layer}_{inner}" if inner else part.layer
+                dead[layer] = np.flatnonzero(np.isin(part.channels, gone))
+    return dead
+
+
+def draw(model, batch=2, seed=1):
+    """Returns random inputs for a model, unknown sizes 12."""
+    rng = np.random.default_rng(seed)
+    return [
+        rng.normal(size=(batch, *(size or 12 for size in x.shape[1:]))).astype("float32")
+        for x in model.inputs
+    ]
+
+
+def rms(x):
+    return float(np.sqrt(np.mean(np.square(x))))
+
+
+def check(model, kept=None, share=0.5, seed=0, bound=1e-5):
+    """Cuts channels out of a model and compares it with its masked twin.
+
+    Returns:
+        The graph and the smaller model, for further questions.
+    """
+    randomise(model, seed)
+    graph = ChannelGraph(model)
+    kept = some_channels(graph, share, seed) if kept is None else kept
+    small = graph.keep(kept)
+    assert small.count_params() < model.count_params()
+    x = draw(model)
+    whole = clone(model)
+    ours = {op.name for op in whole.operations if hasattr(op, "lower")}
+    blocks = {op.name for op in whole.operations if isinstance(op, Composite)}
+    twin = lower(whole, keep=ours - blocks) if blocks else whole
+    expected = tree.flatten(outputs(twin, dead_filters(graph, kept), _structure(twin, x)))
+    got = tree.flatten(_predict(small, x))
+    before = tree.flatten(_predict(model, x))
+    for result, wanted, old in zip(got, expected, before, strict=True):
+        assert result.shape == wanted.shape == old.shape
+        assert rms(result - wanted) <= bound * rms(wanted)
+    assert any(
+        rms(wanted - old) > 1e-3 * rms(old) for wanted, old in zip(expected, before, strict=True)
+    )
+    return graph, small
+
+
+def _structure(model, x):
+    return x if isinstance(input_structure(model), list) and len(x) > 1 else x[0]
+
+
+def _predict(model, x):
+    return predict(model, _structure(model, x))

@@ -1,0 +1,238 @@
+"""Rules for layers with weights: which axes of these hold the channels taken and made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfcompress.graph.channels.trace import Call, Rule, Trace, UnfollowedError, only
+from tfcompress.layers.channel_rules import TAKEN, ChannelRules
+
+# Activations that treat every value by itself.
+_ELEMENTWISE_NAMES = """
+    celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu
+    linear log_sigmoid mish relu relu6 selu sigmoid silu soft_shrink softplus softsign sparse_plus
+    sparse_sigmoid squareplus swish tanh tanh_shrink threshold
+"""
+_ELEMENTWISE = frozenset(_ELEMENTWISE_NAMES.split())
+
+
+def _kernel(rank: int) -> tuple[str | None, ...]:
+    """Returns the words of a kernel's axes: sizes in space, channels taken, filters."""
+    return (*[None] * rank, TAKEN, "filters")
+
+
+def _convolution(rank: int) -> ChannelRules:
+    return ChannelRules(
+        weights={"kernel": _kernel(rank), "bias": ("filters",)},
+        outputs=("filters",),
+        sizes={"filters": "filters"},
+    )
+
+
+def _transposed(rank: int) -> ChannelRules:
+    return ChannelRules(
+        weights={"kernel": (*[None] * rank, "filters", TAKEN), "bias": ("filters",)},
+        outputs=("filters",),
+        sizes={"filters": "filters"},
+    )
+
+
+def _depthwise(rank: int) -> ChannelRules:
+    return ChannelRules(
+        weights={"kernel": (*[None] * rank, TAKEN, None), "bias": (TAKEN,)}, outputs=(TAKEN,)
+    )
+
+
+def _separable(rank: int) -> ChannelRules:
+    return ChannelRules(
+        weights={
+            "depthwise_kernel": (*[None] * rank, TAKEN, None),
+            "pointwise_kernel": _kernel(rank),
+            "bias": ("filters",),
+        },
+        outputs=("filters",),
+        sizes={"filters": "filters"},
+    )
+
+
+_NORMALISATION = ("gamma", "beta", "moving_mean", "moving_variance")
+
+RULES: dict[type, ChannelRules] = {
+    layers.Conv1D: _convolution(1),
+    layers.Conv2D: _convolution(2),
+    layers.Conv3D: _convolution(3),
+    layers.Conv1DTranspose: _transposed(1),
+    layers.Conv2DTranspose: _transposed(2),
+    layers.Conv3DTranspose: _transposed(3),
+    layers.DepthwiseConv1D: _depthwise(1),
+    layers.DepthwiseConv2D: _depthwise(2),
+    layers.SeparableConv1D: _separable(1),
+    layers.SeparableConv2D: _separable(2),
+    layers.Dense: ChannelRules(
+        weights={"kernel": _kernel(0), "bias": ("filters",)},
+        outputs=("filters",),
+        sizes={"units": "filters"},
+    ),
+    layers.BatchNormalization: ChannelRules(
+        weights=dict.fromkeys(_NORMALISATION, (TAKEN,)), outputs=(TAKEN,)
+    ),
+}
+
+
+def rule_for(layer: Any) -> Rule | None:
+    """Returns the rule of a layer with weights; None for other layers."""
+    if type(layer) in RULES:
+        return _built_in
+    if type(layer) in _SPECIAL:
+        return _SPECIAL[type(layer)]
+    if hasattr(layer, "channel_rules"):
+        return lambda trace, call: follow(trace, call, call.operation.channel_rules())
+    return None
+
+
+def _built_in(trace: Trace, call: Call) -> None:
+    """Follows a layer of the table; refuses what the table doesn't cover."""
+    layer = call.operation
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        raise UnfollowedError(
+            "data_format is channels_first; channels are followed on the last axis"
+        )
+    if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
+        raise UnfollowedError("its kernel is quantised or has a LoRA part")
+    if isinstance(layer, layers.BatchNormalization):
+        rank = len(only(call.inputs).shape)
+        if layer.axis % rank != rank - 1:
+            raise UnfollowedError(f"normalises axis {layer.axis}, not the last")
+    if getattr(layer, "groups", 1) > 1 and type(layer) in (
+        layers.Conv1D,
+        layers.Conv2D,
+        layers.Conv3D,
+    ):
+        _grouped(trace, call)
+    else:
+        follow(trace, call, RULES[type(layer)])
+
+
+def activation_mixes(layer: Any) -> str | None:
+    """Says which activation of a layer isn't known to treat every channel by itself, if any."""
+    for name in ("activation", "depthwise_activation"):
+        function = getattr(layer, name, None)
+        if function is None:
+            continue
+        known = getattr(function, "__name__", None)
+        built_in = known in _ELEMENTWISE and keras.activations.get(known) is function
+        if not built_in and not isinstance(function, layers.ReLU | layers.LeakyReLU | layers.ELU):
+            return known or type(function).__name__
+    return None
+
+
+def follow(trace: Trace, call: Call, rules: ChannelRules) -> None:
+    """Gives one call's output its labels, and notes what the layer's weights hold."""
+    layer = call.operation
+    tensor, output = only(call.inputs), only(call.outputs)
+    rows = {TAKEN: trace.of_last_axis(tensor)}
+    if rules.fixed:
+        kind = f"{type(layer).__name__} '{layer.name}'"
+        trace.freeze(rows[TAKEN], f"{kind} takes them all: {rules.fixed}")
+    passes = TAKEN in rules.outputs
+    makers: dict[str, str] = {}  # Word to the sublayer that makes its channels.
+    for path, words in rules.weights.items():
+        sublayer = path.rpartition(".")[0]
+        for axis, word in enumerate(words):
+            if word is None:
+                continue
+            if word not in rows:
+                rows[word] = _made(trace, layer, word, path, axis)
+                makers[word] = sublayer
+            others = {other for other in words if other} - {word}
+            if makers.get(word) == sublayer and word != TAKEN:
+                role = "made"
+            else:
+                role = "taken" if others or not (passes or sublayer) else "passed"
+            trace.use(layer, path, axis, rows[word], role)
+    for key, word in rules.sizes.items():
+        trace.set(layer, key, lambda kept, labels=rows[word]: int(kept(labels).sum()))  # type: ignore[misc]
+    labels = np.concatenate([rows[word] for word in rules.outputs])
+    if passes:  # m outputs for each channel taken, where there is a depth multiplier.
+        labels = np.repeat(labels, output.shape[-1] // max(len(labels), 1))
+    trace.put(output, len(output.shape) - 1, labels)
+    if mixing := activation_mixes(layer):
+        name = f"{type(layer).__name__} '{layer.name}'"
+        trace.freeze(labels, f"{name}: its activation '{mixing}' may mix channels")
+
+
+def _made(trace: Trace, layer: Any, word: str, path: str, axis: int) -> Any:
+    """Returns the labels of channels that a layer makes, the same ones for each of its calls."""
+    key = layer.name, word
+    if key not in trace.made:
+        weight = layer
+        for part in path.split("."):
+            weight = getattr(weight, part)
+        trace.made[key] = trace.new(weight.shape[axis])
+    return trace.made[key]
+
+
+def _grouped(trace: Trace, call: Call) -> None:
+    """Follows a convolution in groups: the i-th channels of all groups live and die together."""
+    layer = call.operation
+    output = only(call.outputs)
+    taken = trace.of_last_axis(only(call.inputs))
+    made = _made(trace, layer, "filters", "kernel", -1)
+    for labels in (taken, made):
+        first, *others = labels.reshape(layer.groups, -1)
+        for other in others:
+            trace.tie(first, other)
+    trace.use(layer, "kernel", -2, taken.reshape(layer.groups, -1)[0], TAKEN)
+    trace.use(layer, "kernel", -1, made, "made")
+    trace.use(layer, "bias", 0, made, "made")
+    trace.set(layer, "filters", lambda kept: int(kept(made).sum()))
+    trace.put(output, len(output.shape) - 1, made)
+    if mixing := activation_mixes(layer):
+        trace.freeze(made, f"{layer.name}: its activation '{mixing}' may mix channels")
+
+
+def _group_normalisation(trace: Trace, call: Call) -> None:
+    """Follows a normalisation of groups: whole groups live and die."""
+    layer = call.operation
+    tensor = only(call.inputs)
+    labels = trace.of_last_axis(tensor)
+    if layer.axis % len(tensor.shape) != len(tensor.shape) - 1:
+        raise UnfollowedError(f"normalises axis {layer.axis}, not the last")
+    groups = layer.groups if layer.groups > 0 else len(labels)
+    rows = labels.reshape(groups, -1)
+    for column in rows.T[1:]:
+        trace.tie(rows[:, 0], column)
+    for path in ("gamma", "beta"):
+        trace.use(layer, path, 0, labels, "passed")
+    if layer.groups > 0:
+        trace.set(layer, "groups", lambda kept: int(kept(rows[:, 0]).sum()))
+    trace.put(only(call.outputs), len(tensor.shape) - 1, labels)
+
+
+def _prelu(trace: Trace, call: Call) -> None:
+    """Follows a ReLU with slopes of its own for each channel, or shared by all."""
+    layer = call.operation
+    traced = trace.of(only(call.inputs))
+    if len(traced.labels) != 1 and layer.alpha.shape[traced.axis - 1] == 1:
+        pass  # One slope for all channels.
+    else:
+        trace.use(layer, "alpha", traced.axis - 1, traced.labels, "passed")
+    trace.put(only(call.outputs), traced.axis, traced.labels)
+
+
+def _statistics_of_all(trace: Trace, call: Call) -> None:
+    raise UnfollowedError("its statistics are those of all channels together")
+
+
+_SPECIAL: dict[type, Callable[[Trace, Call], None]] = {
+    layers.GroupNormalization: _group_normalisation,
+    layers.PReLU: _prelu,
+    layers.LayerNormalization: _statistics_of_all,
+    layers.RMSNormalization: _statistics_of_all,
+    layers.UnitNormalization: _statistics_of_all,
+}

@@ -1,0 +1,33 @@
+"""Says where a layer's weights hold the channels that it takes and gives."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+# The word for the channels that a layer takes.
+TAKEN = "taken"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChannelRules:
+    """Says which axes of a layer's weights hold which channels, so that some can be cut out.
+
+    Channels are named by words: `"taken"` for those of the layer's one input (its last axis), and
+    words of the layer's own, such as `"filters"`, for those that it makes. An axis that is m times
+    as long as the channels it holds has m entries side by side for each of them, as a depthwise
+    convolution with a depth multiplier has.
+
+    Attributes:
+        weights: from the path of a weight, such as `"kernel"` or `"pointwise.kernel"`, to one word
+            for each of its axes, or None for an axis that holds no channels. A path that leads to
+            no weight is left out.
+        outputs: the words whose channels stand side by side in the output's last axis.
+        sizes: from keys of the layer's configuration to the words whose number they give.
+        fixed: why no channel that the layer takes can be cut out; None if they can.
+    """
+
+    weights: Mapping[str, tuple[str | None, ...]]
+    outputs: tuple[str, ...]
+    sizes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fixed: str | None = None
