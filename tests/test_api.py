@@ -7,6 +7,7 @@ from tests.conftest import CLASSES, draw
 from tfcompress.data.as_fit import as_fit
 from tfcompress.errors import InputError
 from tfcompress.layers import BinaryConv2D
+from tfcompress.layers._fake_quantize_kernel import FakeQuantizeKernel
 from tfcompress.training.signature import input_caster
 
 
@@ -361,6 +362,86 @@ def test_prepared_trained_and_finished(loop):
         np.testing.assert_array_equal(old, now)
 
 
+@pytest.fixture(scope="module")
+def image_net():
+    """A small compiled net with loss, metrics and optimizer of a user's, and images for it."""
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, use_bias=False, name="conv")(x)
+    x = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Flatten()(x)
+    model = keras.Model(image, keras.layers.Dense(3, activation="softmax", name="kind")(x))
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.5),
+        Focal(),
+        metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2")],
+    )
+    random = np.random.default_rng(0)
+    y = np.arange(48) % 3
+    return model, random.normal(size=(48, 8, 8, 1)).astype("float32") + y[:, None, None, None], y
+
+
+class Focal(keras.losses.Loss):
+    """A loss that no Keras 2 knows."""
+
+    def call(self, y_true, y_pred):
+        classes = keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(y_true, (-1,)), "int32"), 3)
+        right = keras.ops.sum(classes * y_pred, -1)
+        return -((1 - right) ** 2) * keras.ops.log(right + 1e-3)
+
+
+def test_a_compiled_model_is_trained_quantised_as_it_was_compiled(image_net, tmp_path):
+    model, x, y = image_net
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            assert self.model.optimizer.momentum == 0.5
+            seen.append((set(logs), float(self.model.optimizer.learning_rate)))
+
+    small = tfcompress.compress(
+        model,
+        "qat",
+        (x, y),
+        epochs=3,
+        callbacks=[Watch(), keras.callbacks.ReduceLROnPlateau("loss", patience=0, min_delta=99)],
+        class_weight={0: 1.0, 1: 2.0, 2: 1.0},
+        distillation_weight=0.0,
+        calibration_images=16,
+        verbose=False,
+    )
+    names = {"loss", "accuracy", "top2"}
+    assert all(logs >= names | {f"val_{name}" for name in names} for logs, _ in seen)
+    assert seen[0][1] > seen[-1][1]  # Reduced by the plateau of nearly everything.
+    assert not isinstance(small.get_layer("conv"), FakeQuantizeKernel)
+    file = tfcompress.export(
+        small, tmp_path / "m.tflite", storage="int8", io="float32", representative=x
+    )
+    assert file.float_ops == ()
+
+
+@pytest.mark.parametrize("loop", ["fit", "own loop"])
+def test_prepared_quantised_trained_and_finished(image_net, loop, tmp_path):
+    model, x, y = image_net
+    prepared = tfcompress.prepare(model, "qat", representative=x)
+    assert tfcompress.callbacks(prepared) == []
+    before = prepared.predict(x, verbose=0)
+    np.testing.assert_allclose(before, model.predict(x, verbose=0), atol=0.05)
+    ranges = prepared.get_layer("relu_quantized").range()
+    if loop == "fit":
+        prepared.fit(x, y, epochs=2, verbose=0)
+        assert "top2" in prepared.history.history
+    else:
+        for _ in range(3):
+            prepared.train_on_batch(x, y)
+    assert prepared.get_layer("relu_quantized").range() != ranges
+    small = tfcompress.finish(prepared)
+    after = prepared.predict(x, verbose=0)
+    assert np.abs(after - before).max() > 0.01
+    np.testing.assert_allclose(small.predict(x, verbose=0), after, atol=2 / 256)
+    assert tfcompress.finish(small).count_params() == small.count_params()
+
+
 def test_what_acts_before_training_is_prepared_too():
     x, y = table()
     prepared = tfcompress.prepare(small_net(), "svd", rank=2)
@@ -378,6 +459,9 @@ def test_what_acts_before_training_is_prepared_too():
         ("prune+cluster", {"end_step": 100}, "prepare takes one technique"),
         ("cluster", {}, "prepare would change nothing: use tfcompress.compress"),
         ("int8", {}, "prepare would change nothing: use tfcompress.export"),
+        ("qat", {}, "give representative=, some inputs of training examples; 512 are enough"),
+        ("qat", {"engine": "tfmot"}, "only tfcompress.compress does"),
+        ("qat", {"representative": np.zeros((4, 9))}, "representative"),
     ],
 )
 def test_what_cannot_be_prepared(technique, options, message):

@@ -15,7 +15,7 @@ from tfcompress.data.as_fit import as_fit
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.protocol import Data
 from tfcompress.errors import InputError, require, unknown_name
-from tfcompress.graph.nodes import functional
+from tfcompress.graph.nodes import functional, input_structure
 from tfcompress.options import check_types
 from tfcompress.training import TrainingContext, pruning
 from tfcompress.training.fit import copy_optimizer
@@ -114,8 +114,8 @@ def compress(
     A model that is compiled is trained with its loss, metrics and optimizer settings. Of one that
     isn't, or was compiled without a loss, these follow from its outputs and the targets: numbers
     of classes, one-hot vectors, yes or no behind a sigmoid, or else values, by their squared
-    error; and the recipe of the technique says how. `cluster` and `qat` train in Keras 2, by TFMOT:
-    they learn one class an example from its number, with the recipe's optimizer. `prune` does,
+    error; and the recipe of the technique says how. `cluster` trains in Keras 2, by TFMOT: it
+    learns one class an example from its number, with the recipe's optimizer. `prune` and `qat` do,
     too, where nothing else is wanted.
 
     Args:
@@ -229,7 +229,9 @@ def _check_can_train(steps: Sequence[techniques.Step], context: TrainingContext)
             check_can_train(context)
 
 
-def prepare(model: keras.Model, technique: str, **options: Any) -> keras.Model:
+def prepare(
+    model: keras.Model, technique: str, *, representative: Any = None, **options: Any
+) -> keras.Model:
     """Rebuilds a model by a technique, ready for a training of one's own.
 
     What comes of it is trained by its `fit` with `tfcompress.callbacks`, or by any other loop that
@@ -238,8 +240,10 @@ def prepare(model: keras.Model, technique: str, **options: Any) -> keras.Model:
 
     Args:
         model: functional or Sequential; it stays as it is.
-        technique: `prune`, or a name of `tfcompress.techniques.names()` that acts before training,
-            such as `xnor`.
+        technique: `prune`, `qat`, or a name of `tfcompress.techniques.names()` that acts before
+            training, such as `xnor`.
+        representative: inputs of training examples, as `export` takes them, by which `qat` measures
+            the first ranges of activations; others don't need them.
         options: those of the technique. `prune` takes steps: `end_step` of the polynomial
             schedule has to be given.
 
@@ -266,15 +270,26 @@ def prepare(model: keras.Model, technique: str, **options: Any) -> keras.Model:
         )
     step = steps[0]
     make = step.technique.prepare
+    candidate = techniques.Candidate(model, samples=_representative(model, representative))
     if make is None:
         _check_transforms(step.technique, "prepare")
-        prepared = step.technique.transform(techniques.Candidate(model), step.options).model
+        prepared = step.technique.transform(candidate, step.options).model
     else:
-        prepared = make(techniques.Candidate(model), step.options)
+        prepared = make(candidate, step.options)
     goal = compiled_objective(model)
     if goal is not None:
         prepared.compile(optimizer=copy_optimizer(goal.optimizer), **goal.compile_arguments())
     return prepared
+
+
+def _representative(model: keras.Model, given: Any) -> Any:
+    """Returns inputs in the structure that the model takes; None if there are none."""
+    if given is None:
+        return None
+    from tfcompress.export.representative import as_rows
+
+    rows = as_rows(functional(model), given, "representative")
+    return keras.tree.pack_sequence_as(input_structure(model), list(rows.arrays))
 
 
 def callbacks(prepared: keras.Model) -> list[keras.callbacks.Callback]:
@@ -307,7 +322,8 @@ def finish(prepared: keras.Model) -> keras.Model:
 
     Returns:
         A new functional model, not compiled, without masks or schedules, to be saved, evaluated,
-        prepared again or given to `tfcompress.export`. What was pruned is zero in it.
+        prepared again or given to `tfcompress.export`. What was pruned is zero in it; trained by
+        `qat`, its kernels hold 8-bit values, and `storage="int8"` writes them as they are.
 
     Example:
         ```python
@@ -315,7 +331,11 @@ def finish(prepared: keras.Model) -> keras.Model:
         tfcompress.export(small, "small.tflite")
         ```
     """
+    from tfcompress.qat import native
+
     _check_model(prepared)
+    if native.is_quantized(prepared):
+        return native.finished(prepared)
     return pruning.finished(prepared)
 
 

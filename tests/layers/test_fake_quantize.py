@@ -73,6 +73,34 @@ def test_bad_range(arguments, said):
         FakeQuantize(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("adapt", "expected"), [("moving_average", (-1.5, 3.5)), ("extremes", (-2.0, 5.0))]
+)
+def test_the_range_follows_in_training_alone(adapt, expected, tmp_path):
+    model = net(adapt=adapt, ema_decay=0.5)
+    layer = model.get_layer("rounding")
+    x = np.array([[-2, 5, 0, 1, 1, 1]], "float32")
+    model(x, training=False)
+    assert layer.range() == (-1.0, 2.0)
+    rounded = keras.ops.convert_to_numpy(model(x, training=True))
+    assert layer.range() == expected
+    # By the new range.
+    assert rounded[0, :2] == pytest.approx([max(expected[0], -2), min(expected[1], 5)], abs=0.03)
+    assert save_and_load(model, tmp_path).get_layer("rounding").adapt == adapt
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"adapt": "mean"}, "adapt must be None, 'moving_average'"),
+        ({"ema_decay": 2}, "from 0 to 1"),
+    ],
+)
+def test_bad_adaptation(settings, said):
+    with pytest.raises(ValueError, match=said):
+        FakeQuantize(**settings)
+
+
 @pytest.mark.parametrize("bits", [1, 17, 8.5])
 def test_bad_bits(bits):
     with pytest.raises(ValueError, match="num_bits must be from 2 to 16"):

@@ -9,7 +9,13 @@ from keras import ops
 
 from tests.checks import gradients
 from tfcompress.layers import FakeQuantize
-from tfcompress.ops.fake_quantize import fake_quantize, grid
+from tfcompress.ops.fake_quantize import (
+    fake_quantize,
+    fake_quantize_weights,
+    grid,
+    moving_range,
+    widened_range,
+)
 
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="compares with TensorFlow's op"
@@ -122,3 +128,56 @@ def test_gradient_equals_tensorflow():
     expected = tape.gradient(y, x)
     (got,) = gradients(lambda x: ops.sum(fake_quantize(x, low, high)), x.numpy())
     np.testing.assert_array_equal(got, expected)
+
+
+@needs_tensorflow
+def test_gradient_equals_tensorflows_at_the_ends_and_beyond():
+    import tensorflow as tf
+
+    ends = np.array([-1.1, 2.0], "float32")
+    steps = np.array([np.nextafter(end, to) for end in ends for to in (-9, 9)], "float32")
+    x = tf.constant(np.concatenate([ends, steps, ends * 1.001, ends * 2, [0.0, 0.3]]), "float32")
+    upstream = tf.range(1.0, len(x) + 1.0)
+    found = []
+    for function in (tf.quantization.fake_quant_with_min_max_vars, fake_quantize):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x, tf.constant(ends[0]), tf.constant(ends[1]))
+        found.append(tape.gradient(y, x, upstream).numpy())
+    np.testing.assert_array_equal(found[1], found[0])
+    assert 0 in found[0]
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("axis", [None, (0,)])
+def test_weights_are_rounded_as_by_tensorflow_and_all_get_gradients(axis):
+    import tensorflow as tf
+
+    weights = np.random.default_rng(0).normal(size=(50, 40)).astype("float32")
+    weights[:, 3] = 0  # A filter of zeros has no range.
+    largest = np.abs(weights).max(axis)
+    op = tf.quantization.fake_quant_with_min_max_vars
+    op = op if axis is None else tf.quantization.fake_quant_with_min_max_vars_per_channel
+    found = []
+    for function in (
+        lambda w: op(w, -largest, largest, narrow_range=True),
+        lambda w: fake_quantize_weights(w, axis),
+    ):
+        x = tf.constant(weights)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        found.append((y.numpy(), tape.gradient(y, x, x).numpy()))
+    (expected, expected_gradient), (got, gradient) = found
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    np.testing.assert_array_equal(gradient, weights)
+    assert ((gradient != expected_gradient) <= (np.abs(weights) == largest)).all()
+    assert not got[:, 3].any()
+
+
+def test_ranges_by_hand():
+    x = np.array([[-3.0, 5.0]], "float32")
+    moved = [float(end) for end in moving_range(-1.0, 1.0, x, decay=0.75)]
+    assert moved == [-1.5, 2.0]
+    assert [float(end) for end in moving_range(-1.0, 1.0, x + 4, decay=0.5)] == [-0.5, 5.0]
+    assert [float(end) for end in widened_range(-4.0, 1.0, x)] == [-4.0, 5.0]

@@ -157,10 +157,10 @@ def test_goes_on_where_it_was_in_keras(small, data, tmp_path):
 
 
 def test_the_user_s_training_runs_in_keras_all_else_by_tfmot(monkeypatch):
-    from tfcompress.techniques.prune import _engine
+    from tfcompress.techniques._engines import chosen
     from tfcompress.training.objective import Objective
 
-    auto = TECHNIQUE.make_options()
+    auto = TECHNIQUE.make_options().engine
     classes, values = Objective(loss="any", one_label=True), Objective(loss="mse")
     compiled = Objective(loss="any", one_label=True, users=True)
     contexts = {
@@ -174,11 +174,11 @@ def test_the_user_s_training_runs_in_keras_all_else_by_tfmot(monkeypatch):
     }
     for engine, those in contexts.items():
         for context in those:
-            assert _engine(auto, context) == engine
-    assert _engine(TECHNIQUE.make_options(engine="keras"), DEFAULT_CONTEXT) == "keras"
-    assert _engine(TECHNIQUE.make_options(engine="tfmot"), contexts["keras"][0]) == "tfmot"
+            assert chosen(auto, context) == engine
+    assert chosen("keras", DEFAULT_CONTEXT) == "keras"
+    assert chosen("tfmot", contexts["keras"][0]) == "tfmot"
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    assert _engine(auto, DEFAULT_CONTEXT) == "keras"
+    assert chosen(auto, DEFAULT_CONTEXT) == "keras"
 
 
 def test_leaves_no_trace_in_the_model_and_the_process(small, data):

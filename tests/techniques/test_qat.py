@@ -9,6 +9,7 @@ from keras import layers
 
 import tfcompress
 from tests.qat.nets import net
+from tests.techniques.conftest import trained
 from tests.techniques.counts import PLAIN
 from tfcompress import techniques
 from tfcompress.errors import InputError
@@ -48,11 +49,34 @@ def test_names_what_stays_float():
     [
         ({"on_unsupported": "ignore"}, "on_unsupported"),
         ({"calibration_images": "0"}, "calibration_images must be 1 or more; got 0"),
+        ({"engine": "torch"}, "engine takes one of"),
+        ({"preserve": ("speed",)}, "option preserve must be one of clusters, sparsity"),
     ],
 )
 def test_bad_options(options, said):
     with pytest.raises(InputError, match=said):
         techniques.get("qat").make_options(**options)
+
+
+def test_custom_layers_are_trained_in_keras_and_stay_float(data):
+    class Custom(layers.Layer):
+        def call(self, x):
+            return x * 0.5
+
+    image = keras.Input((16, 16, 3))
+    x = Custom(name="mine")(layers.Conv2D(4, 3, activation="hard_silu", name="conv")(image))
+    x = layers.GlobalAveragePooling2D()(x) + 0.1
+    model = keras.Model(image, layers.Dense(4, name="logits")(x))
+    with pytest.raises(InputError, match=r"'mine' \(Custom.* on_unsupported=keep_float"):
+        lines(model)
+    settings = {"on_unsupported": "keep_float", "calibration_images": 16}
+    candidate = trained(techniques.get("qat"), model, data, 1, **settings)
+    said = {line.name: line.action for line in candidate.layers}
+    assert said["mine"] == "kept float"
+    assert said["conv"] == "split"
+    kinds = {layer.name: type(layer) for layer in candidate.model.layers}
+    assert kinds["mine"] is Custom
+    assert kinds["mine_quantized"] is FakeQuantize
 
 
 def test_nothing_may_follow_that_would_undo_it():

@@ -117,6 +117,12 @@ def place_of_output(tensor: Any) -> int:
     return int(tensor._keras_history.tensor_index)
 
 
+def inputs_of(tensor: Any) -> list[Any]:
+    """Returns the symbolic tensors that the operation took that made a symbolic tensor."""
+    operation, call, _ = tensor._keras_history
+    return list(operation._inbound_nodes[call].input_tensors)
+
+
 def producers(tensors: Any) -> Iterator[Any]:
     """Yields every operation that symbolic tensors depend on, once for each of its calls.
 
@@ -126,10 +132,11 @@ def producers(tensors: Any) -> Iterator[Any]:
     seen: set[tuple[int, int]] = set()
     front = tree.flatten(tensors)
     while front:
-        operation, call, _ = front.pop()._keras_history
+        tensor = front.pop()
+        operation, call, _ = tensor._keras_history
         if (id(operation), call) not in seen:
             seen.add((id(operation), call))
-            front.extend(operation._inbound_nodes[call].input_tensors)
+            front.extend(inputs_of(tensor))
             yield operation
 
 

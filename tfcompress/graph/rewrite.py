@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,15 @@ from keras import tree
 from tfcompress.errors import InputError
 from tfcompress.graph.dtypes import float32_for_half, in_float32
 from tfcompress.graph.names import free_name
-from tfcompress.graph.nodes import functional, input_structure, nodes, operations, producers, run
+from tfcompress.graph.nodes import (
+    functional,
+    input_structure,
+    nodes,
+    operations,
+    producer,
+    producers,
+    run,
+)
 
 Apply = Callable[..., Any]
 
@@ -88,6 +96,29 @@ def clone(
             if hasattr(operation, "finalize_state"):  # What adapted layers compute with.
                 copies[id(operation)].finalize_state()
     return result
+
+
+def with_output_names(model: keras.Model, names: Sequence[str]) -> keras.Model:
+    """Returns a model whose outputs have these names, by which losses and targets find them.
+
+    Args:
+        model: flat, as `clone` returns it; its operations are renamed.
+        names: of the operations that give the outputs; one that has such a name and gives none
+            gets another.
+    """
+    last = [producer(x) for x in functional(model).outputs]
+    if [each.name for each in last] == list(names) or len(set(map(id, last))) < len(last):
+        return model
+    every = list({id(each): each for each in operations(model)}.values())
+    taken = {*names, *(each.name for each in every), *(x.name for x in functional(model).inputs)}
+    for operation in every:
+        if operation.name in names and not any(operation is each for each in last):
+            kind = type(getattr(operation, "layer", operation)).__name__.lower()
+            operation.name = free_name(f"{operation.name}_{kind}", taken)
+            taken.add(operation.name)
+    for operation, name in zip(last, names, strict=True):
+        operation.name = name
+    return clone(model)
 
 
 def rewrite(model: keras.Model, replace: Mapping[str, Apply]) -> keras.Model:

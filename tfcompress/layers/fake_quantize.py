@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 from keras import ops
 
-from tfcompress.ops.fake_quantize import fake_quantize, grid
+from tfcompress.ops.fake_quantize import fake_quantize, grid, moving_range, widened_range
+
+Adapt = Literal["moving_average", "extremes"]
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -24,15 +26,18 @@ class FakeQuantize(keras.layers.Layer):
     these layers behind its convolutions and dense layers computes in floats what an integer file of
     it computes in integers; exporting it needs no representative data set.
 
-    The range is two weights that training doesn't change: whoever measured it sets it, as
-    quantization-aware training does. TFMOT's quantizers adapt theirs to each batch; this one
-    doesn't.
+    The range is two weights without gradients. With `adapt` it follows the values that pass in
+    training, before these are rounded, as TFMOT's quantizers do it; else it stays what it was set
+    to. At inference it always stays.
 
     Args:
         minimum: the range's lower end at the start, at most 0.
         maximum: the range's upper end at the start, at least 0 and above `minimum`.
         num_bits: of the integers, 2 to 16.
         narrow_range: whether the lowest integer is left out, so that 0 is in the middle.
+        adapt: how the range follows in training: `moving_average` of the batches' ends, or
+            `extremes` of all batches; None for a range that stays.
+        ema_decay: share of the old range in the moving average.
 
     Input shape:
         Any.
@@ -47,7 +52,8 @@ class FakeQuantize(keras.layers.Layer):
     [-1.0, 0.0, 1.0, 2.0]
 
     Raises:
-        ValueError: the range doesn't hold 0 or is empty, or `num_bits` isn't 2 to 16.
+        ValueError: the range doesn't hold 0 or is empty, `num_bits` isn't 2 to 16, `adapt` is
+            another word, or `ema_decay` isn't between 0 and 1.
 
     Reference:
         Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
@@ -62,6 +68,8 @@ class FakeQuantize(keras.layers.Layer):
         *,
         num_bits: int = 8,
         narrow_range: bool = False,
+        adapt: Adapt | None = None,
+        ema_decay: float = 0.999,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -72,10 +80,18 @@ class FakeQuantize(keras.layers.Layer):
             )
         if num_bits not in range(2, 17):
             raise ValueError(f"num_bits must be from 2 to 16. Received: num_bits={num_bits}")
+        if adapt not in (None, *get_args(Adapt)):
+            raise ValueError(
+                f"adapt must be None, 'moving_average' or 'extremes'. Received: adapt={adapt!r}"
+            )
+        if not 0 <= ema_decay <= 1:
+            raise ValueError(f"ema_decay must be from 0 to 1. Received: ema_decay={ema_decay}")
         self.minimum = float(minimum)
         self.maximum = float(maximum)
         self.num_bits = int(num_bits)
         self.narrow_range = bool(narrow_range)
+        self.adapt = adapt
+        self.ema_decay = float(ema_decay)
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
@@ -90,9 +106,16 @@ class FakeQuantize(keras.layers.Layer):
             for name, value in (("low", self.minimum), ("high", self.maximum))
         )
 
-    def call(self, inputs: Any) -> Any:
-        """Rounds to the nearest values of the grid."""
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Rounds to the nearest values of the grid; in training the range may move first."""
         low, high = (ops.convert_to_tensor(end) for end in (self.low, self.high))
+        if training and self.adapt is not None:
+            if self.adapt == "extremes":
+                low, high = widened_range(low, high, inputs)
+            else:
+                low, high = moving_range(low, high, inputs, self.ema_decay)
+            self.low.assign(low)
+            self.high.assign(high)
         return fake_quantize(inputs, low, high, self.num_bits, self.narrow_range)
 
     def range(self) -> tuple[float, float]:
@@ -131,4 +154,6 @@ class FakeQuantize(keras.layers.Layer):
             "maximum": self.maximum,
             "num_bits": self.num_bits,
             "narrow_range": self.narrow_range,
+            "adapt": self.adapt,
+            "ema_decay": self.ema_decay,
         }

@@ -17,7 +17,10 @@ import keras
 import numpy as np
 
 from tfcompress.bridge import compare
-from tfcompress.bridge.errors import BridgeError
+from tfcompress.bridge.activations import TO_TF_KERAS
+from tfcompress.bridge.built_in import BuiltIns, Program
+from tfcompress.bridge.errors import BridgeError, NoBuiltInLayerError
+from tfcompress.bridge.operations import stand_in
 from tfcompress.bridge.to_keras import to_keras
 from tfcompress.bridge.to_tf_keras import to_tf_keras
 from tfcompress.errors import grouped
@@ -29,7 +32,7 @@ from tfcompress.graph.fold_batch_norm import (
 )
 from tfcompress.graph.layer_maker import LayerMaker, replace_layers
 from tfcompress.graph.nodes import functional, input_structure, run
-from tfcompress.graph.rewrite import Graph, clone, fresh_inputs
+from tfcompress.graph.rewrite import Graph, clone, fresh_inputs, rewrite, with_output_names
 from tfcompress.graph.split_activations import split_activations
 from tfcompress.qat.rules import IDENTITIES, INTEGER, PLAIN_ACTIVATIONS, RULES
 
@@ -59,7 +62,7 @@ class Change:
 
 
 def prepare(
-    model: keras.Model, *, on_unsupported: OnUnsupported = "error"
+    model: keras.Model, *, on_unsupported: OnUnsupported = "error", by_tfmot: bool = True
 ) -> tuple[keras.Model, list[Change]]:
     """Returns a model that computes the same, in layers that can be trained quantised.
 
@@ -75,28 +78,45 @@ def prepare(
         model: a functional or Sequential model; it stays as it is.
         on_unsupported: what to do about layers that have no integer form: `error` refuses them,
             `keep_float` leaves them float.
+        by_tfmot: whether TFMOT trains the model, so that all of it must have an equal in tf_keras.
+            Else layers of ours aren't lowered, and other precisions than float32 stay.
 
     Returns:
         A flat model of built-in layers with weights of its own; and what was done to its layers.
 
     Raises:
         InputError: the model has no graph, or layers that have no integer form, all named.
-        BridgeError: a layer has no equal in tf_keras, or the outputs differ by more than 1e-4 of
-            their scale.
+        BridgeError: a layer has no equal in tf_keras, where it must have one, or the outputs differ
+            by more than 1e-4 of their scale.
 
     Reference:
         Jacob et al. 2018, arXiv:1712.05877, section 3.
     """
-    # There and back: afterwards every operation is a built-in layer that both sides know by name.
-    there = to_tf_keras(functional(model), tolerance=TOLERANCE)
-    original = to_keras(there, tolerance=TOLERANCE)
+    if by_tfmot:
+        # There and back: afterwards every operation is a built-in layer that both sides know.
+        there = to_tf_keras(functional(model), tolerance=TOLERANCE)
+        original = to_keras(there, tolerance=TOLERANCE)
+    else:
+        original = clone(model)
     changes: list[Change] = []
     result = original
-    for one_pass in (_split, _expand, _fold, _mark):
+    for one_pass in (_split, _write_operations, _expand, _fold, _mark):
         result = one_pass(result, changes)
     _refuse(result, changes, on_unsupported)
     _check(original, result)
-    return result, changes
+    return named_outputs(result, like=model), changes
+
+
+def named_outputs(model: keras.Model, *, like: keras.Model) -> keras.Model:
+    """Returns a model with several outputs with the names that another one's have.
+
+    Args:
+        model: flat, as `clone` returns it.
+        like: has the outputs in the same order.
+    """
+    if len(model.outputs) == 1:
+        return model
+    return with_output_names(model, functional(like).output_names)
 
 
 def _split(model: keras.Model, changes: list[Change]) -> keras.Model:
@@ -107,6 +127,45 @@ def _split(model: keras.Model, changes: list[Change]) -> keras.Model:
         reason = f"{activation} stands behind it as a layer"
         changes.append(Change(name, kinds[name], "split", reason))
     return result
+
+
+def _write_operations(model: keras.Model, changes: list[Change]) -> keras.Model:
+    """Writes operations of `keras.ops` and activations that tf_keras lacks in built-in layers.
+
+    Of a model that came back from tf_keras there are none. Those that can't be are named later.
+    """
+    taken = {*(x.name for x in model.inputs), *Graph.of(model).operations}
+    replace: dict[str, Callable[..., Any]] = {}
+    for name, operation in Graph.of(model).operations.items():
+        steps = _steps(operation)
+        if steps is not None:
+            program = Program(BuiltIns(keras.layers, name, taken, first=name), steps)
+            replace[name] = _if_possible(program, operation)
+    return clone(rewrite(model, replace)) if replace else model
+
+
+def _steps(operation: Any) -> Callable[..., Any] | None:
+    """Returns what writes an operation or activation in built-in layers; None for layers."""
+    if isinstance(operation, keras.layers.Activation):
+        return TO_TF_KERAS.get(getattr(operation.activation, "__name__", ""))
+    if isinstance(operation, keras.layers.Layer):
+        return None
+    try:
+        return stand_in(operation)
+    except NoBuiltInLayerError:
+        return None
+
+
+def _if_possible(program: Program, operation: Any) -> Callable[..., Any]:
+    """Returns a function that calls the program, or the operation if it can't do the same."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return program(*args, **kwargs)
+        except NoBuiltInLayerError:
+            return operation(*args, **kwargs)
+
+    return call
 
 
 def _expand(model: keras.Model, changes: list[Change]) -> keras.Model:

@@ -14,6 +14,7 @@ from tfcompress.graph.fold_batch_norm import fold_weights, foldable_layer_before
 from tfcompress.graph.layer_maker import LayerMaker, replace_layers
 from tfcompress.graph.rewrite import Graph, clone
 from tfcompress.layers.fake_quantize import FakeQuantize
+from tfcompress.qat.calibrate import with_zero
 from tfcompress.qat.layout import QuantSpec
 
 
@@ -95,6 +96,4 @@ def _range(wrapper: Any, spec: QuantSpec) -> tuple[float, float]:
     if spec.fixed_range is not None:
         return spec.fixed_range
     variables = wrapper._output_quantizer_vars
-    low, high = (float(variables[key].numpy()) for key in ("min_var", "max_var"))
-    low = min(0.0, low)
-    return low, max(0.0, high, low + 1e-6)
+    return with_zero(*(float(variables[key].numpy()) for key in ("min_var", "max_var")))

@@ -21,6 +21,7 @@ from tfcompress.data.protocol import Data
 from tfcompress.errors import InputError, require
 from tfcompress.ops.differences import relative_rms
 from tfcompress.qat.annotate import annotate
+from tfcompress.qat.calibrate import BATCH, Extremes, measured, ranges
 from tfcompress.qat.layout import QuantSpec, layout
 from tfcompress.qat.prepare import TOLERANCE
 from tfcompress.qat.to_keras import to_fake_quantized
@@ -28,12 +29,9 @@ from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.outputs import ends_in_softmax
 
 PRESERVABLE = frozenset({"sparsity", "clusters"})
-_BATCH = 64
 # Batch normalisation is folded in Keras 3 and isn't in tf_keras, so that sums end in other last
 # bits. Where that moves a value across the border of two steps, deep networks make more of it.
 _MAX_RELATIVE_RMS = 0.1
-# An empty range would make the grid's step 0.
-_SMALLEST_RANGE = 1e-6
 
 
 @dataclasses.dataclass
@@ -65,7 +63,7 @@ class QuantizedTraining:
         refresh_weight_ranges(self.model)
         result = to_fake_quantized(self.prepared, self.specs, self.model)
         if images is not None:
-            _check_copy(self.model, result, images[:_BATCH])
+            _check_copy(self.model, result, images[:BATCH])
         return result
 
 
@@ -175,25 +173,16 @@ def _values(outputs: Any) -> np.ndarray:
 def _calibrate(
     float_model: Any, model: Any, specs: dict[str, QuantSpec], images: np.ndarray
 ) -> None:
-    """Sets the activations' ranges to those of the float model, at inference.
-
-    They are means over batches of the batches' extremes, to which TFMOT's moving averages would
-    come in some thousand steps; inputs get the extremes of all.
-    """
+    """Sets the activations' ranges to those of the float model, at inference."""
     wrappers = {layer.layer.name: layer for layer in model.layers if hasattr(layer, "layer")}
-    names = [name for name, spec in specs.items() if spec.output in ("range", "input")]
-    for name, (lows, highs) in _extremes(float_model, names, images).items():
-        is_input = specs[name].output == "input"
-        low = min(0.0, float(lows.min() if is_input else lows.mean()))
-        high = max(0.0, float(highs.max() if is_input else highs.mean()))
+    extremes = _extremes(float_model, measured(specs), images)
+    for name, (low, high) in ranges(specs, extremes).items():
         variables = wrappers[name]._output_quantizer_vars
         variables["min_var"].assign(low)
-        variables["max_var"].assign(max(high, low + _SMALLEST_RANGE))
+        variables["max_var"].assign(high)
 
 
-def _extremes(
-    model: Any, names: list[str], images: np.ndarray
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _extremes(model: Any, names: list[str], images: np.ndarray) -> dict[str, Extremes]:
     """Returns the lowest and highest values of layers' outputs, one of each for every batch.
 
     Args:
@@ -212,7 +201,7 @@ def _extremes(
         values = values if isinstance(values, list | tuple) else [values]
         return [(tf.reduce_min(value), tf.reduce_max(value)) for value in values]
 
-    batches = [images[i : i + _BATCH] for i in range(0, len(images), _BATCH)]
+    batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
     extremes = np.array(  # (batches, calls, 2)
         [[[float(x) for x in pair] for pair in extremes_of_batch(batch)] for batch in batches]
     )

@@ -60,9 +60,7 @@ def choose(model: keras.Model, leave: Sequence[str], verb: str, *, by_tfmot: boo
         check_layers_of_ours(model, verb)
         lowered = lower(model)
     else:
-        lowered = clone(model)  # Its names are unique.
-        ours = [layer for layer in operations(lowered) if hasattr(layer, "lower")]
-        lowered = lower(lowered, keep=[layer.name for layer in ours if _why_not_by_tfmot(layer)])
+        lowered = lowered_for_keras(model)
     # TFMOT has no blocks for a separable convolution's 1x1 part, and no batch normalisation can be
     # folded into it.
     flat, separable = with_equivalents(clone(lowered), ["SeparableConv2D"])
@@ -81,6 +79,21 @@ def choose(model: keras.Model, leave: Sequence[str], verb: str, *, by_tfmot: boo
     if not names:
         raise no_layer(model, verb, kept)
     return Chosen(flat, tuple(names), tuple(kept), kinds, before)
+
+
+def lowered_for_keras(model: keras.Model, *, full_precision: bool = False) -> keras.Model:
+    """Returns a copy in built-in layers, but for layers of ours that TFMOT couldn't train.
+
+    Args:
+        model: functional or Sequential.
+        full_precision: as of `graph.clone`.
+    """
+    from tfcompress.graph import clone, lower
+    from tfcompress.graph.nodes import operations
+
+    flat = clone(model, full_precision=full_precision)  # Its names are unique.
+    ours = [layer for layer in operations(flat) if hasattr(layer, "lower")]
+    return lower(flat, keep=[layer.name for layer in ours if _why_not_by_tfmot(layer)])
 
 
 def check_layers_of_ours(model: keras.Model, verb: str) -> None:

@@ -9,6 +9,8 @@ from tfcompress.config import Training
 from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights
 from tfcompress.techniques._blocks import no_layer
+from tfcompress.techniques._engines import Engine, check_prepares
+from tfcompress.techniques._engines import chosen as chosen_engine
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from tfcompress.training.context import Row, TrainingContext
     from tfcompress.training.pruning import LayerPruning
 
-Engine = Literal["auto", "tfmot", "keras"]
 Schedule = Literal["polynomial", "constant"]
 # Of the steps, after which the masks stay and the rest is tuning.
 _LAST_CHANGE = 0.6
@@ -222,7 +223,7 @@ def _fit(
         f"option end_step {last} comes after the last of {steps} steps: fewer zeros than wanted "
         "would be there; train longer or end earlier",
     )
-    if _engine(options, context) == "keras":
+    if chosen_engine(options.engine, context) == "keras":
         model, rows = _fit_in_keras(chosen.model, data, training, plan, context)
     else:
         model, rows = prune.prune(chosen.model, data, training, plan, context)
@@ -238,18 +239,6 @@ def _layer_prunings(plan: dict[str, dict[str, Any] | str]) -> dict[str, LayerPru
     from tfcompress.training.pruning import LayerPruning
 
     return {n: LayerPruning(**each) for n, each in plan.items() if not isinstance(each, str)}
-
-
-def _engine(options: PruneOptions, context: TrainingContext) -> Engine:
-    """Returns who trains: TFMOT where Keras 2 can do what is wanted, unless told otherwise."""
-    import keras
-
-    if options.engine != "auto":
-        return options.engine
-    goal = context.objective
-    plain = goal is None or (goal.one_label and not goal.users)
-    plain = plain and not context.callbacks and not context.class_weight
-    return "tfmot" if plain and keras.backend.backend() == "tensorflow" else "keras"
 
 
 def _fit_in_keras(
@@ -272,10 +261,7 @@ def _prepare(candidate: Candidate, options: PruneOptions) -> keras.Model:
     """Returns a copy whose kernels are pruned by whatever optimizer trains them."""
     from tfcompress.training import pruning
 
-    require(
-        options.engine != "tfmot",
-        "engine=tfmot trains in Keras 2, which only tfcompress.compress does: leave engine out",
-    )
+    check_prepares(options.engine)
     constant = options.schedule == "constant" or options.m_by_n
     require(
         bool(options.end_step is not None or constant),

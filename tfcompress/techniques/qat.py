@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tfcompress.config import Training
 from tfcompress.errors import one_of, require
-from tfcompress.techniques._weights import check_layers_of_ours
+from tfcompress.techniques._blocks import custom
+from tfcompress.techniques._engines import Engine, check_prepares, chosen
+from tfcompress.techniques._weights import check_layers_of_ours, lowered_for_keras
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 
 if TYPE_CHECKING:
+    import keras
+
     from tfcompress.data.protocol import Data
+    from tfcompress.qat.prepare import Change
     from tfcompress.training.context import Row, TrainingContext
 
 OnUnsupported = Literal["error", "keep_float"]
+_PRESERVABLE = frozenset({Property.SPARSITY, Property.CLUSTERS})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,14 +33,25 @@ class QatOptions:
         calibration_images: training images from which the activations' ranges are taken before the
             first step. TFMOT's ranges start at +-6 and move by a thousandth a step, which short
             trainings don't survive.
+        preserve: `sparsity` if zeros of the given model stay zeros, `clusters` if its equal weights
+            stay equal; what earlier steps of a chain made is preserved anyway.
+        engine: `tfmot` trains a copy in Keras 2, which learns one class an example; `keras` the
+            model itself, with any loss, metrics and callbacks and on any backend, by the same
+            rounding and ranges. `auto` is tfmot for a model of one input and built-in layers that
+            isn't compiled and learns one class an example from data in memory, else keras.
     """
 
     on_unsupported: OnUnsupported = "error"
     calibration_images: int = 512
+    preserve: tuple[str, ...] = ()
+    engine: Engine = "auto"
 
     def __post_init__(self) -> None:
         """Refuses unknown words and an empty calibration."""
         one_of("option on_unsupported", self.on_unsupported, get_args(OnUnsupported))
+        one_of("option engine", self.engine, get_args(Engine))
+        for word in self.preserve:
+            one_of("option preserve", word, sorted(_PRESERVABLE))
         require(
             self.calibration_images >= 1,
             f"option calibration_images must be 1 or more; got {self.calibration_images}",
@@ -43,10 +60,9 @@ class QatOptions:
 
 def _transform(candidate: Candidate, options: QatOptions) -> Candidate:
     """Rewrites the model in layers that can be quantised; nothing is rounded yet."""
-    from tfcompress.qat.prepare import prepare, unsupported
+    from tfcompress.qat.prepare import unsupported
 
-    check_layers_of_ours(candidate.model, "trained quantised")
-    model, changes = prepare(candidate.model, on_unsupported=options.on_unsupported)
+    model, changes = _rewritten(candidate.model, options)
     spread = "; its shared values are shared no more"
     lost = {"folded": spread} if Property.CLUSTERS in candidate.properties else {}
     lines = [
@@ -62,6 +78,25 @@ def _transform(candidate: Candidate, options: QatOptions) -> Candidate:
     return candidate.then(model, *lines)
 
 
+def _rewritten(model: keras.Model, options: QatOptions) -> tuple[keras.Model, list[Change]]:
+    """Returns a model of layers that can be quantised, and what was done to them."""
+    import keras
+
+    from tfcompress.graph.nodes import functional, operations
+    from tfcompress.qat.prepare import prepare
+
+    foreign = [layer for layer in operations(functional(model)) if custom(layer)]
+    by_keras = keras.backend.backend() != "tensorflow" or any(
+        not hasattr(layer, "lower") for layer in foreign
+    )
+    by_tfmot = options.engine == "tfmot" or (options.engine == "auto" and not by_keras)
+    if by_tfmot:
+        check_layers_of_ours(model, "trained quantised")
+    else:
+        model = lowered_for_keras(model, full_precision=True)
+    return prepare(model, on_unsupported=options.on_unsupported, by_tfmot=by_tfmot)
+
+
 def _fit(
     candidate: Candidate,
     options: QatOptions,
@@ -69,18 +104,61 @@ def _fit(
     training: Training,
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
-    """Calibrates, trains with TFMOT, and comes back to Keras 3."""
-    from tfcompress.qat import train
+    """Calibrates, trains by TFMOT or in Keras 3, and returns a model of Keras 3."""
+    from tfcompress.qat import native, train
 
-    model, rows = train.fit(
+    fit = native.fit if _engine(candidate.model, options, data, context) == "keras" else train.fit
+    model, rows = fit(
         candidate.model,
         data,
         training,
         context,
-        preserve=candidate.properties & {Property.SPARSITY, Property.CLUSTERS},
+        preserve=_preserved(candidate, options),
         calibration=data.representative(options.calibration_images, context.seed),
     )
     return dataclasses.replace(candidate, model=model), rows
+
+
+def _engine(
+    model: keras.Model, options: QatOptions, data: Data, context: TrainingContext
+) -> Engine:
+    """Returns who trains a rewritten model."""
+    from tfcompress.data.pipelines import Stream
+    from tfcompress.graph.nodes import operations
+
+    built_in = all(type(each).__module__.split(".")[0] == "keras" for each in operations(model))
+    if options.engine == "auto" and (
+        len(model.inputs) > 1 or not built_in or isinstance(data, Stream)
+    ):
+        return "keras"
+    return chosen(options.engine, context)
+
+
+def _preserved(candidate: Candidate, options: QatOptions) -> frozenset[str]:
+    """Returns what of the weights training must not undo."""
+    return frozenset({*options.preserve, *(candidate.properties & _PRESERVABLE)})
+
+
+def _prepare(candidate: Candidate, options: QatOptions) -> keras.Model:
+    """Returns a copy that rounds weights and activations, whatever trains it."""
+    from tfcompress.data.examples import Examples
+    from tfcompress.data.protocol import Batch
+    from tfcompress.qat import native
+
+    check_prepares(options.engine)
+    samples: Any = candidate.samples
+    require(
+        samples is not None,
+        "qat measures the activations' ranges before the first step: give representative=, some "
+        f"inputs of training examples; {options.calibration_images} are enough",
+    )
+    calibration = Examples(train=Batch(samples)).representative(options.calibration_images)
+    options = dataclasses.replace(options, engine="keras")
+    return native.quantized(
+        _rewritten(candidate.model, options)[0],
+        preserve=_preserved(candidate, options),
+        calibration=calibration,
+    )
 
 
 TECHNIQUE = Technique(
@@ -93,6 +171,7 @@ TECHNIQUE = Technique(
     training=distilled(epochs=4, learning_rate=2e-4),
     storages=("int8",),
     fit=_fit,
+    prepare=_prepare,
     produces=frozenset({Property.QUANTISED}),
     preserves=frozenset({Property.SPARSITY, Property.CLUSTERS}),
     acts_in="training",

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfcompress.graph.nodes import functional, is_nested, place_of_output, producer
+from tfcompress.graph.nodes import functional, inputs_of, is_nested, place_of_output, producer
+from tfcompress.layers.fake_quantize import FakeQuantize
 
 
 def ends_in_softmax(model: keras.Model) -> bool:
@@ -22,8 +23,11 @@ def endings(model: keras.Model) -> tuple[str, ...]:
 
 
 def _ending(output: Any) -> str:
-    """Returns the name of the activation that gives a tensor."""
+    """Returns the name of the activation that gives a tensor, rounded or not."""
     last = producer(output)
+    while isinstance(last, FakeQuantize):
+        output = inputs_of(output)[0]
+        last = producer(output)
     if is_nested(last):
         return endings(last)[place_of_output(output)]
     # The layer, or the operation behind keras.ops.softmax and keras.activations.softmax.

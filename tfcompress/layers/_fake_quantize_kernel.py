@@ -1,0 +1,92 @@
+"""A wrapper that rounds a layer's kernel to 8 bits, in floats, whenever the layer is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfcompress.ops.fake_quantize import fake_quantize_weights
+
+# Layers that can be wrapped, and the axes of their kernels that one range is taken over.
+AXES: dict[str, tuple[int, ...] | None] = {
+    "Conv2D": (0, 1, 2),
+    "Conv2DTranspose": (0, 1, 3),
+    "Dense": None,
+    "DepthwiseConv2D": (0, 1),
+}
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class FakeQuantizeKernel(keras.layers.Wrapper):
+    """Computes what a layer computes with its kernel rounded to the grid of an 8-bit file.
+
+    ```
+    forward   y = layer(x) with s * round(kernel / s) in place of the kernel
+    gradient  that of the rounded kernel, passed straight through to the kernel
+    ```
+
+    with a step `s = max |kernel| / 127` for each filter, of a dense layer one for all weights. The
+    range is always that of the present weights, in training and at inference.
+
+    Args:
+        layer: a `Conv2D`, `Conv2DTranspose`, `Dense` or `DepthwiseConv2D`.
+        keep_zeros: whether weights that are 0 get no gradient, so that they stay 0.
+
+    Raises:
+        ValueError: a layer of another class.
+
+    Reference:
+        Jacob et al. 2018, arXiv:1712.05877, section 3; TFMOT's weight quantizers.
+    """
+
+    def __init__(self, layer: keras.layers.Layer, keep_zeros: bool = False, **kwargs: Any) -> None:
+        super().__init__(layer, **kwargs)
+        if type(layer).__name__ not in AXES:
+            raise ValueError(
+                f"layer must be one of {', '.join(AXES)}. Received: {type(layer).__name__}"
+            )
+        self.keep_zeros = bool(keep_zeros)
+        self.supports_masking = bool(layer.supports_masking)
+
+    @property
+    def kernel(self) -> keras.Variable:
+        """The weights that are trained, not rounded."""
+        return self.layer.weights[0]
+
+    def rounded_kernel(self) -> Any:
+        """Returns the weights that the layer computes with."""
+        # A tensor even where TensorFlow would hand on the variable itself.
+        kernel = ops.cast(self.kernel, self.kernel.dtype)
+        if self.keep_zeros:
+            kernel = kernel * ops.stop_gradient(ops.cast(kernel != 0, kernel.dtype))
+        return fake_quantize_weights(kernel, AXES[type(self.layer).__name__])
+
+    def call(self, inputs: Any) -> Any:
+        """Calls the layer with the rounded kernel."""
+        # A scope of its own hides an outer one, which has the others' values on JAX.
+        values = [(variable, variable.value) for variable in self.layer.variables[1:]]
+        values.append((self.kernel, self.rounded_kernel()))
+        with keras.StatelessScope(values, initialize_variables=False):
+            return self.layer.call(inputs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the layer's."""
+        return self.layer.compute_output_shape(input_shape)
+
+    def lower(self, **options: Any) -> keras.layers.Layer:
+        """Returns the layer with the rounded weights."""
+        layer = type(self.layer).from_config({**self.layer.get_config(), "name": self.name})
+        layer.build(self.get_build_config()["input_shape"])
+        layer.set_weights(
+            [
+                ops.convert_to_numpy(self.rounded_kernel()),
+                *map(ops.convert_to_numpy, self.layer.weights[1:]),
+            ]
+        )
+        return layer
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make this layer again."""
+        return {**super().get_config(), "keep_zeros": self.keep_zeros}
