@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -323,7 +323,7 @@ def decode(path: Path, standard: Standard) -> np.ndarray:
     Raises:
         InputError: names a file that is no image, is truncated, or can't be read.
     """
-    with _decoded(path, standard.size) as rgb:
+    with decoded(path, standard.size) as rgb:
         pixels = standardize_rgb(rgb, standard)
         rgb.close()  # Its memory is free before it counts as free.
         return pixels
@@ -341,13 +341,15 @@ def decode_rgb(path: Path, side: int) -> Image.Image:
     Raises:
         InputError: names a file that is no image, is truncated, or can't be read.
     """
-    with _decoded(path, side) as rgb:
+    with decoded(path, side) as rgb:
         return rgb
 
 
 @contextlib.contextmanager
-def _decoded(path: Path, side: int) -> Iterator[Image.Image]:
-    """Decodes a file as `decode_rgb` does, and holds its share of the memory for the block."""
+def decoded(
+    path: Path, side: int, convert: Callable[[Image.Image], Image.Image] = to_rgb
+) -> Iterator[Image.Image]:
+    """Decodes a file by `convert` as `decode_rgb` does, and holds its memory for the block."""
     with contextlib.ExitStack() as held:
         try:
             image = held.enter_context(_opened(path))
@@ -357,14 +359,14 @@ def _decoded(path: Path, side: int) -> Iterator[Image.Image]:
             # leaves the antialiased resizing its work.
             image.draft(None, (2 * side, 2 * side))
             ImageOps.exif_transpose(image, in_place=True)
-            rgb = to_rgb(image)
-            if rgb is not image:
+            converted = convert(image)
+            if converted is not image:
                 image.close()
         except Exception as error:
             # Pillow's decoders meet broken files with exceptions of many types, some with none of
             # their own: OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError.
             raise unreadable(path, error) from error
-        yield rgb
+        yield converted
 
 
 def unreadable(path: Path, error: Exception) -> InputError:

@@ -67,7 +67,8 @@ class Examples(Description):
     @property
     def input_shape(self) -> tuple[int, ...] | None:
         """The shape of one example's input; None where there are several inputs."""
-        return self.train.x.shape[1:] if isinstance(self.train.x, np.ndarray) else None
+        shape = getattr(self.train.x, "shape", None)
+        return None if shape is None else tuple(shape[1:])
 
     @property
     def num_outputs(self) -> int | None:

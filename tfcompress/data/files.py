@@ -168,22 +168,34 @@ def splits_of(
     """
     sizes = {images.read_size(file.path) for file in (*train, *test)}
     standard = images.standard_for(sizes, image_size, fallback_size)
+    stores = read_images([file.path for file in train], [file.path for file in test], standard)
+    first, second = (
+        Split(store, np.array([file.label for file in files], np.int32))
+        for store, files in zip(stores, (train, test), strict=True)
+    )
+    return first, second
+
+
+def read_images(
+    train: Sequence[Path], test: Sequence[Path], standard: Standard
+) -> tuple[Images, Images]:
+    """Decodes every file once, and keeps the images if all of them fit, as `splits_of` says.
+
+    Raises:
+        InputError: names the first file that can't be decoded.
+    """
     total_bytes = (len(train) + len(test)) * standard.size**2 * 3
     stream = total_bytes > images.MEMORY_BUDGET_BYTES
-    return _read_split(train, standard, stream), _read_split(test, standard, stream)
+    return _read(train, standard, stream), _read(test, standard, stream)
 
 
-def _read_split(files: Sequence[LabelledFile], standard: Standard, stream: bool) -> Split:
+def _read(paths: Sequence[Path], standard: Standard, stream: bool) -> Images:
     """Decodes every file, and keeps the images unless they are to be streamed."""
-    paths = [file.path for file in files]
-    store: Images
     if stream:
         for _ in images.decode_all(paths, standard):
             pass
-        store = FileImages(paths, standard)
-    else:
-        array = np.empty((len(paths), standard.size, standard.size, 3), np.uint8)
-        for row, image in enumerate(images.decode_all(paths, standard)):
-            array[row] = image
-        store = ArrayImages(array)
-    return Split(store, np.array([file.label for file in files], np.int32))
+        return FileImages(paths, standard)
+    array = np.empty((len(paths), standard.size, standard.size, 3), np.uint8)
+    for row, image in enumerate(images.decode_all(paths, standard)):
+        array[row] = image
+    return ArrayImages(array)
