@@ -1,7 +1,9 @@
 """Layers that keep more bits where a file would differ too much from Keras."""
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from tests.export.quantised import mixed_net, pictures
 from tfcompress.errors import ExportError
@@ -82,3 +84,24 @@ def test_what_no_layer_mends(net, tmp_path, strict):
     assert file.kept == {}
     assert file.weight_bytes["int4"] > 0
     assert "Failed its check" in metadata.read(file.path).description
+
+
+def test_outputs_larger_than_those_that_gave_the_ranges(tmp_path):
+    """The last layer then keeps floats, and its output isn't cut on the way out of the file."""
+    keras.utils.set_random_seed(0)
+    row = keras.Input((8,), name="row")
+    x = layers.Dense(16, activation="relu")(layers.Dense(16, activation="relu")(row))
+    net = keras.Model(row, layers.Dense(1, name="value")(x))
+    rows = np.random.default_rng(0).uniform(-1, 1, (300, 8)).astype("float32")
+    order = np.abs(logits(net, rows)[:, 0]).argsort()
+    file = export(
+        net,
+        tmp_path / "m.tflite",
+        storage="int8",
+        io="float32",
+        calibration=rows[order[:100]],
+        representative=rows,
+    )
+    assert file.kept["value"].startswith("kept floats: ")
+    assert file.ops["DEQUANTIZE"] == 1
+    assert file.parity.relative_rms < 0.05

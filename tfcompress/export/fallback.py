@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ _IMAGES = 32
 def agreeing(
     built: BuiltFile,
     first: Verified,
-    images: np.ndarray | Rows,
+    judged: Sequence[np.ndarray | Rows],
     verify: Callable[[BuiltFile], Verified],
 ) -> tuple[BuiltFile, Verified]:
     """Writes a file that differs too much from Keras again, with more bits where it helps most.
@@ -36,7 +36,8 @@ def agreeing(
     Args:
         built: the file that failed, which is written in its place again.
         first: what was found of it.
-        images: real images, normalised, to judge layers on.
+        judged: real images, normalised, to judge layers on; and others, for where these don't help:
+            images that gave the ranges don't show what the ranges cut.
         verify: completes a file in its place and compares it with Keras.
 
     Returns:
@@ -46,8 +47,23 @@ def agreeing(
     if rebuild is None or len(rebuild.more) < 2:
         return built, first
     original = _copy(built.path, "first")
+    for images in judged:
+        best = _tried(built, rebuild, images[:_IMAGES], verify)
+        if best is not None:
+            return best
+    shutil.copyfile(original, built.path)
+    return built, first
+
+
+def _tried(
+    built: BuiltFile,
+    rebuild: Rebuild,
+    images: np.ndarray | Rows,
+    verify: Callable[[BuiltFile], Verified],
+) -> tuple[BuiltFile, Verified] | None:
+    """Writes the file with more bits where these images say that it helps; None if it doesn't."""
     groups, whole = _groups(rebuild)
-    errors = mixed.errors_alone(built.path, whole, images[:_IMAGES], rebuild.write)
+    errors = mixed.errors_alone(built.path, whole, images, rebuild.write)
     order = sorted(range(len(groups)), key=lambda group: -errors[group])
 
     def passing(count: int) -> tuple[BuiltFile, Verified] | None:
@@ -68,8 +84,7 @@ def agreeing(
     few, enough = 0, len(groups) - 1
     best = passing(enough)
     if best is None:
-        shutil.copyfile(original, built.path)
-        return built, first
+        return None
     passed = _copy(built.path, "passed")
     while enough - few > 1:
         middle = (few + enough) // 2

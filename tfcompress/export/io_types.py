@@ -48,7 +48,14 @@ def check(
         _pixel_grid(mean, std)
 
 
-def change(path: Path, io: str, mean: Sequence[float] = (), std: Sequence[float] = ()) -> None:
+def change(
+    path: Path,
+    io: str,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    *,
+    rounded: bool = True,
+) -> None:
     """Gives an integer file's input and output other types, in place.
 
     - `float32`: a QUANTIZE op in front and a DEQUANTIZE op behind, with the file's own grids, so
@@ -66,6 +73,8 @@ def change(path: Path, io: str, mean: Sequence[float] = (), std: Sequence[float]
         io: of `IO`.
         mean: of the normalisation, on the scale 0..255; none if it isn't known.
         std: likewise.
+        rounded: whether `float32` gives outputs that the file computes in floats on an integer
+            grid all the same, which cuts what lies outside of it.
 
     Raises:
         InputError: an unknown type, a file that can't have it, or a normalisation that
@@ -83,7 +92,7 @@ def change(path: Path, io: str, mean: Sequence[float] = (), std: Sequence[float]
             f"{', '.join(sorted(dtypes))}: leave io out"
         )
     grid = _pixel_grid(mean, std) if io == "uint8" and mean else None
-    edit(path, lambda editor: _wrap(editor, io, grid))
+    edit(path, lambda editor: _wrap(editor, io, grid, rounded or io != "float32"))
 
 
 def _pixel_grid(mean: Sequence[float], std: Sequence[float]) -> tuple[float, int]:
@@ -96,7 +105,7 @@ def _pixel_grid(mean: Sequence[float], std: Sequence[float]) -> tuple[float, int
     return 1 / std[0], round(mean[0])
 
 
-def _wrap(editor: Editor, io: str, grid: tuple[float, int] | None) -> None:
+def _wrap(editor: Editor, io: str, grid: tuple[float, int] | None, rounded: bool) -> None:
     """Puts conversions before and behind all ops; the outer tensors keep their names."""
     graph = editor.graph
     before, behind = [], []
@@ -109,6 +118,8 @@ def _wrap(editor: Editor, io: str, grid: tuple[float, int] | None) -> None:
             tensor.scale, tensor.zeroPoint = [grid[0]], [grid[1]]
         before.append(editor.op("QUANTIZE", [outer], [inner]))
     for outer in _integers(graph, graph.outputs):
+        if not rounded and _given_as_computed(editor, outer):
+            continue
         inner = _moved(editor, outer, io)
         for op in editor.ops():
             for ends in ("inputs", "outputs"):
@@ -119,6 +130,27 @@ def _wrap(editor: Editor, io: str, grid: tuple[float, int] | None) -> None:
         else:
             behind.append(editor.op("QUANTIZE", [inner], [outer]))
     graph.operators = [*before, *editor.ops(), *behind]
+
+
+def _given_as_computed(editor: Editor, outer: int) -> bool:
+    """Drops the op that rounds an output which is computed in floats; says whether there is one."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph, ops = editor.graph, editor.ops()
+    rounding = next((op for op in ops if outer in map(int, op.outputs)), None)
+    if rounding is None or editor.name(rounding) != "QUANTIZE":
+        return False
+    source = int(rounding.inputs[0])
+    computed = any(source in map(int, op.outputs) for op in ops)
+    floats = graph.tensors[source].type == schema.TensorType.FLOAT32
+    if not (computed and floats) or any(outer in map(int, op.inputs) for op in ops):
+        return False
+    graph.tensors[outer].type, graph.tensors[outer].quantization = schema.TensorType.FLOAT32, None
+    graph.operators = [op for op in ops if op is not rounding]
+    for op in editor.ops():
+        for ends in ("inputs", "outputs"):
+            setattr(op, ends, [outer if int(i) == source else int(i) for i in getattr(op, ends)])
+    return True
 
 
 def _integers(graph: Any, ends: Any) -> list[int]:

@@ -188,7 +188,8 @@ def _built(
     found = verify(built)
     if found.difference is None or images is None or not method.rounds:
         return built, found
-    return fallback.agreeing(built, found, images if job.ranging is None else job.ranging, verify)
+    judged = [images] if job.ranging is None else [job.ranging, images]
+    return fallback.agreeing(built, found, judged, verify)
 
 
 def _exported(
@@ -266,7 +267,7 @@ def _finish(built: BuiltFile, method: Method, metadata: Metadata | None, io: str
     known = metadata if metadata is not None else Metadata()
     io_type = io or "float32"
     if io is not None or method.integer:
-        io_types.change(built.path, io_type, known.mean, known.std)
+        io_types.change(built.path, io_type, known.mean, known.std, rounded=not built.higher)
     if built.higher:
         more = ", ".join(f"{layer} {reason.split(':')[0]}" for layer, reason in built.kept.items())
         _describe(built.path, metadata, f"By layer: {more}")
