@@ -170,11 +170,11 @@ def compress(
     context = TrainingContext(
         seed=seed,
         teacher=model,
-        objective=_objective(model, read, settings) if trained else None,
+        objective=training_objective(model, read, settings) if trained else None,
         callbacks=_checked_callbacks(callbacks),
         class_weight=class_weight,
     )
-    _check_can_train(steps, context)
+    check_can_train(steps, context)
 
     def round_context(
         context: TrainingContext, title: str, _: techniques.Candidate, training: Training
@@ -219,14 +219,14 @@ def _checked_callbacks(callbacks: Any) -> tuple[keras.callbacks.Callback, ...]:
     return tuple(several)
 
 
-def _check_can_train(steps: Sequence[techniques.Step], context: TrainingContext) -> None:
+def check_can_train(steps: Sequence[techniques.Step], context: TrainingContext) -> None:
     """Refuses, before anything is trained, what a later step of a chain can't be trained for."""
     for step in steps:
         # What acts in training and can't be prepared for another loop is trained by TFMOT.
         if step.technique.acts_in == "training" and step.technique.prepare is None:
-            from tfcompress.bridge.train import check_can_train
+            from tfcompress.bridge import train
 
-            check_can_train(context)
+            train.check_can_train(context)
 
 
 def prepare(
@@ -352,8 +352,17 @@ def _checked_samples(model: keras.Model, data: Data, seed: int) -> Any:
     return samples
 
 
-def _objective(model: keras.Model, data: Data, settings: Mapping[str, Any]) -> Objective:
-    """Returns what is trained for, the user's training settings before the compiled ones."""
+def training_objective(model: keras.Model, data: Data, settings: Mapping[str, Any]) -> Objective:
+    """Returns what a model is trained for, the user's training settings before the compiled ones.
+
+    Args:
+        model: compiled or not.
+        data: whose targets tell what fits a model that isn't.
+        settings: fields of `Training` that the user gives.
+
+    Raises:
+        InputError: the targets don't fit the model.
+    """
     found = objective(model, data)
     if found.optimizer is None:
         return found

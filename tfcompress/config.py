@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from tfcompress.deprecated import moved
 from tfcompress.errors import one_of, require
+from tfcompress.metric import parse
 from tfcompress.options import check_types
 
 __getattr__ = moved(
@@ -105,6 +106,7 @@ class RunConfig:
     image_size: int | None = None
     augment: str | None = None
     normalization: str = "auto"
+    metric: str | None = None
     epochs: int | None = None
     baseline_epochs: int | None = None
     batch_size: int | None = None
@@ -137,6 +139,8 @@ class RunConfig:
         if self.augment is not None:
             one_of("--augment", self.augment, AUGMENTATIONS)
         one_of("--normalization", self.normalization, NORMALIZATIONS)
+        if self.metric is not None:
+            parse(self.metric)
         if self.io is not None:
             one_of("--io", self.io, IO)
         for backend in self.benchmark:

@@ -52,6 +52,9 @@ def define(values: flags.FlagValues) -> None:
                       "standardize (mean 0, deviation 1), none (0..255), unit (0..1), symmetric "
                       "(-1..1); auto: none if the model has a Rescaling or Normalization layer, "
                       "else standardize", values)  # fmt: skip
+    text("metric", None, "by which files are compared, a name of Keras's: mae, auc, ... (default: "
+         "the model's own first one, else accuracy, mean_iou or mae, as fits the targets); "
+         "my_metric:max or :min where it isn't known which way is better", values)  # fmt: skip
     number("epochs", None, "of both trainings (default: 10 for the baseline, the recipe's for the "
            "technique)", flag_values=values)  # fmt: skip
     number("baseline_epochs", None, "of the baseline alone (default: as --epochs, else "

@@ -51,9 +51,9 @@ def test_says_what_stands_in_the_file(folder):
     assert about.title == "a net"
     assert about.file == "compressed.tflite"
     assert about.metadata.labels == ("cat", EVIL)
-    assert about.input.startswith("float32 1x2: (pixel - mean) / std")
-    assert "mean 1.5, std 2" in about.input
-    assert about.output.startswith("float32 1x2")
+    assert about.inputs[0].startswith("float32 1x2: (pixel - mean) / std")
+    assert "mean 1.5, std 2" in about.inputs[0]
+    assert about.outputs[0].startswith("float32 1x2")
     assert "TensorFlow Lite 1.5.0" in about.runtime
     assert [row.label for row in about.rows][:2] == ["accuracy of the file", "file size, KiB"]
 
@@ -74,7 +74,7 @@ def test_a_file_without_metadata(tmp_path):
     relu_file(tmp_path / RUN.compressed.path)
     about = model_card(RUN, tmp_path)
     assert about.title == f"{RUN.model} on {RUN.dataset}"
-    assert "normalised as in training" in about.input
+    assert "normalised as in training" in about.inputs[0]
 
 
 def test_no_file_no_card(tmp_path, drawn, monkeypatch):

@@ -44,6 +44,12 @@ def read_config(path: Path, name: str) -> str | None:
         return _read_text(name, archive) if CONFIG in members else None
 
 
+def read_text(path: Path, name: str) -> str | None:
+    """Returns the configuration of a `.keras` file that `read_config` has checked."""
+    with zipfile.ZipFile(path) as archive:
+        return _read_text(name, archive) if CONFIG in archive.namelist() else None
+
+
 def _check_members(name: str, size: int, members: list[zipfile.ZipInfo]) -> None:
     """Refuses names and sizes that no model's archive has."""
     if len(members) > _MOST_MEMBERS:

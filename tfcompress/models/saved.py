@@ -87,6 +87,31 @@ def load(name: str) -> keras.Model:
     return model
 
 
+def compile_as_saved(model: keras.Model, name: str) -> str | None:
+    """Compiles a model with the loss, metrics and optimizer that its `.keras` file holds.
+
+    Args:
+        model: as `load` gives it.
+        name: path of the file.
+
+    Returns:
+        Why it can't be compiled; None if it is, or the file says nothing of it, as `.h5` files
+        don't.
+    """
+    if not name.endswith(".keras"):
+        return None
+    config = _parsed(name, keras_zip.read_text(Path(name), name))
+    settings = config.get("compile_config") if isinstance(config, dict) else None
+    if not settings:
+        return None
+    try:
+        classes.check(name, settings)
+        model.compile_from_config(settings)
+    except Exception as error:  # What isn't known here has an error of its own for each kind.
+        return first_line(error)
+    return None
+
+
 def _parsed(name: str, config: str | None) -> Any:
     """Returns a configuration as Keras will read it."""
     require(config is not None, f"{name} holds no model, perhaps weights alone: give a file of "

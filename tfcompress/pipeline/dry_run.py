@@ -10,16 +10,17 @@ from typing import Any
 import keras
 
 from tfcompress import graph, techniques
-from tfcompress.api import check_fit
 from tfcompress.config import Training
 from tfcompress.console import table
 from tfcompress.data.dataset import Dataset
+from tfcompress.data.examples import Examples
 from tfcompress.data.protocol import Data
 from tfcompress.errors import ExportError, InputError
 from tfcompress.export import export
 from tfcompress.files import quiet
 from tfcompress.pipeline import inputs
 from tfcompress.pipeline.exporting import check_storages
+from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.plan import Plan
 from tfcompress.report.result import quotient
 from tfcompress.report.table import factor, kibibytes
@@ -48,10 +49,10 @@ def dry_run(job: Plan) -> str:
     Raises:
         InputError: model, data, chain and storages don't fit one another.
     """
-    model, images = inputs.load(job)
-    check_fit(model, images)
-    samples = images.representative(techniques.SAMPLES, job.config.seed)
-    candidate = _transformed(job, images, Candidate(model, samples=samples))
+    model, loaded = inputs.load(job)
+    task = inputs.task_of(job, model, loaded)
+    samples = loaded.representative(techniques.SAMPLES, job.config.seed)
+    candidate = _transformed(job, task, Candidate(model, samples=samples))
     float_size, reason = _size(model, "float32", samples)
     rows = [_row("baseline", model, float_size, float_size, reason)]
     for name in job.storages:
@@ -65,7 +66,7 @@ def dry_run(job: Plan) -> str:
         headers, rows = headers[:-1], [row[:-1] for row in rows]
     return "\n\n".join(
         [
-            _trainings(job, images),
+            _trainings(job, task),
             table(layers, ["layer", "kind", "action", "reason"], width=100),
             table(rows, headers, words=1 if len(headers) == 5 else None),
             _NOTE,
@@ -87,7 +88,7 @@ def _row(
     ]
 
 
-def _transformed(job: Plan, images: Dataset, candidate: Candidate) -> Candidate:
+def _transformed(job: Plan, task: Task, candidate: Candidate) -> Candidate:
     """Applies the chain's transforms to the untrained network, and none of its trainings."""
 
     def untrained(
@@ -102,7 +103,7 @@ def _transformed(job: Plan, images: Dataset, candidate: Candidate) -> Candidate:
     def checked(
         context: TrainingContext, title: str, candidate: Candidate, training: Training
     ) -> TrainingContext:
-        check_storages(job, images, candidate.model)
+        check_storages(job, task.images, candidate.model)
         return context
 
     techniques.check(candidate, job.steps)
@@ -110,8 +111,10 @@ def _transformed(job: Plan, images: Dataset, candidate: Candidate) -> Candidate:
         dataclasses.replace(step, technique=dataclasses.replace(step.technique, fit=untrained))
         for step in job.steps
     ]
-    context = TrainingContext(seed=job.config.seed, teacher=candidate.model)
-    transformed, _ = techniques.apply(candidate, steps, images, context, round_context=checked)
+    context = TrainingContext(
+        seed=job.config.seed, teacher=candidate.model, objective=task.objective
+    )
+    transformed, _ = techniques.apply(candidate, steps, task.data, context, round_context=checked)
     return transformed
 
 
@@ -127,9 +130,12 @@ def _size(model: keras.Model, storage: str, samples: Any) -> tuple[int | None, s
             return None, str(error)
 
 
-def _trainings(job: Plan, images: Dataset) -> str:
+def _trainings(job: Plan, task: Task) -> str:
     """Says what would be trained, and for how long."""
     trainings = [("baseline", job.baseline)]
     trainings += [(step.technique.name, step.training) for step in job.steps]
     parts = [f"{title} {training.epochs} epochs" for title, training in trainings]
-    return f"Trains on {len(images.train):,} images: {', '.join(parts)}."
+    data = task.data
+    if isinstance(data, Dataset | Examples):
+        return f"Trains on {data.examples:,} {task.noun}: {', '.join(parts)}."
+    return f"Trains on {data.steps(1):,} batches: {', '.join(parts)}."

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
-import numpy as np
 
 from tfcompress import models
 from tfcompress.data.dataset import Dataset
@@ -15,10 +15,12 @@ from tfcompress.errors import ExportError, InputError
 from tfcompress.export import Exported, Validation, export, io_types
 from tfcompress.export.write import method_of
 from tfcompress.files import put, quiet
+from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.network import Network, NetworkFile
 from tfcompress.pipeline.plan import Plan
 from tfcompress.runtime import Metadata
 from tfcompress.training.progress import say
+from tfcompress.training.signature import input_list
 from tfcompress.version import VERSION
 
 # The baseline's storages.
@@ -27,7 +29,7 @@ BASELINE = ("float32",)
 _DIFFERS = "-differs"
 
 
-def check_storages(job: Plan, images: Dataset, model: keras.Model) -> None:
+def check_storages(job: Plan, images: Dataset | None, model: keras.Model) -> None:
     """Refuses storages and `--io` before a training whose files couldn't have them.
 
     Raises:
@@ -42,18 +44,20 @@ def check_storages(job: Plan, images: Dataset, model: keras.Model) -> None:
             if job.config.storage is not None or name == job.storages[0]:
                 raise
     if job.config.io is not None:
-        normal = images.normalization
-        io_types.check(job.config.io, integer=any(integers), mean=normal.mean, std=normal.std)
+        known: dict[str, tuple[float, ...]] = {}
+        if images is not None:
+            known = {"mean": images.normalization.mean, "std": images.normalization.std}
+        io_types.check(job.config.io, integer=any(integers), **known)
 
 
 def write_files(
     job: Plan,
     folder: Path,
-    images: Dataset,
+    task: Task,
     network: Network,
     *,
-    samples: np.ndarray,
-    comparison: np.ndarray,
+    samples: Any,
+    comparison: Any,
 ) -> Network:
     """Writes a network's files, one for each storage, and returns the network with them.
 
@@ -62,12 +66,15 @@ def write_files(
     Args:
         job: the run.
         folder: where the files go.
-        images: the data set, for the files' metadata.
+        task: the data, for the files' metadata.
         network: trained.
-        samples: training images that integer activations take their ranges from.
-        comparison: other images, on which the files are compared with the Keras model.
+        samples: inputs of training examples, from which integer activations take their ranges.
+        comparison: others, on which the files are compared with the Keras model.
     """
     files, unwritten = [], dict(network.unwritten)
+    comparison, samples = (_as_exported(network.model, task, x) for x in (comparison, samples))
+    if task.objective is not None:  # The loss tells the export numbers from scores of classes.
+        network.model.compile(loss=task.objective.loss)
     for storage in network.storages:
         path = folder / file_name(network.title, network.storages, storage)
         try:
@@ -79,7 +86,7 @@ def write_files(
                     representative=comparison,
                     calibration=samples,
                     validation=Validation(**network.validation) if network.validation else None,
-                    metadata=_metadata(job, images, network.title),
+                    metadata=_metadata(job, task, network.title),
                     io=network.io if method_of(network.model, storage).integer else None,
                     strict=not job.config.allow_difference,
                 )
@@ -91,7 +98,7 @@ def write_files(
             marked = path.with_name(f"{path.stem}{_DIFFERS}.tflite")
             put(path, marked)
             file = dataclasses.replace(file, path=str(marked))
-        _say_what_was_written(file)
+        _say_what_was_written(file, task.noun)
         files.append(NetworkFile(exported=file))
     return dataclasses.replace(network, files=tuple(files), unwritten=unwritten)
 
@@ -114,7 +121,7 @@ def output_names(job: Plan) -> list[str]:
     return names
 
 
-def _say_what_was_written(file: Exported) -> None:
+def _say_what_was_written(file: Exported, noun: str) -> None:
     """Prints the file's size, how near it is to the Keras model, and what its user should know."""
     parity = file.parity
     assert parity is not None  # There were images to compare on.
@@ -126,17 +133,33 @@ def _say_what_was_written(file: Exported) -> None:
     if file.failed_check is not None:
         near = f"written in spite of its check: {file.failed_check}"
     say("export", f"{Path(file.path).name} ({file.storage}): {file.size_bytes / 1024:,.1f} KiB; "
-        f"{near} on {parity.images} images")  # fmt: skip
+        f"{near} on {parity.images} {noun}")  # fmt: skip
     for note in file.notes:
         say("export", note)
 
 
-def _metadata(job: Plan, images: Dataset, title: str) -> Metadata:
+def _as_exported(model: keras.Model, task: Task, x: Any) -> Any:
+    """Returns inputs as `export` takes them: images as they are, others in the model's order."""
+    if task.images is not None:
+        return x
+    inputs = input_list(model, x)
+    return inputs if len(inputs) > 1 else inputs[0]
+
+
+def _metadata(job: Plan, task: Task, title: str) -> Metadata:
     """Says where the data come from and who made the file, but no path of this machine."""
     name = Path(job.config.model).stem if models.is_file(job.config.model) else job.config.model
-    data_name = images.public_name
-    origin = "" if images.local else f" ({images.source})"
+    data, images = task.data, task.images
+    data_name = data.public_name
+    origin = "" if data.local else f" ({data.source})"
     method = f"by {job.config.technique}" if title == "compressed" else "with float weights"
+    if images is None:
+        return Metadata(
+            name=f"{name} on {data_name}",
+            description=f"Model {name}, trained on {data_name}{origin}, {method}; written by "
+            f"tfcompress {VERSION}",
+            licence=f"Data: {data.licence}",
+        )
     return Metadata(
         name=f"{name} on {data_name}",
         description=f"Image classifier {name}, trained on {data_name}{origin}, {method}; written "

@@ -1,32 +1,105 @@
-"""What a run starts from: the network, and the images as that network takes them."""
+"""What a run starts from: the network, the data as it takes them, and what it is judged by."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 
-from tfcompress import bridge, data, models
+from tfcompress import api, bridge, data, models
 from tfcompress.config import NORMALIZATIONS
 from tfcompress.data.dataset import Dataset, Normalization
-from tfcompress.errors import InputError, UnsafeFileError
+from tfcompress.data.description import DescribedData
+from tfcompress.data.examples import Examples
+from tfcompress.data.pipelines import Stream
+from tfcompress.errors import InputError, UnsafeFileError, require
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
+from tfcompress.options import option_types
 from tfcompress.pipeline.plan import Plan
+from tfcompress.training.context import TrainingContext
+from tfcompress.training.judging import Judge, judge_of
+from tfcompress.training.objective import Objective, inferred_objective
 from tfcompress.training.progress import say
+from tfcompress.training.signature import check_inputs, input_caster
 
 # Of images larger than 64 pixels, where a user's model takes any size.
 _NATIVE_SIZE = 224
 
 
-def load(job: Plan) -> tuple[keras.Model, Dataset]:
-    """Returns the network to start from, and the data set normalised as it expects.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """Says what a run's networks learn and are judged by.
+
+    Attributes:
+        data: as the networks take them.
+        judge: judges the files.
+        objective: what is trained for, as a `TrainingContext` has it: None for what follows from
+            outputs and targets, as it does of images with labels.
+    """
+
+    data: DescribedData
+    judge: Judge
+    objective: Objective | None = None
+
+    @property
+    def images(self) -> Dataset | None:
+        """The data, if they are images with labels."""
+        return self.data if isinstance(self.data, Dataset) else None
+
+    @property
+    def noun(self) -> str:
+        """What reports call the examples."""
+        return "images" if self.images is not None else "examples"
+
+
+def load(job: Plan) -> tuple[keras.Model, DescribedData]:
+    """Returns the network to start from, and the data as it takes them; images normalised.
 
     Raises:
         InputError: the model file or the data can't be used.
     """
     users_model = _users_model(job.config.model)
-    images = load_data(job, users_model)
-    model = _build(job, images) if users_model is None else users_model
-    return model, _normalised(images, model, job.config.normalization)
+    loaded = load_data(job, users_model)
+    model = _build(job, loaded) if users_model is None else users_model
+    if isinstance(loaded, Dataset):
+        return model, _normalised(loaded, model, job.config.normalization)
+    for flag, given in (
+        ("normalization", job.config.normalization not in ("auto", "none")),
+        ("augment", job.config.augment not in (None, "none")),
+    ):
+        require(
+            not given,
+            f"--{flag} is for images with classes; {loaded.name} reaches the model as it is",
+        )
+    if users_model is not None:
+        _compile(users_model, job.config.model)
+    return model, _cast(loaded, model)
+
+
+def task_of(job: Plan, model: keras.Model, loaded: DescribedData) -> Task:
+    """Returns what the run's networks learn and are judged by.
+
+    Raises:
+        InputError: model and data don't fit one another, or the metric isn't known.
+    """
+    asked = job.config.metric
+    if isinstance(loaded, Dataset):
+        api.check_fit(model, loaded)
+        goal = inferred_objective(model, loaded)
+        return Task(data=loaded, judge=judge_of(model, loaded, goal, asked))
+    check_inputs(model, loaded.sample(1).x, loaded.name)
+    goal = api.training_objective(model, loaded, job.settings)
+    api.check_can_train(job.steps, TrainingContext(objective=goal))
+    require(
+        loaded.test_steps(1) > 0,
+        f"{loaded.name} has no held-out examples to judge by: give data that have some",
+    )
+    if asked is None and not (goal.users and (goal.metrics or goal.weighted_metrics)):
+        asked = loaded.metric
+    return Task(data=loaded, judge=judge_of(model, loaded, goal, asked), objective=goal)
 
 
 def _users_model(name: str) -> keras.Model | None:
@@ -45,27 +118,47 @@ def _users_model(name: str) -> keras.Model | None:
         return bridge.load_h5(name)
 
 
-def load_data(job: Plan, users_model: keras.Model | None) -> Dataset:
-    """Loads the data set, in the size of the user's own model if there is one."""
+def _compile(model: keras.Model, name: str) -> None:
+    """Compiles a user's model with the loss, metrics and optimizer that its file holds, if any."""
+    reason = models.compile_as_saved(model, name)
+    if reason is not None:
+        say("model", f"what {name} was compiled with isn't known here ({reason}): it is trained "
+            "for what fits its outputs and targets")  # fmt: skip
+
+
+def load_data(job: Plan, users_model: keras.Model | None) -> DescribedData:
+    """Loads the data set, images in the size of the user's own model if there is one."""
     size = job.config.image_size
     if users_model is None:
-        native = models.get(job.config.model).NATIVE_SIZE
+        native = getattr(models.get(job.config.model), "NATIVE_SIZE", _NATIVE_SIZE)
     else:
         native = _NATIVE_SIZE
         size = size or _input_side(users_model)
     with quiet():
-        images = data.load(
+        loaded = data.load(
             job.config.dataset,
             data_dir=job.config.data_dir,
             image_size=size,
             fallback_size=native,
             options=job.data_options,
         )
-        assert isinstance(images, Dataset)
-        if users_model is not None and functional(users_model).inputs[0].shape[-1] == 1:
-            images = images.in_grey()
-    say("data", images.describe())
-    return images
+        grey = users_model is not None and functional(users_model).inputs[0].shape[-1] == 1
+        if isinstance(loaded, Dataset) and grey:
+            loaded = loaded.in_grey()
+    say("data", loaded.describe())
+    return loaded
+
+
+def _cast(loaded: DescribedData, model: keras.Model) -> DescribedData:
+    """Returns data whose inputs come in the types that the model takes."""
+    caster = input_caster(model)
+    if isinstance(loaded, Examples):
+        return dataclasses.replace(loaded, convert=caster)
+    if isinstance(loaded, Stream):
+        for batches in (loaded.train, loaded.test):
+            if batches is not None:
+                batches.convert = caster
+    return loaded
 
 
 def _input_side(model: keras.Model) -> int | None:
@@ -74,12 +167,20 @@ def _input_side(model: keras.Model) -> int | None:
     return shape[1] if len(shape) == 4 and shape[1] == shape[2] else None
 
 
-def _build(job: Plan, images: Dataset) -> keras.Model:
+def _build(job: Plan, loaded: DescribedData) -> keras.Model:
     """Builds the network with weights that follow from the run's seed."""
+    shape, outputs = loaded.input_shape, loaded.num_outputs
+    if shape is None or outputs is None:
+        raise InputError(
+            f"a builder makes a network with one input and one output, and {loaded.name} has "
+            "several or doesn't tell their shapes: give a model file of your own, --model=my.keras"
+        )
     keras.utils.set_random_seed(job.config.seed)
-    return models.build(
-        job.config.model, images.image_shape, images.num_classes, **job.model_options
-    )
+    build = models.get(job.config.model).build
+    known: Mapping[str, Any] = {
+        key: value for key, value in loaded.model_options.items() if key in option_types(build)
+    }
+    return models.build(job.config.model, shape, outputs, **{**known, **job.model_options})
 
 
 def _normalised(images: Dataset, model: keras.Model, normalization: str) -> Dataset:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tfcompress.benchmark import FileBenchmark
 from tfcompress.benchmark.machine import int8_note, machine
-from tfcompress.data.dataset import Dataset
 from tfcompress.export import io_types
+from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 
 
 def all_notes(
-    job: Plan, images: Dataset, compressed: Network, measured: Sequence[FileBenchmark]
+    job: Plan, task: Task, compressed: Network, measured: Sequence[FileBenchmark]
 ) -> list[str]:
     """Returns all notes of a run: on its inputs, its training, its files and its times."""
     return [
-        *_input_notes(job, images),
+        *_input_notes(job, task, compressed),
         *_training_notes(job, compressed),
         *_file_notes(job, compressed),
         *benchmark_notes(measured),
@@ -26,8 +26,16 @@ def all_notes(
     ]
 
 
-def _input_notes(job: Plan, images: Dataset) -> list[str]:
+def _input_notes(job: Plan, task: Task, compressed: Network) -> list[str]:
     """Says what the files take."""
+    images = task.images
+    if images is None:
+        ends = [(file.exported.inputs, file.exported.outputs) for file in compressed.files[:1]]
+        return [
+            f"The files take {_listed(inputs)}, as the Keras model does, and give "
+            f"{_listed(outputs)}."
+            for inputs, outputs in ends
+        ]
     mean, std = images.normalization.mean, images.normalization.std
     kind = "RGB" if len(mean) == 3 else "grey"
     notes = [
@@ -37,6 +45,13 @@ def _input_notes(job: Plan, images: Dataset) -> list[str]:
     if job.config.io is not None:
         notes.append(f"The file of integers takes and gives {io_types.MEANS[job.config.io]}.")
     return notes
+
+
+def _listed(ends: Mapping[str, str]) -> str:
+    """Lists inputs or outputs with their types and shapes, by their names where several."""
+    if len(ends) == 1:
+        return next(iter(ends.values()))
+    return ", ".join(f"'{name}' {shown}" for name, shown in ends.items())
 
 
 def _training_notes(job: Plan, compressed: Network) -> list[str]:

@@ -33,6 +33,7 @@ class Plan:
         steps: the techniques, looked up, with their typed options and their training.
         model_options: for the builder; empty for a model file.
         data_options: for the data set's loader.
+        settings: fields of `Training` that the user gives.
         baseline: how the float network is trained.
         storages: how the compressed network's weights are written, one file each.
         unavailable: storages of the technique's that this machine can't make, and why.
@@ -43,6 +44,7 @@ class Plan:
     steps: tuple[techniques.Step, ...]
     model_options: dict[str, Any]
     data_options: dict[str, Any]
+    settings: dict[str, Any]
     baseline: Training
     storages: tuple[str, ...]
     unavailable: dict[str, str]
@@ -63,6 +65,7 @@ class Plan:
             "image_size": self.config.image_size,
             "augment": self.config.augment,
             "normalization": self.config.normalization,
+            "metric": self.config.metric,
             "baseline_training": dataclasses.asdict(self.baseline),
             "compressed_training": {
                 step.technique.name: dataclasses.asdict(step.training) for step in self.steps
@@ -109,6 +112,7 @@ def plan(config: RunConfig) -> Plan:
         steps=steps,
         model_options=values["model"],
         data_options=values["data"],
+        settings=settings,
         baseline=_baseline(config, settings, is_file=builder is None),
         storages=tuple(storage.name for storage in wanted),
         unavailable=unavailable,

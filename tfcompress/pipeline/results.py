@@ -4,48 +4,55 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
-from tfcompress import graph, report, training
+from tfcompress import graph, report
 from tfcompress.benchmark import sizes
 from tfcompress.benchmark.machine import machine
 from tfcompress.container import archive
-from tfcompress.data.dataset import Dataset
 from tfcompress.export import storages
+from tfcompress.metric import Metric
 from tfcompress.pipeline import notes
+from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 from tfcompress.pipeline.provenance import command, versions
-from tfcompress.runtime.accuracy import change_interval, classified
+from tfcompress.runtime import LiteModel
+from tfcompress.runtime.accuracy import change_interval, mean_interval
+from tfcompress.runtime.rows import Rows
 from tfcompress.techniques import LayerLine
+from tfcompress.training.evaluate import predictor
+from tfcompress.training.judging import Judgement, held_out
 from tfcompress.training.progress import say
+from tfcompress.training.signature import input_list
 
 
-def run_result(
-    job: Plan, images: Dataset, baseline: Network, compressed: Network
-) -> report.RunResult:
+def run_result(job: Plan, task: Task, baseline: Network, compressed: Network) -> report.RunResult:
     """Returns the report's values of a run whose files are written and measured.
 
     Args:
         job: the run.
-        images: the data set, on whose whole test set the accuracies are taken.
+        task: the data, on whose whole test set the files are judged, and by what.
         baseline: the float network.
         compressed: the other one.
     """
     files = (*baseline.files, *compressed.files)
     by_backend = zip(*(file.benchmarks for file in files), strict=True)
     measured = [entry for entries in by_backend for entry in entries]
-    (float_result, right), *_ = _file_results(baseline, images)
+    (float_result, before), *_ = _file_results(baseline, task)
     return report.RunResult(
         technique=job.config.technique,
         reference="; ".join(step.technique.reference for step in job.steps),
         model=job.config.model,
         dataset=job.config.dataset,
-        dataset_split=images.split,
-        test_images=len(images.test),
+        dataset_split=task.data.split,
+        test_images=before.examples,
+        examples=task.noun,
         seed=job.config.seed,
         command=command(job.config),
         versions=versions(),
@@ -53,36 +60,43 @@ def run_result(
         config=job.to_json(),
         baseline=float_result,
         files=[
-            dataclasses.replace(result, accuracy_interval_points=_interval(right, its_right))
-            for result, its_right in _file_results(compressed, images)
+            dataclasses.replace(result, **_interval(result.metric, before, after))
+            for result, after in _file_results(compressed, task)
         ],
         unwritten=compressed.unwritten,
         layers=[dataclasses.asdict(line) for line in _lines(compressed)],
         histories={network.title: network.history for network in (baseline, compressed)},
         benchmarks=[entry.to_json() | {"path": Path(entry.path).name} for entry in measured],
-        notes=notes.all_notes(job, images, compressed, measured),
+        notes=notes.all_notes(job, task, compressed, measured),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
 
-def _interval(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
-    """Returns the 95% interval of the change in accuracy, in percentage points."""
-    low, high = change_interval(before, after)
-    return 100 * low, 100 * high
+def _interval(metric: Metric, before: Judgement, after: Judgement) -> dict[str, Any]:
+    """Returns the 95% interval of the metric's change by its key; nothing where it isn't known."""
+    one, other = before.per_example, after.per_example
+    if one is None or other is None:
+        return {}
+    if metric.share and {*np.unique(one), *np.unique(other)} <= {0, 1}:
+        bounds: tuple[float, float] | None = change_interval(one == 1, other == 1)
+    else:
+        bounds = mean_interval(one, other, relative=not metric.share)
+    key = "accuracy_interval_points" if metric.share else "metric_interval_percent"
+    return {} if bounds is None else {key: (100 * bounds[0], 100 * bounds[1])}
 
 
-def _file_results(network: Network, images: Dataset) -> list[tuple[report.FileResult, np.ndarray]]:
+def _file_results(network: Network, task: Task) -> list[tuple[report.FileResult, Judgement]]:
     """Returns what each file of a network can do and costs; packs each beside itself.
 
     Returns:
-        For each file its result, and for each test image whether the file classifies it rightly.
+        For each file its result, and what its predictions on the held-out examples are worth.
     """
     if not network.files:
         return []
     steps = [row["step_ms"] for row in network.history]
-    by_keras, labels = training.classified(training.runner(network.model), images)
+    by_keras = task.judge.judge(held_out(predictor(network.model), task.data, 256))
     of_network: dict[str, Any] = {
-        "accuracy_keras": float((by_keras == labels).mean()),
+        "accuracy_keras": by_keras.value,
         "parameters": graph.parameters(network.model),
         "macs": graph.macs(network.model),
         "train_step_ms": float(np.median(steps)) if steps else None,
@@ -92,13 +106,18 @@ def _file_results(network: Network, images: Dataset) -> list[tuple[report.FileRe
     for written in network.files:
         file, times = written.exported, written.times
         path = Path(file.path)
-        say("accuracy", f"{path.name} on all {len(images.test):,} test images")
-        chosen, _ = classified(path, images.batches("test", 64))
-        right = chosen == labels
+        metric = task.judge.metric
+        say(metric.name, f"{path.name} on all {by_keras.examples:,} test {task.noun}")
+        judged = task.judge.judge(held_out(_file_predictor(path, network.model), task.data))
+        same = None
+        if judged.labels is not None and by_keras.labels is not None:
+            same = float((judged.labels == by_keras.labels).mean())
         result = report.FileResult(
             path=path.name,
-            accuracy=float(right.mean()),
-            keras_agreement=float((chosen == by_keras).mean()),
+            accuracy=judged.value,
+            metric=metric,
+            metrics=judged.metrics,
+            keras_agreement=same,
             size_bytes=file.size_bytes,
             gzip_bytes=sizes.gzip_bytes(path),
             packed_bytes=archive.pack(path, path.with_suffix(".tfz"))[1],
@@ -117,8 +136,14 @@ def _file_results(network: Network, images: Dataset) -> list[tuple[report.FileRe
             parity=file.parity.to_json() if file.parity else {},
             **of_network,
         )
-        results.append((result, right))
+        results.append((result, judged))
     return results
+
+
+def _file_predictor(path: Path, model: keras.Model) -> Callable[[Any], list[np.ndarray]]:
+    """Returns what gives a file's outputs for inputs as its Keras model takes them."""
+    lite = LiteModel(path, threads=2)
+    return lambda x: lite.run(Rows(input_list(model, x)))
 
 
 def _lines(network: Network) -> list[LayerLine]:

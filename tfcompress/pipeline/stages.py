@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
-import numpy as np
 
 import tfcompress.benchmark as benchmark
 from tfcompress import graph, report, techniques, training
-from tfcompress.api import check_fit
 from tfcompress.benchmark.machine import machine
 from tfcompress.config import Training
-from tfcompress.data.dataset import Dataset
+from tfcompress.data import nested
+from tfcompress.data.protocol import Data
 from tfcompress.errors import ExportError
 from tfcompress.pipeline import inputs
 from tfcompress.pipeline.exporting import BASELINE, check_storages, output_names, write_files
+from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 from tfcompress.pipeline.provenance import versions
@@ -60,14 +61,14 @@ def run(job: Plan) -> report.RunResult:
         if done:
             say("resume", f"{space.folder} holds this run, finished; --noresume repeats it")
             return done
-        model, images = inputs.load(job)
-        check_fit(model, images)
+        model, loaded = inputs.load(job)
+        task = inputs.task_of(job, model, loaded)
         candidate = Candidate(model)
         techniques.check(candidate, job.steps)
         sketched = techniques.sketch(candidate, job.steps) or candidate
-        check_storages(job, images, sketched.model)
+        check_storages(job, task.images, sketched.model)
         space.begin()
-        result = _result(job, space, images, model)
+        result = _result(job, space, task, model)
         space.finish(result, complete=not failed(job, result))
         return result
 
@@ -82,65 +83,69 @@ def failed(job: Plan, result: report.RunResult) -> dict[str, str]:
     return dict(result.unwritten)
 
 
-def _result(job: Plan, space: Workspace, images: Dataset, model: keras.Model) -> report.RunResult:
+def _result(job: Plan, space: Workspace, task: Task, model: keras.Model) -> report.RunResult:
     """Runs every stage that writes, from the untrained network to the report's values."""
     say("model", f"{job.config.model}: {graph.parameters(model):,} parameters, "
         f"{graph.macs(model) / 1e6:,.1f} M multiply-accumulates")  # fmt: skip
-    samples, comparison = _split_of_samples(images, job.config.seed)
-    baseline = _train_baseline(job, space, images, model)
-    compressed = _compress(job, space, images, baseline.model, samples)
+    samples, comparison = _split_of_samples(task.data, job.config.seed)
+    baseline = _train_baseline(job, space, task, model)
+    compressed = _compress(job, space, task, baseline.model, samples)
     written = []
     with space.writing(output_names(job)):
         for network in (baseline, compressed):
             written.append(
                 write_files(
-                    job, space.folder, images, network, samples=samples, comparison=comparison
+                    job, space.folder, task, network, samples=samples, comparison=comparison
                 )
             )
             if not written[0].files:  # There would be nothing to compare with.
                 reasons = ", ".join(written[0].unwritten.values())
                 raise ExportError(f"the baseline's file: {reasons}")
         baseline, compressed = _measure(job, written)
-        return run_result(job, images, baseline, compressed)
+        return run_result(job, task, baseline, compressed)
 
 
-def _split_of_samples(images: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns training images to calibrate on, and others to compare files with Keras on.
+def _split_of_samples(data: Data, seed: int) -> tuple[Any, Any]:
+    """Returns inputs of training examples to calibrate on, and others to compare files on.
 
-    Of a data set with too few images to leave any for the comparison, it is on all of them.
+    Of data with too few examples to leave any for the comparison, it is on all of them.
     """
-    pool = images.representative(techniques.SAMPLES + PARITY_IMAGES, seed)
-    rest = pool[techniques.SAMPLES :]
-    return pool[: techniques.SAMPLES], rest if len(rest) else pool
+    pool = data.representative(techniques.SAMPLES + PARITY_IMAGES, seed)
+    rest = nested.take(pool, slice(techniques.SAMPLES, None))
+    enough = nested.count(rest, data.name) > 0
+    return nested.take(pool, slice(techniques.SAMPLES)), rest if enough else pool
 
 
-def _train_baseline(job: Plan, space: Workspace, images: Dataset, model: keras.Model) -> Network:
+def _train_baseline(job: Plan, space: Workspace, task: Task, model: keras.Model) -> Network:
     """Trains the float network in place and keeps it."""
     context = _round_context(
-        TrainingContext(seed=job.config.seed), job, space, "baseline", "baseline", job.baseline
+        TrainingContext(seed=job.config.seed, objective=task.objective),
+        job,
+        space,
+        "baseline",
+        "baseline",
+        job.baseline,
     )
-    history = training.fit(model, images, job.baseline, context)
+    history = training.fit(model, task.data, job.baseline, context)
     space.save_model(model, _MODELS["baseline"])
     return Network(title="baseline", model=model, history=history, storages=BASELINE)
 
 
-def _compress(
-    job: Plan, space: Workspace, images: Dataset, model: keras.Model, samples: np.ndarray
-) -> Network:
+def _compress(job: Plan, space: Workspace, task: Task, model: keras.Model, samples: Any) -> Network:
     """Applies the techniques to the trained float network and keeps what comes of it."""
 
     def round_context(
         context: TrainingContext, title: str, candidate: Candidate, settings: Training
     ) -> TrainingContext:
-        check_storages(job, images, candidate.model)
+        check_storages(job, task.images, candidate.model)
         say(title, _what_was_done(candidate))
         return _round_context(context, job, space, title, f"compressed-{title}", settings)
 
     candidate, history = techniques.apply(
         Candidate(model, samples=samples, say=say),
         job.steps,
-        images,
-        TrainingContext(seed=job.config.seed, teacher=model),
+        task.data,
+        TrainingContext(seed=job.config.seed, teacher=model, objective=task.objective),
         round_context=round_context,
     )
     space.save_model(candidate.model, _MODELS["compressed"])

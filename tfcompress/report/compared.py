@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from tfcompress.metric import ACCURACY, Metric
 from tfcompress.report.pareto import Point, front, tradeoffs
 from tfcompress.report.picture import Picture
 from tfcompress.report.render import csv_text, markdown_cell, render_template
@@ -36,11 +38,13 @@ class Line:
         train_step_ms: median time of a training step.
         latency_ms: median time of an inference.
         size_bytes: size of the file.
-        accuracy: 0 to 1.
+        accuracy: 0 to 1; of a run that is judged by another metric, that.
+        metric: which it is.
         latency_ratio: the time of an inference divided by that of the run's own baseline's,
             measured in turns.
         size_ratio: the same of the size.
         accuracy_change_points: the accuracy minus the baseline's, in percentage points.
+        metric_change_percent: of a metric that is no share, its change in percent.
         baseline: whether the file is an uncompressed one.
     """
 
@@ -54,15 +58,18 @@ class Line:
     latency_ms: float | None
     size_bytes: int
     accuracy: float
+    metric: Metric = ACCURACY
     latency_ratio: float | None = None
     size_ratio: float | None = None
     accuracy_change_points: float | None = None
+    metric_change_percent: float | None = None
     baseline: bool = False
 
 
-# What lines can be sorted by, and whether a larger value comes first.
-SORTS: dict[str, tuple[Callable[[Line], float | str | None], bool]] = {
-    "accuracy": (lambda line: line.accuracy, True),
+# What lines can be sorted by, and whether a larger value comes first. Of lines with different
+# metrics the best comes first within each.
+SORTS: dict[str, tuple[Callable[[Line], Any], bool]] = {
+    "accuracy": (lambda line: _worth(line), True),
     "latency": (lambda line: line.latency_ms, False),
     "latency_ratio": (lambda line: line.latency_ratio, False),
     "size": (lambda line: line.size_bytes, False),
@@ -70,7 +77,8 @@ SORTS: dict[str, tuple[Callable[[Line], float | str | None], bool]] = {
     "train_step": (lambda line: line.train_step_ms, False),
 }
 # Header and key of a column, and its text for people and its value for CSV.
-_COLUMNS: tuple[tuple[str, str, Callable[[Line], str], Callable[[Line], object]], ...] = (
+_Column = tuple[str, str, Callable[[Line], str], Callable[[Line], object]]
+_ABOUT: tuple[_Column, ...] = (
     ("no.", "number", lambda line: str(line.number), lambda line: line.number),
     ("technique", "technique", lambda line: line.technique, lambda line: line.technique),
     ("model", "model", lambda line: line.model, lambda line: line.model),
@@ -82,17 +90,46 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Line], str], Callable[[Line], object]]
      lambda line: line.latency_ms),
     ("size, KiB", "size_bytes", lambda line: kibibytes(line.size_bytes),
      lambda line: line.size_bytes),
-    ("accuracy, %", "accuracy", lambda line: f"{100 * line.accuracy:.2f}",
-     lambda line: line.accuracy),
+)  # fmt: skip
+_RATIOS: tuple[_Column, ...] = (
     ("inference ratio", "latency_ratio", lambda line: factor(line.latency_ratio),
      lambda line: line.latency_ratio),
     ("size ratio", "size_ratio", lambda line: factor(line.size_ratio),
      lambda line: line.size_ratio),
-    ("accuracy, points", "accuracy_change_points", lambda line: _points(line),
-     lambda line: line.accuracy_change_points),
+)  # fmt: skip
+_CHANGE: _Column = (
+    "accuracy, points",
+    "accuracy_change_points",
+    lambda line: _points(line),
+    lambda line: line.accuracy_change_points,
+)
+_ACCURACY: _Column = (
+    "accuracy, %",
+    "accuracy",
+    lambda line: f"{100 * line.accuracy:.2f}",
+    lambda line: line.accuracy,
+)
+# Where a run is judged by something else than accuracy.
+_METRIC: tuple[_Column, ...] = (
+    ("metric", "metric", lambda line: line.metric.name, lambda line: line.metric.name),
+    ("value", "accuracy", lambda line: line.metric.text(line.accuracy),
+     lambda line: line.accuracy),
+)  # fmt: skip
+_CHANGES: tuple[_Column, ...] = (
+    ("change, points", *_CHANGE[1:]),
+    ("change, %", "metric_change_percent", lambda line: _signed(line.metric_change_percent),
+     lambda line: line.metric_change_percent),
 )  # fmt: skip
 _TEXT = 4  # The columns before the first number.
 _SAME = (2, 3, 4)  # Model, data set and seed.
+
+
+def _columns(lines: Sequence[Line]) -> tuple[_Column, ...]:
+    """Returns the columns: of accuracy alone where all lines are judged by it."""
+    if all(line.metric == ACCURACY for line in lines):
+        return (*_ABOUT, _ACCURACY, *_RATIOS, _CHANGE)
+    changes = [column for column in _CHANGES if any(column[3](line) is not None for line in lines)]
+    return (*_ABOUT, *_METRIC, *_RATIOS, *changes)
 
 
 def lines(runs: Sequence[tuple[str, RunResult]], sort: str | None = None) -> list[Line]:
@@ -128,6 +165,7 @@ def lines(runs: Sequence[tuple[str, RunResult]], sort: str | None = None) -> lis
                     latency_ratio=file.latency_ratio,
                     size_ratio=result.ratio_of(file)["size"],
                     accuracy_change_points=result.accuracy_change_of(file),
+                    metric_change_percent=None if result.metric.share else result.change_of(file),
                 )
             )
     if sort is not None:
@@ -139,7 +177,7 @@ def _sorted(lines: list[Line], sort: str) -> list[Line]:
     """Sorts lines by one of `SORTS`; lines without that value come last."""
     value, largest_first = SORTS[sort]
     known = [line for line in lines if value(line) is not None]
-    known.sort(key=value, reverse=largest_first)  # type: ignore[arg-type]
+    known.sort(key=value, reverse=largest_first)
     return known + [line for line in lines if value(line) is None]
 
 
@@ -155,37 +193,43 @@ def _line(folder: str, result: RunResult, file: FileResult) -> Line:
         latency_ms=file.latency_ms_p50,
         size_bytes=file.size_bytes,
         accuracy=file.accuracy,
+        metric=result.metric,
     )
 
 
 def markdown(lines: Sequence[Line]) -> str:
     """Writes the lines as a Markdown table."""
-    headers = [header for header, *_ in _COLUMNS]
+    columns = _columns(lines)
+    headers = [header for header, *_ in columns]
     rules = ["---" if 0 < at < _TEXT else "---:" for at in range(len(headers))]
-    rows = [headers, rules, *([markdown_cell(c) for c in _cells(line)] for line in lines)]
+    rows = [headers, rules, *([markdown_cell(c) for c in _cells(line, columns)] for line in lines)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{NOTE}\n"
 
 
 def comma_separated(lines: Sequence[Line]) -> str:
     """Writes the lines as CSV, with the run's folder; what wasn't measured is left empty."""
-    header = [*(key for _, key, *_ in _COLUMNS), "run"]
+    columns = _columns(lines)
+    header = [*(key for _, key, *_ in columns), "run"]
     return csv_text(
-        [header, *([*(value(line) for *_, value in _COLUMNS), line.run] for line in lines)]
+        [header, *([*(value(line) for *_, value in columns), line.run] for line in lines)]
     )
 
 
 def html(lines: Sequence[Line]) -> str:
     """Writes the lines as a self-contained page, with a picture of cost against accuracy."""
     # What is the same in all lines is said once: a screen is narrow.
-    common = [at for at in _SAME if len({_cells(line)[at] for line in lines}) == 1]
-    shown = [at for at in range(len(_COLUMNS)) if at not in common]
+    columns = _columns(lines)
+    cells = [_cells(line, columns) for line in lines]
+    common = [at for at in _SAME if len({row[at] for row in cells}) == 1]
+    shown = [at for at in range(len(columns)) if at not in common]
     return render_template(
         "compare.html.j2",
         autoescape=True,
-        headers=[_COLUMNS[at][0] for at in shown],
-        rows=[[_cells(line)[at] for at in shown] for line in lines],
+        headers=[columns[at][0] for at in shown],
+        rows=[[row[at] for at in shown] for row in cells],
         text_columns=sum(at < _TEXT for at in shown),
-        common=", ".join(f"{_COLUMNS[at][0]} {_cells(lines[0])[at]}" for at in common),
+        common=", ".join(f"{columns[at][0]} {cells[0][at]}" for at in common),
+        metric=" and ".join(dict.fromkeys(line.metric.name for line in lines)),
         headline=headline(lines),
         picture=picture(lines),
         runs=[(line.number, line.technique, line.run) for line in lines if not line.baseline],
@@ -200,30 +244,36 @@ def picture(lines: Sequence[Line]) -> Picture:
     """
     sets = _by_dataset(lines)
     panels = [
-        (title if len(sets) == 1 else f"{title}, {name}", _points_of(files, value))
-        for name, files in sets.items()
+        (title if len(sets) == 1 else f"{title}, {name}", _points_of(files, value), metric)
+        for (name, metric), files in sets.items()
         for title, value in (("file size, KiB", _kibibytes), ("latency median, ms", _latency))
     ]
-    return tradeoffs([(title, points) for title, points in panels if len(points) > 1])
+    panels = [panel for panel in panels if len(panel[1]) > 1]
+    return tradeoffs(
+        [(title, points) for title, points, _ in panels],
+        metrics=[metric for *_, metric in panels],
+    )
 
 
 def headline(lines: Sequence[Line]) -> str:
     """Says which files no other is both smaller and more accurate than, for each data set."""
     return " ".join(
-        f"Of {len(files)} files on {name}, none is both smaller and more accurate than "
+        f"Of {len(files)} files on {name}, none is both smaller and "
+        f"{'more accurate' if metric == ACCURACY else f'better by {metric.name}'} than "
         + ", ".join(
-            f"{p.name} ({100 * p.accuracy:.2f}%)" for p in front(_points_of(files, _kibibytes))
+            f"{p.name} ({metric.axis_text(p.accuracy)}{'%' * metric.share})"
+            for p in front(_points_of(files, _kibibytes), metric)
         )
         + "."
-        for name, files in _by_dataset(lines).items()
+        for (name, metric), files in _by_dataset(lines).items()
     )
 
 
-def _by_dataset(lines: Sequence[Line]) -> dict[str, list[Line]]:
-    """Groups lines by their data set."""
-    groups: dict[str, list[Line]] = {}
+def _by_dataset(lines: Sequence[Line]) -> dict[tuple[str, Metric], list[Line]]:
+    """Groups lines by their data set and metric."""
+    groups: dict[tuple[str, Metric], list[Line]] = {}
     for line in lines:
-        groups.setdefault(line.dataset, []).append(line)
+        groups.setdefault((line.dataset, line.metric), []).append(line)
     return groups
 
 
@@ -247,12 +297,22 @@ def _latency(line: Line) -> float | None:
     return line.latency_ms
 
 
-def _cells(line: Line) -> list[str]:
+def _cells(line: Line, columns: Sequence[_Column]) -> list[str]:
     """Writes a line's cells for people."""
-    return [text(line) for _, _, text, _ in _COLUMNS]
+    return [text(line) for _, _, text, _ in columns]
 
 
 def _points(line: Line) -> str:
     """Writes a change of accuracy in percentage points."""
-    change = line.accuracy_change_points
+    return _signed(line.accuracy_change_points)
+
+
+def _signed(change: float | None) -> str:
+    """Writes a change."""
     return MISSING if change is None else f"{change:+.2f}"
+
+
+def _worth(line: Line) -> tuple[str, float]:
+    """Returns what sorts lines by accuracy: better ones are larger, by each metric apart."""
+    metric = line.metric
+    return metric.name, line.accuracy if metric.higher_is_better else -line.accuracy

@@ -48,13 +48,13 @@ def _sentence(result: RunResult) -> str:
     if len(result.files) == 1:
         file = result.files[0]
         unmeasured = "; its speed was not measured" if file.latency_ratio is None else ""
-        costs, accuracy = _costs(result, file), _accuracy(result, file)
+        costs, accuracy = _costs(result, file), _worth(result, file)
         return f"The {result.technique} file is {costs}, and {accuracy}{unmeasured}."
     first, *others = result.files
-    parts = [f"{_where(result, first)}: {_costs(result, first)}, and {_accuracy(result, first)}"]
+    parts = [f"{_where(result, first)}: {_costs(result, first)}, and {_worth(result, first)}"]
     for file in others:
         same = file.accuracy == first.accuracy
-        accuracy = "has the same accuracy" if same else _accuracy(result, file)
+        accuracy = f"has the same {result.metric.name}" if same else _worth(result, file)
         parts.append(f"{_where(result, file)}: {_costs(result, file)}, and {accuracy}")
     unmeasured = (
         "" if any(file.latency_ratio for file in result.files) else "; no speed was measured"
@@ -105,21 +105,38 @@ def _speed(file: FileResult) -> _Words | None:
     return _Words(f"{times(ratio)} slower", "than", -1)
 
 
-def _accuracy(result: RunResult, file: FileResult) -> str:
-    """Says how the accuracy changed, with both numbers, the number of images and the interval."""
-    change = result.accuracy_change_of(file)
-    images = f" on {result.test_images:,} test images" if result.test_images else ""
-    numbers = f"{result.baseline.accuracy:.4f} -> {file.accuracy:.4f}{images}"
-    interval = file.accuracy_interval_points
-    if change == 0:
-        return f"kept its accuracy ({numbers})"
-    moved = f"{'gained' if change > 0 else 'lost'} {points(change)} of accuracy"
-    if interval is None:
+def _worth(result: RunResult, file: FileResult) -> str:
+    """Says how the metric changed, with both numbers, the number of images and the interval."""
+    metric, before, after = result.metric, result.baseline.accuracy, file.accuracy
+    change = result.change_of(file)
+    images = f" on {result.test_images:,} test {result.examples}" if result.test_images else ""
+    numbers = f"{metric.text(before)} -> {metric.text(after)}{images}"
+    if after == before:
+        return f"kept its {metric.name} ({numbers})"
+    if change is None:
+        return f"has another {metric.name} ({numbers})"
+    if metric.share:
+        moved = f"{'gained' if change > 0 else 'lost'} {points(change)} of {metric.name}"
+    else:
+        better = "better" if metric.loss(before, after) < 0 else "worse"
+        way = "higher" if change > 0 else "lower"
+        moved = f"its {metric.name} is {percent(change)} {way}, which is {better}"
+    if file.interval is None:
         return f"{moved} ({numbers})"
-    low, high = interval
-    bounds = f"95% interval {low:+.1f} to {high:+.1f}"
-    doubt = ": too few images to tell it from none" if low <= 0 <= high else ""
+    low, high = file.interval
+    bounds = f"95% interval {low:+.1f} to {high:+.1f}{'' if metric.share else '%'}"
+    doubt = f": too few {result.examples} to tell it from none" if low <= 0 <= high else ""
     return f"{moved} ({numbers}; {bounds}{doubt})"
+
+
+def percent(change: float) -> str:
+    """Writes a relative change without its sign; with two digits where one would read 0.0.
+
+    >>> percent(-3.21), percent(0.04)
+    ('3.2%', '0.04%')
+    """
+    size = abs(change)
+    return f"{size:.1f}%" if size >= 0.095 else f"{size:.2g}%"
 
 
 def points(change: float) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from tfcompress.metric import ACCURACY, Metric
 from tfcompress.report.picture import COLOURS, INK, Picture, canvas, render_figure
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Point:
         label: the short text beside it.
         name: its name in the picture's description.
         cost: in the axis's unit.
-        accuracy: 0 to 1.
+        accuracy: the value of the metric.
         baseline: whether the file is an uncompressed one.
     """
 
@@ -39,37 +40,48 @@ class Point:
     baseline: bool
 
 
-def front(points: Iterable[Point]) -> list[Point]:
+def front(points: Iterable[Point], metric: Metric = ACCURACY) -> list[Point]:
     """Returns the points that no other beats by less cost at no less accuracy, or the reverse.
+
+    Args:
+        points: the files.
+        metric: says which values are better.
 
     Returns:
         The points from the cheapest to the dearest; of equal points the first one.
     """
     best: list[Point] = []
-    for point in sorted(points, key=lambda point: (point.cost, -point.accuracy)):
-        if not best or point.accuracy > best[-1].accuracy:
+    sign = 1 if metric.higher_is_better else -1
+    for point in sorted(points, key=lambda point: (point.cost, -sign * point.accuracy)):
+        if not best or sign * point.accuracy > sign * best[-1].accuracy:
             best.append(point)
     return best
 
 
-def tradeoffs(panels: Sequence[tuple[str, Sequence[Point]]], name: str = "pareto") -> Picture:
+def tradeoffs(
+    panels: Sequence[tuple[str, Sequence[Point]]],
+    name: str = "pareto",
+    metrics: Sequence[Metric] = (ACCURACY,),
+) -> Picture:
     """Draws each cost against accuracy, one panel below the other, with the front as steps.
 
     Args:
         panels: the cost's name with its unit, and the files whose cost is known.
         name: the picture's.
+        metrics: of each panel; a single one for all.
     """
+    of_panels = metrics if len(metrics) > 1 else list(metrics) * len(panels)
     figure, axes = canvas(len(panels), height=3.0 * len(panels))
     descriptions = []
-    for place, (title, points) in zip(axes, panels, strict=True):
-        best = front(points)
+    for place, (title, points), metric in zip(axes, panels, of_panels, strict=True):
+        best = front(points, metric)
         for kind, marker in (("baseline", "s"), ("compressed", "o")):
             some = [point for point in points if point.baseline == (kind == "baseline")]
             if not some:
                 continue  # Markers without a place would leave none to the axes.
             place.plot(
                 [point.cost for point in some],
-                [100 * point.accuracy for point in some],
+                [metric.drawn(point.accuracy) for point in some],
                 marker,
                 color=COLOURS[kind],
                 markersize=7,
@@ -78,26 +90,29 @@ def tradeoffs(panels: Sequence[tuple[str, Sequence[Point]]], name: str = "pareto
             )
         place.step(
             [point.cost for point in best],
-            [100 * point.accuracy for point in best],
+            [metric.drawn(point.accuracy) for point in best],
             where="post",
             color=INK,
             linestyle=(0, (3, 2)),
             linewidth=1.5,
         )
-        _scale(place, points)
-        _labels(place, points)
+        _scale(place, points, metric)
+        _labels(place, points, metric)
         place.set_xlabel(title)
-        place.set_ylabel("accuracy, %")
+        place.set_ylabel(metric.axis, parse_math=False)
         place.grid(True, color=INK, alpha=0.25, linewidth=0.8)
         descriptions.append(
             f"{title}: on the front, from the cheapest, "
-            + ", ".join(f"{p.name} ({p.cost:.4g}, {100 * p.accuracy:.2f} %)" for p in best)
+            + ", ".join(
+                f"{p.name} ({p.cost:.4g}, {metric.axis_text(p.accuracy, ' ')})" for p in best
+            )
             + "."
         )
-    return render_figure(name, "Cost against accuracy. " + " ".join(descriptions), figure)
+    shown = " and ".join(dict.fromkeys(metric.name for metric in of_panels))
+    return render_figure(name, f"Cost against {shown}. " + " ".join(descriptions), figure)
 
 
-def _scale(place: Axes, points: Sequence[Point]) -> None:
+def _scale(place: Axes, points: Sequence[Point], metric: Metric) -> None:
     """Sets the axes' scales and limits, with room around the points for their labels."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -115,24 +130,31 @@ def _scale(place: Axes, points: Sequence[Point]) -> None:
         place.set_xlim(0, 1.15 * high or 1.0)
         place.xaxis.set_major_locator(MaxNLocator(5))
         place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    shares = [100 * point.accuracy for point in points]
-    room = max(0.25 * (max(shares) - min(shares)), 0.5)
-    place.set_ylim(min(shares) - room, max(shares) + room)
+    values = [metric.drawn(point.accuracy) for point in points]
+    least = 0.5 if metric.share else 0.05 * max(map(abs, values)) or 0.5
+    room = max(0.25 * (max(values) - min(values)), least)
+    place.set_ylim(min(values) - room, max(values) + room)
     place.yaxis.set_major_locator(MaxNLocator(5))
 
 
-def _labels(place: Axes, points: Sequence[Point], size: tuple[float, float] = (280, 160)) -> None:
+def _labels(
+    place: Axes,
+    points: Sequence[Point],
+    metric: Metric,
+    size: tuple[float, float] = (280, 160),
+) -> None:
     """Puts each point's label where it covers no point and no other label, if there is room.
 
     Args:
         place: the axes, whose limits are set.
         points: what they show.
+        metric: of the axis.
         size: about the axes' size in points.
     """
     centres = []
     for point in points:
         share = place.transLimits.transform(
-            place.transScale.transform((point.cost, 100 * point.accuracy))
+            place.transScale.transform((point.cost, metric.drawn(point.accuracy)))
         )
         centres.append((share[0] * size[0], share[1] * size[1]))
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in centres]
@@ -150,7 +172,7 @@ def _labels(place: Axes, points: Sequence[Point], size: tuple[float, float] = (2
         taken.append(best[3])
         text = place.annotate(
             point.label,
-            (point.cost, 100 * point.accuracy),
+            (point.cost, metric.drawn(point.accuracy)),
             xytext=best[1:3],
             textcoords="offset points",
             color=INK,

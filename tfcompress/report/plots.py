@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,13 +23,60 @@ def pictures(result: RunResult) -> list[Picture]:
     return [picture for picture in drawn if picture is not None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """What the curves of the trainings show.
+
+    Attributes:
+        name: of the number, as a title begins with it.
+        axis: its name with its unit.
+        test: the history's key of the held-out examples' number.
+        train: likewise of the training examples'.
+        factor: from the history's number to the one that is shown.
+    """
+
+    name: str = "Error"
+    axis: str = "error, %"
+    test: str = "test_error"
+    train: str = "train_error"
+    factor: float = 100.0
+
+    @property
+    def caption(self) -> str:
+        """What the numbers are, in words."""
+        return f"{self.name} by epoch{', in percent' if self.factor != 1 else ''}."
+
+    def text(self, value: float) -> str:
+        """Writes a number of the curves."""
+        if not math.isfinite(value):
+            return "not a number"
+        return f"{value:.2f} %" if self.factor != 1 else f"{value:.4g}"
+
+
+def curves_of(result: RunResult) -> Curves:
+    """Returns what the curves show: the error of classes, else the run's metric, else the loss."""
+    keys = {key for rows in result.histories.values() for row in rows for key in row}
+    if keys & {"test_error", "train_error"}:
+        return Curves()
+    name = result.metric.name
+    if keys & {f"test_{name}", f"train_{name}"}:
+        factor = 100.0 if result.metric.share else 1.0
+        return Curves(name, result.metric.axis, f"test_{name}", f"train_{name}", factor)
+    return Curves("Loss", "loss", "test_loss", "loss", 1.0)
+
+
 def error_curves(result: RunResult) -> Picture | None:
-    """Draws train and test error by epoch, for both trainings; None without a history."""
+    """Draws train and test error by epoch, for both trainings; None without a history.
+
+    Of other data than classes it is what `curves_of` returns.
+    """
+    shown = curves_of(result)
+    titles = {shown.test: "test", shown.train: "train"}
     curves = [
         (stage, key, points)
         for stage in ("baseline", "compressed")
-        for key in ("test_error", "train_error")
-        if (points := curve(result.histories.get(stage, ()), key))
+        for key in titles
+        if (points := curve(result.histories.get(stage, ()), key, shown.factor))
     ]
     if not curves:
         return None
@@ -41,15 +89,16 @@ def error_curves(result: RunResult) -> Picture | None:
             [epoch for epoch, _ in points],
             [percent for _, percent in points],
             color=COLOURS[stage],
-            linestyle="-" if key == "test_error" else (0, (3, 2)),
+            linestyle="-" if key == shown.test else (0, (3, 2)),
             linewidth=2,
             # One epoch makes no line.
             marker="o" if len(points) == 1 else None,
-            label=f"{names[stage]}, {key.removesuffix('_error')}",
+            label=f"{names[stage]}, {titles[key]}",
         )
     axes[0].set_xlabel("epoch")
-    axes[0].set_ylabel("error, %")
-    axes[0].set_ylim(bottom=0)
+    axes[0].set_ylabel(shown.axis, parse_math=False)
+    if all(value >= 0 for _, _, points in curves for _, value in points):
+        axes[0].set_ylim(bottom=0)
     axes[0].set_xlim(0.5, max(points[-1][0] for _, _, points in curves) + 0.5)
     axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].grid(True, color=INK, alpha=0.25, linewidth=0.8)
@@ -64,15 +113,15 @@ def error_curves(result: RunResult) -> Picture | None:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-    alt = "Error by epoch, in percent. " + " ".join(
-        f"{names[stage]}, {key.removesuffix('_error')}: {last_error(points[-1][1])} at the end."
+    alt = f"{shown.caption} " + " ".join(
+        f"{names[stage]}, {titles[key]}: {shown.text(points[-1][1])} at the end."
         for stage, key, points in curves
     )
     return render_figure("errors", alt, figure)
 
 
 def cost_bars(result: RunResult) -> Picture:
-    """Draws bars of file size, latency and accuracy, the baseline above the compressed files."""
+    """Draws bars of file size, latency and the metric, the baseline above the compressed files."""
     files = (result.baseline, *result.files)
     sizes = [file.size_bytes / 1024 for file in files]
     groups = [("file size, KiB", sizes, [f"{size:,.1f}" for size in sizes])]
@@ -81,8 +130,9 @@ def cost_bars(result: RunResult) -> Picture:
         groups.append(
             ("latency median, ms", [time or 0.0 for time in times], list(map(milliseconds, times)))
         )
-    shares = [100 * file.accuracy for file in files]
-    groups.append(("accuracy, %", shares, [f"{share:.2f}" for share in shares]))
+    metric = result.metric
+    values = [metric.drawn(file.accuracy) for file in files]
+    groups.append((metric.axis, values, [metric.axis_text(file.accuracy) for file in files]))
 
     figure, axes = canvas(len(groups), height=0.2 + (0.5 + 0.35 * len(files)) * len(groups))
     labels = ["baseline", *map(label, file_names(result))]
@@ -94,9 +144,9 @@ def cost_bars(result: RunResult) -> Picture:
         place.set_yticks(places, labels, parse_math=False)
         place.tick_params(left=False, bottom=False, labelbottom=False)
         # Room for the number behind the longest bar; accuracies all count from 0 to 100.
-        top = 100.0 if title.startswith("accuracy") else max(values) or 1.0
-        place.set_xlim(0, 1.25 * top)
-        place.set_title(title, loc="left", fontsize=12, color=INK, pad=5)
+        top = 100.0 if title == metric.axis and metric.share else max(*values, 0.0) or 1.0
+        place.set_xlim(min(*values, 0.0), 1.25 * top)
+        place.set_title(title, loc="left", fontsize=12, color=INK, pad=5, parse_math=False)
         place.spines["bottom"].set_visible(False)
     alt = "Baseline and compressed file compared. " + " ".join(
         f"{title}: {' and '.join(texts)}." for title, _, texts in groups
@@ -105,7 +155,7 @@ def cost_bars(result: RunResult) -> Picture:
 
 
 def cost_points(result: RunResult) -> Picture:
-    """Draws size and latency against accuracy, with every file as a point."""
+    """Draws size and latency against the metric, with every file as a point."""
     names = file_names(result)
     files = (
         ("baseline", "baseline", result.baseline),
@@ -125,12 +175,8 @@ def cost_points(result: RunResult) -> Picture:
             ("latency median, ms", lambda file: file.latency_ms_p50),
         )
     ]
-    return tradeoffs([(title, points) for title, points in panels if len(points) > 1])
-
-
-def last_error(percent: float) -> str:
-    """Writes the last error of a curve; a training that diverged has none."""
-    return f"{percent:.2f} %" if math.isfinite(percent) else "not a number"
+    panels = [(title, points) for title, points in panels if len(points) > 1]
+    return tradeoffs(panels, metrics=[result.metric])
 
 
 def label(technique: str) -> str:
@@ -139,16 +185,19 @@ def label(technique: str) -> str:
     return plain if len(plain) <= 16 else "compressed"
 
 
-def curve(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+def curve(
+    rows: Sequence[Mapping[str, Any]], key: str, factor: float = 100.0
+) -> list[tuple[float, float]]:
     """Returns epoch and percent of the rows that have a key.
 
     Args:
         rows: a training's history; a row without an epoch counts by its place.
-        key: of an error from 0 to 1.
+        key: of an error from 0 to 1, or another number.
+        factor: from that to what is shown.
     """
     points = []
     for number, row in enumerate(rows, start=1):
         value = row.get(key)
         if value is not None:
-            points.append((float(row.get("epoch", number)), 100 * float(value)))
+            points.append((float(row.get("epoch", number)), factor * float(value)))
     return points

@@ -3,150 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from tfcompress.errors import require
+from tfcompress.metric import Metric
 from tfcompress.report import shapes
+from tfcompress.report.file_result import FileResult
+from tfcompress.report.strict_json import strict
 
 HISTORIES = ("baseline", "compressed")
 # The version of report.json, raised when a key that others rely on changes its meaning or goes.
 SCHEMA = 1
-# Times in milliseconds and their ratios lie between these, or no picture could show them.
-_LEAST, _MOST = 1e-12, 1e12
 # A storage makes a file, and there are some fifteen.
 _MOST_FILES = 100
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FileResult:
-    """One `.tflite` file: how well it does and what it costs. None stands for what wasn't measured.
-
-    Attributes:
-        path: the file, relative to the report where possible.
-        accuracy: the file's own accuracy on the whole test set, 0 to 1.
-        accuracy_keras: the Keras model's on the same images, 0 to 1.
-        keras_agreement: the share of these images to which the file gives the Keras model's label.
-        parameters: of the Keras model, counted.
-        macs: multiply-accumulates of one inference, counted in the file.
-        size_bytes: size of the file.
-        gzip_bytes: size of the file after gzip at level 9.
-        packed_bytes: size of the container `.tfz` beside it, which gives the file back bit by bit.
-        latency_ms_p50: median time of an inference.
-        latency_ms_p90: 90th percentile of it.
-        latency_runs: number of inferences that were timed.
-        peak_memory_bytes: peak of a process that loads the file and runs it once.
-        train_step_ms: median time of a training step.
-        storage: how the weights are stored, such as `float32`.
-        needs: what a runtime must have beyond LiteRT's own ops, such as `1-bit kernels`; empty if
-            nothing.
-        failed_check: how the file differs from Keras by more than its storage allows, where it was
-            written all the same; None if it passed.
-        latency_ratio: latency divided by the baseline's, measured in turns with it.
-        latency_ratio_p10: 10th percentile of that over the rounds.
-        latency_ratio_p90: 90th percentile of it.
-        accuracy_interval_points: bounds of the 95% interval of the accuracy's change, in
-            percentage points; see `runtime.accuracy.change_interval`.
-        layer_errors: for each layer of a file with rounded values, in the network's order,
-            rms(output - output of the float file) / rms(output of the float file).
-        layers: per layer `name`, `kind`, `parameters`, `macs` and the `bytes` of its constants in
-            the file; see `layer_costs.per_layer`.
-        parity: how far the file's outputs are from the Keras model's, such as
-            `{"max_abs_diff": 1e-6, "ties": 0}`; in JSON each key begins with `parity_`.
-    """
-
-    path: str
-    accuracy: float
-    parameters: int
-    size_bytes: int
-    accuracy_keras: float | None = None
-    keras_agreement: float | None = None
-    macs: int | None = None
-    gzip_bytes: int | None = None
-    packed_bytes: int | None = None
-    latency_ms_p50: float | None = None
-    latency_ms_p90: float | None = None
-    latency_runs: int | None = None
-    peak_memory_bytes: int | None = None
-    train_step_ms: float | None = None
-    storage: str = "float32"
-    needs: str = ""
-    failed_check: str | None = None
-    latency_ratio: float | None = None
-    latency_ratio_p10: float | None = None
-    latency_ratio_p90: float | None = None
-    accuracy_interval_points: tuple[float, float] | None = None
-    layer_errors: Annotated[Mapping[str, float], Mapping[str, float | None]] = dataclasses.field(
-        default_factory=dict
-    )
-    layers: Annotated[Sequence[Mapping[str, Any]], Sequence[shapes.LayerCost]] = ()
-    parity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuses numbers that no file can have."""
-        for field in ("accuracy", "accuracy_keras", "keras_agreement"):
-            value = getattr(self, field)
-            require(value is None or 0 <= value <= 1, f"{field} must be in 0..1; got {value}")
-        require(self.size_bytes > 0, f"size_bytes must be positive; got {self.size_bytes}")
-        for field in (
-            "parameters",
-            "macs",
-            "gzip_bytes",
-            "packed_bytes",
-            "latency_runs",
-            "peak_memory_bytes",
-        ):
-            value = getattr(self, field)
-            require(value is None or value >= 0, f"{field} must be 0 or more; got {value}")
-        for field in ("latency_ms_p50", "latency_ms_p90", "train_step_ms"):
-            value = getattr(self, field)
-            require(
-                value is None or value == 0 or _LEAST < value < _MOST,
-                f"{field} must be a time of 0 or more; got {value}",
-            )
-        for field in ("latency_ratio", "latency_ratio_p10", "latency_ratio_p90"):
-            value = getattr(self, field)
-            require(
-                value is None or _LEAST < value < _MOST, f"{field} must be positive; got {value}"
-            )
-
-    @property
-    def worst_layers(self) -> list[tuple[str, float]]:
-        """Returns the ten layers whose outputs rounding changed most, the worst first."""
-        known = [(name, error) for name, error in self.layer_errors.items() if error is not None]
-        return sorted(known, key=lambda item: -item[1])[:10]
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields as JSON values, those of `parity` with the prefix `parity_`."""
-        values = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name != "parity"
-        }
-        values.setdefault("parity_max_abs_diff", None)
-        values |= {f"parity_{key.removeprefix('parity_')}": v for key, v in self.parity.items()}
-        return strict(values)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any], where: str = "") -> FileResult:
-        """Restores the result that `to_json` was called on.
-
-        Args:
-            values: what JSON gave.
-            where: what error messages put before a field's name.
-
-        Raises:
-            InputError: the values aren't a result's.
-        """
-        prefix = "parity_"
-        parity = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
-        fields = shapes.read_fields(cls, values, where)
-        fields.pop("parity", None)
-        interval = fields.get("accuracy_interval_points")
-        if interval is not None:
-            fields["accuracy_interval_points"] = tuple(interval)
-        return cls(**fields, parity=parity)
 
 
 # Written under `files` alone; the first file's stand under the report's older keys too.
@@ -156,6 +26,7 @@ _IN_FILES = frozenset(
         "latency_ratio_p10",
         "latency_ratio_p90",
         "accuracy_interval_points",
+        "metric_interval_percent",
         "failed_check",
         "layer_errors",
         "layers",
@@ -174,7 +45,8 @@ class RunResult:
         model: the builder's name or the user's file.
         dataset: the data set's name.
         dataset_split: how it was split, in words.
-        test_images: number of images that the accuracies were measured on.
+        test_images: number of images, or other examples, that the files were judged on.
+        examples: what these are called, `images` or another word.
         seed: of the run.
         command: the command that repeats it.
         versions: package to version.
@@ -204,6 +76,7 @@ class RunResult:
     reference: str = ""
     dataset_split: str = ""
     test_images: int | None = None
+    examples: str = "images"
     command: str = ""
     versions: Annotated[Mapping[str, str], Mapping[str, str | None]] = dataclasses.field(
         default_factory=dict
@@ -248,10 +121,13 @@ class RunResult:
         else:
             entries = {"compressed": _only_file(values)}
         require(len(entries) <= _MOST_FILES, f"{len(entries)} files are more than a run can write")
-        baseline = FileResult.from_json({**values["baseline"], "layers": layers}, "baseline.")
-        files = [FileResult.from_json(entry, f"{name}.") for name, entry in entries.items()]
+        metric = _metric_of(values)
+        baseline = {**values["baseline"], "layers": layers}
+        files = [FileResult.from_json(entry, f"{name}.", metric) for name, entry in entries.items()]
         fields = shapes.read_fields(cls, values, but=("baseline", "files"))
-        return cls(**fields, baseline=baseline, files=files)
+        return cls(
+            **fields, baseline=FileResult.from_json(baseline, "baseline.", metric), files=files
+        )
 
     @property
     def compressed(self) -> FileResult:
@@ -270,7 +146,12 @@ class RunResult:
         return self.ratio_of(self.compressed)
 
     @property
-    def accuracy_change_points(self) -> float:
+    def metric(self) -> Metric:
+        """Returns what the files are judged by."""
+        return self.baseline.metric
+
+    @property
+    def accuracy_change_points(self) -> float | None:
         """Returns `accuracy_change_of` the first file."""
         return self.accuracy_change_of(self.compressed)
 
@@ -286,9 +167,22 @@ class RunResult:
             "macs": quotient(file.macs, self.baseline.macs),
         }
 
-    def accuracy_change_of(self, file: FileResult) -> float:
-        """Returns a file's accuracy minus the baseline's, in percentage points."""
-        return percentage_points(self.baseline.accuracy, file.accuracy)
+    def change_of(self, file: FileResult) -> float | None:
+        """Returns how the metric changed, in points or percent; None where percent mean nothing."""
+        return self.metric.change(self.baseline.accuracy, file.accuracy)
+
+    def accuracy_change_of(self, file: FileResult) -> float | None:
+        """Returns a file's accuracy minus the baseline's, in percentage points; None of others."""
+        return self.change_of(file) if self.metric.share else None
+
+    def _changes_of(self, file: FileResult) -> dict[str, float | None]:
+        """Returns the change under the key that says its unit."""
+        changes = {"accuracy_change_points": self.accuracy_change_of(file)}
+        return (
+            changes
+            if self.metric.share
+            else changes | {"metric_change_percent": self.change_of(file)}
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the result as strict JSON values: NaN and infinity become None.
@@ -306,6 +200,10 @@ class RunResult:
                 "dataset": self.dataset,
                 "dataset_split": self.dataset_split,
                 "test_images": self.test_images,
+                "examples": self.examples,
+                "metric": self.metric.name,
+                "metric_higher_is_better": self.metric.higher_is_better,
+                "metric_is_share": self.metric.share,
                 "seed": self.seed,
                 "created": self.created,
                 "command": self.command,
@@ -314,12 +212,12 @@ class RunResult:
                 "ratio": self.ratio if first else None,
                 "latency_ratio_p10": first.latency_ratio_p10 if first else None,
                 "latency_ratio_p90": first.latency_ratio_p90 if first else None,
-                "accuracy_change_points": self.accuracy_change_points if first else None,
+                **(self._changes_of(first) if first else {"accuracy_change_points": None}),
                 "files": {
                     file.storage: {
                         **file.to_json(),
                         "ratio": self.ratio_of(file),
-                        "accuracy_change_points": self.accuracy_change_of(file),
+                        **self._changes_of(file),
                     }
                     for file in self.files
                 },
@@ -336,6 +234,20 @@ class RunResult:
                 "config": self.config,
             }
         )
+
+
+def _metric_of(values: Mapping[str, Any]) -> Metric:
+    """Returns what the files of a report are judged by; older ones don't say that it is accuracy.
+
+    Raises:
+        InputError: the values have other types.
+    """
+    fields = {"name": "metric", "higher_is_better": "metric_higher_is_better",
+              "share": "metric_is_share"}  # fmt: skip
+    found = {field: values[key] for field, key in fields.items() if key in values}
+    for field, value in found.items():
+        shapes.check(value, str if field == "name" else bool, fields[field])
+    return Metric(**found)
 
 
 def _only_file(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -358,38 +270,6 @@ def _without(values: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in keys}
 
 
-def percentage_points(before: float, after: float) -> float:
-    """Returns by how many percentage points one share is above another.
-
-    >>> percentage_points(0.9145, 0.9085)
-    -0.6
-    """
-    # Rounded, for 0.9085 - 0.9145 is -0.0060000000000000053 in binary.
-    return round(100 * (after - before), 9)
-
-
 def quotient(compressed: float | None, baseline: float | None) -> float | None:
     """Divides compressed by baseline; None if either is missing or the baseline is 0."""
     return compressed / baseline if compressed is not None and baseline else None
-
-
-def strict(value: Any) -> Any:
-    """Replaces what JSON doesn't have.
-
-    NaN and infinity become None, NumPy's scalars and arrays Python's, tuples lists, and other
-    types (paths, dates) their text.
-
-    >>> strict({"loss": float("nan"), "shape": (2, 3)})
-    {'loss': None, 'shape': [2, 3]}
-    """
-    if isinstance(value, Mapping):
-        return {str(key): strict(item) for key, item in value.items()}
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if hasattr(value, "tolist"):
-        return strict(value.tolist())
-    if isinstance(value, (Sequence, set, frozenset)):
-        return [strict(item) for item in value]
-    return str(value)

@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Callable
 
 from tfcompress.console import table
-from tfcompress.report.result import FileResult, RunResult, percentage_points, quotient
+from tfcompress.metric import ACCURACY, Metric
+from tfcompress.report.file_result import FileResult
+from tfcompress.report.result import RunResult, quotient
 
 MISSING = "-"
 
@@ -17,7 +19,7 @@ class Cell:
 
     Attributes:
         value: the file's value; `-` if it wasn't measured.
-        change: the ratio (compressed divided by baseline) or, for accuracy, the difference.
+        change: the ratio (compressed divided by baseline) or, for the metric, its change.
     """
 
     value: str
@@ -39,29 +41,15 @@ class Row:
     cells: tuple[Cell, ...]
 
 
-def _accuracy_change(before: FileResult, after: FileResult) -> str:
-    change = percentage_points(before.accuracy, after.accuracy)
-    return "unchanged" if change == 0 else f"{change:+.2f} points"
-
-
-def _keras_change(before: FileResult, after: FileResult) -> str:
-    if before.accuracy_keras is None or after.accuracy_keras is None:
-        return MISSING
-    return f"{percentage_points(before.accuracy_keras, after.accuracy_keras):+.2f} points"
-
-
 def _ratio(field: str) -> Callable[[FileResult, FileResult], str]:
     """Makes a function that divides a field of two files."""
     return lambda before, after: factor(quotient(getattr(after, field), getattr(before, field)))
 
 
-# Label, the value's text, and the text of its change from the baseline's; by their importance.
-_ROWS: tuple[
-    tuple[str, Callable[[FileResult], str], Callable[[FileResult, FileResult], str]], ...
-] = (
-    ("accuracy of the file", lambda file: fraction(file.accuracy), _accuracy_change),
-    ("accuracy in Keras", lambda file: fraction(file.accuracy_keras), _keras_change),
-    ("labels as in Keras", lambda file: fraction(file.keras_agreement), lambda before, after: ""),
+# Label, the value's text, and the text of its change from the baseline's.
+_Row = tuple[str, Callable[[FileResult], str], Callable[[FileResult, FileResult], str]]
+# By their importance.
+_COSTS: tuple[_Row, ...] = (
     ("file size, KiB", lambda file: kibibytes(file.size_bytes), _ratio("size_bytes")),
     ("after gzip, KiB", lambda file: kibibytes(file.gzip_bytes), _ratio("gzip_bytes")),
     ("packed as .tfz, KiB", lambda file: kibibytes(file.packed_bytes), _ratio("packed_bytes")),
@@ -100,8 +88,52 @@ def comparison(result: RunResult) -> list[Row]:
             value(before),
             tuple(Cell(value(file), change(before, file)) for file in result.files),
         )
-        for label, value, change in _ROWS
+        for label, value, change in (*worth_rows(result), *_COSTS)
     ]
+
+
+def worth_rows(result: RunResult) -> list[_Row]:
+    """Returns the rows on what the files are worth: the metric, and all others there are."""
+    metric = result.metric
+
+    def keras_change(before: FileResult, after: FileResult) -> str:
+        if before.accuracy_keras is None or after.accuracy_keras is None:
+            return MISSING
+        change = metric.change(before.accuracy_keras, after.accuracy_keras)
+        return MISSING if change is None else f"{change:+.2f}{metric.unit}"
+
+    rows: list[_Row] = [
+        (
+            f"{metric.name} of the file",
+            lambda file: metric.text(file.accuracy),
+            lambda before, after: metric.change_text(before.accuracy, after.accuracy),
+        ),
+        (f"{metric.name} in Keras", lambda file: metric.text(file.accuracy_keras), keras_change),
+    ]
+    rows += [_metric_row(name) for name in result.baseline.metrics if name != metric.name]
+    if metric == ACCURACY or result.baseline.keras_agreement is not None:
+        rows.append(("labels as in Keras", lambda file: fraction(file.keras_agreement), _nothing))
+    else:
+        rows.append(("differs from Keras, rms", _difference_from_keras, _nothing))
+    return rows
+
+
+def _metric_row(name: str) -> _Row:
+    """Returns the row of one of the other metrics, whose unit isn't known."""
+    return (
+        f"{name} of the file",
+        lambda file: number(file.metrics.get(name)),
+        lambda before, after: difference(before.metrics.get(name), after.metrics.get(name)),
+    )
+
+
+def _difference_from_keras(file: FileResult) -> str:
+    share = file.parity.get("relative_rms")
+    return MISSING if share is None else f"{100 * share:.2g}%"
+
+
+def _nothing(before: FileResult, after: FileResult) -> str:
+    return ""
 
 
 def file_names(result: RunResult) -> list[str]:
@@ -152,7 +184,17 @@ def latency_change(file: FileResult) -> str:
 
 def fraction(value: float | None) -> str:
     """Writes an accuracy with four decimals."""
-    return MISSING if value is None else f"{value:.4f}"
+    return ACCURACY.text(value)
+
+
+def number(value: float | None) -> str:
+    """Writes a number of any size with four significant digits."""
+    return Metric(share=False).text(value)
+
+
+def difference(before: float | None, after: float | None) -> str:
+    """Writes a difference with its sign."""
+    return MISSING if before is None or after is None else f"{after - before:+.3g}"
 
 
 def kibibytes(value: int | None) -> str:

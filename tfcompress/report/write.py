@@ -31,17 +31,12 @@ COLUMNS = (
     "step_ms",
     "seconds",
 )
-# Of the pictures, on the page, by their names.
-TITLES = {
-    "errors": "Error by epoch",
-    "tradeoff": "What the file costs",
-    "pareto": "Cost against accuracy",
-    "layers": "Where the bytes and the work are",
-}
+# The pictures' names.
+PICTURES = ("errors", "tradeoff", "pareto", "layers")
 # The names of all files that `write_all` may write.
 OUTPUTS = (
     *("report.json", "report.md", "report.html", "history.csv", "README.md"),
-    *(f"{name}.{end}" for name in TITLES for end in ("svg", "png")),
+    *(f"{name}.{end}" for name in PICTURES for end in ("svg", "png")),
 )
 
 
@@ -130,7 +125,8 @@ def _rendered(
         explanation=explanation(result),
         rows=comparison(result),
         pictures=pictures,
-        titles=TITLES,
+        titles=_titles(result),
+        curves=plots.curves_of(result),
         errors=_errors(result),
         layer_rows=layer_rows(result),
         bytes_after=["bytes after"] if len(names) == 1 else [f"bytes, {name}" for name in names],
@@ -143,20 +139,34 @@ def _rendered(
     )
 
 
-def _errors(result: RunResult) -> list[tuple[str, str, str, str]]:
-    """Lists stage, epoch, train and test error of every epoch that has one."""
+def _titles(result: RunResult) -> dict[str, str]:
+    """Returns what stands over each picture on the page."""
+    titles = (
+        f"{plots.curves_of(result).name} by epoch",
+        "What the file costs",
+        f"Cost against {result.metric.name}",
+        "Where the bytes and the work are",
+    )
+    return dict(zip(PICTURES, titles, strict=True))
 
-    def text(percent: float | None) -> str:
-        return "-" if percent is None else f"{percent:.2f}"
+
+def _errors(result: RunResult) -> list[tuple[str, str, str, str]]:
+    """Lists stage, epoch, train and test number of every epoch that has one."""
+    shown = plots.curves_of(result)
+
+    def text(number: float | None) -> str:
+        if number is None:
+            return "-"
+        return f"{number:.2f}" if shown.factor != 1 else f"{number:.4g}"
 
     lines = []
     for stage in HISTORIES:
         by_epoch: dict[float, dict[str, float]] = {}
-        for key in ("train_error", "test_error"):
-            for epoch, percent in plots.curve(result.histories.get(stage, ()), key):
-                by_epoch.setdefault(epoch, {})[key] = percent
+        for key in (shown.train, shown.test):
+            for epoch, number in plots.curve(result.histories.get(stage, ()), key, shown.factor):
+                by_epoch.setdefault(epoch, {})[key] = number
         for epoch, errors in sorted(by_epoch.items()):
-            train, test = (text(errors.get(key)) for key in ("train_error", "test_error"))
+            train, test = (text(errors.get(key)) for key in (shown.train, shown.test))
             lines.append((stage, f"{epoch:g}", train, test))
     return lines
 
@@ -170,10 +180,20 @@ def _actions(result: RunResult) -> str:
 def facts(result: RunResult) -> list[tuple[str, str]]:
     """Lists what is needed to get the result again."""
     files = _titled_files(result)
-    parity = [
-        f"{title}: " + ", ".join(f"{key} {_short(value)}" for key, value in file.parity.items())
+    compared = [(title, file.parity) for title, file in files if file.parity]
+    compared += [
+        (f"{title}, {name}", parity)
         for title, file in files
-        if file.parity
+        for name, parity in file.parity.get("outputs", {}).items()
+    ]
+    parity = [
+        f"{title}: "
+        + ", ".join(
+            f"{key} {_short(value)}"
+            for key, value in values.items()
+            if key != "outputs" and value is not None
+        )
+        for title, values in compared
     ]
     runs = [(title, file.latency_runs) for title, file in files]
     images = f"{result.test_images:,}" if result.test_images else ""
@@ -183,7 +203,7 @@ def facts(result: RunResult) -> list[tuple[str, str]]:
         ("model", result.model),
         ("data set", result.dataset),
         ("split", result.dataset_split),
-        ("test images", images),
+        (f"test {result.examples}", images),
         ("seed", str(result.seed)),
         ("storage", ", ".join(f"{title} {file.storage}" for title, file in files)),
         ("file against Keras", "; ".join(parity)),
@@ -198,8 +218,8 @@ def facts(result: RunResult) -> list[tuple[str, str]]:
 def limits(result: RunResult) -> list[str]:
     """Says what the numbers don't, and the run's own notes."""
     lines = [
-        f"One seed ({result.seed}) is one seed: another may give another accuracy.",
-        "The accuracy is that of the .tflite file on the whole test set.",
+        f"One seed ({result.seed}) is one seed: another may give another {result.metric.name}.",
+        f"The {result.metric.name} is that of the .tflite file on the whole test set.",
     ]
     if any(file.latency_ratio is not None for file in result.files):
         lines.append(

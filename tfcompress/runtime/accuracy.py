@@ -90,3 +90,35 @@ def change_interval(before: np.ndarray, after: np.ndarray) -> tuple[float, float
     change = (gained - lost) / images
     error = math.sqrt(max(gained + lost - (gained - lost) ** 2 / images, 0.0)) / images
     return max(change - _QUANTILE * error, -1.0), min(change + _QUANTILE * error, 1.0)
+
+
+def mean_interval(
+    before: np.ndarray, after: np.ndarray, *, relative: bool
+) -> tuple[float, float] | None:
+    """Returns the 95% interval of the change of a mean over examples that two files both saw.
+
+    It is the normal one of matched pairs; of a change relative to the first mean that of a ratio
+    of two means, by the delta method. Below some thirty examples it is too narrow.
+
+    Args:
+        before: float (examples,), each example's value by the first file.
+        after: the same by the second file, of the same examples.
+        relative: whether the change is a share of the first file's mean.
+
+    Returns:
+        The bounds; None of fewer than two examples, or of a share of 0.
+
+    >>> import numpy as np
+    >>> low, high = mean_interval(np.array([1.0, 2, 3]), np.array([2.0, 3, 4]), relative=False)
+    >>> low, high
+    (1.0, 1.0)
+    """
+    first, second = float(before.mean()), float(after.mean())
+    if len(before) < 2 or (relative and first == 0):
+        return None
+    share = second / first if relative else 1.0
+    scale = abs(first) if relative else 1.0
+    rest = after - share * before
+    change = (second - first) / scale
+    error = _QUANTILE * float(rest.std(ddof=1)) / math.sqrt(len(rest)) / scale
+    return change - error, change + error

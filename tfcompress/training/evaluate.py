@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -30,6 +31,14 @@ def runner(model: keras.Model) -> keras.Model:
 def _predict(compiled: keras.Model, images: Any) -> np.ndarray:
     outputs = np.asarray(keras.tree.flatten(compiled.predict_on_batch(images))[0], "float32")
     return outputs.reshape(len(outputs), -1)
+
+
+def predictor(model: keras.Model) -> Callable[[Any], list[np.ndarray]]:
+    """Returns what gives a model's outputs for a batch's inputs, float32 and in their order."""
+    compiled = runner(model)
+    return lambda x: [
+        np.asarray(y, "float32") for y in keras.tree.flatten(compiled.predict_on_batch(x))
+    ]
 
 
 def logits(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -142,6 +142,46 @@ def inferred_objective(model: keras.Model, data: Data) -> Objective:
     Raises:
         InputError: as `objective`.
     """
+    found, names, by_name = fitting_outputs(model, data)
+    losses, metrics, classes = zip(*found, strict=True)
+    alone = len(found) == 1
+    all_losses: Any = list(losses)
+    all_metrics: Any = [[metric] for metric in metrics]
+    if by_name:
+        all_losses = dict(zip(names, all_losses, strict=True))
+        all_metrics = dict(zip(names, all_metrics, strict=True))
+    return Objective(
+        loss=losses[0] if alone else all_losses,
+        metrics=[metrics[0]] if alone else all_metrics,
+        classes=tuple(classes),
+        one_label=alone and classes[0] and len(functional(model).outputs[0].shape) == 2,
+    )
+
+
+class Fitting(NamedTuple):
+    """What fits one output and its targets.
+
+    Attributes:
+        loss: as `compile` takes it.
+        metric: likewise.
+        classes: whether the output's values are scores of classes.
+    """
+
+    loss: Any
+    metric: str
+    classes: bool
+
+
+def fitting_outputs(model: keras.Model, data: Data) -> tuple[list[Fitting], list[str], bool]:
+    """Returns what fits each output and its targets.
+
+    Returns:
+        For each output its loss and metric; the outputs' names; and whether the targets come by
+        these names.
+
+    Raises:
+        InputError: as `objective`.
+    """
     batch = data.sample(_LOOKED_AT)
     flat = functional(model)
     require(
@@ -163,22 +203,10 @@ def inferred_objective(model: keras.Model, data: Data) -> Objective:
             names, flat.outputs, targets, endings(model), strict=True
         )
     ]
-    losses, metrics, classes = zip(*found, strict=True)
-    alone = len(found) == 1
-    all_losses: Any = list(losses)
-    all_metrics: Any = [[metric] for metric in metrics]
-    if by_name:
-        all_losses = dict(zip(names, all_losses, strict=True))
-        all_metrics = dict(zip(names, all_metrics, strict=True))
-    return Objective(
-        loss=losses[0] if alone else all_losses,
-        metrics=[metrics[0]] if alone else all_metrics,
-        classes=tuple(classes),
-        one_label=alone and classes[0] and len(flat.outputs[0].shape) == 2,
-    )
+    return found, names, by_name
 
 
-def _fitting(name: str, output: Any, target: np.ndarray, ending: str) -> tuple[Any, str, bool]:
+def _fitting(name: str, output: Any, target: np.ndarray, ending: str) -> Fitting:
     """Returns an output's loss, metric, and whether its values are scores of classes."""
     shape, given = tuple(output.shape[1:]), tuple(target.shape[1:])
     whole = target.dtype.kind in "biu" or bool(np.all(target == np.rint(target)))
@@ -186,7 +214,7 @@ def _fitting(name: str, output: Any, target: np.ndarray, ending: str) -> tuple[A
     if shape and (shape[-1] or 2) > 1 and whole and _fits(given, shape[:-1]):
         _check_labels(name, target, shape[-1])
         loss = losses.SparseCategoricalCrossentropy(from_logits=ending != "softmax")
-        return loss, "accuracy", True
+        return Fitting(loss, "accuracy", True)
     if not _fits(given, shape):
         raise InputError(
             f"the model's output '{name}' has the shape {shape} and its targets {given}: they must "
@@ -196,10 +224,10 @@ def _fitting(name: str, output: Any, target: np.ndarray, ending: str) -> tuple[A
     one_hot = zeros_and_ones and (shape[-1] or 1) > 1 and bool(np.all(target.sum(-1) == 1))
     if one_hot and ending != "sigmoid":
         loss = losses.CategoricalCrossentropy(from_logits=ending != "softmax")
-        return loss, "accuracy", True
+        return Fitting(loss, "accuracy", True)
     if zeros_and_ones and ending == "sigmoid":
-        return losses.BinaryCrossentropy(), "accuracy", False
-    return losses.MeanSquaredError(), "mae", False
+        return Fitting(losses.BinaryCrossentropy(), "accuracy", False)
+    return Fitting(losses.MeanSquaredError(), "mae", False)
 
 
 def _fits(given: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:

@@ -32,6 +32,20 @@ def input_caster(model: keras.Model) -> Callable[[Any], Any]:
     return cast
 
 
+def input_list(model: keras.Model, x: Any) -> list[np.ndarray]:
+    """Returns a batch's inputs in the order of `model.inputs`.
+
+    Args:
+        model: functional or Sequential.
+        x: in any form that the model takes, as `check_inputs` found.
+    """
+    if isinstance(x, dict):
+        keys = [tensor.name for tensor in functional(model).inputs]
+        if set(keys) <= set(x):
+            return [x[key] for key in keys]
+    return list(tree.flatten(x))
+
+
 def _as_taken(array: np.ndarray, tensor: Any) -> np.ndarray:
     """Returns one input in the type of the model's; text stays text."""
     if tensor is None:
