@@ -40,8 +40,12 @@ MADE_BY = {
     **{"1bit": "bwn", "int2": "bwn", "sparse": "prune"},
     **{"xnor": "xnor", "xnor+int8": "xnor", "lce": "xnor"},
 }
-# Fewer sweeps than by default, where they take most of the time.
-OPTIONS: dict[str, dict[str, Any]] = {"cp": {"iterations": 5}}
+# Fewer sweeps than by default, where they take most of the time; and floats, where `qat` would
+# ask whether layers that it can't round may keep them.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "cp": {"iterations": 5},
+    "qat": {"on_unsupported": "keep_float"},
+}
 TECHNIQUE, STORAGE = "technique", "storage"
 
 
@@ -265,7 +269,7 @@ def page_of(results: Measurements) -> Page:
         "Each file against the Keras model that it was made of: rms of the differences by rms of "
         "the outputs, of the output that differs most, on 120 examples; or what was said instead. "
         "Storages for binary weights and zeros write what `bwn`, `xnor` and `prune` made of the "
-        "model.",
+        "model; `qat` is given `on_unsupported=keep_float`.",
         ["model", "by", "name", "relative rms", "or why not"],
         rows,
     )
