@@ -107,6 +107,74 @@ def pruned_by_fit_and_by_hand():
     assert (small.get_weights()[0] == 0).mean() > 0.78
 
 
+def quantised_by_fit_and_by_hand():
+    # One kernel and two ranges of a matrix against NumPy, by an independent rounding.
+    import tfcompress
+    from tfcompress.layers import FakeQuantize
+
+    random = np.random.default_rng(0)
+    x = random.normal(size=(24, 12)).astype("float32")
+    y = random.normal(size=(24, 8)).astype("float32")
+    model = keras.Sequential([keras.Input((12,), name="x"), layers.Dense(8, name="wide")])
+    model.compile(keras.optimizers.SGD(0.5), "mse", metrics=["mae"])
+
+    def rounded(values, low, high, levels):
+        step = (high - low) / levels
+        return np.clip(np.round(values / step), np.round(low / step), np.round(high / step)) * step
+
+    kernel, bias = model.get_weights()
+    outputs = x @ kernel + bias
+    ends = [min(0, outputs.min()), max(0, outputs.max())]
+    x_ends = [x.min(), x.max()]
+    for batch in (slice(0, 8), slice(8, 16), slice(16, 24)):
+        inputs = rounded(x[batch], *x_ends, 255)
+        largest = np.abs(kernel).max()
+        outputs = inputs @ rounded(kernel, -largest, largest, 254) + bias
+        seen = (min(0, outputs.min()), max(0, outputs.max()))
+        ends = [0.999 * old + 0.001 * new for old, new in zip(ends, seen)]
+        inside = (outputs >= ends[0]) & (outputs <= ends[1])
+        error = (rounded(outputs, *ends, 255) - y[batch]) * inside * 2 / outputs.size
+        kernel, bias = kernel - 0.5 * inputs.T @ error, bias - 0.5 * error.sum(0)
+
+    prepared = tfcompress.prepare(model, "qat", representative=x)
+    assert tfcompress.callbacks(prepared) == []
+    prepared.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    small = tfcompress.finish(prepared)
+    largest = np.abs(kernel).max()
+    found = small.get_layer("wide").get_weights()
+    np.testing.assert_allclose(found[0], rounded(kernel, -largest, largest, 254), atol=5e-3)
+    np.testing.assert_allclose(found[1], bias, atol=2e-3)
+    range_ = small.get_layer("wide_quantized").range()
+    np.testing.assert_allclose(range_, ends, rtol=1e-4)
+
+    prepared = tfcompress.prepare(model, "qat", representative=x)
+    prepared.optimizer.build(prepared.trainable_variables)
+    variables = (prepared.trainable_variables, prepared.non_trainable_variables,
+                 prepared.optimizer.variables)
+
+    def loss(weights, others, inputs, targets):
+        outputs, others = prepared.stateless_call(weights, others, inputs, training=True)
+        return keras.ops.mean((outputs - targets) ** 2), others
+
+    import jax
+
+    weights, others, state = ([v.value for v in each] for each in variables)
+    gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    for first in (0, 8, 16):
+        (_, others), gradients = gradient(weights, others, x[first:first + 8], y[first:first + 8])
+        weights, state = prepared.optimizer.stateless_apply(state, gradients, weights)
+    for each, values in zip(variables, (weights, others, state)):
+        for variable, value in zip(each, values, strict=True):
+            variable.assign(value)
+    by_hand = tfcompress.finish(prepared)
+    for a, b in zip(by_hand.get_weights(), small.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=5e-3)
+
+    settings = {"epochs": 1, "batch_size": 32, "calibration_images": 32, "verbose": False}
+    small = tfcompress.compress(teacher(), "qat", data, **settings)
+    assert any(isinstance(layer, FakeQuantize) for layer in small.layers)
+
+
 checkpoint = Path(sys.argv[1]) / "state.npz"
 model = student()
 assert any(getattr(layer, "binarize_kernel", False) for layer in model.layers)
@@ -126,12 +194,13 @@ for a, b in zip(again.variables, model.variables, strict=True):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b))
 assert 1 - accuracy(runner(again), data) == rows[1]["test_error"]
 pruned_by_fit_and_by_hand()
+quantised_by_fit_and_by_hand()
 assert sys.modules["tensorflow"] is None
 assert not any(name.startswith("tensorflow.") for name in sys.modules)
 """
 
 
-def test_trains_distils_resumes_and_prunes_without_tensorflow(tmp_path):
+def test_trains_distils_resumes_prunes_and_quantises_without_tensorflow(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
         capture_output=True,
