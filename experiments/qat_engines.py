@@ -42,9 +42,7 @@ def accuracies(seed: int) -> Row:
     images = data.load("fashion_mnist_small")
     keras.utils.set_random_seed(seed)
     float_net = models.build(MODEL, images.image_shape, images.num_classes)
-    baseline = techniques.get("baseline")
-    recipe = baseline.training(baseline.make_options())
-    fit(float_net, images, recipe, TrainingContext(seed=seed))
+    fit(float_net, images, Training(), TrainingContext(seed=seed))
     row = {"float": accuracy(runner(float_net), images)}
     technique = techniques.get("qat")
     context = TrainingContext(seed=seed, teacher=float_net)
