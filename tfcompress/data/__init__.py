@@ -74,6 +74,18 @@ def default_model(name: str) -> str | None:
     return find_source(name)[0].model
 
 
+def runs_code(name: str) -> bool:
+    """Says whether `load` runs code of the user's own.
+
+    Args:
+        name: as `load` takes it.
+
+    Raises:
+        InputError: an unknown scheme.
+    """
+    return find_source(name)[0].runs_code
+
+
 def options_type(name: str) -> type | None:
     """Returns the dataclass of options that a data set takes, or None where it takes none.
 

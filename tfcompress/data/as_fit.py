@@ -11,7 +11,7 @@ from tfcompress.data import nested
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.examples import Examples
 from tfcompress.data.pipelines import Batches, Stream, is_stream
-from tfcompress.data.protocol import Batch, Data, joined
+from tfcompress.data.protocol import Batch, joined
 from tfcompress.errors import InputError, require
 
 _FORMS = (
@@ -31,7 +31,7 @@ def as_fit(
     convert: Callable[[Any], Any] = lambda x: x,
     rank: int | None = None,
     batch_size: int = 64,
-) -> Data:
+) -> Dataset | Examples | Stream:
     """Reads data as Keras's `fit` takes them; arrays reach the model in the user's own range.
 
     Args:

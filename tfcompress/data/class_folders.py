@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from tfcompress.data.dataset import random_split_sentence, stratified_split
+from tfcompress.data.dataset import stratified_split
 from tfcompress.data.files import FileKind, Folders, LabelledFile
+from tfcompress.data.random_split import random_split_sentence
 from tfcompress.errors import InputError, require
 
 _TEST_FOLDERS = ("test", "val", "validation", "valid")

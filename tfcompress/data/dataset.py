@@ -14,7 +14,11 @@ from tfcompress.data.augmentation import augment
 from tfcompress.data.description import public_name
 from tfcompress.data.normalization import Normalization as Normalization
 from tfcompress.data.protocol import Batch
-from tfcompress.data.random_split import check_split_options, split_groups
+from tfcompress.data.random_split import (
+    check_split_options,
+    random_split_sentence,
+    split_groups,
+)
 from tfcompress.data.stores import GreyImages, Images, SelectedImages
 from tfcompress.errors import one_of, require
 
@@ -325,13 +329,3 @@ def split_off_test_images(
         for positions in stratified_split(labels, _TEST_FRACTION, _SPLIT_SEED, class_names)
     )
     return train, test, random_split_sentence(_TEST_FRACTION, _SPLIT_SEED, part)
-
-
-def random_split_sentence(test_fraction: float, seed: int, part: str = "") -> str:
-    """Returns what `Dataset.split` says of a `stratified_split`.
-
-    >>> random_split_sentence(0.2, 0, "the photographs")
-    'At random within each class of the photographs, 20% for testing, seed 0.'
-    """
-    of_part = f" of {part}" if part else ""
-    return f"At random within each class{of_part}, {test_fraction:.0%} for testing, seed {seed}."

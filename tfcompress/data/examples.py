@@ -11,7 +11,7 @@ import numpy as np
 from tfcompress.data import nested
 from tfcompress.data.description import Description
 from tfcompress.data.protocol import Batch
-from tfcompress.data.random_split import split_groups
+from tfcompress.data.random_split import random_split_sentence, split_groups
 from tfcompress.errors import require
 
 # Of examples that come without others to judge by.
@@ -141,9 +141,15 @@ class Examples(Description):
         require(
             total >= 2, f"{self.name} has 1 example: give others to judge by as validation_data"
         )
-        groups = _classes(self.train.y, total) or [np.arange(total)]
+        classes = _classes(self.train.y, total)
+        groups = classes or [np.arange(total)]
         rest, held_out = split_groups(groups, _TEST_FRACTION, _SPLIT_SEED)
-        return dataclasses.replace(self, train=self.train.at(rest), test=self.train.at(held_out))
+        return dataclasses.replace(
+            self,
+            train=self.train.at(rest),
+            test=self.train.at(held_out),
+            split=random_split_sentence(_TEST_FRACTION, _SPLIT_SEED, by_class=classes is not None),
+        )
 
 
 def _classes(targets: Any, total: int) -> list[np.ndarray] | None:

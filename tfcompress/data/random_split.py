@@ -53,3 +53,18 @@ def split_groups(
         held_out.append(order[:count])
         rest.append(order[count:])
     return np.sort(np.concatenate(rest)), np.sort(np.concatenate(held_out))
+
+
+def random_split_sentence(
+    test_fraction: float, seed: int, part: str = "", *, by_class: bool = True
+) -> str:
+    """Returns what a report says of a random split.
+
+    >>> random_split_sentence(0.2, 0, "the photographs")
+    'At random within each class of the photographs, 20% for testing, seed 0.'
+    >>> random_split_sentence(0.25, 3, by_class=False)
+    'At random, 25% for testing, seed 3.'
+    """
+    within = " within each class" if by_class else ""
+    of_part = f" of {part}" if part else ""
+    return f"At random{within}{of_part}, {test_fraction:.0%} for testing, seed {seed}."

@@ -51,8 +51,8 @@ class Source:
 
     Attributes:
         pattern: how its names are written: `folder:PATH` for any name with this word before a
-            colon; `fashion_mnist_small` for this one name; `<TFDS name>`, in angle brackets, for
-            the names that `takes` recognises.
+            colon; `fashion_mnist_small` for this one name; `<TFDS name>` or `module.py:function`
+            for the names that `takes` recognises.
         summary: one line for `--list`.
         local: whether its data are the user's own files. The files that we write then name
             neither their folder nor where they come from.
@@ -62,8 +62,9 @@ class Source:
         options: frozen dataclass of the `--set` options, all with defaults; None for none.
         model: the builder that a run takes unless it is given a model; None for the command's
             default, which classifies images.
+        runs_code: whether it runs code of the user's, which a run says before it does.
         takes: whether a name that no other pattern fits is this source's; None for patterns
-            without angle brackets.
+            that name a scheme or one data set.
     """
 
     pattern: str
@@ -73,6 +74,7 @@ class Source:
     load: Callable[[Request], Dataset | Examples | Stream]
     options: type | None = None
     model: str | None = None
+    runs_code: bool = False
     takes: Callable[[str], bool] | None = None
 
     @property

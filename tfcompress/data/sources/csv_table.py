@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tfcompress.data.random_split import check_split_options, split_groups
+from tfcompress.data.random_split import (
+    check_split_options,
+    random_split_sentence,
+    split_groups,
+)
 from tfcompress.data.source import Request, Source
 from tfcompress.errors import InputError, require
 
@@ -198,7 +202,7 @@ def _classification(request: Request, file: Path, inputs: list[Column], target: 
     """Makes examples whose targets are classes."""
     import numpy as np
 
-    from tfcompress.data.dataset import random_split_sentence, stratified_split
+    from tfcompress.data.dataset import stratified_split
 
     options: CsvOptions = request.options
     values, labels = np.unique(target.values, return_inverse=True)
@@ -237,7 +241,7 @@ def _regression(
         inputs,
         values.astype(np.float32),
         rows,
-        split=f"At random, {options.test_fraction:.0%} for testing, seed {options.split_seed}.",
+        split=random_split_sentence(options.test_fraction, options.split_seed, by_class=False),
         details=f"target {', '.join(column.name for column in targets)}",
         model_options={
             "output_mean": tuple(map(float, train.mean(0))),

@@ -6,7 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfcompress.data.random_split import check_split_options, split_groups
+from tfcompress.data.random_split import (
+    check_split_options,
+    random_split_sentence,
+    split_groups,
+)
 from tfcompress.data.source import Request, Source, existing_folder
 from tfcompress.errors import InputError, require
 
@@ -135,7 +139,7 @@ def _split(root: Path, options: SegmentationOptions) -> tuple[_Pairs, _Pairs, st
     require(len(pairs) >= 2, f"{root} has 1 image: to split off test images it needs 2 or more")
     rows = split_groups([np.arange(len(pairs))], options.test_fraction, options.split_seed)
     train, test = ([pairs[row] for row in part] for part in rows)
-    sentence = f"At random, {options.test_fraction:.0%} for testing, seed {options.split_seed}."
+    sentence = random_split_sentence(options.test_fraction, options.split_seed, by_class=False)
     return train, test, sentence
 
 
