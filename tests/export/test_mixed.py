@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 
@@ -119,6 +120,38 @@ def test_what_cannot_be_reached(net, tmp_path):
             validation=Validation(x[wrong], labels[wrong], 0),
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_two_inputs_holds_in_percent(tmp_path):
+    random = np.random.default_rng(0)
+    inputs = [keras.Input((12,), name="left"), keras.Input((12,), name="right")]
+    keras.utils.set_random_seed(0)
+    hidden = keras.layers.Dense(40, activation="relu")(keras.layers.Concatenate()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Dense(20)(hidden)))
+    x = {name: random.normal(size=(200, 12)).astype("float32") for name in ("left", "right")}
+    # As near to the outputs as rounding must not go.
+    y = model.predict(x, verbose=0) + 0.02 * random.normal(size=(200, 1))
+
+    def written(drop):
+        return export(
+            model,
+            tmp_path / "m.tflite",
+            storage="int8_int4",
+            io="float32",
+            representative=x,
+            validation=Validation(x, y, drop),
+            strict=False,
+        )
+
+    drop = 500.0
+    held = written(drop)
+    assert 1 <= len(held.kept) < 3
+    assert all("with it the mae on 200 validation examples" in why for why in held.kept.values())
+    before = np.abs(model.predict(x, verbose=0) - y).mean()
+    after = np.abs(LiteModel(held.path).predict(x) - y).mean()
+    assert after <= (1 + drop / 100) * before * 1.001
+    with pytest.raises(InputError, match=r"file's mae on .* above the 0.0.* that max_drop=0.1"):
+        written(0.1)
 
 
 @pytest.mark.parametrize("storage", ["float32", "float16", "dynamic"])

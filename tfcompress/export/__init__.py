@@ -81,9 +81,10 @@ def export(
         calibration: likewise, the images from which integer activations take their ranges; a
             hundred or more, of all classes. Without them every second representative image is one,
             and only the others are compared.
-        validation: labelled images; with them layers keep more bits, the most harmful first, until
-            the file's accuracy on these images has fallen by no more than `max_drop` points. For
-            the storages with integers.
+        validation: labelled images, or other inputs with targets; with them layers keep more bits,
+            the most harmful first, until the file's accuracy on these, or the model's own metric,
+            is worse by no more than `max_drop` points (percent, of errors). For the storages with
+            integers.
         metadata: what the file says of itself: labels, normalisation, author and the like. With
             them `tfcompress.load` and MediaPipe take images as they are. The normalisation of a
             model whose own Rescaling or Normalization takes pixels of 0..255 is known without.

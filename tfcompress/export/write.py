@@ -19,6 +19,7 @@ from tfcompress.export import (
     fallback,
     input_scaling,
     io_types,
+    mixed,
     storages,
     usual_size,
 )
@@ -34,7 +35,7 @@ from tfcompress.export.representative import as_rows
 from tfcompress.export.storage import BuildJob, BuiltFile, Method
 from tfcompress.export.traits import traits_of
 from tfcompress.export.verified import Verified, verify_file
-from tfcompress.export.verify import DifferenceError, check_rows
+from tfcompress.export.verify import DifferenceError
 from tfcompress.graph import clone
 from tfcompress.graph.dtypes import half_precision
 from tfcompress.graph.nodes import functional
@@ -92,12 +93,7 @@ def write_file(
             f"validation images choose layers that keep more bits, which storage {storage} of "
             f"model '{model.name}' doesn't do: use int8 or int8_int4 on a float network",
         )
-        require(
-            len(model.inputs) == len(model.outputs) == 1,
-            f"validation images choose by their labels, for 1 input and 1 output; model "
-            f"'{model.name}' has {len(model.inputs)} and {len(model.outputs)}",
-        )
-        check_rows(model, validation.images)
+        validation = mixed.checked(model, validation)
     with files.whole(target) as beside:
         job = BuildJob(model, traits, storage, beside.parent, ranging, validation, usual)
         built, verified = _built(job, method, images, metadata, io)

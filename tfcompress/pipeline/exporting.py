@@ -85,7 +85,7 @@ def write_files(
                     storage=storage,
                     representative=comparison,
                     calibration=samples,
-                    validation=Validation(**network.validation) if network.validation else None,
+                    validation=_validation(network, task),
                     metadata=_metadata(job, task, network.title),
                     io=network.io if method_of(network.model, storage).integer else None,
                     strict=not job.config.allow_difference,
@@ -101,6 +101,15 @@ def write_files(
         _say_what_was_written(file, task.noun)
         files.append(NetworkFile(exported=file))
     return dataclasses.replace(network, files=tuple(files), unwritten=unwritten)
+
+
+def _validation(network: Network, task: Task) -> Validation | None:
+    """Returns by which examples the export chooses layers that keep more bits, if it is to."""
+    if not network.validation:
+        return None
+    known = dict(network.validation)
+    inputs = _as_exported(network.model, task, known.pop("images"))
+    return Validation(images=inputs, judge=task.judge, **known)
 
 
 def file_name(title: str, storages: Sequence[str], storage: str) -> str:

@@ -26,9 +26,10 @@ class MixedOptions:
 
     Attributes:
         max_drop: percentage points that the file's accuracy may lie below the float file's, on the
-            validation images.
-        validation_images: how many training images the accuracy is taken on. The network was
-            trained on them, and rounding may cost more on others: the test images tell.
+            validation images; percent of its value that another metric, such as an error, may be
+            worse.
+        validation_images: how many training examples that is taken on. The network was trained on
+            them, and rounding may cost more on others: the test examples tell.
     """
 
     max_drop: float = 0.5
@@ -59,21 +60,11 @@ def _fit(
     training: Training,
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
-    """Chooses the images on which the export holds the file to its accuracy."""
+    """Chooses the examples on which the export holds the file to its metric."""
     candidate, rows = fit_keras(candidate, options, data, training, context)
-    from tfcompress.training.objective import class_numbers
-
-    goal = context.objective
-    require(
-        goal is None or goal.one_label,
-        "mixed holds the file to its accuracy, and these data don't give one class an example",
-    )
     chosen = data.sample(options.validation_images, [context.seed, 1])
-    validation = {
-        "images": chosen.x,
-        "labels": class_numbers(chosen.y),
-        "max_drop": options.max_drop,
-    }
+    require(chosen.y is not None, "mixed holds the file to its metric: give targets, (x, y)")
+    validation = {"images": chosen.x, "labels": chosen.y, "max_drop": options.max_drop}
     return dataclasses.replace(candidate, validation=validation), rows
 
 
