@@ -17,7 +17,16 @@ EXAMPLES = [
     for page, text in PAGES.items()
     if (examples := re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S))
 ]
-GUIDES = ("inputs_and_outputs.md", "your_model_and_data.md")
+GUIDES = (
+    "deploy.md",
+    "inputs_and_outputs.md",
+    "without_labels.md",
+    "your_data.md",
+    "your_model.md",
+    "your_training.md",
+)
+# What led to a page that is several now.
+MOVED = ("your_model_and_data.md",)
 each_name = pytest.mark.parametrize("name", layers.__all__)
 
 
@@ -27,7 +36,8 @@ def page_of(name):
 
 
 @pytest.mark.parametrize("examples", EXAMPLES)
-def test_examples_run(examples):
+def test_examples_run(examples, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     keras.utils.set_random_seed(0)
     namespace = {"__name__": "example"}
     for code in examples:
@@ -46,9 +56,12 @@ def test_every_layer_has_a_page(name):
 
 
 def test_every_page_is_a_layers_or_a_guide():
-    assert set(PAGES) == {"index.md", "glossary.md", *GUIDES, *map(page_of, layers.__all__)}
+    known = {"index.md", "glossary.md", *GUIDES, *MOVED, *map(page_of, layers.__all__)}
+    assert set(PAGES) == known
+    html = (DOCS / "index.html.jinja2").read_text()
     for guide in GUIDES:
         assert f"]({guide})" in PAGES["index.md"], guide
+        assert f'"{guide.removesuffix(".md")}"' in html, guide
 
 
 TERMS = [
@@ -89,8 +102,14 @@ def test_every_docstring_has_an_example(name):
 def test_links_lead_to_files():
     found = 0
     for page, text in PAGES.items():
-        for target in re.findall(r"\]\(([^)]+)\)", text):
-            assert (DOCS / page).parent.joinpath(target).exists(), (page, target)
+        for target in re.findall(r"\]\((?!https:)([^)]+)\)", text):
+            path, _, heading = target.partition("#")
+            path = (DOCS / page).parent / path
+            assert path.exists(), (page, target)
+            if heading:
+                titles = re.findall(r"^#+ (.+)$", path.read_text(), re.M)
+                slugs = [re.sub(r"[^a-z0-9 -]", "", title.lower()) for title in titles]
+                assert heading in [slug.replace(" ", "-") for slug in slugs], (page, target)
             found += 1
     assert found >= len(PAGES)
 

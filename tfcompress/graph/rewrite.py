@@ -21,6 +21,7 @@ from tfcompress.graph.nodes import (
     producers,
     run,
 )
+from tfcompress.plain_text import first_line
 
 Apply = Callable[..., Any]
 
@@ -79,10 +80,7 @@ def clone(
             except Exception as error:
                 if not isinstance(operation, keras.layers.Layer):
                     return operation  # Of keras.ops, with arguments that no configuration holds.
-                raise InputError(
-                    f"layer '{operation.name}' ({type(operation).__name__}) can't be copied from "
-                    f"its configuration: {error}"
-                ) from error
+                raise _no_copy(operation, error) from error
         return copies[id(operation)]
 
     def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -119,6 +117,17 @@ def with_output_names(model: keras.Model, names: Sequence[str]) -> keras.Model:
     for operation, name in zip(last, names, strict=True):
         operation.name = name
     return clone(model)
+
+
+def _no_copy(layer: keras.layers.Layer, error: Exception) -> InputError:
+    """Returns the error for a layer that its configuration doesn't make again."""
+    # Keras says so in ten lines where there is no `get_config`.
+    cause = "" if isinstance(error, NotImplementedError) else f" ({first_line(error)})"
+    return InputError(
+        f"layer '{layer.name}' ({type(layer).__name__}) can't be copied from its configuration"
+        f"{cause}: give its class a get_config or, if it is made of layers, write "
+        f"{layer.name}.call(x) for {layer.name}(x), which puts these into the model"
+    )
 
 
 def rewrite(model: keras.Model, replace: Mapping[str, Apply]) -> keras.Model:
