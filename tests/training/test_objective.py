@@ -122,6 +122,18 @@ def test_the_compiled_loss_tells_classes(loss, one_label):
     assert goal.classes == (one_label,)
 
 
+def test_settings_by_the_name_of_the_one_output():
+    """Techniques may put other layers at the model's end."""
+    x = keras.Input((3,))
+    model = keras.Model(x, keras.layers.Dense(2, name="scores")(x))
+    model.compile("sgd", loss={"scores": "mse"}, metrics={"scores": ["mae"]})
+    found = compiled_objective(model)
+    assert (found.loss, found.metrics) == ("mse", ["mae"])
+    named = keras.Model(x, {"scores": model.output})
+    named.compile("sgd", loss={"scores": "mse"})
+    assert compiled_objective(named).loss == {"scores": "mse"}
+
+
 def test_class_numbers():
     for targets in (LABELS, LABELS[:, None], np.eye(3)[LABELS]):
         np.testing.assert_array_equal(class_numbers(targets), LABELS)

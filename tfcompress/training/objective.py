@@ -13,7 +13,7 @@ from keras import tree
 
 from tfcompress.data.protocol import Data
 from tfcompress.errors import InputError, require
-from tfcompress.graph.nodes import functional, output_keys
+from tfcompress.graph.nodes import functional, output_keys, output_structure
 from tfcompress.training.outputs import endings
 
 # Examples by which targets are told apart.
@@ -95,6 +95,7 @@ def compiled_objective(model: keras.Model) -> Objective | None:
     if not getattr(model, "compiled", False) or not settings or settings.get("loss") is None:
         return None
     flat = functional(model)
+    settings = {key: _of_one_output(value, flat) for key, value in settings.items()}
     losses = _by_output(settings["loss"], flat)
     classes = tuple(
         ending == "softmax" or _names_classes(loss)
@@ -113,6 +114,14 @@ def compiled_objective(model: keras.Model) -> Objective | None:
         run_eagerly=bool(settings.get("run_eagerly")),
         users=True,
     )
+
+
+def _of_one_output(value: Any, model: keras.Model) -> Any:
+    """Returns a setting by the name of the one output without that name, which may change."""
+    if isinstance(output_structure(model), Mapping) or not isinstance(value, Mapping):
+        return value
+    names = output_keys(model)
+    return value[names[0]] if len(names) == 1 and set(value) == set(names) else value
 
 
 def _by_output(losses: Any, model: keras.Model) -> list[Any]:
