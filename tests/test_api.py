@@ -423,7 +423,8 @@ def test_a_compiled_model_is_trained_quantised_as_it_was_compiled(image_net, tmp
 @pytest.mark.parametrize("loop", ["fit", "own loop"])
 def test_prepared_quantised_trained_and_finished(image_net, loop, tmp_path):
     model, x, y = image_net
-    prepared = tfcompress.prepare(model, "qat", representative=x)
+    prepared = tfcompress.prepare(model, "qat", representative=x, preserve=("sparsity",))
+    assert prepared.get_layer("conv").keep_zeros
     assert tfcompress.callbacks(prepared) == []
     before = prepared.predict(x, verbose=0)
     np.testing.assert_allclose(before, model.predict(x, verbose=0), atol=0.05)

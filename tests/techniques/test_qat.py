@@ -58,6 +58,23 @@ def test_bad_options(options, said):
         techniques.get("qat").make_options(**options)
 
 
+def test_tfmot_trains_one_input_of_built_in_layers_from_memory(small, data):
+    from tfcompress.data.pipelines import Stream
+    from tfcompress.techniques.qat import _engine
+
+    auto = techniques.get("qat").make_options()
+    image, other = keras.Input((4,)), keras.Input((4,))
+    two = keras.Model([image, other], layers.Add()([image, other]))
+    ours = keras.Model(image, FakeQuantize()(image))
+    stream = object.__new__(Stream)
+    here = TrainingContext()
+    assert _engine(small(), auto, data, here) == "tfmot"
+    assert _engine(small(), auto, stream, here) == "keras"
+    assert {_engine(model, auto, data, here) for model in (two, ours)} == {"keras"}
+    assert _engine(small(), dataclasses.replace(auto, engine="keras"), data, here) == "keras"
+    assert _engine(two, dataclasses.replace(auto, engine="tfmot"), data, here) == "tfmot"
+
+
 def test_custom_layers_are_trained_in_keras_and_stay_float(data):
     class Custom(layers.Layer):
         def call(self, x):
