@@ -1,3 +1,4 @@
+import functools
 import math
 
 import keras
@@ -93,3 +94,22 @@ def test_check_takes_the_first_inputs_that_the_model_can():
         compare.check("net", "tf_keras", drawn, (model, copy), (lambda x: [], lambda x: []), 0.2)
     with pytest.raises(BridgeError, match="'net' can't be run on random inputs to check it: never"):
         compare.check("net", "tf_keras", drawn, (refused, copy), (list, list), 0.2)
+
+
+def test_check_allows_what_rounding_brings_before_a_softmax_and_no_more():
+    """Scores of some hundred: their last bits are more than the tolerance in the probabilities."""
+
+    def model(inputs, error=0.0):
+        scores = 300 * inputs[0].astype("float64") * np.array([1 + error, 1 - error, 1])
+        odds = np.exp(scores - scores.max(-1, keepdims=True))
+        return odds / odds.sum(-1, keepdims=True)
+
+    def check(error):
+        copy = functools.partial(model, error=error)
+        no_steps = (lambda x: [], lambda x: [])
+        drawn = [one(*[(1.0, 1.001, 0.999)] * 8)]
+        return compare.check("net", "tf_keras", drawn, (model, copy), no_steps, 1e-5)
+
+    assert 1e-5 < check(2e-7) < 1e-4
+    with pytest.raises(BridgeError, match="allowed: 1e-05"):
+        check(1e-5)

@@ -22,6 +22,7 @@ from tfcompress.training.loop import Row, Trainee, Watch, epochs, steps_per_epoc
 from tfcompress.training.objective import class_numbers
 from tfcompress.training.outputs import as_logits, ends_in_softmax
 from tfcompress.training.teacher import kept_outputs
+from tfcompress.training.unit_strides import unit_strides
 
 _RANDOM = ("Dropout", "SpatialDropout", "AlphaDropout", "GaussianDropout", "GaussianNoise")
 
@@ -77,18 +78,19 @@ def fit(
             values["test_error"] = 1 - accuracy(model, data)
         return values
 
-    return epochs(
-        Trainee(
-            fit=train_epoch,
-            state=[*model.variables, *optimizer.variables],
-            weights=model.weights,
-            learning_rate=lambda: _learning_rate(optimizer),
-            teacher_outputs=kept,
-        ),
-        data,
-        training,
-        context,
-    )
+    with unit_strides(all_layers(model)):
+        return epochs(
+            Trainee(
+                fit=train_epoch,
+                state=[*model.variables, *optimizer.variables],
+                weights=model.weights,
+                learning_rate=lambda: _learning_rate(optimizer),
+                teacher_outputs=kept,
+            ),
+            data,
+            training,
+            context,
+        )
 
 
 def check_can_train(context: TrainingContext) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tfcompress.config import Training
 from tfcompress.data.protocol import Data
-from tfcompress.graph.nodes import input_structure, output_structure
+from tfcompress.graph.nodes import input_structure, operations, output_structure
 from tfcompress.training.callbacks import EpochCallbacks
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.distillation import Distiller
@@ -21,6 +21,7 @@ from tfcompress.training.evaluate import accuracy, jit_compile, runner
 from tfcompress.training.loop import Trainee, Watch, epochs, steps_per_epoch
 from tfcompress.training.objective import Objective, inferred_objective
 from tfcompress.training.teacher import kept_outputs
+from tfcompress.training.unit_strides import unit_strides
 
 # Held-out examples at a time.
 _JUDGED = 256
@@ -81,7 +82,7 @@ def fit(
     _compile(trainee, optimizer, goal)
     judge = _judge(model, data, goal)
     own = EpochCallbacks(context.callbacks, judge, trainee, training.epochs, steps)
-    with own.around_all_epochs():
+    with unit_strides(operations(model)), own.around_all_epochs():
         return epochs(
             Trainee(
                 fit=_epoch_trainer(trainee, goal, own, context),
