@@ -1,7 +1,6 @@
 """What a run tells of the data that it was given: in its first lines, its report and its files."""
 
-from __future__ import annotations
-
+# Annotations are values here, not texts: pdoc looks those up in the modules of derived classes.
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path

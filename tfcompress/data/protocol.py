@@ -1,7 +1,6 @@
 """What training, calibration and judging see of any data: batches as Keras's `fit` takes them."""
 
-from __future__ import annotations
-
+# Annotations are values here, not texts: pdoc can't look up those of a NamedTuple.
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -29,7 +28,7 @@ class Batch(NamedTuple):
             return tuple(self)
         return (self.x,) if self.y is None else (self.x, self.y)
 
-    def at(self, places: np.ndarray | slice) -> Batch:
+    def at(self, places: np.ndarray | slice) -> "Batch":
         """Returns the examples at these places."""
         return Batch(*(None if part is None else nested.take(part, places) for part in self))
 
