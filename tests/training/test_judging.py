@@ -100,6 +100,19 @@ def test_a_metric_that_is_asked_for(asked, metric):
     assert found.value == pytest.approx(expected.get(asked, off.mean()), rel=1e-5)
 
 
+@pytest.mark.parametrize("activation", ["softmax", None])
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_metrics_of_probabilities_judge_class_numbers_and_logits(activation, one_hot):
+    model = plain(("kind", 3, activation))
+    judge, found = judged(model, np.eye(3)[LABELS] if one_hot else LABELS, "AUC")
+    assert judge.metric == Metric(name="AUC")
+    scores = model.predict(X, verbose=0)
+    oracle = keras.metrics.AUC()
+    oracle.update_state(np.eye(3)[LABELS], scores if activation else keras.ops.softmax(scores))
+    assert found.value == pytest.approx(float(oracle.result()), abs=1e-6)
+    assert found.metrics["accuracy"] == pytest.approx((scores.argmax(1) == LABELS).mean())
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

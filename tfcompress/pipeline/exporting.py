@@ -168,13 +168,19 @@ def _metadata(job: Plan, task: Task, title: str) -> Metadata:
             description=f"Model {name}, trained on {data_name}{origin}, {method}; written by "
             f"tfcompress {VERSION}",
             licence=f"Data: {data.licence}",
+            labels=_labels(data.class_names or ()) if task.judge.one_label else (),
         )
     return Metadata(
         name=f"{name} on {data_name}",
         description=f"Image classifier {name}, trained on {data_name}{origin}, {method}; written "
         f"by tfcompress {VERSION}",
         licence=f"Images: {images.licence}",
-        labels=tuple(" ".join(label.split()) or "?" for label in images.class_names),
+        labels=_labels(images.class_names),
         mean=images.normalization.mean,
         std=images.normalization.std,
     )
+
+
+def _labels(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the classes' names, each on one line."""
+    return tuple(" ".join(label.split()) or "?" for label in names)

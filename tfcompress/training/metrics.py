@@ -13,6 +13,7 @@ from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.graph.nodes import functional, output_keys
 from tfcompress.metric import Metric
 from tfcompress.training.objective import Fitting, fitting_outputs
+from tfcompress.training.outputs import endings
 
 # Of shape (images, height, width, scores): one class a pixel.
 _SEGMENTATION_RANK = 4
@@ -36,6 +37,41 @@ _SHARES = (
 )
 
 
+class OfClasses(keras.metrics.Metric):
+    """Lets a metric of one-hot targets and probabilities judge numbers of classes and logits.
+
+    Args:
+        metric: Keras's, such as AUC.
+        classes: how many there are.
+        sparse: whether the targets are numbers of classes; else they are one-hot.
+        logits: whether the outputs are logits; else they are probabilities.
+    """
+
+    def __init__(
+        self, metric: keras.metrics.Metric, classes: int, *, sparse: bool, logits: bool
+    ) -> None:
+        super().__init__(name=metric.name)
+        self.metric = metric
+        self._classes, self._sparse, self._logits = classes, sparse, logits
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Counts a batch."""
+        if self._sparse:
+            numbers = keras.ops.reshape(y_true, keras.ops.shape(y_pred)[:-1])
+            y_true = keras.ops.one_hot(keras.ops.cast(numbers, "int32"), self._classes)
+        if self._logits:
+            y_pred = keras.ops.softmax(y_pred)
+        self.metric.update_state(y_true, y_pred, sample_weight)
+
+    def result(self) -> Any:
+        """Returns the metric's value."""
+        return self.metric.result()
+
+    def reset_state(self) -> None:
+        """Forgets the batches."""
+        self.metric.reset_state()
+
+
 def higher_is_better(metric: Any) -> bool | None:
     """Returns which way a metric is better; None where only its author knows.
 
@@ -44,6 +80,7 @@ def higher_is_better(metric: Any) -> bool | None:
     """
     if metric is None:
         return False
+    metric = _inner(metric)
     # What Keras's own callbacks go by to know whether a model has become better.
     direction = getattr(metric, "_direction", None)
     if direction is not None:
@@ -65,7 +102,7 @@ def described(name: str, metric: Any, higher: bool | None) -> Metric:
     Raises:
         InputError: nobody says which way is better.
     """
-    known = higher_is_better(metric)
+    known, metric = higher_is_better(metric), _inner(metric)
     better = known if higher is None else higher
     require(
         better is not None,
@@ -86,6 +123,11 @@ def of_each_example(metric: Any) -> Callable[[Any, Any], Any] | None:
     function = _wrapped(metric)
     settings = getattr(metric, "_fn_kwargs", {})
     return None if function is None else lambda y, outputs: function(y, outputs, **settings)
+
+
+def _inner(metric: Any) -> Any:
+    """Returns the metric that judges classes' numbers in a wrapper, and others as they are."""
+    return metric.metric if isinstance(metric, OfClasses) else metric
 
 
 def _wrapped(metric: Any) -> Any:
@@ -161,18 +203,40 @@ def asked_metric(model: keras.Model, data: Data, name: str, known: list[str]) ->
         return place, iou
     if own.lower() in ("acc", "accuracy"):
         return place, own
-    return place, _of_keras(own, known)
+    return place, _for_output(model, data, place, _of_keras(own, known))
 
 
-def _of_keras(name: str, known: list[str]) -> Any:
+def _for_output(
+    model: keras.Model, data: Data, place: int, metric: keras.metrics.Metric
+) -> keras.metrics.Metric:
+    """Returns a metric so that it takes an output's scores of classes and their targets."""
+    try:
+        fitting = fitting_outputs(model, data)[0][place]
+    except InputError:  # A loss of the user's, with targets of its own.
+        return metric
+    classes = functional(model).outputs[place].shape[-1]
+    if not fitting.classes or classes is None or metric.name.lower().startswith("sparse"):
+        return metric
+    return OfClasses(
+        metric,
+        classes,
+        sparse=isinstance(fitting.loss, keras.losses.SparseCategoricalCrossentropy),
+        logits=endings(model)[place] != "softmax",
+    )
+
+
+def _of_keras(name: str, known: list[str]) -> keras.metrics.Metric:
     """Returns a metric or a loss of Keras's by its name, as a metric.
 
     Raises:
         InputError: there is none, or it needs arguments.
     """
     try:
-        keras.metrics.get(name)
-        return name
+        found = keras.metrics.get(name)
+        if not isinstance(found, keras.metrics.Metric):
+            found = keras.metrics.MeanMetricWrapper(found)
+        found.name = name  # As a metric is called that is compiled by its name.
+        return found
     except ValueError:
         pass
     except TypeError as error:
