@@ -311,9 +311,10 @@ def test_weights_of_examples_and_of_classes_count():
 @pytest.mark.parametrize("technique", ["cluster", "prune+cluster", "deep_compression"])
 def test_tfmot_trains_one_class_an_example_and_says_so_before_any_step(technique):
     x, _ = table()
+    own = {} if technique == "qat" else {"engine": "tfmot"}
     with pytest.raises(InputError, match="trains by TFMOT in Keras 2, and there only networks"):
-        tfcompress.compress(small_net(1, None), technique, (x, x[:, 0]), epochs=1)
-    settings = {"callbacks": [keras.callbacks.Callback()], "epochs": 1}
+        tfcompress.compress(small_net(1, None), technique, (x, x[:, 0]), epochs=1, **own)
+    settings = {"callbacks": [keras.callbacks.Callback()], "epochs": 1, **own}
     with pytest.raises(InputError, match="Keras 3's callbacks and class weights"):
         tfcompress.compress(small_net(), technique, table(), **settings)
 
@@ -323,22 +324,70 @@ def share_of_zeros(model):
     return np.mean(np.concatenate([kernel.ravel() for kernel in kernels]) == 0)
 
 
-def test_a_compiled_model_is_pruned_as_it_was_compiled():
-    x, _ = table()
-    model = small_net(1, None)
-    model.compile(keras.optimizers.SGD(0.01, momentum=0.5), Scaled(), metrics=["mae"])
+def most_values(model):
+    return max(len(np.unique(w)) for w in model.get_weights() if w.ndim == 2 and w.size >= 64)
+
+
+@pytest.mark.parametrize("technique", ["prune", "cluster"])
+def test_all_that_a_model_was_compiled_with_is_kept(technique):
+    """Its loss, two metrics, optimizer, a plateau's rate and class weights."""
+    x, y = table()
+    weighted = []
+
+    class Loss(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
+
+        def __call__(self, y_true, y_pred, sample_weight=None):
+            weighted.append(sample_weight is not None)
+            return super().__call__(y_true, y_pred, sample_weight)
+
+    model = small_net()
+    metrics = ["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2")]
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.5), Loss(), metrics=metrics)
     logs_seen = []
 
     class Watch(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             assert self.model.optimizer.momentum == 0.5
-            logs_seen.append(set(logs))
+            logs_seen.append({*logs} - {"learning_rate"})
 
-    settings = {"epochs": 4, "frequency": 1, "verbose": False, "callbacks": [Watch()]}
-    small = tfcompress.compress(model, "prune", (x, x[:, 0]), **settings)
-    assert len(logs_seen) == 4
-    assert all(logs == {"loss", "mae", "val_loss", "val_mae"} for logs in logs_seen)
-    assert share_of_zeros(small) == pytest.approx(0.8, abs=0.01)
+    # Nothing is as much better as that.
+    plateau = keras.callbacks.ReduceLROnPlateau("val_loss", 0.5, patience=1, min_delta=100)
+    settings = {"epochs": 3, "verbose": False, "class_weight": {0: 1.0, 1: 2.0, 2: 1.0}}
+    rate = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: rates.append(float(rate.model.optimizer.learning_rate))
+    )
+    rates = []
+    callbacks = [Watch(), plateau, rate]
+    small = tfcompress.compress(model, technique, (x, y), callbacks=callbacks, **settings)
+    names = {"loss", "accuracy", "top2"}
+    assert logs_seen == [names | {f"val_{name}" for name in names}] * 3
+    assert rates == pytest.approx([0.01, 0.01, 0.005])
+    assert any(weighted)
+    if technique == "prune":
+        assert share_of_zeros(small) == pytest.approx(0.8, abs=0.01)
+    else:
+        assert most_values(small) <= 16
+
+
+def test_prepared_for_clustering_trained_and_finished():
+    x, y = table()
+    model = small_net()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    prepared = tfcompress.prepare(model, "cluster", clusters=5)
+    assert tfcompress.callbacks(prepared) == []
+    before = tfcompress.finish(prepared)
+    prepared.fit(x, y, epochs=2, verbose=0)
+    assert "accuracy" in prepared.history.history
+    small = tfcompress.finish(prepared)
+    assert most_values(small) == 5
+    assert not small.compiled
+    assert any(
+        (a != b).any() for a, b in zip(before.get_weights(), small.get_weights(), strict=True)
+    )
+    np.testing.assert_allclose(small(x), prepared(x), atol=1e-6)
+    assert [type(layer) for layer in small.layers] == [type(layer) for layer in before.layers]
 
 
 @pytest.mark.parametrize("loop", ["fit", "own loop"])
@@ -458,7 +507,9 @@ def test_what_acts_before_training_is_prepared_too():
         ("prune", {}, "give end_step, such as 60% of the steps"),
         ("prune", {"end_step": 100, "engine": "tfmot"}, "only tfcompress.compress does"),
         ("prune+cluster", {"end_step": 100}, "prepare takes one technique"),
-        ("cluster", {}, "prepare would change nothing: use tfcompress.compress"),
+        ("cluster", {"engine": "tfmot"}, "only tfcompress.compress does"),
+        ("cluster", {"clusters": 1000}, "weights to share 1000 values"),
+        ("deep_compression", {}, "prepare would change nothing: use tfcompress.compress"),
         ("int8", {}, "prepare would change nothing: use tfcompress.export"),
         ("qat", {}, "give representative=, some inputs of training examples; 512 are enough"),
         ("qat", {"engine": "tfmot"}, "only tfcompress.compress does"),

@@ -17,7 +17,7 @@ from tfcompress.data.protocol import Data
 from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.graph.nodes import functional, input_structure
 from tfcompress.options import check_types
-from tfcompress.training import TrainingContext, pruning
+from tfcompress.training import TrainingContext, clustering, pruning
 from tfcompress.training.fit import copy_optimizer
 from tfcompress.training.objective import Objective, compiled_objective, objective
 from tfcompress.training.progress import say, with_progress
@@ -114,9 +114,8 @@ def compress(
     A model that is compiled is trained with its loss, metrics and optimizer settings. Of one that
     isn't, or was compiled without a loss, these follow from its outputs and the targets: numbers
     of classes, one-hot vectors, yes or no behind a sigmoid, or else values, by their squared
-    error; and the recipe of the technique says how. `cluster` trains in Keras 2, by TFMOT: it
-    learns one class an example from its number, with the recipe's optimizer. `prune` and `qat` do,
-    too, where nothing else is wanted.
+    error; and the recipe of the technique says how. `prune`, `cluster` and `qat` then train in
+    Keras 2, by TFMOT, if one class an example is learned and nothing else is wanted.
 
     Args:
         model: trained, functional or Sequential; it stays as it is, and teaches if the
@@ -222,8 +221,7 @@ def _checked_callbacks(callbacks: Any) -> tuple[keras.callbacks.Callback, ...]:
 def check_can_train(steps: Sequence[techniques.Step], context: TrainingContext) -> None:
     """Refuses, before anything is trained, what a later step of a chain can't be trained for."""
     for step in steps:
-        # What acts in training and can't be prepared for another loop is trained by TFMOT.
-        if step.technique.acts_in == "training" and step.technique.prepare is None:
+        if getattr(step.options, "engine", None) == "tfmot":
             from tfcompress.bridge import train
 
             train.check_can_train(context)
@@ -240,15 +238,15 @@ def prepare(
 
     Args:
         model: functional or Sequential; it stays as it is.
-        technique: `prune`, `qat`, or a name of `tfcompress.techniques.names()` that acts before
-            training, such as `xnor`.
+        technique: `prune`, `cluster`, `qat`, or a name of `tfcompress.techniques.names()` that acts
+            before training, such as `xnor`.
         representative: inputs of training examples, as `export` takes them, by which `qat` measures
             the first ranges of activations; others don't need them.
         options: those of the technique. `prune` takes steps: `end_step` of the polynomial
             schedule has to be given.
 
     Returns:
-        A functional model with weights of its own.
+        A functional model with weights of its own; `cluster` wraps layers, under their names.
 
     Raises:
         InputError: an unknown technique or option, or one that can't be prepared.
@@ -321,9 +319,10 @@ def finish(prepared: keras.Model) -> keras.Model:
         prepared: by `tfcompress.prepare`, and trained.
 
     Returns:
-        A new functional model, not compiled, without masks or schedules, to be saved, evaluated,
-        prepared again or given to `tfcompress.export`. What was pruned is zero in it; trained by
-        `qat`, its kernels hold 8-bit values, and `storage="int8"` writes them as they are.
+        A new functional model, not compiled, without masks, schedules or wrappers, to be saved,
+        evaluated, prepared again or given to `tfcompress.export`. What was pruned is zero in it,
+        and clustered kernels have the few values that they shared; trained by `qat`, its kernels
+        hold 8-bit values, and `storage="int8"` writes them as they are.
 
     Example:
         ```python
@@ -336,7 +335,7 @@ def finish(prepared: keras.Model) -> keras.Model:
     _check_model(prepared)
     if native.is_quantized(prepared):
         return native.finished(prepared)
-    return pruning.finished(prepared)
+    return pruning.finished(clustering.finished(prepared))
 
 
 def _checked_samples(model: keras.Model, data: Data, seed: int) -> Any:

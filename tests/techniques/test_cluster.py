@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import tfcompress
 from tests.techniques.conftest import kernels, trained
 from tests.techniques.counts import PLAIN
 from tfcompress import techniques, training
@@ -57,8 +58,9 @@ def test_zeros_survive_after_pruning(small, data):
     assert np.mean(kernels(filled.model)["conv3"] == 0) < 0.1
 
 
+@pytest.mark.parametrize("engine", ["tfmot", "keras"])
 @pytest.mark.parametrize("left", [(5, 3), (4, 0), (1, 1), (0, 0)])
-def test_fewer_weights_left_than_values(small, data, left):
+def test_fewer_weights_left_than_values(small, data, left, engine):
     """Five above zero and three below, with sixteen values asked for; and down to no weight."""
     model = small()
     layer = model.get_layer("conv2")
@@ -66,7 +68,8 @@ def test_fewer_weights_left_than_values(small, data, left):
     above, below = left
     kernel.ravel()[: above + below] = [*np.arange(1, above + 1), *-np.arange(1, below + 1)]
     layer.kernel.assign(kernel / 10)
-    after = kernels(cluster(model, data, epochs=0, preserve_sparsity=True).model)["conv2"]
+    settings = {"epochs": 0, "preserve_sparsity": True, "engine": engine}
+    after = kernels(cluster(model, data, **settings).model)["conv2"]
     np.testing.assert_allclose(after, kernel / 10, atol=1e-6)
 
 
@@ -134,16 +137,48 @@ def test_bad_count_by_name(small):
         )
 
 
-def test_kernels_of_recurrent_layers_and_embeddings(data):
+@pytest.mark.parametrize("engine", ["tfmot", "keras"])
+def test_kernels_of_recurrent_layers_and_embeddings(data, engine):
     inputs = keras.Input((16, 16, 3))
     x = layers.Dense(12, activation="relu", name="numbers")(layers.Flatten()(inputs))
     x = layers.Embedding(50, 8, name="rows")(x)
     x = layers.LSTM(6, name="lstm")(layers.EinsumDense("abc,cd->abd", (None, 8), name="einsum")(x))
     model = keras.Model(inputs, layers.Dense(4, name="scores")(x))
-    candidate = cluster(model, data, epochs=0, clusters=8)
+    candidate = cluster(model, data, epochs=0, clusters=8, engine=engine)
     reasons = {line.name: (line.action, line.reason) for line in candidate.layers}
     assert reasons["scores"] == ("kept", "only 24 weights")
     for name in ("rows", "lstm", "einsum"):
         assert reasons[name] == ("clustered", "8 different weights")
     for kernel in wrappers.kernels(candidate.model, "lstm"):
         assert len(np.unique(kernel)) == 8
+
+
+def test_both_engines_give_the_same_net_and_file(small, data, tmp_path):
+    import gzip
+
+    sizes, weights = {}, {}
+    for engine in ("tfmot", "keras"):
+        model = cluster(small(), data, epochs=1, engine=engine).model
+        path = tmp_path / f"{engine}.tflite"
+        tfcompress.export(model, path)
+        sizes[engine] = path.stat().st_size, len(gzip.compress(path.read_bytes()))
+        weights[engine] = kernels(model)
+    for name, by_tfmot in weights["tfmot"].items():
+        np.testing.assert_allclose(by_tfmot, weights["keras"][name], atol=1e-5)
+    assert sizes["keras"][0] == pytest.approx(sizes["tfmot"][0], rel=1e-3)
+    assert sizes["keras"][1] == pytest.approx(sizes["tfmot"][1], rel=0.02)
+    dense = tmp_path / "dense.tflite"
+    tfcompress.export(small(), dense)
+    assert sizes["keras"][1] < 0.5 * len(gzip.compress(dense.read_bytes()))
+
+
+def test_keras_clusters_what_tfmot_has_no_wrapper_for(data):
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Reshape((16, 48))(inputs)
+    x = layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+    x = layers.TimeDistributed(layers.Dense(8), name="each")(x)
+    model = keras.Model(inputs, layers.Dense(4)(layers.GlobalAveragePooling1D()(x)))
+    candidate = cluster(model, data, epochs=0, clusters=6, engine="keras")
+    for name in ("attention", "each"):
+        for kernel in wrappers.kernels(candidate.model, name):
+            assert len(np.unique(kernel)) == 6

@@ -10,6 +10,7 @@ import tfcompress
 from tests.techniques.conftest import kernels, trained
 from tests.techniques.counts import PLAIN
 from tfcompress import techniques, training
+from tfcompress.bridge.errors import BridgeError
 from tfcompress.config import Training
 from tfcompress.errors import InputError
 from tfcompress.layers import BinaryConv2D, HashedConv2D
@@ -181,6 +182,23 @@ def test_the_user_s_training_runs_in_keras_all_else_by_tfmot(monkeypatch):
     assert chosen(auto, DEFAULT_CONTEXT) == "keras"
 
 
+@pytest.mark.parametrize("technique", ["prune", "cluster"])
+def test_keras_trains_what_the_bridge_cannot_convert_and_says_so(technique, data):
+    inputs = keras.Input((16, 16, 3))
+    x = keras.ops.logaddexp(inputs, 0.5)
+    x = layers.Dense(16, name="dense")(layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(inputs, layers.Dense(4, name="last")(x))
+    lines = []
+    candidate = techniques.Candidate(model, say=lambda *line: lines.append(line))
+    chosen = techniques.get(technique)
+    done = trained(chosen, candidate, data, epochs=1)
+    assert done.properties == chosen.produces
+    assert [stage for stage, _ in lines].count("engine") == 1
+    assert any("keras, since" in text and "logaddexp" in text for _, text in lines)
+    with pytest.raises(BridgeError, match="logaddexp"):
+        trained(chosen, candidate, data, epochs=1, engine="tfmot")
+
+
 def test_leaves_no_trace_in_the_model_and_the_process(small, data):
     import tensorflow as tf
 
@@ -251,10 +269,11 @@ def test_layers_of_ours_that_cannot_be_there_are_named(technique, layer, why):
     model = keras.Model(inputs, layers.Dense(4)(x))
     nested = keras.Sequential([keras.Input((8, 8, 3)), model])
     chosen = techniques.get(technique)
+    options = chosen.make_options(**({} if technique == "qat" else {"engine": "tfmot"}))
     kind = type(layer).__name__
     for net in (model, nested):
         with pytest.raises(InputError, match=rf"layer 'own' \({kind}\) can't be .*: {why}"):
-            chosen.check(techniques.Candidate(net), chosen.make_options())
+            chosen.check(techniques.Candidate(net), options)
 
 
 def test_layers_that_tfmot_cannot_train_stay_as_they_are_in_keras(data):
@@ -268,7 +287,7 @@ def test_layers_that_tfmot_cannot_train_stay_as_they_are_in_keras(data):
             layers.Dense(4),
         ]
     )
-    candidate = prune(model, data, epochs=1, engine="keras")
+    candidate = prune(model, data, epochs=1)
     kinds = {layer.name: type(layer) for layer in candidate.model.layers}
     assert kinds["hashed"] is HashedConv2D
     assert kinds["binary"] is BinaryConv2D
@@ -327,7 +346,8 @@ def test_kernels_of_recurrent_layers(data, engine):
         assert np.mean(keras.ops.convert_to_numpy(kernel) == 0) == pytest.approx(0.8, abs=0.01)
 
 
-def test_custom_layers_are_refused_before_anything_is_trained():
+@pytest.mark.parametrize("technique", ["prune", "cluster", "deep_compression"])
+def test_tfmot_refuses_custom_layers_before_anything_is_trained(technique):
     class Custom(layers.Layer):
         def call(self, x):
             return x
@@ -335,6 +355,7 @@ def test_custom_layers_are_refused_before_anything_is_trained():
     x = inputs = keras.Input((16, 16, 3))
     x = layers.Flatten()(Custom(name="mine")(layers.Conv2D(8, 3)(x)))
     candidate = techniques.Candidate(keras.Model(inputs, layers.Dense(4)(x)))
-    with pytest.raises(InputError, match=r"'mine' .*pruned by TFMOT.*: option engine=keras keeps"):
-        TECHNIQUE.check(candidate, TECHNIQUE.make_options())
-    TECHNIQUE.check(candidate, TECHNIQUE.make_options(engine="keras"))
+    chosen = techniques.get(technique)
+    with pytest.raises(InputError, match=r"'mine' .*ed by TFMOT.*: option engine=keras keeps"):
+        chosen.check(candidate, chosen.make_options(engine="tfmot"))
+    chosen.check(candidate, chosen.make_options())

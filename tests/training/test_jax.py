@@ -175,6 +175,34 @@ def quantised_by_fit_and_by_hand():
     assert any(isinstance(layer, FakeQuantize) for layer in small.layers)
 
 
+def clustered():
+    # Six steps of a matrix against NumPy: four values, evenly spaced as they begin.
+    import tfcompress
+
+    random = np.random.default_rng(0)
+    x = random.normal(size=(48, 12)).astype("float32")
+    y = random.normal(size=(48, 8)).astype("float32")
+    model = keras.Sequential([keras.Input((12,)), layers.Dense(8, use_bias=False, name="wide")])
+    weights = model.get_weights()[0]
+    values = np.linspace(weights.min(), weights.max(), 4)
+    for step in range(6):
+        batch = slice(8 * step, 8 * step + 8)
+        nearest = np.abs(weights[..., None] - values).argmin(-1)
+        error = x[batch] @ values[nearest] - y[batch]
+        gradient = 2 / error.size * x[batch].T @ error
+        weights = weights - 0.1 * gradient
+        values = values - 0.1 * np.array([gradient[nearest == n].sum() for n in range(4)])
+    nearest = np.abs(weights[..., None] - values).argmin(-1)
+
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    prepared = tfcompress.prepare(model, "cluster", clusters=4, centroids="linear")
+    prepared.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    by_fit = tfcompress.finish(prepared).get_weights()[0]
+    np.testing.assert_allclose(by_fit, values[nearest], atol=1e-6)
+    small = tfcompress.compress(model, "cluster", (x, y), epochs=1, clusters=5, verbose=False)
+    assert len(np.unique(small.get_weights()[0])) == 5
+
+
 checkpoint = Path(sys.argv[1]) / "state.npz"
 model = student()
 assert any(getattr(layer, "binarize_kernel", False) for layer in model.layers)
@@ -195,12 +223,13 @@ for a, b in zip(again.variables, model.variables, strict=True):
 assert 1 - accuracy(runner(again), data) == rows[1]["test_error"]
 pruned_by_fit_and_by_hand()
 quantised_by_fit_and_by_hand()
+clustered()
 assert sys.modules["tensorflow"] is None
 assert not any(name.startswith("tensorflow.") for name in sys.modules)
 """
 
 
-def test_trains_distils_resumes_prunes_and_quantises_without_tensorflow(tmp_path):
+def test_trains_distils_resumes_and_compresses_without_tensorflow(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
         capture_output=True,

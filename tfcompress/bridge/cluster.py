@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from tfcompress.bridge.to_keras import copy_back
 from tfcompress.bridge.wrappers import RECURRENT, kernels, wrapped
 from tfcompress.config import Training
 from tfcompress.data.protocol import Data
+from tfcompress.training.clustering import LayerClustering
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.outputs import ends_in_softmax
 
@@ -34,12 +36,8 @@ def cluster(
     model: keras.Model,
     data: Data,
     training: Training,
-    clusters: Mapping[str, int],
+    plan: Mapping[str, LayerClustering],
     context: TrainingContext = DEFAULT_CONTEXT,
-    *,
-    centroids: str = "kmeans++",
-    preserve_sparsity: bool = False,
-    per_channel: bool = False,
 ) -> tuple[keras.Model, list[Row]]:
     """Trains a model whose weights are shared: TFMOT's wrappers train the shared values.
 
@@ -48,11 +46,8 @@ def cluster(
         data: as in `training.fit`.
         training: epochs, optimizer and rates; with 0 epochs each weight becomes the value of its
             cluster, and nothing is tuned.
-        clusters: how many values each kernel of a layer may have, by layer name.
+        plan: how layers are clustered, by name.
         context: as in `training.fit`.
-        centroids: how the first values are found, a key of `CENTROIDS`.
-        preserve_sparsity: whether zeros stay zero; they are one of the values.
-        per_channel: whether each filter of a convolution has values of its own.
 
     Returns:
         A Keras 3 model with the shared values, and one row an epoch.
@@ -64,31 +59,34 @@ def cluster(
     Reference:
         Han, Mao, Dally 2016, "Deep Compression", arXiv:1510.00149, section 3.
     """
-    clustering = tfmot().clustering.keras
-    initialization = getattr(clustering.CentroidInitialization, CENTROIDS[centroids])
+    with nearest_by_search(), _dense_einsums():
+        trainee = wrapped_for_clustering(model, plan)
+        rows = train.fit(trainee, data, training, context, softmax=ends_in_softmax(model))
+        return copy_back(tfmot().clustering.keras.strip_clustering(trainee), model), rows
+
+
+def wrapped_for_clustering(model: keras.Model, plan: Mapping[str, LayerClustering]) -> Any:
+    """Returns a tf_keras copy of a Keras 3 model with clustering wrappers around named layers."""
+    initialization = tfmot().clustering.keras.CentroidInitialization
     # Not `cluster_weights`: it counts a convolution's filters by its last weight, which without a
     # bias is the kernel, and then skips the layer as too small.
     wrappers = importlib.import_module(_WRAPPER)
 
-    def wrapper(count: int) -> Any:
-        return lambda layer: (
-            wrappers.ClusterWeightsRNN
-            if type(layer).__name__ in RECURRENT
-            else wrappers.ClusterWeights
-        )(
+    def wrap(layer: Any, settings: LayerClustering) -> Any:
+        recurrent = type(layer).__name__ in RECURRENT
+        wrapper = wrappers.ClusterWeightsRNN if recurrent else wrappers.ClusterWeights
+        return wrapper(
             layer,
-            number_of_clusters=count,
-            cluster_centroids_init=initialization,
-            preserve_sparsity=preserve_sparsity,
-            cluster_per_channel=per_channel,
+            number_of_clusters=settings.clusters,
+            cluster_centroids_init=getattr(initialization, CENTROIDS[settings.centroids]),
+            preserve_sparsity=settings.preserve_sparsity,
+            cluster_per_channel=settings.per_channel,
         )
 
-    if preserve_sparsity:
-        clusters = _at_most_the_weights_left(model, clusters)
-    with nearest_by_search(), _dense_einsums():
-        trainee = wrapped(model, {name: wrapper(count) for name, count in clusters.items()})
-        rows = train.fit(trainee, data, training, context, softmax=ends_in_softmax(model))
-        return copy_back(clustering.strip_clustering(trainee), model), rows
+    functions = {
+        name: functools.partial(wrap, settings=settings) for name, settings in plan.items()
+    }
+    return wrapped(model, functions)
 
 
 @contextlib.contextmanager
@@ -101,19 +99,6 @@ def _dense_einsums() -> Iterator[None]:
         yield
     finally:
         del known[kind]
-
-
-def _at_most_the_weights_left(model: keras.Model, clusters: Mapping[str, int]) -> dict[str, int]:
-    """Returns the counts, none larger than what a pruned kernel has: its weights left, and zero.
-
-    TFMOT looks for the values among the weights that aren't zero, and fails where they are fewer.
-    A layer with a kernel of zeros alone is left out.
-    """
-    left = {
-        name: min(int(np.count_nonzero(kernel)) for kernel in kernels(model, name))
-        for name in clusters
-    }
-    return {name: min(count, left[name] + 1) for name, count in clusters.items() if left[name]}
 
 
 def values(model: keras.Model, names: Mapping[str, Any]) -> dict[str, int]:

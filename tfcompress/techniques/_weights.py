@@ -11,6 +11,7 @@ from typing import Any
 from tfcompress.deferred import keras
 from tfcompress.errors import InputError, require
 from tfcompress.techniques._blocks import custom, no_layer, weighted
+from tfcompress.techniques._engines import Engine
 from tfcompress.techniques.base import Candidate, LayerLine
 
 # Kernels smaller than this are left alone: neither zeros nor clusters save bytes there.
@@ -20,7 +21,7 @@ NAMED = "named in the option leave"
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """Holds a model whose layers TFMOT can wrap, and which of them it is to wrap.
+    """Holds a model whose layers can be pruned or clustered, and which of them are to be.
 
     Attributes:
         model: a flat copy in built-in layers.
@@ -29,6 +30,7 @@ class Chosen:
         kinds: layer name to class name.
         kinds_before: likewise, as the model had the layers: a separable convolution is two here,
             of which the 1x1 part has its name.
+        by_tfmot: whether TFMOT may train the model.
     """
 
     model: keras.Model
@@ -36,31 +38,30 @@ class Chosen:
     kept: tuple[LayerLine, ...]
     kinds: dict[str, str]
     kinds_before: dict[str, str]
+    by_tfmot: bool
 
 
-def choose(model: keras.Model, leave: Sequence[str], verb: str, *, by_tfmot: bool = True) -> Chosen:
+def choose(
+    model: keras.Model, leave: Sequence[str], verb: str, *, engine: Engine = "auto"
+) -> Chosen:
     """Chooses the layers whose weights are worked on.
 
     Args:
         model: functional or Sequential.
         leave: patterns of layer names that are left alone.
         verb: what is done to them, as in `pruned`.
-        by_tfmot: whether TFMOT trains the model. Else layers of ours that it couldn't train stay
-            as they are.
+        engine: who trains the model. By Keras 3 layers that TFMOT couldn't train stay as they are.
 
     Raises:
-        InputError: the model can't be copied, has a layer of ours that TFMOT can't train, a
+        InputError: the model can't be copied, has a layer that the TFMOT asked for can't train, a
             pattern fits no layer, or no layer is left.
     """
     from tfcompress.graph import clone, lower
     from tfcompress.graph.equivalents import with_equivalents
     from tfcompress.graph.nodes import operations
 
-    if by_tfmot:
-        check_layers_of_ours(model, verb)
-        lowered = lower(model)
-    else:
-        lowered = lowered_for_keras(model)
+    by_tfmot = _suits_tfmot(model, verb, engine)
+    lowered = lower(model) if by_tfmot else lowered_for_keras(model)
     # TFMOT has no blocks for a separable convolution's 1x1 part, and no batch normalisation can be
     # folded into it.
     flat, separable = with_equivalents(clone(lowered), ["SeparableConv2D"])
@@ -71,14 +72,31 @@ def choose(model: keras.Model, leave: Sequence[str], verb: str, *, by_tfmot: boo
     before = {**kinds, **dict.fromkeys(separable, "SeparableConv2D")}
     names, kept = [], []
     for name, layer in layers.items():
-        why = _why_left(layer, leave, verb)
+        why = _why_left(layer, leave, verb, by_tfmot=by_tfmot)
         if why is None:
             names.append(name)
         elif weighted(layer):
             kept.append(LayerLine(name, before[name], "kept", why))
     if not names:
         raise no_layer(model, verb, kept)
-    return Chosen(flat, tuple(names), tuple(kept), kinds, before)
+    return Chosen(flat, tuple(names), tuple(kept), kinds, before, by_tfmot)
+
+
+def _suits_tfmot(model: keras.Model, verb: str, engine: Engine) -> bool:
+    """Says whether TFMOT may train a model.
+
+    Raises:
+        InputError: it was asked to and can't.
+    """
+    if engine == "keras":
+        return False
+    try:
+        check_layers_of_ours(model, verb)
+    except InputError:
+        if engine == "tfmot":
+            raise
+        return False
+    return True
 
 
 def lowered_for_keras(model: keras.Model, *, full_precision: bool = False) -> keras.Model:
@@ -110,7 +128,7 @@ def check_layers_of_ours(model: keras.Model, verb: str) -> None:
 
     for layer in operations(functional(model)):
         if custom(layer) and not hasattr(layer, "lower"):
-            way_on = ": option engine=keras keeps it" if verb == "pruned" else ""
+            way_on = "" if verb == "trained quantised" else ": option engine=keras keeps it"
             raise InputError(
                 f"layer '{layer.name}' ({type(layer).__name__}) can't be in a network that is "
                 f"{verb} by TFMOT, which trains Keras's built-in layers only{way_on}"
@@ -149,13 +167,13 @@ def _missing_operation(layer: Any) -> str | None:
     return None
 
 
-def _why_left(layer: Any, leave: Sequence[str], verb: str) -> str | None:
+def _why_left(layer: Any, leave: Sequence[str], verb: str, *, by_tfmot: bool) -> str | None:
     """Says why a layer's weights are left alone; None if they aren't."""
     from tfcompress.bridge.wrappers import NOT_CLUSTERED, kernel_variables
 
     kind = type(layer).__name__
     kernels = kernel_variables(layer)
-    if not kernels or (kind in NOT_CLUSTERED and verb != "pruned"):
+    if not kernels or (by_tfmot and kind in NOT_CLUSTERED and verb != "pruned"):
         if custom(layer):
             return f"{kind}: a custom layer, kept as it is"
         if kind.startswith("Depthwise"):

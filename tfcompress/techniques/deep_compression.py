@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from tfcompress.config import Training
 from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights, cluster, prune
+from tfcompress.techniques._engines import Engine
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 from tfcompress.techniques.cluster import Centroids, ClusterOptions
 from tfcompress.techniques.prune import PruneOptions
@@ -45,6 +46,7 @@ class DeepCompressionOptions:
             are the paper's for the first and last layer.
         bits: by layer name or pattern, as in `logits:8`.
         leave: names or patterns of layers that stay as they are.
+        engine: who trains, as of `prune` and `cluster`.
     """
 
     conv_sparsity: float = 0.65
@@ -56,6 +58,7 @@ class DeepCompressionOptions:
     sparsities: tuple[str, ...] = ()
     bits: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
+    engine: Engine = "auto"
 
     def __post_init__(self) -> None:
         """Refuses shares and bits that no layer can have."""
@@ -67,6 +70,7 @@ class DeepCompressionOptions:
             )
         for name in ("conv_bits", "dense_bits"):
             _check_bits(f"option {name}", getattr(self, name))
+        one_of("option engine", self.engine, get_args(Engine))
         one_of("option centroids", self.centroids, get_args(Centroids))
 
 
@@ -84,7 +88,7 @@ def _round_options(
     """
     from tfcompress.bridge.wrappers import NOT_CLUSTERED
 
-    chosen = _weights.choose(candidate.model, options.leave, "compressed")
+    chosen = _weights.choose(candidate.model, options.leave, "compressed", engine=options.engine)
     bits = {}
     for name, text in _weights.overrides(options.bits, chosen.names).items():
         require(text.isdecimal(), f"option bits: {name} takes a whole number; got '{text}'")
@@ -106,12 +110,14 @@ def _round_options(
         final_sparsity=0.5,
         layers=(*shares, *options.sparsities),
         leave=(*options.leave, *map(glob.escape, whole)),
+        engine=options.engine,
     )
     sharing = ClusterOptions(
         centroids=options.centroids,
         preserve_sparsity=True,
         layers=tuple(counts),
         leave=tuple(glob.escape(line.name) for line in chosen.kept),
+        engine=options.engine,
     )
     return pruning, sharing
 
@@ -143,9 +149,8 @@ def _transform(candidate: Candidate, options: Any) -> Candidate:
         return cluster.TECHNIQUE.transform(candidate.then(model, *lines), options)
     if isinstance(options, DeepCompressionOptions):
         options = _round_options(candidate, options)[0]
-    reasons = {
-        line.name: line.reason for line in _weights.choose(candidate.model, (), "compressed").kept
-    }
+    every = _weights.choose(candidate.model, (), "compressed", engine=options.engine)
+    reasons = {line.name: line.reason for line in every.kept}
     pruned = prune.TECHNIQUE.transform(candidate, options)
     return dataclasses.replace(pruned, layers=tuple(_own_words(pruned.layers, reasons)))
 

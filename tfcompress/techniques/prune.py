@@ -9,8 +9,7 @@ from tfcompress.config import Training
 from tfcompress.errors import one_of, require
 from tfcompress.techniques import _weights
 from tfcompress.techniques._blocks import no_layer
-from tfcompress.techniques._engines import Engine, check_prepares
-from tfcompress.techniques._engines import chosen as chosen_engine
+from tfcompress.techniques._engines import Engine, check_prepares, train
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 
 if TYPE_CHECKING:
@@ -47,8 +46,8 @@ class PruneOptions:
         leave: names or patterns of layers that stay dense.
         engine: `tfmot` trains a copy in Keras 2, which learns one class an example; `keras` the
             model itself, with any loss, metrics and callbacks and on any backend, by the same
-            masks; binary and hashed layers stay as they are then. `auto` is tfmot for a model that
-            isn't compiled and learns one class an example, else keras.
+            masks; binary, hashed and custom layers stay as they are then. `auto` is tfmot for a
+            model that Keras 2 can have, isn't compiled and learns one class an example, else keras.
     """
 
     schedule: Schedule = "polynomial"
@@ -109,7 +108,7 @@ def _pair(name: str, text: str) -> tuple[int, int]:
 
 def _transform(candidate: Candidate, options: PruneOptions) -> Candidate:
     """Copies the model in built-in layers; the zeros come with the training."""
-    chosen = _choose(candidate, options.leave, by_tfmot=options.engine != "keras")
+    chosen = _weights.choose(candidate.model, options.leave, "pruned", engine=options.engine)
     plan = _plan(chosen, options, steps=1)
     lines = [*chosen.kept]
     for name in chosen.names:
@@ -122,10 +121,6 @@ def _transform(candidate: Candidate, options: PruneOptions) -> Candidate:
     if not any(line.action == "pruned" for line in lines):
         raise no_layer(candidate.model, "pruned", lines)
     return candidate.then(chosen.model, *lines)
-
-
-def _choose(candidate: Candidate, leave: tuple[str, ...], *, by_tfmot: bool) -> _weights.Chosen:
-    return _weights.choose(candidate.model, leave, "pruned", by_tfmot=by_tfmot)
 
 
 def _words(settings: dict[str, Any], options: PruneOptions) -> str:
@@ -214,7 +209,7 @@ def _fit(
     from tfcompress.training.loop import steps_per_epoch
 
     require(training.epochs > 0, "prune makes zeros while it trains: give it 1 epoch or more")
-    chosen = _choose(candidate, options.leave, by_tfmot=options.engine != "keras")
+    chosen = _weights.choose(candidate.model, options.leave, "pruned", engine=options.engine)
     steps = steps_per_epoch(data, training) * training.epochs
     plan = _layer_prunings(_plan(chosen, options, steps))
     last = min(layer.end_step for layer in plan.values())
@@ -223,10 +218,15 @@ def _fit(
         f"option end_step {last} comes after the last of {steps} steps: fewer zeros than wanted "
         "would be there; train longer or end earlier",
     )
-    if chosen_engine(options.engine, context) == "keras":
-        model, rows = _fit_in_keras(chosen.model, data, training, plan, context)
-    else:
-        model, rows = prune.prune(chosen.model, data, training, plan, context)
+    model, rows = train(
+        candidate,
+        options.engine,
+        data,
+        context,
+        by_tfmot=lambda: prune.prune(chosen.model, data, training, plan, context),
+        in_keras=lambda: _fit_in_keras(chosen.model, data, training, plan, context),
+        suits_tfmot=chosen.by_tfmot,
+    )
     reached = {
         name: f"{share:.1%} of the weights are zero"
         for name, share in prune.zeros(model, plan).items()
@@ -268,7 +268,7 @@ def _prepare(candidate: Candidate, options: PruneOptions) -> keras.Model:
         "prune raises the share of zeros until end_step, and how long you will train nobody knows: "
         "give end_step, such as 60% of the steps, or schedule='constant'",
     )
-    chosen = _choose(candidate, options.leave, by_tfmot=False)
+    chosen = _weights.choose(candidate.model, options.leave, "pruned", engine="keras")
     plan = _layer_prunings(_plan(chosen, options, steps=1))
     if options.end_step is None:
         plan = {

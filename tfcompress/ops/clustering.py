@@ -1,0 +1,101 @@
+"""Lets the weights of a kernel share a few values, with the gradients that train both.
+
+Indices, forward and gradients are those of TFMOT (`clustering_algorithm.py`), which adds up the
+gradients of all weights that share a value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+
+def nearest(weights: Any, values: Any) -> Any:
+    """Returns the index of the value nearest to each weight; of equally near ones the first.
+
+    It is found by binary search: to compare each weight with each of 256 values takes 256 floats of
+    memory a weight.
+
+    Args:
+        weights: of any shape.
+        values: in one dimension and any order.
+
+    Returns:
+        int32 indices, of the weights' shape.
+    """
+    weights, values = ops.convert_to_tensor(weights), ops.convert_to_tensor(values)
+    order = ops.argsort(values)
+    ascending = ops.take(values, order)
+    # Of equal values the first stands for all.
+    order = ops.take(order, ops.searchsorted(ascending, ascending))
+    flat = ops.reshape(weights, (-1,))
+    above = ops.searchsorted(ascending, flat)
+    below = ops.maximum(above - 1, 0)
+    above = ops.minimum(above, values.shape[0] - 1)
+    far_below = ops.abs(flat - ops.take(ascending, below))
+    far_above = ops.abs(flat - ops.take(ascending, above))
+    below, above = ops.take(order, below), ops.take(order, above)
+    first = ops.where(far_below == far_above, ops.minimum(below, above), above)
+    chosen = ops.where(far_below < far_above, below, first)
+    return ops.reshape(ops.cast(chosen, "int32"), weights.shape)
+
+
+def nearest_of_channel(weights: Any, values: Any) -> Any:
+    """Returns, for each weight, the index of the nearest value of its channel, as `nearest` does.
+
+    Args:
+        weights: the last axis is the channel's.
+        values: (channels, values).
+    """
+    weights, values = ops.convert_to_tensor(weights), ops.convert_to_tensor(values)
+    columns = ops.transpose(values)  # (values, channels)
+
+    def closer(number: Any, best: Any) -> Any:
+        indices, distances = best
+        its_distances = ops.abs(weights - columns[number])
+        is_closer = its_distances < distances
+        indices = ops.where(is_closer, ops.cast(number, "int32"), indices)
+        return indices, ops.minimum(its_distances, distances)
+
+    start = ops.zeros(weights.shape, "int32"), ops.abs(weights - columns[0])
+    return ops.fori_loop(1, values.shape[1], closer, start)[0]
+
+
+def share(weights: Any, values: Any) -> Any:
+    """Returns each weight's nearest value.
+
+    ```
+    forward   W' = c[i],  i = argmin_j |W - c_j|
+    gradient  dL/dW = dL/dW',  dL/dc_j = sum of dL/dW' over the weights with i = j
+    ```
+
+    Args:
+        weights: latent weights of any shape.
+        values: (values,), or (channels, values) where each channel, the weights' last axis, has
+            values of its own.
+
+    Reference:
+        Han, Mao, Dally 2016, "Deep Compression", arXiv:1510.00149, section 3.
+    """
+
+    @ops.custom_gradient
+    def function(weights: Any, values: Any) -> Any:
+        if len(values.shape) == 1:
+            places = nearest(weights, values)
+        else:
+            channels, count = values.shape
+            places = nearest_of_channel(weights, values) + count * ops.arange(channels)
+        every = ops.reshape(values, (-1,))
+
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            upstream = ops.convert_to_tensor(args[0] if upstream is None else upstream)
+            summed = ops.segment_sum(
+                ops.reshape(upstream, (-1,)), ops.reshape(places, (-1,)), every.shape[0]
+            )
+            return upstream, ops.reshape(summed, values.shape)
+
+        return ops.take(every, places), gradient
+
+    # A copy: in eager mode TensorFlow would see variables, and refuse their gradient.
+    return function(ops.copy(weights), ops.copy(values))
