@@ -59,10 +59,11 @@ def cluster(
     Reference:
         Han, Mao, Dally 2016, "Deep Compression", arXiv:1510.00149, section 3.
     """
+    strip = tfmot().clustering.keras.strip_clustering
     with nearest_by_search(), _dense_einsums():
         trainee = wrapped_for_clustering(model, plan)
         rows = train.fit(trainee, data, training, context, softmax=ends_in_softmax(model))
-        return copy_back(tfmot().clustering.keras.strip_clustering(trainee), model), rows
+        return copy_back(strip(trainee), model), rows
 
 
 def wrapped_for_clustering(model: keras.Model, plan: Mapping[str, LayerClustering]) -> Any:
