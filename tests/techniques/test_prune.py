@@ -284,7 +284,7 @@ def test_layers_that_tfmot_cannot_train_stay_as_they_are_in_keras(data):
             BinaryConv2D(8, 3, name="binary"),
             layers.GlobalAveragePooling2D(),
             layers.Dense(16, name="dense"),
-            layers.Dense(4),
+            layers.Dense(4, name="last"),
         ]
     )
     candidate = prune(model, data, epochs=1)
