@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -134,7 +135,11 @@ def load_data(job: Plan, users_model: keras.Model | None) -> DescribedData:
     else:
         native = _NATIVE_SIZE
         size = size or _input_side(users_model)
-    with quiet():
+    runs_code = data.runs_code(job.config.dataset)
+    if runs_code:
+        say("data", f"runs {job.config.dataset}, which is code of your own")
+    # What the user's own code prints is for the user.
+    with contextlib.nullcontext() if runs_code else quiet():
         loaded = data.load(
             job.config.dataset,
             data_dir=job.config.data_dir,

@@ -205,5 +205,8 @@ def default_output_dir(config: RunConfig) -> str:
     """Returns `tflite_models/<model>_<dataset>_<technique>`; of paths only the last part."""
     model = Path(config.model).stem if models.is_file(config.model) else config.model
     dataset = Path(config.dataset.partition(":")[2] or config.dataset).stem
+    if data.runs_code(config.dataset):
+        file, _, function = config.dataset.rpartition(":")
+        dataset = f"{Path(file).stem}_{function}"
     words = (model, dataset, config.technique)
     return "tflite_models/" + "_".join(re.sub(r"[^A-Za-z0-9.-]+", "_", word) for word in words)

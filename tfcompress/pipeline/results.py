@@ -57,7 +57,7 @@ def run_result(job: Plan, task: Task, baseline: Network, compressed: Network) ->
         command=command(job.config),
         versions=versions(),
         machine=machine(),
-        config=job.to_json(),
+        config=job.to_json() | _preparation(task),
         baseline=float_result,
         files=[
             dataclasses.replace(result, **_interval(result.metric, before, after))
@@ -70,6 +70,11 @@ def run_result(job: Plan, task: Task, baseline: Network, compressed: Network) ->
         notes=notes.all_notes(job, task, compressed, measured),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+
+
+def _preparation(task: Task) -> dict[str, Any]:
+    """Returns how the data's source made inputs, which a program that uses the files has to do."""
+    return {"preparation": dict(task.data.preparation)} if task.data.preparation else {}
 
 
 def _interval(metric: Metric, before: Judgement, after: Judgement) -> dict[str, Any]:
