@@ -18,6 +18,7 @@ EXAMPLES = [
     if (examples := re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S))
 ]
 GUIDES = (
+    "data_sources.md",
     "deploy.md",
     "inputs_and_outputs.md",
     "without_labels.md",

@@ -37,7 +37,15 @@ def test_freed_memory_is_kept_before_tensorflow_allocates(capsys, monkeypatch):
 def test_list_names_everything(capsys):
     assert run.main(["run", "--list"]) == 0
     text = capsys.readouterr().out
-    for word in ("xnor", "arXiv:1603.05279", "vgg_small", "fer2013:PATH", "dynamic", "--set width"):
+    for word in (
+        "xnor",
+        "arXiv:1603.05279",
+        "vgg_small",
+        "fer2013:PATH",
+        "dynamic",
+        "--set width",
+        "as in --dataset=csv:houses.csv --set target=price",
+    ):
         assert word in text
 
 

@@ -12,7 +12,7 @@ from tfcompress.config import RunConfig
 from tfcompress.data import sources
 from tfcompress.data.source import all_sources, find_source
 from tfcompress.errors import InputError
-from tfcompress.pipeline import exporting
+from tfcompress.pipeline import exporting, inputs
 
 each = pytest.mark.parametrize("source", all_sources(), ids=lambda source: source.pattern)
 
@@ -183,7 +183,7 @@ def test_no_path_of_a_local_source_is_written_into_a_file(mysource):
     assert loaded.name == f"mysource:{mysource}"
     job = types.SimpleNamespace(config=RunConfig(dataset=loaded.name))
     for title in ("baseline", "compressed"):
-        metadata = exporting._metadata(job, loaded, title)
+        metadata = exporting._metadata(job, inputs.Task(data=loaded, judge=None), title)
         assert metadata.name == f"{job.config.model} on mysource:photos"
         assert "on mysource:photos, " in metadata.description
         assert "ann" not in repr(metadata)
@@ -193,6 +193,7 @@ def test_public_data_say_where_they_come_from():
 
     loaded = data.load("fashion_mnist_small")
     assert not loaded.local
-    metadata = exporting._metadata(types.SimpleNamespace(config=RunConfig()), loaded, "baseline")
+    job = types.SimpleNamespace(config=RunConfig())
+    metadata = exporting._metadata(job, inputs.Task(data=loaded, judge=None), "baseline")
     assert metadata.name.endswith(" on fashion_mnist_small")
     assert "(embedded subset of Fashion-MNIST, github.com/zalandoresearch" in metadata.description

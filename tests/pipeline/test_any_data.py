@@ -12,7 +12,7 @@ from tfcompress import data, run
 from tfcompress.config import RunConfig
 from tfcompress.data.as_fit import as_fit
 from tfcompress.errors import InputError
-from tfcompress.pipeline import inputs, stages
+from tfcompress.pipeline import inputs, results, stages
 from tfcompress.pipeline.plan import plan
 from tfcompress.runtime import LiteModel
 
@@ -23,6 +23,33 @@ X = {
     "table": RNG.normal(size=(COUNT, 4)).astype("float32"),
 }
 Y = {"kind": np.arange(COUNT) % 3, "price": X["table"].sum(1)}
+
+
+def test_a_tables_run_starts_with_a_network_that_fits(tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    table.write_text("a,b,y\n" + "\n".join(f"{n},{n % 7},{1000.5 + n}" for n in range(20)))
+    values = run.parse(["run", f"--dataset=csv:{table}", "--set=target=y", "--technique=int8"])
+    job = plan(run.to_config(values))
+    assert (job.config.model, job.output_dir.name) == ("mlp", "mlp_t_int8")
+    model, loaded = inputs.load(job)
+    assert model.output_shape == (None, 1)
+    # Untrained, it answers near the mean of the target, not near 0.
+    assert abs(np.asarray(model(loaded.train.x)).mean() - 1010) < 20
+    preparation = results._preparation(inputs.task_of(job, model, loaded))["preparation"]
+    assert [column["name"] for column in preparation["columns"]] == ["a", "b"]
+    json.dumps(preparation)
+
+
+def test_the_users_code_is_run_and_said_so(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text("def load():\n    print('my words')\n    return [[1.0], [2.0]], [1.5, 2.5]")
+    job = plan(RunConfig(dataset=f"{file}:load", model="mlp", technique="int8"))
+    assert job.output_dir.name == "mlp_mine_load_int8"
+    assert "my words" not in capsys.readouterr().out
+    inputs.load(job)
+    said = capsys.readouterr().out
+    assert f"runs {file}:load, which is code of your own" in said
+    assert said.index("which is code of your own") < said.index("my words")
 
 
 def two_by_two():

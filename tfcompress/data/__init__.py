@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcompress.data.source import Request, all_sources, find_source
 from tfcompress.errors import unknown_name
-from tfcompress.options import check_type, option_types
+from tfcompress.options import check_type, check_types, option_types
 
 if TYPE_CHECKING:
     from tfcompress.data.arrays import from_arrays as from_arrays
@@ -132,6 +132,8 @@ def load(
     for key in options:
         if key not in known:
             raise unknown_name(f"option of data set {name}:", key, known)
+    if source.options is not None:
+        check_types(source.options, options)
     request = Request(
         name=name,
         path=path,

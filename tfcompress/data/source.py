@@ -62,6 +62,7 @@ class Source:
         options: frozen dataclass of the `--set` options, all with defaults; None for none.
         model: the builder that a run takes unless it is given a model; None for the command's
             default, which classifies images.
+        example: a name, and options that it needs, for `--list`.
         runs_code: whether it runs code of the user's, which a run says before it does.
         takes: whether a name that no other pattern fits is this source's; None for patterns
             that name a scheme or one data set.
@@ -74,6 +75,7 @@ class Source:
     load: Callable[[Request], Dataset | Examples | Stream]
     options: type | None = None
     model: str | None = None
+    example: str = ""
     runs_code: bool = False
     takes: Callable[[str], bool] | None = None
 

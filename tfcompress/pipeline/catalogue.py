@@ -30,6 +30,7 @@ def text() -> str:
     lines += ["", "Data sets (--dataset):"]
     for source in all_sources():
         lines.append(f"  {source.pattern}: {source.summary}")
+        lines += [f"    as in --dataset={source.example}"] if source.example else []
         lines += _options(source.options) if source.options is not None else []
     lines += ["", "Storages (--storage):"]
     lines += [f"  {storage.name}: {storage.summary}" for storage in storages.by_name().values()]

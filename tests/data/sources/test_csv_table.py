@@ -197,6 +197,11 @@ def test_bad_options(tmp_path, options, message):
         load(write(tmp_path / "t.csv", GOOD), target=("y",), **options)
 
 
+def test_a_target_is_several_names(tmp_path):
+    with pytest.raises(InputError, match="target takes values with commas between them; got 'y'"):
+        load(write(tmp_path / "t.csv", GOOD), target="y")
+
+
 def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     for name, message in (("", "is a folder"), ("pipe.csv", "is a pipe, socket or device")):

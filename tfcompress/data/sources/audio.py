@@ -199,6 +199,7 @@ def _spectrograms(files: Labelled, options: AudioOptions) -> tuple[np.ndarray, n
 SOURCE = Source(
     pattern="audio:PATH",
     summary="a folder of .wav files a class, as log-mel spectrograms",
+    example="audio:words",
     local=True,
     check=check,
     load=load,

@@ -346,6 +346,7 @@ def _deviation(values: np.ndarray) -> float:
 SOURCE = Source(
     pattern="csv:PATH",
     summary="a table with named columns; --set target=COLUMN",
+    example="csv:houses.csv --set target=price",
     local=True,
     check=check,
     load=load,

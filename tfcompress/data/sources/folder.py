@@ -80,6 +80,7 @@ def load(request: Request) -> Dataset:
 SOURCE = Source(
     pattern="folder:PATH",
     summary="a folder a class, in train/ and test/ or right in PATH",
+    example="folder:photos",
     local=True,
     check=check,
     load=load,

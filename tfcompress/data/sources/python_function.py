@@ -194,6 +194,7 @@ def _batched(data: Any) -> Any:
 SOURCE = Source(
     pattern="module.py:function",
     summary="what a function of your own returns, as fit takes it; runs your code",
+    example="my_data.py:load --model=my.keras",
     local=True,
     check=check,
     load=load,

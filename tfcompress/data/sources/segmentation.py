@@ -199,6 +199,7 @@ def _class_numbers(
 SOURCE = Source(
     pattern="segmentation:PATH",
     summary="images/ with masks/ of the numbers of classes",
+    example="segmentation:streets",
     local=True,
     check=check,
     load=load,
