@@ -190,6 +190,30 @@ def test_goes_on_from_a_checkpoint_and_keeps_zeros(pictures, tmp_path):
         assert not np.isclose(new, old, atol=1e-3)[old != 0].all()
 
 
+def test_shared_values_and_zeros_are_kept(pictures):
+    """Of a convolution each filter has its own values, of a matrix all have the same."""
+    model = sparse()
+    rng = np.random.default_rng(0)
+    levels = np.array([-0.3, -0.1, 0, 0.2, 0.4], "float32")
+    for name in ("conv", "logits"):
+        kernel, bias = model.get_layer(name).get_weights()
+        model.get_layer(name).set_weights([rng.choice(levels, kernel.shape), bias])
+    prepared, _ = prepare(model, by_tfmot=False)
+    trained, _ = native.fit(
+        prepared,
+        pictures,
+        Training(epochs=1, batch_size=16, learning_rate=2e-2),
+        preserve=frozenset({"sparsity", "clusters"}),
+        calibration=pictures.representative(32, 0),
+    )
+    for name in ("conv", "logits"):
+        old, new = (m.get_layer(name).get_weights()[0] for m in (model, trained))
+        assert (new[old == 0] == 0).all()
+        for before, after in zip(np.moveaxis(old, -1, 0), np.moveaxis(new, -1, 0), strict=True):
+            assert len(np.unique(after)) <= 5
+            assert not np.isclose(after, before, atol=1e-3)[before != 0].all()
+
+
 def test_a_file_of_the_model_in_training_is_loaded(tmp_path):
     model = sparse()
     x = images_for(model, 16)

@@ -9,6 +9,7 @@ from tests.checks import predict
 from tests.qat.nets import NETS, SIZE, images_for, net
 from tfcompress.bridge import BridgeError
 from tfcompress.graph.rewrite import operations
+from tfcompress.qat.layout import layout
 from tfcompress.qat.prepare import prepare, unsupported
 from tfcompress.qat.rules import RULES
 
@@ -134,3 +135,12 @@ def test_a_rule_that_computes_something_else_is_refused(monkeypatch, error, refu
             prepare(model)
     else:
         assert [change.reason for change in prepare(model)[1]] == ["doubled, about"]
+
+
+def test_a_rescaling_of_pixels_stays_float_without_a_question():
+    image = keras.Input((SIZE, SIZE, 3), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 255, name="scaled")(image)
+    model = keras.Model(image, layers.Conv2D(4, 3, name="conv")(x))
+    made, changes = prepare(model)
+    assert [(each.name, each.action) for each in changes] == [("scaled", "kept float")]
+    assert layout(made)["scaled_quantize"].output == "range"

@@ -12,6 +12,7 @@ from tests.qat.nets import net
 from tests.techniques.conftest import trained
 from tests.techniques.counts import PLAIN
 from tfcompress import techniques
+from tfcompress.config import Training
 from tfcompress.errors import InputError
 from tfcompress.layers import FakeQuantize
 from tfcompress.training import TrainingContext
@@ -58,21 +59,40 @@ def test_bad_options(options, said):
         techniques.get("qat").make_options(**options)
 
 
-def test_tfmot_trains_one_input_of_built_in_layers_from_memory(small, data):
+def test_tfmot_trains_what_is_built_in_and_one_input(small, data, monkeypatch):
     from tfcompress.data.pipelines import Stream
-    from tfcompress.techniques.qat import _engine
 
-    auto = techniques.get("qat").make_options()
+    technique = techniques.get("qat")
+    monkeypatch.setattr("tfcompress.qat.train.fit", lambda *_, **__: ("tfmot", []))
+    monkeypatch.setattr("tfcompress.qat.native.fit", lambda *_, **__: ("keras", []))
+
+    def engine(model, data=data, engine="auto"):
+        candidate = techniques.Candidate(model)
+        options = technique.make_options(engine=engine)
+        return technique.fit(candidate, options, data, Training(), TrainingContext())[0].model
+
+    class AnyStream(Stream):
+        def __init__(self):
+            pass
+
+        def representative(self, n, seed=0):
+            return None
+
     image, other = keras.Input((4,)), keras.Input((4,))
     two = keras.Model([image, other], layers.Add()([image, other]))
     ours = keras.Model(image, FakeQuantize()(image))
-    stream = object.__new__(Stream)
-    here = TrainingContext()
-    assert _engine(small(), auto, data, here) == "tfmot"
-    assert _engine(small(), auto, stream, here) == "keras"
-    assert {_engine(model, auto, data, here) for model in (two, ours)} == {"keras"}
-    assert _engine(small(), dataclasses.replace(auto, engine="keras"), data, here) == "keras"
-    assert _engine(two, dataclasses.replace(auto, engine="tfmot"), data, here) == "tfmot"
+    assert engine(small()) == engine(small(), engine="tfmot") == "tfmot"
+    assert engine(small(), AnyStream()) == engine(small(), engine="keras") == "keras"
+    assert engine(two) == engine(ours) == "keras"
+
+
+def test_mixed_precision_is_trained_in_float32():
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, dtype="mixed_float16", name="conv")(image)
+    technique = techniques.get("qat")
+    model = keras.Model(image, layers.Flatten(dtype="float32")(x))
+    made = technique.transform(techniques.Candidate(model), technique.make_options()).model
+    assert made.get_layer("conv").dtype_policy.name == "float32"
 
 
 def test_custom_layers_are_trained_in_keras_and_stay_float(data):

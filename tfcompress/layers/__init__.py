@@ -1,6 +1,7 @@
 """Compressed layers for Keras 3, usable in anybody's model and on any Keras backend."""
 
 from tfcompress.layers import _cluster_weights as _cluster_weights  # Registers its name.
+from tfcompress.layers import _fake_quantize_kernel as _fake_quantize_kernel  # Likewise.
 from tfcompress.layers.binary_conv2d import BinaryConv2D
 from tfcompress.layers.binary_dense import BinaryDense
 from tfcompress.layers.channel_shuffle import ChannelShuffle

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from tfcompress.ops.clustering import share
 from tfcompress.ops.fake_quantize import fake_quantize_weights
 
 # Layers that can be wrapped, and the axes of their kernels that one range is taken over.
@@ -33,22 +35,42 @@ class FakeQuantizeKernel(keras.layers.Wrapper):
     Args:
         layer: a `Conv2D`, `Conv2DTranspose`, `Dense` or `DepthwiseConv2D`.
         keep_zeros: whether weights that are 0 get no gradient, so that they stay 0.
+        shared_values: shape of the values that the kernel's weights share: (values,), or (filters,
+            values) where each filter of a `Conv2D` has its own. They are weights, trained as
+            TFMOT's cluster-preserving quantization trains them. None shares nothing.
 
     Raises:
         ValueError: a layer of another class.
 
     Reference:
-        Jacob et al. 2018, arXiv:1712.05877, section 3; TFMOT's weight quantizers.
+        Jacob et al. 2018, arXiv:1712.05877, section 3; TFMOT's weight quantizers, PQAT,
+        CQAT and PCQAT among them.
     """
 
-    def __init__(self, layer: keras.layers.Layer, keep_zeros: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        keep_zeros: bool = False,
+        shared_values: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(layer, **kwargs)
         if type(layer).__name__ not in AXES:
             raise ValueError(
                 f"layer must be one of {', '.join(AXES)}. Received: {type(layer).__name__}"
             )
         self.keep_zeros = bool(keep_zeros)
+        self.shared_values = tuple(shared_values) if shared_values else None
+        self.values: keras.Variable | None = None
         self.supports_masking = bool(layer.supports_masking)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the shared values."""
+        if self.shared_values:
+            self.values = self.add_weight(
+                shape=self.shared_values, initializer="zeros", name="shared_values"
+            )
+        super().build(input_shape)
 
     @property
     def kernel(self) -> keras.Variable:
@@ -58,10 +80,16 @@ class FakeQuantizeKernel(keras.layers.Wrapper):
     def rounded_kernel(self) -> Any:
         """Returns the weights that the layer computes with."""
         # A tensor even where TensorFlow would hand on the variable itself.
-        kernel = ops.cast(self.kernel, self.kernel.dtype)
-        if self.keep_zeros:
-            kernel = kernel * ops.stop_gradient(ops.cast(kernel != 0, kernel.dtype))
+        kernel = self._kept(ops.cast(self.kernel, self.kernel.dtype))
+        if self.values is not None:
+            kernel = share(kernel, self._kept(ops.cast(self.values, self.values.dtype)))
         return fake_quantize_weights(kernel, AXES[type(self.layer).__name__])
+
+    def _kept(self, weights: Any) -> Any:
+        """Returns weights of which zeros get no gradient, if zeros are to stay."""
+        if not self.keep_zeros:
+            return weights
+        return weights * ops.stop_gradient(ops.cast(weights != 0, weights.dtype))
 
     def call(self, inputs: Any) -> Any:
         """Calls the layer with the rounded kernel."""
@@ -89,4 +117,5 @@ class FakeQuantizeKernel(keras.layers.Wrapper):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""
-        return {**super().get_config(), "keep_zeros": self.keep_zeros}
+        config = {"keep_zeros": self.keep_zeros, "shared_values": self.shared_values}
+        return {**super().get_config(), **config}

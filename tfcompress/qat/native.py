@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import tree
 
 from tfcompress.config import Training
@@ -27,6 +28,8 @@ from tfcompress.qat.prepare import named_outputs
 from tfcompress.training import fit as training_fit
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 
+# TFMOT keeps no more.
+_MOST_VALUES = 1024
 _ADAPT: dict[str, Adapt] = {"input": "extremes", "range": "moving_average"}
 
 
@@ -70,7 +73,7 @@ def quantized(
 
     Args:
         prepared: as `qat.prepare.prepare` made it; it stays as it is.
-        preserve: `sparsity`, or nothing: whether zeros stay zeros.
+        preserve: of `sparsity` (zeros stay zeros) and `clusters` (equal weights stay equal).
         calibration: inputs, as the model takes them, from which the activations' first ranges are
             taken.
 
@@ -84,11 +87,6 @@ def quantized(
         Jacob et al. 2018, arXiv:1712.05877, section 3; TFMOT's quantizers.
     """
     require(len(tree.flatten(calibration)[0]) > 0, "calibration needs at least one example")
-    require(
-        "clusters" not in preserve,
-        "qat keeps shared values by TFMOT alone: compress a model that isn't compiled, or prepare "
-        "it without preserve=clusters",
-    )
     specs = layout(prepared)
     ranges = calibrate.ranges(
         specs, calibrate.extremes(prepared, calibrate.measured(specs), calibration)
@@ -101,10 +99,7 @@ def quantized(
         spec = specs[name]
         is_marker = type(layer).__name__ == "Identity"
         if spec.kernel is not None:
-            inner = type(layer).from_config(layer.get_config())
-            keep = "sparsity" in preserve
-            parts = [maker.layer(name, "", FakeQuantizeKernel, layer=inner, keep_zeros=keep)]
-            maker.set_weights(parts[0], *layer.get_weights())
+            parts = [_rounding_weights(maker, layer, preserve)]
         elif is_marker:
             parts = []
         if spec.output != "none":
@@ -113,6 +108,41 @@ def quantized(
         if parts != [layer]:
             replace[name] = _chain(parts)
     return named_outputs(replace_layers(source, replace, maker), like=prepared)
+
+
+def _rounding_weights(maker: LayerMaker, layer: Any, preserve: frozenset[str]) -> Any:
+    """Returns the wrapper around a layer that rounds its kernel."""
+    arrays = layer.get_weights()
+    values = None
+    if "clusters" in preserve:
+        values = _shared_values(arrays[0], type(layer).__name__)
+    wrapper = maker.layer(
+        layer.name,
+        "",
+        FakeQuantizeKernel,
+        layer=type(layer).from_config(layer.get_config()),
+        keep_zeros="sparsity" in preserve,
+        shared_values=None if values is None else values.shape,
+    )
+    maker.set_weights(wrapper, *([] if values is None else [values]), *arrays)
+    return wrapper
+
+
+def _shared_values(kernel: np.ndarray, kind: str) -> np.ndarray | None:
+    """Returns the values that a kernel's weights share, as TFMOT's CQAT finds them.
+
+    Returns:
+        (values,); (filters, values) where all filters of a `Conv2D` have about as many; None if
+        there are more than can be kept, or hardly fewer than weights.
+    """
+    if kind == "Conv2D":
+        each = [np.unique(one) for one in np.moveaxis(kernel, -1, 0)]
+        most, least = (choose(map(len, each)) for choose in (max, min))
+        if most - least <= 1 and 1 < most <= min(_MOST_VALUES, kernel[..., 0].size // 2):
+            return np.stack([np.pad(one, (0, most - len(one)), mode="edge") for one in each])
+    values = np.unique(kernel)
+    few = 1 < len(values) <= min(_MOST_VALUES, kernel.size // 2)
+    return values if few else None
 
 
 def _rounding(

@@ -34,12 +34,20 @@ from tfcompress.graph.layer_maker import LayerMaker, replace_layers
 from tfcompress.graph.nodes import functional, input_structure, run
 from tfcompress.graph.rewrite import Graph, clone, fresh_inputs, rewrite, with_output_names
 from tfcompress.graph.split_activations import split_activations
-from tfcompress.qat.rules import IDENTITIES, INTEGER, PLAIN_ACTIVATIONS, RULES
+from tfcompress.qat.rules import (
+    IDENTITIES,
+    INTEGER,
+    PLAIN_ACTIVATIONS,
+    PREPROCESSING,
+    RULES,
+    takes_whole_numbers,
+)
 
 OnUnsupported = Literal["error", "keep_float"]
 # How far outputs may be off, as a share of their scale: by sums in another order. The bridge's own
 # default is for models that nothing is done to.
 TOLERANCE = 1e-4
+_WHOLE_NUMBERS = "it makes floats of the input's whole numbers"
 # Behind these a batch normalisation stays: training wants it.
 _TRAINED_WITH_NORMALIZATION = ("Conv2D", "DepthwiseConv2D")
 
@@ -77,7 +85,7 @@ def prepare(
     Args:
         model: a functional or Sequential model; it stays as it is.
         on_unsupported: what to do about layers that have no integer form: `error` refuses them,
-            `keep_float` leaves them float.
+            `keep_float` leaves them float. A rescaling of integers stays float in either case.
         by_tfmot: whether TFMOT trains the model, so that all of it must have an equal in tf_keras.
             Else layers of ours aren't lowered, and other precisions than float32 stay.
 
@@ -244,6 +252,8 @@ def unsupported(model: keras.Model) -> dict[str, str]:
         elif kind == "ReLU":
             if layer.threshold or (layer.negative_slope and layer.max_value is not None):
                 reasons[name] = "a ReLU with a threshold, or with a slope and a bound"
+        elif kind in PREPROCESSING and takes_whole_numbers(layer):
+            reasons[name] = _WHOLE_NUMBERS
         else:
             reasons[name] = "it has no integer form here"
     return reasons
@@ -262,8 +272,9 @@ def _refuse(model: keras.Model, changes: list[Change], on_unsupported: str) -> N
     """
     reasons = unsupported(model)
     kinds = _kinds(model)
-    if reasons and on_unsupported == "error":
-        named = grouped({f"'{name}' ({kinds[name]})": why for name, why in reasons.items()})
+    refused = {name: why for name, why in reasons.items() if why != _WHOLE_NUMBERS}
+    if refused and on_unsupported == "error":
+        named = grouped({f"'{name}' ({kinds[name]})": why for name, why in refused.items()})
         raise BridgeError(
             f"quantization-aware training can't quantise some layers ({named}): rewrite the model "
             "without them, or give option on_unsupported=keep_float to leave them float in the file"

@@ -39,6 +39,8 @@ INTEGER = frozenset(
         "UpSampling2D",
     }
 )
+# Layers that stay float, without a question, where the model's inputs are integers.
+PREPROCESSING = frozenset({"Normalization", "Rescaling"})
 PLAIN_ACTIVATIONS = frozenset({"exponential", "gelu", "sigmoid", "softmax", "tanh"})
 
 
@@ -114,7 +116,17 @@ def _prelu(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | No
     return parts, "PReLU is relu(x) - slope * relu(-x)"
 
 
+def takes_whole_numbers(layer: Any) -> bool:
+    """Returns whether a layer is given integers, as preprocessing layers are given pixels."""
+    try:
+        return not keras.backend.is_float_dtype(layer.input.dtype)
+    except (AttributeError, ValueError):  # Several inputs, or calls.
+        return False
+
+
 def _rescaling(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
+    if takes_whole_numbers(layer):
+        return None
     scale, offset = np.asarray(layer.scale), np.asarray(layer.offset)
     if max(scale.ndim, offset.ndim) > 1:
         sizes = [*scale.shape[:-1], *offset.shape[:-1]]
@@ -128,6 +140,8 @@ def _rescaling(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] 
 
 
 def _normalization(layer: Any, maker: LayerMaker) -> tuple[Callable[..., Any], str] | None:
+    if takes_whole_numbers(layer):
+        return None
     if layer.axis is not None and tuple(layer.axis) not in ((-1,), (len(layer.input.shape) - 1,)):
         return None
     mean = np.asarray(keras.ops.convert_to_numpy(layer.mean), "float64")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tfcompress.config import Training
 from tfcompress.errors import one_of, require
 from tfcompress.techniques._blocks import custom
-from tfcompress.techniques._engines import Engine, check_prepares, chosen
+from tfcompress.techniques._engines import Engine, check_prepares
+from tfcompress.techniques._engines import train as by_an_engine
 from tfcompress.techniques._weights import check_layers_of_ours, lowered_for_keras
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
 
@@ -82,12 +84,15 @@ def _rewritten(model: keras.Model, options: QatOptions) -> tuple[keras.Model, li
     """Returns a model of layers that can be quantised, and what was done to them."""
     import keras
 
+    from tfcompress.graph.dtypes import half_precision
     from tfcompress.graph.nodes import functional, operations
     from tfcompress.qat.prepare import prepare
 
     foreign = [layer for layer in operations(functional(model)) if custom(layer)]
-    by_keras = keras.backend.backend() != "tensorflow" or any(
-        not hasattr(layer, "lower") for layer in foreign
+    by_keras = (
+        keras.backend.backend() != "tensorflow"
+        or half_precision(model) is not None
+        or any(not hasattr(layer, "lower") for layer in foreign)
     )
     by_tfmot = options.engine == "tfmot" or (options.engine == "auto" and not by_keras)
     if by_tfmot:
@@ -107,31 +112,33 @@ def _fit(
     """Calibrates, trains by TFMOT or in Keras 3, and returns a model of Keras 3."""
     from tfcompress.qat import native, train
 
-    fit = native.fit if _engine(candidate.model, options, data, context) == "keras" else train.fit
-    model, rows = fit(
-        candidate.model,
+    def trained(fit: Callable[..., tuple[keras.Model, list[Row]]]) -> Any:
+        return fit(
+            candidate.model,
+            data,
+            training,
+            context,
+            preserve=_preserved(candidate, options),
+            calibration=data.representative(options.calibration_images, context.seed),
+        )
+
+    model, rows = by_an_engine(
+        candidate,
+        options.engine,
         data,
-        training,
         context,
-        preserve=_preserved(candidate, options),
-        calibration=data.representative(options.calibration_images, context.seed),
+        by_tfmot=lambda: trained(train.fit),
+        in_keras=lambda: trained(native.fit),
+        suits_tfmot=_is_built_in(candidate.model),
     )
     return dataclasses.replace(candidate, model=model), rows
 
 
-def _engine(
-    model: keras.Model, options: QatOptions, data: Data, context: TrainingContext
-) -> Engine:
-    """Returns who trains a rewritten model."""
-    from tfcompress.data.pipelines import Stream
+def _is_built_in(model: keras.Model) -> bool:
+    """Says whether all that a rewritten model computes stands in layers of Keras."""
     from tfcompress.graph.nodes import operations
 
-    built_in = all(type(each).__module__.split(".")[0] == "keras" for each in operations(model))
-    if options.engine == "auto" and (
-        len(model.inputs) > 1 or not built_in or isinstance(data, Stream)
-    ):
-        return "keras"
-    return chosen(options.engine, context)
+    return all(type(each).__module__.split(".")[0] == "keras" for each in operations(model))
 
 
 def _preserved(candidate: Candidate, options: QatOptions) -> frozenset[str]:
