@@ -6,10 +6,12 @@ cells as arrays. What a row costs in memory is 8 bytes a column.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import dataclasses
 import math
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -23,6 +25,8 @@ from tfcompress.plain_text import one_line
 # Cells that hold nothing, in lower case.
 _MISSING = frozenset(("", "?", "na", "n/a", "nan", "null"))
 _DELIMITERS = (",", ";", "\t", "|")
+# What spreadsheets write above the header.
+_TOLD_DELIMITER = re.compile("sep=(.?)", re.I)
 # Characters of a line of the file: a line without an end would fill the memory.
 _LONGEST_LINE = 1 << 20
 # A column with this many times more numbers than text is one of numbers with a mistake.
@@ -108,9 +112,11 @@ def _opened(file: Path, layout: Layout) -> TextIO:
     """Opens a file as text; a byte order mark is passed over."""
     encoding = layout.encoding.lower()
     try:
-        return file.open(
-            encoding="utf-8-sig" if encoding in ("utf-8", "utf8") else encoding, newline=""
-        )
+        if encoding in ("utf-8", "utf8"):
+            with file.open("rb") as start:
+                wide = start.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+            encoding = "utf-16" if wide else "utf-8-sig"
+        return file.open(encoding=encoding, newline="")
     except LookupError as error:
         raise InputError(
             f"encoding '{layout.encoding}' isn't known: utf-8, latin-1, ..."
@@ -138,12 +144,15 @@ def _rows(file: Path, stream: TextIO, layout: Layout) -> Iterator[tuple[int, lis
     number = 0
     try:
         first = next(lines, "")
-        delimiter = layout.delimiter or max(
+        told = _TOLD_DELIMITER.fullmatch(first.strip("\r\n"))
+        first = next(lines, "") if told else first
+        delimiter = layout.delimiter or (told[1] if told else "")
+        delimiter = delimiter or max(
             _DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), []))
         )
         reader = csv.reader(_followed(first, lines), delimiter=delimiter)
         for cells in reader:
-            number = reader.line_num
+            number = reader.line_num + bool(told)
             if cells:
                 yield number, cells
     except UnicodeDecodeError as error:

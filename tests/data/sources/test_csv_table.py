@@ -155,6 +155,7 @@ GOOD = "a,b,y\n1,u,0.5\n2,v,1.5\n3,u,2.5\n"
         ('a,y\n1,"' + "x" * 200_000, {}, "can't be read after line 1: field larger than"),
         ("a,y\n" + "9" * (1 << 20), {}, "line 2 is longer than 1 MiB"),
         ("a,y\n" + "\n".join(f"t{n},{n}.5" for n in range(201)), {}, "'a' has 201 different texts"),
+        ("a;y\n" + "\n".join(f"1.{n},5;{n}.5" for n in range(30)), {"decimal": ","}, "in 30 rows"),
     ],
 )
 def test_bad_tables(tmp_path, text, options, message):
@@ -173,6 +174,16 @@ def test_text_of_another_encoding(tmp_path):
     assert loaded.preparation["columns"][0]["one_hot"] == ["Köln", "Ulm"]
     with pytest.raises(InputError, match="encoding 'utf-99' isn't known"):
         load(path, target=("y",), encoding="utf-99")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_spreadsheets_write_above_the_header(tmp_path, encoding):
+    path = write(tmp_path / "t.csv", "sep=|\na,b|y\n1|2.5\n3|4.5\n", encoding)
+    loaded = load(path, target=("y",))
+    assert loaded.preparation["columns"][0]["name"] == "a,b"
+    path = write(tmp_path / "t.csv", "sep=|\na|y\n1|2.5\n3\n", encoding)
+    with pytest.raises(InputError, match="line 4 has 1 cells"):
+        load(path, target=("y",))
 
 
 def test_a_table_larger_than_the_memory(tmp_path, monkeypatch):

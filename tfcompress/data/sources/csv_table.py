@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 # A target of whole numbers is one of classes where it has no more than these.
 _MOST_CLASSES = 20
-# A column of more texts than these is a name or a remark.
+# A column of more texts than these is a name or a remark; or one of a number that isn't read as
+# such, where more than a few texts occur once or twice.
 _MOST_WORDS = 200
+_FEW_WORDS = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -273,7 +275,7 @@ def _examples(
         name=request.name,
         source=str(file),
         units="rows",
-        details=f"{len(inputs)} columns{width}, {details}",
+        details=f"{len(inputs)} column{'s' * (len(inputs) != 1)}{width}, {details}",
         preparation={"columns": preparation},
         **description,
     )
@@ -291,8 +293,9 @@ def _inputs(
     widths = [len(column.words) if column.words and one_hot else 1 for column in columns]
     for column, width in zip(columns, widths, strict=True):
         require(
-            width <= _MOST_WORDS,
-            f"{file}: column '{column.name}' has {width:,} different texts, such as "
+            width <= _MOST_WORDS and (width <= _FEW_WORDS or 2 * width <= len(column.values)),
+            f"{file}: column '{column.name}' has {width:,} different texts in "
+            f"{len(column.values):,} rows, such as "
             f"'{(column.words or ('',))[0][:40]}': leave it out, --set ignore=..., or take each "
             "as a number, --set text=codes",
         )
