@@ -1,95 +1,27 @@
-"""The functions that Keras users call: `tfcompress.transform`, `tfcompress.compress`."""
+"""Replaces layers and trains what comes of it: `tfcompress.compress`."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
 from tfcompress import techniques
+from tfcompress.api.transformation import check_model, chosen_steps
 from tfcompress.config import Training
 from tfcompress.data.as_fit import as_fit
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.protocol import Data
-from tfcompress.errors import InputError, require, unknown_name
-from tfcompress.graph.nodes import functional, input_structure
+from tfcompress.errors import InputError, require
+from tfcompress.graph.nodes import functional
 from tfcompress.options import check_types
-from tfcompress.training import TrainingContext, clustering, pruning
+from tfcompress.training import TrainingContext
 from tfcompress.training.fit import copy_optimizer
-from tfcompress.training.objective import Objective, compiled_objective, objective
+from tfcompress.training.objective import Objective, objective
 from tfcompress.training.progress import say, with_progress
 from tfcompress.training.signature import check_inputs, input_caster
-
-
-def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model:
-    """Rebuilds a model by a technique, without training it.
-
-    Args:
-        model: functional or Sequential; it stays as it is.
-        technique: a name of `tfcompress.techniques.names()`, or several as in `cp+hashed`. Not
-            those that act while the network is trained, such as `prune`, which `compress` applies,
-            or as the file is written, such as `int8`, which are storages of `export`.
-        options: those of the techniques, such as `activation="relu"`.
-
-    Returns:
-        A new functional model with weights of its own.
-
-    Raises:
-        InputError: an unknown technique or option, a technique that changes nothing without
-            training, or a model that it can't be applied to.
-    """
-    _check_model(model)
-    steps = _steps(technique, options, {})
-    for step in steps:
-        _check_transforms(step.technique)
-    candidate = techniques.Candidate(model)
-    for step in steps:
-        candidate = step.technique.transform(candidate, step.options)
-    return candidate.model
-
-
-def _check_model(model: Any) -> None:
-    """Refuses what is no Keras 3 model, such as a file's name."""
-    if isinstance(model, str | os.PathLike):
-        raise InputError(f"model takes a Keras model: keras.saving.load_model('{model}') loads one")
-    kind = f"{type(model).__module__}.{type(model).__name__}"
-    require(isinstance(model, keras.Model), f"model takes a Keras 3 model; got {kind}")
-    functional(model)  # Refuses one that has no graph yet, or never will.
-
-
-def _check_transforms(technique: techniques.Technique, function: str = "transform") -> None:
-    """Refuses a technique whose transform alone leaves the network as it was."""
-    name = technique.name
-    if technique.acts_in == "training":
-        raise InputError(
-            f"{name} acts while the network is trained, and {function} would change nothing: use "
-            f"tfcompress.compress(model, '{name}', data)"
-        )
-    if technique.acts_in == "export":
-        raise InputError(
-            f"{name} acts as the file is written, and {function} would change nothing: use "
-            f"tfcompress.export(model, path, storage='{technique.storage}')"
-        )
-
-
-def _steps(
-    technique: str, options: dict[str, Any], settings: dict[str, Any]
-) -> tuple[techniques.Step, ...]:
-    """Returns the steps of a chain with the options and training settings that the user gives.
-
-    Raises:
-        InputError: an unknown technique, an option that none of them has, or a wrong value.
-    """
-    chain = techniques.chain(technique)
-    _, taken = techniques.distribute(chain, options)
-    for key in options:
-        if key not in taken:
-            known = {field.name for one in chain for field in dataclasses.fields(one.options)}
-            raise unknown_name(f"option of {technique}", key, known)
-    return techniques.make_steps(chain, options, settings)
 
 
 def compress(
@@ -145,7 +77,7 @@ def compress(
     Raises:
         InputError: an unknown technique or option, or data that don't fit the model.
     """
-    _check_model(model)
+    check_model(model)
     check_types(compress, {"seed": seed, "verbose": verbose})
     require(0 <= seed < 2**32, f"seed must be in 0..{2**32 - 1}; got {seed}")
     require(
@@ -155,7 +87,7 @@ def compress(
     fields = {field.name for field in dataclasses.fields(Training)}
     settings = {key: value for key, value in options.items() if key in fields}
     its_options = {key: value for key, value in options.items() if key not in fields}
-    steps = _steps(technique, its_options, settings)
+    steps = chosen_steps(technique, its_options, settings)
     read = as_fit(
         data,
         validation_data,
@@ -225,117 +157,6 @@ def check_can_train(steps: Sequence[techniques.Step], context: TrainingContext) 
             from tfcompress.bridge import train
 
             train.check_can_train(context)
-
-
-def prepare(
-    model: keras.Model, technique: str, *, representative: Any = None, **options: Any
-) -> keras.Model:
-    """Rebuilds a model by a technique, ready for a training of one's own.
-
-    What comes of it is trained by its `fit` with `tfcompress.callbacks`, or by any other loop that
-    ends in an optimizer of Keras; then `tfcompress.finish` makes the plain model. Steps are
-    counted from the first one after this call. A model that is compiled is compiled alike.
-
-    Args:
-        model: functional or Sequential; it stays as it is.
-        technique: `prune`, `cluster`, `qat`, or a name of `tfcompress.techniques.names()` that acts
-            before training, such as `xnor`.
-        representative: inputs of training examples, as `export` takes them, by which `qat` measures
-            the first ranges of activations; others don't need them.
-        options: those of the technique. `prune` takes steps: `end_step` of the polynomial
-            schedule has to be given.
-
-    Returns:
-        A functional model with weights of its own; `cluster` wraps layers, under their names.
-
-    Raises:
-        InputError: an unknown technique or option, or one that can't be prepared.
-
-    Example:
-        ```python
-        prepared = tfcompress.prepare(model, "prune", final_sparsity=0.8, end_step=2000)
-        prepared.compile("adam", "mse")
-        prepared.fit(x, y, epochs=10, callbacks=tfcompress.callbacks(prepared))
-        small = tfcompress.finish(prepared)
-        ```
-    """
-    _check_model(model)
-    steps = _steps(technique, options, {})
-    if len(steps) > 1:
-        raise InputError(
-            f"prepare takes one technique; got '{technique}': finish the first one, and prepare "
-            "what came of it by the next"
-        )
-    step = steps[0]
-    make = step.technique.prepare
-    candidate = techniques.Candidate(model, samples=_representative(model, representative))
-    if make is None:
-        _check_transforms(step.technique, "prepare")
-        prepared = step.technique.transform(candidate, step.options).model
-    else:
-        prepared = make(candidate, step.options)
-    goal = compiled_objective(model)
-    if goal is not None:
-        prepared.compile(optimizer=copy_optimizer(goal.optimizer), **goal.compile_arguments())
-    return prepared
-
-
-def _representative(model: keras.Model, given: Any) -> Any:
-    """Returns inputs in the structure that the model takes; None if there are none."""
-    if given is None:
-        return None
-    from tfcompress.export.representative import as_rows
-
-    rows = as_rows(functional(model), given, "representative")
-    return keras.tree.pack_sequence_as(input_structure(model), list(rows.arrays))
-
-
-def callbacks(prepared: keras.Model) -> list[keras.callbacks.Callback]:
-    """Returns the callbacks that the `fit` of a prepared model needs.
-
-    On JAX, where a step returns all that it changes, a loop of one's own needs them, too: compile
-    the model, and call `set_model(prepared)` and `on_train_begin()` of each before the first step;
-    `prepared.optimizer.stateless_apply` then carries the masks.
-
-    Args:
-        prepared: by `tfcompress.prepare`.
-
-    Returns:
-        Callbacks of Keras; an empty list if the technique needs none.
-
-    Example:
-        ```python
-        prepared.fit(x, y, epochs=10, callbacks=[*tfcompress.callbacks(prepared), mine])
-        ```
-    """
-    _check_model(prepared)
-    return pruning.callbacks(prepared)
-
-
-def finish(prepared: keras.Model) -> keras.Model:
-    """Returns the plain model that a prepared one has become by its training.
-
-    Args:
-        prepared: by `tfcompress.prepare`, and trained.
-
-    Returns:
-        A new functional model, not compiled, without masks, schedules or wrappers, to be saved,
-        evaluated, prepared again or given to `tfcompress.export`. What was pruned is zero in it,
-        and clustered kernels have the few values that they shared; trained by `qat`, its kernels
-        hold 8-bit values, and `storage="int8"` writes them as they are.
-
-    Example:
-        ```python
-        small = tfcompress.finish(prepared)
-        tfcompress.export(small, "small.tflite")
-        ```
-    """
-    from tfcompress.qat import native
-
-    _check_model(prepared)
-    if native.is_quantized(prepared):
-        return native.finished(prepared)
-    return pruning.finished(clustering.finished(prepared))
 
 
 def _checked_samples(model: keras.Model, data: Data, seed: int) -> Any:
