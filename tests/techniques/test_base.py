@@ -69,6 +69,7 @@ def test_unknown_technique_names_the_nearest():
 RECIPES = {
     "binary_activations": (20, 2e-3),
     "bwn": (10, 2e-3),
+    "channels": (10, 2e-3),
     "cluster": (5, 1e-4),
     "cp": (5, 5e-4),
     "deep_compression": (10, 1e-3),

@@ -93,6 +93,28 @@ class ChannelGraph:
         self._channel_of = np.full(len(self._roots), -1)
         self.groups = self._find_groups(reasons)
 
+    def narrowest(self) -> list[dict[str, Array]]:
+        """Returns which channels can't all go, because they are all that some tensor has.
+
+        Returns:
+            One entry for each tensor that has parts of groups only: group names to channels.
+        """
+        names = list(self.groups)
+        rows = {}
+        for _, labels in self._trace.held:
+            roots = np.unique(self._roots[labels])
+            numbers = self._group_of[roots]
+            if not len(roots) or (numbers < 0).any():
+                continue
+            counts = np.bincount(numbers, minlength=len(names))
+            if any(counts[n] == group.size for n, group in enumerate(self.groups.values())):
+                continue
+            rows[tuple(roots.tolist())] = {
+                names[number]: self._channel_of[roots[numbers == number]]
+                for number in np.unique(numbers).tolist()
+            }
+        return list(rows.values())
+
     def _find_groups(self, reasons: Mapping[int, str]) -> dict[str, Group]:
         """Joins the channels that a layer makes to a group, and the groups that share one."""
         made = {key: self._roots[labels] for key, labels in self._trace.made.items()}

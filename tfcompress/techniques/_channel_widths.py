@@ -1,0 +1,280 @@
+"""Chooses which channels of a model stay: by scores, within a share of the multiply-accumulates."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfcompress.deferred import keras
+from tfcompress.errors import InputError, grouped
+from tfcompress.ops import importance
+
+if TYPE_CHECKING:
+    from tfcompress.graph.channels import ChannelGraph, Group, Slice
+
+Array = np.ndarray
+Widths = dict[str, Array]
+
+# Scores of a layer's filters, from these as (filters, weights).
+_BY_WEIGHTS: dict[str, Callable[[Array], Array]] = {
+    "l1": importance.l1,
+    "l2": importance.l2,
+    "fpgm": importance.median_distance,
+}
+CRITERIA = (*_BY_WEIGHTS, "bn_scale", "random")
+# Of a group's channels, those that stay at least.
+_LEAST_SHARE = 0.1
+# From this width on, numbers of channels are multiples of twice the rounding.
+_WIDE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """Holds what the choice goes by; see `ChannelOptions`.
+
+    Attributes:
+        macs_ratio: the multiply-accumulates that stay, as a share.
+        scope: `global` or `layer`.
+        min_channels: that each group keeps, and a tenth of its channels.
+        round_to: numbers of channels are multiples of it.
+    """
+
+    macs_ratio: float
+    scope: str
+    min_channels: int
+    round_to: int
+
+    def least(self, group: Group) -> int:
+        """Returns how many channels a group keeps at least."""
+        wanted = max(self.min_channels, math.ceil(_LEAST_SHARE * group.size), len(group.fixed))
+        return min(wanted, group.size)
+
+    def rounded(self, count: int, group: Group) -> int:
+        """Returns the number of channels that stay where `count` would be enough.
+
+        Rounded to the nearest multiple, and then raised to the least: no group is left out because
+        it has few channels.
+        """
+        step = self.round_to * (2 if count > _WIDE else 1)
+        if count >= step:
+            count = step * ((2 * count + step) // (2 * step))
+        return max(min(count, group.size), self.least(group))
+
+
+def scores(graph: ChannelGraph, criterion: str, seed: int) -> dict[str, Array]:
+    """Returns a score for each channel of each group that isn't frozen; high ones stay.
+
+    A channel's score is the mean of the scores of its filters in all layers that make it, each
+    divided by its layer's mean, so that layers and groups can be compared.
+
+    Args:
+        graph: of the model.
+        criterion: one of `CRITERIA`; a group without batch normalisation is scored by `l2` where
+            its scales are asked for.
+        seed: of `random`.
+    """
+    rng = np.random.default_rng(seed)
+    result = {}
+    for name, group in graph.groups.items():
+        if group.frozen:
+            continue
+        if criterion == "random":
+            result[name] = rng.random(group.size)
+            continue
+        parts = _parts(graph, group, criterion) or _parts(graph, group, "l2")
+        total = np.zeros(group.size)
+        count = np.zeros(group.size)
+        for part, values in parts:
+            own = part.channels >= 0
+            values = values / (values.mean() or 1.0)
+            np.add.at(total, part.channels[own], values[own])
+            np.add.at(count, part.channels[own], 1)
+        result[name] = total / np.maximum(count, 1)
+    return result
+
+
+def _parts(graph: ChannelGraph, group: Group, criterion: str) -> list[tuple[Slice, Array]]:
+    """Returns the weights that a group's score is taken from, and a value for each entry."""
+    parts = []
+    for part in group.slices:
+        layer = graph.model.get_layer(part.layer)
+        weight = np.asarray(keras.ops.convert_to_numpy(layer.weights[part.weight]), np.float32)
+        if criterion == "bn_scale":
+            if part.role == "passed" and part.path.endswith("gamma"):
+                parts.append((part, np.abs(weight)))
+        elif part.role == "made" and weight.ndim > 1:
+            filters = np.moveaxis(weight, part.axis, 0).reshape(len(part.channels), -1)
+            parts.append((part, _BY_WEIGHTS[criterion](filters)))
+    return parts
+
+
+class Cost:
+    """Counts the multiply-accumulates of a model some of whose channels are gone.
+
+    A layer's follow the number of its kernels' weights, which is exact for built-in layers and for
+    those of ours whose kernels all work at the same positions.
+    """
+
+    def __init__(self, graph: ChannelGraph) -> None:
+        from tfcompress.graph import count
+
+        rows: dict[str, int] = {}
+        for row in count(graph.model):
+            rows[row.name] = rows.get(row.name, 0) + row.macs
+        self.whole = sum(rows.values())
+        held: dict[tuple[str, int], dict[int, list[tuple[str, Array]]]] = {}
+        for group in graph.groups.values():
+            for part in group.slices:
+                axes = held.setdefault((part.layer, part.weight), {})
+                axes.setdefault(part.axis, []).append((group.name, part.channels))
+        # For each layer its MACs, and for each kernel its shape and what its axes hold.
+        self._layers: list[tuple[int, list[tuple[tuple[int, ...], dict[int, Any]]]]] = []
+        for name, macs in rows.items():
+            if macs:
+                kernels = [
+                    (tuple(weight.shape), held.get((name, index), {}))
+                    for index, weight in enumerate(graph.model.get_layer(name).weights)
+                    if len(weight.shape) > 1
+                ]
+                self._layers.append((macs, kernels))
+
+    def of(self, alive: Mapping[str, Array]) -> float:
+        """Returns the multiply-accumulates where these channels of the groups named stay."""
+        total = 0.0
+        for macs, kernels in self._layers:
+            before = after = 0
+            for shape, axes in kernels:
+                sizes = list(shape)
+                for axis, parts in axes.items():
+                    sizes[axis] -= sum(
+                        int((~alive[name][channels[channels >= 0]]).sum())
+                        for name, channels in parts
+                        if name in alive
+                    )
+                before += math.prod(shape)
+                after += math.prod(sizes)
+            total += macs * after / (before or 1)
+        return total
+
+
+def choose(graph: ChannelGraph, by_group: Mapping[str, Array], rules: Rules) -> Widths:
+    """Returns which channels of which groups stay: as many as the multiply-accumulates allow.
+
+    Args:
+        graph: of the model.
+        by_group: the scores.
+        rules: see there.
+
+    Raises:
+        InputError: nothing can be cut, or not so much.
+    """
+    check(graph, rules)
+    cost = Cost(graph)
+    limit = cost.whole * rules.macs_ratio
+    measure = {
+        name: values / (values.mean() or 1.0) if rules.scope == "global" else _ranks(values)
+        for name, values in by_group.items()
+    }
+    # The groups' numbers, in the order in which their channels go.
+    owners = np.repeat(np.arange(len(measure)), [len(values) for values in measure.values()])
+    order = owners[np.argsort(np.concatenate([*measure.values()]), kind="stable")]
+
+    def alive(gone: int) -> Widths:
+        counts = np.bincount(order[:gone], minlength=len(measure))
+        return {
+            name: _best(values, graph.groups[name], len(values) - int(count), rules)
+            for (name, values), count in zip(measure.items(), counts, strict=True)
+        }
+
+    low, high = 0, len(order)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if cost.of(alive(middle)) <= limit else (middle + 1, high)
+    chosen = alive(low)
+    _revive(graph, measure, chosen)
+    _fill(graph, measure, chosen, rules, lambda masks: cost.of(masks) <= limit)
+    return {name: np.flatnonzero(mask) for name, mask in chosen.items()}
+
+
+def _fill(
+    graph: ChannelGraph,
+    measure: Mapping[str, Array],
+    alive: Widths,
+    rules: Rules,
+    fits: Callable[[Widths], bool],
+) -> None:
+    """Widens groups by a step each where that fits: rounding has left room.
+
+    The group whose next channel is the best comes first.
+    """
+    full: set[str] = set()
+    while True:
+        best = {
+            name: values[~alive[name]].max()
+            for name, values in measure.items()
+            if name not in full and not alive[name].all()
+        }
+        if not best:
+            return
+        name = max(best, key=lambda name: best[name])
+        group = graph.groups[name]
+        count = int(alive[name].sum())
+        wider = next(n for n in range(count + 1, 3 * group.size) if rules.rounded(n, group) > count)
+        mask = _best(measure[name], group, wider, rules) | alive[name]
+        if fits({**alive, name: mask}):
+            alive[name] = mask
+        else:
+            full.add(name)
+
+
+def check(graph: ChannelGraph, rules: Rules) -> None:
+    """Raises if a model has no channels to cut, or too few for the ratio.
+
+    Raises:
+        InputError: likewise.
+    """
+    free = {name: group for name, group in graph.groups.items() if not group.frozen}
+    if not free:
+        reasons = grouped({name: str(group.frozen) for name, group in graph.groups.items()})
+        raise InputError(
+            f"no layer of model '{graph.model.name}' has channels that can be cut out "
+            f"({reasons or 'none makes any'})"
+        )
+    cost = Cost(graph)
+    narrow = {name: np.arange(group.size) < rules.least(group) for name, group in free.items()}
+    least = cost.of(narrow) / (cost.whole or 1)
+    if least > rules.macs_ratio:
+        some = ", ".join([*free][:3]) + (", ..." if len(free) > 3 else "")
+        raise InputError(
+            f"option macs_ratio={rules.macs_ratio:g} is out of reach for model "
+            f"'{graph.model.name}': with min_channels={rules.min_channels} in all layers that can "
+            f"lose channels ({some}), {least:.3g} is left"
+        )
+
+
+def _ranks(values: Array) -> Array:
+    """Returns each channel's place among its group's as a share: each loses the same share."""
+    ranks = np.empty(len(values))
+    ranks[np.argsort(values, kind="stable")] = np.arange(len(values)) / len(values)
+    return ranks
+
+
+def _best(values: Array, group: Group, count: int, rules: Rules) -> Array:
+    """Returns a mask of the channels with the highest scores, and of those that have to stay."""
+    mask = np.zeros(group.size, bool)
+    mask[list(group.fixed)] = True
+    order = np.argsort(-np.where(mask, np.inf, values), kind="stable")
+    mask[order[: rules.rounded(count, group)]] = True
+    return mask
+
+
+def _revive(graph: ChannelGraph, by_group: Mapping[str, Array], alive: Widths) -> None:
+    """Keeps the best channel of each tensor that would have none."""
+    for parts in graph.narrowest():
+        if not any(alive[name][channels].any() for name, channels in parts.items()):
+            name, channels = next(iter(parts.items()))
+            alive[name][channels[np.argmax(by_group[name][channels])]] = True

@@ -1,0 +1,186 @@
+"""Structured pruning: whole channels are cut out, and the network is a smaller plain one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from tfcompress.errors import one_of, require
+from tfcompress.techniques import _channel_widths as widths
+from tfcompress.techniques.base import Candidate, LayerLine, Technique, distilled
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfcompress.graph.channels import ChannelGraph, Group
+
+Criterion = Literal["l1", "l2", "fpgm", "bn_scale", "random"]
+Scope = Literal["global", "layer"]
+Repair = Literal["auto", "least_squares", "mean", "none"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChannelOptions:
+    """Which channels go, and what is done about it before the network is trained.
+
+    Attributes:
+        macs_ratio: the share of the multiply-accumulates that stays, above 0 and at most 1.
+        criterion: what a channel is scored by: `l1` or `l2`, the size of its filters' weights (Li
+            et al. 2017, arXiv:1608.08710); `fpgm`, their distance to the layer's other filters (He
+            et al. 2019, arXiv:1811.00250); `bn_scale`, the scale of the batch normalisation behind
+            (Liu et al. 2017, arXiv:1708.06519); or `random`, the control.
+        scope: `layer` takes the same share of every layer; `global` ranks all channels together,
+            after division by their layer's mean.
+        min_channels: that every layer keeps, beside a tenth of its own.
+        round_to: layers keep a multiple of so many channels where they have as many, twice that
+            above 64: what processors compute at once.
+        repair: `least_squares` refits each layer that takes fewer channels to what it gave on 256
+            training examples (He, Zhang, Sun 2017, arXiv:1707.06168, section 3.1); `mean` only
+            puts the means of the channels in their place; `none` does nothing; `auto` is least
+            squares where there are examples.
+        criterion_seed: of the criterion `random`.
+    """
+
+    macs_ratio: float = 0.5
+    criterion: Criterion = "l2"
+    scope: Scope = "layer"
+    min_channels: int = 4
+    round_to: int = 8
+    repair: Repair = "auto"
+    criterion_seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses unknown words, and numbers that no network can have."""
+        require(
+            0 < self.macs_ratio <= 1,
+            f"option macs_ratio must be above 0 and at most 1; got {self.macs_ratio}",
+        )
+        one_of("option criterion", self.criterion, get_args(Criterion))
+        one_of("option scope", self.scope, get_args(Scope))
+        one_of("option repair", self.repair, get_args(Repair))
+        for name, least in (("min_channels", 1), ("round_to", 1), ("criterion_seed", 0)):
+            value = getattr(self, name)
+            require(value >= least, f"option {name} must be {least} or more; got {value}")
+
+    def rules(self) -> widths.Rules:
+        """Returns what the choice of channels goes by."""
+        return widths.Rules(self.macs_ratio, self.scope, self.min_channels, self.round_to)
+
+
+def _transform(candidate: Candidate, options: ChannelOptions) -> Candidate:
+    """Cuts the channels with the lowest scores out, and repairs what is left.
+
+    Raises:
+        InputError: the model has no channels that can go, or not so many; or there are no examples
+            for the repair that is asked for.
+    """
+    from tfcompress.graph.channels import ChannelGraph
+
+    repair = options.repair
+    if repair == "auto":
+        repair = "none" if candidate.samples is None else "least_squares"
+    require(
+        repair == "none" or candidate.samples is not None,
+        f"channels with repair={repair} needs training examples: use tfcompress.compress or the "
+        "command, not transform, or repair=none",
+    )
+    graph = ChannelGraph(candidate.model)
+    by_group = widths.scores(graph, options.criterion, options.criterion_seed)
+    kept = widths.choose(graph, by_group, options.rules())
+    small = graph.keep(kept)
+    errors = _repair(graph, small, kept, candidate.samples, repair)
+    lines = _lines(graph, kept, errors, options)
+    for line in lines:
+        if line.action == "narrowed":
+            candidate.say("channels", f"{line.name}: {line.reason}")
+    return candidate.then(small, *lines)
+
+
+def _repair(
+    graph: ChannelGraph, small: keras.Model, kept: widths.Widths, samples: Any, method: str
+) -> Mapping[str, float]:
+    """Repairs the smaller model; returns the relative error of the layers that were refitted."""
+    from tfcompress.techniques._channel_repair import Repair as Repairer
+
+    if method == "none":
+        return {}
+    repairer = Repairer(graph, small, kept, samples)
+    if method == "least_squares":
+        return repairer.by_least_squares()
+    repairer.by_means()
+    return {}
+
+
+def _lines(
+    graph: ChannelGraph, kept: widths.Widths, errors: Mapping[str, float], options: ChannelOptions
+) -> list[LayerLine]:
+    """Returns the report's lines: each layer's width before and after, or why it kept it."""
+    lines = []
+    for name, group in graph.groups.items():
+        for layer in group.producers:
+            kind = type(graph.model.get_layer(layer)).__name__
+            before, after = _filters(group, layer, kept.get(name, range(group.size)))
+            if group.frozen:
+                lines.append(LayerLine(layer, kind, "kept", group.frozen))
+            elif after == before:
+                lines.append(LayerLine(layer, kind, "kept", f"all {before} channels are left"))
+            else:
+                text = f"{before} -> {after} channels{_tied(group, layer)}{_error(errors, layer)}"
+                lines.append(LayerLine(layer, kind, "narrowed", text))
+    made = {line.name for line in lines if line.action == "narrowed"}
+    for layer, error in errors.items():
+        if layer not in made:
+            kind = type(graph.model.get_layer(layer)).__name__
+            lines = [line for line in lines if line.name != layer or line.action == "narrowed"]
+            text = f"takes fewer channels{_error({layer: error}, layer)}"
+            lines.append(LayerLine(layer, kind, "refitted", text))
+    return lines
+
+
+def _filters(group: Group, layer: str, kept: Collection[int]) -> tuple[int, int]:
+    """Returns how many filters of a layer belong to a group, and how many of them stay."""
+    made = next(s for s in group.slices if (s.layer, s.role) == (layer, "made")).channels
+    return int((made >= 0).sum()), int(np.isin(made, list(kept)).sum())
+
+
+def _tied(group: Group, layer: str) -> str:
+    """Says with which layer's channels a layer's live and die."""
+    others = [name for name in group.producers if name != layer]
+    return (
+        f", with those of {', '.join(others[:2])}{' ...' if others[2:] else ''}" if others else ""
+    )
+
+
+def _error(errors: Mapping[str, float], layer: str) -> str:
+    return f"; error of the responses {errors[layer]:.3f}" if layer in errors else ""
+
+
+def _check(candidate: Candidate, options: ChannelOptions) -> None:
+    """Raises what `transform` would, whatever the weights."""
+    from tfcompress.graph.channels import ChannelGraph
+
+    widths.check(ChannelGraph(candidate.model), options.rules())
+
+
+def _sketch(candidate: Candidate, options: ChannelOptions) -> Candidate:
+    """Cuts channels out of the same layers that `transform` would; how many is by these weights."""
+    return _transform(candidate, dataclasses.replace(options, repair="none"))
+
+
+TECHNIQUE = Technique(
+    name="channels",
+    summary="structured pruning: whole channels cut out, through sums, joins and splits",
+    reference=(
+        "Li et al. 2017, arXiv:1608.08710 (scores); He, Zhang, Sun 2017, arXiv:1707.06168, section "
+        "3.1 (least squares); Fang et al. 2023, arXiv:2301.12900 (groups)"
+    ),
+    options=ChannelOptions,
+    transform=_transform,
+    check=_check,
+    sketch=_sketch,
+    training=distilled(epochs=10),
+    storages=("float32",),
+)
