@@ -77,3 +77,9 @@ def test_a_pipe_isnt_waited_for(tmp_path, ending):
     os.mkfifo(tmp_path / f"m{ending}")
     with pytest.raises(InputError, match=rf"m{ending} is no file; give one that ends in .keras"):
         saved.load(str(tmp_path / f"m{ending}"))
+
+
+def test_a_path_object_is_taken(whole, tmp_path):
+    path = tmp_path / "m.keras"
+    path.write_bytes(whole[".keras"])
+    assert saved.load(path).count_params() == saved.load(str(path)).count_params()

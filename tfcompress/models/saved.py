@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def check(name: str) -> Path:
     return path
 
 
-def load(name: str) -> keras.Model:
+def load(name: str | os.PathLike[str]) -> keras.Model:
     """Loads a whole model with its weights; nothing in the file is executed.
 
     The file is checked before Keras reads it: what it names, where its values lie, and how much
@@ -65,6 +66,7 @@ def load(name: str) -> keras.Model:
         InputError: the file isn't there, isn't what its ending says, or holds layers that aren't
             known here, or no whole model.
     """
+    name = os.fspath(name)
     path = check(name)
     import keras
 
