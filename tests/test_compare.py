@@ -314,3 +314,36 @@ def test_a_pipe_isnt_waited_for(tmp_path, capsys, given):
     pipe = tmp_path / "m.tflite"
     os.mkfifo(pipe)
     assert str(tmp_path) in error_of(capsys, str(tmp_path if given == "folder" else pipe))
+
+
+OWN = """
+import numpy as np
+
+def examples():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(40, 8, 8, 3)).astype("float32")
+    y = np.arange(40) % 5
+    return (x[:30], y[:30]), (x[30:], y[30:])
+"""
+
+
+def test_files_on_other_data(tiny, tmp_path, capsys):
+    (tmp_path / "own.py").write_text(OWN)
+    words = [str(tiny.path), str(tiny.int8_path), f"--dataset={tmp_path}/own.py:examples"]
+    path = tmp_path / "files.csv"
+    assert compare.main(["compare", *words, f"--output={path}"]) == 0
+    rows = list(csv.DictReader(path.open(newline="")))
+    x = np.random.default_rng(0).normal(size=(40, 8, 8, 3)).astype("float32")[30:]
+    expected = LiteModel(tiny.path).predict(x)
+    for row, file in zip(rows, (tiny.path, tiny.int8_path), strict=True):
+        outputs = LiteModel(file).predict(x)
+        assert row["metric_name"] == "accuracy"
+        assert float(row["value"]) == (outputs.argmax(1) == np.arange(30, 40) % 5).mean()
+        rms = np.sqrt(((outputs - expected) ** 2).mean() / (expected**2).mean())
+        assert float(row["relative_rms"]) == pytest.approx(rms, rel=1e-4)
+    capsys.readouterr()
+    assert "unknown metric 'aucc'" in error_of(capsys, *words, "--metric=aucc")
+    images = ["--dataset=fashion_mnist_small"]
+    assert "give --images=FOLDER" in error_of(capsys, *words[:2], *images)
+    assert "give one of them" in error_of(capsys, *words, "--images=x")
+    assert "--metric and --set are for --dataset" in error_of(capsys, words[0], "--metric=mae")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from absl import flags
 
-from tfcompress import commands, files
+from tfcompress import commands, data, files
 from tfcompress.errors import InputError, require
+from tfcompress.options import parse_assignments
 from tfcompress.report import compared, compared_files
 from tfcompress.report.read import REPORT, read_report
 from tfcompress.runtime import agreement
@@ -22,12 +23,14 @@ USAGE = """Joins the reports of finished runs, or any .tflite files, into one ta
   python -m tfcompress.compare runs/xnor runs/cp --sort=accuracy
   python -m tfcompress.compare runs/* --output=runs.html
   python -m tfcompress.compare a.tflite b.tflite --images=FOLDER
+  python -m tfcompress.compare a.tflite b.tflite --dataset=csv:houses.csv --set target=price
   python -m tfcompress.compare tflite_models/*
 
 Of folders that python -m tfcompress.run wrote: training step, inference, size and accuracy of each
 file, and their ratios to the run's own baseline. Of .tflite files, or folders with some and no
 report: sizes; and with --images the accuracy, the share of labels that are the first file's, and
-the largest difference of a probability from its. What is neither is passed over.
+the largest difference of a probability from its; with --dataset a metric on its held-out examples.
+What is neither is passed over.
 Exit status: 0 done, 2 bad usage, a file that can't be used, or nothing to compare.
 
 Flags:"""
@@ -55,6 +58,19 @@ def parser() -> flags.FlagValues:
         "a folder of images to run the .tflite files on; those in folders named as a label of the "
         "files tell the accuracy",
         flag_values=values,
+    )
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "data to judge the .tflite files on, as python -m tfcompress.run takes them, other than "
+        "images with classes",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "metric", None, "by which, a name of Keras's (default: as fits the targets)", values
+    )
+    flags.DEFINE_multi_string(
+        "set", [], "key=value, repeatable: an option of the data set", flag_values=values
     )
     return values
 
@@ -85,7 +101,15 @@ def run(argv: Sequence[str]) -> None:
         )
     runs = [path for path in paths if os.path.isfile(os.path.join(path, REPORT))]
     files_given = any(os.path.isfile(path) and path.endswith(".tflite") for path in paths)
-    if runs and not files_given and values.images is None:
+    require(
+        values.images is None or values.dataset is None,
+        "--images is for classifiers of images and --dataset for other files: give one of them",
+    )
+    require(
+        values.dataset is not None or not (values.metric or values.set),
+        "--metric and --set are for --dataset",
+    )
+    if runs and not files_given and values.images is None and values.dataset is None:
         used, what = runs, f"{len(runs)} runs"
         text = _runs_compared(runs, values.sort, output)
     else:
@@ -99,7 +123,12 @@ def run(argv: Sequence[str]) -> None:
             f"a {REPORT}, or .tflite files",
         )
         what = f"{len(paths_of_files)} files"
-        text = _files_compared(paths_of_files, values.images, output)
+        lines, about = (
+            _on_images(paths_of_files, values.images)
+            if values.dataset is None
+            else _on_data(paths_of_files, values)
+        )
+        text = _files_text(lines, about, output)
     if passed_over := [path for path in paths if path not in used]:
         which = f"no {REPORT} of a finished run" if used is runs else "no .tflite file"
         print(f"passed over, with {which}: {', '.join(passed_over)}", file=sys.stderr)
@@ -139,30 +168,62 @@ def _runs_compared(folders: Sequence[str], sort: str | None, output: Path | None
     return write(lines)
 
 
-def _files_compared(paths: Sequence[str], folder: str | None, output: Path | None) -> str:
-    """Writes the table of `.tflite` files, the first of which is the reference."""
+def _on_images(paths: Sequence[str], folder: str | None) -> tuple[list[compared_files.Line], str]:
+    """Returns the lines of `.tflite` files, the first of which is the reference, and a note."""
     images, names = _images(folder) if folder is not None else ([], [])
     lines: list[compared_files.Line] = []
     reference = None
     labelled = 0
-    for path in paths:
-        inputs = content.read(path).inputs
-        size_bytes = os.path.getsize(path)
-        line = compared_files.Line(
-            number=len(lines) + 1,
-            file=path,
-            takes=", ".join(f"{x.dtype} {'x'.join(map(str, x.shape))}" for x in inputs),
-            size_bytes=size_bytes,
-            size_ratio=size_bytes / (lines[0].size_bytes if lines else size_bytes),
-        )
+    for line in _lines(paths):
         if images:
-            classified = agreement.classify(path, images)
+            classified = agreement.classify(line.file, images)
             reference = reference or classified
             labelled = labelled or sum(classified.known(names))
             found = agreement.compare(classified, reference, names)
             line = dataclasses.replace(line, **dataclasses.asdict(found))
         lines.append(line)
-    about = compared_files.note(len(images), labelled)
+    return lines, compared_files.note(len(images), labelled)
+
+
+def _on_data(
+    paths: Sequence[str], values: flags.FlagValues
+) -> tuple[list[compared_files.Line], str]:
+    """Returns the lines of `.tflite` files that are judged on a data set, and a note."""
+    options = parse_assignments(values.set)
+    data.check_name(values.dataset)
+    lines = _lines(paths)
+    from tfcompress.pipeline.file_judging import judge_files
+
+    judged = judge_files(paths, values.dataset, metric=values.metric, options=options)
+    about = compared_files.note_on_data(values.dataset, judged[0].examples, judged[0].metric)
+    return [
+        dataclasses.replace(
+            line, metric=found.metric, value=found.value, relative_rms=found.relative_rms
+        )
+        for line, found in zip(lines, judged, strict=True)
+    ], about
+
+
+def _lines(paths: Sequence[str]) -> list[compared_files.Line]:
+    """Returns what the files themselves tell; sizes are compared with the first one's."""
+    lines: list[compared_files.Line] = []
+    for path in paths:
+        inputs = content.read(path).inputs
+        size_bytes = os.path.getsize(path)
+        lines.append(
+            compared_files.Line(
+                number=len(lines) + 1,
+                file=path,
+                takes=", ".join(f"{x.dtype} {'x'.join(map(str, x.shape))}" for x in inputs),
+                size_bytes=size_bytes,
+                size_ratio=size_bytes / (lines[0].size_bytes if lines else size_bytes),
+            )
+        )
+    return lines
+
+
+def _files_text(lines: Sequence[compared_files.Line], about: str, output: Path | None) -> str:
+    """Writes the table of `.tflite` files in the output's format."""
     suffix = output.suffix if output else ".md"
     write = {".csv": compared_files.comma_separated, ".html": compared_files.html}.get(
         suffix, compared_files.markdown

@@ -1,10 +1,11 @@
-"""Compares `.tflite` files in one table: size, and on images accuracy and agreement."""
+"""Compares `.tflite` files in one table: size; on images accuracy and agreement, or a metric."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from tfcompress.metric import Metric
 from tfcompress.report.render import csv_text, markdown_cell, render_template
 from tfcompress.report.table import MISSING, factor, kibibytes
 
@@ -22,6 +23,9 @@ class Line:
         accuracy: share of images with a known label that it classifies rightly.
         agreement: share of images with the first file's label.
         largest_difference: of a probability from the first file's.
+        metric: by which it is judged on a data set.
+        value: the metric's.
+        relative_rms: rms of the outputs' differences from the first file's as a share of theirs.
     """
 
     number: int
@@ -32,6 +36,14 @@ class Line:
     accuracy: float | None = None
     agreement: float | None = None
     largest_difference: float | None = None
+    metric: Metric | None = None
+    value: float | None = None
+    relative_rms: float | None = None
+
+    @property
+    def metric_name(self) -> str:
+        """What stands under `value`."""
+        return self.metric.name if self.metric is not None else ""
 
 
 # Header and key of a column, and its text for people; the first are of all files, the others are
@@ -53,6 +65,15 @@ _ON_IMAGES: tuple[tuple[str, str, Callable[[Line], str]], ...] = (
         else f"{line.largest_difference:.3g}",
     ),
 )  # fmt: skip
+_ON_DATA: tuple[tuple[str, str, Callable[[Line], str]], ...] = (
+    ("metric", "metric_name", lambda line: line.metric_name),
+    ("value", "value", lambda line: line.metric.text(line.value) if line.metric else MISSING),
+    (
+        "differs from 1, rms",
+        "relative_rms",
+        lambda line: MISSING if line.relative_rms is None else f"{100 * line.relative_rms:.2g}%",
+    ),
+)
 _TEXT = 3  # The columns before the first number.
 
 
@@ -74,6 +95,21 @@ def note(images: int, labelled: int) -> str:
     return (
         f"On {images:,} images, {counted}. Ratios, labels and differences (of a probability) are "
         "to the first file."
+    )
+
+
+def note_on_data(dataset: str, examples: int, metric: Metric) -> str:
+    """Says what the figures were taken on.
+
+    Args:
+        dataset: its name.
+        examples: how many were held out.
+        metric: by which the files are judged.
+    """
+    better = "higher" if metric.higher_is_better else "lower"
+    return (
+        f"On {examples:,} held-out examples of {dataset}; {better} is better. Ratios, and the rms "
+        "of the differences as a share of the outputs', are to the first file."
     )
 
 
@@ -108,7 +144,8 @@ def html(lines: Sequence[Line], about: str) -> str:
 def _columns(lines: Sequence[Line]) -> tuple[tuple[str, str, Callable[[Line], str]], ...]:
     """Returns the columns that have something to say."""
     on_images = any(line.agreement is not None for line in lines)
-    return (*_OF_FILES, *_ON_IMAGES) if on_images else _OF_FILES
+    on_data = any(line.metric is not None for line in lines)
+    return (*_OF_FILES, *(_ON_IMAGES if on_images else ()), *(_ON_DATA if on_data else ()))
 
 
 def _percent(share: float | None) -> str:

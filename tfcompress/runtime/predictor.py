@@ -244,7 +244,7 @@ def load(
     file_metadata = metadata.read(path)
     file_content = content.read(path)
     model = LiteModel(path, threads=threads, signature=signature)
-    probabilities = _gives_probabilities(file_content)
+    probabilities = gives_probabilities(file_content)
     if arrays is None:
         arrays = _no_classifier(model) is not None or (
             # One number that is no probability has no softmax either.
@@ -270,7 +270,7 @@ def _no_classifier(model: LiteModel) -> str | None:
     return None
 
 
-def _gives_probabilities(file: FileContent) -> bool:
+def gives_probabilities(file: FileContent) -> bool:
     """Tells whether the first output comes from a softmax or a sigmoid."""
     producers = {out: op for op in file.ops for out in op.outputs}
     tensor = file.outputs[0] if file.outputs else None

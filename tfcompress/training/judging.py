@@ -121,7 +121,12 @@ def held_out(
 
 
 def judge_of(
-    model: keras.Model, data: Data, objective: Objective, asked: str | None = None
+    model: keras.Model,
+    data: Data,
+    objective: Objective,
+    asked: str | None = None,
+    *,
+    outputs: list[np.ndarray] | None = None,
 ) -> Judge:
     """Returns what judges a model's predictions: the metrics that it is trained with.
 
@@ -135,13 +140,20 @@ def judge_of(
         asked: the metric by which files are compared: a name of Keras's results, such as `mae` or
             `price_mae`, or of one of Keras's metrics that wasn't compiled; with `:max` or `:min`
             where it isn't known which way is better. None for the first of which that is known.
+        outputs: for the first held-out examples, of a file whose model isn't there; `model` then
+            only says what the outputs are. None to compute some.
 
     Raises:
         InputError: the data don't fit the model, its loss or its metrics; or the metric isn't
             known, or which way is better.
     """
-    batch = data.sample(_TRIED)
-    outputs = _numpy(model(batch.x, training=False))
+    if outputs is None:
+        batch = data.sample(_TRIED)
+        outputs = _numpy(model(batch.x, training=False))
+    else:
+        count = len(outputs[0])
+        batch = next(iter(data.test_batches(count))).at(slice(0, min(count, _TRIED)))
+        outputs = [output[:_TRIED] for output in outputs]
     arguments = objective.compile_arguments()
     if not objective.users:
         arguments["metrics"] = found_metrics.metrics_that_fit(model, data)
