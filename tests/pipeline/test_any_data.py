@@ -147,3 +147,19 @@ def test_a_compiled_file_keeps_its_loss_metrics_and_optimizer(tmp_path, monkeypa
     assert task.objective.users
     assert task.objective.loss == "mae"
     assert float(task.objective.optimizer.learning_rate) == 0.125
+
+
+def own_loss(y, outputs):
+    return keras.ops.mean(keras.ops.abs(y - outputs), -1)
+
+
+def test_a_loss_that_is_not_known_here_gives_way_and_that_is_said(tmp_path, monkeypatch, capsys):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", own_loss)
+    model.save(tmp_path / "own.keras")
+    monkeypatch.setattr(data, "load", lambda *_, **__: as_fit((X["table"], Y["price"])))
+    job = plan(RunConfig(model=str(tmp_path / "own.keras"), technique="float16"))
+    task = inputs.task_of(job, *inputs.load(job))
+    assert "own.keras was compiled with isn't known here (" in capsys.readouterr().out
+    assert not task.objective.users
+    assert task.judge.metric.name == "mae"
