@@ -302,7 +302,7 @@ def main() -> None:
             steps(flags.models.split(","), worker, wanted),
             page_of,
             settings={"examples": EXAMPLES, "batch": BATCH},
-            made=lambda: made_here(work="DIR", output="DIR"),
+            made=lambda: made_here(work="DIR", output="DIR", models="SOME", only="SOME"),
         )
     finally:
         worker.stop()

@@ -1,21 +1,23 @@
-"""The tables of README.md, from the committed rows of the experiments.
+"""The tables of README.md and of docs/models_and_techniques.md, from the experiments' rows.
 
 Run:
 
     .venv/bin/python experiments/readme.py
 
-It measures nothing: each table stands between two comments in README.md and is written again from
+It measures nothing: each table stands between two comments in its page and is written again from
 `runs.json` of the folders in `experiments/results` and of `tflite_models`. A folder of a second
 class of machines (see `MACHINES`) gives its latencies a column beside the first.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import any_model_tables
 from default_run import FILES
 from measurements import FILE, Measurements, Row
 from techniques import TABLES, keys_of
@@ -27,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "results"
 TFLITE_MODELS = ROOT / "tflite_models"
 README = ROOT / "README.md"
+MODELS_PAGE = ROOT / "docs" / "models_and_techniques.md"
 # Class of machines to the folder of its rows, inside of the folder of the first class.
 MACHINES = {"AVX-512": "", "AVX2": "avx2"}
 
@@ -189,13 +192,14 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-def rendered(text: str) -> str:
-    """Returns README's text with every table written again.
+def rendered(text: str, parts: Mapping[str, Callable[[], str]] = PARTS) -> str:
+    """Returns a page's text with every table written again.
 
     Args:
-        text: with a pair of comments for each of `PARTS`.
+        text: with a pair of comments for each of the parts.
+        parts: README's tables, or another page's.
     """
-    for name, part in PARTS.items():
+    for name, part in parts.items():
         begin, end = f"<!-- {name}: experiments/readme.py -->\n", f"<!-- end of {name} -->"
         between = re.compile(f"({re.escape(begin)}).*?({re.escape(end)})", re.S)
         table = part()
@@ -207,5 +211,15 @@ def rendered(text: str) -> str:
     return text
 
 
+def models_page(text: str) -> str:
+    """Returns the text of the page of models with every table written again."""
+    results = Measurements(any_model_tables.RESULTS)
+    parts = {
+        name: functools.partial(part, results) for name, part in any_model_tables.PARTS.items()
+    }
+    return rendered(text, parts)
+
+
 if __name__ == "__main__":
     write(README, rendered(README.read_text()))
+    write(MODELS_PAGE, models_page(MODELS_PAGE.read_text()))

@@ -21,6 +21,7 @@ GUIDES = (
     "data_sources.md",
     "deploy.md",
     "inputs_and_outputs.md",
+    "models_and_techniques.md",
     "without_labels.md",
     "your_data.md",
     "your_model.md",
