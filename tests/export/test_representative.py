@@ -99,6 +99,18 @@ def test_vectors():
     assert only(model, [[1, 2, 3]]).shape == (1, 3)
 
 
+def test_grey_images_get_the_last_axis_that_they_lack():
+    inputs = keras.Input((4, None, 1), name="image")
+    model = keras.Model(inputs, layers.Conv2D(2, 3)(inputs))
+    images = np.zeros((5, 4, 6))
+    assert only(model, images).shape == (5, 4, 6, 1)
+    assert only(model, {"image": images}).shape == (5, 4, 6, 1)
+    assert only(model, [image[..., None] for image in images]).shape == (5, 4, 6, 1)
+    for wrong in (images[:, :3], np.zeros((4, 4, 1))):
+        with pytest.raises(InputError, match=r"shape \(n, 4, None, 1\), n at least 1; got \("):
+            only(model, wrong)
+
+
 def test_integers_stay_integers():
     model = keras.Sequential([keras.Input((3,), dtype="int32"), layers.Embedding(9, 2)])
     got = only(model, [[1, 2, 3], [4, 5, 6]])

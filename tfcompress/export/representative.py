@@ -45,10 +45,12 @@ def _whole(given: Any, inputs: Sequence[ModelInput], argument: str) -> list[np.n
     """Returns the arrays of what isn't a stream; None of what may be one."""
     if isinstance(given, Mapping):
         values = _by_name(given, inputs, argument)
-        return [_array(value, x, given, argument) for value, x in zip(values, inputs, strict=True)]
+        return [
+            _grey(_array(v, x, given, argument), x) for v, x in zip(values, inputs, strict=True)
+        ]
     if len(inputs) == 1:
         whole = hasattr(given, "__array__") or _is_batch(given, inputs[0])
-        return [_array(given, inputs[0], given, argument)] if whole else None
+        return [_grey(_array(given, inputs[0], given, argument), inputs[0])] if whole else None
     if not isinstance(given, list | tuple):
         return None
     if len(given) == len(inputs) and all(map(_is_batch, given, inputs)):
@@ -58,6 +60,14 @@ def _whole(given: Any, inputs: Sequence[ModelInput], argument: str) -> list[np.n
     if isinstance(given, tuple) and given and isinstance(given[0], list | tuple | Mapping):
         return _whole(given[0], inputs, argument)
     return None
+
+
+def _grey(array: np.ndarray, taken: ModelInput) -> np.ndarray:
+    """Returns a batch with a last axis of 1 that it lacks, as of grey images, as `fit` adds it."""
+    if taken.shape[-1] != 1 or array.ndim != len(taken.shape) - 1 or array.shape[-1:] == (1,):
+        return array  # The last case: one image that lacks the first axis.
+    sizes = zip(taken.shape[1:-1], array.shape[1:], strict=True)
+    return array[..., None] if all(size in (None, real) for size, real in sizes) else array
 
 
 def _is_batch(value: Any, given: ModelInput) -> bool:
