@@ -7,7 +7,6 @@ from keras import layers
 
 from tfcompress.bridge.legacy import tf_keras, tfmot
 from tfcompress.bridge.prune import wrapped_for_pruning
-from tfcompress.errors import InputError
 from tfcompress.training import pruning
 from tfcompress.training.pruning import LayerPruning
 
@@ -154,8 +153,16 @@ def test_finished_has_the_zeros_and_no_mask():
     assert [v.shape for v in done.variables] == [v.shape for v in small()[0].variables]
 
 
-def test_a_frozen_layer_is_refused():
+def test_a_frozen_layer_has_its_zeros_at_once():
     model, plan = small()
-    model.get_layer("wide").trainable = False
-    with pytest.raises(InputError, match="layer 'wide' is frozen"):
-        attach(model, plan)
+    wide = model.get_layer("wide")
+    wide.trainable = False
+    before = wide.kernel.numpy()
+    attach(model, plan)
+    after = wide.kernel.numpy()
+    left = np.abs(before) >= np.sort(np.abs(before), None)[-round(0.2 * before.size)]
+    np.testing.assert_array_equal(after, before * left)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = examples()
+    model.fit(x, y, batch_size=16, verbose=0, callbacks=pruning.callbacks(model))
+    np.testing.assert_array_equal(pruning.finished(model).get_layer("wide").kernel, after)

@@ -55,6 +55,16 @@ def test_the_values_are_the_same(library, padding):
     assert "convolution_op" not in vars(one)
 
 
+def test_wrapped_layers_as_well():
+    one = layers.Conv2D(5, 1, strides=2)
+    x = np.zeros((1, 2, 8, 8, 3), "float32")
+    wrapper = layers.TimeDistributed(one)
+    wrapper(x)
+    with unit_strides([wrapper]):
+        assert "convolution_op" in vars(one)
+    assert "convolution_op" not in vars(one)
+
+
 def test_binary_layers_as_well():
     one = BinaryConv2D(5, 1, strides=2)
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfcompress.errors import InputError, require
+from tfcompress.errors import InputError
 from tfcompress.graph import clone
 from tfcompress.ops import pruning
 
@@ -44,6 +44,10 @@ class LayerPruning:
     power: float = 3.0
     block_size: tuple[int, int] = (1, 1)
     m_by_n: tuple[int, int] | None = None
+
+    def once(self) -> LayerPruning:
+        """Returns settings with all zeros from the first step on."""
+        return dataclasses.replace(self, schedule="constant", begin_step=1, end_step=1, frequency=1)
 
     def changes_at(self, step: Any) -> Any:
         """Says whether the mask changes at a step, counted from 1."""
@@ -190,22 +194,16 @@ def attach(
 ) -> None:
     """Has optimizers prune these kernels from now on.
 
+    A frozen layer, whose weights no step changes, has all its zeros at once: TFMOT's schedule ends
+    with the same ones.
+
     Args:
         kernels: each layer's, by its name.
         plan: how each is pruned, by layer name.
-
-    Raises:
-        InputError: a layer is frozen.
     """
-    for name in plan:
-        require(
-            all(kernel.trainable for kernel in kernels[name]),
-            f"layer '{name}' is frozen, and pruning chooses weights while they are trained: set "
-            f"its trainable to True, or leave it dense with leave={name}",
-        )
     for name, settings in plan.items():
         for kernel in kernels[name]:
-            constraint = MagnitudePruning(kernel, settings)
+            constraint = MagnitudePruning(kernel, settings if kernel.trainable else settings.once())
             kernel.constraint = constraint
             constraint.begin_epoch(None)
 

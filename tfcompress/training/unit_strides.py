@@ -24,11 +24,13 @@ def unit_strides(layers: Iterable[Any]) -> Iterator[None]:
     The values are the same. The layers are themselves again when the context ends.
 
     Args:
-        layers: of Keras 3 or tf_keras; those that aren't concerned stay as they are.
+        layers: of Keras 3 or tf_keras, or wrappers around them; those that aren't concerned stay
+            as they are.
     """
     changed: list[Any] = []
     if keras.backend.backend() == "tensorflow":
-        every = {id(layer): layer for layer in layers}  # One that is shared stands there twice.
+        inner = [getattr(layer, "layer", layer) for layer in layers]
+        every = {id(layer): layer for layer in inner}  # One that is shared stands there twice.
         changed = [layer for layer in every.values() if _is_concerned(layer)]
     for layer in changed:
         layer.convolution_op = _on_sample(layer)
