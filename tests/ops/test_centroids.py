@@ -6,10 +6,6 @@ import pytest
 
 from tfcompress.ops.centroids import first_values
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="TFMOT runs on TensorFlow alone"
-)
-
 CLASSES = {
     "kmeans++": "KmeansPlusPlusCentroidsInitialisation",
     "density": "DensityBasedCentroidsInitialisation",
@@ -30,6 +26,9 @@ def tfmots(weights, count, method, with_zero, per_channel):
     return np.asarray(initial.get_cluster_centroids())
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="compares with TensorFlow's ops, as TFMOT's"
+)
 @pytest.mark.parametrize("method", CLASSES)
 @pytest.mark.parametrize(
     ("with_zero", "per_channel"), [(False, False), (True, False), (True, True)]

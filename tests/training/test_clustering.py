@@ -10,7 +10,7 @@ from keras import layers
 from tfcompress.bridge.cluster import CENTROIDS, wrapped_for_clustering
 from tfcompress.bridge.legacy import tf_keras
 from tfcompress.bridge.wrappers import kernel_variables
-from tfcompress.ops.clustering import nearest, nearest_of_channel
+from tfcompress.ops.clustering import nearest
 from tfcompress.training import clustering
 from tfcompress.training.clustering import ClusterWeights, LayerClustering
 
@@ -94,8 +94,7 @@ def by_keras(model, plan, optimizer):
                 if wrapper.settings.preserve_sparsity:
                     latent = latent * wrapper.weights_left[number].numpy()
                     values = values * wrapper.values_left[number].numpy()
-                find = nearest if values.ndim == 1 else nearest_of_channel
-                found.append((latent, values, find(latent, values).numpy()))
+                found.append((latent, values, nearest(latent, values).numpy()))
         return found
 
     return trained(keras, trainee, optimizer(keras), states)

@@ -10,21 +10,45 @@ from typing import Any
 
 from keras import ops
 
+# Up to so many values each is compared with all weights, above it one is searched for. Of 295,000
+# weights the nearest of 16 values took 7.0 and 10.7 ms, the gradient's sums 3.7 and 9.1 ms.
+_FEW = 32
+
 
 def nearest(weights: Any, values: Any) -> Any:
     """Returns the index of the value nearest to each weight; of equally near ones the first.
 
-    It is found by binary search: to compare each weight with each of 256 values takes 256 floats of
-    memory a weight.
-
     Args:
         weights: of any shape.
-        values: in one dimension and any order.
+        values: (values,) in any order, or (channels, values) where each channel, the weights' last
+            axis, has values of its own.
 
     Returns:
         int32 indices, of the weights' shape.
     """
     weights, values = ops.convert_to_tensor(weights), ops.convert_to_tensor(values)
+    if len(values.shape) == 2:
+        return _nearest_by_turns(weights, ops.transpose(values))
+    few = values.shape[0] <= _FEW
+    return _nearest_by_turns(weights, values) if few else _nearest_by_search(weights, values)
+
+
+def _nearest_by_turns(weights: Any, values: Any) -> Any:
+    """Compares with one value after the other, or one of each channel: (values, channels)."""
+
+    def closer(number: Any, best: Any) -> Any:
+        indices, distances = best
+        its_distances = ops.abs(weights - values[number])
+        is_closer = its_distances < distances
+        indices = ops.where(is_closer, ops.cast(number, "int32"), indices)
+        return indices, ops.minimum(its_distances, distances)
+
+    start = ops.zeros(weights.shape, "int32"), ops.abs(weights - values[0])
+    return ops.fori_loop(1, values.shape[0], closer, start)[0]
+
+
+def _nearest_by_search(weights: Any, values: Any) -> Any:
+    """Searches: to compare with each of 256 values would take 256 floats of memory a weight."""
     order = ops.argsort(values)
     ascending = ops.take(values, order)
     # Of equal values the first stands for all.
@@ -41,25 +65,13 @@ def nearest(weights: Any, values: Any) -> Any:
     return ops.reshape(ops.cast(chosen, "int32"), weights.shape)
 
 
-def nearest_of_channel(weights: Any, values: Any) -> Any:
-    """Returns, for each weight, the index of the nearest value of its channel, as `nearest` does.
-
-    Args:
-        weights: the last axis is the channel's.
-        values: (channels, values).
-    """
-    weights, values = ops.convert_to_tensor(weights), ops.convert_to_tensor(values)
-    columns = ops.transpose(values)  # (values, channels)
-
-    def closer(number: Any, best: Any) -> Any:
-        indices, distances = best
-        its_distances = ops.abs(weights - columns[number])
-        is_closer = its_distances < distances
-        indices = ops.where(is_closer, ops.cast(number, "int32"), indices)
-        return indices, ops.minimum(its_distances, distances)
-
-    start = ops.zeros(weights.shape, "int32"), ops.abs(weights - columns[0])
-    return ops.fori_loop(1, values.shape[1], closer, start)[0]
+def _sums(numbers: Any, places: Any, count: int) -> Any:
+    """Returns the sum of the numbers at each of so many places."""
+    numbers, places = ops.reshape(numbers, (-1,)), ops.reshape(places, (-1,))
+    if count > _FEW:
+        return ops.segment_sum(numbers, places, count)
+    is_there = ops.one_hot(places, count, axis=0, dtype=numbers.dtype)  # (places, numbers)
+    return ops.matmul(is_there, numbers[:, None])[:, 0]
 
 
 def share(weights: Any, values: Any) -> Any:
@@ -81,18 +93,15 @@ def share(weights: Any, values: Any) -> Any:
 
     @ops.custom_gradient
     def function(weights: Any, values: Any) -> Any:
-        if len(values.shape) == 1:
-            places = nearest(weights, values)
-        else:
+        places = nearest(weights, values)
+        if len(values.shape) == 2:
             channels, count = values.shape
-            places = nearest_of_channel(weights, values) + count * ops.arange(channels)
+            places = places + count * ops.arange(channels)
         every = ops.reshape(values, (-1,))
 
         def gradient(*args: Any, upstream: Any = None) -> Any:
             upstream = ops.convert_to_tensor(args[0] if upstream is None else upstream)
-            summed = ops.segment_sum(
-                ops.reshape(upstream, (-1,)), ops.reshape(places, (-1,)), every.shape[0]
-            )
+            summed = _sums(upstream, places, every.shape[0])
             return upstream, ops.reshape(summed, values.shape)
 
         return ops.take(every, places), gradient
