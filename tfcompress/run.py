@@ -12,6 +12,7 @@ files, and writes a report. More:
     python -m tfcompress.run --technique=xnor --model=my.keras --dataset=folder:photos
     python -m tfcompress.run --technique=xnor --set width=2 --set activation=relu
     python -m tfcompress.run --technique=int8 --storage=float32,float16,int8
+    python -m tfcompress.run --technique=prune --model=my.keras --dataset=my_data.py:load --metric=mse
 
 Other data than images with classes (docs/data_sources.md):
 
