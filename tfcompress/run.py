@@ -12,14 +12,13 @@ files, and writes a report. More:
     python -m tfcompress.run --technique=xnor --model=my.keras --dataset=folder:photos
     python -m tfcompress.run --technique=xnor --set width=2 --set activation=relu
     python -m tfcompress.run --technique=int8 --storage=float32,float16,int8
-    python -m tfcompress.run --technique=prune --model=my.keras --dataset=my_data.py:load --metric=mse
 
 Other data than images with classes (docs/data_sources.md):
 
     python -m tfcompress.run --technique=int8 --dataset=csv:houses.csv --set target=price
     python -m tfcompress.run --technique=int8 --dataset=audio:words
     python -m tfcompress.run --technique=int8 --dataset=segmentation:streets
-    python -m tfcompress.run --technique=int8 --dataset=my_data.py:load --model=my.keras
+    python -m tfcompress.run --technique=int8 --dataset=own.py:load --model=my.keras --metric=mse
 
 A run that was stopped goes on where it was when the same command is given again. Exit status:
 0 done, 1 a failure of tfcompress, 2 bad usage, bad input, or a file that differs too much from its
