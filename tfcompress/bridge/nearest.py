@@ -11,6 +11,10 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
+from keras import ops
+
+from tfcompress.ops import clustering
+
 _ALGORITHM = "tensorflow_model_optimization.python.core.clustering.keras.clustering_algorithm"
 
 
@@ -34,25 +38,5 @@ def nearest_by_search() -> Iterator[None]:
 
 
 def nearest(weights: Any, values: Any) -> Any:
-    """Returns the index of the value nearest to each weight; of equally near ones the first.
-
-    Args:
-        weights: of any shape.
-        values: in one dimension and any order.
-    """
-    import tensorflow as tf
-
-    order = tf.argsort(values, stable=True)
-    ascending = tf.gather(values, order)
-    # Of equal values the first stands for all.
-    order = tf.gather(order, tf.searchsorted(ascending, ascending))
-    flat = tf.reshape(weights, [-1])
-    above = tf.searchsorted(ascending, flat)
-    below = tf.maximum(above - 1, 0)
-    above = tf.minimum(above, tf.size(ascending) - 1)
-    far_below = tf.abs(flat - tf.gather(ascending, below))
-    far_above = tf.abs(flat - tf.gather(ascending, above))
-    below, above = tf.gather(order, below), tf.gather(order, above)
-    first = tf.where(far_below == far_above, tf.minimum(below, above), above)
-    chosen = tf.where(far_below < far_above, below, first)
-    return tf.reshape(tf.cast(chosen, tf.int64), tf.shape(weights))
+    """Returns the indices in 64 bits, as TFMOT keeps them."""
+    return ops.cast(clustering.nearest_by_search(weights, values), "int64")

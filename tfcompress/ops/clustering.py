@@ -30,7 +30,7 @@ def nearest(weights: Any, values: Any) -> Any:
     if len(values.shape) == 2:
         return _nearest_by_turns(weights, ops.transpose(values))
     few = values.shape[0] <= _FEW
-    return _nearest_by_turns(weights, values) if few else _nearest_by_search(weights, values)
+    return _nearest_by_turns(weights, values) if few else nearest_by_search(weights, values)
 
 
 def _nearest_by_turns(weights: Any, values: Any) -> Any:
@@ -47,8 +47,8 @@ def _nearest_by_turns(weights: Any, values: Any) -> Any:
     return ops.fori_loop(1, values.shape[0], closer, start)[0]
 
 
-def _nearest_by_search(weights: Any, values: Any) -> Any:
-    """Searches: to compare with each of 256 values would take 256 floats of memory a weight."""
+def nearest_by_search(weights: Any, values: Any) -> Any:
+    """Returns the same for values in one dimension, with no more memory however many they are."""
     order = ops.argsort(values)
     ascending = ops.take(values, order)
     # Of equal values the first stands for all.
