@@ -5,10 +5,12 @@ They are read as they come, in the user's own order and batches, and never held 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import keras
@@ -22,6 +24,8 @@ from tfcompress.errors import require
 
 # What tf.data's `cardinality()` answers for a pipeline that repeats for ever, or isn't known.
 _INFINITE, _UNKNOWN = -1, -2
+# What `next` gives behind the last batch.
+_END = object()
 
 
 def is_stream(value: Any) -> bool:
@@ -55,6 +59,8 @@ class Batches:
         convert: Callable[[Any], Any] = lambda x: x,
     ) -> None:
         self.convert = convert
+        # What the user's code runs in as it is asked for a batch: the command makes errors a line.
+        self.guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
         self._source = source
         self._title = title
         self._wanted = steps
@@ -76,7 +82,7 @@ class Batches:
         known = self._length()
         if known is None:
             # Nothing tells it but to pass through once: a schedule needs the number of steps.
-            known = sum(1 for _ in self._raw())
+            known = sum(1 for _ in self._guarded(self._raw))
         require(known > 0, f"{self._title} yields nothing")
         return known
 
@@ -121,9 +127,19 @@ class Batches:
 
     def _pass(self) -> Iterator[Any]:
         """Yields a pass's batches; of a generator those that follow."""
-        if self._endless is None:
-            return self._raw()
-        return self._endless
+        endless = self._endless
+        return self._guarded(self._raw if endless is None else lambda: endless)
+
+    def _guarded(self, begin: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+        """Yields what an iterator yields, each batch asked for within the guard."""
+        with self.guard():
+            batches = begin()
+        while True:
+            with self.guard():
+                batch = next(batches, _END)
+            if batch is _END:
+                return
+            yield batch
 
     def first(self, examples: int) -> Batch:
         """Returns the first examples of an epoch; a generator yields them again in training.

@@ -81,6 +81,14 @@ def images():
     return from_arrays((np.zeros((20, 8, 8), "uint8"), Y))
 
 
+def broken_stream():
+    def batches():
+        yield X, Y
+        yield X / {}, Y
+
+    return batches
+
+
 def nothing():
     pass
 
@@ -170,6 +178,14 @@ def test_code_that_fails_is_one_line(file, function, message):
     with pytest.raises(InputError, match=message) as caught:
         data.load(f"{file}:{function}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_stream_that_fails_later_is_one_line(file):
+    loaded = data.load(f"{file}:broken_stream")
+    assert loaded.input_shape == (3,)
+    line = CODE.splitlines().index("        yield X / {}, Y") + 1
+    with pytest.raises(InputError, match=f"line {line}: TypeError: unsupported operand"):
+        list(loaded.train)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
+import functools
 import importlib.util
 import re
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +106,7 @@ def load(request: Request) -> Dataset | Examples | Stream:
         InputError: the user's code fails, with the line of it, or returns something else.
     """
     from tfcompress.data.dataset import Dataset
+    from tfcompress.data.pipelines import Stream
 
     file, function = _parts(request.name)
     options: FunctionOptions = request.options
@@ -111,13 +115,18 @@ def load(request: Request) -> Dataset | Examples | Stream:
     if not callable(call):
         names = [name for name, value in vars(module).items() if callable(value)]
         raise unknown_name(f"function of {file}:", function, names)
-    returned = _users(file, call)
+    with _users(file):
+        returned = call()
     try:
         data = _read(returned, options)
     except InputError as error:
         raise InputError(f"what {file.name}:{function} returns: {error}") from error
     if isinstance(data, Dataset):
         return data
+    if isinstance(data, Stream):
+        for batches in (data.train, data.test):
+            if batches is not None:
+                batches.guard = functools.partial(_users, file)
     described: dict[str, Any] = {"source": str(file)}
     if options.class_names:
         described["class_names"] = options.class_names
@@ -141,14 +150,18 @@ def _imported(file: Path) -> ModuleType:
         sys.path.append(folder)
     sys.modules[name] = module
     loader = spec.loader
-    _users(file, lambda: loader.exec_module(module))
+    with _users(file):
+        loader.exec_module(module)
     return module
 
 
-def _users(file: Path, call: Any) -> Any:
-    """Calls code of the user's, whose errors become one line with its place in the file."""
+@contextlib.contextmanager
+def _users(file: Path) -> Iterator[None]:
+    """Runs code of the user's, whose errors become one line with its place in the file."""
     try:
-        return call()
+        yield
+    except InputError:
+        raise
     except (Exception, SystemExit) as error:
         lines = [
             frame.lineno
