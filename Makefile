@@ -61,7 +61,7 @@ fuzz: setup
 # layers inherit from them.
 LAYERS := $(wildcard tfcompress/layers/_[a-z]*.py) tfcompress/layers/composite.py \
     $(patsubst docs/%.md,tfcompress/%.py,$(wildcard docs/layers/*.md))
-ROOMS := $(addprefix tfcompress.,api export benchmark graph models data techniques)
+ROOMS := $(addprefix tfcompress.,api export benchmark graph models data techniques runtime)
 
 # pdoc sees no name of a room that is imported when it is first used: these are used before.
 PDOC := "import tfcompress.export as room; [getattr(room, name) for name in room.__all__]; \

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import numpy as np
+from scipy import signal
+from scipy.io import wavfile
 
 from tfcompress.errors import InputError, require
 from tfcompress.plain_text import first_line
@@ -23,20 +24,6 @@ _MOST_CHUNKS = 100
 # 8-bit samples alone are unsigned; those of 24 bits come in the upper bytes of 32.
 _MIDDLE = {"uint8": 128.0}
 _FULL = {"uint8": 128.0, "int16": 2.0**15, "int32": 2.0**31}
-
-
-def scipy_modules() -> tuple[ModuleType, ModuleType]:
-    """Imports what decodes and resamples.
-
-    Raises:
-        InputError: SciPy isn't installed.
-    """
-    try:
-        from scipy import signal
-        from scipy.io import wavfile
-    except ImportError as error:
-        raise InputError("reading .wav files needs a package: pip install scipy") from error
-    return wavfile, signal
 
 
 def read_wav(file: Path, *, sample_rate: int, samples: int) -> np.ndarray:
@@ -56,7 +43,6 @@ def read_wav(file: Path, *, sample_rate: int, samples: int) -> np.ndarray:
     rate, mixed = _decoded(file, seconds=samples / sample_rate)
     if rate != sample_rate:
         common = math.gcd(rate, sample_rate)
-        _, signal = scipy_modules()
         mixed = signal.resample_poly(mixed, sample_rate // common, rate // common)
     out = np.zeros(samples, np.float32)
     out[: len(mixed)] = mixed[:samples]
@@ -91,7 +77,6 @@ def _check_whole(file: Path, size: int) -> None:
 
 def _decoded(file: Path, seconds: float) -> tuple[int, np.ndarray]:
     """Returns a file's rate and, of somewhat more than some seconds, its mixed channels."""
-    wavfile, _ = scipy_modules()
     try:
         size = file.stat().st_size
         require(

@@ -32,7 +32,7 @@ def build(
 
     Reference:
         Zhang et al. 2017, "Hello Edge: Keyword Spotting on Microcontrollers", arXiv:1711.07128,
-        section 4.4 and table 8.
+        its DS-CNN of the smallest size.
     """
     from tfcompress.layers import DepthwiseSeparable
 

@@ -177,12 +177,6 @@ def test_bad_folders(folder, tmp_path_factory, monkeypatch):
         data.load(f"audio:{folder}")
 
 
-def test_without_scipy(folder, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "scipy", None)
-    with pytest.raises(InputError, match=r"reading \.wav files needs a package: pip install scipy"):
-        data.load(f"audio:{folder}")
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -115,9 +115,7 @@ def load(request: Request) -> Examples:
     from tfcompress.data.examples import Examples
     from tfcompress.data.files import FileKind
     from tfcompress.data.protocol import Batch
-    from tfcompress.data.waveform import scipy_modules
 
-    scipy_modules()  # Its absence is told before anything is read.
     root = existing_folder(request.path, "recordings")
     options: AudioOptions = request.options
     kind = FileKind(noun="recording", extensions=(".wav", ".wave"), passed_over=(".", "_"))
