@@ -22,7 +22,7 @@ x = keras.layers.GlobalAveragePooling2D()(x)
 model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
 x = np.random.default_rng(0).normal(size=(20, 60, 60, 1)).astype("float32")
 data = (x, np.arange(20) % 3)
-for technique, options in (("bwn", {}), ("prune", {"engine": "tfmot"})):
+for technique, options in (("bwn", {}), ("prune", {"engine": "tfmot"}), ("svd", {})):
     tfcompress.compress(
         model, technique, data, validation_data=data, epochs=1, verbose=False, **options
     )
