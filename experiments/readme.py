@@ -184,11 +184,45 @@ def technique_cells(found: list[Row]) -> list[str]:
     return [text, share(found[0]["ratio"]["size"]), share(packed), f"{latency:.2f}"]
 
 
+TASK_TITLES = {
+    "sequences": "MNIST as sequences, LSTM: accuracy, %",
+    "denoising": "denoising autoencoder: PSNR, dB",
+    "segmentation": "U-Net on noisy digits: mean IoU, %",
+    "ages": "ages of drawn portraits: MAE, years",
+    "words": "synthetic words, Conv1D: accuracy, %",
+}
+
+
+def tasks() -> str:
+    """The integer file and one more of each of the real tasks, beside float."""
+    classes = measured(RESULTS / "real_tasks")
+    first = next(iter(classes.values()))
+    rows = []
+    for task, title in TASK_TITLES.items():
+        names = [name for name in first.rows if name.startswith(f"{task}, ")]
+        base, *files = names
+        for number, name in enumerate(files[:2]):
+            row = first[name]
+            rows.append(
+                [
+                    title if not number else "",
+                    f"{first[base]['metric']:.2f}" if not number else "",
+                    f"`{name.removeprefix(f'{task}, ').replace(', ', '+')}`",
+                    f"{row['metric']:.2f}",
+                    share(row["size_bytes"] / first[base]["size_bytes"]),
+                    *(f"{by[name]['ratio']:.2f}" if name in by else "-" for by in classes.values()),
+                ]
+            )
+    headers = ["task: metric", "float", "file", "metric", "bytes", *by_machine("latency", classes)]
+    return markdown(headers, rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "default_run": default_run,
     "zoo": zoo,
     "kernels": kernels,
     "techniques": techniques,
+    "tasks": tasks,
 }
 
 

@@ -330,7 +330,9 @@ def page_of(results: Measurements) -> Page:
         "beside it that of the Keras model which was written. PSNR and accuracy and IoU rise as a "
         "file gets better, MAE falls. One seed, Adam, batch "
         f"{BATCH}. Latency on one thread, all files of a task in turns in one run, divided by the "
-        "float32 file's: median, 10th and 90th percentile over the rounds.",
+        "float32 file's: median, 10th and 90th percentile over the rounds. Batch size, momentum of "
+        "the batch normalisations, epochs of `prune` and `cluster` and the numbers of digits and "
+        "canvases were chosen after a first run with which words and ages went badly.",
         [
             "task",
             "metric",

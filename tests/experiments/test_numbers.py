@@ -36,6 +36,7 @@ ALL_LABELS = (
 )
 # Sentences of README, with `{}` where a number stands, and the numbers.
 README = {
+    "gives its labels as an int8 file on {:.1f}%": [100 * row("keras2_h5", "int8")["agreement"]],
     "take {:.1f} (`int8`), {:.1f} (`int4`), {:.1f} (`int2`) and {:.1f} (`1bit`) times fewer bytes "
     "than floats, at {:.2f}, {:.2f}, {:.2f} and {:.2f} of their latency": [
         stored(f"{STACK}, {bits}", key)
@@ -120,6 +121,9 @@ SAID = (
     "Seeds 0 to 2",
     "SqueezeNet-1.1 with its last two 3x3 convolutions by CP at rank 192",
     "which ran 1.5 times slower",
+    "on 2026-11-22",
+    "A Keras 2 `.h5`",
+    "of 700 others",
     "Keras 3",
     "Keras 2",
     "x86-64",
