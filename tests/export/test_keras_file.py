@@ -24,7 +24,7 @@ def several():
             layers.Conv2D(8, 3, kernel_constraint=ClipWeights(1.0), name="first"),
             layers.BatchNormalization(),
             BinaryConv2D(8, 3, name="signs"),
-            FakeQuantize(-6.0, 6.0),
+            FakeQuantize(-6.0, 6.0, name="rounded"),
             layers.GlobalAveragePooling2D(),
         ],
         name="body",
@@ -42,7 +42,7 @@ def test_a_model_of_everything(tmp_path):
     written = tfcompress.export_keras(model, tmp_path / "plain.keras")
     assert written.lowered == {
         "signs": "BinaryConv2D",
-        "fake_quantize": "FakeQuantize",
+        "rounded": "FakeQuantize",
         "twice": "HashedDense",
     }
     assert written.custom_layers == {}

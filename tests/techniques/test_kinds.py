@@ -126,11 +126,13 @@ def check(name, kind, tmp_path):
     return True
 
 
-# Custom layers can't be trained by TFMOT.
-REFUSED = {name: {"custom", "custom kernel"} for name in ("prune", "cluster", "deep_compression")}
-REFUSED["qat"] = {
-    *("Conv1DTranspose", "Conv3D", "MultiHeadAttention", "LSTM", "GRU", "SimpleRNN"),
-    *("Bidirectional", "ConvLSTM2D", "TimeDistributed", "Embedding", "custom", "custom kernel"),
+# What has no integer form; and a layer that has most of the multiply-accumulates, and stays.
+REFUSED = {
+    "channels": {"ConvLSTM2D"},
+    "qat": {
+        *("Conv1DTranspose", "Conv3D", "MultiHeadAttention", "LSTM", "GRU", "SimpleRNN"),
+        *("Bidirectional", "ConvLSTM2D", "TimeDistributed", "Embedding", "custom", "custom kernel"),
+    },
 }
 
 

@@ -131,8 +131,8 @@ class Cost:
             for part in group.slices:
                 axes = held.setdefault((part.layer, part.weight), {})
                 axes.setdefault(part.axis, []).append((group.name, part.channels))
-        # For each layer its MACs, and for each kernel its shape and what its axes hold.
-        self._layers: list[tuple[int, list[tuple[tuple[int, ...], dict[int, Any]]]]] = []
+        # Of each layer its MACs, and of each kernel its shape and what its axes hold.
+        self._layers: dict[str, tuple[int, list[tuple[tuple[int, ...], dict[int, Any]]]]] = {}
         for name, macs in rows.items():
             if macs:
                 kernels = [
@@ -140,12 +140,16 @@ class Cost:
                     for index, weight in enumerate(graph.model.get_layer(name).weights)
                     if len(weight.shape) > 1
                 ]
-                self._layers.append((macs, kernels))
+                self._layers[name] = macs, kernels
 
     def of(self, alive: Mapping[str, Array]) -> float:
         """Returns the multiply-accumulates where these channels of the groups named stay."""
-        total = 0.0
-        for macs, kernels in self._layers:
+        return sum(self.by_layer(alive).values())
+
+    def by_layer(self, alive: Mapping[str, Array]) -> dict[str, float]:
+        """Returns those of each layer that has any."""
+        result = {}
+        for layer, (macs, kernels) in self._layers.items():
             before = after = 0
             for shape, axes in kernels:
                 sizes = list(shape)
@@ -157,8 +161,8 @@ class Cost:
                     )
                 before += math.prod(shape)
                 after += math.prod(sizes)
-            total += macs * after / (before or 1)
-        return total
+            result[layer] = macs * after / (before or 1)
+        return result
 
 
 def choose(graph: ChannelGraph, by_group: Mapping[str, Array], rules: Rules) -> Widths:
@@ -246,13 +250,15 @@ def check(graph: ChannelGraph, rules: Rules) -> None:
         )
     cost = Cost(graph)
     narrow = {name: np.arange(group.size) < rules.least(group) for name, group in free.items()}
-    least = cost.of(narrow) / (cost.whole or 1)
+    left = cost.by_layer(narrow)
+    least = sum(left.values()) / (cost.whole or 1)
     if least > rules.macs_ratio:
         some = ", ".join([*free][:3]) + (", ..." if len(free) > 3 else "")
+        most = max(left, key=lambda name: left[name])
         raise InputError(
             f"option macs_ratio={rules.macs_ratio:g} is out of reach for model "
             f"'{graph.model.name}': with min_channels={rules.min_channels} in all layers that can "
-            f"lose channels ({some}), {least:.3g} is left"
+            f"lose channels ({some}), {least:.3g} is left, most of it in '{most}'"
         )
 
 

@@ -130,6 +130,8 @@ def _lines(
             else:
                 text = f"{before} -> {after} channels{_tied(group, layer)}{_error(errors, layer)}"
                 lines.append(LayerLine(layer, kind, "narrowed", text))
+    named = {line.name for line in lines}
+    lines += [line for line in _other_lines(graph, kept) if line.name not in named]
     made = {line.name for line in lines if line.action == "narrowed"}
     for layer, error in errors.items():
         if layer not in made:
@@ -137,6 +139,34 @@ def _lines(
             lines = [line for line in lines if line.name != layer or line.action == "narrowed"]
             text = f"takes fewer channels{_error({layer: error}, layer)}"
             lines.append(LayerLine(layer, kind, "refitted", text))
+    return lines
+
+
+def _other_lines(graph: ChannelGraph, kept: widths.Widths) -> list[LayerLine]:
+    """Returns lines of layers with kernels that make no channels of their own."""
+    passed = {
+        part.layer: (name, part)
+        for name, group in graph.groups.items()
+        for part in group.slices
+        if part.role == "passed"
+    }
+    lines = []
+    for layer in graph.model.layers:
+        kind = type(layer).__name__
+        if not any(len(weight.shape) > 1 for weight in layer.weights):
+            continue
+        if layer.name not in passed:
+            lines.append(LayerLine(layer.name, kind, "kept", "no rule says which channels it has"))
+            continue
+        name, part = passed[layer.name]
+        before = int((part.channels >= 0).sum())
+        left = kept.get(name, range(graph.groups[name].size))
+        after = int(np.isin(part.channels, list(left)).sum())
+        if after < before:
+            text = f"{before} -> {after} channels, those that it is given"
+            lines.append(LayerLine(layer.name, kind, "narrowed", text))
+        else:
+            lines.append(LayerLine(layer.name, kind, "kept", "is given all of its channels"))
     return lines
 
 
