@@ -2,7 +2,7 @@
 
 Run:
 
-    .venv/bin/python experiments/sparse.py --output=build/sparse
+    .venv/bin/python experiments/sparse_files.py --output=build/sparse
 
 About three minutes on two cores. Four 3x3 convolutions and a dense layer have random weights, of
 which the smallest are zero, one by one or in blocks of four neighbouring inputs of the dense layer.
