@@ -85,30 +85,10 @@ def run(argv: Sequence[str]) -> None:
     paths = commands.parse_arguments(values, argv, USAGE)
     if paths is None:
         return
-    require(
-        len(paths) > 0,
-        "give at least one folder of a finished run, or .tflite files; see --help",
-    )
-    require(
-        values.sort is None or values.sort in compared.SORTS,
-        f"--sort takes one of {', '.join(compared.SORTS)}; got '{values.sort}'",
-    )
     output = _output(values.output)
-    for path in paths:
-        require(
-            os.path.exists(path),
-            f"no file or folder {path}: give folders of finished runs, or .tflite files",
-        )
+    _check(values, paths)
     runs = [path for path in paths if os.path.isfile(os.path.join(path, REPORT))]
     files_given = any(os.path.isfile(path) and path.endswith(".tflite") for path in paths)
-    require(
-        values.images is None or values.dataset is None,
-        "--images is for classifiers of images and --dataset for other files: give one of them",
-    )
-    require(
-        values.dataset is not None or not (values.metric or values.set),
-        "--metric and --set are for --dataset",
-    )
     if runs and not files_given and values.images is None and values.dataset is None:
         used, what = runs, f"{len(runs)} runs"
         text = _runs_compared(runs, values.sort, output)
@@ -140,6 +120,31 @@ def run(argv: Sequence[str]) -> None:
     except OSError as error:
         raise InputError(f"--output: {output} can't be written: {error}") from error
     print(f"{what} in {output}")
+
+
+def _check(values: flags.FlagValues, paths: Sequence[str]) -> None:
+    """Refuses flags that don't fit one another, and files and folders that aren't there."""
+    require(
+        len(paths) > 0,
+        "give at least one folder of a finished run, or .tflite files; see --help",
+    )
+    require(
+        values.sort is None or values.sort in compared.SORTS,
+        f"--sort takes one of {', '.join(compared.SORTS)}; got '{values.sort}'",
+    )
+    require(
+        values.images is None or values.dataset is None,
+        "--images is for classifiers of images and --dataset for other files: give one of them",
+    )
+    require(
+        values.dataset is not None or not (values.metric or values.set),
+        "--metric and --set are for --dataset",
+    )
+    for path in paths:
+        require(
+            os.path.exists(path),
+            f"no file or folder {path}: give folders of finished runs, or .tflite files",
+        )
 
 
 def _output(name: str | None) -> Path | None:

@@ -226,6 +226,14 @@ class TestSequences:
         assert any(op.startswith("BATCH_MATMUL") for op in exported.float_ops)
         assert exported.weight_bytes.get("float32", 0) == 0
 
+    def test_an_unrolled_loop_is_integers_throughout(self, tmp_path):
+        inputs = keras.Input((5, 4))
+        model = keras.Model(inputs, layers.Dense(2)(layers.LSTM(5, unroll=True)(inputs)))
+        x = np.random.default_rng(0).normal(size=(200, 5, 4)).astype("float32")
+        exported = export(model, tmp_path / "m.tflite", storage="int8", representative=x)
+        assert exported.float_ops == ()
+        assert "SPLIT" in exported.ops
+
 
 class TestOpenSizes:
     @pytest.mark.parametrize("storage", ["float32", "dynamic", "int8"])
@@ -293,33 +301,6 @@ class TestRefused:
             export(model, tmp_path / "m.tflite")
         assert "\n" not in str(error.value)
         assert list(tmp_path.iterdir()) == []
-
-
-class TestLayouts:
-    """TensorFlow's converter fails at the biases of `channels_first` sequences and volumes."""
-
-    @pytest.mark.parametrize(
-        ("layer", "shape"),
-        [
-            (layers.Conv1D(6, 3, data_format="channels_first"), (4, 20)),
-            (layers.Conv3D(7, 2, data_format="channels_first"), (3, 4, 6, 6)),
-        ],
-    )
-    def test_channels_first(self, layer, shape, tmp_path):
-        inputs = keras.Input(shape)
-        model = keras.Model(inputs, layer(inputs))
-        layer.bias.assign(np.arange(layer.filters, dtype="float32"))
-        x = np.random.default_rng(0).normal(size=(5, *shape)).astype("float32")
-        exported = export(model, tmp_path / "m.tflite", representative=x)
-        assert exported.parity.relative_rms < 1e-6
-
-    def test_an_unrolled_loop_is_integers_throughout(self, tmp_path):
-        inputs = keras.Input((5, 4))
-        model = keras.Model(inputs, layers.Dense(2)(layers.LSTM(5, unroll=True)(inputs)))
-        x = np.random.default_rng(0).normal(size=(200, 5, 4)).astype("float32")
-        exported = export(model, tmp_path / "m.tflite", storage="int8", representative=x)
-        assert exported.float_ops == ()
-        assert "SPLIT" in exported.ops
 
 
 class TestInspect:

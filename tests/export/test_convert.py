@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import tfcompress
 from tests.export.conftest import binary_net, real_images
 from tfcompress import graph
 from tfcompress.errors import InputError
@@ -182,3 +183,20 @@ def test_a_conversion_does_not_look_for_garbage_in_all_that_is_loaded(
         collect()
         if had_some:
             gc.freeze()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (layers.Conv1D(6, 3, data_format="channels_first"), (4, 20)),
+        (layers.Conv3D(7, 2, data_format="channels_first"), (3, 4, 6, 6)),
+    ],
+)
+def test_channels_first(layer, shape, tmp_path):
+    """TensorFlow's converter fails at the biases of such sequences and volumes."""
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, layer(inputs))
+    layer.bias.assign(np.arange(layer.filters, dtype="float32"))
+    x = np.random.default_rng(0).normal(size=(5, *shape)).astype("float32")
+    exported = tfcompress.export(model, tmp_path / "m.tflite", representative=x)
+    assert exported.parity.relative_rms < 1e-6

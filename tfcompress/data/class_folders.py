@@ -10,8 +10,6 @@ from tfcompress.data.files import FileKind, Folders, LabelledFile
 from tfcompress.data.random_split import random_split_sentence
 from tfcompress.errors import InputError, require
 
-_TEST_FOLDERS = ("test", "val", "validation", "valid")
-
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
@@ -57,12 +55,10 @@ def _split_by_folder(tree: Folders, root: Path) -> Labelled | None:
     Raises:
         InputError: there is no test folder, or a class is in one of the two only.
     """
-    folders = {child.name.lower(): child for child in tree.folders_in(root)}
-    held_out = [folders[name] for name in _TEST_FOLDERS if name in folders]
+    train_folder, held_out = tree.splits_in(root)
     # A class may well be called "train": then it holds files, and there is no test folder.
-    if "train" not in folders or (tree.files_in(folders["train"]) and not held_out):
+    if train_folder is None or (tree.files_in(train_folder) and not held_out):
         return None
-    train_folder = folders["train"]
     require(
         bool(held_out),
         f"{root} has a train but no test folder: add one (or val) with the same class folders, "

@@ -40,6 +40,8 @@ class FileKind:
 
 
 IMAGE_FILES = FileKind(noun="image", extensions=IMAGE_EXTENSIONS)
+# What may hold the test files, the best first.
+_TEST_FOLDERS = ("test", "val", "validation", "valid")
 
 
 class Folders:
@@ -67,6 +69,16 @@ class Folders:
             InputError: names a folder that can't be listed, or what can't be used in it.
         """
         return self._children(folder)[0]
+
+    def splits_in(self, folder: Path) -> tuple[Path | None, list[Path]]:
+        """Returns a folder's `train`, or None, and those that hold test files, the best first.
+
+        Raises:
+            InputError: as `folders_in`.
+        """
+        folders = {child.name.lower(): child for child in self.folders_in(folder)}
+        held_out = [folders[name] for name in _TEST_FOLDERS if name in folders]
+        return folders.get("train"), held_out
 
     def files_in(self, folder: Path) -> list[Path]:
         """Returns the files right in a folder, by name.

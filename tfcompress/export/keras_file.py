@@ -20,6 +20,7 @@ from tfcompress.graph import lower, rewrite
 from tfcompress.graph.dtypes import half_precision
 from tfcompress.graph.nodes import functional, input_structure, operations
 from tfcompress.models.classes import entries
+from tfcompress.ops.differences import relative_rms
 from tfcompress.plain_text import first_line
 
 # How far the file's outputs may lie from the model's, as a share of their rms. Built-in layers add
@@ -104,7 +105,7 @@ def export_keras(
     with files.whole(target) as beside:
         lowered.save(beside)
         written = _loaded(beside, {kind.__name__: kind for kind in custom.values()})
-        difference = _relative_rms(expected, _outputs(written, inputs))
+        difference = max(map(relative_rms, expected, _outputs(written, inputs)))
         most = _MOST if half_precision(model) is None else _MOST_IN_HALF_PRECISION
         if not difference <= most:
             raise ExportError(
@@ -217,13 +218,3 @@ def _loaded(path: Path, custom_objects: dict[str, Any]) -> keras.Model:
             f"Keras can't load what it saves of this model: {first_line(error)}; register your own "
             "classes and functions by keras.saving.register_keras_serializable"
         ) from error
-
-
-def _relative_rms(expected: list[np.ndarray], actual: list[np.ndarray]) -> float:
-    """Returns the rms of the differences as a share of the outputs' rms, of the worst output."""
-    shares = [0.0]
-    for right, other in zip(expected, actual, strict=True):
-        rms = float(np.sqrt(np.mean(right**2)))
-        difference = float(np.sqrt(np.mean((right - other) ** 2)))
-        shares.append(difference / rms if rms else difference)
-    return max(shares)

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from tfcompress.layers._binary import BinaryWeights
-from tfcompress.layers.channel_rules import ChannelRules
+from tfcompress.layers.channel_rules import ChannelRules, of_signs
 from tfcompress.ops.padding import same_pads
 
 
@@ -137,12 +137,7 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
 
     def channel_rules(self) -> ChannelRules:
         """Says that the kernel's last axis holds the filters; what it takes can't be cut."""
-        return ChannelRules(
-            weights={"kernel": (None, None, None, "filters"), "bias": ("filters",)},
-            outputs=("filters",),
-            sizes={"filters": "filters"},
-            fixed="signs have no 0, and the scale of each filter is the mean of all its weights",
-        )
+        return of_signs("filters")
 
     def _built_in_layer(self, use_bias: bool) -> keras.layers.Layer:
         return keras.layers.Conv2D(

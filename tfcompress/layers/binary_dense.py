@@ -9,7 +9,7 @@ from keras import ops
 
 from tfcompress.layers._binary import BinaryWeights
 from tfcompress.layers._builtin import add_bias_and_activate
-from tfcompress.layers.channel_rules import ChannelRules
+from tfcompress.layers.channel_rules import ChannelRules, of_signs
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -96,12 +96,7 @@ class BinaryDense(BinaryWeights, keras.layers.Dense):
 
     def channel_rules(self) -> ChannelRules:
         """Says that the kernel's last axis holds the units; what it takes can't be cut."""
-        return ChannelRules(
-            weights={"kernel": (None, "units"), "bias": ("units",)},
-            outputs=("units",),
-            sizes={"units": "units"},
-            fixed="signs have no 0, and the scale of each filter is the mean of all its weights",
-        )
+        return of_signs("units", taps=0)
 
     def _built_in_layer(self, use_bias: bool) -> keras.layers.Layer:
         return keras.layers.Dense(

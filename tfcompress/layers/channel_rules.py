@@ -31,3 +31,52 @@ class ChannelRules:
     outputs: tuple[str, ...]
     sizes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fixed: str | None = None
+
+
+def of_product(first: str, last: str, made: str, *, taps: int = 2) -> ChannelRules:
+    """Returns the rules of a layer whose kernel is a product of factors.
+
+    Args:
+        first: the weight of the factor that takes the channels, on its last axis but one.
+        last: the weight of the factor that makes the channels, on its last axis.
+        made: the word for the channels made, which is also the key of their number.
+        taps: how many axes stand before these two.
+    """
+    before = (None,) * taps
+    return ChannelRules(
+        weights={
+            first: (*before, TAKEN, None),
+            last: (*before, None, made),
+            "bias": (made,),
+        },
+        outputs=(made,),
+        sizes={made: made},
+    )
+
+
+def of_signs(made: str, *, taps: int = 2) -> ChannelRules:
+    """Returns the rules of a layer with a binary kernel: what it takes can't be cut.
+
+    Args:
+        made: as `of_product` has it.
+        taps: likewise.
+    """
+    return ChannelRules(
+        weights={"kernel": (None,) * (taps + 1) + (made,), "bias": (made,)},
+        outputs=(made,),
+        sizes={made: made},
+        fixed="signs have no 0, and the scale of each filter is the mean of all its weights",
+    )
+
+
+def of_norms(words: Mapping[str, str]) -> dict[str, tuple[str]]:
+    """Returns where batch normalisations hold their channels, as `ChannelRules.weights` has it.
+
+    Args:
+        words: from the path of a `BatchNormalization` to the word for its channels.
+    """
+    return {
+        f"{path}.{weight}": (word,)
+        for path, word in words.items()
+        for weight in ("gamma", "beta", "moving_mean", "moving_variance")
+    }

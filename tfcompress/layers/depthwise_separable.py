@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from tfcompress.layers.arguments import pair, positions, positive, sliding_window
-from tfcompress.layers.channel_rules import TAKEN, ChannelRules
+from tfcompress.layers.channel_rules import TAKEN, ChannelRules, of_norms
 from tfcompress.layers.composite import Composite, he_depthwise
 
 
@@ -193,18 +193,13 @@ class DepthwiseSeparable(Composite):
 
     def channel_rules(self) -> ChannelRules:
         """Says where the weights hold the channels taken and the filters."""
-        norms = {
-            f"{part}_bn.{name}": (word,)
-            for part, word in (("depthwise", TAKEN), ("pointwise", "filters"))
-            for name in ("gamma", "beta", "moving_mean", "moving_variance")
-        }
         return ChannelRules(
             weights={
                 "depthwise.kernel": (None, None, TAKEN, None),
                 "depthwise.bias": (TAKEN,),
                 "pointwise.kernel": (None, None, TAKEN, "filters"),
                 "pointwise.bias": ("filters",),
-                **norms,
+                **of_norms({"depthwise_bn": TAKEN, "pointwise_bn": "filters"}),
             },
             outputs=("filters",),
             sizes={"filters": "filters"},

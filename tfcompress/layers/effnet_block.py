@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from tfcompress.layers.arguments import positions, positive
-from tfcompress.layers.channel_rules import TAKEN, ChannelRules
+from tfcompress.layers.channel_rules import TAKEN, ChannelRules, of_norms
 from tfcompress.layers.composite import Composite, he_depthwise
 
 
@@ -160,19 +160,14 @@ class EffNetBlock(Composite):
     def channel_rules(self) -> ChannelRules:
         """Says where the weights hold the bottleneck's channels and the filters."""
         inner = "bottleneck_filters"
-        made = {"pointwise": inner, "row": inner, "column": inner, "last": "filters"}
-        norms = {
-            f"{part}_bn.{name}": (word,)
-            for part, word in made.items()
-            for name in ("gamma", "beta", "moving_mean", "moving_variance")
-        }
+        made = {"pointwise_bn": inner, "row_bn": inner, "column_bn": inner, "last_bn": "filters"}
         return ChannelRules(
             weights={
                 "pointwise.kernel": (None, None, TAKEN, inner),
                 "row.kernel": (None, None, inner, None),
                 "column.kernel": (None, None, inner, None),
                 "last.kernel": (None, None, inner, "filters"),
-                **norms,
+                **of_norms(made),
             },
             outputs=("filters",),
             sizes={inner: inner, "filters": "filters"},

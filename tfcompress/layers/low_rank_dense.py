@@ -11,7 +11,7 @@ from keras import ops
 
 from tfcompress.layers._builtin import add_bias_and_activate, with_weights
 from tfcompress.layers._factorised_dense import FactorisedDense
-from tfcompress.layers.channel_rules import TAKEN, ChannelRules
+from tfcompress.layers.channel_rules import ChannelRules, of_product
 from tfcompress.ops import factorize
 
 
@@ -103,11 +103,7 @@ class LowRankDense(FactorisedDense):
 
     def channel_rules(self) -> ChannelRules:
         """Says that the first factor holds the channels taken, and the last one the units."""
-        return ChannelRules(
-            weights={"kernel_in": (TAKEN, None), "kernel_out": (None, "units"), "bias": ("units",)},
-            outputs=("units",),
-            sizes={"units": "units"},
-        )
+        return of_product("kernel_in", "kernel_out", "units", taps=0)
 
     def logical_kernel(self) -> Any:
         """Returns the kernel that the product stands for: (inputs, units)."""

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from tfcompress.layers._factorised_conv2d import FactorisedConv2D, Stage
-from tfcompress.layers.channel_rules import TAKEN, ChannelRules
+from tfcompress.layers.channel_rules import ChannelRules, of_product
 from tfcompress.ops import factorize
 
 
@@ -105,15 +105,7 @@ class SpatialSeparableConv2D(FactorisedConv2D):
 
     def channel_rules(self) -> ChannelRules:
         """Says that the first factor holds the channels taken, and the last one the filters."""
-        return ChannelRules(
-            weights={
-                "kernel_vertical": (None, None, TAKEN, None),
-                "kernel_horizontal": (None, None, None, "filters"),
-                "bias": ("filters",),
-            },
-            outputs=("filters",),
-            sizes={"filters": "filters"},
-        )
+        return of_product("kernel_vertical", "kernel_horizontal", "filters")
 
     def logical_kernel(self) -> Any:
         """Returns the kernel that the chain stands for: (height, width, channels, filters)."""

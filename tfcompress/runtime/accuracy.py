@@ -32,37 +32,14 @@ def file_accuracy(
     Raises:
         InputError: the file can't be run, the images aren't of its shape, or there are none.
     """
-    chosen, labels = classified(path, batches, threads=threads)
-    return float((chosen == labels).mean())
-
-
-def classified(
-    path: str | os.PathLike[str],
-    batches: Iterable[tuple[np.ndarray, np.ndarray]],
-    *,
-    threads: int = 2,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the class that a file gives each image, and the images' labels.
-
-    Args:
-        path: the file.
-        batches: as `file_accuracy` takes them.
-        threads: CPU threads of one inference.
-
-    Returns:
-        Two arrays of integers (images,), in the batches' order.
-
-    Raises:
-        InputError: the file can't be run, the images aren't of its shape, or there are none.
-    """
     model = LiteModel(path, threads=threads)
-    chosen, known = [], []
+    right = images_seen = 0
     for images, labels in batches:
         outputs = model.predict(images).reshape(len(labels), -1)
-        chosen.append(outputs.argmax(1))
-        known.append(labels)
-    require(sum(map(len, known)) > 0, f"there are no images to take the accuracy of {path} on")
-    return np.concatenate(chosen), np.concatenate(known)
+        right += int((outputs.argmax(1) == labels).sum())
+        images_seen += len(labels)
+    require(images_seen > 0, f"there are no images to take the accuracy of {path} on")
+    return right / images_seen
 
 
 def change_interval(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:

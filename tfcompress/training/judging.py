@@ -16,7 +16,7 @@ from tfcompress.graph.nodes import functional, output_keys, output_structure
 from tfcompress.metric import Metric, parse
 from tfcompress.plain_text import first_line
 from tfcompress.training import metrics as found_metrics
-from tfcompress.training.objective import Objective
+from tfcompress.training.objective import Objective, in_order_of
 
 # Examples on which metrics are tried before anything is trained.
 _TRIED = 8
@@ -85,8 +85,9 @@ class Judge:
                 values |= _count(model, outputs, batch)
             losses += values.get("loss", 0.0) * len(outputs[0])
             if self.each is not None:
-                target = _targets(batch.y, output_keys(self.compiled[0]))[self.output]
-                per_example.append(_per_example(self.each(target, outputs[self.output])))
+                targets, _ = in_order_of(output_keys(self.compiled[0]), batch.y)
+                values_each = self.each(targets[self.output], outputs[self.output])
+                per_example.append(_per_example(values_each))
             if self.one_label:
                 labels.append(outputs[0].reshape(len(outputs[0]), -1).argmax(-1))
         require(examples > 0, "there are no held-out examples to judge by")
@@ -147,13 +148,7 @@ def judge_of(
         InputError: the data don't fit the model, its loss or its metrics; or the metric isn't
             known, or which way is better.
     """
-    if outputs is None:
-        batch = data.sample(_TRIED)
-        outputs = _numpy(model(batch.x, training=False))
-    else:
-        count = len(outputs[0])
-        batch = next(iter(data.test_batches(count))).at(slice(0, min(count, _TRIED)))
-        outputs = [output[:_TRIED] for output in outputs]
+    outputs, batch = _first(model, data, outputs)
     arguments = objective.compile_arguments()
     if not objective.users:
         arguments["metrics"] = found_metrics.metrics_that_fit(model, data)
@@ -183,6 +178,18 @@ def judge_of(
         output=keys.index(max(prefixes, key=len)) if prefixes else 0,
         one_label=objective.one_label,
     )
+
+
+def _first(
+    model: keras.Model, data: Data, outputs: list[np.ndarray] | None
+) -> tuple[list[np.ndarray], Batch]:
+    """Returns a few outputs and the examples that they are of; the arguments are `judge_of`'s."""
+    if outputs is None:
+        batch = data.sample(_TRIED)
+        return _numpy(model(batch.x, training=False)), batch
+    count = len(outputs[0])
+    batch = next(iter(data.test_batches(count))).at(slice(0, min(count, _TRIED)))
+    return [output[:_TRIED] for output in outputs], batch
 
 
 def _fitting_if_any(model: keras.Model, data: Data) -> Any:
@@ -266,10 +273,3 @@ def _per_example(values: Any) -> np.ndarray:
 def _numpy(outputs: Any) -> list[np.ndarray]:
     """Returns tensors of any structure in a list, in Keras's order."""
     return [np.asarray(keras.ops.convert_to_numpy(y), "float32") for y in tree.flatten(outputs)]
-
-
-def _targets(targets: Any, keys: list[str]) -> list[Any]:
-    """Returns the targets in the outputs' order."""
-    if isinstance(targets, dict) and set(targets) == set(keys):
-        return [targets[key] for key in keys]
-    return tree.flatten(targets)

@@ -199,8 +199,7 @@ def fitting_outputs(model: keras.Model, data: Data) -> tuple[list[Fitting], list
         "as the file is written, such as int8",
     )
     names = output_keys(model)
-    by_name = isinstance(batch.y, dict) and set(batch.y) == set(names)
-    targets = [batch.y[name] for name in names] if by_name else tree.flatten(batch.y)
+    targets, by_name = in_order_of(names, batch.y)
     require(
         len(targets) == len(names),
         f"the model '{model.name}' has {len(names)} outputs ({', '.join(names)}), and the data "
@@ -213,6 +212,18 @@ def fitting_outputs(model: keras.Model, data: Data) -> tuple[list[Fitting], list
         )
     ]
     return found, names, by_name
+
+
+def in_order_of(names: list[str], targets: Any) -> tuple[list[Any], bool]:
+    """Returns targets in the outputs' order, and whether they come by the outputs' names.
+
+    Args:
+        names: of the outputs.
+        targets: of any structure.
+    """
+    if isinstance(targets, dict) and set(targets) == set(names):
+        return [targets[name] for name in names], True
+    return tree.flatten(targets), False
 
 
 def _fitting(name: str, output: Any, target: np.ndarray, ending: str) -> Fitting:

@@ -5,6 +5,8 @@ finds by experiment where the dead channels have gone. Each operation that doesn
 is called with the dead values at 0 and again at random ones: what differs is dead, and becomes 0.
 """
 
+import operator
+
 import keras
 import numpy as np
 from keras import layers, tree
@@ -67,7 +69,7 @@ def outputs(model, dead, x):
         ):
             for seed, sign in enumerate((1, -1, 1)):
                 rng = np.random.default_rng(seed // 2)
-                other = call(lambda leaf: leaf.filled(rng, sign))  # noqa: B023
+                other = call(operator.methodcaller("filled", rng, sign))
                 marks = tree.map_structure(lambda m, a, b: m | (a != b), marks, result, other)
         return tree.map_structure(Masked, result, marks)
 

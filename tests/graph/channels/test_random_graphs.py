@@ -91,8 +91,10 @@ def check(plan, seed):
     model = grow(plan)
     try:
         graph, _ = masked_twin.check(model, seed=seed)
-    except InputError as error:  # A part of a cut has lost all of its channels.
-        assert "without channels" in str(error)  # noqa: PT017
+    except InputError as error:
+        # A part of a cut has lost all of its channels.
+        if "without channels" not in str(error):
+            raise
         assume(False)
     # Nothing here is unknown: only the classifier's outputs stay.
     assert [group.frozen for group in graph.groups.values() if group.fixed] == [

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from tfcompress.data.examples import Examples
 
-_TEST_FOLDERS = ("test", "val", "validation", "valid")
 _Pairs = list[tuple[Path, Path]]
 
 
@@ -94,11 +93,7 @@ def load(request: Request) -> Examples:
     numbers, void = _class_numbers(root, masks, options)
     np.take(numbers, masks, out=masks)
     count = int(numbers.max()) + 1
-    names = options.class_names or tuple(map(str, range(count)))
-    require(
-        len(names) >= count,
-        f"{root}: the masks have the classes 0..{count - 1}, and class_names {len(names)} names",
-    )
+    names = _names(root, count, options)
     normalization = Normalization.of(stores[0])
     x, held_out_x = (NormalizedImages(store, normalization) for store in stores)
     return Examples(
@@ -107,7 +102,7 @@ def load(request: Request) -> Examples:
         name=request.name,
         source=str(root),
         split=split,
-        class_names=tuple(names),
+        class_names=names,
         metric="mean_iou",
         units="pictures",
         details=f"a class of {len(names)} for each pixel, {'x'.join(map(str, x.shape[1:]))}"
@@ -128,19 +123,28 @@ def _split(root: Path, options: SegmentationOptions) -> tuple[_Pairs, _Pairs, st
     from tfcompress.data.masks import pairs_in
 
     tree = Folders(root)
-    folders = {child.name.lower(): child for child in tree.folders_in(root)}
-    if "train" in folders:
-        held_out = next((folders[name] for name in _TEST_FOLDERS if name in folders), None)
-        require(held_out is not None, f"{root} has a train but no test folder: add one (or val)")
-        assert held_out is not None
-        parts = [pairs_in(part, tree, options.mask_suffix) for part in (folders["train"], held_out)]
-        return parts[0], parts[1], f"By folder: {folders['train'].name} and {held_out.name}."
+    train_folder, held_out = tree.splits_in(root)
+    if train_folder is not None:
+        require(bool(held_out), f"{root} has a train but no test folder: add one (or val)")
+        folders = (train_folder, held_out[0])
+        parts = [pairs_in(folder, tree, options.mask_suffix) for folder in folders]
+        return parts[0], parts[1], f"By folder: {folders[0].name} and {folders[1].name}."
     pairs = pairs_in(root, tree, options.mask_suffix)
     require(len(pairs) >= 2, f"{root} has 1 image: to split off test images it needs 2 or more")
     rows = split_groups([np.arange(len(pairs))], options.test_fraction, options.split_seed)
     train, test = ([pairs[row] for row in part] for part in rows)
     sentence = random_split_sentence(options.test_fraction, options.split_seed, by_class=False)
     return train, test, sentence
+
+
+def _names(root: Path, count: int, options: SegmentationOptions) -> tuple[str, ...]:
+    """Returns the classes' names: those that are given, or else their numbers."""
+    names = tuple(options.class_names or map(str, range(count)))
+    require(
+        len(names) >= count,
+        f"{root}: the masks have the classes 0..{count - 1}, and class_names {len(names)} names",
+    )
+    return names
 
 
 def _size(picture: Path, mask: Path) -> tuple[int, int]:
