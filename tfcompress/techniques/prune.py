@@ -207,6 +207,7 @@ def _fit(
     """Trains with masks and says how many weights of each kernel are zero."""
     from tfcompress.bridge import prune
     from tfcompress.training.loop import steps_per_epoch
+    from tfcompress.training.pruning import train_pruned
 
     require(training.epochs > 0, "prune makes zeros while it trains: give it 1 epoch or more")
     chosen = _weights.choose(candidate.model, options.leave, "pruned", engine=options.engine)
@@ -224,7 +225,9 @@ def _fit(
         data,
         context,
         by_tfmot=lambda: prune.prune(chosen.model, data, training, plan, context),
-        in_keras=lambda: _fit_in_keras(chosen.model, data, training, plan, context),
+        in_keras=lambda: train_pruned(
+            chosen.model, _weights.kernels(chosen.model, plan), plan, data, training, context
+        ),
         suits_tfmot=chosen.by_tfmot,
     )
     reached = {
@@ -239,22 +242,6 @@ def _layer_prunings(plan: dict[str, dict[str, Any] | str]) -> dict[str, LayerPru
     from tfcompress.training.pruning import LayerPruning
 
     return {n: LayerPruning(**each) for n, each in plan.items() if not isinstance(each, str)}
-
-
-def _fit_in_keras(
-    model: keras.Model,
-    data: Data,
-    training: Training,
-    plan: dict[str, LayerPruning],
-    context: TrainingContext,
-) -> tuple[keras.Model, list[Row]]:
-    """Trains a model of built-in layers in place, and returns a copy without masks."""
-    from tfcompress.training import fit, pruning
-
-    pruning.attach(_weights.kernels(model, plan), plan)
-    callbacks = (*pruning.callbacks(model), *context.callbacks)
-    rows = fit(model, data, training, dataclasses.replace(context, callbacks=callbacks))
-    return pruning.finished(model), rows
 
 
 def _prepare(candidate: Candidate, options: PruneOptions) -> keras.Model:

@@ -14,9 +14,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfcompress.config import Training
+from tfcompress.data.protocol import Data
 from tfcompress.errors import InputError
 from tfcompress.graph import clone
 from tfcompress.ops import pruning
+from tfcompress.training.context import Row, TrainingContext
+from tfcompress.training.fit import fit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,18 @@ class LayerPruning:
     power: float = 3.0
     block_size: tuple[int, int] = (1, 1)
     m_by_n: tuple[int, int] | None = None
+
+    @classmethod
+    def at_once(cls, sparsity: float) -> LayerPruning:
+        """Returns settings with this share of zeros from the first step on, chosen before it."""
+        return cls(
+            schedule="constant",
+            initial_sparsity=sparsity,
+            final_sparsity=sparsity,
+            begin_step=1,
+            end_step=1,
+            frequency=1,
+        )
 
     def once(self) -> LayerPruning:
         """Returns settings with all zeros from the first step on."""
@@ -218,6 +234,33 @@ def callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
     """Returns the callbacks that a model's training needs; none if it isn't pruned."""
     its_constraints = constraints(model)
     return [PruningCallback(its_constraints)] if its_constraints else []
+
+
+def train_pruned(
+    model: keras.Model,
+    kernels: Mapping[str, Sequence[keras.Variable]],
+    plan: Mapping[str, LayerPruning],
+    data: Data,
+    training: Training,
+    context: TrainingContext,
+) -> tuple[keras.Model, list[Row]]:
+    """Trains a model in place with masks, and returns a copy without them.
+
+    Args:
+        model: functional.
+        kernels: of it, each layer's that is pruned, by its name.
+        plan: how each is pruned, by layer name.
+        data: as of `training.fit`, like the rest.
+        training: epochs and rates.
+        context: the callbacks are called behind those of the masks.
+
+    Returns:
+        The copy, and one row an epoch as `training.fit` does.
+    """
+    attach(kernels, plan)
+    every = (*callbacks(model), *context.callbacks)
+    rows = fit(model, data, training, dataclasses.replace(context, callbacks=every))
+    return finished(model), rows
 
 
 def finished(model: keras.Model) -> keras.Model:
