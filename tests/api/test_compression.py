@@ -65,7 +65,11 @@ def test_a_compiled_model_is_trained_as_it_was_compiled(monkeypatch):
     never_better = keras.callbacks.ReduceLROnPlateau("val_loss", 0.5, 0, min_delta=1e9)
     stop = keras.callbacks.EarlyStopping("val_mae", patience=3, min_delta=1e9)
     settings = {"epochs": 9, "verbose": False, "callbacks": [never_better, [stop, Watch()]]}
-    tfcompress.compress(model, "svd", (x, x[:, 0]), **settings)
+    small = tfcompress.compress(model, "svd", (x, x[:, 0]), **settings)
+    # What comes back is compiled alike; metrics and optimizer count anew.
+    assert small.get_compile_config()["loss"] == model.get_compile_config()["loss"]
+    assert {"loss", "mae", "rms"} == set(small.evaluate(x, x[:, 0], verbose=0, return_dict=True))
+    assert (small.optimizer.momentum, int(small.optimizer.iterations)) == (0.5, 0)
     assert seen[0] == "begin"
     assert seen[-1] == "end"
     assert {"loss", "mae", "rms", "val_loss", "val_mae", "val_rms"} <= set(seen[1])

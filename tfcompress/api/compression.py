@@ -18,7 +18,7 @@ from tfcompress.errors import InputError, require
 from tfcompress.graph.nodes import functional
 from tfcompress.options import check_types
 from tfcompress.training import TrainingContext
-from tfcompress.training.fit import copy_optimizer
+from tfcompress.training.fit import compiled_alike, copy_optimizer
 from tfcompress.training.objective import Objective, objective
 from tfcompress.training.progress import say, with_progress
 from tfcompress.training.signature import check_inputs, input_caster
@@ -72,7 +72,8 @@ def compress(
             `**{"cp.rank": 8}` is cp's alone.
 
     Returns:
-        A new functional Keras model, to be saved, evaluated or given to `tfcompress.export`.
+        A new functional Keras model, to be saved, evaluated or given to `tfcompress.export`; if the
+        model was compiled, with the same loss, metrics and optimizer settings.
 
     Raises:
         InputError: an unknown technique or option, or data that don't fit the model.
@@ -121,7 +122,7 @@ def compress(
     last = steps[-1].technique
     if last.acts_in == "export":
         candidate.say(last.name, f"acts as the file is written: export(storage='{last.storage}')")
-    return candidate.model
+    return compiled_alike(candidate.model, model)
 
 
 def _form(model: keras.Model) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from tfcompress.api.transformation import check_model, check_transforms, chosen_
 from tfcompress.errors import InputError
 from tfcompress.graph.nodes import functional, input_structure
 from tfcompress.training import clustering, pruning
-from tfcompress.training.fit import copy_optimizer
-from tfcompress.training.objective import compiled_objective
+from tfcompress.training.fit import compiled_alike
 
 
 def prepare(
@@ -62,10 +61,7 @@ def prepare(
         prepared = step.technique.transform(candidate, step.options).model
     else:
         prepared = make(candidate, step.options)
-    goal = compiled_objective(model)
-    if goal is not None:
-        prepared.compile(optimizer=copy_optimizer(goal.optimizer), **goal.compile_arguments())
-    return prepared
+    return compiled_alike(prepared, model)
 
 
 def _representative(model: keras.Model, given: Any) -> Any:
@@ -107,10 +103,10 @@ def finish(prepared: keras.Model) -> keras.Model:
         prepared: by `tfcompress.prepare`, and trained.
 
     Returns:
-        A new functional model, not compiled, without masks, schedules or wrappers, to be saved,
-        evaluated, prepared again or given to `tfcompress.export`. What was pruned is zero in it,
-        and clustered kernels have the few values that they shared; trained by `qat`, its kernels
-        hold 8-bit values, and `storage="int8"` writes them as they are.
+        A new functional model, without masks, schedules or wrappers, compiled as the prepared one
+        is, to be saved, evaluated, prepared again or given to `tfcompress.export`. What was pruned
+        is zero in it, and clustered kernels have the few values that they shared; trained by
+        `qat`, its kernels hold 8-bit values, and `storage="int8"` writes them as they are.
 
     Example:
         ```python
@@ -122,5 +118,7 @@ def finish(prepared: keras.Model) -> keras.Model:
 
     check_model(prepared)
     if native.is_quantized(prepared):
-        return native.finished(prepared)
-    return pruning.finished(clustering.finished(prepared))
+        plain = native.finished(prepared)
+    else:
+        plain = pruning.finished(clustering.finished(prepared))
+    return compiled_alike(plain, prepared)

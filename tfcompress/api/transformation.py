@@ -11,6 +11,7 @@ import keras
 from tfcompress import techniques
 from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.graph.nodes import functional
+from tfcompress.training.fit import compiled_alike
 
 
 def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model:
@@ -24,7 +25,8 @@ def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model
         options: those of the techniques, such as `activation="relu"`.
 
     Returns:
-        A new functional model with weights of its own.
+        A new functional model with weights of its own; if the model was compiled, with the same
+        loss, metrics and optimizer settings.
 
     Raises:
         InputError: an unknown technique or option, a technique that changes nothing without
@@ -37,7 +39,7 @@ def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model
     candidate = techniques.Candidate(model)
     for step in steps:
         candidate = step.technique.transform(candidate, step.options)
-    return candidate.model
+    return compiled_alike(candidate.model, model)
 
 
 def check_model(model: Any) -> None:

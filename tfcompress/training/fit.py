@@ -19,7 +19,7 @@ from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.distillation import Distiller
 from tfcompress.training.evaluate import accuracy, jit_compile, runner
 from tfcompress.training.loop import Trainee, Watch, epochs, steps_per_epoch
-from tfcompress.training.objective import Objective, inferred_objective
+from tfcompress.training.objective import Objective, compiled_objective, inferred_objective
 from tfcompress.training.teacher import kept_outputs
 from tfcompress.training.unit_strides import unit_strides
 
@@ -252,6 +252,19 @@ def copy_optimizer(optimizer: Any, learning_rate: float | None = None) -> Any:
     if learning_rate is not None:
         settings["learning_rate"] = learning_rate
     return type(inner).from_config(settings)
+
+
+def compiled_alike(model: keras.Model, other: keras.Model) -> keras.Model:
+    """Returns a model compiled as another is, with an optimizer that has taken no step.
+
+    Args:
+        model: compiled here, unless the other one isn't, has no loss, or is the same.
+        other: whose loss, metrics and optimizer settings are taken.
+    """
+    goal = compiled_objective(other)
+    if goal is not None and model is not other:
+        model.compile(optimizer=copy_optimizer(goal.optimizer), **goal.compile_arguments())
+    return model
 
 
 def _tensorboard(folder: Path | None) -> list[keras.callbacks.Callback]:
