@@ -203,6 +203,24 @@ def clustered():
     assert len(np.unique(small.get_weights()[0])) == 5
 
 
+def gradients():
+    from tfcompress.data.protocol import Batch
+    from tfcompress.training.gradients import batch_gradients
+    from tfcompress.training.objective import Objective
+
+    random = np.random.default_rng(0)
+    x, y = (random.normal(size=(20, n)).astype("float32") for n in (3, 2))
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layers.Dense(2, use_bias=False, name="only")(inputs))
+    (kernel,) = model.get_weights()
+    found = list(batch_gradients(model, Batch(x, y), Objective(loss="mse"), 8))
+    assert len(found) == 2  # The last four examples are no batch.
+    for each, part in zip(found, (slice(0, 8), slice(8, 16))):
+        error = x[part] @ kernel - y[part]
+        np.testing.assert_allclose(each["only"][0], 2 / error.size * x[part].T @ error, rtol=1e-4)
+    np.testing.assert_array_equal(model.get_weights()[0], kernel)
+
+
 checkpoint = Path(sys.argv[1]) / "state.npz"
 model = student()
 assert any(getattr(layer, "binarize_kernel", False) for layer in model.layers)
@@ -224,6 +242,7 @@ assert 1 - accuracy(runner(again), data) == rows[1]["test_error"]
 pruned_by_fit_and_by_hand()
 quantised_by_fit_and_by_hand()
 clustered()
+gradients()
 assert sys.modules["tensorflow"] is None
 assert not any(name.startswith("tensorflow.") for name in sys.modules)
 """

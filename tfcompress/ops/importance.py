@@ -1,4 +1,4 @@
-"""Scores how much each of a layer's filters matters, by its weights: NumPy only."""
+"""Scores how much each of a layer's filters matters: NumPy only."""
 
 from __future__ import annotations
 
@@ -45,3 +45,44 @@ def median_distance(filters: Array) -> Array:
     squares = np.square(filters.astype(np.float64)).sum(axis=1)
     between = squares[:, None] + squares - 2 * filters.astype(np.float64) @ filters.T
     return np.asarray(np.sqrt(np.maximum(between, 0)).sum(axis=1))
+
+
+def taylor(filters: Array, gradients: Array) -> Array:
+    """Returns the square of what the loss loses to first order without each filter.
+
+    ```
+    (sum_i g_i w_i)^2
+    ```
+
+    The sum is the loss's derivative by a factor of the filter's outputs, a gate, at 1.
+
+    >>> taylor(np.array([[1.0, 2.0], [3.0, 0.0]]), np.array([[1.0, -1.0], [2.0, 5.0]]))
+    array([ 1., 36.])
+
+    Args:
+        filters: (filters, weights).
+        gradients: of the loss of one batch, likewise.
+
+    Reference:
+        Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning",
+        arXiv:1906.10771, sections 3.1 and 3.2.
+    """
+    return np.asarray(np.square((filters * gradients).sum(axis=1)))
+
+
+def optimal_brain_damage(filters: Array, curvatures: Array) -> Array:
+    """Returns what the loss loses to second order without each filter, weight by weight.
+
+    ```
+    sum_i h_i w_i^2 / 2
+    ```
+
+    Args:
+        filters: (filters, weights).
+        curvatures: h, the second derivatives of the loss or, in their place, squared gradients,
+            likewise.
+
+    Reference:
+        LeCun, Denker, Solla 1989, "Optimal Brain Damage", NIPS, section 2.1.
+    """
+    return np.asarray((curvatures * np.square(filters)).sum(axis=1) / 2)

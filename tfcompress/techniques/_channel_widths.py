@@ -9,23 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfcompress.deferred import keras
 from tfcompress.errors import InputError, grouped
-from tfcompress.ops import importance
 
 if TYPE_CHECKING:
-    from tfcompress.graph.channels import ChannelGraph, Group, Slice
+    from tfcompress.graph.channels import ChannelGraph, Group
 
 Array = np.ndarray
 Widths = dict[str, Array]
 
-# Scores of a layer's filters, from these as (filters, weights).
-_BY_WEIGHTS: dict[str, Callable[[Array], Array]] = {
-    "l1": importance.l1,
-    "l2": importance.l2,
-    "fpgm": importance.median_distance,
-}
-CRITERIA = (*_BY_WEIGHTS, "bn_scale", "random")
 # Of a group's channels, those that stay at least.
 _LEAST_SHARE = 0.1
 # From this width on, numbers of channels are multiples of twice the rounding.
@@ -63,53 +54,6 @@ class Rules:
         if count >= step:
             count = step * ((2 * count + step) // (2 * step))
         return max(min(count, group.size), self.least(group))
-
-
-def scores(graph: ChannelGraph, criterion: str, seed: int) -> dict[str, Array]:
-    """Returns a score for each channel of each group that isn't frozen; high ones stay.
-
-    A channel's score is the mean of the scores of its filters in all layers that make it, each
-    divided by its layer's mean, so that layers and groups can be compared.
-
-    Args:
-        graph: of the model.
-        criterion: one of `CRITERIA`; a group without batch normalisation is scored by `l2` where
-            its scales are asked for.
-        seed: of `random`.
-    """
-    rng = np.random.default_rng(seed)
-    result = {}
-    for name, group in graph.groups.items():
-        if group.frozen:
-            continue
-        if criterion == "random":
-            result[name] = rng.random(group.size)
-            continue
-        parts = _parts(graph, group, criterion) or _parts(graph, group, "l2")
-        total = np.zeros(group.size)
-        count = np.zeros(group.size)
-        for part, values in parts:
-            own = part.channels >= 0
-            values = values / (values.mean() or 1.0)
-            np.add.at(total, part.channels[own], values[own])
-            np.add.at(count, part.channels[own], 1)
-        result[name] = total / np.maximum(count, 1)
-    return result
-
-
-def _parts(graph: ChannelGraph, group: Group, criterion: str) -> list[tuple[Slice, Array]]:
-    """Returns the weights that a group's score is taken from, and a value for each entry."""
-    parts = []
-    for part in group.slices:
-        layer = graph.model.get_layer(part.layer)
-        weight = np.asarray(keras.ops.convert_to_numpy(layer.weights[part.weight]), np.float32)
-        if criterion == "bn_scale":
-            if part.role == "passed" and part.path.endswith("gamma"):
-                parts.append((part, np.abs(weight)))
-        elif part.role == "made" and weight.ndim > 1:
-            filters = np.moveaxis(weight, part.axis, 0).reshape(len(part.channels), -1)
-            parts.append((part, _BY_WEIGHTS[criterion](filters)))
-    return parts
 
 
 class Cost:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tfcompress.data.protocol import Data
     from tfcompress.training.context import Row, TrainingContext
+    from tfcompress.training.objective import Objective
 
 # Training images that calibrations and reconstructions are given.
 SAMPLES = 256
@@ -83,6 +84,10 @@ class Candidate:
         layers: the report's lines so far.
         samples: some training images as the model takes them, float32 (images, height, width,
             channels), or None where there is no data.
+        data: of the training, for techniques that look at targets; None where there is none.
+            `chains.apply` sets it.
+        objective: what the training minimises if the user says so; None for what fits.
+            `chains.apply` sets it.
         say: is called with a stage and what was done in it, such as each layer that is
             decomposed; by default nothing comes of it.
         properties: what earlier techniques made of the weights and later ones must keep;
@@ -94,6 +99,8 @@ class Candidate:
     model: keras.Model
     layers: tuple[LayerLine, ...] = ()
     samples: np.ndarray | None = None
+    data: Data | None = None
+    objective: Objective | None = None
     say: Callable[[str, str], None] = _silent
     properties: frozenset[Property] = frozenset()
     validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -253,6 +253,7 @@ def apply(
     import keras
 
     rows: list[Row] = []
+    candidate = dataclasses.replace(candidate, data=data, objective=context.objective)
     for step in steps:
         rounds = step.technique.rounds(candidate, step.options, step.training)
         for number, (options, training) in enumerate(rounds, 1):

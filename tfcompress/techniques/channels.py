@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from tfcompress.errors import one_of, require
+from tfcompress.techniques import _channel_scores as channel_scores
 from tfcompress.techniques import _channel_widths as widths
 from tfcompress.techniques.base import Candidate, LayerLine, Technique, distilled
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from tfcompress.graph.channels import ChannelGraph, Group
 
-Criterion = Literal["l1", "l2", "fpgm", "bn_scale", "random"]
+Criterion = Literal["auto", "l1", "l2", "fpgm", "bn_scale", "random", "taylor", "obd"]
 Scope = Literal["global", "layer"]
 Repair = Literal["auto", "least_squares", "mean", "none"]
 
@@ -31,7 +32,10 @@ class ChannelOptions:
         criterion: what a channel is scored by: `l1` or `l2`, the size of its filters' weights (Li
             et al. 2017, arXiv:1608.08710); `fpgm`, their distance to the layer's other filters (He
             et al. 2019, arXiv:1811.00250); `bn_scale`, the scale of the batch normalisation behind
-            (Liu et al. 2017, arXiv:1708.06519); or `random`, the control.
+            (Liu et al. 2017, arXiv:1708.06519); or `random`, the control. By training examples:
+            `taylor`, the gradient of the loss by a factor of the channel (Molchanov et al. 2019,
+            arXiv:1906.10771); `obd`, its weights' squares by those of their gradients (LeCun et
+            al. 1989, NIPS). `auto` is `taylor` where there are examples, and else `l2`.
         scope: `layer` takes the same share of every layer; `global` ranks all channels together,
             after division by their layer's mean.
         min_channels: that every layer keeps, beside a tenth of its own.
@@ -45,7 +49,7 @@ class ChannelOptions:
     """
 
     macs_ratio: float = 0.5
-    criterion: Criterion = "l2"
+    criterion: Criterion = "auto"
     scope: Scope = "layer"
     min_channels: int = 4
     round_to: int = 8
@@ -75,7 +79,7 @@ def _transform(candidate: Candidate, options: ChannelOptions) -> Candidate:
 
     Raises:
         InputError: the model has no channels that can go, or not so many; or there are no examples
-            for the repair that is asked for.
+            for the criterion or the repair that is asked for.
     """
     from tfcompress.graph.channels import ChannelGraph
 
@@ -87,8 +91,9 @@ def _transform(candidate: Candidate, options: ChannelOptions) -> Candidate:
         f"channels with repair={repair} needs training examples: use tfcompress.compress or the "
         "command, not transform, or repair=none",
     )
+    criterion = channel_scores.chosen(options.criterion, candidate)
     graph = ChannelGraph(candidate.model)
-    by_group = widths.scores(graph, options.criterion, options.criterion_seed)
+    by_group = channel_scores.scores(graph, criterion, options.criterion_seed, candidate)
     kept = widths.choose(graph, by_group, options.rules())
     small = graph.keep(kept)
     errors = _repair(graph, small, kept, candidate.samples, repair)
@@ -197,15 +202,15 @@ def _check(candidate: Candidate, options: ChannelOptions) -> None:
 
 def _sketch(candidate: Candidate, options: ChannelOptions) -> Candidate:
     """Cuts channels out of the same layers that `transform` would; how many is by these weights."""
-    return _transform(candidate, dataclasses.replace(options, repair="none"))
+    return _transform(candidate, dataclasses.replace(options, repair="none", criterion="l2"))
 
 
 TECHNIQUE = Technique(
     name="channels",
     summary="structured pruning: whole channels cut out, through sums, joins and splits",
     reference=(
-        "Li et al. 2017, arXiv:1608.08710 (scores); He, Zhang, Sun 2017, arXiv:1707.06168, section "
-        "3.1 (least squares); Fang et al. 2023, arXiv:2301.12900 (groups)"
+        "Molchanov et al. 2019, arXiv:1906.10771 (scores); He, Zhang, Sun 2017, arXiv:1707.06168, "
+        "section 3.1 (least squares); Fang et al. 2023, arXiv:2301.12900 (groups)"
     ),
     options=ChannelOptions,
     transform=_transform,
