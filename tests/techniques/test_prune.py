@@ -114,12 +114,9 @@ def test_the_masks_change_last_after_60_percent_of_the_steps(
     small, data, monkeypatch, epochs, begin, end
 ):
     plans = []
-
-    def train(model, data, training, pruning, context):
-        plans.append(pruning)
-        return model, []
-
-    monkeypatch.setattr("tfcompress.bridge.prune.prune", train)
+    bridge = "tfcompress.bridge.prune"
+    monkeypatch.setattr(f"{bridge}.wrapped_for_pruning", lambda _, plan: plans.append(plan))
+    monkeypatch.setattr(f"{bridge}.train_wrapped", lambda _, model, *__: (model, []))
     prune(small(), data, epochs=epochs, begin_step=begin, frequency=1)  # 4 steps an epoch.
     assert {layer.end_step for layer in plans[0].values()} == {end}
 
@@ -158,7 +155,7 @@ def test_goes_on_where_it_was_in_keras(small, data, tmp_path):
 
 
 def test_the_user_s_training_runs_in_keras_all_else_by_tfmot(monkeypatch):
-    from tfcompress.techniques._engines import chosen
+    from tfcompress.techniques._engines import why_keras
     from tfcompress.training.objective import Objective
 
     auto = TECHNIQUE.make_options().engine
@@ -175,11 +172,34 @@ def test_the_user_s_training_runs_in_keras_all_else_by_tfmot(monkeypatch):
     }
     for engine, those in contexts.items():
         for context in those:
-            assert chosen(auto, context) == engine
-    assert chosen("keras", DEFAULT_CONTEXT) == "keras"
-    assert chosen("tfmot", contexts["keras"][0]) == "tfmot"
+            assert (why_keras(auto, context) is None) == (engine == "tfmot")
+    assert why_keras("keras", DEFAULT_CONTEXT)
+    assert why_keras("tfmot", contexts["keras"][0]) is None
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    assert chosen(auto, DEFAULT_CONTEXT) == "keras"
+    assert "jax" in why_keras(auto, DEFAULT_CONTEXT)
+
+
+@pytest.mark.parametrize("technique", ["prune", "cluster", "qat"])
+def test_what_fails_behind_tfmots_training_isnt_trained_again(technique, data, monkeypatch):
+    inputs = keras.Input((16, 16, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, name="conv")(inputs))
+    model = keras.Model(inputs, layers.Dense(4, name="last")(x))
+    lines, trained_by = [], []
+
+    def by_tfmot(*_, **__):
+        trained_by.append("tfmot")
+        raise BridgeError("copies differ")
+
+    module = "qat.train" if technique == "qat" else f"bridge.{technique}"
+    name = "fit_wrapped" if technique == "qat" else "train_wrapped"
+    monkeypatch.setattr(f"tfcompress.{module}.{name}", by_tfmot)
+    monkeypatch.setattr("tfcompress.training.fit", lambda *_, **__: trained_by.append("keras"))
+    monkeypatch.setattr("tfcompress.qat.native.fit", lambda *_, **__: trained_by.append("keras"))
+    candidate = techniques.Candidate(model, say=lambda *line: lines.append(line))
+    with pytest.raises(BridgeError, match="copies differ"):
+        trained(techniques.get(technique), candidate, data, epochs=1)
+    assert trained_by == ["tfmot"]
+    assert lines == [("engine", "tfmot trains a copy in Keras 2")]
 
 
 @pytest.mark.parametrize("technique", ["prune", "cluster"])

@@ -32,28 +32,41 @@ CENTROIDS = {
 }
 
 
-def cluster(
+def trainee_of(model: keras.Model, plan: Mapping[str, LayerClustering]) -> Any:
+    """Returns a model's tf_keras copy whose weights share values, for `train_wrapped`.
+
+    Args:
+        model: flat, functional, of built-in layers.
+        plan: how layers are clustered, by name.
+
+    Raises:
+        BridgeError: the model can't be converted to tf_keras.
+    """
+    with nearest_by_search(), _dense_einsums():
+        return wrapped_for_clustering(model, plan)
+
+
+def train_wrapped(
+    trainee: Any,
     model: keras.Model,
     data: Data,
     training: Training,
-    plan: Mapping[str, LayerClustering],
     context: TrainingContext = DEFAULT_CONTEXT,
 ) -> tuple[keras.Model, list[Row]]:
     """Trains a model whose weights are shared: TFMOT's wrappers train the shared values.
 
     Args:
-        model: flat, functional, of built-in layers; it stays as it is.
+        trainee: as `trainee_of` made it.
+        model: of Keras 3, that it was made from; it stays as it is.
         data: as in `training.fit`.
         training: epochs, optimizer and rates; with 0 epochs each weight becomes the value of its
             cluster, and nothing is tuned.
-        plan: how layers are clustered, by name.
         context: as in `training.fit`.
 
     Returns:
         A Keras 3 model with the shared values, and one row an epoch.
 
     Raises:
-        BridgeError: the model can't be converted to tf_keras.
         TrainingError, Stopped: as in `training.fit`.
 
     Reference:
@@ -61,7 +74,6 @@ def cluster(
     """
     strip = tfmot().clustering.keras.strip_clustering
     with nearest_by_search(), _dense_einsums():
-        trainee = wrapped_for_clustering(model, plan)
         rows = train.fit(trainee, data, training, context, softmax=ends_in_softmax(model))
         return copy_back(strip(trainee), model), rows
 

@@ -46,34 +46,32 @@ def arguments(settings: LayerPruning) -> dict[str, Any]:
     }
 
 
-def prune(
+def train_wrapped(
+    trainee: Any,
     model: keras.Model,
     data: Data,
     training: Training,
-    pruning: Mapping[str, LayerPruning],
     context: TrainingContext = DEFAULT_CONTEXT,
 ) -> tuple[keras.Model, list[Row]]:
     """Trains a model while TFMOT's wrappers turn its smallest weights to zero.
 
     Args:
-        model: flat, functional, of built-in layers; it stays as it is.
+        trainee: as `wrapped_for_pruning` made it.
+        model: of Keras 3, that it was made from; it stays as it is.
         data: as in `training.fit`.
         training: epochs, optimizer and rates.
-        pruning: how layers are pruned, by name; others stay dense.
         context: as in `training.fit`.
 
     Returns:
         A Keras 3 model with the zeros, and one row an epoch.
 
     Raises:
-        BridgeError: the model can't be converted to tf_keras.
         TrainingError, Stopped: as in `training.fit`.
 
     Reference:
         Zhu and Gupta 2017, "To prune, or not to prune", arXiv:1710.01878, section 3.
     """
     sparsity = tfmot().sparsity.keras
-    trainee = wrapped_for_pruning(model, pruning)
     rows = train.fit(
         trainee,
         data,
@@ -86,7 +84,15 @@ def prune(
 
 
 def wrapped_for_pruning(model: keras.Model, pruning: Mapping[str, LayerPruning]) -> Any:
-    """Returns a tf_keras copy of a Keras 3 model with pruning wrappers around the named layers."""
+    """Returns a tf_keras copy of a Keras 3 model with pruning wrappers around the named layers.
+
+    Args:
+        model: flat, functional, of built-in layers.
+        pruning: how layers are pruned, by name; others stay dense.
+
+    Raises:
+        BridgeError: the model can't be converted to tf_keras.
+    """
     sparsity = tfmot().sparsity.keras
 
     def wrap(layer: Any, settings: LayerPruning) -> Any:

@@ -95,7 +95,19 @@ def fit(
         BridgeError: as of `QuantizedTraining.finish`.
     """
     quantized = wrap_and_calibrate(prepared, preserve=preserve, calibration=calibration)
-    softmax = ends_in_softmax(prepared)
+    return fit_wrapped(quantized, data, training, context, calibration=calibration)
+
+
+def fit_wrapped(
+    quantized: QuantizedTraining,
+    data: Data,
+    training: Training,
+    context: TrainingContext = DEFAULT_CONTEXT,
+    *,
+    calibration: np.ndarray,
+) -> tuple[keras.Model, list[Row]]:
+    """Trains what `wrap_and_calibrate` made; arguments, results and errors are those of `fit`."""
+    softmax = ends_in_softmax(quantized.prepared)
     with _without_warnings():
         rows = train.fit(quantized.model, data, training, context, softmax=softmax)
     return quantized.finish(np.asarray(calibration, "float32")), rows

@@ -13,19 +13,26 @@ if TYPE_CHECKING:
     from tfcompress.training.context import TrainingContext
 
 Engine = Literal["auto", "tfmot", "keras"]
+Converted = TypeVar("Converted")
 Trained = TypeVar("Trained")
 
 
-def chosen(engine: Engine, context: TrainingContext) -> Engine:
-    """Returns who trains: TFMOT where Keras 2 can do what is wanted, unless told otherwise."""
+def why_keras(engine: Engine, context: TrainingContext) -> str | None:
+    """Returns why Keras 3 trains what is wanted; None if TFMOT does."""
     import keras
 
     if engine != "auto":
-        return engine
+        return "the option engine says so" if engine == "keras" else None
     goal = context.objective
-    plain = goal is None or (goal.one_label and not goal.users)
-    plain = plain and not context.callbacks and not context.class_weight
-    return "tfmot" if plain and keras.backend.backend() == "tensorflow" else "keras"
+    if goal is not None and goal.users:
+        return "the model is trained as it was compiled"
+    if goal is not None and not goal.one_label:
+        return "TFMOT learns only one class an example"
+    if context.callbacks or context.class_weight:
+        return "Keras 2 doesn't know callbacks and class weights of Keras 3"
+    if keras.backend.backend() != "tensorflow":
+        return f"TFMOT doesn't run on {keras.backend.backend()}"
+    return None
 
 
 def check_prepares(engine: Engine) -> None:
@@ -46,34 +53,55 @@ def train(
     data: Data,
     context: TrainingContext,
     *,
-    by_tfmot: Callable[[], Trained],
+    convert: Callable[[], Converted],
+    by_tfmot: Callable[[Converted], Trained],
     in_keras: Callable[[], Trained],
     suits_tfmot: bool,
 ) -> Trained:
     """Trains by TFMOT where Keras 2 can do what is wanted, unless told otherwise, else in Keras 3.
 
+    Which one it is, is known and said before the training.
+
     Args:
-        candidate: is told why Keras 3 trains, where the bridge can't convert the model.
+        candidate: is told which engine trains.
         engine: of the options.
         data: of the training.
         context: what is wanted.
-        by_tfmot: trains by TFMOT.
+        convert: brings the model to Keras 2, as TFMOT trains it.
+        by_tfmot: trains what `convert` returns.
         in_keras: trains in Keras 3.
         suits_tfmot: whether all of the model's layers are such as TFMOT can train.
+
+    Raises:
+        BridgeError: TFMOT was asked for and the model can't be converted, or what TFMOT has
+            trained can't be brought back.
     """
     from tfcompress.bridge.errors import BridgeError
+
+    reason = why_keras(engine, context)
+    if reason is None and engine == "auto":
+        reason = _why_not_auto(candidate, data, suits_tfmot)
+    if reason is None:
+        try:
+            converted = convert()
+        except BridgeError as error:
+            if engine == "tfmot":
+                raise
+            reason = f"Keras 2 can't have this model: {error}"
+        else:
+            candidate.say("engine", "tfmot trains a copy in Keras 2")
+            # Not tried: what fails behind a training isn't answered by another one.
+            return by_tfmot(converted)
+    candidate.say("engine", f"keras, since {reason}")
+    return in_keras()
+
+
+def _why_not_auto(candidate: Candidate, data: Data, suits_tfmot: bool) -> str | None:
+    """Returns why TFMOT isn't chosen for a model and its data; None if it may be."""
     from tfcompress.data.pipelines import Stream
 
-    if engine == "auto" and (
-        not suits_tfmot or len(candidate.model.inputs) > 1 or isinstance(data, Stream)
-    ):
-        return in_keras()
-    if chosen(engine, context) == "keras":
-        return in_keras()
-    try:
-        return by_tfmot()
-    except BridgeError as error:
-        if engine == "tfmot":
-            raise
-        candidate.say("engine", f"keras, since Keras 2 can't have this model: {error}")
-        return in_keras()
+    if not suits_tfmot:
+        return "the model has layers that TFMOT can't train"
+    if len(candidate.model.inputs) > 1:
+        return "TFMOT trains here from one input"
+    return "TFMOT trains here from data in memory" if isinstance(data, Stream) else None

@@ -168,7 +168,10 @@ def _fit(
         options.engine,
         data,
         context,
-        by_tfmot=lambda: cluster.cluster(chosen.model, data, training, plan, context),
+        convert=lambda: cluster.trainee_of(chosen.model, plan),
+        by_tfmot=lambda wrapped: cluster.train_wrapped(
+            wrapped, chosen.model, data, training, context
+        ),
         in_keras=lambda: _fit_in_keras(chosen.model, data, training, plan, context),
         suits_tfmot=chosen.by_tfmot,
     )

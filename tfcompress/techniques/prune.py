@@ -224,7 +224,10 @@ def _fit(
         options.engine,
         data,
         context,
-        by_tfmot=lambda: prune.prune(chosen.model, data, training, plan, context),
+        convert=lambda: prune.wrapped_for_pruning(chosen.model, plan),
+        by_tfmot=lambda wrapped: prune.train_wrapped(
+            wrapped, chosen.model, data, training, context
+        ),
         in_keras=lambda: train_pruned(
             chosen.model, _weights.kernels(chosen.model, plan), plan, data, training, context
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tfcompress.config import Training
@@ -112,23 +111,22 @@ def _fit(
     """Calibrates, trains by TFMOT or in Keras 3, and returns a model of Keras 3."""
     from tfcompress.qat import native, train
 
-    def trained(fit: Callable[..., tuple[keras.Model, list[Row]]]) -> Any:
-        return fit(
-            candidate.model,
-            data,
-            training,
-            context,
-            preserve=_preserved(candidate, options),
-            calibration=data.representative(options.calibration_images, context.seed),
-        )
-
+    calibration = data.representative(options.calibration_images, context.seed)
+    preserve = _preserved(candidate, options)
     model, rows = by_an_engine(
         candidate,
         options.engine,
         data,
         context,
-        by_tfmot=lambda: trained(train.fit),
-        in_keras=lambda: trained(native.fit),
+        convert=lambda: train.wrap_and_calibrate(
+            candidate.model, preserve=preserve, calibration=calibration
+        ),
+        by_tfmot=lambda quantized: train.fit_wrapped(
+            quantized, data, training, context, calibration=calibration
+        ),
+        in_keras=lambda: native.fit(
+            candidate.model, data, training, context, preserve=preserve, calibration=calibration
+        ),
         suits_tfmot=_is_built_in(candidate.model),
     )
     return dataclasses.replace(candidate, model=model), rows
