@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfcompress import models
 from tfcompress.bridge import BridgeError, load_h5
 from tfcompress.bridge.legacy import tf_keras
 from tfcompress.errors import InputError
@@ -43,6 +44,11 @@ def test_a_file_that_keras_3_refuses(old_model, old_file):
     x = np.random.default_rng(1).standard_normal((2, 16, 16, 3)).astype("float32")
     assert isinstance(model, keras.Model)
     np.testing.assert_allclose(model(x), old_model(x), atol=1e-5)
+    lines = []
+    again = models.load(old_file, say=lambda *line: lines.append(line))
+    np.testing.assert_array_equal(again(x), model(x))
+    assert lines == [("bridge", f"{old_file} isn't a model of Keras 3: loading it by tf_keras")]
+    assert "Keras 2 saved it" in models.compile_as_saved(again, old_file)
 
 
 def edited(path, change):

@@ -4,10 +4,11 @@ import os
 
 import h5py
 import keras
+import numpy as np
 import pytest
 
 from tests.test_run import error_of
-from tfcompress.errors import InputError
+from tfcompress.errors import InputError, UnsafeFileError
 from tfcompress.models import saved
 
 
@@ -64,6 +65,8 @@ def test_a_refused_file_isnt_given_to_the_older_loader(tmp_path, capsys, monkeyp
     message = error_of(capsys, f"--model={path}", f"--output_dir={tmp_path / 'out'}")
     assert "m.h5 isn't loaded: the values of" in message
     assert "are in another file (external storage)" in message
+    with pytest.raises(UnsafeFileError, match="external storage"):
+        saved.load(path)
 
 
 def _arrays(file):
@@ -77,6 +80,46 @@ def test_a_pipe_isnt_waited_for(tmp_path, ending):
     os.mkfifo(tmp_path / f"m{ending}")
     with pytest.raises(InputError, match=rf"m{ending} is no file; give one that ends in .keras"):
         saved.load(str(tmp_path / f"m{ending}"))
+
+
+def test_a_file_of_keras_3_isnt_given_to_the_older_loader(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfcompress.bridge.load_h5", lambda *_: pytest.fail("was tried"))
+    path = tmp_path / "m.h5"
+    path.write_bytes(whole[".h5"])
+    with h5py.File(path, "r+") as file:
+        config = file.attrs["model_config"].replace('"class_name": "Dense"', '"class_name": "Own"')
+        file.attrs["model_config"] = config
+    with pytest.raises(InputError, match=r"m.h5 can't be loaded as a Keras 3 model: .*'Own'"):
+        saved.load(path)
+
+
+def test_an_h5_file_is_compiled_as_it_was_saved(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.3, momentum=0.8), loss, metrics=["accuracy"])
+    path = tmp_path / "m.h5"
+    model.save(path)
+    loaded = saved.load(path)
+    assert not loaded.compiled
+    assert saved.compile_as_saved(loaded, path) is None
+    assert loaded.loss.get_config() == loss.get_config()
+    assert (float(loaded.optimizer.learning_rate), loaded.optimizer.momentum) == (
+        pytest.approx(0.3),
+        0.8,
+    )
+    x, y = np.ones((2, 4)), np.arange(2)
+    assert loaded.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
+
+
+def test_an_h5_file_whose_loss_isnt_known(whole, tmp_path):
+    path = tmp_path / "m.h5"
+    path.write_bytes(whole[".h5"])
+    model = saved.load(path)
+    assert saved.compile_as_saved(model, path) is None  # Nothing is said of it.
+    with h5py.File(path, "r+") as file:
+        file.attrs["training_config"] = '{"loss": {"class_name": "Lambda", "config": {}}}'
+    assert "holds code" in saved.compile_as_saved(model, path)
+    assert not model.compiled
 
 
 def test_a_path_object_is_taken(whole, tmp_path):

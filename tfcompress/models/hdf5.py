@@ -19,15 +19,19 @@ def most_unpacked_bytes(file_bytes: int) -> int:
     return max(256 * 2**20, 16 * file_bytes)
 
 
-def read_config(path: str | os.PathLike[str], name: str) -> str | None:
+def read_config(
+    path: str | os.PathLike[str], name: str, *, attribute: str = "model_config"
+) -> str | None:
     """Checks an HDF5 file and returns the model's configuration.
 
     Args:
         path: the file.
         name: what errors call the file.
+        attribute: which one is returned: `training_config` holds what the model was compiled with,
+            `keras_version` which Keras saved it.
 
     Returns:
-        The JSON text of its attribute `model_config`; None if it has none.
+        The text of this attribute; None if it has none.
 
     Raises:
         UnsafeFileError: it stores values in other files, has links, claims more than it holds, or
@@ -36,7 +40,7 @@ def read_config(path: str | os.PathLike[str], name: str) -> str | None:
     """
     try:
         answer = process.ask(
-            {"task": "hdf5", "paths": [os.path.abspath(path)]},
+            {"task": "hdf5", "paths": [os.path.abspath(path)], "attribute": attribute},
             timeout_s=_TIMEOUT_S,
             arguments=process.command("tfcompress.models.hdf5_walk"),
         )

@@ -31,8 +31,7 @@ _MEMORY_SIZES = 4
 
 # zlib, shuffle, Fletcher's checksum and LZF. HDF5 looks for others in folders of plugins.
 _FILTERS = (1, 2, 3, 32000)
-# The attributes that loaders read. Long lists of names are cut in parts, numbered from 0.
-_CONFIG = "model_config"
+# Attributes with names. Long lists of them are cut in parts, numbered from 0.
 _NAMES = ("layer_names", "weight_names")
 
 
@@ -44,7 +43,8 @@ def _look(request: Mapping[str, Any], report: child.Reporter) -> dict[str, Any]:
     """Checks the file of a request, with little memory.
 
     Returns:
-        `refused` or `damaged`: why, else None; and `config`, the model's configuration.
+        `refused` or `damaged`: why, else None; and `config`, the text of the attribute that is
+        asked for.
     """
     import h5py
 
@@ -56,7 +56,7 @@ def _look(request: Mapping[str, Any], report: child.Reporter) -> dict[str, Any]:
     answer: dict[str, Any] = {"refused": None, "damaged": None, "config": None}
     try:
         with h5py.File(path, "r") as file:
-            answer["config"] = _Walk(file, size).run()
+            answer["config"] = _Walk(file, size).run(request["attribute"])
     except _RefusedError as error:
         answer["refused"] = str(error)
     except Exception as error:  # HDF5's errors become many types.
@@ -93,8 +93,8 @@ class _Walk:
         self._unpacked_bytes = 0
         self._named: set[tuple[str, str]] = set()
 
-    def run(self) -> str | None:
-        """Returns the model's configuration.
+    def run(self, attribute: str = "model_config") -> str | None:
+        """Returns the text of one of the file's attributes, such as the model's configuration.
 
         Raises:
             _RefusedError: something in the file could do harm.
@@ -113,7 +113,7 @@ class _Walk:
                     pending.append((item, where))
                 elif isinstance(item, h5py.h5d.DatasetID):
                     self._check_array(item, where)
-        return self._config()
+        return self._text(attribute)
 
     def _listed(self, iterate: Callable[..., object], *arguments: object) -> list[bytes]:
         """Returns the names that a function of HDF5 goes through."""
@@ -200,17 +200,17 @@ class _Walk:
                     raise _RefusedError(f"the {kind} of '{where}' name '{full}' twice")
                 self._named.add((kind, full))
 
-    def _config(self) -> str | None:
-        """Returns the configuration, if its text has a sensible length."""
-        text = self._file.attrs.get(_CONFIG)
+    def _text(self, attribute: str) -> str | None:
+        """Returns the text of an attribute, if it has a sensible length."""
+        text = self._file.attrs.get(attribute)
         if text is None:
             return None
         if isinstance(text, bytes):
             text = text.decode("utf-8")
         if not isinstance(text, str):
-            raise ValueError(f"its {_CONFIG} is no text")
+            raise ValueError(f"its {attribute} is no text")
         if len(text) > MOST_BYTES:
-            raise _RefusedError(f"its {_CONFIG} has more than {MOST_BYTES} characters")
+            raise _RefusedError(f"its {attribute} has more than {MOST_BYTES} characters")
         return text
 
 

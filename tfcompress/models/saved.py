@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.bounded_json import parse_json
-from tfcompress.errors import InputError, require
+from tfcompress.errors import InputError, UnsafeFileError, require
+from tfcompress.files import quiet
 from tfcompress.models import classes, hdf5, keras_zip
 from tfcompress.plain_text import first_line
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 ENDINGS = (".keras", ".h5", ".hdf5")
+_BRIDGE = "tfcompress.bridge"
 
 
 def is_file(name: str) -> bool:
@@ -51,14 +55,21 @@ def check(name: str) -> Path:
     return path
 
 
-def load(name: str | os.PathLike[str]) -> keras.Model:
+def load(
+    name: str | os.PathLike[str], *, say: Callable[[str, str], None] | None = None
+) -> keras.Model:
     """Loads a whole model with its weights; nothing in the file is executed.
 
     The file is checked before Keras reads it: what it names, where its values lie, and how much
-    memory it claims.
+    memory it claims. An `.h5` file of Keras 2 that Keras 3 can't load is loaded by tf_keras and
+    converted.
 
     Args:
         name: path of a `.keras` file or of an `.h5` file of `model.save`.
+        say: is told, by a stage and a line, that tf_keras loads the file.
+
+    Returns:
+        The model, not compiled: `compile_as_saved` compiles it.
 
     Raises:
         UnsafeFileError: the file holds code (a Lambda layer), reads other files, or claims more
@@ -68,6 +79,22 @@ def load(name: str | os.PathLike[str]) -> keras.Model:
     """
     name = os.fspath(name)
     path = check(name)
+    try:
+        return _load_by_keras_3(path, name)
+    except InputError as error:
+        # The older loader has fewer checks: no file that was refused for its harm gets there.
+        unsafe = isinstance(error, UnsafeFileError)
+        if unsafe or name.endswith(".keras") or not _may_be_of_keras_2(path, name):
+            raise
+    if say is not None:
+        say("bridge", f"{name} isn't a model of Keras 3: loading it by tf_keras")
+    with quiet():
+        # By its name: the bridge stands above the rooms whose models it converts.
+        return importlib.import_module(_BRIDGE).load_h5(name)
+
+
+def _load_by_keras_3(path: Path, name: str) -> keras.Model:
+    """Loads a file of Keras 3, or one of Keras 2 that it can load; errors are those of `load`."""
     import keras
 
     import tfcompress.layers  # noqa: F401 - registers our layers' names
@@ -89,19 +116,29 @@ def load(name: str | os.PathLike[str]) -> keras.Model:
     return model
 
 
-def compile_as_saved(model: keras.Model, name: str) -> str | None:
-    """Compiles a model with the loss, metrics and optimizer that its `.keras` file holds.
+def _may_be_of_keras_2(path: Path, name: str) -> bool:
+    """Returns whether an `.h5` file doesn't say that Keras 3 saved it.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    version = hdf5.read_config(path, name, attribute="keras_version")
+    return version is None or not version.startswith("3.")
+
+
+def compile_as_saved(model: keras.Model, name: str | os.PathLike[str]) -> str | None:
+    """Compiles a model with the loss, metrics and optimizer that its file holds.
 
     Args:
         model: as `load` gives it.
         name: path of the file.
 
     Returns:
-        Why it can't be compiled; None if it is, or the file says nothing of it, as `.h5` files
-        don't.
+        Why it can't be compiled; None if it is, or the file says nothing of it.
     """
+    name = os.fspath(name)
     if not name.endswith(".keras"):
-        return None
+        return _compile_as_in_h5(model, name)
     config = _parsed(name, keras_zip.read_text(Path(name), name))
     settings = config.get("compile_config") if isinstance(config, dict) else None
     if not settings:
@@ -110,6 +147,26 @@ def compile_as_saved(model: keras.Model, name: str) -> str | None:
         classes.check(name, settings)
         model.compile_from_config(settings)
     except Exception as error:  # What isn't known here has an error of its own for each kind.
+        return first_line(error)
+    return None
+
+
+def _compile_as_in_h5(model: keras.Model, name: str) -> str | None:
+    """Compiles a model as `compile_as_saved` does, by the settings of an `.h5` file."""
+    import keras
+
+    path = Path(name)
+    text = hdf5.read_config(path, name, attribute="training_config")
+    if text is None:
+        return None
+    if _may_be_of_keras_2(path, name):
+        return "Keras 2 saved it, whose losses, metrics and optimizers Keras 3 doesn't read"
+    try:
+        classes.check(name, parse_json(text))
+        with quiet():  # Of optimizers' states, which nobody asked for.
+            compiled = keras.saving.load_model(path, compile=True, safe_mode=True)
+        model.compile_from_config(compiled.get_compile_config())
+    except Exception as error:  # As above.
         return first_line(error)
     return None
 

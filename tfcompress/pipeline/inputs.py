@@ -9,13 +9,13 @@ from typing import Any
 
 import keras
 
-from tfcompress import api, bridge, data, models
+from tfcompress import api, data, models
 from tfcompress.config import NORMALIZATIONS
 from tfcompress.data.dataset import Dataset, Normalization
 from tfcompress.data.description import DescribedData
 from tfcompress.data.examples import Examples
 from tfcompress.data.pipelines import Stream
-from tfcompress.errors import InputError, UnsafeFileError, require
+from tfcompress.errors import InputError, require
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
 from tfcompress.options import option_types
@@ -105,18 +105,7 @@ def task_of(job: Plan, model: keras.Model, loaded: DescribedData) -> Task:
 
 def _users_model(name: str) -> keras.Model | None:
     """Loads the model of a file; None if the name is a builder's."""
-    if not models.is_file(name):
-        return None
-    try:
-        return models.load(name)
-    except InputError as error:
-        # The older loader has fewer checks: no file that was refused for its harm gets there.
-        if name.endswith(".keras") or isinstance(error, UnsafeFileError):
-            raise
-    # What Keras 3 can't load may be of Keras 2.
-    say("bridge", f"{name} isn't a model of Keras 3: loading it by tf_keras")
-    with quiet():
-        return bridge.load_h5(name)
+    return models.load(name, say=say) if models.is_file(name) else None
 
 
 def _compile(model: keras.Model, name: str) -> None:
