@@ -29,6 +29,11 @@ _DELIMITERS = (",", ";", "\t", "|")
 _TOLD_DELIMITER = re.compile("sep=(.?)", re.I)
 # Characters of a line of the file: a line without an end would fill the memory.
 _LONGEST_LINE = 1 << 20
+# Names of row numbers: id, customer_id, PassengerId, index, and pandas's own without a name.
+_ROW_NUMBER = re.compile(
+    r"(?i:id|idx|index|uuid|guid|row|row.?(?:id|number|index)|unnamed: 0|column 1)"
+    r"|.+[\W_](?i:id|uuid|guid)|.*[a-z]I[Dd]"
+)
 # A column with this many times more numbers than text is one of numbers with a mistake.
 _MISTAKES = 9
 
@@ -343,3 +348,17 @@ def _column(
     return Column(
         name=name, values=place[values], words=tuple(ordered), first_missing=first_missing
     )
+
+
+def why_no_input(column: Column) -> str:
+    """Returns why nothing can be learned from a column; empty if something may be."""
+    count = len(column.values)
+    values = np.unique(column.values[~column.missing])
+    # Of texts, an empty cell is information as well.
+    if len(values) < 2 and (column.words is None or not column.missing.any()):
+        return "one value in all rows"
+    # By its name, too: measurements may all be different.
+    whole = column.words is not None or bool(np.all(values == np.rint(values)))
+    if len(values) == count and whole and _ROW_NUMBER.fullmatch(column.name):
+        return "a different value in every row"
+    return ""

@@ -66,8 +66,9 @@ def test_numbers_are_standardised_by_the_training_rows(tmp_path):
     rows = np.column_stack([rng.normal(50, 9, 40), np.full(40, 0.1), rng.normal(size=(40, 2))])
     text = "a,same,y,z\n" + "\n".join(",".join(map(repr, map(float, row))) for row in rows)
     path = write(tmp_path / "t.csv", text)
-    raw = load(path, target=("z", "y"), standardize=False)
-    loaded = load(path, target=("z", "y"))
+    options = {"target": ("z", "y"), "keep": ("same",)}
+    raw = load(path, standardize=False, **options)
+    loaded = load(path, **options)
     assert raw.train.x.dtype == raw.train.y.dtype == np.float32
     mean, std = raw.train.x[:, 0].mean(), raw.train.x[:, 0].std()
     np.testing.assert_allclose(loaded.test.x[:, 0], (raw.test.x[:, 0] - mean) / std, rtol=1e-4)
@@ -102,6 +103,23 @@ def test_what_the_target_is(tmp_path, values, task, classes):
         assert y.dtype == np.int32
         assert len(classes) == loaded.num_outputs
         assert set(loaded.train.y) == set(loaded.test.y) == set(range(len(classes)))
+
+
+def test_row_numbers_and_columns_of_one_value_are_left_out(tmp_path):
+    rows = [f"{at},c{at},{at / 8},{at},x,7,{at % 3},{at}.5" for at in range(20)]
+    text = "id,CustomerId,size,grid,unit,same,other_id,y\n" + "\n".join(rows)
+    path = write(tmp_path / "t.csv", text)
+    loaded = load(path, target=("y",))
+    kept = [column["name"] for column in loaded.preparation["columns"]]
+    assert kept == ["size", "grid", "other_id"]
+    assert loaded.describe() == (
+        f"csv:{path}: 16 training and 4 test rows, 3 columns, target y; left out: 'id' (a "
+        "different value in every row), 'CustomerId' (a different value in every row), 'unit' (one "
+        "value in all rows), 'same' (one value in all rows)"
+    )
+    every = load(path, target=("y",), text="codes", keep=("id", "CustomerId", "unit", "same"))
+    assert every.input_shape == (7,)
+    assert "left out" not in every.describe()
 
 
 def test_texts_as_numbers_and_numbers_as_texts(tmp_path):

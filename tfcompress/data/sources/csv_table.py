@@ -37,7 +37,10 @@ class CsvOptions:
     Attributes:
         target: the column to predict; several of numbers with commas.
         task: `auto` takes a text, or up to 20 whole numbers that each occur twice, for classes.
-        ignore: columns that are left out, such as row numbers.
+        ignore: columns that are left out.
+        keep: columns that are inputs though they look like row numbers (a different value in every
+            row, and a name such as `id`) or have one value in all rows; others of these kinds are
+            left out, and named.
         categorical: columns of numbers that are names, such as codes of places.
         text: what becomes of a column of text: an input of 0 or 1 for each text, or one input with
             the number of the text in alphabetical order.
@@ -55,6 +58,7 @@ class CsvOptions:
     target: tuple[str, ...] = ()
     task: Literal["auto", "classification", "regression"] = "auto"
     ignore: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     text: Literal["one_hot", "codes"] = "one_hot"
     missing: Literal["refuse", "drop", "fill"] = "refuse"
@@ -117,9 +121,13 @@ def load(request: Request) -> Examples:
     targets = [column for column in table if column.name in options.target]
     inputs = [column for column in table if column.name not in options.target]
     targets.sort(key=lambda column: options.target.index(column.name))
-    if _are_classes(file, targets, options.task):
-        return _classification(request, file, inputs, targets[0])
-    return _regression(request, file, inputs, targets)
+    are_classes = _are_classes(file, targets, options.task)
+    inputs, left_out = _without_row_numbers(file, inputs, options)
+    if are_classes:
+        examples = _classification(request, file, inputs, targets[0])
+    else:
+        examples = _regression(request, file, inputs, targets)
+    return dataclasses.replace(examples, details=examples.details + left_out)
 
 
 def _check_names(file: Path, names: Sequence[str], options: CsvOptions) -> None:
@@ -130,7 +138,7 @@ def _check_names(file: Path, names: Sequence[str], options: CsvOptions) -> None:
         f"{file}: say which column is to be predicted, as in --set target={names[-1]}; its columns "
         f"are {listed}",
     )
-    for option in ("target", "ignore", "categorical"):
+    for option in ("target", "ignore", "keep", "categorical"):
         for name in getattr(options, option):
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean '{near[0]}'? " if near else ""
@@ -141,8 +149,37 @@ def _check_names(file: Path, names: Sequence[str], options: CsvOptions) -> None:
             )
     both = set(options.target) & set(options.ignore)
     require(not both, f"the target '{min(both, default='')}' can't be ignored")
+    both = set(options.keep) & set(options.ignore)
+    require(not both, f"keep and ignore both name the column '{min(both, default='')}'")
     left = set(names) - set(options.target) - set(options.ignore)
     require(bool(left), f"{file} has no columns left to predict from")
+
+
+def _without_row_numbers(
+    file: Path, inputs: list[Column], options: CsvOptions
+) -> tuple[list[Column], str]:
+    """Leaves out inputs from which nothing can be learned.
+
+    Returns:
+        The others, and words for those that are left out: empty if none is.
+
+    Raises:
+        InputError: none is left.
+    """
+    from tfcompress.data.table import why_no_input
+
+    reasons = {
+        column.name: why_no_input(column) for column in inputs if column.name not in options.keep
+    }
+    left_out = {name: reason for name, reason in reasons.items() if reason}
+    words = ", ".join(f"'{name}' ({reason})" for name, reason in left_out.items())
+    kept = [column for column in inputs if column.name not in left_out]
+    require(
+        bool(kept),
+        f"{file} has no columns left to predict from: {words} tell nothing; --set "
+        f"keep={','.join(left_out)} takes them all the same",
+    )
+    return kept, f"; left out: {words}" if words else ""
 
 
 def _without_missing(file: Path, table: list[Column], options: CsvOptions) -> list[Column]:
