@@ -96,6 +96,25 @@ def test_the_call_comes_before_what_the_model_was_compiled_with():
     assert [float(rate.learning_rate) for rate in rates[:2]] == [0.25, 0.5]
 
 
+def test_a_compiled_schedule_stays_and_isnt_replaced_by_a_rate():
+    x, y = table()
+    rates = []
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: rates.append(float(note.model.optimizer.learning_rate))
+    )
+    model = small_net()
+    decay = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.25, 0.125])
+    model.compile(keras.optimizers.SGD(decay), "sparse_categorical_crossentropy")
+    arguments = {"data": (x, y), "epochs": 1, "verbose": False, "callbacks": note}
+    tfcompress.compress(model, "svd", **arguments)
+    assert rates == [0.125]
+    with pytest.raises(InputError, match=r"schedule of the learning rate \(PiecewiseConstantDec"):
+        tfcompress.compress(model, "svd", **arguments, learning_rate=0.5)
+    recipe = {"learning_rate": 0.5, "learning_rate_schedule": "constant"}
+    tfcompress.compress(model, "svd", **arguments, **recipe)
+    assert rates == [0.125, 0.5]
+
+
 def test_weights_of_examples_and_of_classes_count():
     """A class of weight 0 isn't learned, whichever way the weight is given."""
     x, y = table(240)

@@ -53,6 +53,13 @@ def test_bad_options(options, message):
         techniques.get("mixed").make_options(**options)
 
 
+def test_the_reason_names_the_unit_of_shares_and_of_errors(small):
+    technique = techniques.get("mixed")
+    options = technique.make_options(max_drop=2.0)
+    (line, *_) = technique.transform(techniques.Candidate(small()), options).layers
+    assert line.reason.endswith("accuracy is at most 2 points, an error 2% worse")
+
+
 def test_candidates_without_it_choose_nothing(small):
     assert dict(techniques.Candidate(small()).validation) == {}
     assert dataclasses.replace(techniques.Candidate(small())).validation == {}

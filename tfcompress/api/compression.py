@@ -189,8 +189,27 @@ def training_objective(model: keras.Model, data: Data, settings: Mapping[str, An
         return found
     if set(settings) & {"optimizer", "momentum", "weight_decay", "learning_rate_schedule"}:
         return dataclasses.replace(found, optimizer=None)
+    if "learning_rate" in settings:
+        _check_constant_rate(model, found.optimizer)
     optimizer = copy_optimizer(found.optimizer, settings.get("learning_rate"))
     return dataclasses.replace(found, optimizer=optimizer)
+
+
+def _check_constant_rate(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    """Refuses to set the rate of an optimizer that has a schedule, as Keras does.
+
+    Raises:
+        InputError: it has one.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # Of mixed_float16.
+    rate = inner.get_config().get("learning_rate")
+    schedule = rate.get("class_name") if isinstance(rate, Mapping) else None
+    require(
+        schedule is None,
+        f"'{model.name}' was compiled with a schedule of the learning rate ({schedule}), which "
+        "learning_rate would replace: leave it out to train by the schedule, compile the model "
+        "with another, or give learning_rate_schedule, too, for the recipe's optimizer",
+    )
 
 
 def check_fit(model: keras.Model, data: Dataset) -> None:

@@ -48,7 +48,9 @@ def _transform(candidate: Candidate, options: MixedOptions) -> Candidate:
     """Copies the network: the bits are chosen as the file is written."""
     from tfcompress.graph import clone
 
-    reason = f"the fewest bits with which the file loses {options.max_drop:g} points at most"
+    # By which metric files are judged isn't known before the data are.
+    drop = f"{options.max_drop:g}"
+    reason = f"the fewest bits with which accuracy is at most {drop} points, an error {drop}% worse"
     model = clone(candidate.model)
     return candidate.then(model, *lines(model, reason))
 
