@@ -1,4 +1,5 @@
 import sys
+from contextlib import nullcontext
 
 import keras
 import numpy as np
@@ -321,3 +322,20 @@ def test_a_net_larger_than_one_batch_of_keras(tmp_path):
     images = np.random.default_rng(0).normal(size=(130, 15, 15, 3)).astype(np.float32)
     convert.float_file(graph.lower(model, activations="signed"), tmp_path / "m.tflite")
     assert check(model, tmp_path / "m.tflite", images, FLOAT).images == 130
+
+
+@pytest.mark.parametrize(
+    ("scale", "off", "refused"), [(1, 3e-5, True), (300, 3e-5, False), (300, 3e-4, True)]
+)
+def test_rounding_of_large_scores_before_a_softmax(scale, off, refused, tmp_path):
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax", use_bias=False)(inputs))
+    model.set_weights([scale * np.eye(2)])
+    x = np.random.default_rng(0).normal(1, 0.001, (40, 2)).astype("float32")
+    convert.float_file(model, tmp_path / "m.tflite")
+    outputs = model.predict(x, verbose=0) + np.float32(off)
+    refusal = pytest.raises(ExportError, match="differs from") if refused else nullcontext()
+    with refusal:
+        verify.check_parity(
+            model, tmp_path / "m.tflite", x, FLOAT, storage="float32", outputs=outputs
+        )

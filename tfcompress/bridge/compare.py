@@ -12,6 +12,7 @@ from keras import tree
 
 from tfcompress.bridge.errors import BridgeError
 from tfcompress.graph.nodes import input_structure, run
+from tfcompress.ops.differences import nudged
 from tfcompress.plain_text import first_line
 
 # For sizes that the model leaves open; the first that it can take is used.
@@ -230,13 +231,7 @@ def _sensitivity(
     Returns:
         The `difference`; 0 where there is none, or it isn't finite.
     """
-    rng = np.random.default_rng(0)
-    changed = [
-        (x * rng.choice([1 - share, 1 + share], x.shape)).astype(x.dtype)
-        if np.issubdtype(x.dtype, np.floating)
-        else x
-        for x in inputs
-    ]
+    changed = [nudged(x, share) for x in inputs]
     gap = difference(outputs, arrays(model(changed))) if share > 0 else 0.0
     return gap if np.isfinite(gap) else 0.0
 

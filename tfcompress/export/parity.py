@@ -96,11 +96,18 @@ class ComparedOutput:
             return tolerance.max_relative_rms
         return float("inf") if tolerance == EXACT else tolerance.max_abs
 
-    def share_of_limit(self, parity: Parity, method: Method) -> float:
-        """Returns the difference as a share of what the method allows: above 1 it is too large."""
+    def share_of_limit(self, parity: Parity, method: Method, rounding: float = 0.0) -> float:
+        """Returns the difference as a share of what the method allows: above 1 it is too large.
+
+        Args:
+            parity: of these outputs.
+            method: how the file was written.
+            rounding: the difference that rounding may make, as a share of the largest output, where
+                it is more than the method's.
+        """
         tolerance, agreement = method.tolerance, self.agreement()
         return max(
-            _share(parity.max_abs_diff, tolerance.max_abs * self.largest),
+            _share(parity.max_abs_diff, max(tolerance.max_abs, rounding) * self.largest),
             _share(parity.relative_rms, self.rms_limit(tolerance)),
             2.0 - agreement if agreement < tolerance.min_agreement else 0.0,
         )

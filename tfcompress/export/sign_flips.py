@@ -80,6 +80,11 @@ def near_zero(model: keras.Model, images: np.ndarray | Rows) -> float:
     return near / sum(value.size for value in values)
 
 
+def has_signs(model: keras.Model) -> bool:
+    """Returns whether a layer takes the signs of its inputs."""
+    return bool(_before_signs(clone(model)))
+
+
 def _before_signs(flat: keras.Model) -> list[Any]:
     """Returns the inputs of the layers that take their signs."""
     return [

@@ -21,6 +21,22 @@ def relative_rms(expected: np.ndarray, actual: np.ndarray) -> float:
     return root_of_ratio(difference, np.square(expected, dtype="float64").sum())
 
 
+def nudged(values: np.ndarray, share: float) -> np.ndarray:
+    """Returns floats of which each is changed by a small share, up or down; others as they are.
+
+    Args:
+        values: of any shape and type.
+        share: of each value.
+
+    >>> nudged(np.array([1.0, 2.0, 4.0]), 0.25)
+    array([1.25, 2.5 , 5.  ])
+    """
+    if not np.issubdtype(values.dtype, np.floating):
+        return values
+    factors = np.random.default_rng(0).choice([1 - share, 1 + share], values.shape)
+    return (values * factors).astype(values.dtype)
+
+
 def root_of_ratio(squared_difference: float, squared_expected: float) -> float:
     """Returns `relative_rms` of sums of squares that were added up elsewhere, in parts."""
     if not squared_expected:
