@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfcompress import techniques
+from tfcompress.api.file_ratios import FileRatios
 from tfcompress.api.transformation import check_model, chosen_steps
 from tfcompress.config import Training
 from tfcompress.data.as_fit import as_fit
@@ -113,7 +114,7 @@ def compress(
     ) -> TrainingContext:
         return with_progress(context, title, training.epochs) if verbose else context
 
-    candidate = techniques.Candidate(model, samples=samples)
+    candidate = techniques.Candidate(model, samples=samples, file_ratio=FileRatios())
     if len(steps) > 1:  # One alone says so at once.
         techniques.check(candidate, steps)
     if verbose:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfcompress import techniques
+from tfcompress.api.file_ratios import FileRatios
 from tfcompress.api.transformation import check_model, check_transforms, chosen_steps
 from tfcompress.errors import InputError
 from tfcompress.graph.nodes import functional, input_structure
@@ -55,7 +56,9 @@ def prepare(
         )
     step = steps[0]
     make = step.technique.prepare
-    candidate = techniques.Candidate(model, samples=_representative(model, representative))
+    candidate = techniques.Candidate(
+        model, samples=_representative(model, representative), file_ratio=FileRatios()
+    )
     if make is None:
         check_transforms(step.technique, "prepare")
         prepared = step.technique.transform(candidate, step.options).model

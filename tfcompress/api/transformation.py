@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfcompress import techniques
+from tfcompress.api.file_ratios import FileRatios
 from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.graph.nodes import functional
 from tfcompress.training.fit import compiled_alike
@@ -36,7 +37,7 @@ def transform(model: keras.Model, technique: str, **options: Any) -> keras.Model
     steps = chosen_steps(technique, options, {})
     for step in steps:
         check_transforms(step.technique)
-    candidate = techniques.Candidate(model)
+    candidate = techniques.Candidate(model, file_ratio=FileRatios())
     for step in steps:
         candidate = step.technique.transform(candidate, step.options)
     return compiled_alike(candidate.model, model)

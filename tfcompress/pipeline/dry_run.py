@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from tfcompress import graph, techniques
+from tfcompress.api.file_ratios import FileRatios
 from tfcompress.config import Training
 from tfcompress.console import table
 from tfcompress.data.dataset import Dataset
@@ -19,7 +20,7 @@ from tfcompress.errors import ExportError, InputError
 from tfcompress.export import export
 from tfcompress.files import quiet
 from tfcompress.pipeline import inputs
-from tfcompress.pipeline.exporting import check_storages
+from tfcompress.pipeline.exporting import check_storages, metadata
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.plan import Plan
 from tfcompress.report.result import quotient
@@ -52,7 +53,9 @@ def dry_run(job: Plan) -> str:
     model, loaded = inputs.load(job)
     task = inputs.task_of(job, model, loaded)
     samples = loaded.representative(techniques.SAMPLES, job.config.seed)
-    candidate = _transformed(job, task, Candidate(model, samples=samples))
+    ratios = FileRatios(metadata=metadata(job, task, "compressed"))
+    start = Candidate(model, samples=samples, file_ratio=ratios)
+    candidate = _transformed(job, task, start)
     float_size, reason = _size(model, "float32", samples)
     rows = [_row("baseline", model, float_size, float_size, reason)]
     for name in job.storages:

@@ -86,7 +86,7 @@ def write_files(
                     representative=comparison,
                     calibration=samples,
                     validation=_validation(network, task),
-                    metadata=_metadata(job, task, network.title),
+                    metadata=metadata(job, task, network.title),
                     io=network.io if method_of(network.model, storage).integer else None,
                     strict=not job.config.allow_difference,
                 )
@@ -155,7 +155,7 @@ def _as_exported(model: keras.Model, task: Task, x: Any) -> Any:
     return inputs if len(inputs) > 1 else inputs[0]
 
 
-def _metadata(job: Plan, task: Task, title: str) -> Metadata:
+def metadata(job: Plan, task: Task, title: str) -> Metadata:
     """Says where the data come from and who made the file, but no path of this machine."""
     name = Path(job.config.model).stem if models.is_file(job.config.model) else job.config.model
     data, images = task.data, task.images

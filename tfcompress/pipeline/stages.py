@@ -9,13 +9,20 @@ import keras
 
 import tfcompress.benchmark as benchmark
 from tfcompress import graph, report, techniques, training
+from tfcompress.api.file_ratios import FileRatios
 from tfcompress.benchmark.machine import machine
 from tfcompress.config import Training
 from tfcompress.data import nested
 from tfcompress.data.protocol import Data
 from tfcompress.errors import ExportError
 from tfcompress.pipeline import inputs
-from tfcompress.pipeline.exporting import BASELINE, check_storages, output_names, write_files
+from tfcompress.pipeline.exporting import (
+    BASELINE,
+    check_storages,
+    metadata,
+    output_names,
+    write_files,
+)
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
@@ -63,7 +70,9 @@ def run(job: Plan) -> report.RunResult:
             return done
         model, loaded = inputs.load(job)
         task = inputs.task_of(job, model, loaded)
-        candidate = Candidate(model)
+        candidate = Candidate(
+            model, file_ratio=FileRatios(metadata=metadata(job, task, "compressed"))
+        )
         techniques.check(candidate, job.steps)
         sketched = techniques.sketch(candidate, job.steps) or candidate
         check_storages(job, task.images, sketched.model)
@@ -142,7 +151,14 @@ def _compress(job: Plan, space: Workspace, task: Task, model: keras.Model, sampl
         return _round_context(context, job, space, title, f"compressed-{title}", settings)
 
     candidate, history = techniques.apply(
-        Candidate(model, samples=samples, say=say),
+        Candidate(
+            model,
+            samples=samples,
+            say=say,
+            file_ratio=FileRatios(
+                metadata=metadata(job, task, "compressed"), memory=space.file_ratios
+            ),
+        ),
         job.steps,
         task.data,
         TrainingContext(seed=job.config.seed, teacher=model, objective=task.objective),

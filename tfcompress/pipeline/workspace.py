@@ -153,6 +153,11 @@ class Workspace:
         """Returns the path of a stage's training state."""
         return self._state / f"{stage}.npz"
 
+    @property
+    def file_ratios(self) -> Path:
+        """Returns the path of what was measured of files before a training."""
+        return self._state / "file_ratios.json"
+
     @contextlib.contextmanager
     def writing(self, names: Iterable[str]) -> Iterator[None]:
         """Notes files as the run's own, before they are written and after.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,16 +75,15 @@ class Cost:
             for part in group.slices:
                 axes = held.setdefault((part.layer, part.weight), {})
                 axes.setdefault(part.axis, []).append((group.name, part.channels))
-        # Of each layer its MACs, and of each kernel its shape and what its axes hold.
-        self._layers: dict[str, tuple[int, list[tuple[tuple[int, ...], dict[int, Any]]]]] = {}
-        for name, macs in rows.items():
-            if macs:
-                kernels = [
-                    (tuple(weight.shape), held.get((name, index), {}))
-                    for index, weight in enumerate(graph.model.get_layer(name).weights)
-                    if len(weight.shape) > 1
-                ]
-                self._layers[name] = macs, kernels
+        # Of each layer its weights: of each its shape, and what its axes hold.
+        self._weights: dict[str, list[tuple[tuple[int, ...], dict[int, Any]]]] = {
+            layer.name: [
+                (tuple(weight.shape), held.get((layer.name, index), {}))
+                for index, weight in enumerate(layer.weights)
+            ]
+            for layer in graph.model.layers
+        }
+        self._macs = {name: macs for name, macs in rows.items() if macs}
 
     def of(self, alive: Mapping[str, Array]) -> float:
         """Returns the multiply-accumulates where these channels of the groups named stay."""
@@ -93,20 +92,32 @@ class Cost:
     def by_layer(self, alive: Mapping[str, Array]) -> dict[str, float]:
         """Returns those of each layer that has any."""
         result = {}
-        for layer, (macs, kernels) in self._layers.items():
-            before = after = 0
-            for shape, axes in kernels:
-                sizes = list(shape)
-                for axis, parts in axes.items():
-                    sizes[axis] -= sum(
-                        int((~alive[name][channels[channels >= 0]]).sum())
-                        for name, channels in parts
-                        if name in alive
-                    )
-                before += math.prod(shape)
-                after += math.prod(sizes)
-            result[layer] = macs * after / (before or 1)
+        for layer, macs in self._macs.items():
+            kernels = [entry for entry in self._weights[layer] if len(entry[0]) > 1]
+            result[layer] = macs * _share_left(kernels, alive)
         return result
+
+    def weights_left(self, alive: Mapping[str, Array]) -> float:
+        """Returns the share of the model's weights that are left, biases and statistics too."""
+        return _share_left([entry for layer in self._weights.values() for entry in layer], alive)
+
+
+def _share_left(
+    weights: Iterable[tuple[tuple[int, ...], Mapping[int, Any]]], alive: Mapping[str, Array]
+) -> float:
+    """Returns the share of some weights that are left where these channels of the groups stay."""
+    before = after = 0
+    for shape, axes in weights:
+        sizes = list(shape)
+        for axis, parts in axes.items():
+            sizes[axis] -= sum(
+                int((~alive[name][channels[channels >= 0]]).sum())
+                for name, channels in parts
+                if name in alive
+            )
+        before += math.prod(shape)
+        after += math.prod(sizes)
+    return after / (before or 1)
 
 
 def choose(graph: ChannelGraph, by_group: Mapping[str, Array], rules: Rules) -> Widths:
@@ -123,10 +134,7 @@ def choose(graph: ChannelGraph, by_group: Mapping[str, Array], rules: Rules) -> 
     check(graph, rules)
     cost = Cost(graph)
     limit = cost.whole * rules.macs_ratio
-    measure = {
-        name: values / (values.mean() or 1.0) if rules.scope == "global" else _ranks(values)
-        for name, values in by_group.items()
-    }
+    measure = _comparable(by_group, rules)
     # The groups' numbers, in the order in which their channels go.
     owners = np.repeat(np.arange(len(measure)), [len(values) for values in measure.values()])
     order = owners[np.argsort(np.concatenate([*measure.values()]), kind="stable")]
@@ -145,7 +153,47 @@ def choose(graph: ChannelGraph, by_group: Mapping[str, Array], rules: Rules) -> 
     chosen = alive(low)
     _revive(graph, measure, chosen)
     _fill(graph, measure, chosen, rules, lambda masks: cost.of(masks) <= limit)
-    return {name: np.flatnonzero(mask) for name, mask in chosen.items()}
+    return _channels(chosen)
+
+
+def widen(
+    graph: ChannelGraph,
+    by_group: Mapping[str, Array],
+    kept: Widths,
+    rules: Rules,
+    fits: Callable[[Widths], bool],
+) -> Widths:
+    """Widens groups by a step of the rounding each, as long as that fits.
+
+    Args:
+        graph: of the model.
+        by_group: the scores.
+        kept: group names to channels that stay.
+        rules: see there.
+        fits: says of channels that stay whether they may.
+    """
+    alive = masks(graph, kept)
+    measure = _comparable(by_group, rules)
+    _fill(graph, measure, alive, rules, lambda wider: fits(_channels(wider)))
+    return _channels(alive)
+
+
+def masks(graph: ChannelGraph, kept: Widths) -> Widths:
+    """Returns for each group a mask of the channels that stay."""
+    return {name: np.isin(np.arange(graph.groups[name].size), left) for name, left in kept.items()}
+
+
+def _channels(alive: Mapping[str, Array]) -> Widths:
+    """Returns the channels of each group's mask."""
+    return {name: np.flatnonzero(mask) for name, mask in alive.items()}
+
+
+def _comparable(by_group: Mapping[str, Array], rules: Rules) -> dict[str, Array]:
+    """Returns scores by which the channels of all groups can be ranked together."""
+    return {
+        name: values / (values.mean() or 1.0) if rules.scope == "global" else _ranks(values)
+        for name, values in by_group.items()
+    }
 
 
 def _fill(
@@ -185,25 +233,42 @@ def check(graph: ChannelGraph, rules: Rules) -> None:
     Raises:
         InputError: likewise.
     """
-    free = {name: group for name, group in graph.groups.items() if not group.frozen}
-    if not free:
-        reasons = grouped({name: str(group.frozen) for name, group in graph.groups.items()})
-        raise InputError(
-            f"no layer of model '{graph.model.name}' has channels that can be cut out "
-            f"({reasons or 'none makes any'})"
-        )
-    cost = Cost(graph)
-    narrow = {name: np.arange(group.size) < rules.least(group) for name, group in free.items()}
-    left = cost.by_layer(narrow)
-    least = sum(left.values()) / (cost.whole or 1)
+    check_any_free(graph)
+    least, most = least_macs(graph, rules)
     if least > rules.macs_ratio:
-        some = ", ".join([*free][:3]) + (", ..." if len(free) > 3 else "")
-        most = max(left, key=lambda name: left[name])
+        free = [name for name, group in graph.groups.items() if not group.frozen]
+        some = ", ".join(free[:3]) + (", ..." if len(free) > 3 else "")
         raise InputError(
             f"option macs_ratio={rules.macs_ratio:g} is out of reach for model "
             f"'{graph.model.name}': with min_channels={rules.min_channels} in all layers that can "
             f"lose channels ({some}), {least:.3g} is left, most of it in '{most}'"
         )
+
+
+def check_any_free(graph: ChannelGraph) -> None:
+    """Raises if a model has no channels to cut.
+
+    Raises:
+        InputError: likewise.
+    """
+    if all(group.frozen for group in graph.groups.values()):
+        reasons = grouped({name: str(group.frozen) for name, group in graph.groups.items()})
+        raise InputError(
+            f"no layer of model '{graph.model.name}' has channels that can be cut out "
+            f"({reasons or 'none makes any'})"
+        )
+
+
+def least_macs(graph: ChannelGraph, rules: Rules) -> tuple[float, str]:
+    """Returns the least share of the multiply-accumulates, and the layer that has most of it."""
+    cost = Cost(graph)
+    narrow = {
+        name: np.arange(group.size) < rules.least(group)
+        for name, group in graph.groups.items()
+        if not group.frozen
+    }
+    left = cost.by_layer(narrow)
+    return sum(left.values()) / (cost.whole or 1), max(left, key=lambda name: left[name])
 
 
 def _ranks(values: Array) -> Array:

@@ -71,6 +71,10 @@ class LayerLine:
     reason: str
 
 
+# What a network's file can keep a share of.
+Measured = Literal["size", "latency"]
+
+
 def _silent(stage: str, text: str) -> None:
     """Prints nothing."""
 
@@ -94,6 +98,8 @@ class Candidate:
             `chains.apply` adds what each technique produces, and nobody else does.
         validation: `images`, `labels` and `max_drop` by which the export chooses layers that keep
             more bits; empty if it isn't to choose.
+        file_ratio: writes two models as float32 files, and returns what share of the first one's
+            bytes (`size`) or time (`latency`) the second one takes; None where no file is written.
     """
 
     model: keras.Model
@@ -104,6 +110,7 @@ class Candidate:
     say: Callable[[str, str], None] = _silent
     properties: frozenset[Property] = frozenset()
     validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    file_ratio: Callable[[keras.Model, keras.Model, Measured], float] | None = None
 
     def then(self, model: keras.Model, *lines: LayerLine) -> Candidate:
         """Returns the candidate with a new model and further lines."""

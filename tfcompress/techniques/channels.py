@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from tfcompress.errors import one_of, require
+from tfcompress.techniques import _channel_budget as budgets
 from tfcompress.techniques import _channel_scores as channel_scores
 from tfcompress.techniques import _channel_widths as widths
 from tfcompress.techniques.base import Candidate, LayerLine, Technique, distilled
@@ -28,7 +29,12 @@ class ChannelOptions:
     """Which channels go, and what is done about it before the network is trained.
 
     Attributes:
-        macs_ratio: the share of the multiply-accumulates that stays, above 0 and at most 1.
+        macs_ratio: the share of the multiply-accumulates that stays, above 0 and at most 1; 0.5
+            where none of the three ratios is given.
+        size_ratio: in its place, the share of the bytes of the model's float32 `.tflite` file:
+            narrower networks are written, before any training, until the file is within 2% below.
+        latency_ratio: likewise, the share of the time that the float32 file takes by LiteRT on one
+            CPU thread of this machine, measured in turns with the whole model's, within 5% below.
         criterion: what a channel is scored by: `l1` or `l2`, the size of its filters' weights (Li
             et al. 2017, arXiv:1608.08710); `fpgm`, their distance to the layer's other filters (He
             et al. 2019, arXiv:1811.00250); `bn_scale`, the scale of the batch normalisation behind
@@ -48,7 +54,9 @@ class ChannelOptions:
         criterion_seed: of the criterion `random`.
     """
 
-    macs_ratio: float = 0.5
+    macs_ratio: float | None = None
+    size_ratio: float | None = None
+    latency_ratio: float | None = None
     criterion: Criterion = "auto"
     scope: Scope = "layer"
     min_channels: int = 4
@@ -58,10 +66,7 @@ class ChannelOptions:
 
     def __post_init__(self) -> None:
         """Refuses unknown words, and numbers that no network can have."""
-        require(
-            0 < self.macs_ratio <= 1,
-            f"option macs_ratio must be above 0 and at most 1; got {self.macs_ratio}",
-        )
+        budgets.check_ratios(macs_ratio=self.macs_ratio, **self._file_ratios())
         one_of("option criterion", self.criterion, get_args(Criterion))
         one_of("option scope", self.scope, get_args(Scope))
         one_of("option repair", self.repair, get_args(Repair))
@@ -71,7 +76,15 @@ class ChannelOptions:
 
     def rules(self) -> widths.Rules:
         """Returns what the choice of channels goes by."""
-        return widths.Rules(self.macs_ratio, self.scope, self.min_channels, self.round_to)
+        share = 0.5 if self.macs_ratio is None else self.macs_ratio
+        return widths.Rules(share, self.scope, self.min_channels, self.round_to)
+
+    def budget(self) -> budgets.Budget | None:
+        """Returns what the file may keep; None where the multiply-accumulates are asked for."""
+        return budgets.budget(**self._file_ratios())
+
+    def _file_ratios(self) -> dict[str, float | None]:
+        return {"size_ratio": self.size_ratio, "latency_ratio": self.latency_ratio}
 
 
 def _transform(candidate: Candidate, options: ChannelOptions) -> Candidate:
@@ -94,7 +107,7 @@ def _transform(candidate: Candidate, options: ChannelOptions) -> Candidate:
     criterion = channel_scores.chosen(options.criterion, candidate)
     graph = ChannelGraph(candidate.model)
     by_group = channel_scores.scores(graph, criterion, options.criterion_seed, candidate)
-    kept = widths.choose(graph, by_group, options.rules())
+    kept = _kept(candidate, graph, by_group, options)
     small = graph.keep(kept)
     errors = _repair(graph, small, kept, candidate.samples, repair)
     lines = _lines(graph, kept, errors, options)
@@ -102,6 +115,19 @@ def _transform(candidate: Candidate, options: ChannelOptions) -> Candidate:
         if line.action == "narrowed":
             candidate.say("channels", f"{line.name}: {line.reason}")
     return candidate.then(small, *lines)
+
+
+def _kept(
+    candidate: Candidate,
+    graph: ChannelGraph,
+    by_group: Mapping[str, np.ndarray],
+    options: ChannelOptions,
+) -> widths.Widths:
+    """Returns which channels of which groups stay, by the one ratio that is asked for."""
+    budget = options.budget()
+    if budget is None:
+        return widths.choose(graph, by_group, options.rules())
+    return budgets.choose(graph, by_group, options.rules(), budget, candidate)
 
 
 def _repair(
@@ -197,11 +223,27 @@ def _check(candidate: Candidate, options: ChannelOptions) -> None:
     """Raises what `transform` would, whatever the weights."""
     from tfcompress.graph.channels import ChannelGraph
 
-    widths.check(ChannelGraph(candidate.model), options.rules())
+    graph, budget = ChannelGraph(candidate.model), options.budget()
+    if budget is None:
+        widths.check(graph, options.rules())
+    else:
+        budgets.check(graph, options.rules(), budget, candidate)
 
 
 def _sketch(candidate: Candidate, options: ChannelOptions) -> Candidate:
-    """Cuts channels out of the same layers that `transform` would; how many is by these weights."""
+    """Cuts channels out of the same layers that `transform` would; how many is by these weights.
+
+    Of a file's bytes or time the same share of the multiply-accumulates is taken.
+    """
+    from tfcompress.graph.channels import ChannelGraph
+
+    budget = options.budget()
+    if budget is not None:
+        least, _ = widths.least_macs(ChannelGraph(candidate.model), options.rules())
+        share = max(budget.ratio, least)
+        options = dataclasses.replace(
+            options, macs_ratio=share, size_ratio=None, latency_ratio=None
+        )
     return _transform(candidate, dataclasses.replace(options, repair="none", criterion="l2"))
 
 
