@@ -27,6 +27,7 @@ from page import Page
 import tfcompress
 from tfcompress.bridge import load_h5
 from tfcompress.bridge.legacy import tf_keras
+from tfcompress.config import Training
 from tfcompress.training.unit_strides import unit_strides
 
 FACES, HELD_OUT, EPOCHS = 1400, 700, 4
@@ -121,6 +122,12 @@ def save_trained(x: np.ndarray, y: np.ndarray, path: Path) -> None:
     net.save(path)
 
 
+def _trainings(results: Measurements) -> str:
+    """Says how long each form was trained, of those that were."""
+    trained = {name: FORMS[name][1] for name in results.rows if FORMS[name][0]}
+    return ", ".join(f"{name} {options['epochs']} epochs" for name, options in trained.items())
+
+
 def page_of(results: Measurements) -> Page:
     first = results["float32"]
     return Page(
@@ -129,7 +136,9 @@ def page_of(results: Measurements) -> Page:
         f"`.h5` ({first['h5_bytes'] / 1024:,.0f} KiB with the optimizer's state); one seed. On "
         f"{HELD_OUT} faces that no training saw, of which the `.h5` labels "
         f"{first['accuracy_h5']:.1%} rightly: how many labels of each `.tflite` file are "
-        "tf_keras's, and how many are right.",
+        "tf_keras's, and how many are right. Trained by `compress`: "
+        f"{_trainings(results)}; of {-(-FACES // Training().batch_size)} steps each, with which "
+        "`xnor` has hardly begun to learn.",
         ["file", "labels as the `.h5`'s", "right", "KiB"],
         [
             (

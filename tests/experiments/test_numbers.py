@@ -37,6 +37,9 @@ ALL_LABELS = (
 # Sentences of README, with `{}` where a number stands, and the numbers.
 README = {
     "gives its labels as an int8 file on {:.1f}%": [100 * row("keras2_h5", "int8")["agreement"]],
+    "on {:.1f}% with half of its weights zero, on {:.1f}% factorised": [
+        100 * row("keras2_h5", name)["agreement"] for name in ("prune, int8", "svd, int8")
+    ],
     "take {:.1f} (`int8`), {:.1f} (`int4`), {:.1f} (`int2`) and {:.1f} (`1bit`) times fewer bytes "
     "than floats, at {:.2f}, {:.2f}, {:.2f} and {:.2f} of their latency": [
         stored(f"{STACK}, {bits}", key)
