@@ -125,6 +125,32 @@ def test_masks_and_weights_are_tfmots_at_every_step(settings, optimizer):
         np.testing.assert_allclose(end[name], expected_end[name], atol=1e-6)
 
 
+def test_epochs_of_unknown_length_have_as_many_zeros_at_every_step():
+    import tensorflow as tf
+
+    class Count(keras.callbacks.Callback):
+        """Keras begins a step more where an epoch's end isn't known."""
+
+        def on_train_batch_begin(self, batch, logs=None):
+            kernel = self.model.get_layer("wide").kernel
+            zeros[int(kernel.constraint.step)] = int((kernel.numpy() == 0).sum())
+
+    found = []
+    for known in (True, False):
+        zeros = {}
+        model, plan = small()
+        attach(model, plan)
+        pipeline = tf.data.Dataset.from_tensor_slices(examples()).batch(4)
+        pipeline = pipeline if known else pipeline.filter(lambda *_: True)
+        assert (pipeline.cardinality() == STEPS) == known
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        callbacks = [*pruning.callbacks(model), Count()]
+        model.fit(pipeline, epochs=EPOCHS, verbose=0, callbacks=callbacks)
+        found.append([zeros[step] for step in range(STEPS * EPOCHS)])
+    assert found[0] == found[1]
+    assert len(set(found[0])) > 5
+
+
 def test_a_constraint_of_the_users_is_applied_first():
     keras.utils.set_random_seed(0)
     model = keras.Sequential(

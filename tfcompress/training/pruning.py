@@ -143,7 +143,9 @@ class MagnitudePruning(keras.constraints.Constraint):
         """Makes the mask of an epoch's first step, if one is due.
 
         Args:
-            steps: of the epoch; None if nobody knows.
+            steps: of the epoch; None if nobody knows, as of a generator: its end is then a step as
+                any other, and a mask that is due with the next epoch is made before this one is
+                judged.
         """
         taken = int(self.step)
         if bool(self.settings.changes_at(taken + 1)):
