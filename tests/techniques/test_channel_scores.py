@@ -144,6 +144,74 @@ def test_examples_without_labels_are_enough(candidate):
     np.testing.assert_allclose(scores["hidden"], 6 * (np.arange(6) == 4), atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def chain():
+    """Two convolutions and a dense layer, with a ReLU behind each, and examples."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((6, 7, 2))
+    x = layers.Conv2D(4, 3, padding="same", name="first")(inputs)
+    x = layers.Conv2D(5, 3, strides=2, activation="relu", name="second")(layers.ReLU()(x))
+    x = layers.Dense(6, activation="relu", name="hidden")(layers.Flatten()(x))
+    model = randomise(keras.Model(inputs, layers.Dense(3, name="scores")(x)))
+    first = model.get_layer("first")
+    first.bias.assign([-2.0, 0.0, 1.0, -1.0])
+    x = np.random.default_rng(0).normal(size=(8, 6, 7, 2)).astype("float32")
+    return techniques.Candidate(model, samples=x)
+
+
+def outputs_of(candidate, tensor):
+    return np.array(keras.Model(candidate.model.input, tensor)(candidate.samples))
+
+
+def test_apoz_and_hrank_count_zeros_and_ranks(chain):
+    graph = ChannelGraph(chain.model)
+    by_zeros = channel_scores.scores(graph, "apoz", 0, chain)
+    by_ranks = channel_scores.scores(graph, "hrank", 0, chain)
+    maps = {
+        "first": np.maximum(outputs_of(chain, chain.model.get_layer("first").output), 0),
+        "second": outputs_of(chain, chain.model.get_layer("second").output),
+        "hidden": outputs_of(chain, chain.model.get_layer("hidden").output)[:, None, None],
+    }
+    for name, values in maps.items():
+        channels = range(values.shape[-1])
+        left = np.array([1 - np.mean(values[..., k] == 0) for k in channels])
+        np.testing.assert_allclose(by_zeros[name], left / left.mean(), rtol=1e-5)
+        ranks = [[np.linalg.matrix_rank(each[..., k]) for each in values] for k in channels]
+        means = np.mean(ranks, axis=1)
+        np.testing.assert_allclose(by_ranks[name], means / means.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("group", "consumer"), [("first", "second"), ("second", "hidden")])
+def test_thinet_takes_in_turn_the_channel_that_the_next_layer_misses_least(chain, group, consumer):
+    """All positions are few enough to be looked at; a ReLU is taken off for the whole responses."""
+    scores = channel_scores.scores(ChannelGraph(chain.model), "thinet", 0, chain)[group]
+    layer = chain.model.get_layer(consumer)
+    kernel, bias = layer.get_weights()
+    linear = type(layer).from_config({**layer.get_config(), "activation": None, "name": "linear"})
+    taken = outputs_of(chain, layer.input)
+    linear.build(taken.shape)
+
+    def responses(gone):
+        channels = np.arange(kernel.shape[-2]) % len(scores)
+        linear.set_weights([np.where(np.isin(channels, gone)[:, None], 0, kernel), bias])
+        return np.array(linear(taken))
+
+    whole, gone = responses([]), []
+    while len(gone) < len(scores):
+        left = [k for k in range(len(scores)) if k not in gone]
+        errors = [np.square(responses([*gone, k]) - whole).sum() for k in left]
+        gone.append(left[int(np.argmin(errors))])
+    assert np.argsort(scores).tolist() == gone
+
+
+def test_a_criterion_that_finds_nothing_gives_way_to_l2(candidate):
+    """There is no ReLU."""
+    graph = ChannelGraph(candidate.model)
+    by_zeros = channel_scores.scores(graph, "apoz", 0, candidate)
+    for name, values in channel_scores.scores(graph, "l2", 0).items():
+        np.testing.assert_array_equal(by_zeros[name], values)
+
+
 @pytest.mark.parametrize("criterion", channel_scores.BY_EXAMPLES)
 def test_without_examples_it_says_where_there_are_some(criterion, small):
     message = f"channels with criterion={criterion} needs training examples: use tfcompress.compr"

@@ -86,3 +86,67 @@ def optimal_brain_damage(filters: Array, curvatures: Array) -> Array:
         LeCun, Denker, Solla 1989, "Optimal Brain Damage", NIPS, section 2.1.
     """
     return np.asarray((curvatures * np.square(filters)).sum(axis=1) / 2)
+
+
+def mean_ranks(maps: Array) -> Array:
+    """Returns the mean rank of each channel's feature maps.
+
+    Args:
+        maps: (examples, height, width, channels).
+
+    Reference:
+        Lin et al. 2020, "HRank: Filter Pruning using High-Rank Feature Map", arXiv:2002.10179,
+        section 3.2.
+    """
+    return np.asarray(np.linalg.matrix_rank(np.moveaxis(maps, -1, 1)).mean(axis=0))
+
+
+def contributions(inputs: Array, kernel: Array, channels: Array) -> Array:
+    """Returns the products of what the channels contribute to a layer's responses.
+
+    ```
+    G[j, k] = sum over rows and outputs of r_j r_k,   r_j = X[:, rows of j] K[rows of j]
+    ```
+
+    So the squared error of the responses without the channels T is the sum of G over T and T.
+
+    Args:
+        inputs: X, (rows, inputs).
+        kernel: K, (inputs, outputs).
+        channels: which channel each input belongs to, 0 or more; -1 for none of them.
+
+    Returns:
+        G, (channels, channels).
+    """
+    own = channels >= 0
+    x, weights, names = inputs[:, own], kernel[own], channels[own]
+    order = np.argsort(names, kind="stable")
+    starts = np.flatnonzero(np.diff(names[order], prepend=-1))
+    products = (x.T @ x) * (weights @ weights.T)
+    products = products[np.ix_(order, order)]
+    by_row = np.add.reduceat(products, starts, axis=0, dtype=np.float64)
+    return np.asarray(np.add.reduceat(by_row, starts, axis=1))
+
+
+def removal_order(gram: Array) -> Array:
+    """Returns channels in the order in which they are missed the least, one after another.
+
+    Each is the one without which, and without those before it, the responses change least.
+
+    >>> removal_order(np.array([[4.0, 0.0, 0.0], [0.0, 1.0, -1.0], [0.0, -1.0, 2.0]]))
+    array([1, 2, 0])
+
+    Args:
+        gram: as `contributions` returns it.
+
+    Reference:
+        Luo, Wu, Lin 2017, "ThiNet: A Filter Level Pruning Method for Deep Neural Network
+        Compression", arXiv:1707.06342, section 3.2.2 and algorithm 1.
+    """
+    gone = np.zeros(len(gram), bool)
+    order = []
+    for _ in range(len(gram)):
+        more = 2 * gram[:, gone].sum(axis=1) + np.diag(gram)
+        order.append(int(np.argmin(np.where(gone, np.inf, more))))
+        gone[order[-1]] = True
+    return np.array(order)

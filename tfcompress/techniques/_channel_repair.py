@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfcompress.deferred import keras
 from tfcompress.ops import reconstruct
+from tfcompress.techniques import _layer_inputs as layer_inputs
+from tfcompress.techniques._layer_inputs import as_matrix
 
 if TYPE_CHECKING:
     from tfcompress.graph.channels import ChannelGraph
 
 Array = np.ndarray
-
-_BATCH = 64
-# Rows that a regression sees: some for each weight of a filter, within bounds for its memory.
-_ROWS_PER_INPUT = 4
-_ROWS = (4_096, 16_384)
-_SEED = 0
-
-
-class _Reached(Exception):  # noqa: N818 - it is no error, but ends a run that has what it needs.
-    """Says that the layer whose inputs are wanted has been called."""
 
 
 class Repair:
@@ -51,14 +41,14 @@ class Repair:
         # Layer name to masks of the channels that it takes, and of those that it makes, that stay.
         self.layers: dict[str, tuple[Array, Array]] = {}
         for name, layer in self._flow.operations.items():
-            if _can_be_fitted(layer) and self._flow.calls[name] == 1:
+            if layer_inputs.can_be_fitted(layer) and self._flow.calls[name] == 1:
                 taken, made = (_staying(graph, kept, name, "kernel", axis) for axis in (-2, -1))
                 if not taken.all():
                     self.layers[name] = taken, made
         targets: dict[str, list[Array]] = {}
         self._means: dict[str, list[Array]] = {}
-        for name, rows in self._rows(graph.model, set(self.layers)):
-            outputs = rows @ _matrix(graph.model.get_layer(name).kernel)[:, self.layers[name][1]]
+        for name, rows in layer_inputs.rows(graph.model, set(self.layers), samples):
+            outputs = rows @ as_matrix(graph.model.get_layer(name).kernel)[:, self.layers[name][1]]
             targets.setdefault(name, []).append(outputs)
             self._means.setdefault(name, []).append(rows.mean(0))
         self._targets = {name: np.concatenate(parts) for name, parts in targets.items()}
@@ -66,7 +56,7 @@ class Repair:
     def by_means(self) -> None:
         """Adds to each layer's outputs what the channels that are gone gave on average."""
         for name, (taken, made) in self.layers.items():
-            kernel = _matrix(self._whole.get_layer(name).kernel)
+            kernel = as_matrix(self._whole.get_layer(name).kernel)
             gone = np.tile(~taken, len(kernel) // len(taken))
             mean = np.mean(self._means[name], axis=0)
             self._add(name, mean[gone] @ kernel[gone][:, made])
@@ -83,14 +73,14 @@ class Repair:
         errors = {}
         for name in self.layers:
             layer = self._small.get_layer(name)
-            width = _matrix(self._whole.get_layer(name).kernel).shape[0]
-            rows = self._rows(self._small, {name}, width)
+            width = as_matrix(self._whole.get_layer(name).kernel).shape[0]
+            rows = layer_inputs.rows(self._small, {name}, self._samples, width)
             inputs, outputs = np.concatenate([x for _, x in rows]), self._targets[name]
             means = np.zeros(inputs.shape[1]), np.zeros(outputs.shape[1])
             if layer.use_bias or self._norm_behind(name):
                 means = inputs.mean(0), outputs.mean(0)
             inputs, outputs = inputs - means[0], outputs - means[1]
-            kernel = reconstruct.regress(inputs, outputs, _matrix(layer.kernel))
+            kernel = reconstruct.regress(inputs, outputs, as_matrix(layer.kernel))
             layer.kernel.assign(kernel.reshape(layer.kernel.shape).astype(np.float32))
             self._add(name, means[1] - means[0] @ kernel)
             errors[name] = reconstruct.response_error(inputs, outputs, kernel)
@@ -111,45 +101,6 @@ class Repair:
         layer = self._small.get_layer(norm) if norm else None
         return layer if isinstance(layer, keras.layers.BatchNormalization) else None
 
-    def _rows(
-        self, model: keras.Model, names: set[str], width: int | None = None
-    ) -> Iterator[tuple[str, Array]]:
-        """Yields what some outputs of the named layers see, at the same places in both models.
-
-        Args:
-            model: the whole or the small one.
-            names: of layers.
-            width: what one output of the whole layer sees; None to take the layer's own.
-        """
-        from tfcompress.graph.nodes import run
-
-        seen: list[tuple[str, Any]] = []
-
-        def apply(operation: Any, *args: Any, **kwargs: Any) -> Any:
-            if operation.name in names:
-                seen.append((operation.name, args[0] if args else kwargs["inputs"]))
-                if len(seen) == len(names):
-                    raise _Reached
-            return operation(*args, **kwargs)
-
-        total = len(keras.tree.flatten(self._samples)[0])
-        for number, batch in enumerate(_batches(self._samples)):
-            seen.clear()
-            with contextlib.suppress(_Reached):
-                run(model, batch, apply)
-            for name, x in seen:
-                layer = model.get_layer(name)
-                inputs = width or len(_matrix(layer.kernel))
-                wanted = min(max(_ROWS_PER_INPUT * inputs, _ROWS[0]), _ROWS[1])
-                rng = np.random.default_rng((_SEED, number))
-                yield name, _drawn(layer, _numpy(x), -(-wanted // total), rng)
-
-
-def _can_be_fitted(layer: Any) -> bool:
-    """Returns whether a layer is a plain convolution over images or a dense layer."""
-    kind = type(layer)
-    return kind is keras.layers.Dense or (kind is keras.layers.Conv2D and layer.groups == 1)
-
 
 def _staying(
     graph: ChannelGraph, kept: Mapping[str, Array], name: str, path: str, axis: int
@@ -163,37 +114,3 @@ def _staying(
             if (part.layer, part.path, part.axis) == (name, path, axis):
                 mask &= (part.channels < 0) | np.isin(part.channels, channels)
     return mask
-
-
-def _drawn(layer: Any, x: Array, count: int, rng: np.random.Generator) -> Array:
-    """Returns the inputs of so many output positions of each example of a batch."""
-    settings: dict[str, Any] = {}
-    kernel_size = (1, 1)
-    if isinstance(layer, keras.layers.Dense):
-        x = x.reshape(len(x), -1, 1, x.shape[-1])
-    else:
-        kernel_size = layer.kernel_size
-        settings = {key: getattr(layer, key) for key in ("strides", "padding", "dilation_rate")}
-    size = reconstruct.output_size(x.shape[1:3], kernel_size, **settings)
-    places = np.argsort(rng.random((len(x), size[0] * size[1])), axis=1)[:, :count]
-    return reconstruct.patches(x, places, kernel_size, **settings)
-
-
-def _batches(samples: Any) -> Iterator[Any]:
-    """Yields the samples in batches, as tensors."""
-    total = len(keras.tree.flatten(samples)[0])
-
-    def cut(x: Array, start: int) -> Any:
-        return keras.ops.convert_to_tensor(x[start : start + _BATCH])
-
-    for start in range(0, total, _BATCH):
-        yield keras.tree.map_structure(functools.partial(cut, start=start), samples)
-
-
-def _matrix(kernel: Any) -> Array:
-    """Returns a kernel as (inputs, outputs)."""
-    return _numpy(kernel).reshape(-1, kernel.shape[-1])
-
-
-def _numpy(x: Any) -> Array:
-    return np.asarray(keras.ops.convert_to_numpy(x), np.float32)

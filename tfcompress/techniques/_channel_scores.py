@@ -26,7 +26,8 @@ _BY_WEIGHTS: dict[str, Callable[[Array], Array]] = {
     "l2": importance.l2,
     "fpgm": importance.median_distance,
 }
-BY_EXAMPLES = ("taylor", "obd")
+_BY_GRADIENTS = ("taylor", "obd")
+BY_EXAMPLES = (*_BY_GRADIENTS, "apoz", "hrank", "thinet")
 CRITERIA = (*_BY_WEIGHTS, "bn_scale", "random", *BY_EXAMPLES)
 
 
@@ -88,10 +89,11 @@ def _parts(
 ) -> Parts:
     """Returns the entries that the groups' scores are taken from, and a value for each."""
     if criterion in BY_EXAMPLES:
-        from tfcompress.techniques import _channel_gradients as gradients
+        from tfcompress.techniques import _channel_features, _channel_gradients
 
         assert candidate is not None
-        return gradients.parts(graph, groups, criterion, candidate)
+        room = _channel_gradients if criterion in _BY_GRADIENTS else _channel_features
+        return room.parts(graph, groups, criterion, candidate)
     return {name: _of_weights(graph, group, criterion) for name, group in groups.items()}
 
 

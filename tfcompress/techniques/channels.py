@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from tfcompress.graph.channels import ChannelGraph, Group
 
-Criterion = Literal["auto", "l1", "l2", "fpgm", "bn_scale", "random", "taylor", "obd"]
+_ByWeights = Literal["l1", "l2", "fpgm", "bn_scale", "random"]
+_ByExamples = Literal["taylor", "obd", "apoz", "hrank", "thinet"]
+Criterion = Literal["auto", _ByWeights, _ByExamples]
 Scope = Literal["global", "layer"]
 Repair = Literal["auto", "least_squares", "mean", "none"]
 
@@ -41,7 +43,11 @@ class ChannelOptions:
             (Liu et al. 2017, arXiv:1708.06519); or `random`, the control. By training examples:
             `taylor`, the gradient of the loss by a factor of the channel (Molchanov et al. 2019,
             arXiv:1906.10771); `obd`, its weights' squares by those of their gradients (LeCun et
-            al. 1989, NIPS). `auto` is `taylor` where there are examples, and else `l2`.
+            al. 1989, NIPS); `apoz`, the share of its values behind ReLU that aren't 0 (Hu et al.
+            2016, arXiv:1607.03250); `hrank`, the mean rank of its maps (Lin et al. 2020,
+            arXiv:2002.10179); `thinet`, how long the layers that take it can't do without it (Luo
+            et al. 2017, arXiv:1707.06342). What a criterion can't score, `l2` does. `auto` is
+            `taylor` where there are examples, and else `l2`.
         scope: `layer` takes the same share of every layer; `global` ranks all channels together,
             after division by their layer's mean.
         min_channels: that every layer keeps, beside a tenth of its own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -68,6 +69,22 @@ class Group:
         return tuple(dict.fromkeys(s.layer for s in self.slices if s.role == "taken"))
 
 
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """Says which channels the output of an operation holds.
+
+    Attributes:
+        operation: the layer, or the operation of `keras.ops`; it is called once.
+        axis: the axis that holds channels, the batch's being 0.
+        channels: group names to, for each entry of the axis, the group's channel in it; -1 for
+            those of others.
+    """
+
+    operation: Any
+    axis: int
+    channels: dict[str, Array]
+
+
 class ChannelGraph:
     """Holds a model's groups of channels, and makes smaller models of it.
 
@@ -115,6 +132,29 @@ class ChannelGraph:
             }
         return list(rows.values())
 
+    def outputs(self) -> list[Output]:
+        """Returns which channels the outputs hold, of operations with one call and one output."""
+        names = list(self.groups)
+        counts = collections.Counter(call.operation.name for call in self._trace.calls)
+        result = []
+        for call in self._trace.calls:
+            if counts[call.operation.name] == 1 and len(call.outputs) == 1:
+                traced = self._trace.of(call.outputs[0])
+                parts = self._by_group(traced.labels)
+                channels = {names[number]: own for number, own in parts.items()}
+                result.append(Output(call.operation, traced.axis, channels))
+        return result
+
+    def _by_group(self, labels: Array) -> dict[int, Array]:
+        """Returns groups' numbers to the channel of theirs in each entry, -1 for others'."""
+        roots = self._roots[labels]
+        groups = self._group_of[roots]
+        return {
+            number: np.where(groups == number, self._channel_of[roots], -1)
+            for number in np.unique(groups).tolist()
+            if number >= 0
+        }
+
     def _find_groups(self, reasons: Mapping[int, str]) -> dict[str, Group]:
         """Joins the channels that a layer makes to a group, and the groups that share one."""
         made = {key: self._roots[labels] for key, labels in self._trace.made.items()}
@@ -152,12 +192,9 @@ class ChannelGraph:
         """Returns for each group where weights hold its channels."""
         slices: list[list[Slice]] = [[] for _ in range(count)]
         for use in self._trace.uses.values():
-            roots = self._roots[use.labels]
-            for number in np.unique(self._group_of[roots]).tolist():
-                if number >= 0:
-                    own = np.where(self._group_of[roots] == number, self._channel_of[roots], -1)
-                    part = Slice(use.layer, use.weight, use.path, use.axis, use.role, own)
-                    slices[number].append(part)
+            for number, own in self._by_group(use.labels).items():
+                part = Slice(use.layer, use.weight, use.path, use.axis, use.role, own)
+                slices[number].append(part)
         return slices
 
     def keep(self, kept: Mapping[str, Collection[int]]) -> keras.Model:
