@@ -205,9 +205,10 @@ def test_thinet_takes_in_turn_the_channel_that_the_next_layer_misses_least(chain
 
 
 def test_a_criterion_that_finds_nothing_gives_way_to_l2(candidate):
-    """There is no ReLU."""
+    """There is no ReLU; the report names what the scores are by."""
     graph = ChannelGraph(candidate.model)
-    by_zeros = channel_scores.scores(graph, "apoz", 0, candidate)
+    by_zeros, criteria = channel_scores.scored(graph, "apoz", 0, candidate)
+    assert set(criteria.values()) == {"l2"}
     for name, values in channel_scores.scores(graph, "l2", 0).items():
         np.testing.assert_array_equal(by_zeros[name], values)
 

@@ -74,7 +74,7 @@ def test_the_report_says_widths_and_why_others_stay():
     candidate = transform(branches())
     lines = {line.name: (line.action, line.reason) for line in candidate.layers}
     assert lines["stem"][0] == "narrowed"
-    assert re.match(r"24 -> \d+ channels, with those of stem", lines["separable"][1])
+    assert re.match(r"24 -> \d+ channels by l2, with those of stem", lines["separable"][1])
     assert lines["scores"] == ("kept", "an output of the model")
     for name in ("stem", "grouped", "transposed"):
         assert f"-> {candidate.model.get_layer(name).filters} channels" in lines[name][1]

@@ -51,7 +51,14 @@ def chosen(criterion: str, candidate: Candidate) -> str:
 def scores(
     graph: ChannelGraph, criterion: str, seed: int, candidate: Candidate | None = None
 ) -> dict[str, Array]:
-    """Returns a score for each channel of each group that isn't frozen; high ones stay.
+    """Returns a score for each channel of each group that isn't frozen; as `scored`."""
+    return scored(graph, criterion, seed, candidate)[0]
+
+
+def scored(
+    graph: ChannelGraph, criterion: str, seed: int, candidate: Candidate | None = None
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """Scores each channel of each group that isn't frozen; high ones stay.
 
     A channel's score is the mean of its scores in all layers that it is scored in, each divided by
     its layer's mean, so that layers and groups can be compared.
@@ -62,15 +69,20 @@ def scores(
             without batch normalisation where its scales are asked for, is scored by `l2`.
         seed: of `random`.
         candidate: holds the examples, for criteria that look at them.
+
+    Returns:
+        Groups' names to their channels' scores, and to the criterion that they are by.
     """
-    rng = np.random.default_rng(seed)
     free = {name: group for name, group in graph.groups.items() if not group.frozen}
     if criterion == "random":
-        return {name: rng.random(group.size) for name, group in free.items()}
+        rng = np.random.default_rng(seed)
+        drawn = {name: rng.random(group.size) for name, group in free.items()}
+        return drawn, dict.fromkeys(free, criterion)
     parts = _parts(graph, free, criterion, candidate)
     missing = {name: group for name, group in free.items() if not parts.get(name)}
     parts = parts | _parts(graph, missing, "l2", None)
-    return {name: _mean(parts[name], group.size) for name, group in free.items()}
+    criteria = {name: "l2" if name in missing else criterion for name in free}
+    return {name: _mean(parts[name], group.size) for name, group in free.items()}, criteria
 
 
 def _mean(parts: list[Part], size: int) -> Array:

@@ -112,11 +112,11 @@ def _transform(candidate: Candidate, options: ChannelOptions) -> Candidate:
     )
     criterion = channel_scores.chosen(options.criterion, candidate)
     graph = ChannelGraph(candidate.model)
-    by_group = channel_scores.scores(graph, criterion, options.criterion_seed, candidate)
+    by_group, criteria = channel_scores.scored(graph, criterion, options.criterion_seed, candidate)
     kept = _kept(candidate, graph, by_group, options)
     small = graph.keep(kept)
     errors = _repair(graph, small, kept, candidate.samples, repair)
-    lines = _lines(graph, kept, errors, options)
+    lines = _lines(graph, kept, errors, criteria)
     for line in lines:
         if line.action == "narrowed":
             candidate.say("channels", f"{line.name}: {line.reason}")
@@ -152,7 +152,10 @@ def _repair(
 
 
 def _lines(
-    graph: ChannelGraph, kept: widths.Widths, errors: Mapping[str, float], options: ChannelOptions
+    graph: ChannelGraph,
+    kept: widths.Widths,
+    errors: Mapping[str, float],
+    criteria: Mapping[str, str],
 ) -> list[LayerLine]:
     """Returns the report's lines: each layer's width before and after, or why it kept it."""
     lines = []
@@ -165,7 +168,8 @@ def _lines(
             elif after == before:
                 lines.append(LayerLine(layer, kind, "kept", f"all {before} channels are left"))
             else:
-                text = f"{before} -> {after} channels{_tied(group, layer)}{_error(errors, layer)}"
+                text = f"{before} -> {after} channels by {criteria[name]}"
+                text += _tied(group, layer) + _error(errors, layer)
                 lines.append(LayerLine(layer, kind, "narrowed", text))
     named = {line.name for line in lines}
     lines += [line for line in _other_lines(graph, kept) if line.name not in named]
