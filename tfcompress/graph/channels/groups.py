@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfcompress.errors import InputError, unknown_name
-from tfcompress.graph.channels import operations, unweighted, weighted
+from tfcompress.graph.channels import operations, sequences, unweighted, weighted
 from tfcompress.graph.channels.trace import Array, Rule, Trace
 from tfcompress.graph.nodes import functional, is_nested, nodes, run
 from tfcompress.graph.rewrite import clone, fresh_inputs, names_clash
@@ -264,7 +264,7 @@ class ChannelGraph:
 
 def _rule_for(operation: Any) -> Rule | None:
     """Returns the rule for a layer or an operation of `keras.ops`; None if there is none."""
-    for room in (weighted, unweighted, operations):
+    for room in (weighted, sequences, unweighted, operations):
         rule = room.rule_for(operation)
         if rule is not None:
             return rule

@@ -120,7 +120,7 @@ def _built_in(trace: Trace, call: Call) -> None:
 
 def activation_mixes(layer: Any) -> str | None:
     """Says which activation of a layer isn't known to treat every channel by itself, if any."""
-    for name in ("activation", "depthwise_activation"):
+    for name in ("activation", "depthwise_activation", "recurrent_activation"):
         function = getattr(layer, name, None)
         if function is None:
             continue
