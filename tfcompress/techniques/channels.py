@@ -168,7 +168,8 @@ def _lines(
             elif after == before:
                 lines.append(LayerLine(layer, kind, "kept", f"all {before} channels are left"))
             else:
-                text = f"{before} -> {after} channels by {criteria[name]}"
+                what = name.partition(":")[2].replace("_", " ") or "channels"
+                text = f"{before} -> {after} {what} by {criteria[name]}"
                 text += _tied(group, layer) + _error(errors, layer)
                 lines.append(LayerLine(layer, kind, "narrowed", text))
     named = {line.name for line in lines}
