@@ -29,6 +29,8 @@ from tfcompress import data, graph, keep_freed_memory, models, techniques
 from tfcompress.config import Training
 from tfcompress.techniques._channel_scores import CRITERIA
 from tfcompress.training import TrainingContext, accuracy, fit, runner
+from tfcompress.training.distillation import divergence
+from tfcompress.training.evaluate import logits
 
 MODEL = "vgg_small"
 SEEDS = (0, 1, 2)
@@ -75,9 +77,14 @@ def judged(model: keras.Model) -> float:
 
 
 def untuned(criterion: str, ratio: float, seed: int) -> Row:
-    """Accuracies of the float network, of what is cut out of it, and after the repair."""
+    """Accuracies of the float network, of what is cut out of it, and after the repair.
+
+    After the repair with the divergence from the float network, which is less a matter of chance.
+    """
     net = float_net(seed)
     row = {"float": judged(net)}
+    pixels = np.concatenate([x for x, _ in images().batches("test", 256)])
+    wanted = logits(net, pixels)
     for name, settings in {
         "cut": {"repair": "none"},
         "repaired": {},
@@ -86,6 +93,9 @@ def untuned(criterion: str, ratio: float, seed: int) -> Row:
         made = step(criterion, ratio, seed, **settings)
         small = made.technique.transform(candidate(seed), made.options).model
         row[name] = judged(small)
+        if name == "repaired":
+            found = divergence(logits(small, pixels), wanted, 1.0)
+            row["divergence"] = float(keras.ops.mean(found))
         row.setdefault("macs", graph.macs(small) / graph.macs(net))
     return row
 
@@ -133,7 +143,7 @@ def page_of(results: Measurements) -> Page:
         spread = f" ({min(values):.4f} to {max(values):.4f})" if len(values) > 1 else ""
         return f"{np.mean(values):.4f}{spread}", keys
 
-    kinds = ("cut", "repaired", "repaired, global", "tuned")
+    kinds = ("cut", "repaired", "divergence", "repaired, global", "tuned")
     rows = []
     for criterion in (*CRITERIA, SCRATCH):
         cells = [cell(criterion, ratio, what) for ratio in RATIOS for what in kinds]
@@ -152,8 +162,9 @@ def page_of(results: Measurements) -> Page:
         "Criteria for channels",
         f"{MODEL} on the embedded images; accuracy on all {len(images().test)} test images, the "
         f"mean over the seeds that were measured and its range. The float networks have {texts}. "
-        "`cut`: nothing is done about what is gone; `repaired`: by least squares; `global`: all "
-        "layers' channels are ranked together; `tuned`: repaired, and trained by the technique's "
+        "`cut`: nothing is done about what is gone; `repaired`: by least squares; `divergence`: of "
+        "the repaired network's classes from the float network's (KL, nats an image); `global`: "
+        "all layers' channels are ranked together; `tuned`: repaired, and trained by the technique's "
         "recipe. `scratch` is the shape of taylor with new weights, trained for as long as the "
         "float network and the tuning together.",
         ["criterion", *(f"{ratio} of the MACs, {what}" for ratio in RATIOS for what in kinds)],
