@@ -164,9 +164,9 @@ def page_of(results: Measurements) -> Page:
         f"mean over the seeds that were measured and its range. The float networks have {texts}. "
         "`cut`: nothing is done about what is gone; `repaired`: by least squares; `divergence`: of "
         "the repaired network's classes from the float network's (KL, nats an image); `global`: "
-        "all layers' channels are ranked together; `tuned`: repaired, and trained by the technique's "
-        "recipe. `scratch` is the shape of taylor with new weights, trained for as long as the "
-        "float network and the tuning together.",
+        "all layers' channels are ranked together; `tuned`: repaired, and trained by the recipe of "
+        "the technique. `scratch` is the shape of taylor with new weights, trained for as long as "
+        "the float network and the tuning together.",
         ["criterion", *(f"{ratio} of the MACs, {what}" for ratio in RATIOS for what in kinds)],
         rows,
     )
