@@ -295,18 +295,6 @@ def _counts(kept: widths.Widths) -> tuple[int, ...]:
     return tuple(map(len, kept.values()))
 
 
-def budget(**asked: float | None) -> Budget | None:
-    """Returns what a file may keep, from the options; None where none of these is given.
-
-    Args:
-        asked: `size_ratio` and `latency_ratio`.
-    """
-    for name, ratio in asked.items():
-        if ratio is not None:
-            return Budget("size" if name == "size_ratio" else "latency", ratio)
-    return None
-
-
 def check_ratios(**asked: float | None) -> None:
     """Refuses shares that nothing can keep, and more than one of them.
 

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from tfcompress.config import Training
 from tfcompress.errors import one_of, require
 from tfcompress.techniques import _channel_budget as budgets
+from tfcompress.techniques import _channel_lines as report_lines
 from tfcompress.techniques import _channel_scores as channel_scores
 from tfcompress.techniques import _channel_widths as widths
-from tfcompress.techniques.base import Candidate, LayerLine, Technique, distilled
+from tfcompress.techniques.base import Candidate, Technique, distilled
 
 if TYPE_CHECKING:
     import keras
 
-    from tfcompress.graph.channels import ChannelGraph, Group
+    from tfcompress.graph.channels import ChannelGraph
 
 _ByWeights = Literal["l1", "l2", "fpgm", "bn_scale", "random"]
 _ByExamples = Literal["taylor", "obd", "apoz", "hrank", "thinet"]
 Criterion = Literal["auto", _ByWeights, _ByExamples]
 Scope = Literal["global", "layer"]
 Repair = Literal["auto", "least_squares", "mean", "none"]
+IterationSchedule = Literal["linear", "cubic"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,10 @@ class ChannelOptions:
             puts the means of the channels in their place; `none` does nothing; `auto` is least
             squares where there are examples.
         criterion_seed: of the criterion `random`.
+        iterations: rounds of cutting and training, each with scores of its own; they share the
+            epochs of the training. `tfcompress.transform`, which doesn't train, takes one.
+        iteration_schedule: `linear` cuts as much in each round; `cubic` most in the first ones (Zhu
+            and Gupta 2017, arXiv:1710.01878).
     """
 
     macs_ratio: float | None = None
@@ -69,6 +76,8 @@ class ChannelOptions:
     round_to: int = 8
     repair: Repair = "auto"
     criterion_seed: int = 0
+    iterations: int = 1
+    iteration_schedule: IterationSchedule = "linear"
 
     def __post_init__(self) -> None:
         """Refuses unknown words, and numbers that no network can have."""
@@ -76,7 +85,9 @@ class ChannelOptions:
         one_of("option criterion", self.criterion, get_args(Criterion))
         one_of("option scope", self.scope, get_args(Scope))
         one_of("option repair", self.repair, get_args(Repair))
-        for name, least in (("min_channels", 1), ("round_to", 1), ("criterion_seed", 0)):
+        one_of("option iteration_schedule", self.iteration_schedule, get_args(IterationSchedule))
+        leasts = {"min_channels": 1, "round_to": 1, "criterion_seed": 0, "iterations": 1}
+        for name, least in leasts.items():
             value = getattr(self, name)
             require(value >= least, f"option {name} must be {least} or more; got {value}")
 
@@ -85,9 +96,25 @@ class ChannelOptions:
         share = 0.5 if self.macs_ratio is None else self.macs_ratio
         return widths.Rules(share, self.scope, self.min_channels, self.round_to)
 
+    def ratio(self) -> tuple[str, float]:
+        """Returns the option that says how much stays, and its value."""
+        given = [(name, value) for name, value in self._file_ratios().items() if value is not None]
+        return given[0] if given else ("macs_ratio", self.rules().macs_ratio)
+
     def budget(self) -> budgets.Budget | None:
         """Returns what the file may keep; None where the multiply-accumulates are asked for."""
-        return budgets.budget(**self._file_ratios())
+        name, value = self.ratio()
+        if name == "macs_ratio":
+            return None
+        return budgets.Budget("size" if name == "size_ratio" else "latency", value)
+
+    def relative(self, candidate: Candidate) -> ChannelOptions:
+        """Returns the options with the ratio to the candidate's model as it is."""
+        return self
+
+    def start(self, candidate: Candidate) -> Candidate:
+        """Returns the candidate before the technique's first round, which this one is."""
+        return candidate
 
     def _file_ratios(self) -> dict[str, float | None]:
         return {"size_ratio": self.size_ratio, "latency_ratio": self.latency_ratio}
@@ -102,6 +129,7 @@ def _transform(candidate: Candidate, options: ChannelOptions) -> Candidate:
     """
     from tfcompress.graph.channels import ChannelGraph
 
+    options, start = options.relative(candidate), options.start(candidate)
     repair = options.repair
     if repair == "auto":
         repair = "none" if candidate.samples is None else "least_squares"
@@ -116,11 +144,12 @@ def _transform(candidate: Candidate, options: ChannelOptions) -> Candidate:
     kept = _kept(candidate, graph, by_group, options)
     small = graph.keep(kept)
     errors = _repair(graph, small, kept, candidate.samples, repair)
-    lines = _lines(graph, kept, errors, criteria)
+    whole = graph if start is candidate else ChannelGraph(start.model)
+    lines = report_lines.lines(whole, graph, kept, errors, criteria)
     for line in lines:
         if line.action == "narrowed":
             candidate.say("channels", f"{line.name}: {line.reason}")
-    return candidate.then(small, *lines)
+    return dataclasses.replace(candidate, layers=start.layers).then(small, *lines)
 
 
 def _kept(
@@ -151,83 +180,13 @@ def _repair(
     return {}
 
 
-def _lines(
-    graph: ChannelGraph,
-    kept: widths.Widths,
-    errors: Mapping[str, float],
-    criteria: Mapping[str, str],
-) -> list[LayerLine]:
-    """Returns the report's lines: each layer's width before and after, or why it kept it."""
-    lines = []
-    for name, group in graph.groups.items():
-        for layer in group.producers:
-            kind = type(graph.model.get_layer(layer)).__name__
-            before, after = _filters(group, layer, kept.get(name, range(group.size)))
-            if group.frozen:
-                lines.append(LayerLine(layer, kind, "kept", group.frozen))
-            elif after == before:
-                lines.append(LayerLine(layer, kind, "kept", f"all {before} channels are left"))
-            else:
-                what = name.partition(":")[2].replace("_", " ") or "channels"
-                text = f"{before} -> {after} {what} by {criteria[name]}"
-                text += _tied(group, layer) + _error(errors, layer)
-                lines.append(LayerLine(layer, kind, "narrowed", text))
-    named = {line.name for line in lines}
-    lines += [line for line in _other_lines(graph, kept) if line.name not in named]
-    made = {line.name for line in lines if line.action == "narrowed"}
-    for layer, error in errors.items():
-        if layer not in made:
-            kind = type(graph.model.get_layer(layer)).__name__
-            lines = [line for line in lines if line.name != layer or line.action == "narrowed"]
-            text = f"takes fewer channels{_error({layer: error}, layer)}"
-            lines.append(LayerLine(layer, kind, "refitted", text))
-    return lines
+def _rounds(
+    candidate: Candidate, options: ChannelOptions, settings: Training
+) -> Sequence[tuple[ChannelOptions, Training]]:
+    """Returns the rounds of cutting and training."""
+    from tfcompress.techniques._channel_rounds import rounds
 
-
-def _other_lines(graph: ChannelGraph, kept: widths.Widths) -> list[LayerLine]:
-    """Returns lines of layers with kernels that make no channels of their own."""
-    passed = {
-        part.layer: (name, part)
-        for name, group in graph.groups.items()
-        for part in group.slices
-        if part.role == "passed"
-    }
-    lines = []
-    for layer in graph.model.layers:
-        kind = type(layer).__name__
-        if not any(len(weight.shape) > 1 for weight in layer.weights):
-            continue
-        if layer.name not in passed:
-            lines.append(LayerLine(layer.name, kind, "kept", "no rule says which channels it has"))
-            continue
-        name, part = passed[layer.name]
-        before = int((part.channels >= 0).sum())
-        left = kept.get(name, range(graph.groups[name].size))
-        after = int(np.isin(part.channels, list(left)).sum())
-        if after < before:
-            text = f"{before} -> {after} channels, those that it is given"
-            lines.append(LayerLine(layer.name, kind, "narrowed", text))
-        else:
-            lines.append(LayerLine(layer.name, kind, "kept", "is given all of its channels"))
-    return lines
-
-
-def _filters(group: Group, layer: str, kept: Collection[int]) -> tuple[int, int]:
-    """Returns how many filters of a layer belong to a group, and how many of them stay."""
-    made = next(s for s in group.slices if (s.layer, s.role) == (layer, "made")).channels
-    return int((made >= 0).sum()), int(np.isin(made, list(kept)).sum())
-
-
-def _tied(group: Group, layer: str) -> str:
-    """Says with which layer's channels a layer's live and die."""
-    others = [name for name in group.producers if name != layer]
-    return (
-        f", with those of {', '.join(others[:2])}{' ...' if others[2:] else ''}" if others else ""
-    )
-
-
-def _error(errors: Mapping[str, float], layer: str) -> str:
-    return f"; error of the responses {errors[layer]:.3f}" if layer in errors else ""
+    return rounds(candidate, options, settings)
 
 
 def _check(candidate: Candidate, options: ChannelOptions) -> None:
@@ -267,6 +226,7 @@ TECHNIQUE = Technique(
     ),
     options=ChannelOptions,
     transform=_transform,
+    rounds=_rounds,
     check=_check,
     sketch=_sketch,
     training=distilled(epochs=10),
