@@ -118,6 +118,24 @@ def test_obd_is_the_squared_weights_by_their_squared_gradients(candidate, precis
     np.testing.assert_allclose(scores, wanted / wanted.mean(), rtol=1e-3)
 
 
+def test_embeddings_are_scored_by_all_words_that_occur():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 9, (BATCH, 5)), rng.integers(0, 3, BATCH)
+    x[:, 0] = x[:, 1]  # Words that occur twice.
+    inputs = keras.Input((5,), dtype="int32")
+    words = layers.Embedding(9, 4, name="words")(inputs)
+    outputs = layers.Dense(3, name="scores")(layers.GlobalAveragePooling1D()(words))
+    model = keras.Model(inputs, outputs)
+    given = techniques.Candidate(model, samples=x, data=Examples(train=Batch(x, y)))
+    scores = channel_scores.scores(ChannelGraph(model), "taylor", 0, given)["words"]
+    table, kernel, bias = model.get_weights()
+    means = table[x].mean(1)
+    logits = means @ kernel + bias
+    errors = np.exp(logits) / np.exp(logits).sum(1, keepdims=True) - np.eye(3)[y]
+    wanted = np.square((means * (errors @ kernel.T)).mean(0))
+    np.testing.assert_allclose(scores, wanted / wanted.mean(), rtol=1e-3)
+
+
 def test_targets_of_ones_own_are_drawn_from_the_outputs():
     inputs = keras.Input((2,))
     chances = layers.Dense(3, activation="softmax", name="chances")(inputs)

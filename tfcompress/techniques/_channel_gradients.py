@@ -82,7 +82,11 @@ def _filters(graph: ChannelGraph, group: Group) -> list[_Member]:
     for part in group.slices:
         if part.role == "made":
             members.setdefault((part.layer, part.channels.tobytes()), []).append(part)
-    return [member for member in members.values() if any(p.path != "bias" for p in member)]
+    return [
+        member
+        for member in members.values()
+        if any(len(graph.model.get_layer(p.layer).weights[p.weight].shape) > 1 for p in member)
+    ]
 
 
 def _gates(graph: ChannelGraph, group: Group) -> list[_Member]:

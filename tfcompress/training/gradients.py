@@ -40,7 +40,9 @@ class _Recorder(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Keeps one variable's gradient."""
-        self.assign(self.gradients[self._get_variable_index(variable)], gradient)
+        kept = self.gradients[self._get_variable_index(variable)]
+        self.assign(kept, keras.ops.zeros_like(kept))
+        self.assign_add(kept, gradient)  # An embedding's has a row for each word that occurs.
 
 
 class _Deployed(keras.Model):
