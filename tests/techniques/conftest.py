@@ -53,6 +53,21 @@ def kernels(model):
 
 
 @pytest.fixture
+def smallest():
+    """Builds conv 8 with BN and ReLU and dense 4: for what takes several trainings."""
+
+    def build(seed=0):
+        keras.utils.set_random_seed(seed)
+        inputs = keras.Input((16, 16, 3), name="image")
+        x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="conv")(inputs)
+        x = layers.ReLU(name="relu")(layers.BatchNormalization(name="bn")(x))
+        x = layers.Dense(4, name="logits")(layers.Flatten(name="flatten")(x))
+        return randomise(keras.Model(inputs, x, name="smallest"), seed)
+
+    return build
+
+
+@pytest.fixture
 def small():
     """Builds conv 8, conv 16, conv 16, each with BN and ReLU, two pools, dense 4."""
 

@@ -79,14 +79,17 @@ def test_by_name_and_per_channel(small, data):
     )
     assert len(np.unique(found["conv2"])) <= 4 < len(np.unique(found["conv3"])) <= 8
     assert len(np.unique(found["logits"])) > 100
-    own = kernels(cluster(small(), data, clusters=4, per_channel=True).model)["conv3"]
+    # TFMOT makes an op of each filter: one layer's are enough.
+    own = kernels(
+        cluster(small(), data, clusters=4, per_channel=True, leave=("conv2", "conv3")).model
+    )["conv1"]
     for index in range(own.shape[-1]):
         assert len(np.unique(own[..., index])) <= 4
     assert len(np.unique(own)) > 4
 
 
-def test_goes_on_where_it_was(small, data, tmp_path):
-    whole = cluster(small(), data, epochs=3).model
+def test_goes_on_where_it_was(smallest, data, tmp_path):
+    whole = cluster(smallest(), data, epochs=3).model
 
     def stop(epoch, step, steps):
         if epoch == 2:
@@ -95,8 +98,8 @@ def test_goes_on_where_it_was(small, data, tmp_path):
     kept = TrainingContext(checkpoint=tmp_path / "state.npz")
     stopped = dataclasses.replace(kept, on_step=stop)
     with pytest.raises(training.Stopped):
-        cluster(small(), data, epochs=3, context=stopped)
-    again = cluster(small(), data, epochs=3, context=kept).model
+        cluster(smallest(), data, epochs=3, context=stopped)
+    again = cluster(smallest(), data, epochs=3, context=kept).model
     for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
