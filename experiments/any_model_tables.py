@@ -21,7 +21,7 @@ PRODUCTS = WIDE | {"Conv2D 1x1", "Conv1D 1x1", "Dense", "EinsumDense"}
 # needs.
 FOR = {
     **dict.fromkeys(("baseline", "dynamic", "float16", "int8", "int8_int4", "mixed"), ANY),
-    **dict.fromkeys(("prune", "cluster", "deep_compression", "qat", "minmax8"), ANY),
+    **dict.fromkeys(("prune", "dsd", "cluster", "deep_compression", "qat", "minmax8"), ANY),
     **dict.fromkeys(("bwn", "xnor", "binary_activations", "svd", "tt", "channels"), PRODUCTS),
     "hashed": frozenset({"Dense", "EinsumDense"}),
     **dict.fromkeys(("cp", "tucker"), WIDE - {"SeparableConv1D", "SeparableConv2D"}),
