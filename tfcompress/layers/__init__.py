@@ -16,6 +16,8 @@ from tfcompress.layers.hashed_dense import HashedDense
 from tfcompress.layers.low_rank_conv2d import LowRankConv2D
 from tfcompress.layers.low_rank_dense import LowRankDense
 from tfcompress.layers.min_max_quantize import MinMaxQuantize
+from tfcompress.layers.nearest_fill2d import NearestFill2D
+from tfcompress.layers.perforated_conv2d import PerforatedConv2D
 from tfcompress.layers.shift2d import Shift2D
 from tfcompress.layers.shuffle_unit import ShuffleUnit
 from tfcompress.layers.spatial_separable_conv2d import SpatialSeparableConv2D
@@ -38,6 +40,8 @@ __all__ = [
     "LowRankConv2D",
     "LowRankDense",
     "MinMaxQuantize",
+    "NearestFill2D",
+    "PerforatedConv2D",
     "Shift2D",
     "ShuffleUnit",
     "SpatialSeparableConv2D",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -24,6 +25,16 @@ def pair(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
             f"{name} must be a whole number, 1 or more, or two of them. Received: {name}={value}"
         )
     return both[0], both[1]
+
+
+def whole_numbers(name: str, values: Sequence[int]) -> list[int]:
+    """Returns the values as a list, if they are whole numbers of 0 or more, and there are any."""
+    good = isinstance(values, Sequence) and not isinstance(values, str) and len(values) > 0
+    if not good or any(not isinstance(value, int) or value < 0 for value in values):
+        raise ValueError(
+            f"{name} must be a list of whole numbers, 0 or more. Received: {name}={values!r}"
+        )
+    return list(values)
 
 
 def sliding_window(

@@ -20,6 +20,8 @@ from tfcompress.layers import (
     LowRankConv2D,
     LowRankDense,
     MinMaxQuantize,
+    NearestFill2D,
+    PerforatedConv2D,
     SpatialSeparableConv2D,
     TuckerConv2D,
 )
@@ -176,6 +178,8 @@ IMAGES = [
     LowRankDense(8, rank=4),
     SpatialSeparableConv2D(8, 3, rank=4),
     TuckerConv2D(8, 3, rank=(4, 4)),
+    PerforatedConv2D(8, 3, rate=0.5, padding="same"),
+    NearestFill2D([0, 2, 2, 5], [1, 1, 4]),
 ]
 
 
