@@ -269,6 +269,7 @@ def measured(name: str, data_dir: str | None, runs: int) -> dict[str, Row]:
                     epochs=form.epochs,
                     batch_size=BATCH,
                     learning_rate=LEARNING_RATE / 4,
+                    learning_rate_schedule="constant",
                     **form.options,
                 )
             path = Path(folder) / f"{number}.tflite"

@@ -91,8 +91,16 @@ def half_floats(job: BuildJob) -> BuiltFile:
     """Writes weights as 16-bit floats."""
     source = float_file(job, activations="unit", bucket_type="float16")
     path = job.folder / "quantized.tflite"
-    calibrate.half_file(source.path, path)
-    return BuiltFile(path, source.path, source.lowered)
+
+    def write(higher: Collection[str]) -> None:
+        calibrate.half_file(source.path, path, higher=higher)
+
+    write(())
+    outputs = [op.outputs[0].name for op in source.content.ops if not op.subgraph]
+    more = {name: "32-bit floats" for name in outputs if name in source.layer_names}
+    return BuiltFile(
+        path, source.path, source.lowered, rebuild=Rebuild(write, more, source.layer_names)
+    )
 
 
 def static_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:

@@ -162,17 +162,34 @@ def _loop_rules(path: Path, content: FileContent, floats: dict[str, Any]) -> lis
     return rules
 
 
-def half_file(float_path: Path, path: Path) -> None:
+def half_file(float_path: Path, path: Path, *, higher: Collection[str] = ()) -> None:
     """Writes the file with weights as 16-bit floats, which are expanded as it is loaded.
 
     XNNPACK takes such a weight for a constant and makes float32 of it once.
+
+    Args:
+        float_path: the float file.
+        path: of the file to write.
+        higher: output names of ops whose weights keep 32 bits.
     """
     from ai_edge_quantizer import quantizer, recipe_manager
 
     rules = recipe_manager.RecipeManager()
     kind = recipe_manager.AlgorithmName.FLOAT_CASTING
     rules.add_weight_only_config(".*", "*", num_bits=16, algorithm_key=kind)
-    _quantize(quantizer.Quantizer(str(float_path), rules.get_quantization_recipe()), path)
+    recipe = rules.get_quantization_recipe()
+    for op in read(float_path).ops if higher else ():
+        output = op.outputs[0].name
+        if output in higher:
+            recipe.append(
+                {
+                    **recipe[0],
+                    "regex": f"^{re.escape(output)};?$",
+                    "operation": _QUANTIZERS_NAMES.get(op.name, op.name),
+                    "algorithm_key": recipe_manager.AlgorithmName.NO_QUANTIZE,
+                }
+            )
+    _quantize(quantizer.Quantizer(str(float_path), recipe), path)
 
 
 def _quantize(quantizer: Any, path: Path, limits: Ranges | None = None) -> None:

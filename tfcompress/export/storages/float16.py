@@ -28,7 +28,7 @@ _METHOD = Method(
 
 STORAGE = Storage(
     name="float16",
-    summary="2 bytes a weight, computed as float32; outputs differ by less than 0.1%",
+    summary="2 bytes a weight, computed as float32; outputs differ by 0.2% at most",
     accepts=refuse_signs,
     method=lambda traits: _METHOD,
 )
