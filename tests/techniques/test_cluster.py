@@ -179,7 +179,7 @@ def test_keras_clusters_what_tfmot_has_no_wrapper_for(data):
     x = layers.MultiHeadAttention(2, 4, name="attention")(x, x)
     x = layers.TimeDistributed(layers.Dense(8), name="each")(x)
     model = keras.Model(inputs, layers.Dense(4)(layers.GlobalAveragePooling1D()(x)))
-    candidate = cluster(model, data, epochs=0, clusters=6, engine="keras")
+    candidate = cluster(model, data, epochs=0, clusters=6)
     for name in ("attention", "each"):
         for kernel in wrappers.kernels(candidate.model, name):
             assert len(np.unique(kernel)) == 6

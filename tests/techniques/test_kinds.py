@@ -142,6 +142,14 @@ def test_kinds_that_are_met_first(name, kind, tmp_path):
     assert check(name, kind, tmp_path) == (kind not in REFUSED.get(name, ()))
 
 
+@pytest.mark.parametrize("kind", ["EinsumDense", "MultiHeadAttention"])
+@pytest.mark.parametrize(("name", "action"), [("cluster", "clustered"), ("prune", "pruned")])
+def test_projections_are_taken_by_default(name, action, kind):
+    technique = techniques.get(name)
+    made = technique.transform(techniques.Candidate(net(kind)), technique.make_options())
+    assert {line.action for line in made.layers if line.name == "kind"} == {action}
+
+
 @pytest.mark.slow
 @each
 @pytest.mark.parametrize("kind", KINDS)

@@ -50,7 +50,8 @@ def choose(
         model: functional or Sequential.
         leave: patterns of layer names that are left alone.
         verb: what is done to them, as in `pruned`.
-        engine: who trains the model. By Keras 3 layers that TFMOT couldn't train stay as they are.
+        engine: who trains the model. By Keras 3 layers that TFMOT couldn't train stay as they are;
+            `auto` is Keras 3 where TFMOT would leave a layer that can be worked on.
 
     Raises:
         InputError: the model can't be copied, has a layer that the TFMOT asked for can't train, a
@@ -60,7 +61,7 @@ def choose(
     from tfcompress.graph.equivalents import with_equivalents
     from tfcompress.graph.nodes import operations
 
-    by_tfmot = _suits_tfmot(model, verb, engine)
+    by_tfmot = _suits_tfmot(model, leave, verb, engine)
     lowered = lower(model) if by_tfmot else lowered_for_keras(model)
     # TFMOT has no blocks for a separable convolution's 1x1 part, and no batch normalisation can be
     # folded into it.
@@ -82,12 +83,14 @@ def choose(
     return Chosen(flat, tuple(names), tuple(kept), kinds, before, by_tfmot)
 
 
-def _suits_tfmot(model: keras.Model, verb: str, engine: Engine) -> bool:
-    """Says whether TFMOT may train a model.
+def _suits_tfmot(model: keras.Model, leave: Sequence[str], verb: str, engine: Engine) -> bool:
+    """Says whether TFMOT may train a model; arguments are those of `choose`.
 
     Raises:
         InputError: it was asked to and can't.
     """
+    from tfcompress.graph.nodes import functional, operations
+
     if engine == "keras":
         return False
     try:
@@ -96,7 +99,11 @@ def _suits_tfmot(model: keras.Model, verb: str, engine: Engine) -> bool:
         if engine == "tfmot":
             raise
         return False
-    return True
+    return engine == "tfmot" or not any(
+        _why_left(layer, leave, verb, by_tfmot=False) is None
+        and _why_left(layer, leave, verb, by_tfmot=True) is not None
+        for layer in operations(functional(model))
+    )
 
 
 def lowered_for_keras(model: keras.Model, *, full_precision: bool = False) -> keras.Model:

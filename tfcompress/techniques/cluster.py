@@ -42,9 +42,10 @@ class ClusterOptions:
         leave: names or patterns of layers that stay as they are.
         engine: `tfmot` trains a copy in Keras 2, which learns one class an example; `keras` the
             model itself, with any loss, metrics and callbacks and on any backend, by the same
-            values; binary, hashed and custom layers stay as they are then, and attention and
-            convolutional recurrent layers are clustered, too. `auto` is tfmot for a model that
-            Keras 2 can have, isn't compiled and learns one class an example, else keras.
+            values; binary, hashed and custom layers stay as they are then, and attention,
+            convolutional recurrent and time-distributed layers are clustered, too. `auto` is tfmot
+            for a model that has none of these, that Keras 2 can have, that isn't compiled and
+            learns one class an example, else keras.
     """
 
     clusters: int = 16
