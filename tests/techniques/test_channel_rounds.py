@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from tests.techniques.test_channel_budget import parameters, tower
@@ -68,3 +69,25 @@ def test_what_no_rounds_could_be_made_of(options, epochs, message):
             TECHNIQUE.make_options(**options),
             Training(epochs=epochs),
         )
+
+
+def test_networks_are_judged_before_and_after_the_repair_in_each_round():
+    """By the number of their parameters, here."""
+    model = tower()
+    x = np.random.default_rng(0).normal(size=(64, 40)).astype("float32")
+    candidate = techniques.Candidate(model, samples=x, judge=graph.parameters)
+    options = TECHNIQUE.make_options(criterion="l2", iterations=2)
+    for turn, _ in TECHNIQUE.rounds(candidate, options, Training(epochs=2)):
+        candidate = TECHNIQUE.transform(candidate, turn)
+    names, values = zip(*candidate.milestones, strict=True)
+    assert names == tuple(
+        f"round {number}/2: {done}"
+        for number in (1, 2)
+        for done in ("channels cut out, not repaired", "repaired, not trained")
+    )
+    assert values[0] == values[1] > values[2] == values[3] == graph.parameters(candidate.model)
+    widths = {width.name: width for width in candidate.widths}
+    assert [*widths] == ["dense_64", "dense_48", "dense_32", "scores"]
+    assert widths["dense_64"].before == 64
+    assert widths["dense_64"].after == candidate.model.get_layer("dense_64").units
+    assert (widths["scores"].after, widths["scores"].frozen) == (10, "an output of the model")

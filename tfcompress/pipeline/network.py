@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcompress.benchmark import FileBenchmark
 from tfcompress.export import Exported
-from tfcompress.techniques import LayerLine
+from tfcompress.techniques import LayerLine, LayerWidth
 from tfcompress.training.context import Row
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Network:
         storages: how the weights are written, one file each.
         io: what a file of integers takes and gives, as `export` has it; None for the default.
         layers: what the techniques did to each layer.
+        milestones: what models on the way were worth, by what had been done by then.
+        widths: of the layers that techniques made narrower, or tried to.
         validation: arguments of `export.Validation`, by which the export chooses layers that keep
             more bits; empty if it isn't to choose.
         files: those that were written, in the order of `storages`.
@@ -56,6 +58,8 @@ class Network:
     storages: tuple[str, ...]
     io: str | None = None
     layers: tuple[LayerLine, ...] = ()
+    milestones: tuple[tuple[str, float], ...] = ()
+    widths: tuple[LayerWidth, ...] = ()
     validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     files: tuple[NetworkFile, ...] = ()
     unwritten: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -45,6 +45,8 @@ def run_result(job: Plan, task: Task, baseline: Network, compressed: Network) ->
     by_backend = zip(*(file.benchmarks for file in files), strict=True)
     measured = [entry for entries in by_backend for entry in entries]
     (float_result, before), *_ = _file_results(baseline, task)
+    judged = _file_results(compressed, task)
+    values = [result.accuracy_keras for result in (float_result, *(one for one, _ in judged[:1]))]
     return report.RunResult(
         technique=job.config.technique,
         reference="; ".join(step.technique.reference for step in job.steps),
@@ -61,15 +63,31 @@ def run_result(job: Plan, task: Task, baseline: Network, compressed: Network) ->
         baseline=float_result,
         files=[
             dataclasses.replace(result, **_interval(result.metric, before, after))
-            for result, after in _file_results(compressed, task)
+            for result, after in judged
         ],
         unwritten=compressed.unwritten,
         layers=[dataclasses.asdict(line) for line in _lines(compressed)],
+        milestones=_milestones(compressed, *values),
+        widths=[dataclasses.asdict(width) for width in compressed.widths],
         histories={network.title: network.history for network in (baseline, compressed)},
         benchmarks=[entry.to_json() | {"path": Path(entry.path).name} for entry in measured],
         notes=notes.all_notes(job, task, compressed, measured),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+
+
+def _milestones(compressed: Network, *values: float | None) -> list[dict[str, Any]]:
+    """Returns what networks on the way to the compressed one were worth, if any was judged.
+
+    Args:
+        compressed: knows those on the way.
+        values: what the baseline is worth, and the compressed network unless it has no file.
+    """
+    if not compressed.milestones:
+        return []
+    ends = list(zip(("baseline", "compressed, trained"), values, strict=False))
+    steps = [*ends[:1], *compressed.milestones, *ends[1:]]
+    return [{"name": name, "value": value} for name, value in steps]
 
 
 def _preparation(task: Task) -> dict[str, Any]:
@@ -99,7 +117,7 @@ def _file_results(network: Network, task: Task) -> list[tuple[report.FileResult,
     if not network.files:
         return []
     steps = [row["step_ms"] for row in network.history]
-    by_keras = task.judge.judge(held_out(predictor(network.model), task.data, 256))
+    by_keras = judged_by_keras(network.model, task)
     of_network: dict[str, Any] = {
         "accuracy_keras": by_keras.value,
         "parameters": graph.parameters(network.model),
@@ -143,6 +161,11 @@ def _file_results(network: Network, task: Task) -> list[tuple[report.FileResult,
         )
         results.append((result, judged))
     return results
+
+
+def judged_by_keras(model: keras.Model, task: Task) -> Judgement:
+    """Returns what a Keras model's predictions on the held-out examples are worth."""
+    return task.judge.judge(held_out(predictor(model), task.data, 256))
 
 
 def _file_predictor(path: Path, model: keras.Model) -> Callable[[Any], list[np.ndarray]]:

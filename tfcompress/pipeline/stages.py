@@ -27,7 +27,7 @@ from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 from tfcompress.pipeline.provenance import versions
-from tfcompress.pipeline.results import run_result
+from tfcompress.pipeline.results import judged_by_keras, run_result
 from tfcompress.pipeline.workspace import Workspace
 from tfcompress.techniques import Candidate
 from tfcompress.training import TrainingContext
@@ -158,6 +158,7 @@ def _compress(job: Plan, space: Workspace, task: Task, model: keras.Model, sampl
             file_ratio=FileRatios(
                 metadata=metadata(job, task, "compressed"), memory=space.file_ratios
             ),
+            judge=lambda model: judged_by_keras(model, task).value,
         ),
         job.steps,
         task.data,
@@ -173,6 +174,8 @@ def _compress(job: Plan, space: Workspace, task: Task, model: keras.Model, sampl
         unwritten=job.unavailable,
         io=job.config.io,
         layers=candidate.layers,
+        milestones=candidate.milestones,
+        widths=candidate.widths,
         validation=candidate.validation,
     )
 

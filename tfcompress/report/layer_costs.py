@@ -146,7 +146,7 @@ def layer_bars(result: RunResult) -> Picture | None:
             )
             texts = [_short(values[side]) for _, values in bars]
             place.bar_label(drawn_bars, texts, padding=3, color=INK, fontsize=9)
-        place.set_yticks(range(len(bars)), [_cut(name) for name, _ in bars], parse_math=False)
+        place.set_yticks(range(len(bars)), [short_name(name) for name, _ in bars], parse_math=False)
         place.set_ylim(len(bars) - 0.4, -0.6)
         place.set_xlim(0, 1.2 * max(max(values) for _, values in bars))
         place.tick_params(left=False, bottom=False, labelbottom=False, labelsize=10)
@@ -192,7 +192,7 @@ def _largest(
     return bars
 
 
-def _cut(name: str, most: int = 18) -> str:
+def short_name(name: str, most: int = 18) -> str:
     """Shortens a name to its beginning and end, so that it leaves room for bars."""
     name, half = spell_out(name), most // 2
     return name if len(name) <= most else f"{name[:half]}…{name[-half + 1 :]}"

@@ -13,6 +13,7 @@ from tfcompress.report.pareto import Point, tradeoffs
 from tfcompress.report.picture import COLOURS, INK, Picture, canvas, file_colours, render_figure
 from tfcompress.report.result import RunResult
 from tfcompress.report.table import file_names, milliseconds
+from tfcompress.report.width_bars import width_bars
 
 
 def pictures(result: RunResult) -> list[Picture]:
@@ -20,6 +21,7 @@ def pictures(result: RunResult) -> list[Picture]:
     drawn = [error_curves(result)]
     if result.files:
         drawn += [cost_bars(result), cost_points(result), layer_bars(result)]
+    drawn.append(width_bars(result))
     return [picture for picture in drawn if picture is not None]
 
 

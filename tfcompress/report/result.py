@@ -58,6 +58,10 @@ class RunResult:
         unwritten: storage to the reason why its file wasn't written.
         layers: per layer `name`, `kind`, `action` and `reason`: what was transformed, and what was
             left alone and why.
+        milestones: `name` and `value`: what had been done to the network by then, and the metric
+            that Keras gave on the test examples.
+        widths: per layer `name`, `before` and `after`: how many channels it makes, and `frozen`:
+            why all had to stay, or an empty text.
         histories: for `baseline` and `compressed`, rows of `epoch`, `loss`, `train_error` and
             `test_error` (0 to 1), `step_ms`, `seconds`; a row may lack any of them.
         benchmarks: every file on every backend, as `FileBenchmark.to_json` gives it: for each
@@ -85,6 +89,8 @@ class RunResult:
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     unwritten: Mapping[str, str] = dataclasses.field(default_factory=dict)
     layers: Annotated[Sequence[Mapping[str, str]], Sequence[shapes.LayerAction]] = ()
+    milestones: Annotated[Sequence[Mapping[str, Any]], Sequence[shapes.Milestone]] = ()
+    widths: Annotated[Sequence[Mapping[str, Any]], Sequence[shapes.LayerWidth]] = ()
     histories: Annotated[
         Mapping[str, Sequence[Mapping[str, Any]]], Mapping[str, Sequence[shapes.Epoch]]
     ] = dataclasses.field(default_factory=dict)
@@ -223,6 +229,8 @@ class RunResult:
                 },
                 "unwritten": self.unwritten,
                 "layers": self.layers,
+                "milestones": self.milestones,
+                "widths": self.widths,
                 "layer_errors": first.layer_errors if first else {},
                 "layers_before": self.baseline.layers,
                 "layers_after": first.layers if first else [],

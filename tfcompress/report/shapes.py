@@ -39,6 +39,20 @@ class LayerAction(TypedDict, total=False):
     reason: str
 
 
+class Milestone(_Named):
+    """What a network on the way was worth."""
+
+    value: float | None
+
+
+class LayerWidth(_Named):
+    """How many channels a layer had and has, and why all had to stay where they had to."""
+
+    before: int
+    after: int
+    frozen: str
+
+
 class Epoch(TypedDict, total=False):
     """A row of a training's history; other keys may have any value."""
 

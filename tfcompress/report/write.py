@@ -32,7 +32,7 @@ COLUMNS = (
     "seconds",
 )
 # The pictures' names.
-PICTURES = ("errors", "tradeoff", "pareto", "layers")
+PICTURES = ("errors", "tradeoff", "pareto", "layers", "widths")
 # The names of all files that `write_all` may write.
 OUTPUTS = (
     *("report.json", "report.md", "report.html", "history.csv", "README.md"),
@@ -146,6 +146,7 @@ def _titles(result: RunResult) -> dict[str, str]:
         "What the file costs",
         f"Cost against {result.metric.name}",
         "Where the bytes and the work are",
+        "How wide the layers are",
     )
     return dict(zip(PICTURES, titles, strict=True))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfcompress.techniques._channel_widths import Widths
-from tfcompress.techniques.base import LayerLine
+from tfcompress.techniques.base import LayerLine, LayerWidth
 
 if TYPE_CHECKING:
     from tfcompress.graph.channels import ChannelGraph, Group
@@ -68,15 +68,43 @@ def _made(
 ) -> LayerLine:
     """Returns the line of a layer that makes a group's channels."""
     group, kind = graph.groups[name], _kind(graph, layer)
-    before, after = filters(group, layer, kept.get(name, range(group.size)))
-    if name in whole.groups:
-        before, _ = filters(whole.groups[name], layer, ())
+    before, after = _width(whole, graph, name, layer, kept)
     if after < before:
         what = name.partition(":")[2].replace("_", " ") or "channels"
         text = f"{before} -> {after} {what}{criterion}{_tied(group, layer)}"
         text += _error(errors, layer)
         return LayerLine(layer, kind, "narrowed", text)
     return LayerLine(layer, kind, "kept", group.frozen or f"all {before} channels are left")
+
+
+def layer_widths(whole: ChannelGraph, graph: ChannelGraph, kept: Widths) -> list[LayerWidth]:
+    """Returns how many channels each layer makes before and after.
+
+    Args:
+        whole: of the model before its first channel was cut out.
+        graph: of the model before the last cut.
+        kept: the channels that this cut left.
+    """
+    return [
+        LayerWidth(
+            layer + name[len(name.partition(":")[0]) :],
+            *_width(whole, graph, name, layer, kept),
+            group.frozen or "",
+        )
+        for name, group in graph.groups.items()
+        for layer in group.producers
+    ]
+
+
+def _width(
+    whole: ChannelGraph, graph: ChannelGraph, name: str, layer: str, kept: Widths
+) -> tuple[int, int]:
+    """Returns how many of a group's channels a layer makes before and after."""
+    group = graph.groups[name]
+    before, after = filters(group, layer, kept.get(name, range(group.size)))
+    if name in whole.groups:
+        before, _ = filters(whole.groups[name], layer, ())
+    return before, after
 
 
 def _passed(whole: ChannelGraph, graph: ChannelGraph, kept: Widths) -> list[LayerLine]:

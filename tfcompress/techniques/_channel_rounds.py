@@ -18,9 +18,16 @@ class Round(ChannelOptions):
 
     Attributes:
         first: the candidate with that network.
+        number: of the round, from 1.
     """
 
     first: Candidate
+    number: int
+
+    @property
+    def title(self) -> str:
+        """Which round it is."""
+        return f"round {self.number}/{self.iterations}: "
 
     def start(self, candidate: Candidate) -> Candidate:
         """Returns the candidate before the first round."""
@@ -70,7 +77,7 @@ def rounds(
     for number in range(1, count + 1):
         values = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
         values[name] = share_after(number / count, ratio, options.iteration_schedule)
-        turn = Round(**values, first=candidate)
+        turn = Round(**values, first=candidate, number=number)
         epochs = settings.epochs // count
         if number == count:
             epochs = settings.epochs - epochs * (count - 1)

@@ -71,6 +71,23 @@ class LayerLine:
     reason: str
 
 
+@dataclasses.dataclass(frozen=True)
+class LayerWidth:
+    """Says how many channels, or other parts of one kind, a layer makes before and after.
+
+    Attributes:
+        name: the layer's; with the kind's name behind a colon where it makes several kinds.
+        before: how many it had.
+        after: how many are left.
+        frozen: why all of them had to stay; empty if some could go.
+    """
+
+    name: str
+    before: int
+    after: int
+    frozen: str
+
+
 # What a network's file can keep a share of.
 Measured = Literal["size", "latency"]
 
@@ -100,6 +117,9 @@ class Candidate:
             more bits; empty if it isn't to choose.
         file_ratio: writes two models as float32 files, and returns what share of the first one's
             bytes (`size`) or time (`latency`) the second one takes; None where no file is written.
+        judge: returns what a model is worth on the held-out examples; None where nobody asks.
+        milestones: what models on the way were worth, by what had been done by then.
+        widths: of the layers that techniques made narrower, or tried to.
     """
 
     model: keras.Model
@@ -111,10 +131,26 @@ class Candidate:
     properties: frozenset[Property] = frozenset()
     validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     file_ratio: Callable[[keras.Model, keras.Model, Measured], float] | None = None
+    judge: Callable[[keras.Model], float] | None = None
+    milestones: tuple[tuple[str, float], ...] = ()
+    widths: tuple[LayerWidth, ...] = ()
 
     def then(self, model: keras.Model, *lines: LayerLine) -> Candidate:
         """Returns the candidate with a new model and further lines."""
         return dataclasses.replace(self, model=model, layers=(*self.layers, *lines))
+
+    def judged(self, done: str, model: keras.Model) -> Candidate:
+        """Returns the candidate with what a model on the way is worth, where somebody asks.
+
+        Args:
+            done: what had been done by then, as in `channels cut out`.
+            model: as it is then.
+        """
+        if self.judge is None:
+            return self
+        value = self.judge(model)
+        self.say("judged", f"{done}: {value:.4g} on the held-out examples")
+        return dataclasses.replace(self, milestones=(*self.milestones, (done, value)))
 
 
 class Fit(Protocol):

@@ -123,6 +123,11 @@ class ChannelOptions:
         """Returns the options with the ratio to the candidate's model as it is."""
         return self
 
+    @property
+    def title(self) -> str:
+        """What stands before the name of a milestone: which round it is, of several."""
+        return ""
+
     def start(self, candidate: Candidate) -> Candidate:
         """Returns the candidate before the technique's first round, which this one is."""
         return candidate
@@ -161,13 +166,18 @@ def _transform(candidate: Candidate, options: ChannelOptions | sparse.SparsePhas
     by_group, criteria = channel_scores.scored(graph, criterion, options.criterion_seed, candidate)
     kept = _kept(candidate, graph, by_group, options)
     small = graph.keep(kept)
+    candidate = candidate.judged(f"{options.title}channels cut out, not repaired", small)
     errors = _repair(graph, small, kept, candidate.samples, repair)
+    if repair != "none":
+        candidate = candidate.judged(f"{options.title}repaired, not trained", small)
     whole = graph if start is candidate else ChannelGraph(start.model)
     lines = report_lines.lines(whole, graph, kept, errors, criteria)
     for line in lines:
         if line.action == "narrowed":
             candidate.say("channels", f"{line.name}: {line.reason}")
-    return dataclasses.replace(candidate, layers=start.layers).then(small, *lines)
+    made = report_lines.layer_widths(whole, graph, kept)
+    candidate = dataclasses.replace(candidate, layers=start.layers, widths=(*start.widths, *made))
+    return candidate.then(small, *lines)
 
 
 def _kept(
