@@ -76,6 +76,7 @@ def test_units_of_both_directions(merge_mode, tmp_path):
     small = check(model, "both:forward units", 6, *places, (classes.kernel, 0, rows))
     again = save_and_load(small, tmp_path).get_layer("both")
     assert (again.forward_layer.units, again.backward_layer.units) == (4, 4)
+    check(model, "words", 6, (model.get_layer("words").embeddings, 1))
 
 
 def test_heads_and_channels_of_attention(tmp_path):

@@ -70,7 +70,9 @@ def _with_units(config: dict[str, Any], units: Array) -> Callable[[Kept], dict[s
     """Returns what makes the configuration of a layer with fewer units."""
 
     def changed(kept: Kept) -> dict[str, Any]:
-        return {**config, "config": {**config["config"], "units": int(kept(units).sum())}}
+        # Without the shapes that it was built for: other channels may come in.
+        settings = {**config["config"], "units": int(kept(units).sum())}
+        return {**config, "config": settings, "build_config": None}
 
     return changed
 
