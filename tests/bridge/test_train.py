@@ -35,6 +35,15 @@ def settings(**changes):
     return Training(**{"epochs": 2, "batch_size": 16, "learning_rate": 0.01, **changes})
 
 
+def test_the_step_is_traced_once(data):
+    """A metric that makes its variables there would have TensorFlow trace it again."""
+    model, steps = to_tf_keras(network()), []
+    step = model.train_step
+    model.train_step = lambda batch: steps.append(batch) or step(batch)
+    train.fit(model, data, settings())
+    assert len(steps) == 1
+
+
 # Each two values of these three meet in one of the four.
 @pytest.mark.parametrize(
     ("optimizer", "weight", "softmax"),

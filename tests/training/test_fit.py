@@ -7,6 +7,7 @@ from keras import layers
 
 from tfcompress.config import Training
 from tfcompress.data import from_arrays
+from tfcompress.data.as_fit import as_fit
 from tfcompress.errors import InputError
 from tfcompress.training import Stopped, TrainingContext, TrainingError, fit
 from tfcompress.training.fit import make_optimizer
@@ -348,3 +349,29 @@ def test_optimizers_against_their_formulas():
         weight -= 0.01 * 0.1 * weight
         weight -= 0.01
     assert steps(optimizer="adam") == pytest.approx(weight, rel=1e-5)
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_the_step_is_traced_once(targets):
+    """A metric that makes its variables there would have TensorFlow trace it again."""
+    calls = []
+
+    class Traced(layers.Layer):
+        def call(self, inputs, training=False):
+            calls.append(training)
+            return inputs
+
+    inputs = keras.Input((3,), name="x")
+    x = Traced()(inputs)
+    outputs = [layers.Dense(2, name=f"y{number}")(x) for number in range(targets)]
+    model = keras.Model(inputs, outputs if targets > 1 else outputs[0])
+    rng = np.random.default_rng(0)
+    y = [rng.normal(size=(8, 2)).astype("float32") for _ in outputs]
+    x = rng.normal(size=(8, 3)).astype("float32")
+    split = (x, tuple(y) if targets > 1 else y[0])
+    data = as_fit(split, split, outputs=targets)
+    calls.clear()
+    rows = fit(model, data, Training(epochs=2, batch_size=4))
+    assert [calls.count(True), calls.count(False)] == [1, 1]  # Trained and judged.
+    assert len(rows) == 2
+    assert rows[1]["loss"] < rows[0]["loss"]

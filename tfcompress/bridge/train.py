@@ -64,9 +64,9 @@ def fit(
     teacher = context.teacher if training.distillation_weight > 0 else None
     kept = kept_outputs(teacher, data, training, context.augmentation or data.augmentation)
     objective = _Objective(training, softmax, teacher)
-    model.compile(
-        optimizer=optimizer, loss=objective.loss, metrics=[objective.accuracy], jit_compile=False
-    )
+    # Made here, since TensorFlow traces a step twice that makes variables, as a metric's.
+    accuracies = legacy.metrics.MeanMetricWrapper(objective.accuracy, name="accuracy")
+    model.compile(optimizer=optimizer, loss=objective.loss, metrics=[accuracies], jit_compile=False)
 
     def train_epoch(batches: Any, epoch: int, watch: Watch) -> dict[str, float]:
         _seed_epoch(model, context.seed + 1000 * epoch)

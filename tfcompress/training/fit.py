@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import tree
 
 from tfcompress.config import Training
 from tfcompress.data.protocol import Data
@@ -80,6 +81,7 @@ def fit(
     else:
         optimizer = copy_optimizer(goal.optimizer)
     _compile(trainee, optimizer, goal)
+    _make_metrics(trainee, goal, data)
     judge = _judge(model, data, goal)
     own = EpochCallbacks(context.callbacks, judge, trainee, training.epochs, steps)
     with unit_strides(operations(model)), own.around_all_epochs():
@@ -130,6 +132,7 @@ def _judge(model: keras.Model, data: Data, goal: Objective) -> Callable[[], dict
 
         return by_label
     tester.compile(**goal.compile_arguments(), jit_compile=jit_compile())
+    _make_metrics(tester, goal, data)
 
     def by_metrics() -> dict[str, Row]:
         batches = (batch.as_fit() for batch in data.test_batches(_JUDGED))
@@ -146,6 +149,23 @@ def _compile(trainee: keras.Model, optimizer: Any, goal: Objective) -> None:
     optimizer.build(trainee.trainable_variables)
     compiled = False if goal.run_eagerly else jit_compile()
     trainee.compile(optimizer=optimizer, jit_compile=compiled, **goal.compile_arguments())
+
+
+def _make_metrics(compiled: keras.Model, goal: Objective, data: Data) -> None:
+    """Makes the metrics' variables, which Keras makes in the first step.
+
+    TensorFlow traces a step that makes variables twice, and most of a short training is tracing.
+    """
+    outputs = output_structure(compiled)
+    names = all(isinstance(metric, str) for metric in tree.flatten(goal.metrics))
+    if not names or goal.weighted_metrics or any(None in y.shape[1:] for y in compiled.outputs):
+        return
+    x, y, weights = data.sample(1)
+    zeros = tree.map_structure(lambda y: keras.ops.zeros((1, *y.shape[1:]), y.dtype), outputs)
+    if len(compiled.outputs) > 1 and not goal.users:
+        keras.Model.compute_loss(compiled, x, y, zeros, weights)
+    compiled.compute_metrics(x, y, zeros, weights)
+    compiled.reset_metrics()
 
 
 def _with_keywords(context: TrainingContext, keywords: dict[str, Any]) -> TrainingContext:
