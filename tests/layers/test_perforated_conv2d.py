@@ -25,6 +25,16 @@ CASES = {
         {"kernel_size": 3, "padding": "same", "rate": 0.5},
         ([0, 2, 3, 4, 6, 7], [0, 2, 3, 4, 6]),
     ),
+    "rows": (
+        (8, 3),
+        {"kernel_size": 3, "padding": "same", "rate": 0.5, "mask": "rows"},
+        ([1, 3, 5, 7], [0, 1, 2]),
+    ),
+    "columns": (
+        (3, 9),
+        {"kernel_size": (1, 3), "strides": 2, "rate": 0.5, "mask": "columns"},
+        ([0, 1], [1, 3]),
+    ),
     "dilation": (
         (8, 6),
         {"kernel_size": 3, "dilation_rate": 2, "padding": "same"},
@@ -173,7 +183,7 @@ def test_file(tmp_path):
     ("options", "message"),
     [
         ({"rate": 1.0}, r"rate must be in \[0, 1\). Received: rate=1.0"),
-        ({"mask": "pool"}, "mask must be one of grid, uniform. Received: mask='pool'"),
+        ({"mask": "pool"}, r"mask must be one of grid, rows.*Received: mask='pool'"),
         ({"positions": []}, r"positions must be a list of whole numbers.*positions=\[\]"),
         ({"positions": [16]}, "positions must be below the output's 4 x 4. Received: 16"),
         ({"kernel_size": 7}, r"the kernel \(7, 7\) doesn't fit"),

@@ -61,6 +61,24 @@ CASES = {
     ),
     "windows of several": ([relu(), pool(3)], {}, EIGHT, ["conv", "relu", "conv_fill", "pool"]),
     "rest of a pooling": ([relu(), pool(2)], {"size": 6}, SIX, ["conv", "relu"]),
+    "rows": (
+        [norm(), relu(), pool()],
+        {"rate": 0.5, "mask": "rows"},
+        (EIGHT, range(8)),
+        ["conv", "bn", "relu", "pool"],
+    ),
+    "columns": (
+        [relu(), pool((2, 4), (3, 4))],
+        {"rate": 0.5, "mask": "columns"},
+        (range(8), EIGHT),
+        ["conv", "relu", "conv_fill", "pool"],
+    ),
+    "columns with padding": (
+        [relu(), pool((3, 2), (2, 2))],
+        {"rate": 0.75, "mask": "columns"},
+        (range(8), [2, 2, 2, 2, 6, 6, 6, 6]),
+        ["conv", "relu", "pool", "conv_fill"],
+    ),
     "padded": (
         [relu(), pool(3, 2, "same")],
         {},
@@ -80,7 +98,8 @@ def test_the_same_as_copies_of_the_convolutions_outputs(case):
     model = net(*[type(each).from_config(each.get_config()) for each in behind], **like)
     x = np.random.default_rng(0).normal(size=(3, *model.inputs[0].shape[1:])).astype("float32")
     y = predict(keras.Model(model.inputs, model.get_layer("conv").output), x)
-    y = y[:, rows][:, :, rows]
+    down, across = rows if isinstance(rows, tuple) else (rows, rows)
+    y = y[:, down][:, :, across]
     for layer in model.layers[1:]:
         y = layer(y, training=False) if layer.name == "bn" else layer(y)
     small = transform(model, **chosen).model

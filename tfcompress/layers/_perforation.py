@@ -133,10 +133,10 @@ class Perforation:
     padding: str = "valid"
 
     @classmethod
-    def of_grid(cls, window: Window, rate: float) -> Perforation:
+    def of_grid(cls, window: Window, rate: float, mask: str) -> Perforation:
         """Computes the crossings of rows and columns, a share `1 - rate` of all outputs."""
         size = window.output_size
-        kept = masks.grid(*size, rate)
+        kept = masks.grid(*size, rate, mask)
         first, second = (
             _Axis.of(positions, kernel, stride, dilation, before)
             for positions, kernel, stride, dilation, (before, _) in zip(

@@ -16,7 +16,7 @@ from tfcompress.layers.channel_rules import TAKEN, ChannelRules
 from tfcompress.ops.perforation import scattered
 
 Shape = tuple[int | None, ...]
-MASKS = ("grid", "uniform")
+MASKS = ("grid", "rows", "columns", "uniform")
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -29,16 +29,17 @@ class PerforatedConv2D(keras.layers.Layer):
     gradient  dL/dy of a position in the mask is summed over all that repeat it
     ```
 
-    `mask="grid"` computes the crossings of evenly spaced rows and columns; `"uniform"` computes
-    random positions, for which a file copies the pixels of every window. The paper's grid is spaced
-    by pseudo-random numbers. Of a position as near to two rows or columns, the later one counts.
+    `mask="grid"` computes the crossings of evenly spaced rows and columns; `"rows"` and `"columns"`
+    compute some of one kind, whole; `"uniform"` computes random positions, for which a file copies
+    the pixels of every window. The paper's grid is spaced by pseudo-random numbers, and it has no
+    whole rows. Of a position as near to two rows or columns, the later one counts.
 
     Args:
         filters, kernel_size: as in `keras.layers.Conv2D`.
         rate: the share of positions that aren't computed, from 0 to below 1. Of a grid, numbers of
             rows and columns are rounded.
         strides, padding, dilation_rate, activation, use_bias: as in `keras.layers.Conv2D`.
-        mask: `"grid"` or `"uniform"`.
+        mask: `"grid"`, `"rows"`, `"columns"` or `"uniform"`.
         mask_seed: of the uniform mask.
         positions: the positions to be computed, counted row by row, in place of `rate` and `mask`.
         interpolate: whether the others are filled in. If not, the output holds what is computed:
@@ -177,10 +178,10 @@ class PerforatedConv2D(keras.layers.Layer):
         window = self._window(input_shape)
         if self.positions is not None:
             return Perforation.of_positions(window, self.positions)
-        if self.mask == "grid":
-            return Perforation.of_grid(window, self.rate)
-        positions = scattered(*window.output_size, self.rate, self.mask_seed)
-        return Perforation.of_positions(window, positions)
+        if self.mask == "uniform":
+            positions = scattered(*window.output_size, self.rate, self.mask_seed)
+            return Perforation.of_positions(window, positions)
+        return Perforation.of_grid(window, self.rate, self.mask)
 
     def fill_indices(self, input_shape: Shape) -> tuple[list[int], list[int]]:
         """Returns the rows and columns that fill the output in, as `NearestFill2D` takes them.

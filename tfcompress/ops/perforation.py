@@ -20,14 +20,27 @@ def spaced(size: int, count: int) -> list[int]:
     return [(2 * i + 1) * size // (2 * count) for i in range(count)]
 
 
-def grid(height: int, width: int, rate: float) -> tuple[list[int], list[int]]:
+def grid(height: int, width: int, rate: float, mask: str = "grid") -> tuple[list[int], list[int]]:
     """Returns the rows and columns whose crossings are a share `1 - rate` of all positions.
 
     >>> grid(8, 4, 0.75)
     ([1, 3, 5, 7], [1, 3])
+    >>> grid(8, 4, 0.5, "rows")
+    ([1, 3, 5, 7], [0, 1, 2, 3])
+
+    Args:
+        height: of the image.
+        width: likewise.
+        rate: the share of positions that aren't computed.
+        mask: `grid` takes the same share of rows and columns, `rows` all columns, `columns` all
+            rows.
     """
-    share = (1 - rate) ** 0.5
-    rows, columns = (spaced(size, max(1, round(size * share))) for size in (height, width))
+    left = 1 - rate
+    shares = {"grid": (left**0.5, left**0.5), "rows": (left, 1.0), "columns": (1.0, left)}[mask]
+    rows, columns = (
+        spaced(size, max(1, round(size * share)))
+        for size, share in zip((height, width), shares, strict=True)
+    )
     return rows, columns
 
 
