@@ -209,7 +209,7 @@ def _check_constant_rate(model: keras.Model, optimizer: keras.optimizers.Optimiz
         schedule is None,
         f"'{model.name}' was compiled with a schedule of the learning rate ({schedule}), which "
         "learning_rate would replace: leave it out to train by the schedule, compile the model "
-        "with another, or give learning_rate_schedule, too, for the recipe's optimizer",
+        "with another, or give compress learning_rate_schedule, too, for the recipe's optimizer",
     )
 
 
