@@ -25,8 +25,9 @@ FOR = {
     **dict.fromkeys(("bwn", "xnor", "binary_activations", "svd", "tt", "channels"), PRODUCTS),
     "hashed": frozenset({"Dense", "EinsumDense"}),
     **dict.fromkeys(("cp", "tucker"), WIDE - {"SeparableConv1D", "SeparableConv2D"}),
-    **dict.fromkeys(("separable",), frozenset({"Conv1D", "Conv2D"})),
-    **dict.fromkeys(("spatial", "perforate"), frozenset({"Conv2D"})),
+    "separable": frozenset({"Conv1D", "Conv2D"}),
+    "spatial": frozenset({"Conv2D"}),
+    "perforate": frozenset({"Conv1D", "Conv2D"}),
 }
 # The same for storages: those that are for any model, and the others by the technique that makes
 # what they are for. `lce` needs a package that isn't here.
