@@ -1,17 +1,21 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import tfcompress
 from tfcompress.bridge import legacy
 
 # What a program sees before and after, with the bridge's imports in between.
 PROGRAM = """
 import json, os, sys
 {first}
-from tfcompress.bridge import legacy
+from tfcompress.bridge import legacy, nearest
 before = dict(os.environ)
+with nearest.nearest_by_search():
+    pass
 made = legacy.tfmot().__name__, legacy.tf_keras().__version__
 import keras, tensorflow as tf
 print(json.dumps({{
@@ -51,6 +55,13 @@ def test_what_tfmot_does_to_the_process_stays_inside(first):
     assert found["keras"].startswith("3.")
     assert found["tf.keras"].startswith("3.")
     assert found["layer"]
+
+
+def test_nothing_else_imports_tfmot():
+    """An import that isn't contained turns tf.keras of a whole program into Keras 2."""
+    modules = Path(tfcompress.__file__).parent.rglob("*.py")
+    naming = [path.name for path in modules if "tensorflow_model_optimization" in path.read_text()]
+    assert naming == ["legacy.py"]
 
 
 def test_importing_the_bridge_imports_none_of_them():

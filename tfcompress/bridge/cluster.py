@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,8 +21,7 @@ from tfcompress.training.clustering import LayerClustering
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.outputs import ends_in_softmax
 
-_TFMOT = "tensorflow_model_optimization.python.core.clustering.keras."
-_WRAPPER, _REGISTRY = f"{_TFMOT}cluster_wrapper", f"{_TFMOT}clustering_registry"
+_CLUSTERING = "python.core.clustering.keras"
 CENTROIDS = {
     "kmeans++": "KMEANS_PLUS_PLUS",
     "density": "DENSITY_BASED",
@@ -83,7 +81,7 @@ def wrapped_for_clustering(model: keras.Model, plan: Mapping[str, LayerClusterin
     initialization = tfmot().clustering.keras.CentroidInitialization
     # Not `cluster_weights`: it counts a convolution's filters by its last weight, which without a
     # bias is the kernel, and then skips the layer as too small.
-    wrappers = importlib.import_module(_WRAPPER)
+    wrappers = tfmot(f"{_CLUSTERING}.cluster_wrapper")
 
     def wrap(layer: Any, settings: LayerClustering) -> Any:
         recurrent = type(layer).__name__ in RECURRENT
@@ -105,7 +103,8 @@ def wrapped_for_clustering(model: keras.Model, plan: Mapping[str, LayerClusterin
 @contextlib.contextmanager
 def _dense_einsums() -> Iterator[None]:
     """Makes TFMOT take `EinsumDense` within it as it takes `Dense`."""
-    known = importlib.import_module(_REGISTRY).ClusteringRegistry._LAYERS_WEIGHTS_MAP
+    registry = tfmot(f"{_CLUSTERING}.clustering_registry")
+    known = registry.ClusteringRegistry._LAYERS_WEIGHTS_MAP
     kind = tf_keras().layers.EinsumDense
     known[kind] = ["kernel"]
     try:

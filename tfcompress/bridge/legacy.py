@@ -19,10 +19,16 @@ def tf_keras() -> ModuleType:
         return importlib.import_module("tf_keras")
 
 
-def tfmot() -> ModuleType:
-    """Returns the module `tensorflow_model_optimization`, which takes `tf_keras` models only."""
+def tfmot(part: str = "") -> ModuleType:
+    """Returns the module `tensorflow_model_optimization`, which takes `tf_keras` models only.
+
+    Args:
+        part: a module inside of it, such as `python.core.clustering.keras.cluster_wrapper`, in
+            its place.
+    """
+    name = "tensorflow_model_optimization"
     with _contained():
-        return importlib.import_module("tensorflow_model_optimization")
+        return importlib.import_module(f"{name}.{part}" if part else name)
 
 
 @contextlib.contextmanager

@@ -7,15 +7,15 @@ takes 256 floats of memory a weight.
 from __future__ import annotations
 
 import contextlib
-import importlib
 from collections.abc import Iterator
 from typing import Any
 
 from keras import ops
 
+from tfcompress.bridge.legacy import tfmot
 from tfcompress.ops import clustering
 
-_ALGORITHM = "tensorflow_model_optimization.python.core.clustering.keras.clustering_algorithm"
+_ALGORITHM = "python.core.clustering.keras.clustering_algorithm"
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def nearest_by_search() -> Iterator[None]:
     """Makes TFMOT's wrappers that are built or traced within it find values by binary search."""
     import tensorflow as tf
 
-    algorithm = importlib.import_module(_ALGORITHM).ClusteringAlgorithm
+    algorithm = tfmot(_ALGORITHM).ClusteringAlgorithm
     theirs = algorithm.get_pulling_indices
 
     @tf.autograph.experimental.do_not_convert
