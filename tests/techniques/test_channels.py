@@ -230,3 +230,21 @@ def test_after_it_other_techniques_apply(small):
     thin = tfcompress.transform(small(), "channels+xnor")
     assert thin.get_layer("conv3").filters == 16
     assert type(thin.get_layer("conv2")).__name__ == "BinaryConv2D"
+
+
+def test_the_control_has_the_same_widths_and_weights_of_its_own(small):
+    """What adapted layers know of the data isn't learned anew."""
+    model = small()
+    inputs = keras.Input((16, 16, 3))
+    norm = layers.Normalization(mean=None)
+    norm.adapt(samples(model, 8))
+    model = keras.Model(inputs, model(norm(inputs)))
+    candidate = transform(model, control=True)
+    control, narrow = candidate.control, candidate.model
+    assert transform(model).control is None
+    for layer, fresh in zip(narrow.layers, control.layers, strict=True):
+        assert [w.shape for w in layer.weights] == [w.shape for w in fresh.weights]
+        if isinstance(layer, layers.Normalization):
+            np.testing.assert_array_equal(fresh.mean, layer.mean)
+        elif hasattr(layer, "kernel"):
+            assert not np.allclose(fresh.kernel, layer.kernel)

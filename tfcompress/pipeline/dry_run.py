@@ -20,7 +20,7 @@ from tfcompress.errors import ExportError, InputError
 from tfcompress.export import export
 from tfcompress.files import quiet
 from tfcompress.pipeline import inputs
-from tfcompress.pipeline.exporting import check_storages, metadata
+from tfcompress.pipeline.exporting import check_storages, has_control, metadata
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.plan import Plan
 from tfcompress.report.result import quotient
@@ -137,6 +137,9 @@ def _trainings(job: Plan, task: Task) -> str:
     """Says what would be trained, and for how long."""
     trainings = [("baseline", job.baseline)]
     trainings += [(step.technique.name, step.training) for step in job.steps]
+    if has_control(job):
+        epochs = sum(training.epochs for _, training in trainings)
+        trainings.append(("control", dataclasses.replace(job.baseline, epochs=epochs)))
     parts = [f"{title} {training.epochs} epochs" for title, training in trainings]
     data = task.data
     if isinstance(data, Dataset | Examples):

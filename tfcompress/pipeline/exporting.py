@@ -119,10 +119,18 @@ def file_name(title: str, storages: Sequence[str], storage: str) -> str:
     return f"{title}-{storage.replace('+', '_')}.tflite"
 
 
+def has_control(job: Plan) -> bool:
+    """Says whether a run also trains what came of a technique from scratch, to compare with."""
+    return any(getattr(step.options, "control", False) for step in job.steps)
+
+
 def output_names(job: Plan) -> list[str]:
-    """Returns the names of all files that the export of a run's two networks may write."""
+    """Returns the names of all files that the export of a run's networks may write."""
     names = []
-    for title, storages in (("baseline", BASELINE), ("compressed", job.storages)):
+    networks = [("baseline", BASELINE), ("compressed", job.storages)]
+    if has_control(job):
+        networks.append(("control", BASELINE))
+    for title, storages in networks:
         for storage in storages:
             stem = Path(file_name(title, storages, storage)).stem
             for made in (stem, f"{stem}{_DIFFERS}"):

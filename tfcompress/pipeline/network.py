@@ -38,7 +38,7 @@ class Network:
     """The baseline or the compressed network: each stage of a run adds what it found out.
 
     Attributes:
-        title: `baseline` or `compressed`; its files are named so.
+        title: `baseline`, `compressed` or `control`; its files are named so.
         model: the trained Keras model.
         history: one row an epoch.
         storages: how the weights are written, one file each.
@@ -46,6 +46,7 @@ class Network:
         layers: what the techniques did to each layer.
         milestones: what models on the way were worth, by what had been done by then.
         widths: of the layers that techniques made narrower, or tried to.
+        control: the same layers with new weights, to compare with; None where that isn't wanted.
         validation: arguments of `export.Validation`, by which the export chooses layers that keep
             more bits; empty if it isn't to choose.
         files: those that were written, in the order of `storages`.
@@ -60,6 +61,7 @@ class Network:
     layers: tuple[LayerLine, ...] = ()
     milestones: tuple[tuple[str, float], ...] = ()
     widths: tuple[LayerWidth, ...] = ()
+    control: keras.Model | None = None
     validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     files: tuple[NetworkFile, ...] = ()
     unwritten: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -32,7 +32,9 @@ from tfcompress.training.progress import say
 from tfcompress.training.signature import input_list
 
 
-def run_result(job: Plan, task: Task, baseline: Network, compressed: Network) -> report.RunResult:
+def run_result(
+    job: Plan, task: Task, baseline: Network, compressed: Network, control: Network | None = None
+) -> report.RunResult:
     """Returns the report's values of a run whose files are written and measured.
 
     Args:
@@ -40,6 +42,7 @@ def run_result(job: Plan, task: Task, baseline: Network, compressed: Network) ->
         task: the data, on whose whole test set the files are judged, and by what.
         baseline: the float network.
         compressed: the other one.
+        control: the same layers as the compressed network's, trained from scratch.
     """
     files = (*baseline.files, *compressed.files)
     by_backend = zip(*(file.benchmarks for file in files), strict=True)
@@ -67,7 +70,7 @@ def run_result(job: Plan, task: Task, baseline: Network, compressed: Network) ->
         ],
         unwritten=compressed.unwritten,
         layers=[dataclasses.asdict(line) for line in _lines(compressed)],
-        milestones=_milestones(compressed, *values),
+        milestones=[*_milestones(compressed, *values), *_control(control, task)],
         widths=[dataclasses.asdict(width) for width in compressed.widths],
         histories={network.title: network.history for network in (baseline, compressed)},
         benchmarks=[entry.to_json() | {"path": Path(entry.path).name} for entry in measured],
@@ -88,6 +91,16 @@ def _milestones(compressed: Network, *values: float | None) -> list[dict[str, An
     ends = list(zip(("baseline", "compressed, trained"), values, strict=False))
     steps = [*ends[:1], *compressed.milestones, *ends[1:]]
     return [{"name": name, "value": value} for name, value in steps]
+
+
+def _control(control: Network | None, task: Task) -> list[dict[str, Any]]:
+    """Returns what the file of the network trained from scratch is worth, or why there is none."""
+    if control is None:
+        return []
+    title = f"control: the same widths from scratch, {len(control.history)} epochs"
+    for result, _ in _file_results(control, task):
+        return [{"name": f"{title}, by {result.path}", "value": result.accuracy}]
+    return [{"name": f"{title}: {'; '.join(control.unwritten.values())}", "value": None}]
 
 
 def _preparation(task: Task) -> dict[str, Any]:

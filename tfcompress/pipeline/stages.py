@@ -99,9 +99,13 @@ def _result(job: Plan, space: Workspace, task: Task, model: keras.Model) -> repo
     samples, comparison = _split_of_samples(task.data, job.config.seed)
     baseline = _train_baseline(job, space, task, model)
     compressed = _compress(job, space, task, baseline.model, samples)
+    networks = [baseline, compressed]
+    if compressed.control is not None:
+        epochs = len(baseline.history) + len(compressed.history)
+        networks.append(_train_control(job, space, task, compressed.control, epochs))
     written = []
     with space.writing(output_names(job)):
-        for network in (baseline, compressed):
+        for network in networks:
             written.append(
                 write_files(
                     job, space.folder, task, network, samples=samples, comparison=comparison
@@ -110,8 +114,8 @@ def _result(job: Plan, space: Workspace, task: Task, model: keras.Model) -> repo
             if not written[0].files:  # There would be nothing to compare with.
                 reasons = ", ".join(written[0].unwritten.values())
                 raise ExportError(f"the baseline's file: {reasons}")
-        baseline, compressed = _measure(job, written)
-        return run_result(job, task, baseline, compressed)
+        baseline, compressed = _measure(job, written[:2])
+        return run_result(job, task, baseline, compressed, *written[2:])
 
 
 def _split_of_samples(data: Data, seed: int) -> tuple[Any, Any]:
@@ -138,6 +142,25 @@ def _train_baseline(job: Plan, space: Workspace, task: Task, model: keras.Model)
     history = training.fit(model, task.data, job.baseline, context)
     space.save_model(model, _MODELS["baseline"])
     return Network(title="baseline", model=model, history=history, storages=BASELINE)
+
+
+def _train_control(
+    job: Plan, space: Workspace, task: Task, model: keras.Model, epochs: int
+) -> Network:
+    """Trains the compressed network's layers from scratch, as the baseline was trained.
+
+    Args:
+        job: the run.
+        space: keeps the checkpoint.
+        task: the data.
+        model: with new weights, which are trained in place.
+        epochs: as many as baseline and compressed network had together.
+    """
+    settings = dataclasses.replace(job.baseline, epochs=epochs)
+    context = TrainingContext(seed=job.config.seed, objective=task.objective)
+    context = _round_context(context, job, space, "control", "control", settings)
+    history = training.fit(model, task.data, settings, context)
+    return Network(title="control", model=model, history=history, storages=BASELINE)
 
 
 def _compress(job: Plan, space: Workspace, task: Task, model: keras.Model, samples: Any) -> Network:
@@ -176,6 +199,7 @@ def _compress(job: Plan, space: Workspace, task: Task, model: keras.Model, sampl
         layers=candidate.layers,
         milestones=candidate.milestones,
         widths=candidate.widths,
+        control=candidate.control,
         validation=candidate.validation,
     )
 

@@ -59,7 +59,7 @@ class RunResult:
         layers: per layer `name`, `kind`, `action` and `reason`: what was transformed, and what was
             left alone and why.
         milestones: `name` and `value`: what had been done to the network by then, and the metric
-            that Keras gave on the test examples.
+            on the test examples, by Keras where no file is named.
         widths: per layer `name`, `before` and `after`: how many channels it makes, and `frozen`:
             why all had to stay, or an empty text.
         histories: for `baseline` and `compressed`, rows of `epoch`, `loss`, `train_error` and

@@ -120,6 +120,8 @@ class Candidate:
         judge: returns what a model is worth on the held-out examples; None where nobody asks.
         milestones: what models on the way were worth, by what had been done by then.
         widths: of the layers that techniques made narrower, or tried to.
+        control: the model's layers with new weights, which the command trains to compare with;
+            None where that isn't wanted.
     """
 
     model: keras.Model
@@ -134,6 +136,7 @@ class Candidate:
     judge: Callable[[keras.Model], float] | None = None
     milestones: tuple[tuple[str, float], ...] = ()
     widths: tuple[LayerWidth, ...] = ()
+    control: keras.Model | None = None
 
     def then(self, model: keras.Model, *lines: LayerLine) -> Candidate:
         """Returns the candidate with a new model and further lines."""

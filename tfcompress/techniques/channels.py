@@ -72,6 +72,9 @@ class ChannelOptions:
             pass (Liu et al. 2017, arXiv:1708.06519); or `filters`, the norms of the filters that
             make them (Wen et al. 2016, arXiv:1608.03665).
         sparse_strength: its factor in the loss; 1e-4 is what Liu et al. take for VGG on CIFAR-10.
+        control: whether the command also trains the same widths from scratch, as it trained the
+            baseline, for as many epochs as the baseline and the technique took (Liu et al. 2019,
+            arXiv:1810.05270): the report says what that file is worth.
     """
 
     macs_ratio: float | None = None
@@ -88,6 +91,7 @@ class ChannelOptions:
     sparse_epochs: int = 0
     sparse_penalty: sparse.Penalty = "gamma"
     sparse_strength: float = 1e-4
+    control: bool = False
 
     def __post_init__(self) -> None:
         """Refuses unknown words, and numbers that no network can have."""
@@ -176,8 +180,25 @@ def _transform(candidate: Candidate, options: ChannelOptions | sparse.SparsePhas
         if line.action == "narrowed":
             candidate.say("channels", f"{line.name}: {line.reason}")
     made = report_lines.layer_widths(whole, graph, kept)
-    candidate = dataclasses.replace(candidate, layers=start.layers, widths=(*start.widths, *made))
+    candidate = dataclasses.replace(
+        candidate,
+        layers=start.layers,
+        widths=(*start.widths, *made),
+        control=_with_new_weights(small) if options.control else candidate.control,
+    )
     return candidate.then(small, *lines)
+
+
+def _with_new_weights(model: keras.Model) -> keras.Model:
+    """Returns a copy that has learned nothing but what adapted layers know of the data."""
+    from tfcompress.graph import clone
+
+    fresh = clone(model, keep_weights=False)
+    for layer in model.layers:
+        if hasattr(layer, "finalize_state"):
+            fresh.get_layer(layer.name).set_weights(layer.get_weights())
+            fresh.get_layer(layer.name).finalize_state()
+    return fresh
 
 
 def _kept(
@@ -249,7 +270,9 @@ def _sketch(candidate: Candidate, options: ChannelOptions) -> Candidate:
         options = dataclasses.replace(
             options, macs_ratio=share, size_ratio=None, latency_ratio=None
         )
-    plain = dataclasses.replace(options, repair="none", criterion="l2", sparse_epochs=0)
+    plain = dataclasses.replace(
+        options, repair="none", criterion="l2", sparse_epochs=0, control=False
+    )
     return _transform(candidate, plain)
 
 
