@@ -41,7 +41,7 @@ class _Recorder(keras.optimizers.Optimizer):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Keeps one variable's gradient."""
         kept = self.gradients[self._get_variable_index(variable)]
-        self.assign(kept, keras.ops.zeros_like(kept))
+        self.assign(kept, keras.ops.zeros(kept.shape, kept.dtype))
         self.assign_add(kept, gradient)  # An embedding's has a row for each word that occurs.
 
 
