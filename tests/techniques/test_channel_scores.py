@@ -231,6 +231,14 @@ def test_a_criterion_that_finds_nothing_gives_way_to_l2(candidate):
         np.testing.assert_array_equal(by_zeros[name], values)
 
 
+def test_scores_that_are_no_numbers_are_refused(small):
+    model = small()
+    kernel = model.get_layer("conv2").kernel
+    kernel.assign(np.where(np.arange(16) == 3, np.nan, np.array(kernel)))
+    with pytest.raises(InputError, match=r"^the channels of 'conv2' have scores by l2 that aren't"):
+        tfcompress.transform(model, "channels")
+
+
 @pytest.mark.parametrize("criterion", channel_scores.BY_EXAMPLES)
 def test_without_examples_it_says_where_there_are_some(criterion, small):
     message = f"channels with criterion={criterion} needs training examples: use tfcompress.compr"

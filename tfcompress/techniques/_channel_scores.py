@@ -72,6 +72,9 @@ def scored(
 
     Returns:
         Groups' names to their channels' scores, and to the criterion that they are by.
+
+    Raises:
+        InputError: a score is no finite number.
     """
     free = {name: group for name, group in graph.groups.items() if not group.frozen}
     if criterion == "random":
@@ -82,7 +85,14 @@ def scored(
     missing = {name: group for name, group in free.items() if not parts.get(name)}
     parts = parts | _parts(graph, missing, "l2", None)
     criteria = {name: "l2" if name in missing else criterion for name in free}
-    return {name: _mean(parts[name], group.size) for name, group in free.items()}, criteria
+    scores = {name: _mean(parts[name], group.size) for name, group in free.items()}
+    for name, values in scores.items():
+        require(
+            bool(np.isfinite(values).all()),
+            f"the channels of '{name}' have scores by {criteria[name]} that aren't finite numbers: "
+            "do the model's weights and its outputs have such?",
+        )
+    return scores, criteria
 
 
 def _mean(parts: list[Part], size: int) -> Array:
