@@ -70,14 +70,24 @@ def test_files_of_one_network_give_its_labels(three):
 
 
 def test_what_this_machine_cannot_make_is_a_line_unless_asked_for(
-    picture_folder, tmp_path, monkeypatch
+    three, picture_folder, tmp_path, monkeypatch
 ):
     def refuse():
         raise InputError("storage xnor needs a compiler")
 
     xnor = dataclasses.replace(storages.get("xnor"), check_machine=refuse)
     monkeypatch.setattr(storages.xnor, "STORAGE", xnor)
-    settings = config(picture_folder, tmp_path / "out", storage=None, epochs=1, benchmark=("none",))
+    _, _, output = three  # Whose float network needs no training.
+    settings = config(
+        picture_folder,
+        tmp_path / "out",
+        model=str(output / "baseline.keras"),
+        normalization="standardize",
+        options={},
+        storage=None,
+        epochs=1,
+        benchmark=("none",),
+    )
     job = plan(settings)
     assert (job.storages, job.unavailable) == (("int8",), {"xnor": "storage xnor needs a compiler"})
     result = stages.run(job)

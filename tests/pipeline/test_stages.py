@@ -226,9 +226,11 @@ def test_the_users_own_model(finished, picture_folder, tmp_path):
     assert result.baseline.accuracy == first["baseline"]["accuracy"]
 
 
-def test_resumes_to_the_same_weights(finished, picture_folder, tmp_path, monkeypatch):
+def test_resumes_to_the_same_weights_and_logs_for_tensorboard(
+    finished, picture_folder, tmp_path, monkeypatch
+):
     _, _, output = finished
-    again = config(picture_folder, tmp_path / "again", benchmark=("none",))
+    again = config(picture_folder, tmp_path / "again", benchmark=("none",), tensorboard=True)
     steps = []
 
     class Killed(BaseException):
@@ -252,6 +254,8 @@ def test_resumes_to_the_same_weights(finished, picture_folder, tmp_path, monkeyp
     ]
     for undisturbed, resumed in zip(*weights, strict=True):
         np.testing.assert_array_equal(undisturbed, resumed)
+    for stage in ("baseline", "compressed-xnor"):
+        assert list((tmp_path / "again" / "tensorboard" / stage).rglob("events.out.tfevents*"))
 
 
 def test_failing_before_the_start_leaves_nothing(picture_folder, tmp_path):
@@ -288,16 +292,6 @@ def test_a_strangers_files_are_left_alone(picture_folder, tmp_path):
     with pytest.raises(InputError, match=r"holds report.md.*another --output_dir"):
         stages.run(job)
     assert (tmp_path / "report.md").read_text() == "mine"
-
-
-def test_tensorboard_logs(picture_folder, tmp_path):
-    pytest.importorskip("tensorboard")
-    settings = config(
-        picture_folder, tmp_path / "out", epochs=1, benchmark=("none",), tensorboard=True
-    )
-    stages.run(plan(settings))
-    for stage in ("baseline", "compressed-xnor"):
-        assert list((tmp_path / "out" / "tensorboard" / stage).rglob("events.out.tfevents*"))
 
 
 def test_tensorboard_without_its_package(picture_folder, tmp_path, monkeypatch):
