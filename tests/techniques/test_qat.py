@@ -63,7 +63,8 @@ def test_tfmot_trains_what_is_built_in_and_one_input(small, data, monkeypatch):
     from tfcompress.data.pipelines import Stream
 
     technique = techniques.get("qat")
-    monkeypatch.setattr("tfcompress.qat.train.fit", lambda *_, **__: ("tfmot", []))
+    monkeypatch.setattr("tfcompress.qat.train.wrap_and_calibrate", lambda *_, **__: None)
+    monkeypatch.setattr("tfcompress.qat.train.fit_wrapped", lambda *_, **__: ("tfmot", []))
     monkeypatch.setattr("tfcompress.qat.native.fit", lambda *_, **__: ("keras", []))
 
     def engine(model, data=data, engine="auto"):
