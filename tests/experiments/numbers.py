@@ -87,6 +87,14 @@ def layer_range(form, fewer, key):
     return min(values), max(values)
 
 
+def perforated_range(rate, *masks):
+    """Returns the smallest and largest share of the latency at a rate, over masks and sizes."""
+    rows = results("perforated_layer_speed").rows
+    ends = tuple(f", {mask}, {rate:.2f}" for mask in masks)
+    values = [found["ratio"] for name, found in rows.items() if name.endswith(ends)]
+    return min(values), max(values)
+
+
 def mediapipe(net, storage):
     """Returns how many of MediaPipe's labels are Keras's."""
     return row("mediapipe_classifier", f"{net}, {storage}, float32")["mediapipe_keras"]

@@ -21,6 +21,7 @@ from tests.experiments.numbers import (
     macs,
     mib,
     of_stacks,
+    perforated_range,
     row,
     seeds,
     stored,
@@ -186,6 +187,17 @@ LAYERS = {
             for fewer in (2, 4)
             for key in ("ratio", "macs_ratio")
             for figure in layer_range("SVD", fewer, key)
+        ],
+    },
+    "perforated_conv2d": {
+        "{:.2f} to {:.2f} of its latency at 0.75 and {:.2f} to {:.2f} at 8/9; at 0.5 by rows or "
+        "columns {:.2f} to {:.2f}, by a grid {:.2f} to {:.2f}; at random positions, 0.75, "
+        "{:.2f} to {:.2f}.": [
+            *perforated_range(0.75, "grid"),
+            *perforated_range(8 / 9, "grid"),
+            *perforated_range(0.5, "rows", "columns"),
+            *perforated_range(0.5, "grid"),
+            *perforated_range(0.75, "uniform"),
         ],
     },
     "spatial_separable_conv2d": {
