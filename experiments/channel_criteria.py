@@ -4,8 +4,8 @@ Run:
 
     nice .venv/bin/python experiments/channel_criteria.py --output=build/channel_criteria
 
-About four minutes for each float network and each tuned one on two quiet cores, 23 of these a seed;
-half a minute for what isn't tuned. `--untuned` leaves the tuning out, `--seeds=0` other seeds, and
+About four minutes for each float network and each tuned one on two busy cores, 23 of these a seed;
+a minute for a row that isn't tuned. `--untuned` leaves the tuning out, `--seeds=0` other seeds, and
 `--criteria=taylor,l2` other criteria; what is missing is measured by a later call. The networks
 train by the recipes of the command, on the embedded images; the accuracy is that of all test
 images. The float networks are kept in build/channel_criteria, so that all rows of a seed have the
