@@ -117,6 +117,8 @@ REFUSED = {
     "HashedConv2D": ((8, 8, 64), {"filters": 64, "kernel_size": 3}, "Take"),
     "HashedDense": ((64,), {"units": 64}, "Take"),
     "MinMaxQuantize": ((12,), {}, "Min"),
+    "NearestFill2D": (IMAGE, {"rows": [0, 0, 2, 7], "columns": [1, 1, 1]}, "Take"),
+    "PerforatedConv2D": (IMAGE, {"filters": 4, "kernel_size": 3, "padding": "same"}, "Take"),
 }
 
 

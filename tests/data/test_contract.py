@@ -183,7 +183,7 @@ def test_no_path_of_a_local_source_is_written_into_a_file(mysource):
     assert loaded.name == f"mysource:{mysource}"
     job = types.SimpleNamespace(config=RunConfig(dataset=loaded.name))
     for title in ("baseline", "compressed"):
-        metadata = exporting._metadata(job, inputs.Task(data=loaded, judge=None), title)
+        metadata = exporting.metadata(job, inputs.Task(data=loaded, judge=None), title)
         assert metadata.name == f"{job.config.model} on mysource:photos"
         assert "on mysource:photos, " in metadata.description
         assert "ann" not in repr(metadata)
@@ -194,6 +194,6 @@ def test_public_data_say_where_they_come_from():
     loaded = data.load("fashion_mnist_small")
     assert not loaded.local
     job = types.SimpleNamespace(config=RunConfig())
-    metadata = exporting._metadata(job, inputs.Task(data=loaded, judge=None), "baseline")
+    metadata = exporting.metadata(job, inputs.Task(data=loaded, judge=None), "baseline")
     assert metadata.name.endswith(" on fashion_mnist_small")
     assert "(embedded subset of Fashion-MNIST, github.com/zalandoresearch" in metadata.description

@@ -96,7 +96,9 @@ def half_floats(job: BuildJob) -> BuiltFile:
         calibrate.half_file(source.path, path, higher=higher)
 
     write(())
-    outputs = [op.outputs[0].name for op in source.content.ops if not op.subgraph]
+    # Ops that only fill a variable give nothing.
+    ops = [op for op in source.content.ops if op.outputs and not op.subgraph]
+    outputs = [op.outputs[0].name for op in ops]
     more = {name: "32-bit floats" for name in outputs if name in source.layer_names}
     return BuiltFile(
         path, source.path, source.lowered, rebuild=Rebuild(write, more, source.layer_names)

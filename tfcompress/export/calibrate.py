@@ -179,7 +179,7 @@ def half_file(float_path: Path, path: Path, *, higher: Collection[str] = ()) -> 
     rules.add_weight_only_config(".*", "*", num_bits=16, algorithm_key=kind)
     recipe = rules.get_quantization_recipe()
     for op in read(float_path).ops if higher else ():
-        output = op.outputs[0].name
+        output = op.outputs[0].name if op.outputs else ""
         if output in higher:
             recipe.append(
                 {
