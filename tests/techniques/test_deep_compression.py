@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import tfcompress
+from tests.api.nets import small_net, table
 from tests.techniques.counts import PLAIN
 from tfcompress import techniques
 from tfcompress.config import Training
@@ -69,6 +70,21 @@ def test_the_file_has_zeros_and_few_values_and_its_container_is_small(small, dat
             assert 0 < part.table_values <= 32
             assert 8 * part.value_bytes < 4 * part.values
     assert size < before / 2
+
+
+def test_a_compiled_model_shares_its_values_at_a_tenth_of_its_own_rate():
+    x, y = table()
+    model = small_net()
+    model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+    rates = []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: rates.append(float(watch.model.optimizer.learning_rate))
+    )
+    small = tfcompress.compress(
+        model, "deep_compression", (x, y), epochs=2, callbacks=watch, verbose=False
+    )
+    assert rates == pytest.approx([0.01, 0.01, 0.001])
+    assert float(small.optimizer.learning_rate) == pytest.approx(0.01)
 
 
 def test_zeros_survive_the_second_round_exactly(small, data):

@@ -170,7 +170,10 @@ def _fit(
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
     """Trains one round, chosen as in `_transform`."""
+    from tfcompress.training.fit import at_lower_rate
+
     if isinstance(options, ClusterOptions):
+        context = at_lower_rate(context, _TUNING_RATE)
         return cluster.TECHNIQUE.fit(candidate, options, data, training, context)
     if isinstance(options, DeepCompressionOptions):
         options = _round_options(candidate, options)[0]

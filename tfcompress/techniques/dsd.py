@@ -161,30 +161,17 @@ def _fit(
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
     """Trains one stage, chosen by the options."""
+    from tfcompress.training.fit import at_lower_rate
     from tfcompress.training.pruning import LayerPruning, train_pruned
 
     require(training.epochs > 0, "dsd trains in two stages: give it 1 epoch or more")
     if isinstance(options, _DenseStage):
-        context = _at_lower_rate(context, options.dense_rate)
+        context = at_lower_rate(context, options.dense_rate)
         return fit_keras(candidate, options, data, training, context)
     choice = _choose(candidate.model, options)
     plan = {name: LayerPruning.at_once(sparsity) for name, sparsity in choice.sparsities.items()}
     model, rows = train_pruned(candidate.model, choice.kernels, plan, data, training, context)
     return dataclasses.replace(candidate, model=model), rows
-
-
-def _at_lower_rate(context: TrainingContext, share: float) -> TrainingContext:
-    """Returns a context whose user's optimizer, if there is one, has a share of its first rate."""
-    import keras
-
-    from tfcompress.training.fit import copy_optimizer
-
-    goal = context.objective
-    if goal is None or goal.optimizer is None:
-        return context
-    rate = float(keras.ops.convert_to_numpy(copy_optimizer(goal.optimizer).learning_rate))
-    slower = copy_optimizer(goal.optimizer, rate * share)
-    return dataclasses.replace(context, objective=dataclasses.replace(goal, optimizer=slower))
 
 
 def _training(options: DsdOptions) -> Training:

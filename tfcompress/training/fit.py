@@ -274,6 +274,21 @@ def copy_optimizer(optimizer: Any, learning_rate: float | None = None) -> Any:
     return type(inner).from_config(settings)
 
 
+def at_lower_rate(context: TrainingContext, share: float) -> TrainingContext:
+    """Returns a context whose user's optimizer, if there is one, has a share of its first rate.
+
+    Args:
+        context: of a stage that a technique trains at the lower rate.
+        share: of the rate.
+    """
+    goal = context.objective
+    if goal is None or goal.optimizer is None:
+        return context
+    rate = float(keras.ops.convert_to_numpy(copy_optimizer(goal.optimizer).learning_rate))
+    slower = copy_optimizer(goal.optimizer, rate * share)
+    return dataclasses.replace(context, objective=dataclasses.replace(goal, optimizer=slower))
+
+
 def compiled_alike(model: keras.Model, other: keras.Model) -> keras.Model:
     """Returns a model compiled as another is, with an optimizer that has taken no step.
 
