@@ -33,6 +33,20 @@ class ChannelRules:
     fixed: str | None = None
 
 
+def of_kernel(made: str, *, taps: int = 2) -> ChannelRules:
+    """Returns the rules of a layer with one kernel, as a convolution or a dense layer has it.
+
+    Args:
+        made: the word for the channels made, which is also the key of their number.
+        taps: how many axes of the kernel stand before the channels taken and made.
+    """
+    return ChannelRules(
+        weights={"kernel": (*[None] * taps, TAKEN, made), "bias": (made,)},
+        outputs=(made,),
+        sizes={made: made},
+    )
+
+
 def of_product(first: str, last: str, made: str, *, taps: int = 2) -> ChannelRules:
     """Returns the rules of a layer whose kernel is a product of factors.
 

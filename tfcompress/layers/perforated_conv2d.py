@@ -12,7 +12,7 @@ from keras import ops
 from tfcompress.layers._builtin import add_bias_and_activate, with_weights
 from tfcompress.layers._perforation import Perforation, Window
 from tfcompress.layers.arguments import pair, positive, sliding_window, whole_numbers
-from tfcompress.layers.channel_rules import TAKEN, ChannelRules
+from tfcompress.layers.channel_rules import ChannelRules, of_kernel
 from tfcompress.ops.perforation import scattered
 
 Shape = tuple[int | None, ...]
@@ -263,11 +263,7 @@ class PerforatedConv2D(keras.layers.Layer):
 
     def channel_rules(self) -> ChannelRules:
         """Says that the kernel holds the channels taken and the filters, as Conv2D's does."""
-        return ChannelRules(
-            weights={"kernel": (None, None, TAKEN, "filters"), "bias": ("filters",)},
-            outputs=("filters",),
-            sizes={"filters": "filters"},
-        )
+        return of_kernel("filters")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""

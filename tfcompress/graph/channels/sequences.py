@@ -1,4 +1,4 @@
-"""Rules for layers of sequences: embeddings, recurrent layers, attention, and `EinsumDense`."""
+"""Rules for layers of sequences: recurrent layers, attention, and `EinsumDense`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ import numpy as np
 from keras import layers
 
 from tfcompress.graph.channels.trace import Array, Call, Kept, Rule, Trace, UnfollowedError, only
-from tfcompress.graph.channels.weighted import activation_mixes, follow
-from tfcompress.layers.channel_rules import TAKEN, ChannelRules
+from tfcompress.graph.channels.weighted import activation_mixes, check_plain, made_by
+from tfcompress.layers.channel_rules import TAKEN
 
-_EMBEDDING = ChannelRules(
-    weights={"embeddings": (None, "filters")},
-    outputs=("filters",),
-    sizes={"output_dim": "filters"},
-)
 # How many kernels stand side by side in a recurrent layer's.
 _GATES = {layers.SimpleRNN: 1, layers.GRU: 3, layers.LSTM: 4}
 
@@ -25,22 +20,6 @@ _GATES = {layers.SimpleRNN: 1, layers.GRU: 3, layers.LSTM: 4}
 def rule_for(layer: Any) -> Rule | None:
     """Returns the rule of a layer of this room; None for other layers."""
     return _RULES.get(type(layer))
-
-
-def _check_plain(layer: Any) -> None:
-    """Refuses a layer whose weights are more than kernel and bias.
-
-    Raises:
-        UnfollowedError: they are.
-    """
-    if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
-        raise UnfollowedError("its kernel is quantised or has a LoRA part")
-
-
-def _embedding(trace: Trace, call: Call) -> None:
-    """Follows an embedding, which makes channels of numbers."""
-    _check_plain(call.operation)
-    follow(trace, call, _EMBEDDING)
 
 
 def _recurrent(trace: Trace, call: Call) -> None:
@@ -97,10 +76,7 @@ def _units(trace: Trace, layer: Any, direction: str, tensor: Any) -> Array:
         raise UnfollowedError("keeps its state between calls")
     if mixing := activation_mixes(loop):
         raise UnfollowedError(f"its activation '{mixing}' may mix units")
-    key = layer.name, f"{direction} units".strip()
-    if key not in trace.made:
-        trace.made[key] = trace.new(loop.units)
-    units = trace.made[key]
+    units = made_by(trace, layer, f"{direction} units".strip(), f"{path}cell.recurrent_kernel", 0)
     columns = np.tile(units, _GATES[type(loop)])
     trace.use(layer, f"{path}cell.recurrent_kernel", 0, units, "made")
     trace.use(layer, f"{path}cell.recurrent_kernel", 1, columns, "made")
@@ -122,13 +98,10 @@ def _attention(trace: Trace, call: Call) -> None:
         raise UnfollowedError("gives the scores of each head")
     if len(layer.get_config()["output_shape"] or ()) > 1:
         raise UnfollowedError("gives several axes")
-    key = layer.name, "heads"
-    if key not in trace.made:
-        trace.made[key] = trace.new(layer.num_heads)
-        trace.made[layer.name, "filters"] = trace.new(only(call.outputs).shape[-1])
-    heads, made = trace.made[key], trace.made[layer.name, "filters"]
+    heads = made_by(trace, layer, "heads", "_query_dense.kernel", 1)
+    made = made_by(trace, layer, "filters", "_output_dense.kernel", -1)
     for name, tensor in sources.items():
-        _check_plain(getattr(layer, f"_{name}_dense"))
+        check_plain(getattr(layer, f"_{name}_dense"))
         trace.use(layer, f"_{name}_dense.kernel", 0, trace.of_last_axis(tensor), TAKEN)
         trace.use(layer, f"_{name}_dense.kernel", 1, heads, "made")
         trace.use(layer, f"_{name}_dense.bias", 0, heads, "made")
@@ -144,7 +117,7 @@ def _attention(trace: Trace, call: Call) -> None:
 def _einsum(trace: Trace, call: Call) -> None:
     """Follows a product by a kernel over the last axis, which makes the last axis."""
     layer = call.operation
-    _check_plain(layer)
+    check_plain(layer)
     tensor, output = only(call.inputs), only(call.outputs)
     terms = layer.equation.replace(" ", "").replace("...", "").replace("->", ",").split(",")
     source, kernel, target = terms
@@ -155,10 +128,7 @@ def _einsum(trace: Trace, call: Call) -> None:
         raise UnfollowedError(f"its equation {layer.equation} isn't a product over the last axis")
     if mixing := activation_mixes(layer):
         raise UnfollowedError(f"its activation '{mixing}' may mix channels")
-    key = layer.name, "filters"
-    if key not in trace.made:
-        trace.made[key] = trace.new(output.shape[-1])
-    made = trace.made[key]
+    made = made_by(trace, layer, "filters", "kernel", kernel.index(filters))
     trace.use(layer, "kernel", kernel.index(taken), trace.of_last_axis(tensor), TAKEN)
     trace.use(layer, "kernel", kernel.index(filters), made, "made")
     if filters in (layer.bias_axes or ""):
@@ -170,7 +140,6 @@ def _einsum(trace: Trace, call: Call) -> None:
 
 
 _RULES: dict[type, Rule] = {
-    layers.Embedding: _embedding,
     **dict.fromkeys(_GATES, _recurrent),
     layers.Bidirectional: _bidirectional,
     layers.MultiHeadAttention: _attention,

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from tfcompress.graph.channels.trace import Call, Rule, Trace, UnfollowedError, only
-from tfcompress.layers.channel_rules import TAKEN, ChannelRules
+from tfcompress.layers.channel_rules import TAKEN, ChannelRules, of_kernel
 
 # Activations that treat every value by itself.
 _ELEMENTWISE_NAMES = """
@@ -24,14 +24,6 @@ _ELEMENTWISE = frozenset(_ELEMENTWISE_NAMES.split())
 def _kernel(rank: int) -> tuple[str | None, ...]:
     """Returns the words of a kernel's axes: sizes in space, channels taken, filters."""
     return (*[None] * rank, TAKEN, "filters")
-
-
-def _convolution(rank: int) -> ChannelRules:
-    return ChannelRules(
-        weights={"kernel": _kernel(rank), "bias": ("filters",)},
-        outputs=("filters",),
-        sizes={"filters": "filters"},
-    )
 
 
 def _transposed(rank: int) -> ChannelRules:
@@ -63,9 +55,9 @@ def _separable(rank: int) -> ChannelRules:
 _NORMALISATION = ("gamma", "beta", "moving_mean", "moving_variance")
 
 RULES: dict[type, ChannelRules] = {
-    layers.Conv1D: _convolution(1),
-    layers.Conv2D: _convolution(2),
-    layers.Conv3D: _convolution(3),
+    layers.Conv1D: of_kernel("filters", taps=1),
+    layers.Conv2D: of_kernel("filters", taps=2),
+    layers.Conv3D: of_kernel("filters", taps=3),
     layers.Conv1DTranspose: _transposed(1),
     layers.Conv2DTranspose: _transposed(2),
     layers.Conv3DTranspose: _transposed(3),
@@ -73,10 +65,11 @@ RULES: dict[type, ChannelRules] = {
     layers.DepthwiseConv2D: _depthwise(2),
     layers.SeparableConv1D: _separable(1),
     layers.SeparableConv2D: _separable(2),
-    layers.Dense: ChannelRules(
-        weights={"kernel": _kernel(0), "bias": ("filters",)},
-        outputs=("filters",),
-        sizes={"units": "filters"},
+    layers.Dense: of_kernel("units", taps=0),
+    layers.Embedding: ChannelRules(
+        weights={"embeddings": (None, "output_dim")},
+        outputs=("output_dim",),
+        sizes={"output_dim": "output_dim"},
     ),
     layers.BatchNormalization: ChannelRules(
         weights=dict.fromkeys(_NORMALISATION, (TAKEN,)), outputs=(TAKEN,)
@@ -102,8 +95,7 @@ def _built_in(trace: Trace, call: Call) -> None:
         raise UnfollowedError(
             "data_format is channels_first; channels are followed on the last axis"
         )
-    if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
-        raise UnfollowedError("its kernel is quantised or has a LoRA part")
+    check_plain(layer)
     if isinstance(layer, layers.BatchNormalization):
         rank = len(only(call.inputs).shape)
         if layer.axis % rank != rank - 1:
@@ -116,6 +108,16 @@ def _built_in(trace: Trace, call: Call) -> None:
         _grouped(trace, call)
     else:
         follow(trace, call, RULES[type(layer)])
+
+
+def check_plain(layer: Any) -> None:
+    """Refuses a layer whose weights aren't its kernel and bias alone.
+
+    Raises:
+        UnfollowedError: they aren't.
+    """
+    if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
+        raise UnfollowedError("its kernel is quantised or has a LoRA part")
 
 
 def activation_mixes(layer: Any) -> str | None:
@@ -147,7 +149,7 @@ def follow(trace: Trace, call: Call, rules: ChannelRules) -> None:
             if word is None:
                 continue
             if word not in rows:
-                rows[word] = _made(trace, layer, word, path, axis)
+                rows[word] = made_by(trace, layer, word, path, axis)
                 makers[word] = sublayer
             others = {other for other in words if other} - {word}
             if makers.get(word) == sublayer and word != TAKEN:
@@ -166,7 +168,7 @@ def follow(trace: Trace, call: Call, rules: ChannelRules) -> None:
         trace.freeze(labels, f"{name}: its activation '{mixing}' may mix channels")
 
 
-def _made(trace: Trace, layer: Any, word: str, path: str, axis: int) -> Any:
+def made_by(trace: Trace, layer: Any, word: str, path: str, axis: int) -> Any:
     """Returns the labels of channels that a layer makes, the same ones for each of its calls."""
     key = layer.name, word
     if key not in trace.made:
@@ -182,7 +184,7 @@ def _grouped(trace: Trace, call: Call) -> None:
     layer = call.operation
     output = only(call.outputs)
     taken = trace.of_last_axis(only(call.inputs))
-    made = _made(trace, layer, "filters", "kernel", -1)
+    made = made_by(trace, layer, "filters", "kernel", -1)
     for labels in (taken, made):
         first, *others = labels.reshape(layer.groups, -1)
         for other in others:
