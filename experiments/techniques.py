@@ -5,8 +5,9 @@ Run:
     .venv/bin/python experiments/techniques.py --table=binary --output=build/binary_techniques
     .venv/bin/python experiments/techniques.py --table=compact --output=build/compact_techniques
     .venv/bin/python experiments/techniques.py --table=quantised --output=build/quantised_techniques
+    .venv/bin/python experiments/techniques.py --table=structured --output=build/structured
 
-About 25, 30 and 60 minutes on two cores. Per seed one float baseline is trained (by the first run)
+About 25, 30, 60 and 60 minutes on two cores. Per seed one float baseline is trained (by the first run)
 and then used by all techniques, so that they differ in nothing else. Latency is interleaved with
 the baseline's; an accuracy on 2,000 images has a standard error of about 0.65 points. Runs are kept
 in the folder `--work`: stopped and called again, it goes on, and says so. `--again` runs all anew.
@@ -53,6 +54,15 @@ TABLES: dict[str, dict[str, tuple[list[str], int]]] = {
         "cluster": (["--technique=cluster"], 3),
         "cluster+qat": (["--technique=cluster+qat"], 3),
         "prune+cluster+qat": (["--technique=prune+cluster+qat"], 3),
+    },
+    "structured": {
+        "channels": (["--technique=channels"], 3),
+        "channels, macs_ratio=0.29": (["--technique=channels", "--set", "macs_ratio=0.29"], 3),
+        "channels+int8": (["--technique=channels+int8"], 3),
+        "channels+xnor": (["--technique=channels+xnor"], 1),
+        "channels, latency_ratio=0.5": (["--technique=channels", "--set", "latency_ratio=0.5"], 1),
+        "dsd": (["--technique=dsd"], 1),
+        "perforate": (["--technique=perforate"], 1),
     },
 }
 
