@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from tfcompress import techniques
+from tfcompress.config import Training
 from tfcompress.errors import InputError
 
 
@@ -93,3 +94,11 @@ def test_the_teachers_share_of_the_default_recipes(name):
     training = technique.training(technique.make_options())
     assert (training.distillation_weight, training.distillation_temperature) == (0.7, 4.0)
     assert (training.epochs, training.learning_rate) == RECIPES[name]
+
+
+def test_a_control_is_trained_as_the_baseline_unless_it_says_how():
+    baseline, own = Training(epochs=3, learning_rate=0.1), Training(epochs=2)
+    assert techniques.Control(None, "from scratch").settings(baseline, 7) == Training(
+        epochs=7, learning_rate=0.1
+    )
+    assert techniques.Control(None, "without a teacher", own).settings(baseline, 7) is own

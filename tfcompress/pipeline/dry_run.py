@@ -20,7 +20,7 @@ from tfcompress.errors import ExportError, InputError
 from tfcompress.export import export
 from tfcompress.files import quiet
 from tfcompress.pipeline import inputs
-from tfcompress.pipeline.exporting import check_storages, has_control, metadata
+from tfcompress.pipeline.exporting import check_storages, metadata
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.plan import Plan
 from tfcompress.report.result import quotient
@@ -69,7 +69,7 @@ def dry_run(job: Plan) -> str:
         headers, rows = headers[:-1], [row[:-1] for row in rows]
     return "\n\n".join(
         [
-            _trainings(job, task),
+            _trainings(job, task, candidate),
             table(layers, ["layer", "kind", "action", "reason"], width=100),
             table(rows, headers, words=1 if len(headers) == 5 else None),
             _NOTE,
@@ -133,13 +133,13 @@ def _size(model: keras.Model, storage: str, samples: Any) -> tuple[int | None, s
             return None, str(error)
 
 
-def _trainings(job: Plan, task: Task) -> str:
+def _trainings(job: Plan, task: Task, candidate: Candidate) -> str:
     """Says what would be trained, and for how long."""
     trainings = [("baseline", job.baseline)]
     trainings += [(step.technique.name, step.training) for step in job.steps]
-    if has_control(job):
+    if candidate.control is not None:
         epochs = sum(training.epochs for _, training in trainings)
-        trainings.append(("control", dataclasses.replace(job.baseline, epochs=epochs)))
+        trainings.append(("control", candidate.control.settings(job.baseline, epochs)))
     parts = [f"{title} {training.epochs} epochs" for title, training in trainings]
     data = task.data
     if isinstance(data, Dataset | Examples):

@@ -120,7 +120,7 @@ def file_name(title: str, storages: Sequence[str], storage: str) -> str:
 
 
 def has_control(job: Plan) -> bool:
-    """Says whether a run also trains what came of a technique from scratch, to compare with."""
+    """Says whether a run also trains a control, to compare with."""
     return any(getattr(step.options, "control", False) for step in job.steps)
 
 

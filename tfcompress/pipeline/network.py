@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcompress.benchmark import FileBenchmark
 from tfcompress.export import Exported
-from tfcompress.techniques import LayerLine, LayerWidth
+from tfcompress.techniques import Control, LayerLine, LayerWidth
 from tfcompress.training.context import Row
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Network:
         layers: what the techniques did to each layer.
         milestones: what models on the way were worth, by what had been done by then.
         widths: of the layers that techniques made narrower, or tried to.
-        control: the same layers with new weights, to compare with; None where that isn't wanted.
+        control: what is trained to compare with; None where that isn't wanted.
         validation: arguments of `export.Validation`, by which the export chooses layers that keep
             more bits; empty if it isn't to choose.
         files: those that were written, in the order of `storages`.
@@ -61,7 +61,7 @@ class Network:
     layers: tuple[LayerLine, ...] = ()
     milestones: tuple[tuple[str, float], ...] = ()
     widths: tuple[LayerWidth, ...] = ()
-    control: keras.Model | None = None
+    control: Control | None = None
     validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     files: tuple[NetworkFile, ...] = ()
     unwritten: Mapping[str, str] = dataclasses.field(default_factory=dict)

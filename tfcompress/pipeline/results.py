@@ -42,7 +42,7 @@ def run_result(
         task: the data, on whose whole test set the files are judged, and by what.
         baseline: the float network.
         compressed: the other one.
-        control: the same layers as the compressed network's, trained from scratch.
+        control: the network to compare with, if one was trained.
     """
     files = (*baseline.files, *compressed.files)
     by_backend = zip(*(file.benchmarks for file in files), strict=True)
@@ -94,10 +94,10 @@ def _milestones(compressed: Network, *values: float | None) -> list[dict[str, An
 
 
 def _control(control: Network | None, task: Task) -> list[dict[str, Any]]:
-    """Returns what the file of the network trained from scratch is worth, or why there is none."""
-    if control is None:
+    """Returns what the file of the control is worth, or why there is none."""
+    if control is None or control.control is None:
         return []
-    title = f"control: the same widths from scratch, {len(control.history)} epochs"
+    title = f"control: {control.control.name}, {len(control.history)} epochs"
     for result, _ in _file_results(control, task):
         return [{"name": f"{title}, by {result.path}", "value": result.accuracy}]
     return [{"name": f"{title}: {'; '.join(control.unwritten.values())}", "value": None}]

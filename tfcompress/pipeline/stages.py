@@ -29,7 +29,7 @@ from tfcompress.pipeline.plan import Plan
 from tfcompress.pipeline.provenance import versions
 from tfcompress.pipeline.results import judged_by_keras, run_result
 from tfcompress.pipeline.workspace import Workspace
-from tfcompress.techniques import Candidate
+from tfcompress.techniques import Candidate, Control
 from tfcompress.training import TrainingContext
 from tfcompress.training.progress import say, with_progress
 
@@ -145,22 +145,28 @@ def _train_baseline(job: Plan, space: Workspace, task: Task, model: keras.Model)
 
 
 def _train_control(
-    job: Plan, space: Workspace, task: Task, model: keras.Model, epochs: int
+    job: Plan, space: Workspace, task: Task, control: Control, epochs: int
 ) -> Network:
-    """Trains the compressed network's layers from scratch, as the baseline was trained.
+    """Trains the network to compare with, from the labels alone.
 
     Args:
         job: the run.
         space: keeps the checkpoint.
         task: the data.
-        model: with new weights, which are trained in place.
+        control: what is trained, in place.
         epochs: as many as baseline and compressed network had together.
     """
-    settings = dataclasses.replace(job.baseline, epochs=epochs)
+    settings = control.settings(job.baseline, epochs)
     context = TrainingContext(seed=job.config.seed, objective=task.objective)
     context = _round_context(context, job, space, "control", "control", settings)
-    history = training.fit(model, task.data, settings, context)
-    return Network(title="control", model=model, history=history, storages=BASELINE)
+    history = training.fit(control.model, task.data, settings, context)
+    return Network(
+        title="control",
+        model=control.model,
+        history=history,
+        storages=BASELINE,
+        control=control,
+    )
 
 
 def _compress(job: Plan, space: Workspace, task: Task, model: keras.Model, samples: Any) -> Network:

@@ -3,6 +3,7 @@
 from tfcompress.techniques.base import (
     SAMPLES,
     Candidate,
+    Control,
     LayerLine,
     LayerWidth,
     Property,
@@ -15,6 +16,7 @@ from tfcompress.techniques.chains import Step, apply, chain, check, distribute, 
 __all__ = [
     "SAMPLES",
     "Candidate",
+    "Control",
     "LayerLine",
     "LayerWidth",
     "Property",

@@ -88,6 +88,31 @@ class LayerWidth:
     frozen: str
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Control:
+    """Holds a network that the command trains beside the compressed one, to compare with.
+
+    Attributes:
+        model: with the weights to start from; it is trained in place.
+        name: what the report calls it, as in `the same widths from scratch`.
+        training: how it learns from the labels; None for as the baseline does, for as many epochs
+            as the baseline and the technique take together.
+    """
+
+    model: keras.Model
+    name: str
+    training: Training | None = None
+
+    def settings(self, baseline: Training, epochs: int) -> Training:
+        """Returns how it is trained.
+
+        Args:
+            baseline: how the float network is.
+            epochs: of the float network and the technique together.
+        """
+        return self.training or dataclasses.replace(baseline, epochs=epochs)
+
+
 # What a network's file can keep a share of.
 Measured = Literal["size", "latency"]
 
@@ -120,8 +145,7 @@ class Candidate:
         judge: returns what a model is worth on the held-out examples; None where nobody asks.
         milestones: what models on the way were worth, by what had been done by then.
         widths: of the layers that techniques made narrower, or tried to.
-        control: the model's layers with new weights, which the command trains to compare with;
-            None where that isn't wanted.
+        control: what the command trains to compare with; None where that isn't wanted.
     """
 
     model: keras.Model
@@ -136,7 +160,7 @@ class Candidate:
     judge: Callable[[keras.Model], float] | None = None
     milestones: tuple[tuple[str, float], ...] = ()
     widths: tuple[LayerWidth, ...] = ()
-    control: keras.Model | None = None
+    control: Control | None = None
 
     def then(self, model: keras.Model, *lines: LayerLine) -> Candidate:
         """Returns the candidate with a new model and further lines."""

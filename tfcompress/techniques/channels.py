@@ -15,7 +15,7 @@ from tfcompress.techniques import _channel_lines as report_lines
 from tfcompress.techniques import _channel_scores as channel_scores
 from tfcompress.techniques import _channel_sparse as sparse
 from tfcompress.techniques import _channel_widths as widths
-from tfcompress.techniques.base import Candidate, Technique, distilled
+from tfcompress.techniques.base import Candidate, Control, Technique, distilled
 
 if TYPE_CHECKING:
     import keras
@@ -184,12 +184,12 @@ def _transform(candidate: Candidate, options: ChannelOptions | sparse.SparsePhas
         candidate,
         layers=start.layers,
         widths=(*start.widths, *made),
-        control=_with_new_weights(small) if options.control else candidate.control,
+        control=_control(small) if options.control else candidate.control,
     )
     return candidate.then(small, *lines)
 
 
-def _with_new_weights(model: keras.Model) -> keras.Model:
+def _control(model: keras.Model) -> Control:
     """Returns a copy that has learned nothing but what adapted layers know of the data."""
     from tfcompress.graph import clone
 
@@ -198,7 +198,7 @@ def _with_new_weights(model: keras.Model) -> keras.Model:
         if hasattr(layer, "finalize_state"):
             fresh.get_layer(layer.name).set_weights(layer.get_weights())
             fresh.get_layer(layer.name).finalize_state()
-    return fresh
+    return Control(fresh, "the same widths from scratch")
 
 
 def _kept(
