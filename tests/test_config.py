@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfcompress import errors, options
-from tfcompress.config import RunConfig, Training
+from tfcompress.config import Distillation, RunConfig, Training, recorded_training
 from tfcompress.errors import InputError
 
 
@@ -164,18 +164,6 @@ NAN, INFINITY = float("nan"), float("inf")
         ),
         ("momentum", [0, 0.99], [-0.1, 1, NAN], r"momentum must be in \[0, 1\); got"),
         ("weight_decay", [0, 1e-4], [-1e-4, NAN], "weight_decay must be 0 or more; got"),
-        (
-            "distillation_weight",
-            [0, 0.5, 1],
-            [-0.1, 1.1, NAN],
-            r"distillation_weight must be in \[0, 1\]; got",
-        ),
-        (
-            "distillation_temperature",
-            [0.1, 20],
-            [0, -1, NAN],
-            "distillation_temperature must be positive; got",
-        ),
     ],
 )
 def test_training_is_validated(field, good, bad, message):
@@ -184,6 +172,64 @@ def test_training_is_validated(field, good, bad, message):
     for value in bad:
         with pytest.raises(InputError, match=message):
             Training(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad", "message"),
+    [
+        ("weight", [0, 0.5, 1], [-0.1, 1.1, NAN], r"weight must be in \[0, 1\]; got"),
+        ("noise_share", [0, 1], [2, NAN], r"noise_share must be in \[0, 1\]; got"),
+        ("temperature", [0.1, 20], [0, -1, NAN], "temperature must be positive; got"),
+        ("beta", [0, 8], [-1, NAN, INFINITY], "beta must be 0 or more; got"),
+        ("hint_epochs", [0], [-1], "hint_epochs must be 0 or more; got"),
+        ("hint_epochs", [], [2], "hint_epochs takes 'hint' among distillation.losses; got 'kd'"),
+        ("losses", ["kd", "labels+softmax"], ["kl", ""], "losses must be one of kd, labels, soft"),
+        ("losses", ["dkd + hint"], ["kd+kd"], "losses has one twice: kd.kd"),
+    ],
+)
+def test_distillation_is_validated(field, good, bad, message):
+    for value in good:
+        assert getattr(Distillation(**{field: value}), field) == value
+    for value in bad:
+        with pytest.raises(InputError, match=f"^distillation.{message}"):
+            Distillation(**{field: value})
+
+
+def test_the_names_that_training_had_for_its_teachers_share():
+    recipe = Training(epochs=3, distillation=Distillation(temperature=2.0, losses="dkd"))
+    with pytest.warns(DeprecationWarning, match=r"Training\.distillation.weight now"):
+        assert Training(distillation_weight=0.3).distillation == Distillation(weight=0.3)
+    assert Training(distillation_weight=0, distillation_temperature=3).distillation is None
+    assert Training(distillation_temperature=3.0) == Training()
+    changed = dataclasses.replace(recipe, distillation_weight=0.9)
+    assert changed.distillation == Distillation(weight=0.9, temperature=2.0, losses="dkd")
+    assert recipe.with_settings({"distillation_weight": 0.0}).distillation is None
+    with pytest.warns(DeprecationWarning, match=r"Training\.distillation.temperature now"):
+        assert recipe.distillation_temperature == 2
+    assert (recipe.distillation_weight, Training().distillation_weight) == (0.7, 0)
+
+
+def test_fields_of_the_distillation_change_a_recipes_one_by_one():
+    recipe = Training(distillation=Distillation(temperature=2.0))
+    changed = recipe.with_settings({"distillation": {"weight": 0.5}})
+    assert changed.distillation == Distillation(temperature=2.0, weight=0.5)
+    own = Distillation(losses="dkd")
+    assert Training().with_settings({"distillation": {"losses": "dkd"}}).distillation == own
+    assert recipe.with_settings({"distillation": None}).distillation is None
+    with pytest.raises(InputError, match=r"unknown option 'distillation\.wieght'.*weight"):
+        recipe.with_settings({"distillation": {"wieght": 0.5}})
+    with pytest.raises(InputError, match=r"distillation takes a Distillation; got 0\.5"):
+        Training(distillation=0.5)
+
+
+def test_a_training_that_an_older_run_recorded():
+    now = dataclasses.asdict(Training(distillation=Distillation(weight=0.4, temperature=3.0)))
+    old = {**now, "distillation_weight": 0.4, "distillation_temperature": 3.0}
+    del old["distillation"]
+    assert recorded_training(old) == now
+    old["distillation_weight"] = 0.0
+    assert recorded_training(old)["distillation"] is None
+    assert recorded_training(now) == now
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,16 @@ Nothing here imports more than the standard library, so that a misspelled flag i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from tfcompress.deprecated import moved
 from tfcompress.errors import one_of, require
 from tfcompress.metric import parse
-from tfcompress.options import check_types
+from tfcompress.options import check_names, check_types
 
 __getattr__ = moved(
     __name__,
@@ -29,6 +31,90 @@ Schedule = Literal["cosine", "constant", "step"]
 AUGMENTATIONS = ("none", "flip", "flip+shift", "shift")
 IO = ("float32", "int8", "uint8")
 NORMALIZATIONS = ("auto", "standardize", "none", "unit", "symmetric")
+DISTILLATION_LOSSES = ("kd", "labels", "softmax", "logits", "dkd", "at", "hint")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """Says how a student learns from a teacher.
+
+    The whole loss is `(1 - weight) * labels' loss + weight * sum of the teacher's losses`. Where
+    no labels are read, it is the sum of the teacher's losses.
+
+    Attributes:
+        losses: one or several of `DISTILLATION_LOSSES` with + between them: `kd` (Hinton et al.
+            2015, arXiv:1503.02531), `labels` (the class that the teacher gives is the label),
+            `softmax` (the teacher's probabilities at temperature 1; `labels+softmax` is the loss
+            of Rassadin and Savchenko 2017), `logits` (Ba and Caruana 2014, arXiv:1312.6184), `dkd`
+            (Zhao et al. 2022, arXiv:2203.08679), `at` (Zagoruyko and Komodakis 2017,
+            arXiv:1612.03928) and `hint` (Romero et al. 2015, arXiv:1412.6550).
+        weight: the teacher's share of the loss, 0 to 1. 0.9 in common implementations; 0.7 was
+            as good as any here.
+        temperature: of the softmax in `kd` and `dkd`, and of the mean of several teachers; 4, as
+            in common implementations.
+        alpha: factor of the target class's part of `dkd`; 1, as its authors have it.
+        beta: factor of the other classes' part; 8, as its authors have it for most pairs, and 0.5
+            to 10 for some.
+        hint_weight: factor of `hint` beside the other losses; 100, as in common implementations.
+        hint_epochs: epochs that train by `hint` alone, up to the layer that it looks at, before
+            the others, which then go without it (the two stages of Romero et al.); 0 trains by
+            all losses at once.
+        attention_weight: factor of `at`, halved for each pair of maps; 1000, as in its authors'
+            code, where the mean over the map stands in place of the paper's sum.
+        noise: standard deviation of the factors `1 + xi` by which the teacher's logits are
+            disturbed (Sau and Balasubramanian 2016, arXiv:1610.09650); 0 disturbs none.
+        noise_share: the share of the examples whose logits are disturbed.
+        mix: alpha of the Beta distribution by which pairs of examples are mixed (Zhang et al.
+            2018, arXiv:1710.09412); teacher and student see the same mixture, and no labels are
+            read. 1 is what Beyer et al. 2022, arXiv:2106.05237, take; 0 mixes nothing.
+    """
+
+    losses: str = "kd"
+    weight: float = 0.7
+    temperature: float = 4.0
+    alpha: float = 1.0
+    beta: float = 8.0
+    hint_weight: float = 100.0
+    hint_epochs: int = 0
+    attention_weight: float = 1000.0
+    noise: float = 0.0
+    noise_share: float = 0.5
+    mix: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses unknown losses and values that can't be."""
+        check_types(Distillation, vars(self), "distillation.")
+        names = self.names
+        for name in names:
+            one_of("distillation.losses", name, DISTILLATION_LOSSES)
+        require(len(set(names)) == len(names), f"distillation.losses has one twice: {self.losses}")
+        for name in ("weight", "noise_share"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"distillation.{name} must be in [0, 1]; got {value}")
+        require(
+            self.temperature > 0,
+            f"distillation.temperature must be positive; got {self.temperature}",
+        )
+        for name in (
+            "alpha", "beta", "hint_weight", "hint_epochs", "attention_weight", "noise", "mix"
+        ):  # fmt: skip
+            value = getattr(self, name)
+            require(
+                0 <= value < float("inf"), f"distillation.{name} must be 0 or more; got {value}"
+            )
+        require(
+            not self.hint_epochs or "hint" in names,
+            f"distillation.hint_epochs takes 'hint' among distillation.losses; got '{self.losses}'",
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The losses, one by one."""
+        return tuple(name.strip() for name in self.losses.split("+"))
+
+
+# What said it in `Training` before there was `Distillation`.
+OLD_DISTILLATION = {"distillation_weight": "weight", "distillation_temperature": "temperature"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,8 +130,7 @@ class Training:
         learning_rate_schedule: `cosine` (to zero over all epochs), `constant`, or `step` (a tenth
             after half of the epochs).
         weight_decay: L2 penalty's factor, decoupled (`AdamW`, `SGDW`); 0 for none.
-        distillation_weight: the share of the teacher's soft targets in the loss, 0 to 1.
-        distillation_temperature: the softmax temperature of those targets.
+        distillation: how it learns from a teacher; None for the labels alone.
     """
 
     epochs: int = 10
@@ -55,8 +140,7 @@ class Training:
     momentum: float = 0.9
     learning_rate_schedule: Schedule = "cosine"
     weight_decay: float = 0.0
-    distillation_weight: float = 0.0
-    distillation_temperature: float = 4.0
+    distillation: Distillation | None = None
 
     def __post_init__(self) -> None:
         """Refuses values that can't train."""
@@ -71,14 +155,6 @@ class Training:
         one_of("learning_rate_schedule", self.learning_rate_schedule, typing.get_args(Schedule))
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1); got {self.momentum}")
         require(self.weight_decay >= 0, f"weight_decay must be 0 or more; got {self.weight_decay}")
-        require(
-            0 <= self.distillation_weight <= 1,
-            f"distillation_weight must be in [0, 1]; got {self.distillation_weight}",
-        )
-        require(
-            self.distillation_temperature > 0,
-            f"distillation_temperature must be positive; got {self.distillation_temperature}",
-        )
 
     def with_settings(self, settings: Mapping[str, Any]) -> Training:
         """Returns a recipe's training with the user's settings in place of its own.
@@ -86,10 +162,87 @@ class Training:
         A training of 0 epochs stays one: what isn't trained by itself isn't by `epochs`.
 
         Args:
-            settings: field name to value.
+            settings: field name to value. `distillation` may be a mapping, too: fields of
+                `Distillation`, each in place of the recipe's own.
         """
+        settings = dict(settings)
+        if isinstance(settings.get("distillation"), Mapping):
+            changes = settings.pop("distillation")
+            check_names(Distillation, changes, "distillation.")
+            taught = dataclasses.replace(self.distillation or Distillation(), **changes)
+            settings["distillation"] = taught if self.epochs else self.distillation
         changed = dataclasses.replace(self, **settings)
         return changed if self.epochs else dataclasses.replace(changed, epochs=0)
+
+    @classmethod
+    def setting_names(cls) -> frozenset[str]:
+        """Returns the names of the fields, and those that they had before."""
+        return frozenset(cls.__dataclass_fields__) | frozenset(OLD_DISTILLATION)
+
+    @property
+    def distillation_weight(self) -> float:
+        """The weight of `distillation`, 0 without one; deprecated."""
+        _warn_of_old("distillation_weight")
+        return self.distillation.weight if self.distillation else 0.0
+
+    @property
+    def distillation_temperature(self) -> float:
+        """The temperature of `distillation`, 4 without one; deprecated."""
+        _warn_of_old("distillation_temperature")
+        return (self.distillation or Distillation()).temperature
+
+
+def _warn_of_old(name: str) -> None:
+    """Warns that a field of `Training` is one of `Distillation` now."""
+    warnings.warn(
+        f"Training.{name} is Training.distillation.{OLD_DISTILLATION[name]} now; the old name "
+        "goes with the next version",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+
+
+def _taking_old_names(make: Callable[..., None]) -> Callable[..., None]:
+    """Returns the `__init__` of `Training` that takes the names of before, too."""
+
+    @functools.wraps(make)
+    def init(self: Training, **values: Any) -> None:
+        old = {name: values.pop(name) for name in OLD_DISTILLATION if name in values}
+        for name in old:
+            _warn_of_old(name)
+        if old:
+            values["distillation"] = with_old_distillation(values.get("distillation"), old)
+        make(self, **values)
+
+    return init
+
+
+def with_old_distillation(
+    distillation: Distillation | None, old: Mapping[str, Any]
+) -> Distillation | None:
+    """Returns a distillation with values that were fields of `Training`; a weight of 0 is None.
+
+    Args:
+        distillation: what they change.
+        old: `distillation_weight`, `distillation_temperature` or both.
+    """
+    weight = old.get("distillation_weight", distillation.weight if distillation else 0)
+    changes = {OLD_DISTILLATION[name]: value for name, value in old.items()}
+    changed = dataclasses.replace(distillation or Distillation(), **{**changes, "weight": weight})
+    return changed if weight else None
+
+
+def recorded_training(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the JSON values of a training as they are now, those of an older run's, too."""
+    now = dict(values)
+    old = {name: now.pop(name) for name in OLD_DISTILLATION if name in now}
+    if old:
+        distillation = with_old_distillation(None, old)
+        now["distillation"] = distillation and dataclasses.asdict(distillation)
+    return now
+
+
+Training.__init__ = _taking_old_names(Training.__init__)  # type: ignore[method-assign]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -119,6 +119,23 @@ def check_types(target: Callable[..., Any], values: Mapping[str, Any], what: str
             check_type(f"{what}{name}", value, kinds[name])
 
 
+def check_names(target: Callable[..., Any], values: Iterable[str], what: str = "") -> None:
+    """Refuses names that a dataclass or function has no keyword-only parameter of.
+
+    Args:
+        target: a dataclass or function.
+        values: the names.
+        what: stands before a name in the message.
+
+    Raises:
+        InputError: names what is unknown and what is known.
+    """
+    known = [f"{what}{name}" for name in option_types(target)]
+    for name in values:
+        if f"{what}{name}" not in known:
+            raise unknown_name("option", f"{what}{name}", known)
+
+
 def check_type(name: str, value: Any, kind: Any) -> None:
     """Refuses a value that isn't of an annotated type, as `check_types` does."""
     members = _members(kind)
@@ -171,5 +188,7 @@ def _described(kind: Any) -> str:
     """
     if typing.get_origin(kind) is Literal:
         return f"one of {', '.join(typing.get_args(kind))}"
+    if dataclasses.is_dataclass(kind):
+        return f"a {kind.__name__}"  # type: ignore[union-attr]
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     return words.get(kind, "values with commas between them")

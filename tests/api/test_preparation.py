@@ -92,7 +92,7 @@ def test_a_compiled_model_is_trained_quantised_as_it_was_compiled(image_net, tmp
         epochs=3,
         callbacks=[Watch(), keras.callbacks.ReduceLROnPlateau("loss", patience=0, min_delta=99)],
         class_weight={0: 1.0, 1: 2.0, 2: 1.0},
-        distillation_weight=0.0,
+        distillation=None,
         calibration_images=16,
         verbose=False,
     )

@@ -4,7 +4,7 @@ import pytest
 
 from tfcompress import training
 from tfcompress.bridge import to_tf_keras, train
-from tfcompress.config import Training
+from tfcompress.config import Distillation, Training
 from tfcompress.data import from_arrays
 from tfcompress.training import Stopped, TrainingContext, TrainingError
 
@@ -53,7 +53,7 @@ def test_trains_as_keras_3_does(data, softmax, weight, optimizer):
     model, teacher = network(softmax=softmax), network()
     for kernel in teacher.trainable_weights:
         kernel.assign(2 * kernel)
-    recipe = settings(distillation_weight=weight, optimizer=optimizer)
+    recipe = settings(distillation=Distillation(weight=weight), optimizer=optimizer)
     context = TrainingContext(teacher=teacher)
     copy = to_tf_keras(model)
     theirs = train.fit(copy, data, recipe, context, softmax=softmax)
@@ -129,7 +129,9 @@ def test_a_teacher_may_end_in_probabilities(data):
     logits, student = network(), network()
     logits.layers[-1].kernel.assign(3 * logits.layers[-1].kernel)
     probabilities = keras.Model(logits.inputs, keras.layers.Softmax()(logits.outputs[0]))
-    recipe = settings(epochs=1, distillation_weight=1.0, optimizer="sgd", learning_rate=0.1)
+    recipe = settings(
+        epochs=1, distillation=Distillation(weight=1.0), optimizer="sgd", learning_rate=0.1
+    )
     copies = [to_tf_keras(student) for _ in range(2)]
     for copy, teacher in zip(copies, (logits, probabilities), strict=True):
         train.fit(copy, data, recipe, TrainingContext(teacher=teacher))

@@ -1,5 +1,6 @@
 """A run's folder: one run at a time, killed at any call, beside files of others."""
 
+import dataclasses
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import textwrap
 import pytest
 
 from tests.children import KILL_AT
+from tfcompress.config import Distillation, Training
 from tfcompress.errors import InputError
 from tfcompress.pipeline.workspace import Workspace
 
@@ -168,3 +170,19 @@ def test_killed_at_its_calls_a_run_ends_as_if_undisturbed(tmp_path, how, step):
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) > 100
+
+
+def test_a_run_of_a_version_with_other_names_for_its_settings_goes_on(tmp_path):
+    values = dataclasses.asdict(Training(epochs=3, distillation=Distillation(weight=0.4)))
+    old = {key: value for key, value in values.items() if key != "distillation"}
+    old |= {"distillation_weight": 0.4, "distillation_temperature": 4.0}
+    settings = {"baseline_training": values, "compressed_training": {"prune": values}}
+    recorded = {"baseline_training": old, "compressed_training": {"prune": old}}
+    with Workspace(tmp_path, recorded, {}, resume=True) as space:
+        space.begin()
+    with Workspace(tmp_path, settings, {}, resume=True):
+        pass
+    settings["compressed_training"]["prune"]["epochs"] = 4
+    other = pytest.raises(InputError, match=r"other settings .baseline_training, compressed_train")
+    with other, Workspace(tmp_path, settings, {}, resume=True):
+        pass

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from tfcompress import techniques
-from tfcompress.config import Training
+from tfcompress.config import Distillation, Training
 from tfcompress.errors import InputError
 
 
@@ -92,7 +92,7 @@ def test_the_teachers_share_of_the_default_recipes(name):
     """0.7 of the loss at temperature 4: a recipe with another share is another recipe."""
     technique = techniques.get(name)
     training = technique.training(technique.make_options())
-    assert (training.distillation_weight, training.distillation_temperature) == (0.7, 4.0)
+    assert training.distillation == Distillation(losses="kd", weight=0.7, temperature=4.0)
     assert (training.epochs, training.learning_rate) == RECIPES[name]
 
 

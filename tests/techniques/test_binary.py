@@ -177,7 +177,7 @@ class TestRecipes:
         training = technique.training(technique.make_options(recipe="paper"))
         assert (training.optimizer, training.learning_rate) == ("sgd", 0.001)
         assert (training.learning_rate_schedule, training.momentum) == ("constant", 0.9)
-        assert training.distillation_weight == 0
+        assert training.distillation is None
         names = order(transform(name, small(), recipe="paper").model)
         assert "conv2_relu" in names
         assert not any("prelu" in layer for layer in names)
@@ -187,7 +187,7 @@ class TestRecipes:
         technique = techniques.get(name)
         training = technique.training(technique.make_options())
         assert (training.optimizer, training.learning_rate_schedule) == ("adam", "cosine")
-        assert (training.epochs, training.distillation_weight) == (epochs, 0.7)
+        assert (training.epochs, training.distillation.weight) == (epochs, 0.7)
 
     @pytest.mark.parametrize(
         ("options", "message"),

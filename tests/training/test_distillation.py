@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tfcompress.config import Training
+from tfcompress.config import Distillation, Training
+from tfcompress.data.protocol import Batch
+from tfcompress.errors import InputError
 from tfcompress.training import TrainingContext, fit
 from tfcompress.training.distillation import Distiller
 
@@ -88,7 +90,7 @@ def test_training_leaves_the_teacher_and_learns_from_it(toy, build):
     ways = {}
     for weight in (0.0, 0.9):
         model = build()
-        settings = dataclasses.replace(training, distillation_weight=weight)
+        settings = dataclasses.replace(training, distillation=Distillation(weight=weight))
         fit(model, toy, settings, TrainingContext(teacher=teacher))
         ways[weight] = model.get_weights()
     for old, variable in zip(before, teacher.variables, strict=True):
@@ -108,8 +110,61 @@ def test_a_student_alone_on_its_teachers_targets_comes_nearer(toy, build):
     rows = fit(
         student,
         toy,
-        Training(epochs=4, batch_size=32, learning_rate=1e-2, distillation_weight=1.0),
+        Training(
+            epochs=4, batch_size=32, learning_rate=1e-2, distillation=Distillation(weight=1.0)
+        ),
         TrainingContext(teacher=teacher),
     )
     assert rows[-1]["loss"] < rows[0]["loss"] / 2
     assert rows[-1]["test_error"] < 0.3
+
+
+class Unread:
+    """Examples whose targets and weights can't be read."""
+
+    name, examples, augmentation = "unread", 96, "flip"
+
+    def __init__(self, inputs):
+        self._inputs = inputs
+
+    def steps(self, batch_size):
+        return -(-self.examples // batch_size)
+
+    def take(self, positions, augmentation, rng):
+        return Batch(self._inputs[positions], np.full(len(positions), "secret"), [np.nan])
+
+
+@pytest.mark.parametrize("epochs", [2, 5], ids=["computed in each step", "outputs kept"])
+def test_a_transfer_set_is_learned_without_its_labels(toy, build, epochs, tmp_path):
+    teacher = build(7, filters=8)
+    fit(teacher, toy, Training(epochs=3, batch_size=32, learning_rate=1e-2))
+    inputs = toy.take(np.arange(96), "none", np.random.default_rng()).x
+    transfer = Unread(inputs)
+    settings = Training(
+        epochs=epochs, batch_size=32, learning_rate=1e-2, distillation=Distillation(weight=0.2)
+    )
+    context = TrainingContext(teacher=teacher, transfer=transfer, checkpoint=tmp_path / "c.npz")
+    student = build()
+    rows = fit(student, toy, settings, context)
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert "train_error" not in rows[0]
+    assert 0 <= rows[-1]["test_error"] < 0.6  # Chance is 0.75.
+    again = build()
+    assert fit(again, toy, settings, context) == rows  # From the checkpoint.
+    np.testing.assert_array_equal(again.get_weights()[0], student.get_weights()[0])
+    alone = dataclasses.replace(settings, distillation=Distillation(weight=1.0))
+    other = build()
+    fit(other, toy, alone, dataclasses.replace(context, checkpoint=None))
+    np.testing.assert_allclose(other.get_weights()[0], student.get_weights()[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("distillation", [None, Distillation(weight=0.0)])
+def test_a_transfer_set_without_a_teacher_is_refused(toy, build, distillation):
+    settings = Training(epochs=1, distillation=distillation)
+    for teacher in (build(7), None):
+        context = TrainingContext(teacher=teacher, transfer=toy)
+        with pytest.raises(InputError, match="transfer set has no labels"):
+            fit(build(), toy, settings, context)
+    taught = TrainingContext(teacher=build(7), transfer=toy, class_weight={0: 1.0})
+    with pytest.raises(InputError, match="class_weight takes labels"):
+        fit(build(), toy, Training(epochs=1, distillation=Distillation()), taught)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tfcompress.config import Training
+from tfcompress.config import Distillation, Training
 from tfcompress.data import from_arrays
 from tfcompress.data.as_fit import as_fit
 from tfcompress.errors import InputError
@@ -16,7 +16,7 @@ SETTINGS = Training(epochs=3, batch_size=32, learning_rate=1e-2)
 SGD = dataclasses.replace(
     SETTINGS, optimizer="sgd", momentum=0.8, learning_rate_schedule="step", weight_decay=1e-3
 )
-DISTILLED = dataclasses.replace(SETTINGS, distillation_weight=0.7)
+DISTILLED = dataclasses.replace(SETTINGS, distillation=Distillation(weight=0.7))
 
 
 def values(model):

@@ -19,7 +19,7 @@ import numpy as np
 from keras import layers
 
 from tfcompress import techniques
-from tfcompress.config import Training
+from tfcompress.config import Distillation, Training
 from tfcompress.data import from_arrays
 from tfcompress.training import TrainingContext, accuracy, fit, runner
 from tests.training.conftest import toy_images
@@ -40,7 +40,7 @@ def teacher():
 
 
 xnor = techniques.get("xnor")
-training = Training(epochs=2, batch_size=32, distillation_weight=0.7)
+training = Training(epochs=2, batch_size=32, distillation=Distillation(weight=0.7))
 
 
 def student():

@@ -9,11 +9,13 @@ import pytest
 
 from tfcompress.bridge import to_tf_keras
 from tfcompress.bridge import train as tf_keras_train
-from tfcompress.config import Training
+from tfcompress.config import Distillation, Training
 from tfcompress.training import TrainingContext, fit, teacher
 from tfcompress.training.teacher import TeacherOutputs, kept_outputs
 
-SETTINGS = Training(epochs=3, batch_size=32, learning_rate=1e-2, distillation_weight=0.7)
+SETTINGS = Training(
+    epochs=3, batch_size=32, learning_rate=1e-2, distillation=Distillation(weight=0.7)
+)
 
 
 def test_outputs_are_those_of_the_images_and_their_mirror_images(toy, build):
@@ -79,7 +81,9 @@ def test_they_are_kept_where_that_saves_time_and_little_memory_is_taken(toy, bui
     assert not kept("shift")
     assert not kept("flip+shift")
     assert not kept("none", of=None)
-    assert not kept("none", distillation_weight=0.0)
+    assert not kept("none", distillation=None)
+    assert not kept("none", distillation=Distillation(weight=0.0))
+    assert not kept("none", distillation=Distillation(mix=1.0))
     inputs = keras.Input((16, 16, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(inputs)
     half = keras.Model(inputs, keras.layers.Dense(4, dtype="mixed_float16")(pooled))

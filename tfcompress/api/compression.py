@@ -86,7 +86,7 @@ def compress(
         class_weight is None or isinstance(class_weight, Mapping),
         f"class_weight takes a dictionary from class to weight; got {type(class_weight).__name__}",
     )
-    fields = {field.name for field in dataclasses.fields(Training)}
+    fields = Training.setting_names()
     settings = {key: value for key, value in options.items() if key in fields}
     its_options = {key: value for key, value in options.items() if key not in fields}
     steps = chosen_steps(technique, its_options, settings)

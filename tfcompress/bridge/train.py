@@ -11,7 +11,7 @@ import numpy as np
 
 from tfcompress.bridge.legacy import tf_keras
 from tfcompress.bridge.tf_graph import all_layers
-from tfcompress.config import Training
+from tfcompress.config import Distillation, Training
 from tfcompress.data.protocol import Data
 from tfcompress.errors import require
 from tfcompress.training import accuracy, runner
@@ -61,7 +61,7 @@ def fit(
     legacy.utils.set_random_seed(context.seed)
     optimizer = make_optimizer(training, steps_per_epoch(data, training), legacy.optimizers)
     optimizer.build(model.trainable_variables)
-    teacher = context.teacher if training.distillation_weight > 0 else None
+    teacher = context.teacher if training.distillation and training.distillation.weight else None
     kept = kept_outputs(teacher, data, training, context.augmentation or data.augmentation)
     objective = _Objective(training, softmax, teacher)
     # Made here, since TensorFlow traces a step twice that makes variables, as a metric's.
@@ -148,8 +148,9 @@ class _Objective:
     """
 
     def __init__(self, training: Training, softmax: bool, teacher: keras.Model | None) -> None:
-        self._weight = training.distillation_weight if teacher is not None else 0.0
-        self._temperature = training.distillation_temperature
+        distillation = training.distillation or Distillation()
+        self._weight = distillation.weight if teacher is not None else 0.0
+        self._temperature = distillation.temperature
         self._softmax = softmax
         self._runner = runner(teacher) if teacher is not None else None
         self._teacher_softmax = teacher is not None and ends_in_softmax(teacher)

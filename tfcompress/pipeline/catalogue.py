@@ -6,7 +6,7 @@ import inspect
 from typing import Any, Literal, get_args, get_origin
 
 from tfcompress import models, techniques
-from tfcompress.config import Training
+from tfcompress.config import Distillation, Training
 from tfcompress.data.source import all_sources
 from tfcompress.export import storages
 from tfcompress.options import option_types
@@ -35,8 +35,11 @@ def text() -> str:
     lines += ["", "Storages (--storage):"]
     lines += [f"  {storage.name}: {storage.summary}" for storage in storages.by_name().values()]
     lines += ["", "Training options, for every technique:"]
-    flags = tuple(f"    --set {name}=" for name in ("epochs", "batch_size", "learning_rate"))
+    own = ("epochs", "batch_size", "learning_rate", "distillation")
+    flags = tuple(f"    --set {name}=" for name in own)
     lines += [line for line in _options(Training) if not line.startswith(flags)]
+    lines += ["", "What a teacher teaches, for every technique that trains:"]
+    lines += [line.replace("--set ", "--set distillation.") for line in _options(Distillation)]
     return "\n".join(lines)
 
 

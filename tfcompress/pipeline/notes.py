@@ -56,7 +56,7 @@ def _listed(ends: Mapping[str, str]) -> str:
 
 def _training_notes(job: Plan, compressed: Network) -> list[str]:
     """Says what a training step's time may include."""
-    distilled = any(step.training.distillation_weight for step in job.steps)
+    distilled = any(step.training.distillation is not None for step in job.steps)
     if distilled and compressed.history:
         return [
             "The compressed network learned from a teacher, too: its training step includes the "

@@ -5,21 +5,24 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tfcompress import data, models, techniques
 from tfcompress.benchmark import backends
-from tfcompress.config import RunConfig, Training
+from tfcompress.config import OLD_DISTILLATION, Distillation, RunConfig, Training
 from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.export import io_types, storages
 from tfcompress.export.storage import Storage
 from tfcompress.models import saved
-from tfcompress.options import option_types, typed_options
+from tfcompress.options import check_names, option_types, typed_options
 
 # The settings of a training that have flags of their own.
 _FLAGS = {"epochs", "batch_size", "learning_rate"}
+# What `--set` sets field by field: distillation.temperature=8.
+_NESTED = {"distillation"}
 _BASELINE = Training(epochs=10)
 _USERS_BASELINE = Training(epochs=0)
 
@@ -103,9 +106,11 @@ def plan(config: RunConfig) -> Plan:
         "data": data.options_type(config.dataset),
         "training": Training,
     }
-    values = _typed_options(config.options, takers, chain)
+    distillation, others = _distillation_settings(config.options)
+    values = _typed_options(others, takers, chain)
     settings = values["training"] | _flags_of_training(config)
-    steps = techniques.make_steps(chain, config.options, settings)
+    taught = {"distillation": distillation} if distillation else {}
+    steps = techniques.make_steps(chain, others, settings | taught)
     io_types.check(config.io, integer=any(storage.usual.integer for storage in wanted))
     return Plan(
         config=config,
@@ -168,7 +173,7 @@ def _typed_options(
         InputError: nobody has it, or the value isn't of its type.
     """
     known = {
-        title: (set(option_types(taker)) - _FLAGS if taker is not None else set())
+        title: (set(option_types(taker)) - _FLAGS - _NESTED if taker is not None else set())
         for title, taker in takers.items()
     }
     of_techniques = {name for technique in chain for name in option_types(technique.options)}
@@ -185,6 +190,34 @@ def _typed_options(
         else {}
         for title, taker in takers.items()
     }
+
+
+def _distillation_settings(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the fields of `Distillation` among `--set` options, typed, and the other options.
+
+    They are written `distillation.temperature=8`; two also have the names of before.
+
+    Raises:
+        InputError: an unknown field, or a value that isn't of its type.
+    """
+    given, others = {}, {}
+    for key, text in texts.items():
+        kind, dot, name = key.partition(".")
+        if dot and kind == "distillation":
+            given[name] = text
+        elif key in OLD_DISTILLATION:
+            name = OLD_DISTILLATION[key]
+            warnings.warn(
+                f"--set {key} is --set distillation.{name} now; the old name goes with the next "
+                "version",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            given[name] = text
+        else:
+            others[key] = text
+    check_names(Distillation, given, "distillation.")
+    return typed_options(Distillation, given), others
 
 
 def _flags_of_training(config: RunConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcompress import files, report
 from tfcompress.bounded_json import read_json
+from tfcompress.config import recorded_training
 from tfcompress.errors import InputError, PathError
 from tfcompress.pipeline import manifest
 from tfcompress.pipeline.manifest import Manifest
@@ -105,8 +106,9 @@ class Workspace:
         if old is not None:
             self._goes_on = self._resume
             new, self._manifest.written = self._manifest.settings, old.written
+            settings = _as_now(old.settings)
             different = sorted(
-                key for key in {*old.settings, *new} if old.settings.get(key) != new.get(key)
+                key for key in {*settings, *new} if settings.get(key) != new.get(key)
             )
             if self._resume and different:
                 raise InputError(
@@ -197,3 +199,20 @@ class Workspace:
         """Removes the checkpoints, all or, if the process is killed, none."""
         with work_folder(self.folder) as unfinished, contextlib.suppress(FileNotFoundError):
             self._state.rename(unfinished / "state")
+
+
+def _as_now(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns an older run's settings in the form that they have now."""
+    trainings = {
+        name: {step: recorded_training(values) for step, values in settings[name].items()}
+        for name in ("compressed_training",)
+        if _holds_objects(settings.get(name))
+    }
+    if isinstance(settings.get("baseline_training"), dict):
+        trainings["baseline_training"] = recorded_training(settings["baseline_training"])
+    return settings | trainings
+
+
+def _holds_objects(values: Any) -> bool:
+    """Says whether a value of a JSON file is an object of objects."""
+    return isinstance(values, dict) and all(isinstance(each, dict) for each in values.values())

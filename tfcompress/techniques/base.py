@@ -9,7 +9,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-from tfcompress.config import Training
+from tfcompress.config import Distillation, Training
 from tfcompress.errors import unknown_name
 from tfcompress.options import check_types, typed_options
 
@@ -216,7 +216,7 @@ def once(candidate: Candidate, options: Any, settings: Training) -> Sequence[tup
 
 def distilled(**settings: Any) -> Callable[[Any], Training]:
     """Makes a technique's `training`: these settings, with the original network as teacher."""
-    training = Training(distillation_weight=0.7, distillation_temperature=4.0, **settings)
+    training = Training(distillation=Distillation(), **settings)
     return lambda options: training
 
 

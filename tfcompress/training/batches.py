@@ -24,6 +24,7 @@ def epoch_batches(
     batch_size: int,
     seed: int,
     epoch: int,
+    labelled: bool = True,
     teacher_outputs: TeacherOutputs | None = None,
 ) -> EpochBatches | StreamBatches:
     """Returns one epoch of any data; the arguments are those of `EpochBatches`.
@@ -34,16 +35,18 @@ def epoch_batches(
         batch_size: a stream has its own.
         seed: of the whole training.
         epoch: counted from 0.
+        labelled: whether targets and weights are given, too.
         teacher_outputs: of examples.
     """
     if isinstance(data, Stream):
-        return StreamBatches(data.train)
+        return StreamBatches(data.train, labelled=labelled)
     return EpochBatches(
         cast(RandomAccess, data),
         augmentation=augmentation or data.augmentation,
         batch_size=batch_size,
         seed=seed,
         epoch=epoch,
+        labelled=labelled,
         teacher_outputs=teacher_outputs,
     )
 
@@ -61,6 +64,7 @@ class EpochBatches(keras.utils.PyDataset):
         batch_size: examples in a batch; the last one may be smaller.
         seed: of the whole training.
         epoch: counted from 0.
+        labelled: whether targets and weights are given, too.
         teacher_outputs: of these examples; None if there are none to learn from, or the training
             computes them itself.
     """
@@ -73,6 +77,7 @@ class EpochBatches(keras.utils.PyDataset):
         batch_size: int,
         seed: int,
         epoch: int,
+        labelled: bool = True,
         teacher_outputs: TeacherOutputs | None = None,
     ) -> None:
         super().__init__()
@@ -80,6 +85,7 @@ class EpochBatches(keras.utils.PyDataset):
         self._augmentation = augmentation
         self._batch_size = batch_size
         self._seed = (seed, epoch)
+        self._labelled = labelled
         self._teacher_outputs = teacher_outputs
         self._order = np.random.default_rng(self._seed).permutation(data.examples)
 
@@ -98,7 +104,7 @@ class EpochBatches(keras.utils.PyDataset):
             # The augmentation draws this first, and so it is drawn alike.
             flipped = mirrored(len(chosen), self._augmentation, np.random.default_rng(seed))
             batch = batch._replace(x=(batch.x, self._teacher_outputs.of(chosen, flipped)))
-        return batch.as_fit()
+        return _as_fit(batch, self._labelled)
 
 
 class StreamBatches(keras.utils.PyDataset):
@@ -106,11 +112,13 @@ class StreamBatches(keras.utils.PyDataset):
 
     Args:
         batches: the stream's.
+        labelled: whether targets and weights are given, too.
     """
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: Batches, *, labelled: bool = True) -> None:
         super().__init__()  # One worker: a stream can't be read at two places.
         self._steps = batches.steps
+        self._labelled = labelled
         self._batches: Iterator[Batch] = iter(batches)
         self._kept: list[tuple[Any, ...]] = []
         self._read = 0
@@ -122,7 +130,7 @@ class StreamBatches(keras.utils.PyDataset):
         """Returns the next batch as `fit` takes it, or one of the first again."""
         if index < len(self._kept):
             return self._kept[index]
-        batch = next(self._batches).as_fit()
+        batch = _as_fit(next(self._batches), self._labelled)
         self._read += 1
         if index < _LOOKED_AT:
             self._kept.append(batch)
@@ -136,3 +144,8 @@ class StreamBatches(keras.utils.PyDataset):
         if self._read == self._steps:
             for _ in self._batches:
                 pass
+
+
+def _as_fit(batch: Batch, labelled: bool) -> tuple[Any, ...]:
+    """Returns a batch as `fit` takes it, the inputs alone if nothing else is to be read."""
+    return batch.as_fit() if labelled else Batch(batch.x).as_fit()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
+    from tfcompress.data.protocol import Data
     from tfcompress.training.objective import Objective
 
 # One epoch's numbers by name, as `training.fit` lists them.
@@ -24,8 +25,10 @@ class TrainingContext:
 
     Attributes:
         seed: of the order of the images, of augmentation and of dropout.
-        teacher: the network whose soft targets are learned, as the recipe's
-            `distillation_weight` says; None for the labels alone.
+        teacher: the network that teaches, as the recipe's `distillation` says; None for the labels
+            alone.
+        transfer: examples to train on in place of the data's own, whose targets and weights are
+            never read: all is learned from the teacher. None for the data's own.
         augmentation: one of `config.AUGMENTATIONS` in place of the data set's own; None for that.
         checkpoint: file that holds the state after each epoch; where it exists, the training goes
             on from it. None keeps nothing.
@@ -40,6 +43,7 @@ class TrainingContext:
 
     seed: int = 0
     teacher: keras.Model | None = None
+    transfer: Data | None = None
     augmentation: str | None = None
     checkpoint: Path | None = None
     on_epoch: Callable[[Row], None] | None = None

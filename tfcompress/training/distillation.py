@@ -72,7 +72,6 @@ class Distiller(keras.Model):
         training: bool = True,
     ) -> Any:
         """Returns the weighted sum of the labels' loss and the teacher's."""
-        hard = super().compute_loss(x, y, y_pred, sample_weight, training)
         given = x[1] if self.teacher is None else self.teacher(x, training=False)
         soft = sum(
             self._difference(student, teacher, place)
@@ -80,6 +79,9 @@ class Distiller(keras.Model):
                 zip(tree.flatten(y_pred), tree.flatten(given), strict=True)
             )
         )
+        if y is None:  # Nothing but the teacher says what is right.
+            return soft / self._weight
+        hard = super().compute_loss(x, y, y_pred, sample_weight, training)
         return (1 - self._weight) * hard + soft
 
     def _difference(self, student: Any, teacher: Any, place: int) -> Any:

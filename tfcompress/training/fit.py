@@ -14,6 +14,7 @@ from keras import tree
 
 from tfcompress.config import Training
 from tfcompress.data.protocol import Data
+from tfcompress.errors import require
 from tfcompress.graph.nodes import input_structure, operations, output_structure
 from tfcompress.training.callbacks import EpochCallbacks
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
@@ -37,6 +38,9 @@ def fit(
 ) -> list[Row]:
     """Trains the model in place; its weights at the end are the last epoch's.
 
+    The batches come from the data's training examples, or from `context.transfer`, whose targets
+    and weights are never read; the data's own then say only what the outputs mean.
+
     The held-out examples only measure: no epoch is chosen by them. With the same seed, data and
     machine two trainings end in equal weights, however often they were stopped on the way. Only
     the weights and the random layers' state change: how the model was compiled stays.
@@ -51,21 +55,26 @@ def fit(
 
     Returns:
         One row an epoch: `epoch` (from 1), `loss`, `train_error` and `test_error` (0 to 1; the
-        former is the mean over the epoch, as the weights change), `learning_rate` (at its end),
-        `step_ms` (median of the steps), `seconds` (with the test). Where one class an example
+        former is the mean over the epoch, as the weights change; it is missing where the training
+        examples' labels aren't read), `learning_rate` (at its end), `step_ms` (median of the
+        steps), `seconds` (with the test). Where one class an example
         isn't all that is learned, `train_` and `test_` with the metrics' names stand in place of
         the errors, and `test_loss`; nothing held out, those of the test are missing.
 
     Raises:
         TrainingError: the loss or a weight is no finite number any more.
-        InputError: the checkpoint is damaged, of another model, or of more epochs; or the targets
-            don't fit the model's outputs.
+        InputError: the checkpoint is damaged, of another model, or of more epochs; the targets
+            don't fit the model's outputs; or a transfer set is given without a teacher.
         Stopped: Ctrl-C.
     """
     context = _with_keywords(context, keywords) if keywords else context
     keras.utils.set_random_seed(context.seed)
     if training.epochs == 0:
         return []
+    labelled = context.transfer is None
+    if not labelled:
+        _check_taught(training, context)
+    source = data if context.transfer is None else context.transfer
     given = context.objective
     # What isn't the user's follows from this very model: its end may have changed.
     goal = given if given is not None and given.users else inferred_objective(model, data)
@@ -73,15 +82,17 @@ def fit(
     # Weights and random generators (dropout's), and not the metrics, which start anew each epoch.
     state = list(student.variables)
     _seed_generators(state, context.seed)
-    kept = kept_outputs(context.teacher, data, training, context.augmentation or data.augmentation)
+    augmentation = context.augmentation or source.augmentation
+    kept = kept_outputs(context.teacher, source, training, augmentation)
     trainee = _with_teacher(student, training, context.teacher, goal, kept is not None)
-    steps = steps_per_epoch(data, training)
+    steps = steps_per_epoch(source, training)
     if goal.optimizer is None:
         optimizer = make_optimizer(training, steps)
     else:
         optimizer = copy_optimizer(goal.optimizer)
-    _compile(trainee, optimizer, goal)
-    _make_metrics(trainee, goal, data)
+    _compile(trainee, optimizer, goal if labelled else _without_labels(goal))
+    if labelled:
+        _make_metrics(trainee, goal, data)
     judge = _judge(model, data, goal)
     own = EpochCallbacks(context.callbacks, judge, trainee, training.epochs, steps)
     with unit_strides(operations(model)), own.around_all_epochs():
@@ -100,6 +111,30 @@ def fit(
         )
 
 
+def _check_taught(training: Training, context: TrainingContext) -> None:
+    """Refuses to learn from examples without labels where no teacher says what they are.
+
+    Raises:
+        InputError: there is no teacher, or the recipe doesn't listen to it.
+    """
+    distillation = training.distillation
+    require(
+        context.teacher is not None and distillation is not None and distillation.weight > 0,
+        "a transfer set has no labels, and all that is learned on it comes from a teacher: give "
+        "one, and a training with a distillation whose weight isn't 0",
+    )
+    require(
+        not context.class_weight,
+        "class_weight takes labels, and those of a transfer set aren't read: leave it out",
+    )
+
+
+def _without_labels(goal: Objective) -> Objective:
+    """Returns what a training without labels is compiled with: nothing that would read them."""
+    return dataclasses.replace(goal, loss=None, metrics=None, loss_weights=None,
+                               weighted_metrics=None)  # fmt: skip
+
+
 def _epoch_trainer(
     trainee: keras.Model, goal: Objective, own: EpochCallbacks, context: TrainingContext
 ) -> Callable[[Any, int, Watch], Row]:
@@ -110,7 +145,8 @@ def _epoch_trainer(
         watching = watch.callback(keras.callbacks.Callback)
         callbacks = [watching, own, *_tensorboard(context.tensorboard)]
         logs = fit_epoch(trainee, batches, epoch, callbacks, **weights)
-        return {"loss": logs["loss"], **goal.values(logs, "train"), **own.test_values}
+        seen = goal.values(logs, "train") if context.transfer is None else {}
+        return {"loss": logs["loss"], **seen, **own.test_values}
 
     return train_epoch
 
@@ -194,13 +230,14 @@ def _with_teacher(
     outputs_given: bool,
 ) -> keras.Model:
     """Returns what is trained: the student, inside a distiller if the recipe has a teacher."""
-    if teacher is None or training.distillation_weight == 0:
+    distillation = training.distillation
+    if teacher is None or distillation is None or distillation.weight == 0:
         return student
     return Distiller(
         student,
         teacher,
-        weight=training.distillation_weight,
-        temperature=training.distillation_temperature,
+        weight=distillation.weight,
+        temperature=distillation.temperature,
         outputs_given=outputs_given,
         classes=goal.classes,
     )

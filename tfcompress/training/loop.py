@@ -19,8 +19,8 @@ from tfcompress.training.batches import epoch_batches
 from tfcompress.training.context import Row, TrainingContext
 from tfcompress.training.teacher import TeacherOutputs
 
-# What every epoch's row has.
-_KEYS = ("epoch", "loss", "train_error", "test_error", "learning_rate", "step_ms", "seconds")
+# What every epoch's row has, whatever the examples are judged by.
+_KEYS = ("epoch", "loss", "learning_rate", "step_ms", "seconds")
 
 
 class TrainingError(InputError):
@@ -61,6 +61,7 @@ def epochs(
     context: TrainingContext,
 ) -> list[Row]:
     """Trains epoch by epoch; arguments, rows and errors are those of `training.fit`."""
+    data = data if context.transfer is None else context.transfer
     checkpoint, on_epoch = context.checkpoint, context.on_epoch
     steps = steps_per_epoch(data, training)
     rows: list[Row] = []
@@ -73,6 +74,7 @@ def epochs(
         for epoch in range(len(rows), training.epochs):
             batches = epoch_batches(
                 data,
+                labelled=context.transfer is None,
                 augmentation=context.augmentation,
                 batch_size=training.batch_size,
                 seed=context.seed,

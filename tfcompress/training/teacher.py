@@ -73,9 +73,13 @@ def kept_outputs(
         teacher: of Keras 3; None if there is none.
         data: the training examples; of a stream nothing is kept.
         training: its epochs, and whether it listens to the teacher.
-        augmentation: what is done to the images: the outputs for shifted ones can't be kept.
+        augmentation: what is done to the images: the outputs for shifted ones can't be kept, nor
+            those for mixed ones.
     """
-    if teacher is None or not training.distillation_weight or "shift" in augmentation:
+    distillation = training.distillation
+    if teacher is None or distillation is None or not distillation.weight:
+        return None
+    if "shift" in augmentation or distillation.mix:
         return None
     outputs = functional(teacher).outputs
     if isinstance(data, Stream) or len(outputs) > 1 or None in outputs[0].shape[1:]:
