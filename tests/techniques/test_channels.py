@@ -8,6 +8,7 @@ from keras import layers
 
 import tfcompress
 from tests.checks import predict
+from tests.export import any_models
 from tests.techniques.conftest import randomise
 from tfcompress import graph, techniques
 from tfcompress.errors import InputError
@@ -248,3 +249,26 @@ def test_the_control_has_the_same_widths_and_weights_of_its_own(small):
             np.testing.assert_array_equal(fresh.mean, layer.mean)
         elif hasattr(layer, "kernel"):
             assert not np.allclose(fresh.kernel, layer.kernel)
+
+
+def test_channels_of_layer_normalisations_go_where_a_training_follows():
+    """Half of a transformer, its residual stream included; without a training that stays."""
+    model, _ = any_models.transformer()
+    options = {"macs_ratio": 0.5, "criterion": "l2", "repair": "none", "round_to": 1}
+    with pytest.raises(InputError, match="out of reach"):
+        tfcompress.transform(model, "channels", **options)
+    made = TECHNIQUE.make_options(**options)
+    TECHNIQUE.check(techniques.Candidate(model), made)
+    got = TECHNIQUE.transform(techniques.Candidate(model, data=object()), made)
+    assert graph.macs(got.model) <= 0.5 * graph.macs(model)
+    width = got.model.layers[1].output_dim
+    assert width < 16
+    line = next(line for line in got.layers if line.kind == "LayerNormalization")
+    assert line.reason == (
+        f"16 -> {width} channels, those that it is given; its statistics are now of these, so the "
+        "network has to be trained"
+    )
+    with pytest.raises(InputError, match="out of reach"):
+        TECHNIQUE.check(
+            techniques.Candidate(model), TECHNIQUE.make_options(**options, layer_norms="keep")
+        )

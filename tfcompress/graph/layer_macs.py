@@ -82,8 +82,20 @@ def _of_attention(layer: layers.MultiHeadAttention, query: Shape, value: Shape) 
     asked, answered = _product(query[1:-1]), _product(value[1:-1])
     projections = asked * sizes([layer.query_dense.kernel, layer.output_dense.kernel])
     projections += answered * sizes([layer.key_dense.kernel, layer.value_dense.kernel])
+    return projections + attention_products(layer, query, value)
+
+
+def attention_products(layer: layers.MultiHeadAttention, query: Shape, value: Shape) -> int:
+    """Counts the products of queries with keys and of scores with values: each head has its own.
+
+    Args:
+        layer: built.
+        query: shape of the queries.
+        value: shape of the values.
+    """
     depth = layer.num_heads * (layer.key_dim + layer.value_dim)
-    return projections + asked * _product([value[axis] for axis in layer.attention_axes]) * depth
+    attended = _product([value[axis] for axis in layer.attention_axes])
+    return _product(query[1:-1]) * attended * depth
 
 
 def _of_a_step(cell: Any, output: Shape) -> int:

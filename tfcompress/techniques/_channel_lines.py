@@ -87,13 +87,18 @@ def layer_widths(whole: ChannelGraph, graph: ChannelGraph, kept: Widths) -> list
     """
     return [
         LayerWidth(
-            layer + name[len(name.partition(":")[0]) :],
+            title(name, layer),
             *_width(whole, graph, name, layer, kept),
             group.frozen or "",
         )
         for name, group in graph.groups.items()
         for layer in group.producers
     ]
+
+
+def title(group: str, layer: str) -> str:
+    """Returns a layer's name, with the word of its channels where it makes several kinds."""
+    return layer + group[len(group.partition(":")[0]) :]
 
 
 def _width(
@@ -111,15 +116,18 @@ def _passed(whole: ChannelGraph, graph: ChannelGraph, kept: Widths) -> list[Laye
     """Returns lines of layers with kernels that make no channels of their own."""
     everything = {name: np.arange(group.size) for name, group in graph.groups.items()}
     before, after = _given(whole, {}), _given(graph, everything | kept)
+    norms = {name for group in graph.groups.values() for name in group.statistics}
     result = []
     for layer in graph.model.layers:
         name, kind = layer.name, type(layer).__name__
-        if not any(len(weight.shape) > 1 for weight in layer.weights):
+        if name not in norms and not any(len(weight.shape) > 1 for weight in layer.weights):
             continue
         if name not in after:
             line = LayerLine(name, kind, "kept", "no rule says which channels it has")
         elif after[name] < before.get(name, after[name]):
             text = f"{before[name]} -> {after[name]} channels, those that it is given"
+            if name in norms:
+                text += "; its statistics are now of these, so the network has to be trained"
             line = LayerLine(name, kind, "narrowed", text)
         else:
             line = LayerLine(name, kind, "kept", "is given all of its channels")
@@ -139,8 +147,14 @@ def _given(graph: ChannelGraph, kept: Widths) -> dict[str, int]:
 
 def filters(group: Group, layer: str, kept: Collection[int]) -> tuple[int, int]:
     """Returns how many filters of a layer belong to a group, and how many of them stay."""
+    made = made_by(group, layer)
+    return len(made), int(np.isin(made, list(kept)).sum())
+
+
+def made_by(group: Group, layer: str) -> np.ndarray:
+    """Returns which of a group's channels a layer makes."""
     made = next(s for s in group.slices if (s.layer, s.role) == (layer, "made")).channels
-    return int((made >= 0).sum()), int(np.isin(made, list(kept)).sum())
+    return made[made >= 0]
 
 
 def _kind(graph: ChannelGraph, layer: str) -> str:

@@ -9,7 +9,7 @@ from tfcompress.deferred import keras
 from tfcompress.errors import InputError
 
 if TYPE_CHECKING:
-    from tfcompress.graph.channels import ChannelGraph, Slice
+    from tfcompress.graph.channels import ChannelGraph, Group, Slice
     from tfcompress.techniques.base import Candidate
 
 Penalty = Literal["gamma", "filters"]
@@ -23,10 +23,12 @@ class SparsePhase:
         penalty: on the scales of the batch normalisations that channels pass, or on the filters
             that make them.
         strength: factor of the penalty.
+        exact: as `ChannelGraph` has it.
     """
 
     penalty: Penalty
     strength: float
+    exact: bool = True
 
     def apply(self, candidate: Candidate) -> Candidate:
         """Returns a copy of the model whose training makes channels small that it doesn't need.
@@ -41,7 +43,7 @@ class SparsePhase:
         from tfcompress.graph.channels import ChannelGraph
         from tfcompress.training.penalties import FilterLasso
 
-        graph = ChannelGraph(candidate.model)
+        graph = ChannelGraph(candidate.model, exact=self.exact)
         parts = penalised(graph, self.penalty)
         model = clone(graph.model)
         for part in parts:
@@ -57,17 +59,27 @@ class SparsePhase:
         return candidate.then(model)
 
 
+def scales(group: Group) -> list[Slice]:
+    """Returns the scales of the batch normalisations that a group's channels pass."""
+    return [part for part in group.slices if part.role == "passed" and part.path.endswith("gamma")]
+
+
 def penalised(graph: ChannelGraph, penalty: Penalty) -> list[Slice]:
     """Returns the weights that a penalty is on: those of channels that can go.
 
     Raises:
         InputError: there are none.
     """
-    free = [part for group in graph.groups.values() if not group.frozen for part in group.slices]
+    free = [group for group in graph.groups.values() if not group.frozen]
     if penalty == "gamma":
-        parts = [part for part in free if part.role == "passed" and part.path.endswith("gamma")]
+        parts = [part for group in free for part in scales(group)]
     else:
-        parts = [part for part in free if part.role == "made" and not part.path.endswith("bias")]
+        parts = [
+            part
+            for group in free
+            for part in group.slices
+            if part.role == "made" and not part.path.endswith("bias")
+        ]
     if not parts:
         raise InputError(
             f"sparse_penalty={penalty} finds nothing to shrink in model '{graph.model.name}': no "

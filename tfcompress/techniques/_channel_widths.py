@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfcompress.deferred import keras
 from tfcompress.errors import InputError, grouped
 
 if TYPE_CHECKING:
@@ -50,68 +51,135 @@ class Rules:
         Rounded to the nearest multiple, and then raised to the least: no group is left out because
         it has few channels.
         """
+        return max(min(self.multiple(count), group.size), self.least(group))
+
+    def multiple(self, count: int) -> int:
+        """Returns the nearest multiple of the rounding; a number below it as it is."""
         step = self.round_to * (2 if count > _WIDE else 1)
-        if count >= step:
-            count = step * ((2 * count + step) // (2 * step))
-        return max(min(count, group.size), self.least(group))
+        return step * ((2 * count + step) // (2 * step)) if count >= step else count
+
+
+# A weight's shape, and what the axes that hold channels hold: group names, with the channel in each
+# entry.
+_Entry = tuple[tuple[int, ...], dict[int, list[tuple[str, Array]]]]
 
 
 class Cost:
     """Counts the multiply-accumulates of a model some of whose channels are gone.
 
-    A layer's follow the number of its kernels' weights, which is exact for built-in layers and for
-    those of ours whose kernels all work at the same positions.
+    Those of a layer's kernels follow the number of their weights, which is exact for built-in
+    layers and for those of ours whose kernels all work at the same positions; of attention, the
+    products of queries, keys and values follow the number of heads.
     """
 
     def __init__(self, graph: ChannelGraph) -> None:
         from tfcompress.graph import count
 
-        rows: dict[str, int] = {}
+        macs: dict[str, int] = {}
         for row in count(graph.model):
-            rows[row.name] = rows.get(row.name, 0) + row.macs
-        self.whole = sum(rows.values())
+            macs[row.name] = macs.get(row.name, 0) + row.macs
+        self.whole = sum(macs.values())
         held: dict[tuple[str, int], dict[int, list[tuple[str, Array]]]] = {}
         for group in graph.groups.values():
             for part in group.slices:
                 axes = held.setdefault((part.layer, part.weight), {})
                 axes.setdefault(part.axis, []).append((group.name, part.channels))
-        # Of each layer its weights: of each its shape, and what its axes hold.
-        self._weights: dict[str, list[tuple[tuple[int, ...], dict[int, Any]]]] = {
-            layer.name: [
+        self._weights: list[_Entry] = []
+        # Of each layer that has any its multiply-accumulates, by what their number follows.
+        self._macs: dict[str, list[tuple[float, _Entry]]] = {}
+        products = _attention_products(graph)
+        for layer in graph.model.layers:
+            entries = [
                 (tuple(weight.shape), held.get((layer.name, index), {}))
                 for index, weight in enumerate(layer.weights)
             ]
-            for layer in graph.model.layers
-        }
-        self._macs = {name: macs for name, macs in rows.items() if macs}
+            self._weights += entries
+            if not macs.get(layer.name):
+                continue
+            kernels = [
+                entry
+                for entry, weight in zip(entries, layer.weights, strict=True)
+                if len(entry[0]) > 1 and weight.name != "bias"
+            ]
+            size = sum(math.prod(shape) for shape, _ in kernels) or 1
+            alone, heads = products.get(layer.name, (0, ((1,), {})))
+            left = macs[layer.name] - alone
+            own = [(left * math.prod(entry[0]) / size, entry) for entry in kernels]
+            self._macs[layer.name] = [*own, (float(alone), heads)]
 
     def of(self, alive: Mapping[str, Array]) -> float:
-        """Returns the multiply-accumulates where these channels of the groups named stay."""
+        """Returns the multiply-accumulates where these channels of the groups named stay.
+
+        Args:
+            alive: of each channel whether it stays, or how many stand in its place.
+        """
         return sum(self.by_layer(alive).values())
 
     def by_layer(self, alive: Mapping[str, Array]) -> dict[str, float]:
         """Returns those of each layer that has any."""
-        result = {}
-        for layer, macs in self._macs.items():
-            kernels = [entry for entry in self._weights[layer] if len(entry[0]) > 1]
-            result[layer] = macs * _share_left(kernels, alive)
-        return result
+        return {
+            layer: sum(macs * _share_left([entry], alive) for macs, entry in parts)
+            for layer, parts in self._macs.items()
+        }
 
     def weights_left(self, alive: Mapping[str, Array]) -> float:
         """Returns the share of the model's weights that are left, biases and statistics too."""
-        return _share_left([entry for layer in self._weights.values() for entry in layer], alive)
+        return _share_left(self._weights, alive)
+
+    def terms(self, of: str) -> list[tuple[float, list[tuple[int, list[tuple[str, Array]]]]]]:
+        """Returns what the model's cost is made of, each part with what it follows.
+
+        Args:
+            of: `macs` or `size`.
+
+        Returns:
+            The part's share of the whole cost; and for each axis that holds channels its length,
+            and group names with the channel in each entry.
+        """
+        if of == "macs":
+            parts = [part for layer in self._macs.values() for part in layer]
+        else:
+            parts = [(float(math.prod(entry[0])), entry) for entry in self._weights]
+        whole = sum(cost for cost, _ in parts) or 1.0
+        return [
+            (cost / whole, [(shape[axis], held) for axis, held in axes.items()])
+            for cost, (shape, axes) in parts
+            if axes and cost
+        ]
 
 
-def _share_left(
-    weights: Iterable[tuple[tuple[int, ...], Mapping[int, Any]]], alive: Mapping[str, Array]
-) -> float:
+def _attention_products(graph: ChannelGraph) -> dict[str, tuple[int, _Entry]]:
+    """Returns what attention layers multiply without weights, and the heads that this follows."""
+    from tfcompress.graph.layer_macs import attention_products
+    from tfcompress.graph.nodes import call_arguments, nodes
+
+    result: dict[str, tuple[int, _Entry]] = {}
+    for node in nodes(graph.model):
+        layer = node.operation
+        if isinstance(layer, keras.layers.MultiHeadAttention):
+            args, kwargs = call_arguments(node)
+            query, value = (*args, *kwargs.values())[:2]
+            before = result.get(layer.name, (0, None))[0]
+            parts = [
+                (group.name, part.channels)
+                for group in graph.groups.values()
+                for part in group.slices
+                if (part.layer, part.path, part.axis) == (layer.name, "_query_dense.kernel", 1)
+            ]
+            heads: _Entry = ((layer.num_heads,), {0: parts} if parts else {})
+            products = attention_products(layer, tuple(query.shape), tuple(value.shape))
+            result[layer.name] = before + products, heads
+    return result
+
+
+def _share_left(weights: Iterable[_Entry], alive: Mapping[str, Array]) -> float:
     """Returns the share of some weights that are left where these channels of the groups stay."""
     before = after = 0
     for shape, axes in weights:
         sizes = list(shape)
         for axis, parts in axes.items():
-            sizes[axis] -= sum(
-                int((~alive[name][channels[channels >= 0]]).sum())
+            sizes[axis] += sum(
+                int((alive[name][channels[channels >= 0]] - 1).sum())
                 for name, channels in parts
                 if name in alive
             )
@@ -151,7 +219,7 @@ def choose(graph: ChannelGraph, by_group: Mapping[str, Array], rules: Rules) -> 
         middle = (low + high) // 2
         low, high = (low, middle) if cost.of(alive(middle)) <= limit else (middle + 1, high)
     chosen = alive(low)
-    _revive(graph, measure, chosen)
+    revive(graph, measure, chosen)
     _fill(graph, measure, chosen, rules, lambda masks: cost.of(masks) <= limit)
     return _channels(chosen)
 
@@ -287,7 +355,7 @@ def _best(values: Array, group: Group, count: int, rules: Rules) -> Array:
     return mask
 
 
-def _revive(graph: ChannelGraph, by_group: Mapping[str, Array], alive: Widths) -> None:
+def revive(graph: ChannelGraph, by_group: Mapping[str, Array], alive: Widths) -> None:
     """Keeps the best channel of each tensor that would have none."""
     for parts in graph.narrowest():
         if not any(alive[name][channels].any() for name, channels in parts.items()):

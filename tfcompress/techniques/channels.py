@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _ByWeights = Literal["l1", "l2", "fpgm", "bn_scale", "random"]
 _ByExamples = Literal["taylor", "obd", "apoz", "hrank", "thinet"]
 Criterion = Literal["auto", _ByWeights, _ByExamples]
+LayerNorms = Literal["auto", "cut", "keep"]
 Scope = Literal["global", "layer"]
 Repair = Literal["auto", "least_squares", "mean", "none"]
 IterationSchedule = Literal["linear", "cubic"]
@@ -57,6 +58,9 @@ class ChannelOptions:
         min_channels: that every layer keeps, beside a tenth of its own.
         round_to: layers keep a multiple of so many channels where they have as many, twice that
             above 64: what processors compute at once.
+        layer_norms: whether channels can go that a `LayerNormalization`, an `RMSNormalization` or a
+            `UnitNormalization` takes, whose statistics are then those of fewer channels: `cut` or
+            `keep`; `auto` cuts them where a training behind it makes up for that.
         repair: `least_squares` refits each layer that takes fewer channels to what it gave on 256
             training examples (He, Zhang, Sun 2017, arXiv:1707.06168, section 3.1); `mean` only
             puts the means of the channels in their place; `none` does nothing; `auto` is least
@@ -84,6 +88,7 @@ class ChannelOptions:
     scope: Scope = "layer"
     min_channels: int = 4
     round_to: int = 8
+    layer_norms: LayerNorms = "auto"
     repair: Repair = "auto"
     criterion_seed: int = 0
     iterations: int = 1
@@ -98,6 +103,7 @@ class ChannelOptions:
         budgets.check_ratios(macs_ratio=self.macs_ratio, **self._file_ratios())
         one_of("option criterion", self.criterion, get_args(Criterion))
         one_of("option scope", self.scope, get_args(Scope))
+        one_of("option layer_norms", self.layer_norms, get_args(LayerNorms))
         one_of("option repair", self.repair, get_args(Repair))
         one_of("option iteration_schedule", self.iteration_schedule, get_args(IterationSchedule))
         one_of("option sparse_penalty", self.sparse_penalty, get_args(sparse.Penalty))
@@ -123,6 +129,18 @@ class ChannelOptions:
             return None
         return budgets.Budget("size" if name == "size_ratio" else "latency", value)
 
+    def graph(self, model: keras.Model, *, trained: bool) -> ChannelGraph:
+        """Returns a model's channels, and which of them can go.
+
+        Args:
+            model: a functional or Sequential model.
+            trained: whether a training follows.
+        """
+        from tfcompress.graph.channels import ChannelGraph
+
+        keeps = self.layer_norms == "keep" or (self.layer_norms == "auto" and not trained)
+        return ChannelGraph(model, exact=keeps)
+
     def relative(self, candidate: Candidate) -> ChannelOptions:
         """Returns the options with the ratio to the candidate's model as it is."""
         return self
@@ -147,8 +165,6 @@ def _transform(candidate: Candidate, options: ChannelOptions | sparse.SparsePhas
         InputError: the model has no channels that can go, or not so many; or there are no examples
             for the criterion or the repair that is asked for.
     """
-    from tfcompress.graph.channels import ChannelGraph
-
     if isinstance(options, sparse.SparsePhase):
         return options.apply(candidate)
     require(
@@ -166,7 +182,8 @@ def _transform(candidate: Candidate, options: ChannelOptions | sparse.SparsePhas
         "command, not transform, or repair=none",
     )
     criterion = channel_scores.chosen(options.criterion, candidate)
-    graph = ChannelGraph(candidate.model)
+    trained = candidate.data is not None
+    graph = options.graph(candidate.model, trained=trained)
     by_group, criteria = channel_scores.scored(graph, criterion, options.criterion_seed, candidate)
     kept = _kept(candidate, graph, by_group, options)
     small = graph.keep(kept)
@@ -174,7 +191,7 @@ def _transform(candidate: Candidate, options: ChannelOptions | sparse.SparsePhas
     errors = _repair(graph, small, kept, candidate.samples, repair)
     if repair != "none":
         candidate = candidate.judged(f"{options.title}repaired, not trained", small)
-    whole = graph if start is candidate else ChannelGraph(start.model)
+    whole = graph if start is candidate else options.graph(start.model, trained=trained)
     lines = report_lines.lines(whole, graph, kept, errors, criteria)
     for line in lines:
         if line.action == "narrowed":
@@ -239,15 +256,15 @@ def _rounds(
     turns = rounds(candidate, dataclasses.replace(options, sparse_epochs=0), settings)
     if not epochs:
         return turns
-    phase = sparse.SparsePhase(options.sparse_penalty, options.sparse_strength)
+    phase = sparse.SparsePhase(
+        options.sparse_penalty, options.sparse_strength, exact=options.layer_norms == "keep"
+    )
     return [(phase, dataclasses.replace(settings, epochs=epochs)), *turns]
 
 
 def _check(candidate: Candidate, options: ChannelOptions) -> None:
     """Raises what `transform` would, whatever the weights."""
-    from tfcompress.graph.channels import ChannelGraph
-
-    graph, budget = ChannelGraph(candidate.model), options.budget()
+    graph, budget = options.graph(candidate.model, trained=True), options.budget()
     if budget is None:
         widths.check(graph, options.rules())
     else:
@@ -261,11 +278,12 @@ def _sketch(candidate: Candidate, options: ChannelOptions) -> Candidate:
 
     Of a file's bytes or time the same share of the multiply-accumulates is taken.
     """
-    from tfcompress.graph.channels import ChannelGraph
-
+    if options.layer_norms == "auto":
+        options = dataclasses.replace(options, layer_norms="cut")
     budget = options.budget()
     if budget is not None:
-        least, _ = widths.least_macs(ChannelGraph(candidate.model), options.rules())
+        graph = options.graph(candidate.model, trained=True)
+        least, _ = widths.least_macs(graph, options.rules())
         share = max(budget.ratio, least)
         options = dataclasses.replace(
             options, macs_ratio=share, size_ratio=None, latency_ratio=None

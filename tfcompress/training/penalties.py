@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+
+Array = np.ndarray
+# A variable with one entry for each of its axis's channels, and which channels these are (-1 for
+# those of others).
+Scales = Sequence[tuple[keras.Variable, Array]]
+# A weight's share of the cost; and for each axis that holds channels its length, and group names
+# with the channel in each entry.
+Term = tuple[float, Sequence[tuple[int, Sequence[tuple[str, Array]]]]]
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -46,3 +56,100 @@ class FilterLasso(keras.regularizers.Regularizer):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments."""
         return {"strength": self.strength, "axis": self.axis}
+
+
+def by_channel(rows: Sequence[Any], channels: Sequence[Array], size: int) -> Any:
+    """Returns the values of each channel side by side, and 0 where it has fewer than others.
+
+    Args:
+        rows: of values.
+        channels: of each row the channel of each value; -1 for those of others.
+        size: the number of channels.
+
+    Returns:
+        A tensor (channels, values).
+    """
+    owners = np.concatenate(channels)
+    entries = [np.flatnonzero(owners == channel) for channel in range(size)]
+    most = max(map(len, entries))
+    places = [np.pad(row, (0, most - len(row)), constant_values=len(owners)) for row in entries]
+    return ops.take(ops.concatenate([*rows, ops.zeros((1,))]), np.stack(places), axis=0)
+
+
+class ResourcePenalty(keras.regularizers.Regularizer):
+    """Adds to the loss what a network's channels cost, each by its batch normalisation's scale.
+
+    ```
+    strength * sum_l c_l * sum_a ( sum_k m_k in axis a * prod of what is alive in other axes )
+    ```
+
+    for each weight l with its share c_l of the whole cost, for each of its axes a that holds
+    channels. m_k is the largest absolute scale that channel k passes, and a channel is alive if
+    this is above the threshold. For a convolution that is
+
+    ```
+    c * (sum_i m_i * alive filters + alive inputs * sum_j m_j) / (inputs * filters)
+    ```
+
+    It reads several variables, and belongs to one of them: it stands in no configuration.
+
+    Args:
+        strength: factor of the penalty.
+        threshold: of the scales, at and below which a channel counts as gone.
+        scales: of each group of channels the scales that they pass.
+        terms: weights that the cost is made of.
+
+    Reference:
+        Gordon, Eban et al. 2018, arXiv:1711.06798, sections 4.1 to 4.3.
+    """
+
+    def __init__(
+        self,
+        strength: float,
+        threshold: float,
+        scales: Mapping[str, Scales],
+        terms: Sequence[Term],
+    ) -> None:
+        self.strength = strength
+        self.threshold = threshold
+        self.scales = scales
+        self.terms = terms
+
+    def __call__(self, x: Any) -> Any:
+        """Returns the penalty of all scales; the variable that it belongs to is one of them."""
+        sizes = {name: largest(scales) for name, scales in self.scales.items()}
+        alive = {
+            name: ops.cast(ops.stop_gradient(size) > self.threshold, size.dtype)
+            for name, size in sizes.items()
+        }
+        total = ops.zeros(())
+        for share, axes in self.terms:
+            rows = [_sums(length, parts, sizes, alive) for length, parts in axes]
+            for at, (by_scale, _) in enumerate(rows):
+                others = [left for other, (_, left) in enumerate(rows) if other != at]
+                total += share * math.prod(others, start=by_scale)
+        return self.strength * total
+
+
+def largest(scales: Scales) -> Any:
+    """Returns each channel's largest absolute scale."""
+    rows = [ops.abs(ops.convert_to_tensor(variable)) for variable, _ in scales]
+    size = max(int(channels.max()) for _, channels in scales) + 1
+    return ops.max(by_channel(rows, [channels for _, channels in scales], size), axis=1)
+
+
+def _sums(
+    length: int,
+    parts: Sequence[tuple[str, Array]],
+    sizes: Mapping[str, Any],
+    alive: Mapping[str, Any],
+) -> tuple[Any, Any]:
+    """Returns an axis's sum of scales and its number of entries alive, by the axis's length."""
+    by_scale, left = ops.zeros(()), ops.convert_to_tensor(float(length))
+    for name, channels in parts:
+        if name in sizes:
+            held = np.bincount(channels[channels >= 0], minlength=sizes[name].shape[0])
+            counts = ops.convert_to_tensor(held.astype("float32"))
+            by_scale += ops.sum(counts * sizes[name])
+            left -= ops.sum(counts * (1 - alive[name]))
+    return by_scale / length, left / length

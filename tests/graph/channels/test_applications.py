@@ -31,18 +31,15 @@ APPLICATIONS = {
     "ConvNeXtTiny": 32,
 }
 
-# Why groups of theirs stay, beside the classifier's.
-FROZEN = {
-    "ConvNeXtTiny": {
-        "LayerNormalization: its statistics are those of all channels together",
-        "LayerScale: no rule says what becomes of its channels",
-    },
-}
+# Why groups of theirs stay, beside the classifier's, where no value may change.
+FROZEN = {"ConvNeXtTiny": {"LayerNormalization: its statistics are those of all channels together"}}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", APPLICATIONS)
-def test_applications(name):
+@pytest.mark.parametrize(
+    ("name", "exact"), [*((name, True) for name in APPLICATIONS), *((n, False) for n in FROZEN)]
+)
+def test_applications(name, exact):
     keras.utils.set_random_seed(0)
     size = APPLICATIONS[name]
     build = getattr(keras.applications, name)
@@ -51,10 +48,10 @@ def test_applications(name):
     for layer in model._flatten_layers():
         if type(layer).__name__ == "LayerScale":  # It begins at 1e-6, which would hide all behind.
             layer.gamma.assign(keras.random.uniform(layer.gamma.shape, 0.5, 1.5))
-    graph, _ = masked_twin.check(model)
+    graph, _ = masked_twin.check(model, exact=exact)
     reasons = {group.frozen for group in graph.groups.values() if group.fixed}
     reasons = {re.sub(" '.*?'", "", reason) for reason in reasons}
-    assert reasons == {"an output of the model", *FROZEN.get(name, ())}
+    assert reasons == {"an output of the model", *(FROZEN.get(name, ()) if exact else ())}
 
 
 @pytest.mark.slow

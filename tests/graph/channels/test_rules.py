@@ -115,6 +115,11 @@ def normalised_by_groups(x):
     return layers.GroupNormalization(-1)(layers.GroupNormalization(4)(x))
 
 
+def normalised_by_all(x):
+    x = layers.RMSNormalization()(layers.LayerNormalization()(x))
+    return layers.UnitNormalization()(x + layers.LayerNormalization(axis=(1, 2))(conv(12)(x)))
+
+
 def sloped(x):
     return layers.PReLU("uniform", shared_axes=(1, 2))(layers.PReLU("uniform")(x))
 
@@ -192,6 +197,14 @@ FROZEN = {
 
 def name_of(function):
     return getattr(function, "__name__", type(function).__name__)
+
+
+def test_statistics_of_all_channels_are_of_those_left_where_a_training_follows():
+    graph, _ = masked_twin.check(image(normalised_by_all), exact=False)
+    stem, *_ = graph.groups.values()
+    assert stem.frozen is None
+    kinds = [name.rstrip("_0123456789") for name in stem.statistics]
+    assert kinds == ["layer_normalization", "rms_normalization", "unit_normalization"]
 
 
 @pytest.mark.parametrize("function", IMAGES, ids=name_of)

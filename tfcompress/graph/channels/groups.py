@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,77 +11,10 @@ import numpy as np
 
 from tfcompress.errors import InputError, unknown_name
 from tfcompress.graph.channels import operations, sequences, unweighted, weighted
-from tfcompress.graph.channels.trace import Array, Rule, Trace
+from tfcompress.graph.channels.parts import Group, Output, Slice
+from tfcompress.graph.channels.trace import Array, Kept, Rule, Trace
 from tfcompress.graph.nodes import functional, is_nested, nodes, run
 from tfcompress.graph.rewrite import clone, fresh_inputs, names_clash
-
-
-@dataclasses.dataclass(frozen=True)
-class Slice:
-    """Says which entries of a weight's axis belong to a group's channels.
-
-    Attributes:
-        layer: the layer's name.
-        weight: which of the layer's weights.
-        path: the weight's path in the layer, such as `kernel`.
-        axis: the weight's.
-        role: `made` for the channels that a layer makes, `taken` for those that it takes, and
-            `passed` for those of a layer that gives what it takes, such as batch normalisation.
-        channels: for each entry of the axis the group's channel in it; -1 for those of others.
-    """
-
-    layer: str
-    weight: int
-    path: str
-    axis: int
-    role: str
-    channels: Array
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Holds channels that the same layers make, each of which can be cut out by itself.
-
-    Attributes:
-        name: of the first layer that makes them; with the word of its channels behind a colon for
-            layers that make several kinds.
-        size: the number of channels.
-        slices: where the layers' weights hold them.
-        fixed: those that have to stay.
-        frozen: why all of them have to stay; None if some can go.
-    """
-
-    name: str
-    size: int
-    slices: tuple[Slice, ...]
-    fixed: frozenset[int]
-    frozen: str | None
-
-    @property
-    def producers(self) -> tuple[str, ...]:
-        """Names of the layers that make the channels."""
-        return tuple(dict.fromkeys(s.layer for s in self.slices if s.role == "made"))
-
-    @property
-    def consumers(self) -> tuple[str, ...]:
-        """Names of the layers whose weights take them."""
-        return tuple(dict.fromkeys(s.layer for s in self.slices if s.role == "taken"))
-
-
-@dataclasses.dataclass(frozen=True)
-class Output:
-    """Says which channels the output of an operation holds.
-
-    Attributes:
-        operation: the layer, or the operation of `keras.ops`; it is called once.
-        axis: the axis that holds channels, the batch's being 0.
-        channels: group names to, for each entry of the axis, the group's channel in it; -1 for
-            those of others.
-    """
-
-    operation: Any
-    axis: int
-    channels: dict[str, Array]
 
 
 class ChannelGraph:
@@ -90,6 +22,9 @@ class ChannelGraph:
 
     Args:
         model: a functional or Sequential model.
+        exact: whether channels stay that a `LayerNormalization` or the like takes: with fewer of
+            them it computes other statistics, and the others' values change. A model that is
+            trained afterwards can do without that.
 
     Attributes:
         model: the model, flat and with unique names: itself if it is so.
@@ -99,11 +34,11 @@ class ChannelGraph:
         InputError: the model has no graph, or a layer can't be copied.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, *, exact: bool = True) -> None:
         flat = functional(model)
         nested = any(is_nested(node.operation) for node in nodes(flat))
         self.model = clone(model) if nested or names_clash(flat) else flat
-        self._trace = Trace(self.model, _rule_for)
+        self._trace = Trace(self.model, _rule_for, exact=exact)
         self._roots, reasons = self._trace.classes()
         # Of each label's root: which group it is in, and as which channel of it.
         self._group_of = np.full(len(self._roots), -1)
@@ -179,13 +114,17 @@ class ChannelGraph:
             self._channel_of[roots] = np.arange(len(roots))
         words = [layer for layer, _ in made]
         slices = self._slices(len(channels))
+        statistics = [
+            (layer, set(self._by_group(labels))) for layer, labels in self._trace.statistics
+        ]
         groups = {}
         for number, (start, roots) in enumerate(zip(members, channels, strict=True)):
             layer, word = list(made)[start]
             name = layer if words.count(layer) == 1 else f"{layer}:{word}"
             fixed = frozenset(i for i, root in enumerate(roots.tolist()) if root in reasons)
             frozen = reasons[int(roots[0])] if len(fixed) == len(roots) else None
-            groups[name] = Group(name, len(roots), tuple(slices[number]), fixed, frozen)
+            norms = tuple(dict.fromkeys(name for name, own in statistics if number in own))
+            groups[name] = Group(name, len(roots), tuple(slices[number]), fixed, frozen, norms)
         return groups
 
     def _slices(self, count: int) -> list[list[Slice]]:
@@ -210,26 +149,80 @@ class ChannelGraph:
             InputError: no such group or channel, one that has to stay is missing, or a tensor
                 would have no channels left.
         """
-        alive = np.ones(len(self._roots), bool)
-        for number, group in enumerate(self.groups.values()):
-            if group.name in kept:
-                chosen = _checked(group, kept[group.name])
+        times = {}
+        for name, chosen in kept.items():
+            group = self._group(name)
+            stays = np.isin(np.arange(group.size), _checked(group, chosen))
+            times[name] = stays.astype(np.int64)
+        keeps = self._keeps(times)
+        return self._with_weights(*self._rebuilt(keeps), keeps)
+
+    def resized(self, times: Mapping[str, Sequence[int] | Array]) -> keras.Model:
+        """Returns an untrained model whose groups have fewer channels than these, or more.
+
+        Args:
+            times: names of groups to how many channels stand in place of each: 0 where it goes, 1
+                where it stays, more where others come beside it. Other groups stay as they are.
+
+        Returns:
+            A flat functional model with names and settings as they were and new weights; layers
+            that were adapted to data, such as `Normalization`, keep what they know.
+
+        Raises:
+            InputError: as `keep`; or a list isn't as long as its group, or holds a negative number.
+        """
+        every = {name: np.asarray(row, np.int64) for name, row in times.items()}
+        for name, row in every.items():
+            group = self._group(name)
+            if row.shape != (group.size,) or (row < 0).any():
+                raise InputError(
+                    f"group '{name}' takes {group.size} numbers of 0 or more, one for each of its "
+                    f"channels; got {row.tolist()}"
+                )
+            _checked(group, np.flatnonzero(row).tolist())
+            if group.fixed and (row[list(group.fixed)] != 1).any():
+                fixed = sorted(group.fixed)
+                raise InputError(f"channels {fixed} of group '{name}' have to stay as they are")
+        keeps = self._keeps(every)
+        model, copies = self._rebuilt(keeps)
+        return self._with_weights(model, copies, keeps, only_adapted=True)
+
+    def _group(self, name: str) -> Group:
+        """Returns a group by its name.
+
+        Raises:
+            InputError: there is none.
+        """
+        if name not in self.groups:
+            raise unknown_name("group of channels", name, self.groups)
+        return self.groups[name]
+
+    def _keeps(self, times: Mapping[str, Array]) -> Kept:
+        """Returns what says of labels how many channels stand in place of each.
+
+        Raises:
+            InputError: a tensor would have none.
+        """
+        count = np.ones(len(self._roots), np.int64)
+        for number, name in enumerate(self.groups):
+            if name in times:
                 roots = np.flatnonzero(self._group_of == number)
-                alive[roots] = np.isin(self._channel_of[roots], chosen)
-        for name in kept:
-            if name not in self.groups:
-                raise unknown_name("group of channels", name, self.groups)
+                count[roots] = times[name][self._channel_of[roots]]
 
         def keeps(labels: Array) -> Array:
-            return alive[self._roots[labels]]
+            return np.asarray(count[self._roots[labels]])
 
         for name, labels in self._trace.held:
             if len(labels) and not keeps(labels).any():
                 raise InputError(f"{name} would give a tensor without channels: keep one of them")
-        return self._rebuilt(keeps)
+        return keeps
 
-    def _rebuilt(self, keeps: Any) -> keras.Model:
-        """Calls copies of all operations, with the channels that are kept."""
+    def _rebuilt(self, keeps: Kept) -> tuple[keras.Model, dict[int, Any]]:
+        """Calls copies of all operations, with the channels that are kept.
+
+        Returns:
+            The model, and its operations by the ids of those that they are copies of.
+        """
         copies: dict[int, Any] = {}
         calls = iter(self._trace.calls)
 
@@ -248,18 +241,31 @@ class ChannelGraph:
 
         inputs = fresh_inputs(self.model)
         result = keras.Model(inputs, run(self.model, inputs, apply), name=self.model.name)
+        return result, copies
+
+    def _with_weights(
+        self,
+        model: keras.Model,
+        copies: Mapping[int, Any],
+        keeps: Kept,
+        *,
+        only_adapted: bool = False,
+    ) -> keras.Model:
+        """Gives the layers of `_rebuilt` the weights of the channels that are kept."""
         cuts: dict[str, list[tuple[int, int, Array]]] = {}
         for use in self._trace.uses.values():
             cuts.setdefault(use.layer, []).append((use.weight, use.axis, keeps(use.labels)))
         for call in self._trace.calls:
-            if isinstance(call.operation, keras.layers.Layer):
-                weights = call.operation.get_weights()
-                for index, axis, mask in cuts.get(call.operation.name, []):
-                    weights[index] = np.compress(mask, weights[index], axis=axis)
-                copies[id(call.operation)].set_weights(weights)
-                if hasattr(call.operation, "finalize_state"):
-                    copies[id(call.operation)].finalize_state()
-        return result
+            layer = call.operation
+            adapted = hasattr(layer, "finalize_state")
+            if isinstance(layer, keras.layers.Layer) and (adapted or not only_adapted):
+                weights = layer.get_weights()
+                for index, axis, times in cuts.get(layer.name, []):
+                    weights[index] = np.repeat(weights[index], times, axis=axis)
+                copies[id(layer)].set_weights(weights)
+                if adapted:
+                    copies[id(layer)].finalize_state()
+        return model
 
 
 def _rule_for(operation: Any) -> Rule | None:

@@ -71,7 +71,7 @@ def _cut_constants(call: Call, axis: int, labels: Array) -> None:
         if isinstance(value, keras.KerasTensor) or not _per_channel(value, axis):
             return value
         array = np.asarray(keras.ops.convert_to_numpy(value))
-        return np.compress(kept(labels), array, axis=axis)
+        return np.repeat(array, kept(labels), axis=axis)
 
     def change(args: tuple[Any, ...], kwargs: dict[str, Any], kept: Kept) -> Any:
         one = [cut(value, kept) for value in args]

@@ -13,7 +13,7 @@ from keras import tree
 from tfcompress.graph.nodes import call_arguments, functional, nodes
 
 Array = np.ndarray
-# Says of each label whether its channel is kept.
+# Says of each label how many channels stand in its place: 1 where it is kept, 0 where it goes.
 Kept = Callable[[Array], Array]
 
 
@@ -90,9 +90,15 @@ class Trace:
     Args:
         model: flat, with unique names.
         rule_for: returns the rule for an operation, or None if there is none.
+        exact: whether channels stay whose going would change what the others are.
     """
 
-    def __init__(self, model: keras.Model, rule_for: Callable[[Any], Rule | None]) -> None:
+    def __init__(
+        self, model: keras.Model, rule_for: Callable[[Any], Rule | None], *, exact: bool = True
+    ) -> None:
+        self.exact = exact
+        # Layers whose statistics are those of channels together, with these channels' labels.
+        self.statistics: list[tuple[str, Array]] = []
         self.calls: list[Call] = []
         # (layer name, weight, axis) to what it holds.
         self.uses: dict[tuple[str, int, int], Use] = {}

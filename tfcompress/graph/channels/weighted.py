@@ -54,6 +54,12 @@ def _separable(rank: int) -> ChannelRules:
 
 _NORMALISATION = ("gamma", "beta", "moving_mean", "moving_variance")
 
+# Of keras.applications: Keras exports no such layer.
+_LAYER_SCALE = ("keras.src.applications.convnext", "LayerScale")
+_SCALE = ChannelRules(
+    weights={"gamma": (TAKEN,)}, outputs=(TAKEN,), sizes={"projection_dim": TAKEN}
+)
+
 RULES: dict[type, ChannelRules] = {
     layers.Conv1D: of_kernel("filters", taps=1),
     layers.Conv2D: of_kernel("filters", taps=2),
@@ -79,6 +85,9 @@ RULES: dict[type, ChannelRules] = {
 
 def rule_for(layer: Any) -> Rule | None:
     """Returns the rule of a layer with weights; None for other layers."""
+    kind = type(layer)
+    if (kind.__module__, kind.__name__) == _LAYER_SCALE:
+        return lambda trace, call: follow(trace, call, _SCALE)
     if type(layer) in RULES:
         return _built_in
     if type(layer) in _SPECIAL:
@@ -228,13 +237,28 @@ def _prelu(trace: Trace, call: Call) -> None:
 
 
 def _statistics_of_all(trace: Trace, call: Call) -> None:
-    raise UnfollowedError("its statistics are those of all channels together")
+    """Follows a normalisation of all channels together, where those that stay may change."""
+    layer, tensor = call.operation, only(call.inputs)
+    traced, rank = trace.of(tensor), len(tensor.shape)
+    axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
+    axes = sorted(axis % rank for axis in axes)
+    if traced.axis in axes:
+        if trace.exact:
+            raise UnfollowedError("its statistics are those of all channels together")
+        trace.statistics.append((layer.name, traced.labels))
+        for path in _OF_ALL[type(layer)]:
+            trace.use(layer, path, axes.index(traced.axis), traced.labels, "passed")
+    trace.put(only(call.outputs), traced.axis, traced.labels)
 
 
+# Normalisations of all channels together, with the names of their weights.
+_OF_ALL = {
+    layers.LayerNormalization: ("gamma", "beta"),
+    layers.RMSNormalization: ("scale",),
+    layers.UnitNormalization: (),
+}
 _SPECIAL: dict[type, Callable[[Trace, Call], None]] = {
     layers.GroupNormalization: _group_normalisation,
     layers.PReLU: _prelu,
-    layers.LayerNormalization: _statistics_of_all,
-    layers.RMSNormalization: _statistics_of_all,
-    layers.UnitNormalization: _statistics_of_all,
+    **dict.fromkeys(_OF_ALL, _statistics_of_all),
 }
