@@ -241,7 +241,7 @@ def test_the_control_has_the_same_widths_and_weights_of_its_own(small):
     norm.adapt(samples(model, 8))
     model = keras.Model(inputs, model(norm(inputs)))
     candidate = transform(model, control=True)
-    control, narrow = candidate.control, candidate.model
+    control, narrow = candidate.control.model, candidate.model
     assert transform(model).control is None
     for layer, fresh in zip(narrow.layers, control.layers, strict=True):
         assert [w.shape for w in layer.weights] == [w.shape for w in fresh.weights]
