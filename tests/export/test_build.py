@@ -113,7 +113,7 @@ def test_says_who_kept_more_bits(files, bwn_files):
     assert files["1bit"].kept == {"first": why, "scores": why}
     assert bwn_files["1bit"].kept == {"first": why, "bn4": why, "scores": why}
     assert files["int2"].kept == files["int4"].kept == bwn_files["int4"].kept == {}
-    values = "8 bits: its filters have more than the values -c, 0 and c"
+    values = "8 bits: its filters have more than the values -2s, -s, 0 and s"
     assert bwn_files["int2"].kept == {"first": values, "bn4": values, "scores": values}
     assert bwn_files["int2"].float_products == ()
     assert len(files["int2"].float_products) == 2
@@ -125,7 +125,7 @@ def test_says_who_kept_more_bits(files, bwn_files):
         ("1bit", "storage 1bit finds no binary weights in model 'mixed_net': use float32, or a "
          "technique that makes some, such as bwn or xnor"),
         ("int2", "storage int2 finds no layer of model 'mixed_net' for 2 bits (4 layers, such as "
-         "first: 8 bits: its filters have more than the values -c, 0 and c): use dynamic"),
+         "first: 8 bits: its filters have more than the values -2s, -s, 0 and s): use dynamic"),
     ],
 )  # fmt: skip
 def test_float_nets_have_no_binary_weights(tmp_path, storage, message):

@@ -13,7 +13,7 @@ from tests.export.handmade import (
     normal,
     save,
 )
-from tfcompress.export import low_bits
+from tfcompress.export import exact_grids, low_bits
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
 from tfcompress.tflite.editor import Editor
@@ -171,7 +171,7 @@ def test_four_bits_for_products_of_matrices(path, timed):
 def test_two_bits_for_binary_and_ternary_weights(path, timed):
     chosen, why = low_bits.choose(save(path, (1, 5, 5, 4), *MIXED), PRODUCTS, 2)
     assert chosen == dict.fromkeys(PRODUCTS, 2) | {"y0": 8, "y1": 8, "y2": 8}
-    values = "8 bits: its filters have more than the values -c, 0 and c"
+    values = "8 bits: its filters have more than the values -2s, -s, 0 and s"
     assert why == {"y0": values, "y1": GROUPS, "y2": DEPTHWISE}
     assert timed[0] == [(name, 2) for name in ("y3", "y5", "y7", "y8")]
 
@@ -223,10 +223,12 @@ def test_a_layer_is_timed_alone(path, monkeypatch, name, tmp_path_factory):
         (np.array([[1, -1, 1e-9]]), True),
         (np.array([[1, -1], [0.5, -0.5]]), True),
         (np.array([[1, 0.5], [1, 0.5]]), False),
+        (np.array([[-1, 0.5], [-1, -0.5]]), True),
     ],
 )
-def test_ternary(kernel, yes):
-    assert low_bits._ternary(kernel) == yes
+def test_two_bits_hold(kernel, yes):
+    rows = kernel.reshape(len(kernel), -1)
+    assert (exact_grids.grid_steps(rows, 2) is not None) == yes
 
 
 @pytest.mark.parametrize(("few_ms", "bits", "reason"), [(30, 8, "3.00 times"), (5, 4, None)])

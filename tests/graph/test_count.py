@@ -13,6 +13,7 @@ from tfcompress.layers import (
     HashedConv2D,
     HashedDense,
     LowRankDense,
+    TernaryWeights,
     TTConv2D,
     TTDense,
 )
@@ -118,6 +119,7 @@ def one(layer, *input_shape):
             6 * (4 * 5) * 3 * 3 * (2 + 3) * 4 * 3,
         ),
         (lambda: layers.TimeDistributed(layers.Dense(3)), (6, 2), 2 * 3 + 3, 6 * 2 * 3),
+        (lambda: TernaryWeights(layers.Conv2D(3, 2)), (5, 5, 2), 27, 4 * 4 * 24),
         (
             lambda: layers.EinsumDense("abc,cde->abde", (None, 4, 5), bias_axes="de"),
             (6, 2),

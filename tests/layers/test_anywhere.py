@@ -70,6 +70,8 @@ class Saved:
 def made(name, called="mine"):
     """A layer called "mine" that is one of ours, or a stock one that has one of ours."""
     arguments, _ = CASES[name]
+    if callable(arguments):  # A wrapper's: each has a layer of its own.
+        arguments = arguments()
     ours = getattr(layers, name)
     if issubclass(ours, keras.constraints.Constraint):
         return keras.layers.Dense(3, kernel_constraint=ours(*arguments), name=called)

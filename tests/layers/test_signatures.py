@@ -49,6 +49,8 @@ def test_other_arguments_are_those_of_every_layer(name):
         needed["filters"] = 12
     if name == "NearestFill2D":
         needed = {"rows": [0], "columns": [0]}
+    if "layer" in needed:  # Of a wrapper.
+        needed["layer"] = keras.layers.Dense(4)
     layer = ours(**needed, name="mine", dtype="float16", trainable=False)
     assert (layer.name, layer.compute_dtype, layer.trainable) == ("mine", "float16", False)
     with pytest.raises(ValueError, match=r"Unrecognized keyword arguments.*no_such_argument"):

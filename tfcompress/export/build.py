@@ -216,7 +216,9 @@ def _integer_weights(
     path = job.folder / "quantized.tflite"
     chosen, kept = dict.fromkeys(outputs, 8), dict[str, str]()
     if weight_bits < 8:
-        chosen, reasons = low_bits.choose(source.path, outputs, weight_bits)
+        chosen, reasons = low_bits.choose(
+            source.path, outputs, weight_bits, trained=job.traits.few_bits
+        )
         kept = {source.layer_names[name]: reason for name, reason in reasons.items()}
         if weight_bits not in chosen.values():
             raise InputError(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.export import convert, im2col
+from tfcompress.export import convert, exact_grids, im2col
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
@@ -27,13 +27,16 @@ _ROUNDS = 25
 _SECONDS = 1.0
 
 
-def choose(path: Path, outputs: list[str], bits: int) -> tuple[dict[str, int], dict[str, str]]:
+def choose(
+    path: Path, outputs: list[str], bits: int, *, trained: bool = False
+) -> tuple[dict[str, int], dict[str, str]]:
     """Chooses how many bits the weights of each op get.
 
     Args:
         path: of the float file.
         outputs: output names of the ops that get integer weights.
         bits: 4 or 2: the fewest.
+        trained: whether some layers were trained for few bits: the others keep 8 then.
 
     Returns:
         Bits by output name; and for the ops that get 8, why.
@@ -47,7 +50,7 @@ def choose(path: Path, outputs: list[str], bits: int) -> tuple[dict[str, int], d
             chosen[name], why[name] = 8, "8 bits: it runs in a loop, where no layer is timed"
             continue
         op = editor.writer(name)
-        reason = _open_size(editor, op) or _cannot(editor, op, bits)
+        reason = _open_size(editor, op) or _cannot(editor, op, bits, trained)
         if reason is None:
             key = _shape(editor, op)
             if key not in timed:
@@ -86,6 +89,7 @@ def write_low_bits(float_path: Path, path: Path, bits: dict[str, int]) -> None:
         dense = Path(folder) / "dense.tflite"
         editor.write(dense)
         convert.quantized_file(dense, path, by_name)
+        exact_grids.write_exact_grids(dense, path, by_name)
 
 
 def _as_dense(editor: Editor, op: Any, name: str) -> list[str]:
@@ -119,20 +123,17 @@ def _open_size(editor: Editor, op: Any) -> str | None:
     return None
 
 
-def _cannot(editor: Editor, op: Any, bits: int) -> str | None:
+def _cannot(editor: Editor, op: Any, bits: int, trained: bool) -> str | None:
     """Returns why an op's weights can't have so few bits; None if they can."""
     kernel = editor.values(op.inputs[1])
     assert kernel is not None
-    if bits == 2 and not _ternary(kernel):
-        return "its filters have more than the values -c, 0 and c"
+    # Other weights may be rounded to 4 bits, but not to 2.
+    only_exact = trained or bits == 2
+    if only_exact and exact_grids.grid_steps(kernel.reshape(len(kernel), -1), bits) is None:
+        if trained:
+            return f"its weights weren't trained for {bits} bits"
+        return "its filters have more than the values -2s, -s, 0 and s"
     return im2col.why_not(editor, op)
-
-
-def _ternary(kernel: np.ndarray) -> bool:
-    """Returns whether each filter (first axis) holds but one number, its negative and 0."""
-    size = np.abs(kernel.reshape(len(kernel), -1))
-    most = size.max(1, keepdims=True)
-    return bool(np.all((size <= 1e-6 * most) | (size >= (1 - 1e-6) * most)))
 
 
 def _shape(editor: Editor, op: Any) -> tuple[Any, ...]:

@@ -31,12 +31,14 @@ class ModelTraits:
         binary_inputs: the name of the first layer with binary inputs; None if there is none.
         hashed: whether there are layers with element-wise hashed kernels.
         trained_ranges: whether `FakeQuantize` layers round to 8 bits, with ranges from a training.
+        few_bits: whether layers have weights that were trained for a few bits.
         simulated: whether `MinMaxQuantize` layers simulate 8 bits in floats.
     """
 
     binary_inputs: str | None = None
     hashed: bool = False
     trained_ranges: bool = False
+    few_bits: bool = False
     simulated: bool = False
 
 

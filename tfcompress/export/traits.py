@@ -10,7 +10,9 @@ import keras
 from tfcompress.export.storage import ModelTraits
 from tfcompress.graph.rewrite import operations
 from tfcompress.layers.fake_quantize import FakeQuantize
+from tfcompress.layers.learned_step_weights import LearnedStepWeights
 from tfcompress.layers.min_max_quantize import MinMaxQuantize
+from tfcompress.layers.ternary_weights import TernaryWeights
 from tfcompress.ops.hashing import ElementwiseHash
 
 
@@ -22,6 +24,7 @@ def traits_of(model: keras.Model) -> ModelTraits:
         binary_inputs=next(binary, None),
         hashed=any(True for _ in hashed_layers(layers)),
         trained_ranges=any(isinstance(layer, FakeQuantize) for layer in layers),
+        few_bits=any(isinstance(layer, (LearnedStepWeights, TernaryWeights)) for layer in layers),
         simulated=any(isinstance(layer, MinMaxQuantize) for layer in layers),
     )
 

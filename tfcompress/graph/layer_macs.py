@@ -54,6 +54,8 @@ def layer_macs(layer: layers.Layer, inputs: Sequence[Shape], output: Shape) -> i
     if isinstance(layer, layers.TimeDistributed):
         step = [(shape[0], *shape[2:]) for shape in (first, output)]
         return (first[1] or 1) * layer_macs(layer.layer, step[:1], step[1])
+    if isinstance(layer, layers.Wrapper):
+        return layer_macs(layer.layer, inputs, output)
     if isinstance(layer, layers.RNN):
         return (first[1] or 1) * _of_a_step(layer.cell, output)
     return 0

@@ -13,6 +13,7 @@ from tfcompress.layers.fake_quantize import FakeQuantize
 from tfcompress.layers.fire import Fire
 from tfcompress.layers.hashed_conv2d import HashedConv2D
 from tfcompress.layers.hashed_dense import HashedDense
+from tfcompress.layers.learned_step_weights import LearnedStepWeights
 from tfcompress.layers.low_rank_conv2d import LowRankConv2D
 from tfcompress.layers.low_rank_dense import LowRankDense
 from tfcompress.layers.min_max_quantize import MinMaxQuantize
@@ -21,6 +22,7 @@ from tfcompress.layers.perforated_conv2d import PerforatedConv2D
 from tfcompress.layers.shift2d import Shift2D
 from tfcompress.layers.shuffle_unit import ShuffleUnit
 from tfcompress.layers.spatial_separable_conv2d import SpatialSeparableConv2D
+from tfcompress.layers.ternary_weights import TernaryWeights
 from tfcompress.layers.tt_conv2d import TTConv2D
 from tfcompress.layers.tt_dense import TTDense
 from tfcompress.layers.tucker_conv2d import TuckerConv2D
@@ -37,6 +39,7 @@ __all__ = [
     "Fire",
     "HashedConv2D",
     "HashedDense",
+    "LearnedStepWeights",
     "LowRankConv2D",
     "LowRankDense",
     "MinMaxQuantize",
@@ -47,5 +50,6 @@ __all__ = [
     "SpatialSeparableConv2D",
     "TTConv2D",
     "TTDense",
+    "TernaryWeights",
     "TuckerConv2D",
 ]

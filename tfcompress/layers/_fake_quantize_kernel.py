@@ -8,20 +8,16 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfcompress.layers._rounded_kernel import FILTER_AXES, RoundedKernel
 from tfcompress.ops.clustering import share
 from tfcompress.ops.fake_quantize import fake_quantize_weights
 
-# Layers that can be wrapped, and the axes of their kernels that one range is taken over.
-AXES: dict[str, tuple[int, ...] | None] = {
-    "Conv2D": (0, 1, 2),
-    "Conv2DTranspose": (0, 1, 3),
-    "Dense": None,
-    "DepthwiseConv2D": (0, 1),
-}
+# The axes of the kernels that one range is taken over: all of a dense layer's.
+_AXES: dict[str, tuple[int, ...] | None] = {**FILTER_AXES, "Dense": None}
 
 
 @keras.saving.register_keras_serializable("tfcompress")
-class FakeQuantizeKernel(keras.layers.Wrapper):
+class FakeQuantizeKernel(RoundedKernel):
     """Computes what a layer computes with its kernel rounded to the grid of an 8-bit file.
 
     ```
@@ -55,14 +51,9 @@ class FakeQuantizeKernel(keras.layers.Wrapper):
         **kwargs: Any,
     ) -> None:
         super().__init__(layer, **kwargs)
-        if type(layer).__name__ not in AXES:
-            raise ValueError(
-                f"layer must be one of {', '.join(AXES)}. Received: {type(layer).__name__}"
-            )
         self.keep_zeros = bool(keep_zeros)
         self.shared_values = tuple(shared_values) if shared_values else None
         self.values: keras.Variable | None = None
-        self.supports_masking = bool(layer.supports_masking)
 
     def build(self, input_shape: Any = None) -> None:
         """Makes the shared values."""
@@ -72,48 +63,18 @@ class FakeQuantizeKernel(keras.layers.Wrapper):
             )
         super().build(input_shape)
 
-    @property
-    def kernel(self) -> keras.Variable:
-        """The weights that are trained, not rounded."""
-        return self.layer.weights[0]
-
     def rounded_kernel(self) -> Any:
         """Returns the weights that the layer computes with."""
-        # A tensor even where TensorFlow would hand on the variable itself.
-        kernel = self._kept(ops.cast(self.kernel, self.kernel.dtype))
+        kernel = self._kept(self._latent())
         if self.values is not None:
             kernel = share(kernel, self._kept(ops.cast(self.values, self.values.dtype)))
-        return fake_quantize_weights(kernel, AXES[type(self.layer).__name__])
+        return fake_quantize_weights(kernel, _AXES[type(self.layer).__name__])
 
     def _kept(self, weights: Any) -> Any:
         """Returns weights of which zeros get no gradient, if zeros are to stay."""
         if not self.keep_zeros:
             return weights
         return weights * ops.stop_gradient(ops.cast(weights != 0, weights.dtype))
-
-    def call(self, inputs: Any) -> Any:
-        """Calls the layer with the rounded kernel."""
-        # A scope of its own hides an outer one, which has the others' values on JAX.
-        values = [(variable, variable.value) for variable in self.layer.variables[1:]]
-        values.append((self.kernel, self.rounded_kernel()))
-        with keras.StatelessScope(values, initialize_variables=False):
-            return self.layer.call(inputs)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Returns the layer's."""
-        return self.layer.compute_output_shape(input_shape)
-
-    def lower(self, **options: Any) -> keras.layers.Layer:
-        """Returns the layer with the rounded weights."""
-        layer = type(self.layer).from_config({**self.layer.get_config(), "name": self.name})
-        layer.build(self.get_build_config()["input_shape"])
-        layer.set_weights(
-            [
-                ops.convert_to_numpy(self.rounded_kernel()),
-                *map(ops.convert_to_numpy, self.layer.weights[1:]),
-            ]
-        )
-        return layer
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""

@@ -101,6 +101,30 @@ class Editor:
             self._constants[key] = index
         return index
 
+    def set_integers(self, tensor: int, packed: np.ndarray, scales: np.ndarray) -> bool:
+        """Gives a constant of integers other values, with a scale for each entry of its first axis.
+
+        Args:
+            tensor: has such scales already.
+            packed: the values as the file has them, bytes.
+            scales: what a step of the integers stands for.
+
+        Returns:
+            False if the tensor has no such scales, or takes another number of bytes; it stays then.
+        """
+        found = self.graph.tensors[tensor]
+        grid, data = found.quantization, self._model.buffers[found.buffer].data
+        if grid is None or grid.scale is None or len(grid.scale) != len(scales):
+            return False
+        if grid.quantizedDimension or data is None or len(data) != len(packed):
+            return False
+        buffer = self._schema.BufferT()
+        buffer.data = packed
+        self._model.buffers.append(buffer)
+        found.buffer = len(self._model.buffers) - 1
+        grid.scale = scales.astype(np.float32)
+        return True
+
     def tensor(
         self,
         shape: Sequence[int],

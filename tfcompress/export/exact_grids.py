@@ -1,0 +1,102 @@
+"""Stores weights that lie on a grid of few bits by the integers of that grid.
+
+The quantizer divides a filter's largest weight by the largest integer: a filter of the values -2s,
+-s, 0 and s would be rounded. Where a filter lies on some grid of its bits, that grid is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfcompress.ops.few_bits import levels
+from tfcompress.tflite.editor import Editor
+
+# Ops whose weights have the filters on their first axis.
+_FILTERS_FIRST = ("CONV_2D", "FULLY_CONNECTED")
+# By how much of a step a weight may be off its grid: normalisations folded in round.
+_OFF = 5e-5
+# Of a filter, weights by which grids are ruled out before all are looked at.
+_LOOKED_AT = 64
+
+
+def write_exact_grids(float_path: Path, path: Path, bits: Mapping[str, int]) -> None:
+    """Writes the weights of a quantised file on the grids where the float file has them.
+
+    Weights that the quantizer holds exactly, or that lie on no grid, stay as they are.
+
+    Args:
+        float_path: of the float file.
+        path: of the file that was quantised from it, which is changed.
+        bits: of each op's weights, by output name.
+    """
+    floats, editor = Editor(float_path), Editor(path)
+    # Ops in a loop's own graph stay as the quantizer has them.
+    here = {floats.text(op.outputs[0]) for op in floats.ops() if len(op.outputs)}
+    changed = [_write(floats, editor, name, count) for name, count in bits.items() if name in here]
+    if any(changed):
+        editor.write(path)
+
+
+def _write(floats: Editor, editor: Editor, name: str, bits: int) -> bool:
+    """Writes one op's weights; says whether that changed them."""
+    op = floats.writer(name)
+    kernel = floats.values(op.inputs[1])
+    if floats.name(op) not in _FILTERS_FIRST or kernel is None:
+        return False
+    rows = kernel.reshape(len(kernel), -1)
+    steps = grid_steps(rows, bits)
+    usual = np.abs(rows).max(axis=1) / levels(bits)[1]
+    if steps is None or np.allclose(steps, usual, rtol=1e-6, atol=0):
+        return False
+    codes = np.round(rows / np.where(steps > 0, steps, 1)[:, None]).astype(np.int8)
+    return editor.set_integers(int(editor.writer(name).inputs[1]), pack(codes, bits), steps)
+
+
+def grid_steps(rows: np.ndarray, bits: int) -> np.ndarray | None:
+    """Returns the step of a grid that holds each filter, the quantizer's own where that does.
+
+    Args:
+        rows: weights of a filter in each, (filters, weights).
+        bits: of the integers.
+
+    Returns:
+        (filters,), 0 for a filter of zeros; None if some filter lies on no such grid.
+    """
+    low, high = levels(bits)
+    largest = np.abs(rows).max(axis=1, initial=0.0).astype("float64")
+    steps = np.zeros_like(largest)
+    left = np.flatnonzero(largest > 0)
+    for count in (high, *(count for count in range(-low, 0, -1) if count != high)):
+        tried = np.where(largest > 0, largest / count, 1.0)
+        few = left[_on_grid(rows[left, :_LOOKED_AT], tried[left], low, high)]
+        fits = few[_on_grid(rows[few], tried[few], low, high)]
+        steps[fits] = tried[fits]
+        left = np.setdiff1d(left, fits)
+        if not len(left):
+            return steps
+    return None
+
+
+def _on_grid(rows: np.ndarray, steps: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Says which rows hold but integers from low to high, times their steps."""
+    ratio = rows / steps[:, None]
+    whole = np.round(ratio)
+    within = (np.abs(ratio - whole) <= _OFF) & (whole >= low) & (whole <= high)
+    return np.asarray(within.all(axis=1))
+
+
+def pack(codes: np.ndarray, bits: int) -> np.ndarray:
+    """Returns integers as a file has them: the first in the lowest bits of each byte.
+
+    Args:
+        codes: int8.
+        bits: 8, 4 or 2.
+    """
+    flat: Any = codes.ravel().astype(np.uint8) & (2**bits - 1)
+    share = 8 // bits
+    groups = np.pad(flat, (0, -len(flat) % share)).reshape(-1, share)
+    return np.bitwise_or.reduce(groups << np.arange(0, 8, bits, dtype=np.uint8), axis=1)

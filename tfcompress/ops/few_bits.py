@@ -1,0 +1,173 @@
+"""Rounds weights to a few values a filter, with the papers' gradients, on any Keras backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+Axes = tuple[int, ...]
+# Of a step or a scale that training has moved to 0 or below.
+_LEAST = 1e-8
+
+
+def shape_of_scales(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
+    """Returns a kernel's shape with 1 in place of the axes of one filter."""
+    return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+
+
+def mean_above(kernel: Any, axes: Axes, threshold: float) -> Any:
+    """Returns the mean of each filter's |W| above a share of its largest one.
+
+    Args:
+        kernel: latent weights.
+        axes: those of one filter; they stay, with a size of 1.
+        threshold: the share.
+    """
+    size = ops.abs(kernel)
+    return _mean(size, size > threshold * ops.max(size, axis=axes, keepdims=True), axes)
+
+
+def _mean(size: Any, chosen: Any, axes: Axes) -> Any:
+    """Returns the mean of the chosen values of each filter, 0 where there are none."""
+    chosen = ops.cast(chosen, size.dtype)
+    count = ops.maximum(ops.sum(chosen, axis=axes, keepdims=True), 1.0)
+    return ops.sum(size * chosen, axis=axes, keepdims=True) / count
+
+
+def ternary(kernel: Any, axes: Axes, threshold: float = 0.7) -> Any:
+    """Returns a kernel with the values -alpha, 0 and alpha in each filter.
+
+    ```
+    forward   T = alpha * sign(W) * [|W| > D],  D = threshold * mean |W|,
+              alpha = mean of the |W| above D
+    gradient  dL/dW = dL/dT
+    ```
+
+    Args:
+        kernel: latent weights.
+        axes: those of one filter, over which both means are taken.
+        threshold: 0.7 minimises ||W - T|| of weights that are spread normally, nearly.
+
+    Reference:
+        Li, Zhang, Liu 2016, "Ternary Weight Networks", arXiv:1605.04711, section 2.
+    """
+
+    @ops.custom_gradient
+    def function(kernel: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            return args[0] if upstream is None else upstream
+
+        size = ops.abs(kernel)
+        above = size > threshold * ops.mean(size, axis=axes, keepdims=True)
+        signs = ops.sign(kernel) * ops.cast(above, kernel.dtype)
+        return _mean(size, above, axes) * signs, gradient
+
+    return function(ops.copy(kernel))
+
+
+def trained_ternary(kernel: Any, scale: Any, axes: Axes, threshold: float = 0.05) -> Any:
+    """Returns a kernel with the values -s, 0 and s in each filter, with a trained s.
+
+    ```
+    forward   T = s * t,  t = sign(W) * [|W| > threshold * max |W|]
+    gradient  dL/ds = sum over the filter of t * dL/dT
+              dL/dW = dL/dT * (s where t isn't 0, else 1)
+    ```
+
+    The paper has one such number for the positive and one for the negative weights of a layer. With
+    one for both, and for each filter, 2 bits and a scale hold the kernel.
+
+    Args:
+        kernel: latent weights.
+        scale: s, of the kernel's shape with 1 in place of the axes.
+        axes: those of one filter.
+        threshold: share of the filter's largest weight.
+
+    Reference:
+        Zhu, Han, Mao, Dally 2017, "Trained Ternary Quantization", arXiv:1612.01064, section 3.
+    """
+
+    @ops.custom_gradient
+    def function(kernel: Any, scale: Any) -> Any:
+        size = ops.abs(kernel)
+        above = size > threshold * ops.max(size, axis=axes, keepdims=True)
+        large = ops.cast(above, kernel.dtype)
+        signs = ops.sign(kernel) * large
+
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            upstream = args[0] if upstream is None else upstream
+            to_scale = ops.sum(upstream * signs, axis=axes, keepdims=True)
+            return upstream * (scale * large + (1.0 - large)), to_scale
+
+        return scale * signs, gradient
+
+    return function(ops.copy(kernel), ops.copy(scale))
+
+
+def levels(num_bits: int) -> tuple[int, int]:
+    """Returns the lowest and highest integer of so many bits; of 8, without -128.
+
+    Files hold 8-bit weights from -127 to 127, and weights of fewer bits over their whole range.
+    """
+    most = 2 ** (num_bits - 1)
+    return (1 - most if num_bits == 8 else -most), most - 1
+
+
+def first_step(kernel: Any, axes: Axes, num_bits: int) -> Any:
+    """Returns the step with which training begins: 2 * mean |W| / sqrt(Qp), for each filter.
+
+    Args:
+        kernel: latent weights.
+        axes: those of one filter; they stay, with a size of 1.
+        num_bits: of the integers.
+
+    Reference:
+        Esser et al. 2020, arXiv:1902.08153, section 2.1.
+    """
+    mean = ops.mean(ops.abs(kernel), axis=axes, keepdims=True)
+    return 2.0 * mean / levels(num_bits)[1] ** 0.5
+
+
+def learned_step(values: Any, step: Any, axes: Axes, num_bits: int) -> Any:
+    """Returns the values rounded to integers of a few bits times a step that is trained.
+
+    ```
+    forward   y = s * round(clip(v / s, -Qn, Qp))
+    gradient  dL/dv = dL/dy where -Qn <= v / s <= Qp, else 0
+              dL/ds = g * sum of dL/dy * (round(v / s) - v / s inside, -Qn below, Qp above)
+    ```
+
+    with `g = 1 / sqrt(n * Qp)` for a step that n values share: without it the steps move by too
+    much beside the weights, and few bits diverge.
+
+    Args:
+        values: latent weights.
+        step: s, of their shape with 1 in place of the axes; held above 0.
+        axes: those that share a step.
+        num_bits: 2 to 8.
+
+    Reference:
+        Esser, McKinstry, Bablani, Appuswamy, Modha 2020, "Learned Step Size Quantization",
+        arXiv:1902.08153, section 2, equations 1 to 3 and 5.
+    """
+    low, high = levels(num_bits)
+
+    @ops.custom_gradient
+    def function(values: Any, step: Any) -> Any:
+        safe = ops.maximum(step, _LEAST)
+        ratio = values / safe
+        rounded = ops.round(ops.clip(ratio, low, high))
+
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            upstream = args[0] if upstream is None else upstream
+            inside = ops.cast(ops.logical_and(ratio >= low, ratio <= high), values.dtype)
+            shared = 1
+            for axis in axes:
+                shared *= values.shape[axis]
+            to_step = ops.sum(upstream * (rounded - inside * ratio), axis=axes, keepdims=True)
+            return upstream * inside, to_step / (shared * high) ** 0.5
+
+        return rounded * safe, gradient
+
+    return function(ops.copy(values), ops.copy(step))

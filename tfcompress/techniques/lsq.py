@@ -1,0 +1,37 @@
+"""Weights of 2 to 8 bits whose steps are trained with them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfcompress.errors import require
+from tfcompress.techniques._few_bits import technique
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LsqOptions:
+    """Hyper-parameters of learned steps.
+
+    Attributes:
+        bits: of a weight, 2 to 8; 3 bits are stored in 4.
+    """
+
+    bits: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuses what the layer would."""
+        require(2 <= self.bits <= 8, f"option bits must be from 2 to 8; got {self.bits}")
+
+
+TECHNIQUE = technique(
+    name="lsq",
+    summary="weights of 2 to 8 bits in inner layers, the steps between their values trained",
+    reference="Esser, McKinstry, Bablani, Appuswamy, Modha 2020, arXiv:1902.08153",
+    options=LsqOptions,
+    wrapper="LearnedStepWeights",
+    config=lambda options: {"num_bits": options.bits},
+    becomes=lambda options: f"weights of {options.bits} bits, a trained step for each filter",
+    signs_kept=True,
+    epochs=10,
+    storages=("dynamic", "int4", "int2"),
+)
