@@ -8,13 +8,14 @@ import pytest
 from keras import layers, ops
 
 from tests.graph.channels import masked_twin
-from tfcompress.graph.channels import channel_groups
+from tfcompress.graph.channels import ChannelGraph, channel_groups
 from tfcompress.layers import (
     BinaryConv2D,
     ChannelShuffle,
     CPConv2D,
     DepthwiseSeparable,
     EffNetBlock,
+    FakeQuantize,
     Fire,
     HashedDense,
     LowRankConv2D,
@@ -22,7 +23,10 @@ from tfcompress.layers import (
     MinMaxQuantize,
     NearestFill2D,
     PerforatedConv2D,
+    Shift2D,
+    ShuffleUnit,
     SpatialSeparableConv2D,
+    TTDense,
     TuckerConv2D,
 )
 
@@ -185,6 +189,7 @@ IMAGES = [
     TuckerConv2D(8, 3, rank=(4, 4)),
     PerforatedConv2D(8, 3, rate=0.5, padding="same"),
     NearestFill2D([0, 2, 2, 5], [1, 1, 4]),
+    FakeQuantize(-1.0, 2.0),
 ]
 
 
@@ -205,6 +210,17 @@ def test_statistics_of_all_channels_are_of_those_left_where_a_training_follows()
     assert stem.frozen is None
     kinds = [name.rstrip("_0123456789") for name in stem.statistics]
     assert kinds == ["layer_normalization", "rms_normalization", "unit_normalization"]
+
+
+def test_all_directions_of_a_shift_lose_equally_many_channels():
+    """20 channels: nine directions with two each, two that are left over in the middle."""
+    inputs = keras.Input((6, 6, 3))
+    x = Shift2D()(conv(20, 1, name="before")(inputs))
+    model = keras.Model(inputs, head(x))
+    group = next(iter(ChannelGraph(model).groups.values()))
+    assert (group.size, group.fixed, group.frozen) == (4, {0}, None)
+    _, small = masked_twin.check(model, {"before": [0, 2]})  # The first of all, and one left over.
+    assert small.get_layer("before").filters == 10
 
 
 @pytest.mark.parametrize("function", IMAGES, ids=name_of)
@@ -298,8 +314,10 @@ UNFOLLOWED = {
     "mean": (lambda x: x - ops.mean(x, axis=-1, keepdims=True), "Mean '.*': is computed of all"),
     "every_other": (lambda x: x[..., ::2], "GetItem '.*': takes single channels, or every n-th"),
     "matmul": (lambda x: ops.matmul(x, np.ones((12, 3), "float32")), "Matmul '.*': no rule says"),
-    "HashedDense": (HashedDense(4, compression_ratio=0.5), "HashedDense '.*': no rule says"),
-    "MinMaxQuantize": (MinMaxQuantize(), "MinMaxQuantize '.*': no rule says"),
+    "HashedDense": (HashedDense(4, compression_ratio=0.5), "HashedDense '.*': the kernel's size"),
+    "TTDense": (TTDense(4, rank=2), "TTDense '.*': each entry of its cores is for many"),
+    "ShuffleUnit": (ShuffleUnit(12), "ShuffleUnit '.*': its inner channels are a quarter"),
+    "MinMaxQuantize": (MinMaxQuantize(), "MinMaxQuantize '.*': the range of its values"),
     "Scaled": (layers.Rescaling([0.1] * 12), "Rescaling '.*': scales each channel"),
     "SpectralNormalization": (layers.SpectralNormalization(conv(4)), "no rule says"),
 }

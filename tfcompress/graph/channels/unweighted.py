@@ -1,4 +1,4 @@
-"""Rules for layers without weights: activations, pooling, merging, reshaping."""
+"""Rules for layers without weights of channels: activations, pooling, merging, reshaping."""
 
 from __future__ import annotations
 
@@ -10,11 +10,22 @@ from keras import layers
 from tfcompress.graph.channels import shapes
 from tfcompress.graph.channels.trace import Call, Rule, Trace, UnfollowedError, only
 from tfcompress.graph.channels.weighted import activation_mixes
-from tfcompress.layers import ChannelShuffle
+from tfcompress.layers import (
+    ChannelShuffle,
+    FakeQuantize,
+    HashedConv2D,
+    HashedDense,
+    MinMaxQuantize,
+    Shift2D,
+    ShuffleUnit,
+    TTConv2D,
+    TTDense,
+)
 
 # They treat every value by itself, or every example.
 _SAME = (
     layers.ActivityRegularization,
+    FakeQuantize,
     layers.AlphaDropout,
     layers.ELU,
     layers.GaussianDropout,
@@ -42,6 +53,17 @@ _COMBINE = (
     layers.Multiply,
     layers.Subtract,
 )
+# Layers of ours whose channels stay, and why.
+_STAY: dict[type, str] = {
+    **dict.fromkeys(
+        (HashedConv2D, HashedDense), "the kernel's size says which weights share a bucket"
+    ),
+    **dict.fromkeys(
+        (TTConv2D, TTDense), "each entry of its cores is for many channels, and a channel has many"
+    ),
+    MinMaxQuantize: "the range of its values is that of all channels together",
+    ShuffleUnit: "its inner channels are a quarter of its filters, dealt over groups twice",
+}
 # Of keras.applications: Keras exports no such layers.
 _PRIVATE = {
     ("inception_resnet_v2", "CustomScaleLayer"): shapes.combine,
@@ -107,6 +129,29 @@ def _reshape(trace: Trace, call: Call) -> None:
     shapes.reshape(trace, call, "target_shape")
 
 
+def _stays(trace: Trace, call: Call) -> None:
+    raise UnfollowedError(_STAY[type(call.operation)])
+
+
+def _shift(trace: Trace, call: Call) -> None:
+    """Follows our Shift2D: all directions lose equally many channels, and keep one.
+
+    The i-th channels of all directions live and die together; those that are left over don't move
+    and go by themselves.
+    """
+    tensor, output = only(call.inputs), only(call.outputs)
+    labels = trace.of_last_axis(tensor)
+    shifts = call.operation.shifts(len(labels))
+    each = min(channels for _, _, channels in shifts)
+    starts = np.cumsum([0, *(channels for _, _, channels in shifts[:-1])])
+    first, *others = (labels[start : start + each] for start in starts)
+    for other in others:
+        trace.tie(first, other)
+    name = f"Shift2D '{call.operation.name}'"
+    trace.freeze(first[:1], f"{name}: each direction keeps one")
+    trace.put(output, len(output.shape) - 1, labels)
+
+
 def _shuffle(trace: Trace, call: Call) -> None:
     """Follows our ChannelShuffle: the i-th channels of all groups live and die together."""
     output = only(call.outputs)
@@ -120,6 +165,7 @@ _RULES: dict[type, Rule] = {
     **dict.fromkeys(_SAME, shapes.same),
     **dict.fromkeys(_IN_SPACE, shapes.in_space),
     **dict.fromkeys(_COMBINE, shapes.combine),
+    **dict.fromkeys(_STAY, _stays),
     layers.Activation: _activation,
     layers.Concatenate: shapes.concatenate,
     layers.Dropout: _dropout,
@@ -130,4 +176,5 @@ _RULES: dict[type, Rule] = {
     layers.Reshape: _reshape,
     layers.Softmax: _softmax,
     ChannelShuffle: _shuffle,
+    Shift2D: _shift,
 }
