@@ -11,6 +11,7 @@ from tfcompress import techniques
 from tfcompress.data.examples import Examples
 from tfcompress.data.protocol import Batch
 from tfcompress.errors import InputError
+from tfcompress.techniques._channel_sparse import SparsePhase
 from tfcompress.techniques.channels import TECHNIQUE
 
 
@@ -23,13 +24,25 @@ def dense():
 
 
 def sizes(model, penalty):
-    """Returns what the penalty is on: the gammas, or the filters' norms."""
+    """Returns what the penalty is on: the gammas, the filters' norms, or the groups'."""
+    gamma = np.array(model.get_layer("norm").gamma)
     if penalty == "gamma":
-        return np.array(model.get_layer("norm").gamma)
-    return np.linalg.norm(np.array(model.get_layer("hidden").kernel), axis=0)
+        return gamma
+    filters = np.array(model.get_layer("hidden").kernel)
+    if penalty == "groups":
+        rows = np.array(model.get_layer("scores").kernel)
+        filters = np.concatenate([filters, [gamma], rows.T])
+    return np.linalg.norm(filters, axis=0)
 
 
-@pytest.mark.parametrize("penalty", ["gamma", "filters"])
+def test_a_groups_norm_is_of_all_weights_that_go_with_a_channel():
+    model = dense()
+    phase = SparsePhase("groups", 0.5).apply(techniques.Candidate(model)).model
+    expected = 0.5 * np.sqrt(6 + 1 + 4) * sizes(model, "groups").sum()
+    np.testing.assert_allclose(float(sum(phase.losses)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("penalty", ["gamma", "filters", "groups"])
 def test_all_of_what_is_penalised_shrinks(penalty):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(64, 6)).astype("float32"), np.arange(64) % 4

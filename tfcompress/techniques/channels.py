@@ -73,8 +73,9 @@ class ChannelOptions:
         sparse_epochs: epochs before the first cut that train all channels with a penalty on them;
             `tfcompress.transform`, which doesn't train, takes 0.
         sparse_penalty: `gamma`, the absolute scales of the batch normalisations that the channels
-            pass (Liu et al. 2017, arXiv:1708.06519); or `filters`, the norms of the filters that
-            make them (Wen et al. 2016, arXiv:1608.03665).
+            pass (Liu et al. 2017, arXiv:1708.06519); `filters`, the norms of the filters that make
+            them (Wen et al. 2016, arXiv:1608.03665); or `groups`, the norms of all weights that go
+            with a channel, in whatever layers (Fang et al. 2023, arXiv:2301.12900).
         sparse_strength: its factor in the loss; 1e-4 is what Liu et al. take for VGG on CIFAR-10.
         control: whether the command also trains the same widths from scratch, as it trained the
             baseline, for as many epochs as the baseline and the technique took (Liu et al. 2019,

@@ -58,6 +58,48 @@ class FilterLasso(keras.regularizers.Regularizer):
         return {"strength": self.strength, "axis": self.axis}
 
 
+class GroupLasso(keras.regularizers.Regularizer):
+    """Adds the norms of channels to the loss, each of all weights that go with it.
+
+    ```
+    strength * sqrt(n) * sum_k ||w_k||
+    ```
+
+    with the n weights of each channel k: of the filters that make it in several layers, the scales
+    that it passes, and the rows of the kernels that take it. It reads several variables, and it
+    belongs to one of them: it stands in no configuration.
+
+    Args:
+        strength: factor of the penalty.
+        parts: variables, each with the axis that holds channels, and the channel in each entry of
+            it; -1 for those of others.
+
+    Reference:
+        Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", arXiv:2301.12900, section 3.3.
+    """
+
+    def __init__(self, strength: float, parts: Sequence[tuple[keras.Variable, int, Array]]) -> None:
+        self.strength = strength
+        self.parts = parts
+        self.size = max(int(channels.max()) for _, _, channels in parts) + 1
+        weights = sum(
+            math.prod(variable.shape) / variable.shape[axis] * (channels >= 0).sum()
+            for variable, axis, channels in parts
+        )
+        self.factor = strength * math.sqrt(weights / self.size)
+
+    def __call__(self, x: Any) -> Any:
+        """Returns the penalty of all parts; the variable that it belongs to is one of them."""
+        squares = []
+        for variable, axis, _ in self.parts:
+            others = [other for other in range(len(variable.shape)) if other != axis]
+            squares.append(ops.sum(ops.square(ops.convert_to_tensor(variable)), axis=others))
+        channels = [channels for _, _, channels in self.parts]
+        sums = ops.sum(by_channel(squares, channels, self.size), axis=1)
+        # At 0 the root's derivative is infinite.
+        return self.factor * ops.sum(ops.sqrt(sums + keras.config.epsilon() ** 2))
+
+
 def by_channel(rows: Sequence[Any], channels: Sequence[Array], size: int) -> Any:
     """Returns the values of each channel side by side, and 0 where it has fewer than others.
 
