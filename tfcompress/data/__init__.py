@@ -124,6 +124,26 @@ def load(
     Raises:
         InputError: says in one line what is wrong with the name, an option or the data.
     """
+    return load_request(
+        request(
+            name,
+            data_dir=data_dir,
+            image_size=image_size,
+            fallback_size=fallback_size,
+            options=options,
+        )
+    )
+
+
+def request(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    image_size: int | None = None,
+    fallback_size: int = 32,
+    options: Mapping[str, Any] | None = None,
+) -> Request:
+    """Returns what a source is asked for; the arguments and errors are those of `load`."""
     source, path = find_source(name)
     check_type("image_size", image_size, int | None)
     check_type("fallback_size", fallback_size, int)
@@ -134,7 +154,7 @@ def load(
             raise unknown_name(f"option of data set {name}:", key, known)
     if source.options is not None:
         check_types(source.options, options)
-    request = Request(
+    return Request(
         name=name,
         path=path,
         data_dir=data_dir,
@@ -142,5 +162,10 @@ def load(
         fallback_size=fallback_size,
         options=source.options(**options) if source.options is not None else None,
     )
+
+
+def load_request(request: Request) -> Dataset | Examples | Stream:
+    """Reads a data set that is asked for by `request`."""
+    source, _ = find_source(request.name)
     # Set here, so that no source can forget it.
-    return dataclasses.replace(source.load(request), name=name, local=source.local)
+    return dataclasses.replace(source.load(request), name=request.name, local=source.local)

@@ -137,19 +137,29 @@ class Examples(Description):
         They are drawn by a fixed seed, each class by itself where the targets are one whole number
         an example and each class has two or more.
         """
-        total = self.examples
         require(
-            total >= 2, f"{self.name} has 1 example: give others to judge by as validation_data"
+            self.examples >= 2,
+            f"{self.name} has 1 example: give others to judge by as validation_data",
         )
-        classes = _classes(self.train.y, total)
-        groups = classes or [np.arange(total)]
-        rest, held_out = split_groups(groups, _TEST_FRACTION, _SPLIT_SEED)
-        return dataclasses.replace(
-            self,
-            train=self.train.at(rest),
-            test=self.train.at(held_out),
-            split=random_split_sentence(_TEST_FRACTION, _SPLIT_SEED, by_class=classes is not None),
+        left, held_out = self.parted(_TEST_FRACTION)
+        by_class = _classes(self.train.y, self.examples) is not None
+        sentence = random_split_sentence(_TEST_FRACTION, _SPLIT_SEED, by_class=by_class)
+        return dataclasses.replace(left, test=held_out.train, split=sentence)
+
+    def parted(self, share: float) -> tuple[Examples, Examples]:
+        """Returns the same data twice, with parts of the training examples.
+
+        They are drawn as `hold_out` draws them.
+
+        Args:
+            share: of the training examples that the second one has.
+        """
+        groups = _classes(self.train.y, self.examples) or [np.arange(self.examples)]
+        parts = split_groups(groups, share, _SPLIT_SEED)
+        first, second = (
+            dataclasses.replace(self, train=self.train.at(positions)) for positions in parts
         )
+        return first, second
 
 
 def _classes(targets: Any, total: int) -> list[np.ndarray] | None:

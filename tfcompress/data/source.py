@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tfcompress.data.dataset import Dataset
     from tfcompress.data.examples import Examples
     from tfcompress.data.pipelines import Stream
+    from tfcompress.data.transfer.unlabelled import UnlabelledImages
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,9 @@ class Source:
             default, which classifies images.
         example: a name, and options that it needs, for `--list`.
         runs_code: whether it runs code of the user's, which a run says before it does.
+        unlabelled: reads its examples where they have no labels, brought to the form of other
+            data, by a request and these; None where they have to have labels, which are then left
+            aside.
         takes: whether a name that no other pattern fits is this source's; None for patterns
             that name a scheme or one data set.
     """
@@ -77,6 +81,7 @@ class Source:
     model: str | None = None
     example: str = ""
     runs_code: bool = False
+    unlabelled: Callable[[Request, Any], UnlabelledImages | Examples] | None = None
     takes: Callable[[str], bool] | None = None
 
     @property

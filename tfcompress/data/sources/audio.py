@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tfcompress.data.class_folders import Labelled
     from tfcompress.data.examples import Examples
-    from tfcompress.data.files import LabelledFile
+    from tfcompress.data.files import FileKind, LabelledFile
 
 # Added to energies before their logarithm: silence is -13.8.
 _FLOOR = 1e-6
@@ -113,13 +113,11 @@ def load(request: Request) -> Examples:
 
     from tfcompress.data.class_folders import labelled_files
     from tfcompress.data.examples import Examples
-    from tfcompress.data.files import FileKind
     from tfcompress.data.protocol import Batch
 
     root = existing_folder(request.path, "recordings")
     options: AudioOptions = request.options
-    kind = FileKind(noun="recording", extensions=(".wav", ".wave"), passed_over=(".", "_"))
-    files = labelled_files(root, kind, options.test_fraction, options.split_seed)
+    files = labelled_files(root, _kind(), options.test_fraction, options.split_seed)
     train, test = _spectrograms(files, options)
     preparation: dict[str, Any] = {
         **dataclasses.asdict(options),
@@ -145,6 +143,45 @@ def load(request: Request) -> Examples:
         f"frames of {options.n_mels} mel bins",
         preparation=preparation,
     )
+
+
+def unlabelled(request: Request, data: Any) -> Examples:
+    """Reads all recordings in a folder and below it, their spectrograms made as the data's were.
+
+    Args:
+        request: its path is the folder; its options are those of the data.
+        data: of this source.
+
+    Raises:
+        InputError: the data are of another source, or a folder or a file can't be used.
+    """
+    from tfcompress.data.class_folders import Labelled
+    from tfcompress.data.examples import Examples
+    from tfcompress.data.files import Folders, LabelledFile
+    from tfcompress.data.protocol import Batch
+
+    root = existing_folder(request.path, "recordings")
+    how = getattr(data, "preparation", {})
+    require("mel_spectrogram" in how, f"transfer set {request.name} needs data of audio:PATH, too")
+    tree = Folders(root, _kind())
+    train, _ = tree.splits_in(root)
+    files = [LabelledFile(path, 0) for path in tree.files_below(train or root)]
+    require(bool(files), f"{train or root} has no recordings (.wav)")
+    x, _ = _spectrograms(Labelled((), files, [], ""), request.options)
+    x = (x - how.get("mean", 0.0)) / how.get("std", 1.0)
+    return Examples(
+        train=Batch(x.astype("float32")),
+        name=request.name,
+        source=str(root),
+        units="recordings",
+    )
+
+
+def _kind() -> FileKind:
+    """Returns which files are recordings."""
+    from tfcompress.data.files import FileKind
+
+    return FileKind(noun="recording", extensions=(".wav", ".wave"), passed_over=(".", "_"))
 
 
 def _labels(files: Sequence[LabelledFile]) -> np.ndarray:
@@ -202,5 +239,6 @@ SOURCE = Source(
     check=check,
     load=load,
     options=AudioOptions,
+    unlabelled=unlabelled,
     model="ds_cnn",
 )

@@ -14,6 +14,7 @@ from tfcompress.data.random_split import (
     split_groups,
 )
 from tfcompress.data.source import Request, Source
+from tfcompress.data.table_like import unlabelled
 from tfcompress.errors import InputError, require
 
 if TYPE_CHECKING:
@@ -391,5 +392,6 @@ SOURCE = Source(
     check=check,
     load=load,
     options=CsvOptions,
+    unlabelled=unlabelled,
     model="mlp",
 )

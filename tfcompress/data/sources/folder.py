@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfcompress.data.random_split import check_split_options
 from tfcompress.data.source import Request, Source, existing_folder
+from tfcompress.errors import require
 
 if TYPE_CHECKING:
     from tfcompress.data.dataset import Dataset
+    from tfcompress.data.transfer.unlabelled import UnlabelledImages
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,38 @@ def load(request: Request) -> Dataset:
     )
 
 
+def unlabelled(request: Request, data: Any) -> UnlabelledImages:
+    """Reads all images in a folder and below it, or in its `train` where there is one.
+
+    Args:
+        request: its path is the folder; its `image_size` the side of the images.
+        data: images, whose normalisation is taken.
+
+    Raises:
+        InputError: names a folder without images, or a file that can't be decoded.
+    """
+    from tfcompress import images
+    from tfcompress.data.files import Folders, read_images
+    from tfcompress.data.normalization import Normalization
+    from tfcompress.data.transfer.unlabelled import UnlabelledImages
+
+    root = existing_folder(request.path)
+    tree = Folders(root)
+    train, _ = tree.splits_in(root)
+    files = tree.files_below(train or root)
+    require(bool(files), f"{train or root} has no images ({' '.join(images.IMAGE_EXTENSIONS)})")
+    sizes = {images.read_size(file) for file in files}
+    standard = images.standard_for(sizes, request.image_size, request.fallback_size)
+    store, _ = read_images(files, [], standard)
+    return UnlabelledImages(
+        name=request.name,
+        images=store,
+        normalization=getattr(data, "normalization", Normalization.identity()),
+        augmentation="flip",
+        titles=tuple(map(str, files)),
+    )
+
+
 SOURCE = Source(
     pattern="folder:PATH",
     summary="a folder a class, in train/ and test/ or right in PATH",
@@ -85,4 +119,5 @@ SOURCE = Source(
     check=check,
     load=load,
     options=FolderOptions,
+    unlabelled=unlabelled,
 )
