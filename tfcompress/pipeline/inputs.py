@@ -15,6 +15,7 @@ from tfcompress.data.dataset import Dataset, Normalization
 from tfcompress.data.description import DescribedData
 from tfcompress.data.examples import Examples
 from tfcompress.data.pipelines import Stream
+from tfcompress.data.protocol import Data
 from tfcompress.errors import InputError, require
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
@@ -39,11 +40,14 @@ class Task:
         judge: judges the files.
         objective: what is trained for, as a `TrainingContext` has it: None for what follows from
             outputs and targets, as it does of images with labels.
+        transfer: unlabelled examples that the techniques train on in place of the data's; None
+            for those.
     """
 
     data: DescribedData
     judge: Judge
     objective: Objective | None = None
+    transfer: Data | None = None
 
     @property
     def images(self) -> Dataset | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tfcompress.pipeline import notes
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
+from tfcompress.pipeline.likeness import Likeness, Teacher, paired_tests, teacher_of
 from tfcompress.pipeline.provenance import command, versions
 from tfcompress.runtime import LiteModel
 from tfcompress.runtime.accuracy import change_interval, mean_interval
@@ -47,8 +48,11 @@ def run_result(
     files = (*baseline.files, *compressed.files)
     by_backend = zip(*(file.benchmarks for file in files), strict=True)
     measured = [entry for entries in by_backend for entry in entries]
-    (float_result, before), *_ = _file_results(baseline, task)
-    judged = _file_results(compressed, task)
+    teacher = _teacher(job, task, baseline)
+    (float_result, before), *_ = _file_results(baseline, task, teacher)
+    judged = _file_results(compressed, task, teacher)
+    controls = [] if control is None else _file_results(control, task, teacher)
+    others = {"baseline": [before], "control": [after for _, after in controls]}
     values = [result.accuracy_keras for result in (float_result, *(one for one, _ in judged[:1]))]
     return report.RunResult(
         technique=job.config.technique,
@@ -65,18 +69,37 @@ def run_result(
         config=job.to_json() | _preparation(task),
         baseline=float_result,
         files=[
-            dataclasses.replace(result, **_interval(result.metric, before, after))
+            dataclasses.replace(
+                result,
+                **_interval(result.metric, before, after),
+                **(paired_tests(after, others) if result.metric.share else {}),
+            )
             for result, after in judged
         ],
         unwritten=compressed.unwritten,
         layers=[dataclasses.asdict(line) for line in _lines(compressed)],
-        milestones=[*_milestones(compressed, *values), *_control(control, task)],
+        milestones=[*_milestones(compressed, *values), *_control(control, controls)],
         widths=[dataclasses.asdict(width) for width in compressed.widths],
         histories={network.title: network.history for network in (baseline, compressed)},
         benchmarks=[entry.to_json() | {"path": Path(entry.path).name} for entry in measured],
+        teacher=None if teacher is None else teacher.to_json(),
+        transfer=_transfer(task),
         notes=notes.all_notes(job, task, compressed, measured),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+
+
+def _teacher(job: Plan, task: Task, baseline: Network) -> Teacher | None:
+    """Returns who taught the compressed network; None if only labels did."""
+    taught = any(step.training.distillation and step.training.epochs for step in job.steps)
+    return teacher_of("baseline", baseline.model, task) if taught else None
+
+
+def _transfer(task: Task) -> dict[str, Any] | None:
+    """Returns what the report says of the transfer set; None without one."""
+    if task.transfer is None:
+        return None
+    return {"name": task.transfer.name, "examples": getattr(task.transfer, "examples", None)}
 
 
 def _milestones(compressed: Network, *values: float | None) -> list[dict[str, Any]]:
@@ -93,12 +116,14 @@ def _milestones(compressed: Network, *values: float | None) -> list[dict[str, An
     return [{"name": name, "value": value} for name, value in steps]
 
 
-def _control(control: Network | None, task: Task) -> list[dict[str, Any]]:
+def _control(
+    control: Network | None, files: Sequence[tuple[report.FileResult, Judgement]]
+) -> list[dict[str, Any]]:
     """Returns what the file of the control is worth, or why there is none."""
     if control is None or control.control is None:
         return []
     title = f"control: {control.control.name}, {len(control.history)} epochs"
-    for result, _ in _file_results(control, task):
+    for result, _ in files:
         return [{"name": f"{title}, by {result.path}", "value": result.accuracy}]
     return [{"name": f"{title}: {'; '.join(control.unwritten.values())}", "value": None}]
 
@@ -121,7 +146,9 @@ def _interval(metric: Metric, before: Judgement, after: Judgement) -> dict[str, 
     return {} if bounds is None else {key: (100 * bounds[0], 100 * bounds[1])}
 
 
-def _file_results(network: Network, task: Task) -> list[tuple[report.FileResult, Judgement]]:
+def _file_results(
+    network: Network, task: Task, teacher: Teacher | None
+) -> list[tuple[report.FileResult, Judgement]]:
     """Returns what each file of a network can do and costs; packs each beside itself.
 
     Returns:
@@ -144,7 +171,9 @@ def _file_results(network: Network, task: Task) -> list[tuple[report.FileResult,
         path = Path(file.path)
         metric = task.judge.metric
         say(metric.name, f"{path.name} on all {by_keras.examples:,} test {task.noun}")
-        judged = task.judge.judge(held_out(_file_predictor(path, network.model), task.data))
+        outputs = held_out(_file_predictor(path, network.model), task.data)
+        likeness = Likeness(teacher)
+        judged = task.judge.judge(likeness.watch(outputs))
         same = None
         if judged.labels is not None and by_keras.labels is not None:
             same = float((judged.labels == by_keras.labels).mean())
@@ -154,6 +183,7 @@ def _file_results(network: Network, task: Task) -> list[tuple[report.FileResult,
             metric=metric,
             metrics=judged.metrics,
             keras_agreement=same,
+            **likeness.found(judged),
             size_bytes=file.size_bytes,
             gzip_bytes=sizes.gzip_bytes(path),
             packed_bytes=archive.pack(path, path.with_suffix(".tfz"))[1],

@@ -15,7 +15,16 @@ from tfcompress.report.strict_json import strict
 # Times in milliseconds and their ratios lie between these, or no picture could show them.
 _LEAST, _MOST = 1e-12, 1e12
 # Left out where there is nothing.
-_IF_GIVEN = frozenset({"metrics", "metric_interval_percent"})
+_IF_GIVEN = frozenset(
+    {
+        "metrics",
+        "metric_interval_percent",
+        "teacher_agreement",
+        "teacher_relative_rms",
+        "against_baseline",
+        "against_control",
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +38,14 @@ class FileResult:
         accuracy_keras: the Keras model's on the same images.
         keras_agreement: the share of these images to which the file gives the Keras model's label.
         parameters: of the Keras model, counted.
+        teacher_agreement: the share of the test examples to which the file gives the teacher's
+            label; None where nobody taught, or there are no labels.
+        teacher_relative_rms: where there are no labels, the rms of the differences of the outputs
+            from the teacher's as a share of these, of the output where that is largest.
+        against_baseline: McNemar's exact test of the file against the baseline: `gained`, the test
+            examples that it alone classifies rightly, `lost`, those that the baseline alone does,
+            and `p_value`. None of other metrics, whose interval tells as much.
+        against_control: the same against the control's file; None without one.
         macs: multiply-accumulates of one inference, counted in the file.
         size_bytes: size of the file.
         gzip_bytes: size of the file after gzip at level 9.
@@ -67,6 +84,10 @@ class FileResult:
     size_bytes: int
     accuracy_keras: float | None = None
     keras_agreement: float | None = None
+    teacher_agreement: float | None = None
+    teacher_relative_rms: float | None = None
+    against_baseline: Annotated[Mapping[str, Any] | None, shapes.PairedTest | None] = None
+    against_control: Annotated[Mapping[str, Any] | None, shapes.PairedTest | None] = None
     macs: int | None = None
     gzip_bytes: int | None = None
     packed_bytes: int | None = None
@@ -95,9 +116,9 @@ class FileResult:
 
     def __post_init__(self) -> None:
         """Refuses numbers that no file can have."""
-        for field in ("accuracy", "accuracy_keras", "keras_agreement"):
+        for field in ("accuracy", "accuracy_keras", "keras_agreement", "teacher_agreement"):
             value = getattr(self, field)
-            share = self.metric.share or field == "keras_agreement"
+            share = self.metric.share or field.endswith("agreement")
             require(
                 value is None or (0 <= value <= 1 if share else math.isfinite(value)),
                 f"{field} must be {'in 0..1' if share else 'finite'}; got {value}",
@@ -142,7 +163,7 @@ class FileResult:
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if field.name not in ("parity", "metric", *_IF_GIVEN)
-            or (field.name in _IF_GIVEN and getattr(self, field.name))
+            or (field.name in _IF_GIVEN and getattr(self, field.name) not in (None, {}))
         }
         values.setdefault("parity_max_abs_diff", None)
         values |= {f"parity_{key.removeprefix('parity_')}": v for key, v in self.parity.items()}

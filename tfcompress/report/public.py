@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import PurePath
+from typing import Any
 
 from tfcompress.report.result import RunResult
 
@@ -28,10 +30,19 @@ def without_folders(result: RunResult) -> RunResult:
         result,
         model=_bare(result.model),
         dataset=_bare(result.dataset),
+        teacher=_with_bare_name(result.teacher),
+        transfer=_with_bare_name(result.transfer),
         command=" ".join(map(_quoted, words))
         if any(map(_PATH.fullmatch, words))
         else result.command,
     )
+
+
+def _with_bare_name(named: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Returns what has a name, its folders left out; of names with commas those of each."""
+    if named is None:
+        return None
+    return {**named, "name": ",".join(map(_bare, str(named["name"]).split(",")))}
 
 
 def _bare(text: str) -> str:

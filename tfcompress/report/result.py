@@ -66,6 +66,10 @@ class RunResult:
             `test_error` (0 to 1), `step_ms`, `seconds`; a row may lack any of them.
         benchmarks: every file on every backend, as `FileBenchmark.to_json` gives it: for each
             backend the baseline's, then those of `files` in their order.
+        teacher: `name` and `accuracy` of the network that taught, by Keras on the test examples; of
+            a run with another metric, that. None where only labels taught.
+        transfer: `name` and number of `examples` of the unlabelled examples that the compressed
+            network was trained on; None where it was trained on the data set's.
         notes: limits that the reader should know.
         created: ISO date and time.
     """
@@ -95,6 +99,8 @@ class RunResult:
         Mapping[str, Sequence[Mapping[str, Any]]], Mapping[str, Sequence[shapes.Epoch]]
     ] = dataclasses.field(default_factory=dict)
     benchmarks: Annotated[Sequence[Mapping[str, Any]], Sequence[shapes.Benchmark]] = ()
+    teacher: Annotated[Mapping[str, Any] | None, shapes.Teacher | None] = None
+    transfer: Annotated[Mapping[str, Any] | None, shapes.Transfer | None] = None
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -236,6 +242,8 @@ class RunResult:
                 "layers_after": first.layers if first else [],
                 "histories": self.histories,
                 "benchmarks": self.benchmarks,
+                "teacher": self.teacher,
+                "transfer": self.transfer,
                 "notes": self.notes,
                 "versions": self.versions,
                 "machine": self.machine,

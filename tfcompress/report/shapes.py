@@ -45,6 +45,26 @@ class Milestone(_Named):
     value: float | None
 
 
+class Teacher(_Named, total=False):
+    """Who taught, and what the metric says of it."""
+
+    accuracy: float | None
+
+
+class Transfer(_Named, total=False):
+    """What a network learned from in place of labels; of a stream the number isn't known."""
+
+    examples: int | None
+
+
+class PairedTest(TypedDict):
+    """On how many examples one of two files alone is right, and how likely that is by chance."""
+
+    gained: int
+    lost: int
+    p_value: float
+
+
 class LayerWidth(_Named):
     """How many channels a layer had and has, and why all had to stay where they had to."""
 

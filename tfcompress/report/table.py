@@ -115,6 +115,18 @@ def worth_rows(result: RunResult) -> list[_Row]:
         rows.append(("labels as in Keras", lambda file: fraction(file.keras_agreement), _nothing))
     else:
         rows.append(("differs from Keras, rms", _difference_from_keras, _nothing))
+    if any(file.teacher_agreement is not None for file in result.files):
+        rows.append(
+            ("labels as the teacher's", lambda file: fraction(file.teacher_agreement), _nothing)
+        )
+    if any(file.teacher_relative_rms is not None for file in result.files):
+        rows.append(
+            (
+                "differs from the teacher, rms",
+                lambda file: percents(file.teacher_relative_rms),
+                _nothing,
+            )
+        )
     return rows
 
 
@@ -128,8 +140,7 @@ def _metric_row(name: str) -> _Row:
 
 
 def _difference_from_keras(file: FileResult) -> str:
-    share = file.parity.get("relative_rms")
-    return MISSING if share is None else f"{100 * share:.2g}%"
+    return percents(file.parity.get("relative_rms"))
 
 
 def _nothing(before: FileResult, after: FileResult) -> str:
@@ -185,6 +196,11 @@ def latency_change(file: FileResult) -> str:
 def fraction(value: float | None) -> str:
     """Writes an accuracy with four decimals."""
     return ACCURACY.text(value)
+
+
+def percents(share: float | None) -> str:
+    """Writes a share as percent with two significant digits."""
+    return MISSING if share is None else f"{100 * share:.2g}%"
 
 
 def number(value: float | None) -> str:

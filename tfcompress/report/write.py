@@ -205,6 +205,8 @@ def facts(result: RunResult) -> list[tuple[str, str]]:
         ("data set", result.dataset),
         ("split", result.dataset_split),
         (f"test {result.examples}", images),
+        ("teacher", _teacher(result)),
+        ("transfer set", _transfer(result)),
         ("seed", str(result.seed)),
         ("storage", ", ".join(f"{title} {file.storage}" for title, file in files)),
         ("file against Keras", "; ".join(parity)),
@@ -234,7 +236,38 @@ def limits(result: RunResult) -> list[str]:
             "A .tfz is what the file travels as: `python -m tfcompress.pack --unpack` gives the "
             ".tflite back bit by bit, as large and as fast as it was."
         )
-    return [*lines, *result.notes]
+    return [*lines, *_paired_tests(result), *result.notes]
+
+
+def _teacher(result: RunResult) -> str:
+    """Names the teacher and what it is worth; nothing without one."""
+    if result.teacher is None:
+        return ""
+    name, value = result.teacher["name"], result.teacher.get("accuracy")
+    return name if value is None else f"{name}, {result.metric.name} {result.metric.text(value)}"
+
+
+def _transfer(result: RunResult) -> str:
+    """Names the unlabelled examples and their number; nothing without any."""
+    if result.transfer is None:
+        return ""
+    name, count = result.transfer["name"], result.transfer.get("examples")
+    return name if count is None else f"{name}: {count:,} {result.examples} without labels"
+
+
+def _paired_tests(result: RunResult) -> list[str]:
+    """Says of each file how likely its difference from others is by chance."""
+    return [
+        f"{file.path} is right where the {other} is wrong on {test['gained']:,} test "
+        f"{result.examples}, and wrong where it is right on {test['lost']:,}: p = "
+        f"{test['p_value']:.2g} by McNemar's exact test."
+        for file in result.files
+        for other, test in (
+            ("baseline", file.against_baseline),
+            ("control", file.against_control),
+        )
+        if test is not None
+    ]
 
 
 def _listed(values: Any) -> str:
