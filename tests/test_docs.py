@@ -22,6 +22,7 @@ GUIDES = (
     "deploy.md",
     "inputs_and_outputs.md",
     "models_and_techniques.md",
+    "transfer_sets.md",
     "without_labels.md",
     "your_data.md",
     "your_model.md",

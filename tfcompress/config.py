@@ -256,6 +256,7 @@ class RunConfig:
     model: str = "vgg_small"
     dataset: str = "fashion_mnist_small"
     data_dir: str | None = None
+    transfer: str | None = None
     image_size: int | None = None
     augment: str | None = None
     normalization: str = "auto"

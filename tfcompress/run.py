@@ -20,6 +20,11 @@ Other data than images with classes (docs/data_sources.md):
     python -m tfcompress.run --technique=int8 --dataset=segmentation:streets
     python -m tfcompress.run --technique=int8 --dataset=own.py:load --model=my.keras --metric=mse
 
+A student that learns from its teacher's answers to images without labels (docs/transfer_sets.md):
+
+    python -m tfcompress.run --technique=separable --transfer=folder:photos
+    python -m tfcompress.run --technique=separable --transfer=mixup:500
+
 A run that was stopped goes on where it was when the same command is given again. Exit status:
 0 done, 1 a failure of tfcompress, 2 bad usage, bad input, or a file that differs too much from its
 Keras model to be written, 130 stopped by Ctrl-C.
@@ -37,6 +42,7 @@ from absl import flags
 from tfcompress import commands, data
 from tfcompress.allocator import keep_freed_memory
 from tfcompress.config import AUGMENTATIONS, BENCHMARK_BACKENDS, IO, NORMALIZATIONS, RunConfig
+from tfcompress.data.transfer import kinds
 from tfcompress.errors import ExportError, InputError
 from tfcompress.options import parse_assignments
 from tfcompress.plain_text import plain_output
@@ -51,6 +57,9 @@ def define(values: flags.FlagValues) -> None:
          f"data set, {default.model} for images)", values)  # fmt: skip
     text("dataset", default.dataset, f"{', '.join(data.names())}; --list explains them", values)
     text("data_dir", None, "where TFDS keeps its data (default: TFDS's own)", values)
+    text("transfer", None, "unlabelled examples to train a technique on that learns from a "
+         "teacher, in place of the data set's: any of --dataset's names, or "
+         f"{', '.join(kinds.names())}; --list explains them", values)  # fmt: skip
     number("image_size", None, "side of the images in pixels (default: theirs if at most 64, else "
            "the model's)", flag_values=values)  # fmt: skip
     flags.DEFINE_enum("augment", None, AUGMENTATIONS, "what is done to the training images "

@@ -15,6 +15,9 @@ from tfcompress.config import Training
 from tfcompress.data.as_fit import as_fit
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.protocol import Data
+from tfcompress.data.transfer.held_out import refuse_test_examples
+from tfcompress.data.transfer.read import prepared
+from tfcompress.data.transfer.read import read as read_transfer
 from tfcompress.errors import InputError, require
 from tfcompress.graph.nodes import functional
 from tfcompress.options import check_types
@@ -31,6 +34,7 @@ def compress(
     data: Any,
     *,
     validation_data: Any = None,
+    transfer: Any = None,
     steps_per_epoch: int | None = None,
     validation_steps: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
@@ -62,6 +66,10 @@ def compress(
             is written, x alone is enough.
         validation_data: what the epochs are judged by, likewise. Without it a fifth of arrays is
             held out, and of a stream nothing.
+        transfer: unlabelled examples, on which a technique that learns from a teacher trains in
+            place of the data's own: inputs as `fit` takes them, whose targets are never read; or a
+            name that the command's `--transfer` takes. What holds examples that are judged by is
+            refused. None trains on the data and their targets.
         steps_per_epoch: batches of an epoch of a stream; None for all that it has.
         validation_steps: likewise, of `validation_data`.
         callbacks: Keras's, one or several, called as one `fit` of all epochs would call them.
@@ -99,10 +107,12 @@ def compress(
         **_form(model),
     )
     samples = _checked_samples(model, read, seed)
+    read, unlabelled = _transfer(model, transfer, read, steps, seed)
     trained = any(step.training.epochs for step in steps)
     context = TrainingContext(
         seed=seed,
         teacher=model,
+        transfer=unlabelled,
         objective=training_objective(model, read, settings) if trained else None,
         callbacks=_checked_callbacks(callbacks),
         class_weight=class_weight,
@@ -124,6 +134,24 @@ def compress(
     if last.acts_in == "export":
         candidate.say(last.name, f"acts as the file is written: export(storage='{last.storage}')")
     return compiled_alike(candidate.model, model)
+
+
+def _transfer(
+    model: keras.Model, given: Any, data: Any, steps: Sequence[techniques.Step], seed: int
+) -> tuple[Any, Data | None]:
+    """Returns the data that are left to learn labels from, and the unlabelled examples, if any."""
+    if given is None:
+        return data, None
+    techniques.check_taught(steps)
+    if isinstance(given, str):
+        data, unlabelled = read_transfer(given, data, seed=seed, convert=input_caster(model))
+    else:
+        size = max(step.training.batch_size for step in steps)
+        loaded = as_fit(given, batch_size=size, hold_out=False, **_form(model))
+        unlabelled = prepared(loaded, data, input_caster(model))
+        refuse_test_examples(unlabelled, data)
+    check_inputs(model, unlabelled.sample(1).x, unlabelled.name)
+    return data, unlabelled
 
 
 def _form(model: keras.Model) -> dict[str, Any]:

@@ -101,6 +101,11 @@ def check_can_train(context: TrainingContext) -> None:
     """
     goal = context.objective
     require(
+        context.transfer is None,
+        "this technique trains by TFMOT in Keras 2, which learns from labels, and a transfer set "
+        "has none: use engine=keras",
+    )
+    require(
         goal is None or goal.one_label,
         "this technique trains by TFMOT in Keras 2, and there only networks that give one class an "
         "example: use one that trains in Keras 3, such as prune with engine=keras, bwn, svd or "

@@ -31,6 +31,7 @@ def as_fit(
     convert: Callable[[Any], Any] = lambda x: x,
     rank: int | None = None,
     batch_size: int = 64,
+    hold_out: bool = True,
 ) -> Dataset | Examples | Stream:
     """Reads data as Keras's `fit` takes them; arrays reach the model in the user's own range.
 
@@ -45,6 +46,7 @@ def as_fit(
         validation_steps: likewise of held-out data.
         convert: brings the inputs of a batch to the types that the model takes.
         rank: axes of the model's first input, the examples' included; None if it isn't known.
+        hold_out: whether a fifth of arrays is held out where there are no others to judge by.
         batch_size: of a tf.data pipeline that yields one example at a time, as its rank tells.
 
     Returns:
@@ -69,7 +71,7 @@ def as_fit(
     require(steps_per_epoch is None, "steps_per_epoch is for streams; arrays end by themselves")
     examples = Examples(train=_arrays(data, "data", inputs, outputs), convert=convert)
     if validation_data is None:
-        return examples.hold_out()
+        return examples.hold_out() if hold_out else examples
     if is_stream(validation_data):
         test_part = joined(Batches(validation_data, validation_steps, "validation_data"))
     else:

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from tfcompress import models, techniques
 from tfcompress.config import Distillation, Training
 from tfcompress.data.source import all_sources
+from tfcompress.data.transfer import kinds
 from tfcompress.export import storages
 from tfcompress.options import option_types
 
@@ -32,6 +33,8 @@ def text() -> str:
         lines.append(f"  {source.pattern}: {source.summary}")
         lines += [f"    as in --dataset={source.example}"] if source.example else []
         lines += _options(source.options) if source.options is not None else []
+    lines += ["", "Unlabelled examples (--transfer), or any of the data sets:"]
+    lines += [f"  {name}: {summary}" for name, summary in kinds.names().items()]
     lines += ["", "Storages (--storage):"]
     lines += [f"  {storage.name}: {storage.summary}" for storage in storages.by_name().values()]
     lines += ["", "Training options, for every technique:"]

@@ -16,6 +16,8 @@ from tfcompress.data.description import DescribedData
 from tfcompress.data.examples import Examples
 from tfcompress.data.pipelines import Stream
 from tfcompress.data.protocol import Data
+from tfcompress.data.transfer.kinds import runs_code
+from tfcompress.data.transfer.read import read
 from tfcompress.errors import InputError, require
 from tfcompress.files import quiet
 from tfcompress.graph.rewrite import functional, operations
@@ -93,18 +95,51 @@ def task_of(job: Plan, model: keras.Model, loaded: DescribedData) -> Task:
     asked = job.config.metric
     if isinstance(loaded, Dataset):
         api.check_fit(model, loaded)
+        loaded, unlabelled = _transfer(job, model, loaded)
         goal = inferred_objective(model, loaded)
-        return Task(data=loaded, judge=judge_of(model, loaded, goal, asked))
+        judge = judge_of(model, loaded, goal, asked)
+        return Task(data=loaded, judge=judge, transfer=unlabelled)
     check_inputs(model, loaded.sample(1).x, loaded.name)
+    loaded, unlabelled = _transfer(job, model, loaded)
     goal = api.training_objective(model, loaded, job.settings)
-    api.check_can_train(job.steps, TrainingContext(objective=goal))
+    api.check_can_train(job.steps, TrainingContext(objective=goal, transfer=unlabelled))
     require(
         loaded.test_steps(1) > 0,
         f"{loaded.name} has no held-out examples to judge by: give data that have some",
     )
     if asked is None and not (goal.users and (goal.metrics or goal.weighted_metrics)):
         asked = loaded.metric
-    return Task(data=loaded, judge=judge_of(model, loaded, goal, asked), objective=goal)
+    judge = judge_of(model, loaded, goal, asked)
+    return Task(data=loaded, judge=judge, objective=goal, transfer=unlabelled)
+
+
+def _transfer(
+    job: Plan, model: keras.Model, loaded: DescribedData
+) -> tuple[DescribedData, Data | None]:
+    """Returns the data that are left to learn labels from, and the unlabelled examples, if any.
+
+    Raises:
+        InputError: the transfer set can't be used, or holds examples that are judged by.
+    """
+    name = job.config.transfer
+    if name is None:
+        return loaded, None
+    assert isinstance(loaded, Dataset | Examples | Stream)
+    users_code = runs_code(name)
+    if users_code:
+        say("transfer", f"runs {name}, which is code of your own")
+    with contextlib.nullcontext() if users_code else quiet():
+        loaded, unlabelled = read(
+            name,
+            loaded,
+            seed=job.config.seed,
+            data_dir=job.config.data_dir,
+            options=job.data_options,
+            convert=input_caster(model),
+        )
+    check_inputs(model, unlabelled.sample(1).x, unlabelled.name)
+    say("transfer", unlabelled.describe())
+    return loaded, unlabelled
 
 
 def _users_model(name: str) -> keras.Model | None:

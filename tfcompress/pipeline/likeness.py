@@ -67,7 +67,7 @@ class Likeness:
                 self._sums = [a + b for a, b in zip(before, sums, strict=True)]
             yield outputs, batch
 
-    def found(self, judged: Judgement) -> dict[str, float]:
+    def found(self, judged: Judgement) -> dict[str, Any]:
         """Returns the fields of a `FileResult` that this gives.
 
         Args:
@@ -86,9 +86,7 @@ def _squares(values: np.ndarray) -> float:
     return float(np.sum(np.square(values, dtype=np.float64)))
 
 
-def paired_tests(
-    after: Judgement, others: Mapping[str, Sequence[Judgement]]
-) -> dict[str, dict[str, Any]]:
+def paired_tests(after: Judgement, others: Mapping[str, Sequence[Judgement]]) -> dict[str, Any]:
     """Returns the fields of a `FileResult` on McNemar's test of a file against others.
 
     Args:
@@ -96,12 +94,11 @@ def paired_tests(
         others: what each of the others made of the same examples, by the word behind `against_`;
             one or none for each.
     """
-    tests = {}
+    tests: dict[str, Any] = {}
     for word, judgements in others.items():
         for before in judgements:
-            right = [one.per_example for one in (before, after)]
-            if any(one is None or not {*np.unique(one)} <= {0, 1} for one in right):
+            first, second = before.per_example, after.per_example
+            if first is None or second is None or {*np.unique([first, second])} - {0, 1}:
                 continue
-            test = paired_test(*(one == 1 for one in right))
-            tests[f"against_{word}"] = dataclasses.asdict(test)
+            tests[f"against_{word}"] = dataclasses.asdict(paired_test(first == 1, second == 1))
     return tests

@@ -57,6 +57,11 @@ def _listed(ends: Mapping[str, str]) -> str:
 def _training_notes(job: Plan, compressed: Network) -> list[str]:
     """Says what a training step's time may include."""
     distilled = any(step.training.distillation is not None for step in job.steps)
+    if distilled and job.config.transfer is not None:
+        return [
+            "The compressed network learned from its teacher alone, on examples whose labels "
+            "aren't read."
+        ]
     if distilled and compressed.history:
         return [
             "The compressed network learned from a teacher, too: its training step includes the "

@@ -13,6 +13,7 @@ from typing import Any
 from tfcompress import data, models, techniques
 from tfcompress.benchmark import backends
 from tfcompress.config import OLD_DISTILLATION, Distillation, RunConfig, Training
+from tfcompress.data.transfer import kinds
 from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.export import io_types, storages
 from tfcompress.export.storage import Storage
@@ -65,6 +66,7 @@ class Plan:
             "dataset": self.config.dataset,
             "data_options": self.data_options,
             "data_dir": self.config.data_dir,
+            "transfer": self.config.transfer,
             "image_size": self.config.image_size,
             "augment": self.config.augment,
             "normalization": self.config.normalization,
@@ -96,6 +98,8 @@ def plan(config: RunConfig) -> Plan:
     else:
         builder = models.get(config.model).build
     data.check_name(config.dataset, config.data_dir)
+    if config.transfer is not None:
+        kinds.check_name(config.transfer, config.data_dir)
     for name in config.benchmark:
         if name != "none":
             backends.parse(name)
@@ -111,6 +115,8 @@ def plan(config: RunConfig) -> Plan:
     settings = values["training"] | _flags_of_training(config)
     taught = {"distillation": distillation} if distillation else {}
     steps = techniques.make_steps(chain, others, settings | taught)
+    if config.transfer is not None:
+        techniques.check_taught(steps)
     io_types.check(config.io, integer=any(storage.usual.integer for storage in wanted))
     return Plan(
         config=config,

@@ -19,9 +19,9 @@ from tfcompress.export import storages
 from tfcompress.metric import Metric
 from tfcompress.pipeline import notes
 from tfcompress.pipeline.inputs import Task
+from tfcompress.pipeline.likeness import Likeness, Teacher, paired_tests, teacher_of
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
-from tfcompress.pipeline.likeness import Likeness, Teacher, paired_tests, teacher_of
 from tfcompress.pipeline.provenance import command, versions
 from tfcompress.runtime import LiteModel
 from tfcompress.runtime.accuracy import change_interval, mean_interval

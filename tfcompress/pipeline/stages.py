@@ -191,7 +191,12 @@ def _compress(job: Plan, space: Workspace, task: Task, model: keras.Model, sampl
         ),
         job.steps,
         task.data,
-        TrainingContext(seed=job.config.seed, teacher=model, objective=task.objective),
+        TrainingContext(
+            seed=job.config.seed,
+            teacher=model,
+            objective=task.objective,
+            transfer=task.transfer,
+        ),
         round_context=round_context,
     )
     space.save_model(candidate.model, _MODELS["compressed"])

@@ -11,7 +11,16 @@ from tfcompress.techniques.base import (
     get,
     names,
 )
-from tfcompress.techniques.chains import Step, apply, chain, check, distribute, make_steps, sketch
+from tfcompress.techniques.chains import (
+    Step,
+    apply,
+    chain,
+    check,
+    check_taught,
+    distribute,
+    make_steps,
+    sketch,
+)
 
 __all__ = [
     "SAMPLES",
@@ -25,6 +34,7 @@ __all__ = [
     "apply",
     "chain",
     "check",
+    "check_taught",
     "distribute",
     "get",
     "make_steps",

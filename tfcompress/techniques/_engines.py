@@ -30,6 +30,8 @@ def why_keras(engine: Engine, context: TrainingContext) -> str | None:
         return "TFMOT learns only one class an example"
     if context.callbacks or context.class_weight:
         return "Keras 2 doesn't know callbacks and class weights of Keras 3"
+    if context.transfer is not None:
+        return "TFMOT learns from labels, which the transfer set doesn't have"
     if keras.backend.backend() != "tensorflow":
         return f"TFMOT doesn't run on {keras.backend.backend()}"
     return None

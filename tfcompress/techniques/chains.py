@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.config import Training
-from tfcompress.errors import InputError
+from tfcompress.errors import InputError, require
 from tfcompress.techniques.base import Candidate, Property, Technique, get
 
 if TYPE_CHECKING:
@@ -133,6 +133,27 @@ def check(candidate: Candidate, steps: Sequence[Step]) -> None:
         f"chain '{_title(steps)}': {failing.technique.name} finds nothing to do behind "
         f"{_title(first)}: {error}; what works: {hint}"
     ) from error
+
+
+def check_taught(steps: Sequence[Step]) -> None:
+    """Refuses a transfer set for a chain of which a step learns from labels, or none is trained.
+
+    Raises:
+        InputError: names the step.
+    """
+    trained = [step for step in steps if step.training.epochs]
+    require(
+        bool(trained),
+        f"a transfer set is what a technique trains on, and '{_title(steps)}' trains nothing: "
+        "leave it out, or give epochs",
+    )
+    for step in trained:
+        taught = step.training.distillation
+        require(
+            taught is not None and taught.weight > 0,
+            f"a transfer set has no labels, and {step.technique.name} learns from labels alone: "
+            "give it a teacher, --set distillation.weight=0.7",
+        )
 
 
 def _title(steps: Iterable[Step]) -> str:

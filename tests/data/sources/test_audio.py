@@ -10,7 +10,7 @@ from scipy.io import wavfile
 
 from tfcompress import data
 from tfcompress.data import waveform
-from tfcompress.data.sources.audio import AudioOptions
+from tfcompress.data.sources.audio import SOURCE, AudioOptions
 from tfcompress.data.waveform import read_wav
 from tfcompress.errors import InputError
 
@@ -189,3 +189,17 @@ def test_bad_folders(folder, tmp_path_factory, monkeypatch):
 def test_bad_options(options, message):
     with pytest.raises(InputError, match=message):
         AudioOptions(**options)
+
+
+def test_recordings_without_labels_are_made_as_the_data_were(folder, tmp_path_factory):
+    loaded = data.load(f"audio:{folder}", options={"seconds": 0.5})
+    loose = tmp_path_factory.mktemp("loose")
+    write(loose / "a.wav", tone(8_000, 202), 8_000, width=1)  # As one of the words.
+    request = data.request(f"audio:{loose}", options={"seconds": 0.5})
+    unlabelled = SOURCE.unlabelled(request, loaded)
+    (given,) = unlabelled.train.x
+    assert unlabelled.train.y is None
+    words = np.concatenate([loaded.train.x, loaded.test.x])
+    assert np.abs(words - given).max(axis=(1, 2, 3)).min() < 1e-5
+    with pytest.raises(InputError, match=r"needs data of audio:PATH, too"):
+        SOURCE.unlabelled(request, data.Examples(train=loaded.train))

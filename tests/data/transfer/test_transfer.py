@@ -6,11 +6,14 @@ from PIL import Image
 
 from tests.data.conftest import random_images
 from tfcompress import data
-from tfcompress.data import transfer
 from tfcompress.data.as_fit import as_fit
 from tfcompress.data.stores import ArrayImages
+from tfcompress.data.transfer.held_out import refuse_test_examples
+from tfcompress.data.transfer.kinds import check_name
 from tfcompress.data.transfer.mixtures import MixedImages, NoiseImages
 from tfcompress.data.transfer.munge import munge
+from tfcompress.data.transfer.read import read
+from tfcompress.data.transfer.unlabelled import UnlabelledImages, without_targets
 from tfcompress.errors import InputError
 
 HOUSES = "rooms,city,price\n" + "\n".join(f"{i},{'AB'[i % 2]},{i * 1.5}" for i in range(20))
@@ -43,13 +46,13 @@ def everything(examples):
 
 def test_a_folder_without_classes_is_read_as_the_model_takes_images(images, tmp_path):
     name = saved(tmp_path / "loose", random_images(4, seed=2))
-    same, unlabelled = transfer.read(name, images)
+    same, unlabelled = read(name, images)
     assert same is images
     batch = everything(unlabelled)
     assert batch.as_fit() == (batch.x,)
     np.testing.assert_array_equal(batch.x, images.normalization(random_images(4, seed=2)))
     grey = images.in_grey()
-    _, unlabelled = transfer.read(name, grey)
+    _, unlabelled = read(name, grey)
     assert everything(unlabelled).x.shape == (4, 6, 6, 1)
     assert unlabelled.normalization == grey.normalization
     assert unlabelled.test is None
@@ -61,7 +64,7 @@ def test_a_folder_of_classes_and_splits_is_read_without_them(images, tmp_path):
         for kind in ("a", "b"):
             (tmp_path / split / kind).mkdir(parents=True)
             saved(tmp_path / split / kind, random_images(2, seed=seed + 10 * (kind == "b")))
-    _, unlabelled = transfer.read(f"folder:{tmp_path}", images)  # Its test/ holds test images.
+    _, unlabelled = read(f"folder:{tmp_path}", images)  # Its test/ holds test images.
     assert unlabelled.examples == 4
 
 
@@ -69,12 +72,12 @@ def test_test_images_are_refused(images, tmp_path):
     stolen = images.test.images.batch(np.array([7, 2]))
     name = saved(tmp_path / "loose", [*random_images(3, seed=2), *stolen])
     with pytest.raises(InputError, match=r"holds 2 of the 9 test .* first is .*/3\.png: take"):
-        transfer.read(name, images)
+        read(name, images)
 
 
 def test_a_public_set_keeps_its_own_test_images_out(tmp_path):
     small = data.load("fashion_mnist_small", image_size=8)
-    halved, unlabelled = transfer.read("half", small)
+    halved, unlabelled = read("half", small)
     assert len(halved.train) == unlabelled.examples == 5000
     positions = np.arange(5000)
     parts = [store.batch(positions) for store in (halved.train.images, unlabelled.images)]
@@ -85,8 +88,8 @@ def test_a_public_set_keeps_its_own_test_images_out(tmp_path):
                                  "random.")  # fmt: skip
     # The whole set, its labels left aside: pixels of the model's size are compared.
     with pytest.raises(InputError, match="of the 2,000 test examples"):
-        transfer.refuse_test_examples(
-            transfer.UnlabelledImages(
+        refuse_test_examples(
+            UnlabelledImages(
                 name="test", images=small.test.images, normalization=small.normalization
             ),
             small,
@@ -114,20 +117,20 @@ def test_noise_is_the_same_whenever_it_is_asked_for():
 
 def test_mixup_and_noise_come_as_the_model_takes_images(images):
     for name, count in (("mixup:10", 30), ("noise:12", 12)):
-        _, unlabelled = transfer.read(name, images, seed=1)
+        _, unlabelled = read(name, images, seed=1)
         assert everything(unlabelled).x.shape == (count, 6, 6, 3)
         assert unlabelled.normalization == images.normalization
 
 
 def test_made_sets_of_other_data(houses):
-    halved, unlabelled = transfer.read("half", houses)
+    halved, unlabelled = read("half", houses)
     assert (halved.examples, unlabelled.examples) == (8, 8)
     assert unlabelled.train.y is None
     assert halved.test is houses.test
     rows = np.concatenate([halved.train.x, unlabelled.train.x])
     assert sorted(map(tuple, rows)) == sorted(map(tuple, houses.train.x))
     for name, count in (("mixup:5", 16), ("noise:7", 7), ("munge:40", 40)):
-        x = everything(transfer.read(name, houses)[1]).x
+        x = everything(read(name, houses)[1]).x
         assert (x.shape, x.dtype) == ((count, 3), np.float32)
 
 
@@ -148,23 +151,24 @@ def test_munge_exchanges_neighbours_attributes():
 def test_a_table_without_targets_is_made_as_the_data_were(houses, tmp_path):
     (tmp_path / "more.csv").write_text("city,note,rooms\nB,x,100\nC,y,7\n")
     options = {"target": ("price",)}
-    _, unlabelled = transfer.read(f"csv:{tmp_path / 'more.csv'}", houses, options=options)
+    _, unlabelled = read(f"csv:{tmp_path / 'more.csv'}", houses, options=options)
     rooms, *_ = houses.preparation["columns"]
-    expected = [[(100 - rooms["mean"]) / rooms["std"], 0, 1], [(7 - rooms["mean"]) / rooms["std"], 0, 0]]  # fmt: skip
+    scaled = (np.array([100, 7]) - rooms["mean"]) / rooms["std"]
+    expected = [[scaled[0], 0, 1], [scaled[1], 0, 0]]
     np.testing.assert_allclose(everything(unlabelled).x, expected, rtol=1e-6)
     with pytest.raises(InputError, match="holds 4 of the 4 test examples"):
-        transfer.read(houses.name, houses, options=options)
+        read(houses.name, houses, options=options)
 
 
 def test_a_stream_loses_its_targets():
     x = np.arange(12, dtype="float32").reshape(12, 1)
     stream = as_fit(lambda: ((x[i : i + 4], x[i : i + 4]) for i in (0, 4, 8)), steps_per_epoch=3)
-    inputs = transfer.without_targets(stream)
+    inputs = without_targets(stream)
     for _ in range(2):
         assert [batch.as_fit()[0].shape for batch in inputs.train] == [(4, 1)] * 3
         assert all(batch.y is None for batch in inputs.train)
-    with pytest.raises(InputError, match="holds 2 of the 2 test .* first is its number 5"):
-        transfer.refuse_test_examples(inputs, as_fit((x, x), (x[[8, 4]], x[[8, 4]])))
+    with pytest.raises(InputError, match=r"holds 2 of the 2 test .* first is its number 5"):
+        refuse_test_examples(inputs, as_fit((x, x), (x[[8, 4]], x[[8, 4]])))
 
 
 @pytest.mark.parametrize(
@@ -181,11 +185,10 @@ def test_a_stream_loses_its_targets():
 )
 def test_what_no_transfer_set_is(images, name, words):
     with pytest.raises(InputError, match=words):
-        transfer.check_name(name)
-        transfer.read(name, images)
+        _ = check_name(name), read(name, images)
 
 
 def test_images_need_data_that_say_how_they_are_normalised(houses, tmp_path):
     name = saved(tmp_path / "loose", random_images(2))
     with pytest.raises(InputError, match="doesn't say how images are normalised"):
-        transfer.read(name, houses)
+        read(name, houses)

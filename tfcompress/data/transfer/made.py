@@ -14,6 +14,7 @@ from tfcompress.data.pipelines import Stream
 from tfcompress.data.protocol import Batch
 from tfcompress.data.random_split import split_groups
 from tfcompress.data.stores import SelectedImages
+from tfcompress.data.transfer.kinds import Kind
 from tfcompress.data.transfer.mixtures import MixedImages, NoiseImages
 from tfcompress.data.transfer.munge import munge
 from tfcompress.data.transfer.unlabelled import (
@@ -23,58 +24,29 @@ from tfcompress.data.transfer.unlabelled import (
 )
 from tfcompress.errors import InputError, require
 
-INVERTED = "inverted"
 # Of `half`: which images are in which half doesn't hang on the seed of a training.
 _SPLIT_SEED = 0
 _HALF_SENTENCE = "The labels of one half of the training examples are used, at random."
 
 Labelled = Dataset | Examples | Stream
-# From the run's data, the count behind the colon and a seed to the labelled data that are left,
-# and the unlabelled ones.
-Make = Callable[[Labelled, int, int], tuple[Labelled, Unlabelled]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Made:
-    """A kind of transfer set that is made, not read.
+def make(kind: Kind, name: str, data: Labelled, seed: int) -> tuple[Labelled, Unlabelled]:
+    """Makes a transfer set.
 
-    Attributes:
-        pattern: how its name is written: `half`, `noise:N`, or `inverted[:N]` where the count may
-            be left out.
-        summary: one line for `--list`.
-        make: makes it; None where a teacher is needed, whom this room doesn't know.
-        count: what stands for a count that is left out.
+    Args:
+        kind: of `kinds.KINDS`.
+        name: as the user gave it.
+        data: what a run trains on.
+        seed: of what is drawn.
+
+    Returns:
+        The labelled data that are left, and the unlabelled examples.
+
+    Raises:
+        InputError: it can't be made of these data.
     """
-
-    pattern: str
-    summary: str
-    make: Make | None
-    count: int = 0
-
-    @property
-    def word(self) -> str:
-        """The name's first word."""
-        return self.pattern.partition(":")[0].rstrip("[")
-
-    def counted(self, name: str) -> int:
-        """Returns the count in a name, 0 of a kind that takes none.
-
-        Raises:
-            InputError: it is missing, no positive number, or too much.
-        """
-        _, colon, text = name.partition(":")
-        if not colon and (self.count or ":" not in self.pattern):
-            return self.count
-        takes = ":" in self.pattern
-        right = takes and text.isascii() and text.isdigit() and 0 < int(text) <= 10_000_000
-        require(right, f"transfer set '{name}' must be {self.pattern}" + ", N examples" * takes)
-        return int(text)
-
-
-def made(name: str) -> Made | None:
-    """Returns the kind of a transfer set that is made; None of a data set's name."""
-    word = name.partition(":")[0]
-    return next((kind for kind in MADE if kind.word == word), None)
+    return _MAKERS[kind.word](data, kind.count(name), seed)
 
 
 def _half(data: Labelled, count: int, seed: int) -> tuple[Labelled, Unlabelled]:
@@ -184,10 +156,9 @@ def _of_numbers(data: Labelled, name: str, make: Callable[[np.ndarray], np.ndarr
     return dataclasses.replace(without_targets(data), name=name, train=Batch(made_of_all))
 
 
-MADE = (
-    Made("half", "the labels of one half of the training examples, the inputs of the other", _half),
-    Made("mixup:N", "mixtures of pairs of N training examples", _mixup),
-    Made("noise:N", "N examples of noise: the control, which must fail", _noise),
-    Made("munge:N", "N rows made of a table's rows and their neighbours (Bucila 2006)", _munge),
-    Made(f"{INVERTED}[:N]", "N images made from the teacher alone (DeepInversion)", None, 1024),
-)
+_MAKERS: dict[str, Callable[[Labelled, int, int], tuple[Labelled, Unlabelled]]] = {
+    "half": _half,
+    "mixup": _mixup,
+    "noise": _noise,
+    "munge": _munge,
+}

@@ -13,28 +13,11 @@ from tfcompress.data.examples import Examples
 from tfcompress.data.pipelines import Stream
 from tfcompress.data.source import Source, find_source
 from tfcompress.data.stores import GreyImages
-from tfcompress.data.transfer.made import MADE, Labelled, made
-from tfcompress.data.transfer.test_examples import refuse_test_examples
+from tfcompress.data.transfer.held_out import refuse_test_examples
+from tfcompress.data.transfer.kinds import kind_of
+from tfcompress.data.transfer.made import Labelled, make
 from tfcompress.data.transfer.unlabelled import Unlabelled, UnlabelledImages, without_targets
 from tfcompress.errors import InputError, require
-
-
-def names() -> dict[str, str]:
-    """Returns the names beside those of data sets that `read` takes, each with a line on it."""
-    return {kind.pattern: kind.summary for kind in MADE}
-
-
-def check_name(name: str, data_dir: str | os.PathLike[str] | None = None) -> None:
-    """Checks a transfer set's name, without reading any data.
-
-    Raises:
-        InputError: it is no transfer set's.
-    """
-    kind = made(name)
-    if kind is None:
-        data_sets.check_name(name, data_dir)
-    else:
-        kind.counted(name)
 
 
 def read(
@@ -49,8 +32,7 @@ def read(
     """Reads or makes a transfer set.
 
     Args:
-        name: as `names` and `tfcompress.data.names` have it; `inverted` is made by
-            `training.inversion`.
+        name: as `kinds.names` and `tfcompress.data.names` have it.
         data: what the model is trained and judged on, normalised as the model takes it.
         seed: of what is made.
         data_dir: where TFDS keeps its data.
@@ -66,12 +48,9 @@ def read(
         InputError: the name, or what is behind it, can't be used; or the set holds examples that
             the data are judged by.
     """
-    kind = made(name)
+    kind = kind_of(name)
     if kind is not None:
-        count = kind.counted(name)
-        if kind.make is None:
-            raise InputError(f"transfer set '{name}' is made from a teacher, not read")
-        return kind.make(data, count, seed)
+        return make(kind, name, data, seed)
     source, _ = find_source(name)
     alike = _is_of(source, data.name)
     side = _side(name, data) if isinstance(data, Dataset) else None
