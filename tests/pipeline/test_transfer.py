@@ -11,7 +11,6 @@ import tfcompress
 from tests.conftest import draw
 from tests.pipeline.test_stages import config
 from tfcompress import models, run, training
-from tfcompress.config import Training
 from tfcompress.data import from_arrays
 from tfcompress.errors import InputError
 from tfcompress.pipeline import stages
