@@ -29,7 +29,7 @@ from tfcompress import data, graph, keep_freed_memory, models, techniques
 from tfcompress.config import Training
 from tfcompress.techniques._channel_scores import CRITERIA
 from tfcompress.training import TrainingContext, accuracy, fit, runner
-from tfcompress.training.distillation import divergence
+from tfcompress.training.distill import divergence
 from tfcompress.training.evaluate import logits
 
 MODEL = "vgg_small"

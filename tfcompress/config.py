@@ -56,11 +56,11 @@ class Distillation:
         beta: factor of the other classes' part; 8, as its authors have it for most pairs, and 0.5
             to 10 for some.
         hint_weight: factor of `hint` beside the other losses; 100, as in common implementations.
-        hint_epochs: epochs that train by `hint` alone, up to the layer that it looks at, before
-            the others, which then go without it (the two stages of Romero et al.); 0 trains by
-            all losses at once.
-        attention_weight: factor of `at`, halved for each pair of maps; 1000, as in its authors'
-            code, where the mean over the map stands in place of the paper's sum.
+        hint_epochs: so many first epochs train by `hint` alone, up to the layer that it looks at;
+            the others then go without it (the two stages of Romero et al.). 0 trains by all losses
+            at once.
+        attention_weight: factor of `at` for each pair of maps; 1000, as in its authors' code,
+            where the mean over the map's squares stands in place of the paper's norm.
         noise: standard deviation of the factors `1 + xi` by which the teacher's logits are
             disturbed (Sau and Balasubramanian 2016, arXiv:1610.09650); 0 disturbs none.
         noise_share: the share of the examples whose logits are disturbed.

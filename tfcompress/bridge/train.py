@@ -16,7 +16,7 @@ from tfcompress.data.protocol import Data
 from tfcompress.errors import require
 from tfcompress.training import accuracy, runner
 from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
-from tfcompress.training.distillation import divergence
+from tfcompress.training.distill.losses import divergence
 from tfcompress.training.fit import fit_epoch, make_optimizer
 from tfcompress.training.loop import Row, Trainee, Watch, epochs, steps_per_epoch
 from tfcompress.training.objective import class_numbers
@@ -149,7 +149,7 @@ class _Objective:
     loss = (1 - weight) * crossentropy + weight * T^2 * KL(softmax(t / T) || softmax(s / T))
     ```
 
-    Reference: as `training.distillation`, whose loss this is.
+    Reference: as `training.distill.KD`, whose loss this is.
     """
 
     def __init__(self, training: Training, softmax: bool, teacher: keras.Model | None) -> None:

@@ -18,7 +18,8 @@ from tfcompress.errors import require
 from tfcompress.graph.nodes import input_structure, operations, output_structure
 from tfcompress.training.callbacks import EpochCallbacks
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
-from tfcompress.training.distillation import Distiller
+from tfcompress.training.distill.distiller import Distiller, Stage
+from tfcompress.training.distill.taught import distiller
 from tfcompress.training.evaluate import accuracy, jit_compile, runner
 from tfcompress.training.loop import Trainee, Watch, epochs, steps_per_epoch
 from tfcompress.training.objective import Objective, compiled_objective, inferred_objective
@@ -71,20 +72,20 @@ def fit(
     keras.utils.set_random_seed(context.seed)
     if training.epochs == 0:
         return []
-    labelled = context.transfer is None
-    if not labelled:
-        _check_taught(training, context)
     source = data if context.transfer is None else context.transfer
+    labelled = _reads_labels(training, context)
     given = context.objective
     # What isn't the user's follows from this very model: its end may have changed.
     goal = given if given is not None and given.users else inferred_objective(model, data)
     student = _copy_of_the_same_layers(model)
-    # Weights and random generators (dropout's), and not the metrics, which start anew each epoch.
-    state = list(student.variables)
-    _seed_generators(state, context.seed)
     augmentation = context.augmentation or source.augmentation
     kept = kept_outputs(context.teacher, source, training, augmentation)
-    trainee = _with_teacher(student, training, context.teacher, goal, kept is not None)
+    trainee = _with_teacher(student, training, context, goal, labelled, kept is not None)
+    # Weights and random generators (dropout's), and not the metrics, which start anew each epoch.
+    state = list(student.variables)
+    if isinstance(trainee, Distiller):
+        state += trainee.own_variables
+    _seed_generators(state, context.seed)
     steps = steps_per_epoch(source, training)
     if goal.optimizer is None:
         optimizer = make_optimizer(training, steps)
@@ -92,13 +93,13 @@ def fit(
         optimizer = copy_optimizer(goal.optimizer)
     _compile(trainee, optimizer, goal if labelled else _without_labels(goal))
     if labelled:
-        _make_metrics(trainee, goal, data)
+        _make_metrics(trainee, student, goal, data)
     judge = _judge(model, data, goal)
     own = EpochCallbacks(context.callbacks, judge, trainee, training.epochs, steps)
     with unit_strides(operations(model)), own.around_all_epochs():
         return epochs(
             Trainee(
-                fit=_epoch_trainer(trainee, goal, own, context),
+                fit=_epoch_trainer(trainee, goal, own, training, context, labelled=labelled),
                 state=[*state, *optimizer.variables],
                 weights=trainee.weights,
                 learning_rate=lambda: float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
@@ -111,22 +112,28 @@ def fit(
         )
 
 
-def _check_taught(training: Training, context: TrainingContext) -> None:
-    """Refuses to learn from examples without labels where no teacher says what they are.
+def _reads_labels(training: Training, context: TrainingContext) -> bool:
+    """Says whether a training reads labels, and isn't taught by a teacher alone.
 
     Raises:
-        InputError: there is no teacher, or the recipe doesn't listen to it.
+        InputError: no labels are to be read, and nobody teaches; or class weights would read them.
     """
     distillation = training.distillation
-    require(
-        context.teacher is not None and distillation is not None and distillation.weight > 0,
-        "a transfer set has no labels, and all that is learned on it comes from a teacher: give "
-        "one, and a training with a distillation whose weight isn't 0",
-    )
+    taught = context.teacher is not None and distillation is not None and distillation.weight > 0
+    if context.transfer is not None:
+        require(
+            taught,
+            "a transfer set has no labels, and all that is learned on it comes from a teacher: "
+            "give one, and a training with a distillation whose weight isn't 0",
+        )
+    elif not (taught and distillation is not None and distillation.mix):
+        return True
     require(
         not context.class_weight,
-        "class_weight takes labels, and those of a transfer set aren't read: leave it out",
+        "class_weight takes labels, and those of a transfer set or of mixed examples aren't read: "
+        "leave it out",
     )
+    return False
 
 
 def _without_labels(goal: Objective) -> Objective:
@@ -136,19 +143,39 @@ def _without_labels(goal: Objective) -> Objective:
 
 
 def _epoch_trainer(
-    trainee: keras.Model, goal: Objective, own: EpochCallbacks, context: TrainingContext
+    trainee: keras.Model,
+    goal: Objective,
+    own: EpochCallbacks,
+    training: Training,
+    context: TrainingContext,
+    *,
+    labelled: bool,
 ) -> Callable[[Any, int, Watch], Row]:
     """Returns what trains one epoch and gives the row's values, as `Trainee.fit` does."""
     weights = {"class_weight": dict(context.class_weight)} if context.class_weight else {}
+    parts = set()  # Of the loss: the distiller's own, which no row has.
+    if isinstance(trainee, Distiller):
+        parts = {"student_loss", "distillation_loss", "total_loss"}
 
     def train_epoch(batches: Any, epoch: int, watch: Watch) -> Row:
         watching = watch.callback(keras.callbacks.Callback)
         callbacks = [watching, own, *_tensorboard(context.tensorboard)]
+        if isinstance(trainee, Distiller):
+            trainee.enter_stage(_stage(training, epoch))
         logs = fit_epoch(trainee, batches, epoch, callbacks, **weights)
-        seen = goal.values(logs, "train") if context.transfer is None else {}
+        judged = {name: value for name, value in logs.items() if name not in parts}
+        seen = goal.values(judged, "train") if labelled else {}
         return {"loss": logs["loss"], **seen, **own.test_values}
 
     return train_epoch
+
+
+def _stage(training: Training, epoch: int) -> Stage:
+    """Returns what an epoch, counted from 0, trains by."""
+    first = training.distillation.hint_epochs if training.distillation else 0
+    if not first:
+        return "all"
+    return "hints" if epoch < first else "others"
 
 
 def _judge(model: keras.Model, data: Data, goal: Objective) -> Callable[[], dict[str, Row]]:
@@ -168,7 +195,7 @@ def _judge(model: keras.Model, data: Data, goal: Objective) -> Callable[[], dict
 
         return by_label
     tester.compile(**goal.compile_arguments(), jit_compile=jit_compile())
-    _make_metrics(tester, goal, data)
+    _make_metrics(tester, tester, goal, data)
 
     def by_metrics() -> dict[str, Row]:
         batches = (batch.as_fit() for batch in data.test_batches(_JUDGED))
@@ -187,18 +214,18 @@ def _compile(trainee: keras.Model, optimizer: Any, goal: Objective) -> None:
     trainee.compile(optimizer=optimizer, jit_compile=compiled, **goal.compile_arguments())
 
 
-def _make_metrics(compiled: keras.Model, goal: Objective, data: Data) -> None:
+def _make_metrics(compiled: keras.Model, student: keras.Model, goal: Objective, data: Data) -> None:
     """Makes the metrics' variables, which Keras makes in the first step.
 
     TensorFlow traces a step that makes variables twice, and most of a short training is tracing.
     """
-    outputs = output_structure(compiled)
+    outputs = output_structure(student)
     names = all(isinstance(metric, str) for metric in tree.flatten(goal.metrics))
-    if not names or goal.weighted_metrics or any(None in y.shape[1:] for y in compiled.outputs):
+    if not names or goal.weighted_metrics or any(None in y.shape[1:] for y in student.outputs):
         return
     x, y, weights = data.sample(1)
     zeros = tree.map_structure(lambda y: keras.ops.zeros((1, *y.shape[1:]), y.dtype), outputs)
-    if len(compiled.outputs) > 1 and not goal.users:
+    if len(student.outputs) > 1 and not goal.users:
         keras.Model.compute_loss(compiled, x, y, zeros, weights)
     compiled.compute_metrics(x, y, zeros, weights)
     compiled.reset_metrics()
@@ -225,21 +252,23 @@ def _copy_of_the_same_layers(model: keras.Model) -> keras.Model:
 def _with_teacher(
     student: keras.Model,
     training: Training,
-    teacher: keras.Model | None,
+    context: TrainingContext,
     goal: Objective,
+    labelled: bool,
     outputs_given: bool,
 ) -> keras.Model:
     """Returns what is trained: the student, inside a distiller if the recipe has a teacher."""
-    distillation = training.distillation
+    distillation, teacher = training.distillation, context.teacher
     if teacher is None or distillation is None or distillation.weight == 0:
         return student
-    return Distiller(
+    return distiller(
         student,
         teacher,
-        weight=distillation.weight,
-        temperature=distillation.temperature,
-        outputs_given=outputs_given,
+        distillation,
         classes=goal.classes,
+        labelled=labelled,
+        outputs_given=outputs_given,
+        seed=context.seed,
     )
 
 

@@ -72,14 +72,16 @@ def kept_outputs(
     Args:
         teacher: of Keras 3; None if there is none.
         data: the training examples; of a stream nothing is kept.
-        training: its epochs, and whether it listens to the teacher.
+        training: its epochs, and whether and how it listens to the teacher: losses that look at
+            its layers take more than its outputs.
         augmentation: what is done to the images: the outputs for shifted ones can't be kept, nor
             those for mixed ones.
     """
     distillation = training.distillation
     if teacher is None or distillation is None or not distillation.weight:
         return None
-    if "shift" in augmentation or distillation.mix:
+    inside = {"at", "hint"} & set(distillation.names)
+    if "shift" in augmentation or distillation.mix or inside:
         return None
     outputs = functional(teacher).outputs
     if isinstance(data, Stream) or len(outputs) > 1 or None in outputs[0].shape[1:]:
