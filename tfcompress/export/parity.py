@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfcompress.export.rounding import NO_ROUNDING, Rounding
 from tfcompress.export.sign_flips import NEAR_ZERO
 from tfcompress.export.storage import EXACT, Method, Tolerance
 from tfcompress.ops.differences import relative_rms
@@ -76,16 +77,20 @@ class ComparedOutput:
         """Returns the comparison's figures."""
         return compare(self.expected, self.actual, flipped, classes=self.classes)
 
-    def agreement(self) -> float:
+    def agreement(self, rounding: float = 0.0) -> float:
         """Returns the share of labels that are Keras's, or that Keras holds for equal to its own.
 
         Between classes that are equal but for rounding, either label is right.
+
+        Args:
+            rounding: by how much it may move each score, as a share of the largest.
         """
         if self.classes is None:
             return 1.0
         expected, actual = (y.reshape(-1, self.classes) for y in (self.expected, self.actual))
         chosen = np.take_along_axis(expected, actual.argmax(1)[:, None], 1)[:, 0]
-        return float((expected.max(1) - chosen <= NEAR_ZERO * self.largest).mean())
+        near = max(NEAR_ZERO, 2 * rounding) * self.largest  # Both scores may be moved.
+        return float((expected.max(1) - chosen <= near).mean())
 
     def rms_limit(self, tolerance: Tolerance) -> float:
         """Returns the largest relative rms that a file may differ by.
@@ -96,19 +101,24 @@ class ComparedOutput:
             return tolerance.max_relative_rms
         return float("inf") if tolerance == EXACT else tolerance.max_abs
 
-    def share_of_limit(self, parity: Parity, method: Method, rounding: float = 0.0) -> float:
+    def share_of_limit(
+        self, parity: Parity, method: Method, rounding: Rounding = NO_ROUNDING
+    ) -> float:
         """Returns the difference as a share of what the method allows: above 1 it is too large.
 
         Args:
             parity: of these outputs.
             method: how the file was written.
-            rounding: the difference that rounding may make, as a share of the largest output, where
-                it is more than the method's.
+            rounding: what rounding makes of this output, if it is more than the method allows. The
+                difference must then be like that of rounding in its rms, too.
         """
-        tolerance, agreement = method.tolerance, self.agreement()
+        tolerance, rms_limit = method.tolerance, self.rms_limit(method.tolerance)
+        if rounding.largest > tolerance.max_abs:
+            rms_limit = min(rms_limit, max(rounding.relative_rms, tolerance.max_abs))
+        agreement = self.agreement(rounding.largest)
         return max(
-            _share(parity.max_abs_diff, max(tolerance.max_abs, rounding) * self.largest),
-            _share(parity.relative_rms, self.rms_limit(tolerance)),
+            _share(parity.max_abs_diff, max(tolerance.max_abs, rounding.largest) * self.largest),
+            _share(parity.relative_rms, rms_limit),
             2.0 - agreement if agreement < tolerance.min_agreement else 0.0,
         )
 

@@ -14,14 +14,14 @@ from tfcompress.export import sign_flips
 from tfcompress.export.model_io import model_inputs, model_outputs
 from tfcompress.export.parity import ComparedOutput, Parity
 from tfcompress.export.per_layer import differences
+from tfcompress.export.rounding import NO_ROUNDING, Rounding, allowances
 from tfcompress.export.storage import Method, Tolerance
 from tfcompress.graph.rewrite import functional
-from tfcompress.ops.differences import nudged
 from tfcompress.runtime import LiteModel
 from tfcompress.runtime.rows import Rows
 
-# Of an output's rms: more than adding in another order makes.
-_ROUNDING = 1e-4
+# Of a layer's rms: by less, layers differ that nobody looks for.
+_SLIGHT = 1e-4
 # More values than that lie at the border of two signs in untrained networks only.
 _UNTRAINED = 1e-3
 # Images that they are looked for in.
@@ -128,11 +128,12 @@ def check_parity(
     parities = [output.parity(len(flipped)) for output in compared]
     pairs = list(zip(compared, parities, strict=True))
     shares = [output.share_of_limit(parity, method) for output, parity in pairs]
+    allowed = [NO_ROUNDING] * len(compared)
     if max(shares) > 1 and method.exact:
-        own = _own_rounding(model, images, method.tolerance.max_abs / 10)
+        allowed = allowances(model, images, [output.expected for output in compared])
         shares = [
-            output.share_of_limit(parity, method, rounding)
-            for (output, parity), rounding in zip(pairs, own, strict=True)
+            output.share_of_limit(parity, method, own)
+            for (output, parity), own in zip(pairs, allowed, strict=True)
         ]
     worst = int(np.argmax(shares))
     output, parity = compared[worst], parities[worst]
@@ -144,38 +145,12 @@ def check_parity(
         if not errors and suspects.lowered is not None:
             errors = differences(suspects.lowered, path, images)
         border = 0.0 if method.rounds else sign_flips.near_zero(model, images[:_LOOKED_INTO])
-        difference = _difference(parity, output, method, storage) + _cause(errors, border, method)
+        difference = _difference(parity, output, method, storage, allowed[worst])
+        difference += _cause(errors, border, method)
         if suspects.ranging is not None and suspects.ranging < _FEW:
             difference += f"; the ranges come from {suspects.ranging} rows: give a hundred or more"
         raise DifferenceError(difference, parity)
     return parity
-
-
-def _own_rounding(model: keras.Model, images: np.ndarray | Rows, share: float) -> list[float]:
-    """Returns by how much rounding may move each output, as a share of its largest value.
-
-    Rounding in a first layer is like another input: a deep network, or large scores before a
-    softmax, may make much of it. That is what the model itself makes of slightly other inputs, and
-    no more than adding in another order ever makes. Signs, which jump, are told apart elsewhere.
-
-    Args:
-        model: the Keras model.
-        images: that were compared.
-        share: of each input, by which it is changed.
-    """
-    tensors = functional(model).outputs
-    if sign_flips.has_signs(model):
-        return [0.0] * len(tensors)
-    rows = Rows.of(images)
-    changed = Rows(nudged(array, share) for array in rows.arrays)
-    return [
-        min(float(np.abs(other - one).max()) / max(float(np.abs(one).max()), 1e-30), _ROUNDING)
-        for one, other in zip(
-            sign_flips.outputs(model, tensors, rows),
-            sign_flips.outputs(model, tensors, changed),
-            strict=True,
-        )
-    ]
 
 
 def _compared(
@@ -255,13 +230,18 @@ def _flipped(
     return flipped[~np.any(unlike, axis=0)]
 
 
-def _difference(parity: Parity, output: ComparedOutput, method: Method, storage: str) -> str:
+def _difference(
+    parity: Parity, output: ComparedOutput, method: Method, storage: str, rounding: Rounding
+) -> str:
     """Says what differs, and by how much it may."""
     tolerance = method.tolerance
     limits = [
         f" (storage {storage} allows {limit:.3g})" if limit < float("inf") else ""
         for limit in (tolerance.max_abs * output.largest, output.rms_limit(tolerance))
     ]
+    if rounding.largest > tolerance.max_abs:
+        most = (rounding.largest * output.largest, rounding.relative_rms)
+        limits = [f" (rounding may make it {limit:.3g})" for limit in most]
     which = f"output '{output.name}'" if output.name else "outputs"
     text = (
         f"the file differs from Keras: {which} by up to {parity.max_abs_diff:.3g} of "
@@ -281,7 +261,7 @@ def _cause(errors: Mapping[str, float], border: float, method: Method) -> str:
     if errors:
         name = max(errors, key=lambda layer: errors[layer])
         text = f"; the output of layer '{name}' differs most, by {errors[name]:.3g} of its rms"
-        off = [layer for layer, error in errors.items() if error > _ROUNDING]
+        off = [layer for layer, error in errors.items() if error > _SLIGHT]
         if off and not method.rounds:
             text += f", and '{off[0]}' is the first that differs"
     if border > _UNTRAINED:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -21,19 +23,20 @@ def relative_rms(expected: np.ndarray, actual: np.ndarray) -> float:
     return root_of_ratio(difference, np.square(expected, dtype="float64").sum())
 
 
-def nudged(values: np.ndarray, share: float) -> np.ndarray:
+def nudged(values: np.ndarray, share: float, seed: int | Sequence[int] = 0) -> np.ndarray:
     """Returns floats of which each is changed by a small share, up or down; others as they are.
 
     Args:
         values: of any shape and type.
         share: of each value.
+        seed: of the directions.
 
     >>> nudged(np.array([1.0, 2.0, 4.0]), 0.25)
     array([1.25, 2.5 , 5.  ])
     """
     if not np.issubdtype(values.dtype, np.floating):
         return values
-    factors = np.random.default_rng(0).choice([1 - share, 1 + share], values.shape)
+    factors = np.random.default_rng(seed).choice([1 - share, 1 + share], values.shape)
     return (values * factors).astype(values.dtype)
 
 
