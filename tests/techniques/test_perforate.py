@@ -7,6 +7,8 @@ from tests.checks import predict
 from tests.techniques.conftest import randomise
 from tests.techniques.counts import PLAIN
 from tfcompress import graph, techniques
+from tfcompress.data.examples import Examples
+from tfcompress.data.protocol import Batch
 from tfcompress.errors import InputError
 from tfcompress.layers import NearestFill2D, PerforatedConv2D
 
@@ -173,3 +175,36 @@ def test_what_stays():
 def test_bad_options(small, options, message):
     with pytest.raises(InputError, match=message):
         TECHNIQUE.check(techniques.Candidate(small()), TECHNIQUE.make_options(**options))
+
+
+def test_the_positions_that_most_windows_hold_are_computed():
+    """Of 8 rows, windows of three that step by two hold the third and the fifth twice."""
+    model = net(relu(), pool(3, 2))
+    conv = transform(model, mask="pooling", rate=60 / 64).model.get_layer("conv")
+    assert conv.positions == [8 * row + column for row in (2, 4) for column in (2, 4)]
+    plain = transform(net(relu(), pool()), mask="pooling")
+    assert plain.model.get_layer("conv").positions is None
+    assert "of a grid: no max pooling with overlapping windows" in plain.layers[0].reason
+
+
+def test_the_positions_that_the_loss_depends_on_are_computed():
+    """By the gradients of a squared error, in NumPy."""
+    rng = np.random.default_rng(0)
+    inputs = keras.Input((4, 4, 2))
+    conv = layers.Conv2D(3, 1, use_bias=False, name="conv")
+    score = layers.Dense(1, use_bias=False)
+    model = keras.Model(inputs, score(layers.Flatten()(conv(inputs))))
+    x, y = rng.normal(size=(6, 4, 4, 2)).astype("float32"), rng.normal(size=(6, 1))
+    data = Examples(train=Batch(x, y.astype("float32")))
+    outputs = x @ np.array(conv.kernel)[0, 0]
+    weights = np.array(score.kernel).reshape(4, 4, 3)
+    errors = ((outputs * weights).sum((1, 2, 3)) - y[:, 0])[:, None, None, None]
+    expected = np.abs(outputs * 2 * errors * weights).sum((0, 3))
+    with pytest.raises(InputError, match="mask=impact needs training examples"):
+        transform(model, mask="impact")
+    options = TECHNIQUE.make_options(mask="impact")
+    TECHNIQUE.check(techniques.Candidate(model), options)
+    got = TECHNIQUE.transform(techniques.Candidate(model, data=data), options)
+    best = sorted(np.argsort(-expected.ravel())[:4].tolist())
+    assert got.model.get_layer("conv").positions == best
+    assert got.layers[0].reason == "computes 4 of 16 positions by their impact"

@@ -8,7 +8,11 @@ Reference:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from tfcompress.ops.padding import output_length, same_pads
 
 
 def spaced(size: int, count: int) -> list[int]:
@@ -53,6 +57,37 @@ def scattered(height: int, width: int, rate: float, seed: int) -> list[int]:
     every = height * width
     count = max(1, round(every * (1 - rate)))
     return np.sort(np.random.default_rng(seed).permutation(every)[:count]).tolist()
+
+
+def highest(values: np.ndarray, rate: float, seed: int) -> list[int]:
+    """Returns the positions with the highest values, counted row by row: a share `1 - rate` of all.
+
+    Of equal values random ones.
+
+    >>> highest(np.array([[3, 1], [2, 4]]), 0.5, seed=0)
+    [0, 3]
+    """
+    order = np.random.default_rng(seed).permutation(values.size)
+    order = order[np.argsort(-values.ravel()[order], kind="stable")]
+    return np.sort(order[: max(1, round(values.size * (1 - rate)))]).tolist()
+
+
+def window_counts(
+    sizes: Sequence[int], windows: Sequence[int], strides: Sequence[int], padding: str
+) -> np.ndarray:
+    """Returns how many windows of a pooling hold each position: (height, width).
+
+    >>> window_counts((5, 1), (3, 1), (2, 1), "valid").ravel().tolist()
+    [1, 1, 2, 1, 1]
+    """
+    axes = []
+    for size, window, stride in zip(sizes, windows, strides, strict=True):
+        before = same_pads(size, window, stride)[0] if padding == "same" else 0
+        count = output_length(size, window, stride, padding)
+        starts = np.arange(count)[:, None] * stride - before
+        at = np.arange(size)
+        axes.append(((starts <= at) & (at < starts + window)).sum(0))
+    return np.outer(*axes)
 
 
 def step(positions: list[int]) -> int | None:

@@ -45,7 +45,7 @@ def parts(
         for layer in graph.model.layers
     }
     sums = {name: [np.zeros(len(m[0].channels)) for m in own] for name, own in members.items()}
-    for gradients in batch_gradients(graph.model, *_examples(graph, candidate), _BATCH):
+    for gradients in batch_gradients(graph.model, *examples(graph.model, candidate), _BATCH):
         for name, own in members.items():
             for total, member in zip(sums[name], own, strict=True):
                 total += _score(member, weights, gradients, criterion)
@@ -104,19 +104,26 @@ def _gates(graph: ChannelGraph, group: Group) -> list[_Member]:
     return members
 
 
-def _examples(graph: ChannelGraph, candidate: Candidate) -> tuple[Batch, Objective]:
+def examples(
+    model: keras.Model, candidate: Candidate, count: int = _BATCH * _BATCHES
+) -> tuple[Batch, Objective]:
     """Returns training examples with targets, and the loss.
 
     Without targets those that the model makes itself.
+
+    Args:
+        model: whose loss it is.
+        candidate: holds the examples.
+        count: of the examples, where there are as many.
     """
     from tfcompress.data.protocol import Batch
     from tfcompress.training.gradients import own_targets
     from tfcompress.training.objective import inferred_objective
 
     data, goal = candidate.data, candidate.objective
-    batch = Batch(candidate.samples) if data is None else data.sample(_BATCH * _BATCHES, _SEED)
+    batch = Batch(candidate.samples) if data is None else data.sample(count, _SEED)
     if data is None or batch.y is None:
-        return own_targets(graph.model, batch.x, _SEED)
+        return own_targets(model, batch.x, _SEED)
     if goal is None or not goal.users:
-        goal = inferred_objective(graph.model, data)
+        goal = inferred_objective(model, data)
     return batch, goal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tfcompress.deferred import keras
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tfcompress.graph import Graph
     from tfcompress.layers import PerforatedConv2D
 
-Mask = Literal["grid", "rows", "columns", "uniform"]
+Mask = Literal["grid", "rows", "columns", "uniform", "pooling", "impact"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,11 @@ class PerforateOptions:
         rate: the share of an image's positions that aren't computed, from 0 to below 1; 0.75
             computes every other row and column.
         mask: `grid`, the crossings of evenly spaced rows and columns; `rows` or `columns`, some of
-            these as a whole, which is faster at a rate of 0.5; or `uniform`, random positions,
-            which the paper found to be worse than a grid.
-        mask_seed: of the random positions.
+            these as a whole, which is faster at a rate of 0.5; `uniform`, random positions, which
+            the paper found to be worse than a grid; `pooling`, those that most windows of an
+            overlapping max pooling behind hold, a grid where none is; or `impact`, those that the
+            loss depends on most, by 64 training examples.
+        mask_seed: of the random positions, and of those that are as good as others.
         layers: rate by layer name or pattern, as in `conv1:0.5,conv*:0.75`.
         leave: names or patterns of layers that compute all their outputs.
     """
@@ -66,6 +68,7 @@ def _transform(candidate: Candidate, options: PerforateOptions) -> Candidate:
     flat = clone(candidate.model)
     graph = Graph.of(flat)
     rates = _rates(graph, options)
+    impacts = _impacts(graph, flat, rates, candidate, options)
     replace: dict[str, Callable[..., Any]] = {}
     lines: list[LayerLine] = []
     for name, layer in graph.operations.items():
@@ -76,13 +79,14 @@ def _transform(candidate: Candidate, options: PerforateOptions) -> Candidate:
         if why is None and name not in rates:
             why = _weights.NAMED
         if why is None:
-            new = _perforated(layer, rates[name], options)
+            positions, mask = _positions(graph, name, rates[name], options, impacts)
+            new = _perforated(layer, rates[name], options, positions)
             shape = tuple(layer.input.shape)
             every, computed = map(math.prod, (new.output_size(shape), new.computed_size(shape)))
             if computed < every:
                 functions, pooling = _block(graph, name, new)
                 replace.update(functions)
-                text = f"computes {computed:,} of {every:,} positions{pooling}"
+                text = f"computes {computed:,} of {every:,} positions{mask}{pooling}"
                 lines.append(LayerLine(name, kind, "perforated", text))
                 continue
             why = f"too small: all of its {every} positions would be computed"
@@ -124,12 +128,70 @@ def _why_kept(graph: Graph, name: str) -> str | None:
     return None
 
 
-def _perforated(layer: Any, rate: float, options: PerforateOptions) -> PerforatedConv2D:
+def _impacts(
+    graph: Graph,
+    model: keras.Model,
+    rates: Mapping[str, float],
+    candidate: Candidate,
+    options: PerforateOptions,
+) -> dict[str, Any]:
+    """Returns what the positions of each convolution matter, where the mask goes by that.
+
+    Raises:
+        InputError: there are no examples.
+    """
+    names = [name for name in rates if _why_kept(graph, name) is None]
+    if options.mask != "impact" or not names:
+        return {}
+    require(
+        candidate.samples is not None or candidate.data is not None,
+        "perforate with mask=impact needs training examples: use tfcompress.compress or the "
+        "command, not transform, or mask=grid",
+    )
+    from tfcompress.techniques._impacts import impacts
+
+    return impacts(model, names, candidate)
+
+
+def _positions(
+    graph: Graph,
+    name: str,
+    rate: float,
+    options: PerforateOptions,
+    impacts: Mapping[str, Any],
+) -> tuple[list[int] | None, str]:
+    """Returns the positions that are computed, and words about them; None if the mask says it."""
+    from tfcompress.ops import perforation as masks
+
+    if name in impacts:
+        return masks.highest(impacts[name], rate, options.mask_seed), " by their impact"
+    if options.mask != "pooling":
+        return None, ""
+    block = _blocks.find(graph, name)
+    if block.pool:
+        pool, size = graph.operations[block.pool], graph.operations[name].output.shape[1:3]
+        counts = masks.window_counts(size, pool.pool_size, pool.strides, pool.padding)
+        if counts.min() != counts.max() and pool.data_format == "channels_last":
+            return masks.highest(
+                counts, rate, options.mask_seed
+            ), f" by the windows of {block.pool}"
+    return None, " of a grid: no max pooling with overlapping windows is behind"
+
+
+def _perforated(
+    layer: Any, rate: float, options: PerforateOptions, positions: list[int] | None
+) -> PerforatedConv2D:
     """Makes the perforated layer of a convolution, with its weights."""
     from tfcompress.layers import PerforatedConv2D
 
+    mask = options.mask if options.mask not in ("pooling", "impact") else "grid"
     return PerforatedConv2D.from_conv(
-        layer, tuple(layer.input.shape), rate=rate, mask=options.mask, mask_seed=options.mask_seed
+        layer,
+        tuple(layer.input.shape),
+        rate=rate,
+        mask=mask,
+        mask_seed=options.mask_seed,
+        positions=positions,
     )
 
 
@@ -149,7 +211,7 @@ def _block(
         activation = pool = None  # It may have a slope for every position.
     shape = tuple(graph.operations[name].input.shape)
     indices, computed = new.fill_indices(shape), new.computed_size(shape)
-    grid = new.mask != "uniform"
+    grid = new.positions is None and new.mask != "uniform"
     if pool and grid:
         pooled = _behind_pool(name, graph.operations[pool], indices, computed)
         if pooled is not None:
@@ -250,6 +312,13 @@ def _fill(
     return lambda x: keras.layers.Reshape((*plane, x.shape[-1]), name=f"{name}_plane")(fill(x))
 
 
+def _sketch(candidate: Candidate, options: PerforateOptions) -> Candidate:
+    """Leaves out as many positions as `transform` would; which ones may depend on the weights."""
+    if options.mask == "impact":
+        options = dataclasses.replace(options, mask="uniform")
+    return _transform(candidate, options)
+
+
 TECHNIQUE = taking_equivalents(
     Technique(
         name="perforate",
@@ -257,7 +326,8 @@ TECHNIQUE = taking_equivalents(
         reference="Figurnov, Ibraimova, Vetrov, Kohli 2016, arXiv:1504.08362, section 3",
         options=PerforateOptions,
         transform=_transform,
-        check=_transform,
+        check=_sketch,
+        sketch=_sketch,
         training=distilled(epochs=10),
         storages=("float32",),
     )
