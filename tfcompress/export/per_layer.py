@@ -80,8 +80,10 @@ def differences(model: keras.Model, path: Path, images: np.ndarray | Rows) -> di
     for op in content.ops:
         for out in op.outputs if op.subgraph == 0 else ():  # A loop's values are gone behind it.
             names = layers_in(out.name, known)
+            for name in names:  # A layer of several ops: its last one, if no other is merged in.
+                tensors.pop(name, None)
             if names and out.shape[1:] == tuple(known[names[0]].shape[1:]):
-                tensors[names[0]] = out  # A layer of several ops: its last one.
+                tensors[names[0]] = out
     for last, out in zip(flat.outputs, content.outputs, strict=True):  # Their names are the file's.
         tensors |= {name: out for name, tensor in known.items() if tensor is last}
     expected = sign_flips.outputs(flat, [known[name] for name in tensors], images)
