@@ -256,6 +256,8 @@ class RunConfig:
     model: str = "vgg_small"
     dataset: str = "fashion_mnist_small"
     data_dir: str | None = None
+    teacher: tuple[str, ...] = ()
+    distil: str | None = None
     transfer: str | None = None
     image_size: int | None = None
     augment: str | None = None
@@ -305,8 +307,14 @@ class RunConfig:
             "none" not in self.benchmark or len(self.benchmark) == 1,
             "--benchmark none excludes every other backend",
         )
+        if self.distil is not None:
+            Distillation(losses=self.distil)
         object.__setattr__(self, "options", dict(self.options))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as JSON values."""
-        return {**dataclasses.asdict(self), "benchmark": list(self.benchmark)}
+        return {
+            **dataclasses.asdict(self),
+            "benchmark": list(self.benchmark),
+            "teacher": list(self.teacher),
+        }

@@ -41,7 +41,14 @@ from absl import flags
 
 from tfcompress import commands, data
 from tfcompress.allocator import keep_freed_memory
-from tfcompress.config import AUGMENTATIONS, BENCHMARK_BACKENDS, IO, NORMALIZATIONS, RunConfig
+from tfcompress.config import (
+    AUGMENTATIONS,
+    BENCHMARK_BACKENDS,
+    DISTILLATION_LOSSES,
+    IO,
+    NORMALIZATIONS,
+    RunConfig,
+)
 from tfcompress.data.transfer import kinds
 from tfcompress.errors import ExportError, InputError
 from tfcompress.options import parse_assignments
@@ -57,6 +64,11 @@ def define(values: flags.FlagValues) -> None:
          f"data set, {default.model} for images)", values)  # fmt: skip
     text("dataset", default.dataset, f"{', '.join(data.names())}; --list explains them", values)
     text("data_dir", None, "where TFDS keeps its data (default: TFDS's own)", values)
+    flags.DEFINE_list("teacher", [], "comma-separated .keras or .h5 files, whose answers, of "
+                      "several the mean, are learned (default: the float network's)",
+                      flag_values=values)  # fmt: skip
+    text("distil", None, f"what is learned from the teacher: {', '.join(DISTILLATION_LOSSES)}, or "
+         "several as in dkd+hint (default: the recipe's, kd)", values)  # fmt: skip
     text("transfer", None, "unlabelled examples to train a technique on that learns from a "
          "teacher, in place of the data set's: any of --dataset's names, or "
          f"{', '.join(kinds.names())}; --list explains them", values)  # fmt: skip
@@ -134,7 +146,8 @@ def to_config(values: flags.FlagValues) -> RunConfig:
     """Returns the flags as a `RunConfig`."""
     given = values.flag_values_dict()
     given["options"] = parse_assignments(given.pop("set"))
-    given["benchmark"] = tuple(given["benchmark"])
+    for name in ("benchmark", "teacher"):
+        given[name] = tuple(given[name])
     if given["model"] is None:
         given["model"] = data.default_model(given["dataset"]) or RunConfig.model
     names = RunConfig.__dataclass_fields__

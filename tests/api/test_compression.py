@@ -195,3 +195,22 @@ def test_inputs_alone_are_enough_where_nothing_is_trained():
     np.testing.assert_array_equal(small.get_weights()[0], model.get_weights()[0])
     with pytest.raises(InputError, match=r"no targets to train .* give \(x, y\)"):
         tfcompress.compress(model, "svd", x, verbose=False)
+
+
+def test_a_teacher_of_one_s_own_and_what_can_be_none():
+    x, y = table(90)
+    model = small_net()
+    teacher = keras.models.clone_model(model)
+    # Whatever comes in, it is sure of class 2.
+    teacher.set_weights([0 * w for w in teacher.get_weights()])
+    teacher.layers[-1].bias.assign([0.0, 0.0, 9.0])
+    settings = {"epochs": 8, "learning_rate": 3e-2, "verbose": False}
+    alone = {"distillation": {"weight": 1.0}}
+    small = tfcompress.compress(model, "svd", (x, y), teacher=[teacher], **alone, **settings)
+    assert set(small.predict(x, verbose=0).argmax(-1)) == {2}
+    with pytest.raises(InputError, match="teacher takes a Keras model or a list of them; got str"):
+        tfcompress.compress(model, "svd", (x, y), teacher="t.keras")
+    with pytest.raises(InputError, match="teacher is for what a technique trains, and 'int8'"):
+        tfcompress.compress(model, "int8", (x, y), teacher=teacher)
+    with pytest.raises(InputError, match=r"kd alone, and dkd is asked for"):
+        tfcompress.compress(model, "prune", (x, y), engine="tfmot", distillation={"losses": "dkd"})

@@ -172,11 +172,11 @@ def test_the_user_s_training_runs_in_keras_all_else_by_tfmot(monkeypatch):
     }
     for engine, those in contexts.items():
         for context in those:
-            assert (why_keras(auto, context) is None) == (engine == "tfmot")
-    assert why_keras("keras", DEFAULT_CONTEXT)
-    assert why_keras("tfmot", contexts["keras"][0]) is None
+            assert (why_keras(auto, Training(), context) is None) == (engine == "tfmot")
+    assert why_keras("keras", Training(), DEFAULT_CONTEXT)
+    assert why_keras("tfmot", Training(), contexts["keras"][0]) is None
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    assert "jax" in why_keras(auto, DEFAULT_CONTEXT)
+    assert "jax" in why_keras(auto, Training(), DEFAULT_CONTEXT)
 
 
 @pytest.mark.parametrize("technique", ["prune", "cluster", "qat"])

@@ -1,6 +1,12 @@
 """The functions that Keras users call: `tfcompress.transform`, `compress`, `prepare`."""
 
-from tfcompress.api.compression import check_can_train, check_fit, compress, training_objective
+from tfcompress.api.compression import (
+    check_can_train,
+    check_fit,
+    compress,
+    teacher_of,
+    training_objective,
+)
 from tfcompress.api.preparation import callbacks, finish, prepare
 from tfcompress.api.transformation import transform
 
@@ -11,6 +17,7 @@ __all__ = [
     "compress",
     "finish",
     "prepare",
+    "teacher_of",
     "training_objective",
     "transform",
 ]

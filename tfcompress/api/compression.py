@@ -11,7 +11,7 @@ import keras
 from tfcompress import techniques
 from tfcompress.api.file_ratios import FileRatios
 from tfcompress.api.transformation import check_model, chosen_steps
-from tfcompress.config import Training
+from tfcompress.config import Distillation, Training
 from tfcompress.data.as_fit import as_fit
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.protocol import Data
@@ -22,6 +22,7 @@ from tfcompress.errors import InputError, require
 from tfcompress.graph.nodes import functional
 from tfcompress.options import check_types
 from tfcompress.training import TrainingContext
+from tfcompress.training.distill.teachers import one_teacher
 from tfcompress.training.fit import compiled_alike, copy_optimizer
 from tfcompress.training.objective import Objective, objective
 from tfcompress.training.progress import say, with_progress
@@ -34,6 +35,7 @@ def compress(
     data: Any,
     *,
     validation_data: Any = None,
+    teacher: keras.Model | Sequence[keras.Model] | None = None,
     transfer: Any = None,
     steps_per_epoch: int | None = None,
     validation_steps: int | None = None,
@@ -56,7 +58,7 @@ def compress(
 
     Args:
         model: trained, functional or Sequential; it stays as it is, and teaches if the
-            technique's recipe distils.
+            technique's recipe distils and there is no other teacher.
         technique: a name of `tfcompress.techniques.names()`, or several as in `cp+hashed`.
         data: as Keras's `fit` takes them: `(x, y)` or `(x, y, sample_weight)` of nested arrays
             (n, ...), or a tf.data pipeline, a `PyDataset`, PyTorch's `DataLoader`, a generator or
@@ -66,6 +68,8 @@ def compress(
             is written, x alone is enough.
         validation_data: what the epochs are judged by, likewise. Without it a fifth of arrays is
             held out, and of a stream nothing.
+        teacher: one model or several, whose answers the technique learns in place of the model's,
+            of several the mean. They take the same inputs; images may differ in height and width.
         transfer: unlabelled examples, on which a technique that learns from a teacher trains in
             place of the data's own: inputs as `fit` takes them, whose targets are never read; or a
             name that the command's `--transfer` takes. What holds examples that are judged by is
@@ -97,7 +101,12 @@ def compress(
     fields = Training.setting_names()
     settings = {key: value for key, value in options.items() if key in fields}
     its_options = {key: value for key, value in options.items() if key not in fields}
+    teachers = _teachers(teacher)
+    if teachers:
+        settings.setdefault("distillation", {})
     steps = chosen_steps(technique, its_options, settings)
+    if teachers:
+        techniques.check_taught(steps, "teacher")
     read = as_fit(
         data,
         validation_data,
@@ -109,11 +118,12 @@ def compress(
     samples = _checked_samples(model, read, seed)
     read, unlabelled = _transfer(model, transfer, read, steps, seed)
     trained = any(step.training.epochs for step in steps)
+    goal = training_objective(model, read, settings) if trained else None
     context = TrainingContext(
         seed=seed,
-        teacher=model,
+        teacher=teacher_of(steps, teachers, model, goal.classes) if goal else model,
         transfer=unlabelled,
-        objective=training_objective(model, read, settings) if trained else None,
+        objective=goal,
         callbacks=_checked_callbacks(callbacks),
         class_weight=class_weight,
     )
@@ -180,13 +190,50 @@ def _checked_callbacks(callbacks: Any) -> tuple[keras.callbacks.Callback, ...]:
     return tuple(several)
 
 
+def _teachers(given: Any) -> tuple[keras.Model, ...]:
+    """Returns the teachers that the user gives, one by one."""
+    teachers = tuple(given) if isinstance(given, list | tuple) else (given,)
+    teachers = () if given is None else teachers
+    for each in teachers:
+        require(
+            isinstance(each, keras.Model),
+            f"teacher takes a Keras model or a list of them; got {type(each).__name__}: "
+            "keras.saving.load_model loads one",
+        )
+    return teachers
+
+
+def teacher_of(
+    steps: Sequence[techniques.Step],
+    teachers: Sequence[keras.Model],
+    model: keras.Model,
+    classes: tuple[bool, ...],
+) -> keras.Model:
+    """Returns who teaches: what the teachers are together, or without any the model itself.
+
+    Args:
+        steps: of the chain, whose first distillation has the temperature of the teachers' mean.
+        teachers: of the user's own.
+        model: that the techniques begin with.
+        classes: for each output, whether its values are scores of classes.
+
+    Raises:
+        InputError: a teacher takes or gives something else than the model.
+    """
+    if not teachers:
+        return model
+    taught = [step.training.distillation for step in steps if step.training.distillation]
+    temperature = taught[0].temperature if taught else Distillation().temperature
+    return one_teacher(teachers, model, temperature=temperature, classes=classes)
+
+
 def check_can_train(steps: Sequence[techniques.Step], context: TrainingContext) -> None:
     """Refuses, before anything is trained, what a later step of a chain can't be trained for."""
     for step in steps:
         if getattr(step.options, "engine", None) == "tfmot":
             from tfcompress.bridge import train
 
-            train.check_can_train(context)
+            train.check_can_train(context, step.training)
 
 
 def _checked_samples(model: keras.Model, data: Data, seed: int) -> Any:

@@ -17,6 +17,7 @@ from tfcompress.errors import require
 from tfcompress.training import accuracy, runner
 from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
 from tfcompress.training.distill.losses import divergence
+from tfcompress.training.distill.plain import beyond_kd
 from tfcompress.training.fit import fit_epoch, make_optimizer
 from tfcompress.training.loop import Row, Trainee, Watch, epochs, steps_per_epoch
 from tfcompress.training.objective import class_numbers
@@ -56,7 +57,7 @@ def fit(
     """
     if training.epochs == 0:
         return []
-    check_can_train(context)
+    check_can_train(context, training)
     legacy = tf_keras()
     legacy.utils.set_random_seed(context.seed)
     optimizer = make_optimizer(training, steps_per_epoch(data, training), legacy.optimizers)
@@ -93,13 +94,20 @@ def fit(
         )
 
 
-def check_can_train(context: TrainingContext) -> None:
+def check_can_train(context: TrainingContext, training: Training) -> None:
     """Refuses what can't be trained in Keras 2.
 
     Raises:
-        InputError: other targets than one class an example, or Keras 3's callbacks.
+        InputError: other targets than one class an example, Keras 3's callbacks, or another loss
+            of the teacher than `kd`.
     """
     goal = context.objective
+    reason = beyond_kd(training, context)
+    require(
+        reason is None,
+        "this technique trains by TFMOT in Keras 2, which learns from a teacher by the loss kd "
+        f"alone, and {reason}: use engine=keras, or leave it out",
+    )
     require(
         context.transfer is None,
         "this technique trains by TFMOT in Keras 2, which learns from labels, and a transfer set "

@@ -42,6 +42,7 @@ class Task:
         judge: judges the files.
         objective: what is trained for, as a `TrainingContext` has it: None for what follows from
             outputs and targets, as it does of images with labels.
+        teacher: of the user's own; None for the network that the techniques begin with.
         transfer: unlabelled examples that the techniques train on in place of the data's; None
             for those.
     """
@@ -50,6 +51,7 @@ class Task:
     judge: Judge
     objective: Objective | None = None
     transfer: Data | None = None
+    teacher: keras.Model | None = None
 
     @property
     def images(self) -> Dataset | None:
@@ -98,7 +100,8 @@ def task_of(job: Plan, model: keras.Model, loaded: DescribedData) -> Task:
         loaded, unlabelled = _transfer(job, model, loaded)
         goal = inferred_objective(model, loaded)
         judge = judge_of(model, loaded, goal, asked)
-        return Task(data=loaded, judge=judge, transfer=unlabelled)
+        teacher = _teacher(job, model, goal)
+        return Task(data=loaded, judge=judge, transfer=unlabelled, teacher=teacher)
     check_inputs(model, loaded.sample(1).x, loaded.name)
     loaded, unlabelled = _transfer(job, model, loaded)
     goal = api.training_objective(model, loaded, job.settings)
@@ -110,7 +113,21 @@ def task_of(job: Plan, model: keras.Model, loaded: DescribedData) -> Task:
     if asked is None and not (goal.users and (goal.metrics or goal.weighted_metrics)):
         asked = loaded.metric
     judge = judge_of(model, loaded, goal, asked)
-    return Task(data=loaded, judge=judge, objective=goal, transfer=unlabelled)
+    teacher = _teacher(job, model, goal)
+    return Task(data=loaded, judge=judge, objective=goal, transfer=unlabelled, teacher=teacher)
+
+
+def _teacher(job: Plan, model: keras.Model, goal: Objective) -> keras.Model | None:
+    """Returns what the files of `--teacher` teach together; None without any.
+
+    Raises:
+        InputError: a file can't be loaded, or its model takes or gives something else than the one
+            that is compressed.
+    """
+    teachers = [models.load(name, say=say) for name in job.config.teacher]
+    if not teachers:
+        return None
+    return api.teacher_of(job.steps, teachers, model, goal.classes)
 
 
 def _transfer(

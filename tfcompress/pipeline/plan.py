@@ -66,6 +66,7 @@ class Plan:
             "dataset": self.config.dataset,
             "data_options": self.data_options,
             "data_dir": self.config.data_dir,
+            "teacher": list(self.config.teacher) or None,
             "transfer": self.config.transfer,
             "image_size": self.config.image_size,
             "augment": self.config.augment,
@@ -98,6 +99,8 @@ def plan(config: RunConfig) -> Plan:
     else:
         builder = models.get(config.model).build
     data.check_name(config.dataset, config.data_dir)
+    for name in config.teacher:
+        saved.check(name)
     if config.transfer is not None:
         kinds.check_name(config.transfer, config.data_dir)
     for name in config.benchmark:
@@ -110,13 +113,15 @@ def plan(config: RunConfig) -> Plan:
         "data": data.options_type(config.dataset),
         "training": Training,
     }
-    distillation, others = _distillation_settings(config.options)
+    distillation, others = _distillation_settings(config)
     values = _typed_options(others, takers, chain)
     settings = values["training"] | _flags_of_training(config)
-    taught = {"distillation": distillation} if distillation else {}
+    taught = {} if distillation is None else {"distillation": distillation}
     steps = techniques.make_steps(chain, others, settings | taught)
     if config.transfer is not None:
-        techniques.check_taught(steps)
+        techniques.check_taught(steps, "a transfer set")
+    if config.teacher or config.distil:
+        techniques.check_taught(steps, "--teacher" if config.teacher else "--distil")
     io_types.check(config.io, integer=any(storage.usual.integer for storage in wanted))
     return Plan(
         config=config,
@@ -198,16 +203,20 @@ def _typed_options(
     }
 
 
-def _distillation_settings(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Returns the fields of `Distillation` among `--set` options, typed, and the other options.
+def _distillation_settings(config: RunConfig) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """Returns the fields of `Distillation` that the user gives, and the other options.
 
-    They are written `distillation.temperature=8`; two also have the names of before.
+    They are written `--set distillation.temperature=8`, or `--distil` for the losses; two also have
+    the names of before. None if there is nothing to change; a teacher of the user's own teaches
+    every technique.
 
     Raises:
         InputError: an unknown field, or a value that isn't of its type.
     """
     given, others = {}, {}
-    for key, text in texts.items():
+    if config.distil is not None:
+        given["losses"] = config.distil
+    for key, text in config.options.items():
         kind, dot, name = key.partition(".")
         if dot and kind == "distillation":
             given[name] = text
@@ -223,7 +232,8 @@ def _distillation_settings(texts: Mapping[str, str]) -> tuple[dict[str, Any], di
         else:
             others[key] = text
     check_names(Distillation, given, "distillation.")
-    return typed_options(Distillation, given), others
+    typed = typed_options(Distillation, given)
+    return typed if typed or config.teacher else None, others
 
 
 def _flags_of_training(config: RunConfig) -> dict[str, Any]:

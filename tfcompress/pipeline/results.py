@@ -92,7 +92,10 @@ def run_result(
 def _teacher(job: Plan, task: Task, baseline: Network) -> Teacher | None:
     """Returns who taught the compressed network; None if only labels did."""
     taught = any(step.training.distillation and step.training.epochs for step in job.steps)
-    return teacher_of("baseline", baseline.model, task) if taught else None
+    if not taught:
+        return None
+    names = ", ".join(Path(name).name for name in job.config.teacher)
+    return teacher_of(names or "baseline", task.teacher or baseline.model, task)
 
 
 def _transfer(task: Task) -> dict[str, Any] | None:

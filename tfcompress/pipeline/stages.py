@@ -193,7 +193,7 @@ def _compress(job: Plan, space: Workspace, task: Task, model: keras.Model, sampl
         task.data,
         TrainingContext(
             seed=job.config.seed,
-            teacher=model,
+            teacher=task.teacher or model,
             objective=task.objective,
             transfer=task.transfer,
         ),

@@ -9,6 +9,7 @@ from tfcompress.errors import require
 from tfcompress.techniques.base import Candidate
 
 if TYPE_CHECKING:
+    from tfcompress.config import Training
     from tfcompress.data.protocol import Data
     from tfcompress.training.context import TrainingContext
 
@@ -17,9 +18,11 @@ Converted = TypeVar("Converted")
 Trained = TypeVar("Trained")
 
 
-def why_keras(engine: Engine, context: TrainingContext) -> str | None:
+def why_keras(engine: Engine, training: Training, context: TrainingContext) -> str | None:
     """Returns why Keras 3 trains what is wanted; None if TFMOT does."""
     import keras
+
+    from tfcompress.training.distill.plain import beyond_kd
 
     if engine != "auto":
         return "the option engine says so" if engine == "keras" else None
@@ -32,6 +35,8 @@ def why_keras(engine: Engine, context: TrainingContext) -> str | None:
         return "Keras 2 doesn't know callbacks and class weights of Keras 3"
     if context.transfer is not None:
         return "TFMOT learns from labels, which the transfer set doesn't have"
+    if (reason := beyond_kd(training, context)) is not None:
+        return f"TFMOT learns from a teacher by the loss kd alone, and {reason}"
     if keras.backend.backend() != "tensorflow":
         return f"TFMOT doesn't run on {keras.backend.backend()}"
     return None
@@ -53,6 +58,7 @@ def train(
     candidate: Candidate,
     engine: Engine,
     data: Data,
+    training: Training,
     context: TrainingContext,
     *,
     convert: Callable[[], Converted],
@@ -68,6 +74,7 @@ def train(
         candidate: is told which engine trains.
         engine: of the options.
         data: of the training.
+        training: the recipe.
         context: what is wanted.
         convert: brings the model to Keras 2, as TFMOT trains it.
         by_tfmot: trains what `convert` returns.
@@ -80,7 +87,7 @@ def train(
     """
     from tfcompress.bridge.errors import BridgeError
 
-    reason = why_keras(engine, context)
+    reason = why_keras(engine, training, context)
     if reason is None and engine == "auto":
         reason = _why_not_auto(candidate, data, suits_tfmot)
     if reason is None:

@@ -135,8 +135,12 @@ def check(candidate: Candidate, steps: Sequence[Step]) -> None:
     ) from error
 
 
-def check_taught(steps: Sequence[Step]) -> None:
-    """Refuses a transfer set for a chain of which a step learns from labels, or none is trained.
+def check_taught(steps: Sequence[Step], what: str = "a transfer set") -> None:
+    """Refuses what takes a teacher for a chain that trains nothing, or a step that has none.
+
+    Args:
+        steps: of the chain.
+        what: is given, as in `--teacher`; only a transfer set needs a teacher in every step.
 
     Raises:
         InputError: names the step.
@@ -144,9 +148,11 @@ def check_taught(steps: Sequence[Step]) -> None:
     trained = [step for step in steps if step.training.epochs]
     require(
         bool(trained),
-        f"a transfer set is what a technique trains on, and '{_title(steps)}' trains nothing: "
-        "leave it out, or give epochs",
+        f"{what} is for what a technique trains, and '{_title(steps)}' trains nothing: leave it "
+        "out, or give epochs",
     )
+    if what != "a transfer set":
+        return
     for step in trained:
         taught = step.training.distillation
         require(

@@ -168,6 +168,7 @@ def _fit(
         candidate,
         options.engine,
         data,
+        training,
         context,
         convert=lambda: cluster.trainee_of(chosen.model, plan),
         by_tfmot=lambda wrapped: cluster.train_wrapped(

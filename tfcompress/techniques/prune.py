@@ -223,6 +223,7 @@ def _fit(
         candidate,
         options.engine,
         data,
+        training,
         context,
         convert=lambda: prune.wrapped_for_pruning(chosen.model, plan),
         by_tfmot=lambda wrapped: prune.train_wrapped(

@@ -117,6 +117,7 @@ def _fit(
         candidate,
         options.engine,
         data,
+        training,
         context,
         convert=lambda: train.wrap_and_calibrate(
             candidate.model, preserve=preserve, calibration=calibration
