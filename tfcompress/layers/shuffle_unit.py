@@ -37,6 +37,7 @@ class ShuffleUnit(Composite):
         strides: 1, or 2 to halve height and width.
         group_first: whether the first 1x1 convolution is grouped; not so in the paper's first
             unit, whose input has few channels.
+        bottleneck_filters: B; a quarter of `filters` by default, as in the paper.
 
     Input shape:
         `(batch, height, width, channels)`.
@@ -51,9 +52,10 @@ class ShuffleUnit(Composite):
     (True, 96)
 
     Raises:
-        ValueError: strides other than 1 or 2, filters that aren't a multiple of 4 * groups, or
-            input channels that don't fit: not a multiple of `groups`, not `filters` (strides 1)
-            or not fewer (strides 2).
+        ValueError: strides other than 1 or 2; filters that aren't a multiple of 4 * groups, or with
+            `bottleneck_filters`, one of both that isn't a multiple of groups; or input channels
+            that don't fit: not a multiple of `groups`, not `filters` (strides 1) or not fewer
+            (strides 2).
 
     Reference:
         Zhang et al. 2017, "ShuffleNet", arXiv:1707.01083, section 3.2 and figure 2.
@@ -79,6 +81,7 @@ class ShuffleUnit(Composite):
         strides: int = 1,
         *,
         group_first: bool = True,
+        bottleneck_filters: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -86,14 +89,22 @@ class ShuffleUnit(Composite):
         self.groups = positive("groups", groups)
         if strides not in (1, 2):
             raise ValueError(f"strides must be 1 or 2. Received: strides={strides}")
-        if filters % (4 * groups):
+        if bottleneck_filters is not None:
+            positive("bottleneck_filters", bottleneck_filters)
+            if filters % groups or bottleneck_filters % groups:
+                raise ValueError(
+                    "filters and bottleneck_filters must be multiples of groups. Received: "
+                    f"filters={filters}, bottleneck_filters={bottleneck_filters}, groups={groups}"
+                )
+        elif filters % (4 * groups):
             raise ValueError(
                 "filters must be a multiple of 4 * groups: the bottleneck has a quarter of them. "
                 f"Received: filters={filters}, groups={groups}"
             )
         self.strides = strides
         self.group_first = group_first
-        self.bottleneck = filters // 4
+        self.bottleneck_filters = bottleneck_filters
+        self.bottleneck = filters // 4 if bottleneck_filters is None else bottleneck_filters
         self.reduce = self._conv1x1(self.bottleneck, groups if group_first else 1, "reduce")
         self.reduce_bn = self.sublayer(layers.BatchNormalization, name="reduce_bn")
         self.relu = self.sublayer(layers.ReLU)
@@ -186,4 +197,5 @@ class ShuffleUnit(Composite):
             "groups": self.groups,
             "strides": self.strides,
             "group_first": self.group_first,
+            "bottleneck_filters": self.bottleneck_filters,
         }

@@ -212,6 +212,20 @@ def test_statistics_of_all_channels_are_of_those_left_where_a_training_follows()
     assert kinds == ["layer_normalization", "rms_normalization", "unit_normalization"]
 
 
+def test_shuffle_units():
+    """The channels of two units and of their bottlenecks, in groups."""
+
+    def units(x):
+        x = ShuffleUnit(32, 2, strides=2, group_first=False, name="first")(x)
+        return ShuffleUnit(32, 2, name="second")(x)
+
+    graph, small = masked_twin.check(image(units))
+    assert [bool(group.fixed) for group in graph.groups.values()][:-1] == [False] * 4
+    first, second = small.get_layer("first"), small.get_layer("second")
+    assert first.filters == second.filters < 32
+    assert first.bottleneck == second.bottleneck == 4
+
+
 def test_all_directions_of_a_shift_lose_equally_many_channels():
     """20 channels: nine directions with two each, two that are left over in the middle."""
     inputs = keras.Input((6, 6, 3))
@@ -316,7 +330,6 @@ UNFOLLOWED = {
     "matmul": (lambda x: ops.matmul(x, np.ones((12, 3), "float32")), "Matmul '.*': no rule says"),
     "HashedDense": (HashedDense(4, compression_ratio=0.5), "HashedDense '.*': the kernel's size"),
     "TTDense": (TTDense(4, rank=2), "TTDense '.*': each entry of its cores is for many"),
-    "ShuffleUnit": (ShuffleUnit(12), "ShuffleUnit '.*': its inner channels are a quarter"),
     "MinMaxQuantize": (MinMaxQuantize(), "MinMaxQuantize '.*': the range of its values"),
     "Scaled": (layers.Rescaling([0.1] * 12), "Rescaling '.*': scales each channel"),
     "SpectralNormalization": (layers.SpectralNormalization(conv(4)), "no rule says"),

@@ -147,6 +147,16 @@ class Trace:
         """Notes that the channels of two rows of labels live and die together, pair by pair."""
         self._ties.append((one, other))
 
+    def tie_rows(self, rows: Array) -> Array:
+        """Notes that the channels of several rows live and die together, those at the same place.
+
+        Returns:
+            The first row.
+        """
+        for other in rows[1:]:
+            self.tie(rows[0], other)
+        return rows[0]
+
     def freeze(self, labels: Array, reason: str) -> None:
         """Notes that channels must stay, and why."""
         self._frozen.append((labels, reason))

@@ -17,7 +17,6 @@ from tfcompress.layers import (
     HashedDense,
     MinMaxQuantize,
     Shift2D,
-    ShuffleUnit,
     TTConv2D,
     TTDense,
 )
@@ -62,7 +61,6 @@ _STAY: dict[type, str] = {
         (TTConv2D, TTDense), "each entry of its cores is for many channels, and a channel has many"
     ),
     MinMaxQuantize: "the range of its values is that of all channels together",
-    ShuffleUnit: "its inner channels are a quarter of its filters, dealt over groups twice",
 }
 # Of keras.applications: Keras exports no such layers.
 _PRIVATE = {
@@ -144,9 +142,7 @@ def _shift(trace: Trace, call: Call) -> None:
     shifts = call.operation.shifts(len(labels))
     each = min(channels for _, _, channels in shifts)
     starts = np.cumsum([0, *(channels for _, _, channels in shifts[:-1])])
-    first, *others = (labels[start : start + each] for start in starts)
-    for other in others:
-        trace.tie(first, other)
+    first = trace.tie_rows(np.array([labels[start : start + each] for start in starts]))
     name = f"Shift2D '{call.operation.name}'"
     trace.freeze(first[:1], f"{name}: each direction keeps one")
     trace.put(output, len(output.shape) - 1, labels)
@@ -156,8 +152,7 @@ def _shuffle(trace: Trace, call: Call) -> None:
     """Follows our ChannelShuffle: the i-th channels of all groups live and die together."""
     output = only(call.outputs)
     labels = trace.of_last_axis(only(call.inputs)).reshape(call.operation.groups, -1)
-    for other in labels[1:]:
-        trace.tie(labels[0], other)
+    trace.tie_rows(labels)
     trace.put(output, len(output.shape) - 1, labels.T.reshape(-1))
 
 

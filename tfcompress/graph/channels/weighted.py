@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 
 from tfcompress.graph.channels.trace import Call, Rule, Trace, UnfollowedError, only
+from tfcompress.layers import ShuffleUnit
 from tfcompress.layers.channel_rules import TAKEN, ChannelRules, of_kernel
 
 # Activations that treat every value by itself.
@@ -194,17 +195,39 @@ def _grouped(trace: Trace, call: Call) -> None:
     output = only(call.outputs)
     taken = trace.of_last_axis(only(call.inputs))
     made = made_by(trace, layer, "filters", "kernel", -1)
-    for labels in (taken, made):
-        first, *others = labels.reshape(layer.groups, -1)
-        for other in others:
-            trace.tie(first, other)
-    trace.use(layer, "kernel", -2, taken.reshape(layer.groups, -1)[0], TAKEN)
+    first = trace.tie_rows(taken.reshape(layer.groups, -1))
+    trace.tie_rows(made.reshape(layer.groups, -1))
+    trace.use(layer, "kernel", -2, first, TAKEN)
     trace.use(layer, "kernel", -1, made, "made")
     trace.use(layer, "bias", 0, made, "made")
     trace.set(layer, "filters", lambda kept: int(kept(made).sum()))
     trace.put(output, len(output.shape) - 1, made)
     if mixing := activation_mixes(layer):
         trace.freeze(made, f"{layer.name}: its activation '{mixing}' may mix channels")
+
+
+def _shuffle_unit(trace: Trace, call: Call) -> None:
+    """Follows our ShuffleUnit: in each convolution all groups lose equally many."""
+    layer, output = call.operation, only(call.outputs)
+    taken = trace.of_last_axis(only(call.inputs))
+    inner = made_by(trace, layer, "bottleneck_filters", "reduce.kernel", -1)
+    made = made_by(trace, layer, "filters", "expand.kernel", -1)
+    mixed = inner.reshape(layer.groups, -1).T.reshape(-1)
+    firsts = [trace.tie_rows(row.reshape(layer.groups, -1)) for row in (taken, inner, mixed, made)]
+    trace.use(layer, "reduce.kernel", -2, firsts[0] if layer.group_first else taken, TAKEN)
+    trace.use(layer, "reduce.kernel", -1, inner, "made")
+    trace.use(layer, "depthwise.kernel", 2, mixed, "passed")
+    trace.use(layer, "expand.kernel", -2, firsts[2], TAKEN)
+    trace.use(layer, "expand.kernel", -1, made, "made")
+    for norm, labels in {"reduce_bn": inner, "depthwise_bn": mixed, "expand_bn": made}.items():
+        for weight in _NORMALISATION:
+            trace.use(layer, f"{norm}.{weight}", 0, labels, "passed")
+    if layer.strides == 1:
+        trace.tie(taken, made)
+    every = taken if layer.strides == 1 else np.concatenate([taken, made])
+    trace.set(layer, "bottleneck_filters", lambda kept: int(kept(inner).sum()))
+    trace.set(layer, "filters", lambda kept: int(kept(every).sum()))
+    trace.put(output, len(output.shape) - 1, every)
 
 
 def _group_normalisation(trace: Trace, call: Call) -> None:
@@ -260,5 +283,6 @@ _OF_ALL = {
 _SPECIAL: dict[type, Callable[[Trace, Call], None]] = {
     layers.GroupNormalization: _group_normalisation,
     layers.PReLU: _prelu,
+    ShuffleUnit: _shuffle_unit,
     **dict.fromkeys(_OF_ALL, _statistics_of_all),
 }
