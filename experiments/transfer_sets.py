@@ -6,10 +6,10 @@ Run:
 
 About two minutes a row on two free cores. The teacher learns from the labels of one half of the
 embedded training images; a student of a quarter of its multiply-accumulates learns from the
-teacher's answers alone, on each transfer set in as many steps. `--data_dir` holds MNIST and CIFAR-10
-as TFDS keeps them: without it, or where one isn't there, its row is left out. `--seeds=0,1,2` takes
-other seeds, `--sets=half,noise` some of the sets; a later call measures what is missing. Teachers and
-inverted images are kept in build/transfer_sets.
+teacher's answers alone, on each transfer set in as many steps. `--data_dir` holds MNIST and
+CIFAR-10 as TFDS keeps them: without it, or where one isn't there, its row is left out.
+`--seeds=0,1,2` takes other seeds, `--sets=half,noise` some of the sets; a later call measures what
+is missing. Teachers and inverted images are kept in build/transfer_sets.
 """
 
 from __future__ import annotations
