@@ -113,6 +113,52 @@ class Distillation:
         return tuple(name.strip() for name in self.losses.split("+"))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inversion:
+    """Says how images are made from a teacher alone (Yin et al. 2020, arXiv:1912.08795).
+
+    The defaults of weights and rate are those of the authors' own runs on CIFAR-10.
+
+    Attributes:
+        steps: of the optimizer, for each batch of images; 500, where the authors take 2,000.
+        batch_size: images that are made together, whose statistics are compared with those that
+            the batch normalisations have learned; 256, as the authors have it.
+        learning_rate: Adam's; 0.1.
+        bn_weight: factor of the mismatch of these statistics; 10.
+        tv_weight: factor of the total variation, the norm of the differences of neighbouring
+            pixels; 1e-3.
+        l2_weight: factor of the norm of the images, on the scale on which noise has deviation 1;
+            0, or 3e-8 for large images.
+        jitter: pixels by which the images are shifted at most in each step, around their edges; 2.
+        adversarial_weight: factor of 1 less the Jensen-Shannon divergence of the teacher's classes
+            from the student's, so that images are made on which the two differ (their "adaptive"
+            form); 0 leaves it out.
+    """
+
+    steps: int = 500
+    batch_size: int = 256
+    learning_rate: float = 0.1
+    bn_weight: float = 10.0
+    tv_weight: float = 1e-3
+    l2_weight: float = 0.0
+    jitter: int = 2
+    adversarial_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses values that make no images."""
+        check_types(Inversion, vars(self), "inversion.")
+        for name, least in (("steps", 1), ("batch_size", 2), ("jitter", 0)):
+            value = getattr(self, name)
+            require(value >= least, f"inversion.{name} must be {least} or more; got {value}")
+        for name in ("bn_weight", "tv_weight", "l2_weight", "adversarial_weight"):
+            value = getattr(self, name)
+            require(0 <= value < float("inf"), f"inversion.{name} must be 0 or more; got {value}")
+        require(
+            0 < self.learning_rate < float("inf"),
+            f"inversion.learning_rate must be a positive number; got {self.learning_rate}",
+        )
+
+
 # What said it in `Training` before there was `Distillation`.
 OLD_DISTILLATION = {"distillation_weight": "weight", "distillation_temperature": "temperature"}
 

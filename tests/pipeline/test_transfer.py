@@ -146,3 +146,31 @@ def test_compress_refuses_what_it_cannot_learn_from(small_task):
             tfcompress.compress(model, technique, data, transfer=given)
     with pytest.raises(InputError, match="TFMOT"):
         tfcompress.compress(model, "prune", data, transfer="half", engine="tfmot", verbose=False)
+
+
+@pytest.mark.slow
+def test_images_made_from_the_teacher_lie_in_a_folder(settings, tmp_path):
+    options = {"width": "0.25", "inversion.steps": "3", "inversion.batch_size": "16"}
+    job = plan(settings(transfer="inverted:24", options=options))
+    result = stages.run(job)
+    assert result.transfer == {"name": "inverted:24", "examples": 24}
+    folder = job.output_dir / "inverted"
+    assert len(list(folder.glob("*.png"))) == 24
+    with Image.open(folder / "00003.png") as image:
+        assert image.size == (16, 16)
+    (job.output_dir / "report.json").unlink()  # As a kill before the report would leave it.
+    before = (folder / "00003.png").stat().st_mtime_ns
+    assert stages.run(job).compressed.accuracy == result.compressed.accuracy
+    assert (folder / "00003.png").stat().st_mtime_ns == before
+
+
+def test_inversion_settings_are_for_inverted_images(settings):
+    for changes, words in (
+        ({"transfer": "half", "options": {"inversion.steps": "3"}}, "is for --transfer=inverted"),
+        ({"transfer": "inverted:0"}, r"must be inverted\[:N\], N examples"),
+        ({"transfer": "inverted", "options": {"inversion.stepz": "3"}}, "inversion.steps"),
+        ({"transfer": "inverted", "options": {"inversion.steps": "0"}}, "must be 1 or more"),
+    ):
+        with pytest.raises(InputError, match=words):
+            plan(settings(**changes))
+    assert plan(settings(transfer="inverted")).to_json()["inversion"]["steps"] == 500

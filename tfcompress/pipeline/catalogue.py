@@ -6,7 +6,7 @@ import inspect
 from typing import Any, Literal, get_args, get_origin
 
 from tfcompress import models, techniques
-from tfcompress.config import Distillation, Training
+from tfcompress.config import Distillation, Inversion, Training
 from tfcompress.data.source import all_sources
 from tfcompress.data.transfer import kinds
 from tfcompress.export import storages
@@ -35,6 +35,7 @@ def text() -> str:
         lines += _options(source.options) if source.options is not None else []
     lines += ["", "Unlabelled examples (--transfer), or any of the data sets:"]
     lines += [f"  {name}: {summary}" for name, summary in kinds.names().items()]
+    lines += [line.replace("--set ", "--set inversion.") for line in _options(Inversion)]
     lines += ["", "Storages (--storage):"]
     lines += [f"  {storage.name}: {storage.summary}" for storage in storages.by_name().values()]
     lines += ["", "Training options, for every technique:"]

@@ -142,8 +142,8 @@ def _trainings(job: Plan, task: Task, candidate: Candidate) -> str:
         trainings.append(("control", candidate.control.settings(job.baseline, epochs)))
     parts = [f"{title} {training.epochs} epochs" for title, training in trainings]
     data = task.data
-    if task.transfer is not None:
-        parts.append(f"the technique without labels on {task.transfer.name}")
+    if job.config.transfer is not None:
+        parts.append(f"the technique without labels on {job.config.transfer}")
     if isinstance(data, Dataset | Examples):
         return f"Trains on {data.examples:,} {task.noun}: {', '.join(parts)}."
     return f"Trains on {data.steps(1):,} batches: {', '.join(parts)}."

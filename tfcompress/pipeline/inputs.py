@@ -16,7 +16,7 @@ from tfcompress.data.description import DescribedData
 from tfcompress.data.examples import Examples
 from tfcompress.data.pipelines import Stream
 from tfcompress.data.protocol import Data
-from tfcompress.data.transfer.kinds import runs_code
+from tfcompress.data.transfer.kinds import is_inverted, runs_code
 from tfcompress.data.transfer.read import read
 from tfcompress.errors import InputError, require
 from tfcompress.files import quiet
@@ -24,6 +24,7 @@ from tfcompress.graph.rewrite import functional, operations
 from tfcompress.options import option_types
 from tfcompress.pipeline.plan import Plan
 from tfcompress.training.context import TrainingContext
+from tfcompress.training.inversion import check_teacher
 from tfcompress.training.judging import Judge, judge_of
 from tfcompress.training.objective import Objective, inferred_objective
 from tfcompress.training.progress import say
@@ -142,6 +143,13 @@ def _transfer(
     if name is None:
         return loaded, None
     assert isinstance(loaded, Dataset | Examples | Stream)
+    if is_inverted(name):
+        require(
+            isinstance(loaded, Dataset),
+            f"--transfer={name} makes images, which {loaded.name} is none of",
+        )
+        check_teacher(model)
+        return loaded, None  # The teacher is to be trained first.
     users_code = runs_code(name)
     if users_code:
         say("transfer", f"runs {name}, which is code of your own")

@@ -12,7 +12,7 @@ from typing import Any
 
 from tfcompress import data, models, techniques
 from tfcompress.benchmark import backends
-from tfcompress.config import OLD_DISTILLATION, Distillation, RunConfig, Training
+from tfcompress.config import OLD_DISTILLATION, Distillation, Inversion, RunConfig, Training
 from tfcompress.data.transfer import kinds
 from tfcompress.errors import InputError, require, unknown_name
 from tfcompress.export import io_types, storages
@@ -38,6 +38,7 @@ class Plan:
         model_options: for the builder; empty for a model file.
         data_options: for the data set's loader.
         settings: fields of `Training` that the user gives.
+        inversion: how images are made from the teacher, where they are.
         baseline: how the float network is trained.
         storages: how the compressed network's weights are written, one file each.
         unavailable: storages of the technique's that this machine can't make, and why.
@@ -49,10 +50,16 @@ class Plan:
     model_options: dict[str, Any]
     data_options: dict[str, Any]
     settings: dict[str, Any]
+    inversion: Inversion
     baseline: Training
     storages: tuple[str, ...]
     unavailable: dict[str, str]
     output_dir: Path
+
+    @property
+    def inverts(self) -> bool:
+        """Whether the transfer set is made from the teacher."""
+        return kinds.is_inverted(self.config.transfer)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the resolved settings, which a run shares with the one that it goes on with."""
@@ -68,6 +75,7 @@ class Plan:
             "data_dir": self.config.data_dir,
             "teacher": list(self.config.teacher) or None,
             "transfer": self.config.transfer,
+            **({"inversion": dataclasses.asdict(self.inversion)} if self.inverts else {}),
             "image_size": self.config.image_size,
             "augment": self.config.augment,
             "normalization": self.config.normalization,
@@ -114,6 +122,7 @@ def plan(config: RunConfig) -> Plan:
         "training": Training,
     }
     distillation, others = _distillation_settings(config)
+    inversion, others = _inversion(config, others)
     values = _typed_options(others, takers, chain)
     settings = values["training"] | _flags_of_training(config)
     taught = {} if distillation is None else {"distillation": distillation}
@@ -129,6 +138,7 @@ def plan(config: RunConfig) -> Plan:
         model_options=values["model"],
         data_options=values["data"],
         settings=settings,
+        inversion=inversion,
         baseline=_baseline(config, settings, is_file=builder is None),
         storages=tuple(storage.name for storage in wanted),
         unavailable=unavailable,
@@ -234,6 +244,24 @@ def _distillation_settings(config: RunConfig) -> tuple[dict[str, Any] | None, di
     check_names(Distillation, given, "distillation.")
     typed = typed_options(Distillation, given)
     return typed if typed or config.teacher else None, others
+
+
+def _inversion(config: RunConfig, texts: Mapping[str, str]) -> tuple[Inversion, dict[str, str]]:
+    """Returns how images are made from a teacher, of `inversion.steps=100`, and the other options.
+
+    Raises:
+        InputError: an unknown field, a value that it can't have, or no images are to be made.
+    """
+    prefix = "inversion."
+    chosen = {key: text for key, text in texts.items() if key.startswith(prefix)}
+    given = {key.removeprefix(prefix): text for key, text in chosen.items()}
+    require(
+        not given or kinds.is_inverted(config.transfer),
+        f"--set {prefix}{next(iter(given), '')} is for --transfer={kinds.INVERTED}",
+    )
+    check_names(Inversion, given, prefix)
+    others = {key: text for key, text in texts.items() if key not in chosen}
+    return Inversion(**typed_options(Inversion, given)), others
 
 
 def _flags_of_training(config: RunConfig) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from tfcompress.benchmark.machine import machine
 from tfcompress.config import Training
 from tfcompress.data import nested
 from tfcompress.data.protocol import Data
-from tfcompress.errors import ExportError
+from tfcompress.data.transfer import kinds
+from tfcompress.data.transfer.read import read
+from tfcompress.errors import ExportError, InputError
 from tfcompress.pipeline import inputs
 from tfcompress.pipeline.exporting import (
     BASELINE,
@@ -31,6 +33,7 @@ from tfcompress.pipeline.results import judged_by_keras, run_result
 from tfcompress.pipeline.workspace import Workspace
 from tfcompress.techniques import Candidate, Control
 from tfcompress.training import TrainingContext
+from tfcompress.training.inverted_folder import invert_into
 from tfcompress.training.progress import say, with_progress
 
 PARITY_IMAGES = 200
@@ -98,6 +101,8 @@ def _result(job: Plan, space: Workspace, task: Task, model: keras.Model) -> repo
         f"{graph.macs(model) / 1e6:,.1f} M multiply-accumulates")  # fmt: skip
     samples, comparison = _split_of_samples(task.data, job.config.seed)
     baseline = _train_baseline(job, space, task, model)
+    if job.inverts:
+        task = _with_inverted_images(job, space, task, baseline.model)
     compressed = _compress(job, space, task, baseline.model, samples)
     networks = [baseline, compressed]
     if compressed.control is not None:
@@ -142,6 +147,37 @@ def _train_baseline(job: Plan, space: Workspace, task: Task, model: keras.Model)
     history = training.fit(model, task.data, job.baseline, context)
     space.save_model(model, _MODELS["baseline"])
     return Network(title="baseline", model=model, history=history, storages=BASELINE)
+
+
+def _with_inverted_images(job: Plan, space: Workspace, task: Task, teacher: keras.Model) -> Task:
+    """Makes images from the teacher, or the rest of them, and returns the task with these."""
+    images, name = task.images, job.config.transfer
+    assert images is not None
+    assert name is not None
+    kind = kinds.kind_of(name)
+    assert kind is not None
+    student = None
+    if job.inversion.adversarial_weight:
+        sketched = techniques.sketch(Candidate(teacher), job.steps)
+        if sketched is None:
+            raise InputError(
+                "inversion.adversarial_weight compares the teacher with a student, and what "
+                f"{job.config.technique} makes of it isn't known yet"
+            )
+        student = sketched.model
+    folder = invert_into(
+        space.folder / kinds.INVERTED,
+        teacher,
+        kind.count(name),
+        images.normalization,
+        settings=job.inversion,
+        student=student,
+        seed=job.config.seed,
+    )
+    _, transfer = read(f"folder:{folder}", images)
+    named = dataclasses.replace(transfer, name=name)
+    say("transfer", named.describe())
+    return dataclasses.replace(task, transfer=named)
 
 
 def _train_control(

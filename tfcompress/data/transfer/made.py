@@ -46,6 +46,11 @@ def make(kind: Kind, name: str, data: Labelled, seed: int) -> tuple[Labelled, Un
     Raises:
         InputError: it can't be made of these data.
     """
+    require(
+        kind.word in _MAKERS,
+        f"transfer set '{name}' is made from a teacher: write its images by tfcompress.training."
+        "inverted_folder.invert_into, and give folder:PATH",
+    )
     return _MAKERS[kind.word](data, kind.count(name), seed)
 
 
