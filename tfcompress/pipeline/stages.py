@@ -149,8 +149,15 @@ def _train_baseline(job: Plan, space: Workspace, task: Task, model: keras.Model)
     return Network(title="baseline", model=model, history=history, storages=BASELINE)
 
 
-def _with_inverted_images(job: Plan, space: Workspace, task: Task, teacher: keras.Model) -> Task:
-    """Makes images from the teacher, or the rest of them, and returns the task with these."""
+def _with_inverted_images(job: Plan, space: Workspace, task: Task, model: keras.Model) -> Task:
+    """Makes images from the teacher, or the rest of them, and returns the task with these.
+
+    Args:
+        job: the run.
+        space: its folder, where the images are kept.
+        task: with images that say how pixels are normalised, and perhaps a teacher.
+        model: that the techniques begin with, and that teaches where nobody else does.
+    """
     images, name = task.images, job.config.transfer
     assert images is not None
     assert name is not None
@@ -158,7 +165,7 @@ def _with_inverted_images(job: Plan, space: Workspace, task: Task, teacher: kera
     assert kind is not None
     student = None
     if job.inversion.adversarial_weight:
-        sketched = techniques.sketch(Candidate(teacher), job.steps)
+        sketched = techniques.sketch(Candidate(model), job.steps)
         if sketched is None:
             raise InputError(
                 "inversion.adversarial_weight compares the teacher with a student, and what "
@@ -167,7 +174,7 @@ def _with_inverted_images(job: Plan, space: Workspace, task: Task, teacher: kera
         student = sketched.model
     folder = invert_into(
         space.folder / kinds.INVERTED,
-        teacher,
+        task.teacher or model,
         kind.count(name),
         images.normalization,
         settings=job.inversion,
