@@ -10,6 +10,7 @@ from typing import Any
 from tfcompress.tflite import parser
 from tfcompress.tflite.dataflow import producers_and_consumers
 from tfcompress.tflite.op_versions import raise_versions
+from tfcompress.tflite.packing import pack
 from tfcompress.tflite.schema import names, op_number
 
 # A flatbuffer's offsets are signed 32-bit numbers.
@@ -31,7 +32,6 @@ def finish(path: Path) -> None:
       runtimes before TensorFlow 2.15 and most tools don't look.
     """
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
 
     data = path.read_bytes()
     model: Any = parser.unpack(data, path)
@@ -42,7 +42,7 @@ def finish(path: Path) -> None:
         _join(graph, model, ops)
         _complete_outputs(graph)
     raise_versions(model)
-    path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+    path.write_bytes(pack(model))
 
 
 def _inline(model: Any, data: bytes) -> None:

@@ -16,6 +16,7 @@ from tfcompress.export.model_io import ModelInput, model_inputs
 from tfcompress.runtime.interpreter import open_file
 from tfcompress.runtime.rows import Rows
 from tfcompress.tflite.header import one_line
+from tfcompress.tflite.packing import pack
 
 # Where no representative inputs say better.
 _SIZE = 64
@@ -62,13 +63,12 @@ def write_usual_sizes(path: Path, shapes: Sequence[tuple[int, ...]]) -> None:
         ExportError: the file doesn't run on inputs of these shapes.
     """
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
 
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     (graph,) = model.subgraphs[:1]
     for index, shape in zip(graph.inputs, shapes, strict=True):
         graph.tensors[index].shape = list(shape)
-    path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+    path.write_bytes(pack(model))
     try:
         # XNNPACK would keep the shapes of what it computes to itself.
         interpreter = open_file(path, threads=1, xnnpack=False, keep_all=True).interpreter
@@ -82,4 +82,4 @@ def write_usual_sizes(path: Path, shapes: Sequence[tuple[int, ...]]) -> None:
         tensor = graph.tensors[details["index"]] if details["index"] < len(graph.tensors) else None
         if tensor is not None and tensor.shapeSignature is not None:
             tensor.shape = [int(size) for size in details["shape"]]
-    path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+    path.write_bytes(pack(model))

@@ -16,6 +16,7 @@ import numpy as np
 
 from tfcompress.tflite import parser
 from tfcompress.tflite.op_versions import raise_versions
+from tfcompress.tflite.packing import pack
 from tfcompress.tflite.schema import names, op_number
 
 # Ops whose options the schema names otherwise than the op.
@@ -276,11 +277,9 @@ class Editor:
 
     def write(self, path: Path) -> None:
         """Writes the file without what nothing uses any more, each op with its version."""
-        from ai_edge_litert.tools import flatbuffer_utils
-
         self._sweep()
         raise_versions(self._model)
-        path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(self._model)))
+        path.write_bytes(pack(self._model))
 
     def _code(self, number: int, version: int, custom: bytes | None = None) -> int:
         codes = self._model.operatorCodes

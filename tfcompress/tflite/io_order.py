@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfcompress.tflite import parser
+from tfcompress.tflite.packing import pack
 
 # What the converter calls them: `args_0`, `args_0_1`, ... and `output_0`, `output_1`, ...
 _NUMBERED = re.compile(r"(?:args_0_|output_)(\d+)$")
@@ -22,8 +23,6 @@ def keep_order(path: Path) -> None:
     Args:
         path: of a `.tflite` with one signature.
     """
-    from ai_edge_litert.tools import flatbuffer_utils
-
     model: Any = parser.unpack(path.read_bytes(), path)
     if len(model.signatureDefs or []) != 1:
         return
@@ -39,7 +38,7 @@ def keep_order(path: Path) -> None:
         setattr(signature, field, entries)
         setattr(graph, field, order)
     if changed:
-        path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+        path.write_bytes(pack(model))
 
 
 def write_names(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -53,7 +52,6 @@ def write_names(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> No
         outputs: likewise.
     """
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
 
     model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     if len(model.signatureDefs or []) != 1:
@@ -65,7 +63,7 @@ def write_names(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> No
             continue
         for entry in entries:
             entry.name = names[_number(entry)].encode()
-    path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+    path.write_bytes(pack(model))
 
 
 def _number(entry: Any) -> int:

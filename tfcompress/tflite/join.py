@@ -13,6 +13,7 @@ import numpy as np
 
 from tfcompress.errors import require
 from tfcompress.tflite import calls, parser
+from tfcompress.tflite.packing import pack
 from tfcompress.tflite.schema import names
 from tfcompress.tflite.signatures import DEFAULT
 
@@ -31,7 +32,6 @@ def join_signatures(first: Path, second: Path, path: Path, name: str) -> None:
             in number, type or shape.
     """
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
 
     model, other = (parser.unpack(p.read_bytes(), p) for p in (first, second))
     graphs, runs = len(other.subgraphs), len(calls.called(other, 0))
@@ -63,7 +63,7 @@ def join_signatures(first: Path, second: Path, path: Path, name: str) -> None:
             entry.name = like.name
     theirs.signatureKey, theirs.subgraphIndex = name.encode(), before
     model.signatureDefs = [own, theirs]
-    path.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+    path.write_bytes(pack(model))
 
 
 def _io_types(schema: Any, graph: Any, tensors: Any) -> list[str]:

@@ -14,6 +14,7 @@ from tfcompress.tflite import metadata as layout
 from tfcompress.tflite import parser, signatures
 from tfcompress.tflite.content import FileContent, Tensor, read
 from tfcompress.tflite.metadata import Metadata
+from tfcompress.tflite.packing import pack
 from tfcompress.tflite.versions import oldest
 
 LABELS = "labels.txt"
@@ -38,7 +39,6 @@ def write_metadata(path: Path, metadata: Metadata) -> None:
         InputError: as `check`.
     """
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
 
     content = read(path).of()  # What everybody runs, if there are two signatures.
     check(content, metadata)
@@ -46,7 +46,7 @@ def write_metadata(path: Path, metadata: Metadata) -> None:
     _put(model, schema, layout.BUFFER, packed(content, metadata))
     release = oldest(content).release.encode()
     _put(model, schema, layout.RUNTIME, release.ljust(_VERSION_BYTES, b"\0"))
-    data = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    data = pack(model)
     path.write_bytes(
         data + (_zip({LABELS: _lines(metadata)}, len(data)) if metadata.labels else b"")
     )
