@@ -27,18 +27,37 @@ def test_the_same_file_in_fewer_bytes(tmp_path):
     np.testing.assert_array_equal(LiteModel(path).predict(x), LiteModel(other).predict(x))
 
 
-def test_vectors_of_other_types_are_apart():
-    """Equal bytes, but one vector is aligned to 8 bytes and the other to 1."""
+def model_of(*tensors, constants=()):
     model = schema.ModelT()
     model.subgraphs = [schema.SubGraphT()]
-    tensor = schema.TensorT()
-    tensor.quantization = schema.QuantizationParametersT()
-    tensor.quantization.scale = np.zeros(2, np.float32)
-    tensor.quantization.zeroPoint = np.zeros(1, np.int64)
-    model.subgraphs[0].tensors = [tensor]
-    model.buffers = [schema.BufferT()]
-    model.buffers[0].data = np.zeros(8, np.uint8)
-    again = schema.ModelT.InitFromPackedBuf(pack(model), 0)
-    grid = again.subgraphs[0].tensors[0].quantization
+    model.subgraphs[0].tensors = list(tensors)
+    model.buffers = [schema.BufferT() for _ in constants]
+    for buffer, data in zip(model.buffers, constants, strict=True):
+        buffer.data = data
+    return model
+
+
+def tensor(scale, zero_point):
+    result = schema.TensorT()
+    result.quantization = schema.QuantizationParametersT()
+    result.quantization.scale, result.quantization.zeroPoint = scale, zero_point
+    return result
+
+
+def test_vectors_of_other_types_are_apart():
+    """Equal bytes, but one vector is aligned to 8 bytes and the other to 4."""
+    data = pack(model_of(tensor(np.zeros(2, np.float32), np.zeros(1, np.int64))))
+    grid = schema.ModelT.InitFromPackedBuf(data, 0).subgraphs[0].tensors[0].quantization
     assert (list(grid.scale), list(grid.zeroPoint)) == ([0, 0], [0])
-    assert again.buffers[0].data.tolist() == [0] * 8
+
+
+def test_equal_constants_have_their_own_bytes():
+    data = pack(model_of(constants=[np.zeros(5000, np.uint8)] * 2))
+    assert len(data) > 10000
+
+
+def test_a_file_that_shares_too_much_would_be_refused_and_shares_nothing():
+    tensors = [tensor(np.ones(500, np.float32), np.zeros(500, np.int64)) for _ in range(5)]
+    data = pack(model_of(*tensors))
+    assert len(data) > 5 * 500 * 12
+    assert len(parser.unpack(data, "m.tflite").subgraphs[0].tensors) == 5
