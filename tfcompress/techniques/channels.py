@@ -15,6 +15,7 @@ from tfcompress.techniques import _channel_lines as report_lines
 from tfcompress.techniques import _channel_scores as channel_scores
 from tfcompress.techniques import _channel_sparse as sparse
 from tfcompress.techniques import _channel_widths as widths
+from tfcompress.techniques._new_weights import with_new_weights
 from tfcompress.techniques.base import Candidate, Control, Technique, distilled
 
 if TYPE_CHECKING:
@@ -202,21 +203,11 @@ def _transform(candidate: Candidate, options: ChannelOptions | sparse.SparsePhas
         candidate,
         layers=start.layers,
         widths=(*start.widths, *made),
-        control=_control(small) if options.control else candidate.control,
+        control=Control(with_new_weights(small), "the same widths from scratch")
+        if options.control
+        else candidate.control,
     )
     return candidate.then(small, *lines)
-
-
-def _control(model: keras.Model) -> Control:
-    """Returns a copy that has learned nothing but what adapted layers know of the data."""
-    from tfcompress.graph import clone
-
-    fresh = clone(model, keep_weights=False)
-    for layer in model.layers:
-        if hasattr(layer, "finalize_state"):
-            fresh.get_layer(layer.name).set_weights(layer.get_weights())
-            fresh.get_layer(layer.name).finalize_state()
-    return Control(fresh, "the same widths from scratch")
 
 
 def _kept(

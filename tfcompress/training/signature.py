@@ -96,6 +96,13 @@ def check_inputs(model: keras.Model, x: Any, name: str) -> None:
         )
 
 
+def shapes_alike(first: tuple[int | None, ...], second: tuple[int | None, ...]) -> bool:
+    """Says whether two shapes are equal where both are known."""
+    return len(first) == len(second) and all(
+        None in (mine, other) or mine == other for mine, other in zip(first, second, strict=True)
+    )
+
+
 def _hint(taken: tuple[int | None, ...], given: tuple[int, ...]) -> str:
     """Returns what to do about a difference that many meet."""
     images = len(taken) == len(given) == 3 and taken[:2] == given[:2]

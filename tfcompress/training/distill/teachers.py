@@ -12,6 +12,7 @@ from tfcompress.errors import require
 from tfcompress.graph.nodes import functional, input_structure, output_structure
 from tfcompress.graph.rewrite import fresh_inputs
 from tfcompress.training.outputs import as_logits, endings
+from tfcompress.training.signature import shapes_alike
 
 
 def one_teacher(
@@ -96,22 +97,15 @@ def _check(model: keras.Model, student: keras.Model) -> None:
         images = len(shapes[0]) == len(shapes[1]) == 3
         channels = shapes[0][-1:] + shapes[1][-1:]
         require(
-            _alike(*shapes) or (images and (len(set(channels)) == 1 or channels == (3, 1))),
+            shapes_alike(*shapes) or (images and (len(set(channels)) == 1 or channels == (3, 1))),
             f"{who} takes inputs of shape {shapes[0]}, and the model that it is to teach takes "
             f"{shapes[1]}: images may differ in height and width, and be grey, nothing else",
         )
     ends = [[tuple(y.shape[1:]) for y in each.outputs] for each in (taken, given)]
     require(
-        len(ends[0]) == len(ends[1]) and all(map(_alike, *ends)),
+        len(ends[0]) == len(ends[1]) and all(map(shapes_alike, *ends)),
         f"{who} gives outputs of shape {', '.join(map(str, ends[0]))}, and the model that it is to "
         f"teach {', '.join(map(str, ends[1]))}: they must be equal, classes in the same order",
-    )
-
-
-def _alike(first: tuple[int | None, ...], second: tuple[int | None, ...]) -> bool:
-    """Says whether two shapes are equal where both are known."""
-    return len(first) == len(second) and all(
-        None in (mine, other) or mine == other for mine, other in zip(first, second, strict=True)
     )
 
 
@@ -122,7 +116,7 @@ def _takes_the_same(model: keras.Model, student: keras.Model) -> bool:
         not isinstance(mine, dict) or set(mine) == set(others)
     )
     return same_form and all(
-        _alike(tuple(a.shape), tuple(b.shape)) and a.dtype == b.dtype
+        shapes_alike(tuple(a.shape), tuple(b.shape)) and a.dtype == b.dtype
         for a, b in zip(tree.flatten(mine), tree.flatten(others), strict=True)
     )
 
