@@ -20,6 +20,7 @@ EXAMPLES = [
 GUIDES = (
     "data_sources.md",
     "deploy.md",
+    "distillation.md",
     "inputs_and_outputs.md",
     "models_and_techniques.md",
     "transfer_sets.md",

@@ -208,6 +208,10 @@ def test_a_teacher_of_one_s_own_and_what_can_be_none():
     alone = {"distillation": {"weight": 1.0}}
     small = tfcompress.compress(model, "svd", (x, y), teacher=[teacher], **alone, **settings)
     assert set(small.predict(x, verbose=0).argmax(-1)) == {2}
+    with pytest.raises(InputError, match="hint looks at the layers of one teacher; got 2"):
+        tfcompress.compress(
+            model, "svd", (x, y), teacher=[teacher, model], distillation={"losses": "kd+hint"}
+        )
     with pytest.raises(InputError, match="teacher takes a Keras model or a list of them; got str"):
         tfcompress.compress(model, "svd", (x, y), teacher="t.keras")
     with pytest.raises(InputError, match="teacher is for what a technique trains, and 'int8'"):

@@ -22,6 +22,7 @@ from tfcompress.errors import InputError, require
 from tfcompress.graph.nodes import functional
 from tfcompress.options import check_types
 from tfcompress.training import TrainingContext
+from tfcompress.training.distill.plain import FEATURES
 from tfcompress.training.distill.teachers import one_teacher
 from tfcompress.training.fit import compiled_alike, copy_optimizer
 from tfcompress.training.objective import Objective, objective
@@ -223,6 +224,12 @@ def teacher_of(
     if not teachers:
         return model
     taught = [step.training.distillation for step in steps if step.training.distillation]
+    for distillation in taught:
+        inside = sorted(FEATURES & set(distillation.names))
+        require(
+            len(teachers) == 1 or not inside,
+            f"{' and '.join(inside)} looks at the layers of one teacher; got {len(teachers)}",
+        )
     temperature = taught[0].temperature if taught else Distillation().temperature
     return one_teacher(teachers, model, temperature=temperature, classes=classes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import keras
@@ -11,10 +11,12 @@ import numpy as np
 from tfcompress.data.augmentation import mirrored
 from tfcompress.data.pipelines import Batches, Stream
 from tfcompress.data.protocol import Batch, Data, RandomAccess
+from tfcompress.errors import require
 from tfcompress.training.teacher import TeacherOutputs
 
 # Batches whose types and shapes Keras looks at before it trains on them.
 _LOOKED_AT = 2
+Finish = Callable[[Batch, int], tuple[Any, ...]]
 
 
 def epoch_batches(
@@ -25,6 +27,7 @@ def epoch_batches(
     seed: int,
     epoch: int,
     labelled: bool = True,
+    mix: float = 0.0,
     teacher_outputs: TeacherOutputs | None = None,
 ) -> EpochBatches | StreamBatches:
     """Returns one epoch of any data; the arguments are those of `EpochBatches`.
@@ -36,17 +39,20 @@ def epoch_batches(
         seed: of the whole training.
         epoch: counted from 0.
         labelled: whether targets and weights are given, too.
+        mix: alpha of the Beta distribution by which pairs of a batch's inputs are mixed, which then
+            have no targets; 0 mixes none.
         teacher_outputs: of examples.
     """
+    finish = _finisher(labelled, mix, (seed, epoch))
     if isinstance(data, Stream):
-        return StreamBatches(data.train, labelled=labelled)
+        return StreamBatches(data.train, finish)
     return EpochBatches(
         cast(RandomAccess, data),
         augmentation=augmentation or data.augmentation,
         batch_size=batch_size,
         seed=seed,
         epoch=epoch,
-        labelled=labelled,
+        finish=finish,
         teacher_outputs=teacher_outputs,
     )
 
@@ -64,7 +70,7 @@ class EpochBatches(keras.utils.PyDataset):
         batch_size: examples in a batch; the last one may be smaller.
         seed: of the whole training.
         epoch: counted from 0.
-        labelled: whether targets and weights are given, too.
+        finish: makes of a batch and its number what `fit` takes.
         teacher_outputs: of these examples; None if there are none to learn from, or the training
             computes them itself.
     """
@@ -77,7 +83,7 @@ class EpochBatches(keras.utils.PyDataset):
         batch_size: int,
         seed: int,
         epoch: int,
-        labelled: bool = True,
+        finish: Finish | None = None,
         teacher_outputs: TeacherOutputs | None = None,
     ) -> None:
         super().__init__()
@@ -85,7 +91,7 @@ class EpochBatches(keras.utils.PyDataset):
         self._augmentation = augmentation
         self._batch_size = batch_size
         self._seed = (seed, epoch)
-        self._labelled = labelled
+        self._finish = finish or _as_fit
         self._teacher_outputs = teacher_outputs
         self._order = np.random.default_rng(self._seed).permutation(data.examples)
 
@@ -104,7 +110,7 @@ class EpochBatches(keras.utils.PyDataset):
             # The augmentation draws this first, and so it is drawn alike.
             flipped = mirrored(len(chosen), self._augmentation, np.random.default_rng(seed))
             batch = batch._replace(x=(batch.x, self._teacher_outputs.of(chosen, flipped)))
-        return _as_fit(batch, self._labelled)
+        return self._finish(batch, index)
 
 
 class StreamBatches(keras.utils.PyDataset):
@@ -112,13 +118,13 @@ class StreamBatches(keras.utils.PyDataset):
 
     Args:
         batches: the stream's.
-        labelled: whether targets and weights are given, too.
+        finish: makes of a batch and its number what `fit` takes.
     """
 
-    def __init__(self, batches: Batches, *, labelled: bool = True) -> None:
+    def __init__(self, batches: Batches, finish: Finish | None = None) -> None:
         super().__init__()  # One worker: a stream can't be read at two places.
         self._steps = batches.steps
-        self._labelled = labelled
+        self._finish = finish or _as_fit
         self._batches: Iterator[Batch] = iter(batches)
         self._kept: list[tuple[Any, ...]] = []
         self._read = 0
@@ -130,7 +136,7 @@ class StreamBatches(keras.utils.PyDataset):
         """Returns the next batch as `fit` takes it, or one of the first again."""
         if index < len(self._kept):
             return self._kept[index]
-        batch = _as_fit(next(self._batches), self._labelled)
+        batch = self._finish(next(self._batches), index)
         self._read += 1
         if index < _LOOKED_AT:
             self._kept.append(batch)
@@ -146,6 +152,50 @@ class StreamBatches(keras.utils.PyDataset):
                 pass
 
 
-def _as_fit(batch: Batch, labelled: bool) -> tuple[Any, ...]:
-    """Returns a batch as `fit` takes it, the inputs alone if nothing else is to be read."""
-    return batch.as_fit() if labelled else Batch(batch.x).as_fit()
+def _as_fit(batch: Batch, number: int) -> tuple[Any, ...]:
+    """Returns a batch as `fit` takes it."""
+    return batch.as_fit()
+
+
+def _finisher(labelled: bool, mix: float, seed: tuple[int, int]) -> Finish:
+    """Returns what makes of a batch and its number what `fit` takes."""
+    if labelled:
+        return _as_fit
+
+    def inputs_alone(batch: Batch, number: int) -> tuple[Any, ...]:
+        x = batch.x
+        if mix:
+            # Apart from the augmentation, which draws from (seed, epoch, number).
+            x = mixed(x, mix, np.random.default_rng((*seed, number, 1)))
+        return Batch(x).as_fit()
+
+    return inputs_alone
+
+
+def mixed(x: Any, alpha: float, rng: np.random.Generator) -> Any:
+    """Returns examples that are each mixed with another one: `share * a + (1 - share) * b`.
+
+    Args:
+        x: inputs of any structure, arrays of floats (n, ...).
+        alpha: shares are drawn from Beta(alpha, alpha), one for each example.
+        rng: draws the shares and the pairs.
+
+    Raises:
+        InputError: an input isn't of floats: the mean of two words is none.
+
+    Reference:
+        Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412.
+    """
+    arrays = [np.asarray(part) for part in keras.tree.flatten(x)]
+    for array in arrays:
+        require(
+            array.dtype.kind == "f",
+            f"distillation.mix mixes inputs of floats; got {array.dtype}: leave it at 0",
+        )
+    count = len(arrays[0])
+    shares, others = rng.beta(alpha, alpha, count), rng.permutation(count)
+    made = []
+    for array in arrays:
+        share = shares.reshape(-1, *(1,) * (array.ndim - 1)).astype(array.dtype)
+        made.append(share * array + (1 - share) * array[others])
+    return keras.tree.pack_sequence_as(x, made)

@@ -73,7 +73,7 @@ def fit(
     if training.epochs == 0:
         return []
     source = data if context.transfer is None else context.transfer
-    labelled = _reads_labels(training, context)
+    distillation, labelled = training.distillation, _reads_labels(training, context)
     given = context.objective
     # What isn't the user's follows from this very model: its end may have changed.
     goal = given if given is not None and given.users else inferred_objective(model, data)
@@ -104,6 +104,8 @@ def fit(
                 weights=trainee.weights,
                 learning_rate=lambda: float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
                 teacher_outputs=kept,
+                labelled=labelled,
+                mix=0.0 if labelled or distillation is None else distillation.mix,
                 stopped=lambda: bool(trainee.stop_training),
             ),
             data,

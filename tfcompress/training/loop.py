@@ -43,6 +43,8 @@ class Trainee:
         weights: those that must stay finite.
         learning_rate: the optimizer's present rate.
         teacher_outputs: are put into the batches; None for batches of examples alone.
+        labelled: whether the batches have targets and weights.
+        mix: alpha of the Beta distribution by which examples are mixed; 0 for none.
         stopped: says whether a callback wants no further epoch.
     """
 
@@ -51,6 +53,8 @@ class Trainee:
     weights: Sequence[Any]
     learning_rate: Callable[[], float]
     teacher_outputs: TeacherOutputs | None = None
+    labelled: bool = True
+    mix: float = 0.0
     stopped: Callable[[], bool] = lambda: False
 
 
@@ -74,7 +78,8 @@ def epochs(
         for epoch in range(len(rows), training.epochs):
             batches = epoch_batches(
                 data,
-                labelled=context.transfer is None,
+                labelled=trainee.labelled,
+                mix=trainee.mix,
                 augmentation=context.augmentation,
                 batch_size=training.batch_size,
                 seed=context.seed,

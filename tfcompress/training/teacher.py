@@ -14,6 +14,7 @@ from tfcompress.data.nested import slices
 from tfcompress.data.pipelines import Stream
 from tfcompress.data.protocol import Data, RandomAccess
 from tfcompress.graph.nodes import functional
+from tfcompress.training.distill.plain import FEATURES
 from tfcompress.training.evaluate import runner
 
 # What the outputs may take of the memory.
@@ -80,7 +81,7 @@ def kept_outputs(
     distillation = training.distillation
     if teacher is None or distillation is None or not distillation.weight:
         return None
-    inside = {"at", "hint"} & set(distillation.names)
+    inside = FEATURES & set(distillation.names)
     if "shift" in augmentation or distillation.mix or inside:
         return None
     outputs = functional(teacher).outputs

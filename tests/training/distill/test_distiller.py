@@ -14,6 +14,7 @@ from tfcompress.errors import InputError
 from tfcompress.graph import clone
 from tfcompress.graph.nodes import input_structure, output_structure
 from tfcompress.training import TrainingContext, fit
+from tfcompress.training.batches import epoch_batches, mixed
 from tfcompress.training.distill import KD, AttentionTransfer, Distiller, Hint, divergence
 
 
@@ -407,3 +408,26 @@ def test_the_name_of_before_makes_the_same(build):
     assert float(old.compute_loss(X, Y, student(X))) == float(new.compute_loss(X, Y, student(X)))
     with pytest.warns(DeprecationWarning, match="distill.divergence now"):
         assert distillation.divergence is divergence
+
+
+def test_mixtures_are_the_same_for_teacher_and_student_and_have_no_labels(toy, build):
+    """Each is a pair of the batch's examples by a share; the same seed, the same mixtures."""
+    x = {"a": np.eye(6, dtype="float32"), "b": np.arange(6, dtype="float32")}
+    made = mixed(x, 1.0, np.random.default_rng(3))
+    np.testing.assert_allclose(made["a"].sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(made["a"] @ x["b"], made["b"], rtol=1e-5)
+    assert ((made["a"] > 0).sum(1) == 2).any()
+    with pytest.raises(InputError, match="mixes inputs of floats; got int64"):
+        mixed(np.arange(3), 1.0, np.random.default_rng())
+    seen = [
+        epoch_batches(toy, augmentation="none", batch_size=32, seed=1, epoch=e, labelled=False,
+                      mix=1.0)[0] for e in (0, 0, 1)
+    ]  # fmt: skip
+    assert [len(batch) for batch in seen] == [1, 1, 1]
+    np.testing.assert_array_equal(seen[0][0], seen[1][0])
+    assert not np.array_equal(seen[0][0], seen[2][0])
+    context = TrainingContext(teacher=build(7, filters=8))
+    taught = Training(epochs=3, batch_size=32, distillation=Distillation(mix=1.0))
+    rows = fit(build(), toy, taught, context)
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert "train_error" not in rows[0]

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from tfcompress.config import Training
     from tfcompress.training.context import TrainingContext
 
+# Losses that look inside of the teacher.
+FEATURES = frozenset({"at", "hint"})
+
 
 def beyond_kd(training: Training, context: TrainingContext) -> str | None:
     """Returns what a training asks of the teacher beside the loss `kd`; None if nothing.

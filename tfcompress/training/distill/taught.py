@@ -13,9 +13,6 @@ from tfcompress.training.distill.distiller import Distiller
 from tfcompress.training.distill.features import AttentionTransfer, Hint, matching_layers
 from tfcompress.training.distill.losses import DKD, KD, Labels, Logits, Softmax
 
-# Losses that look inside of the teacher.
-FEATURES = frozenset({"at", "hint"})
-
 
 def distiller(
     student: keras.Model,
