@@ -26,19 +26,21 @@ from measurements import Measurements, Row, Step, conduct, made_here, parser, si
 from page import Page
 
 from tfcompress import data, graph, keep_freed_memory, models
-from tfcompress.config import Distillation, Training
+from tfcompress.config import Distillation, Inversion, Training
 from tfcompress.data.protocol import Data
 from tfcompress.data.stores import ArrayImages, GreyImages, SelectedImages
 from tfcompress.data.transfer.read import prepared, read
 from tfcompress.data.transfer.unlabelled import UnlabelledImages, without_targets
 from tfcompress.errors import InputError
 from tfcompress.training import TrainingContext, accuracy, classified, fit, runner
+from tfcompress.training.inverted_folder import invert_into
 
 MODEL, WIDTH = "vgg_small", 0.5
 EPOCHS = 20
 SEEDS = (0, 1, 2)
 KEPT = Path("build/transfer_sets")
 MIXED, NOISE = 500, 5000
+INVERTED, INVERSION = 512, Inversion(steps=300)
 # What is trained on, and what the page calls it.
 LABELS = "labels"
 SETS = {
@@ -48,6 +50,7 @@ SETS = {
     "mnist": "MNIST, 5,000 digits",
     "cifar10": "CIFAR-10 in grey, 5,000 pictures",
     "mixup": "mixtures of 500 of the teacher's own images",
+    "inverted": "512 images made from the teacher alone, 300 steps each",
     "noise": "noise, 5,000 pictures",
 }
 
@@ -96,6 +99,16 @@ def transfer(name: str, seed: int, data_dir: str) -> Data:
     if name in ("mixup", "noise"):
         count = MIXED if name == "mixup" else NOISE
         return read(f"{name}:{count}", images, seed=seed)[1]
+    if name == "inverted":
+        folder = invert_into(
+            KEPT / f"inverted_{seed}",
+            teacher(seed),
+            INVERTED,
+            images.normalization,
+            settings=INVERSION,
+            seed=seed,
+        )
+        return read(f"folder:{folder}", images)[1]
     return in_grey(name, data_dir, seed)
 
 
