@@ -155,8 +155,8 @@ def page_of(results: Measurements) -> Page:
     return Page(
         "Labels or softmax of a teacher",
         "Students that learn from a teacher alone, on 5,000 of the embedded training images "
-        f"without labels: {students}, {EPOCHS} epochs each. The teachers, {TEACHER}, learned from other "
-        "images with labels, "
+        f"without labels: {students}, {EPOCHS} epochs each. The teachers, {TEACHER}, learned "
+        "from other images with labels, "
         f"{' and '.join(f'{count:,} ({kind})' for kind, count in TEACHERS.items())}, in as many "
         "steps. Accuracy on all 2,000 test images, the mean over seeds and its range; the gain is "
         "that of the softmax over the teacher's labels alone, in points. Rassadin and Savchenko "
