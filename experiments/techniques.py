@@ -6,9 +6,10 @@ Run:
     .venv/bin/python experiments/techniques.py --table=compact --output=build/compact_techniques
     .venv/bin/python experiments/techniques.py --table=quantised --output=build/quantised_techniques
     .venv/bin/python experiments/techniques.py --table=structured --output=build/structured
+    .venv/bin/python experiments/techniques.py --table=few_bits --output=build/few_bits_techniques
     .venv/bin/python experiments/techniques.py --table=vgg16 --output=build/vgg16_techniques
 
-About 25, 30, 60, 60 and 90 minutes on two cores. Per seed one float baseline is trained (by the
+About 25, 30, 60, 60, 20 and 90 minutes on two cores. Per seed one float baseline is trained (by the
 first run) and then used by all techniques, so that they differ in nothing else. Latency is
 interleaved with the baseline's; an accuracy on 2,000 images has a standard error of about 0.65
 points. Runs are kept in the folder `--work`: stopped and called again, it goes on, and says so.
@@ -65,6 +66,16 @@ TABLES: dict[str, dict[str, tuple[list[str], int]]] = {
         "channels, latency_ratio=0.5": (["--technique=channels", "--set", "latency_ratio=0.5"], 1),
         "dsd": (["--technique=dsd"], 1),
         "perforate": (["--technique=perforate"], 1),
+    },
+    "few_bits": {
+        "ternary": (["--technique=ternary", "--storage=int2"], 3),
+        "ternary, scale=trained": (
+            ["--technique=ternary", "--storage=int2", "--set", "scale=trained"],
+            1,
+        ),
+        "lsq, bits=2": (["--technique=lsq", "--storage=int2", "--set", "bits=2"], 3),
+        "lsq, bits=3": (["--technique=lsq", "--storage=int4", "--set", "bits=3"], 1),
+        "lsq, bits=4": (["--technique=lsq", "--storage=int4"], 3),
     },
     "vgg16": {
         "channels, size_ratio=0.36": (
@@ -171,7 +182,7 @@ def page_of(results: Measurements) -> Page:
             rows.append((row(name, [results[key] for key in keys]), keys))
     model = "vgg16" if table == "vgg16" else "vgg_small"
     return Page(
-        f"{table.capitalize()} techniques, {model} on the embedded data set",
+        f"{table.replace('_', ' ').capitalize()} techniques, {model} on the embedded data set",
         "Accuracies of the .tflite files on all 2,000 test images, seeds from 0 on. Ratios are "
         "compressed divided by float32 baseline: bytes, bytes after gzip, and latency on one "
         "thread, interleaved, the median over seeds.",

@@ -27,7 +27,7 @@ HIDDEN = 3 * 3 * 8 * 20
 def as_fast():
     """Layers aren't timed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(low_bits, "_latency_ratio", lambda *_: 1.0)
+        patch.setattr(low_bits, "_latencies", lambda *_: (1.0, 1.0))
         yield
 
 
@@ -137,7 +137,7 @@ def test_float_nets_have_no_binary_weights(tmp_path, storage, message):
 
 @pytest.mark.parametrize(("inputs", "instead"), [(True, "int8"), (False, "dynamic")])
 def test_a_net_that_fewer_bits_make_slower(tmp_path, net, bwn, monkeypatch, inputs, instead):
-    monkeypatch.setattr(low_bits, "_latency_ratio", lambda *_: 2.0)
+    monkeypatch.setattr(low_bits, "_latencies", lambda *_: (1.0, 2.0))
     with pytest.raises(
         InputError, match=r"took 2\.00 times the floats' time here\): use " + instead
     ):

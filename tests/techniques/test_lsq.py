@@ -47,7 +47,7 @@ def test_a_normalisation_behind_turns_no_weights_signs(small):
 
 @pytest.mark.parametrize(("bits", "storage"), [(2, "int2"), (4, "int4")])
 def test_the_file_holds_the_trained_integers(bits, storage, small, tmp_path, monkeypatch):
-    monkeypatch.setattr(low_bits, "_latency_ratio", lambda *_: 1.0)
+    monkeypatch.setattr(low_bits, "_latencies", lambda *_: (1.0, 1.0))
     thin = tfcompress.transform(turned(small()), "lsq", bits=bits)
     path = tmp_path / "m.tflite"
     x = images(20)

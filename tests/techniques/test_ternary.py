@@ -30,7 +30,7 @@ def test_a_trained_scale_for_each_filter(small):
 
 
 def test_two_bits_in_the_file(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(low_bits, "_latency_ratio", lambda *_: 1.0)
+    monkeypatch.setattr(low_bits, "_latencies", lambda *_: (1.0, 1.0))
     thin = tfcompress.transform(small(), "ternary")
     path = tmp_path / "m.tflite"
     x = np.random.default_rng(0).normal(size=(20, 16, 16, 3)).astype("float32")

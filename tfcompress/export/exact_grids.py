@@ -52,7 +52,8 @@ def _write(floats: Editor, editor: Editor, name: str, bits: int) -> bool:
     usual = np.abs(rows).max(axis=1) / levels(bits)[1]
     if steps is None or np.allclose(steps, usual, rtol=1e-6, atol=0):
         return False
-    codes = np.round(rows / np.where(steps > 0, steps, 1)[:, None]).astype(np.int8)
+    steps = np.where(steps > 0, steps, 1)  # A step of 0 would be refused.
+    codes = np.round(rows / steps[:, None]).astype(np.int8)
     return editor.set_integers(int(editor.writer(name).inputs[1]), pack(codes, bits), steps)
 
 

@@ -7,10 +7,10 @@ therefore timed in both ways by turns, in files of that layer alone, on the mach
 
 from __future__ import annotations
 
-import math
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,31 +36,55 @@ def choose(
         path: of the float file.
         outputs: output names of the ops that get integer weights.
         bits: 4 or 2: the fewest.
-        trained: whether some layers were trained for few bits: the others keep 8 then.
+        trained: whether some layers were trained for few bits: the others keep 8 then, and those
+            get them as long as all of them together aren't slower for it.
 
     Returns:
         Bits by output name; and for the ops that get 8, why.
     """
-    chosen, why = {}, {}
-    timed: dict[tuple[Any, ...], float] = {}
+    why: dict[str, str] = {}
+    seconds: dict[str, tuple[float, float]] = {}
+    timed: dict[tuple[Any, ...], tuple[float, float]] = {}
     editor = Editor(path)
     inside = names_in_loops(path)
     for name in outputs:
         if name in inside:
-            chosen[name], why[name] = 8, "8 bits: it runs in a loop, where no layer is timed"
+            why[name] = "8 bits: it runs in a loop, where no layer is timed"
             continue
         op = editor.writer(name)
         reason = _open_size(editor, op) or _cannot(editor, op, bits, trained)
-        if reason is None:
-            key = _shape(editor, op)
-            if key not in timed:
-                timed[key] = _latency_ratio(editor, name, bits)
-            if timed[key] > 1:
-                reason = f"with {bits} bits it took {timed[key]:.2f} times the floats' time here"
-        chosen[name] = bits if reason is None else 8
         if reason:
             why[name] = f"8 bits: {reason}"
-    return chosen, why
+            continue
+        key = _shape(editor, op)
+        if key not in timed:
+            timed[key] = _latencies(editor, name, bits)
+        seconds[name] = timed[key]
+    for name in _too_slow(seconds, together=trained):
+        ratio = seconds[name][1] / max(seconds[name][0], 1e-9)
+        why[name] = f"8 bits: with {bits} bits it took {ratio:.2f} times the floats' time here"
+    ordered = {name: why[name] for name in outputs if name in why}
+    return {name: 8 if name in why else bits for name in outputs}, ordered
+
+
+def _too_slow(seconds: Mapping[str, tuple[float, float]], *, together: bool) -> list[str]:
+    """Returns the ops that few bits make too slow.
+
+    Args:
+        seconds: with floats and with few bits, by output name.
+        together: whether an op may take longer, where others make up for it.
+    """
+    more = {name: few - floats for name, (floats, few) in seconds.items()}
+    saved = -sum(each for each in more.values() if each < 0) if together else 0.0
+    slow = []
+    for name in sorted(more, key=lambda name: more[name]):
+        if more[name] <= 0:
+            continue
+        if more[name] <= saved:
+            saved -= more[name]
+        else:
+            slow.append(name)
+    return slow
 
 
 def names_in_loops(path: Path) -> set[str]:
@@ -99,12 +123,15 @@ def _as_dense(editor: Editor, op: Any, name: str) -> list[str]:
     bias = int(op.inputs[2]) if len(op.inputs) > 2 else -1
     ops: list[Any] = []
     names = []
+    taken = {editor.text(tensor) for tensor in range(len(editor.graph.tensors))}
 
     def product(strip: int, row: int) -> int:
         label = f"{name}/{row}"
         names.append(label)
         matrix = kernel[:, row].reshape(len(kernel), -1)
-        weights = editor.constant(matrix, f"{label}/weights")
+        # The converter's names list all layers that it merged; the last one is enough here.
+        short = f"{name.rpartition(';')[2]}/{row}/weights"
+        weights = editor.constant(matrix, short if short not in taken else f"{label}/weights")
         shape = (editor.shape(strip)[0], len(matrix))
         inputs = [strip, weights, bias if row == 0 else -1]
         return editor.then("FULLY_CONNECTED", inputs, shape, "float32", ops, label=label)
@@ -143,8 +170,8 @@ def _shape(editor: Editor, op: Any) -> tuple[Any, ...]:
     return (*map(editor.shape, tensors), *(str(options[key]) for key in sorted(options)))
 
 
-def _latency_ratio(editor: Editor, name: str, bits: int) -> float:
-    """Returns a layer's median latency with few bits divided by that in floats, on one thread."""
+def _latencies(editor: Editor, name: str, bits: int) -> tuple[float, float]:
+    """Returns a layer's median seconds in floats and with few bits, on one thread, in turns."""
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder, quiet():
         floats, few = Path(folder) / "floats.tflite", Path(folder) / "few.tflite"
         editor.alone(name).write(floats)
@@ -161,4 +188,4 @@ def _latency_ratio(editor: Editor, name: str, bits: int) -> float:
             if time.perf_counter() > end and len(times[0]) > 2:
                 break
     floats_s, few_s = (statistics.median(taken[1:]) for taken in times)  # The first one warms up.
-    return few_s / floats_s if floats_s else math.inf
+    return floats_s, few_s

@@ -39,7 +39,7 @@ each = pytest.mark.parametrize("name", storages.names())
 def as_fast():
     """Layers aren't timed: few bits are as fast as floats."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(low_bits, "_latency_ratio", lambda *_: 1.0)
+        patch.setattr(low_bits, "_latencies", lambda *_: (1.0, 1.0))
         yield
 
 
