@@ -410,6 +410,28 @@ def test_the_name_of_before_makes_the_same(build):
         assert distillation.divergence is divergence
 
 
+@pytest.mark.parametrize("as_dictionary", [False, True])
+def test_losses_metrics_and_callbacks_find_the_student_by_its_names(as_dictionary, tmp_path):
+    def two_outputs():
+        image = keras.Input((6,))
+        ends = {name: layers.Dense(n, name=name)(image) for name, n in (("kind", 3), ("size", 1))}
+        return keras.Model(image, ends if as_dictionary else [*ends.values()])
+
+    student = two_outputs()
+    made = Distiller(two_outputs(), student, KD(classes=(True, False)), student_loss_weight=0.5)
+    made.compile("sgd", {"kind": CROSSENTROPY, "size": "mse"}, metrics={"kind": ["accuracy"]},
+                 loss_weights={"kind": 1.0, "size": 0.5})  # fmt: skip
+    targets = {"kind": Y, "size": X[:, :1]} if as_dictionary else [Y, X[:, :1]]
+    logs = made.train_on_batch(X, targets, return_dict=True)
+    assert {"kind_accuracy", "kind_loss", "size_loss"} <= set(logs)
+    assert made.get_layer("kind") is student.get_layer("kind")
+    assert made.layers == student.layers
+    made.save_weights(tmp_path / "s.weights.h5")
+    again = two_outputs()
+    again.load_weights(tmp_path / "s.weights.h5")
+    np.testing.assert_array_equal(again.get_layer("kind").kernel, student.get_layer("kind").kernel)
+
+
 def test_mixtures_are_the_same_for_teacher_and_student_and_have_no_labels(toy, build):
     """Each is a pair of the batch's examples by a share; the same seed, the same mixtures."""
     x = {"a": np.eye(6, dtype="float32"), "b": np.arange(6, dtype="float32")}

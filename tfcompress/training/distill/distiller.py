@@ -139,6 +139,21 @@ class Distiller(keras.distillation.Distiller):
                 outputs[node.operation.name] = node.outputs[0]
         return keras.Model(input_structure(model), outputs, name=f"{model.name}_with_features")
 
+    # Losses and metrics by an output's name, and callbacks that look at layers, find the student's.
+    @property
+    def output_names(self) -> list[str] | None:
+        """The names of the student's outputs; None of a student without a graph."""
+        return getattr(self.student, "output_names", None)
+
+    @property
+    def layers(self) -> list[Any]:
+        """The student's layers."""
+        return self.student.layers
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """Returns a layer of the student, as `keras.Model.get_layer` does."""
+        return self.student.get_layer(name, index)
+
     @property
     def own_variables(self) -> list[Any]:
         """What a checkpoint holds beside the student's: the regressors' and the noise's."""
@@ -291,6 +306,14 @@ class Distiller(keras.distillation.Distiller):
     def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Writes the student; arguments are those of `keras.Model.save`."""
         self.student.save(filepath, *args, **kwargs)
+
+    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Writes the student's weights; arguments are those of `keras.Model.save_weights`."""
+        self.student.save_weights(filepath, *args, **kwargs)
+
+    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Reads the student's weights; arguments are those of `keras.Model.load_weights`."""
+        self.student.load_weights(filepath, *args, **kwargs)
 
 
 class _Pass:
