@@ -26,6 +26,8 @@ from tfcompress.training.progress import say
 
 # Says from what a folder's images were made.
 RECORD = "inverted.json"
+# Steps between two lines.
+_TOLD = 100
 
 
 def invert_into(
@@ -73,6 +75,7 @@ def invert_into(
             continue
         (its_seed,) = np.random.SeedSequence((seed, number)).generate_state(1)
         losses: list[float] = []
+        title = f"images {numbers[0] + 1:,} to {numbers[-1] + 1:,}"
         images = invert(
             teacher,
             len(numbers),
@@ -80,16 +83,29 @@ def invert_into(
             settings=settings,
             student=student,
             seed=int(its_seed),
-            on_step=lambda step, loss, losses=losses: losses.append(loss),  # type: ignore[misc]
+            on_step=_teller(losses, title, settings.steps, say),
         )
         for path, image in zip(paths, images, strict=True):
             files.write(path, _png(image))
         outputs = logits(teacher, normalization(images))
         wanted = np.arange(len(images)) % outputs.shape[1]
         share = float((outputs.argmax(-1) == wanted).mean())
-        say("inverted", f"{numbers[-1] + 1:,} of {count:,} images; loss {losses[0]:.2f} -> "
-            f"{losses[-1]:.2f}; {share:.0%} of {len(images)} have their class")  # fmt: skip
+        say("inverted", f"{title} of {count:,}: loss {losses[0]:.2f} -> {losses[-1]:.2f}, "
+            f"{share:.0%} have their class")  # fmt: skip
     return folder
+
+
+def _teller(
+    losses: list[float], title: str, steps: int, say: Callable[[str, str], None]
+) -> Callable[[int, float], None]:
+    """Returns what keeps the loss of each step, and tells of every hundredth."""
+
+    def on_step(step: int, loss: float) -> None:
+        losses.append(loss)
+        if step % _TOLD == 0 and step < steps:
+            say("inverted", f"{title}: step {step} of {steps}, loss {loss:.2f}")
+
+    return on_step
 
 
 def _record(
