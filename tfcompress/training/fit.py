@@ -155,9 +155,6 @@ def _epoch_trainer(
 ) -> Callable[[Any, int, Watch], Row]:
     """Returns what trains one epoch and gives the row's values, as `Trainee.fit` does."""
     weights = {"class_weight": dict(context.class_weight)} if context.class_weight else {}
-    parts = set()  # Of the loss: the distiller's own, which no row has.
-    if isinstance(trainee, Distiller):
-        parts = {"student_loss", "distillation_loss", "total_loss"}
 
     def train_epoch(batches: Any, epoch: int, watch: Watch) -> Row:
         watching = watch.callback(keras.callbacks.Callback)
@@ -165,8 +162,7 @@ def _epoch_trainer(
         if isinstance(trainee, Distiller):
             trainee.enter_stage(_stage(training, epoch))
         logs = fit_epoch(trainee, batches, epoch, callbacks, **weights)
-        judged = {name: value for name, value in logs.items() if name not in parts}
-        seen = goal.values(judged, "train") if labelled else {}
+        seen = goal.values(logs, "train") if labelled else {}
         return {"loss": logs["loss"], **seen, **own.test_values}
 
     return train_epoch

@@ -50,6 +50,8 @@ class Distiller(keras.distillation.Distiller):
             disturbed; 0 for none.
         noise_share: the share of the examples whose logits are.
         seed: of the noise.
+        track_parts: whether the logs have `student_loss`, `distillation_loss` and `total_loss`, as
+            Keras's own.
         name: of the distiller.
         kwargs: as in `keras.Model`.
 
@@ -79,6 +81,7 @@ class Distiller(keras.distillation.Distiller):
         noise: float = 0.0,
         noise_share: float = 0.5,
         seed: int = 0,
+        track_parts: bool = True,
         **kwargs: Any,
     ) -> None:
         keras.Model.__init__(self, name=name, **kwargs)
@@ -110,9 +113,11 @@ class Distiller(keras.distillation.Distiller):
         self._outputs_given = outputs_given
         self._stage: Stage = "all"
         self._pass = _Pass()
-        self.student_loss_tracker = keras.metrics.Mean(name="student_loss")
-        self.distillation_loss_tracker = keras.metrics.Mean(name="distillation_loss")
-        self.total_loss_tracker = keras.metrics.Mean(name="total_loss")
+        if track_parts:
+            self.student_loss_tracker = keras.metrics.Mean(name="student_loss")
+            self.distillation_loss_tracker = keras.metrics.Mean(name="distillation_loss")
+            self.total_loss_tracker = keras.metrics.Mean(name="total_loss")
+        self._track_parts = track_parts
 
     def _check(self, teacher: Any, student: Any, student_loss_weight: Any) -> None:
         """Refuses what isn't a model, and models whose outputs can't be compared.
@@ -230,10 +235,15 @@ class Distiller(keras.distillation.Distiller):
         ):  # Every weight has a gradient, those that a stage leaves out one of 0.
             left_out = [*tree.flatten(y_pred), *self._regressors_weights()]
             total = total + 0.0 * sum(ops.sum(ops.cast(each, "float32")) for each in left_out)
-        self.student_loss_tracker.update_state(of_labels)
-        self.distillation_loss_tracker.update_state(of_teacher)
-        self.total_loss_tracker.update_state(total)
+        if self._track_parts:
+            self.student_loss_tracker.update_state(of_labels)
+            self.distillation_loss_tracker.update_state(of_teacher)
+            self.total_loss_tracker.update_state(total)
         return total
+
+    def reset_metrics(self) -> None:
+        """Starts all metrics anew."""
+        keras.Model.reset_metrics(self)
 
     def _regressors_weights(self) -> list[Any]:
         """Returns the weights that are trained beside the student's."""

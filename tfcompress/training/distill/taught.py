@@ -51,6 +51,7 @@ def distiller(
             noise=distillation.noise,
             noise_share=distillation.noise_share,
             seed=seed,
+            track_parts=False,  # The logs are those of the student, which callbacks know.
         )
     except InputError:
         raise
