@@ -139,8 +139,8 @@ def page_of(results: Measurements) -> Page:
         "Latency of networks with half of their multiply-accumulates",
         f"Networks of keras.applications cut by the technique `channels` (l2) to {RATIO:g} of "
         "their MACs, written as float32 files and timed in turns with the whole network's, on one "
-        "thread. Ratios are by that file's. `fastest`: of each file's fastest runs, which tell more "
-        "where the machine does other things, too; `median`: of the rounds' ratios.",
+        "thread. Ratios are by that file's. `fastest`: of each file's fastest runs, which tell "
+        "more where the machine does other things, too; `median`: of the rounds' ratios.",
         [
             "network",
             "rounded to",
