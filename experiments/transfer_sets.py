@@ -31,7 +31,6 @@ from tfcompress.data.protocol import Data
 from tfcompress.data.stores import ArrayImages, GreyImages, SelectedImages
 from tfcompress.data.transfer.read import prepared, read
 from tfcompress.data.transfer.unlabelled import UnlabelledImages, without_targets
-from tfcompress.errors import InputError
 from tfcompress.training import TrainingContext, accuracy, classified, fit, runner
 from tfcompress.training.inverted_folder import invert_into
 
@@ -145,9 +144,6 @@ def is_there(name: str, data_dir: str) -> bool:
 
 
 def steps(seeds: list[int], names: list[str], data_dir: str) -> list[Step]:
-    for name in names:
-        if name not in SETS:
-            raise InputError(f"--sets takes {', '.join(SETS)}; got '{name}'")
     there = [name for name in names if is_there(name, data_dir)]
     return [
         single(f"{name}, seed {seed}", measured, name, seed, data_dir)
@@ -195,9 +191,10 @@ def main() -> None:
     given: argparse.Namespace = flags.parse_args()
     seeds = [int(seed) for seed in given.seeds.split(",")]
     names = given.sets.split(",")
-    conduct(
-        given, steps(seeds, names, given.data_dir), page_of, made=functools.partial(_made, given)
-    )
+    if not set(names) <= set(SETS):
+        flags.error(f"--sets takes {', '.join(SETS)}; got {given.sets}")
+    todo = [] if given.render else steps(seeds, names, given.data_dir)
+    conduct(given, todo, page_of, made=functools.partial(_made, given))
 
 
 def _made(given: argparse.Namespace) -> dict[str, Any]:
