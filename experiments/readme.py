@@ -158,18 +158,26 @@ TITLES = {
     "prune": "`prune`, 80% zeros",
     "cluster": "`cluster`, 16 values",
     "hashed": "`hashed`, at 1/8",
+    "channels": "`channels`, half of the MACs",
+    "channels, macs_ratio=0.29": "`channels`, 0.29 of the MACs",
+    "channels, latency_ratio=0.5": "`channels`, half of the latency",
+    "channels+int8": "`channels+int8`, half of the MACs",
+    "channels+xnor": "`channels+xnor`, half of the MACs",
+    "ternary": "`ternary --storage=int2`",
+    "lsq, bits=2": "`lsq --storage=int2`, 2 bits",
+    "lsq, bits=4": "`lsq --storage=int4`, 4 bits",
 }
-LEFT_OUT = ("dynamic", "hashed, init=scratch")
+LEFT_OUT = ("dynamic", "hashed, init=scratch", "ternary, scale=trained", "lsq, bits=3")
 
 
 def techniques() -> str:
-    """Every technique of the three tables that was measured by the command itself."""
+    """Every technique of the tables that was measured by the command itself."""
     rows = []
-    for table in ("quantised", "binary", "compact"):
+    for table in ("quantised", "binary", "compact", "structured", "few_bits"):
         results = Measurements(RESULTS / f"{table}_techniques")
         for name in TABLES[table]:
-            if name not in LEFT_OUT:
-                found = [results[key] for key in keys_of(results, name)]
+            found = [results[key] for key in keys_of(results, name)]
+            if found and name not in LEFT_OUT:
                 rows.append([TITLES.get(name, f"`{name}`"), *technique_cells(found)])
     return markdown(["technique", "points below float", "bytes", "gzip", "latency"], rows)
 
