@@ -229,7 +229,7 @@ def test_repair_without_examples_says_where_there_are_some(small):
 
 def test_after_it_other_techniques_apply(small):
     thin = tfcompress.transform(small(), "channels+xnor")
-    assert thin.get_layer("conv3").filters == 16
+    assert thin.get_layer("conv3").filters == 13
     assert type(thin.get_layer("conv2")).__name__ == "BinaryConv2D"
 
 

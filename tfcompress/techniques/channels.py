@@ -58,7 +58,7 @@ class ChannelOptions:
             after division by their layer's mean.
         min_channels: that every layer keeps, beside a tenth of its own.
         round_to: layers keep a multiple of so many channels where they have as many, twice that
-            above 64: what processors compute at once; with AVX-512 that is more, and 16 is faster.
+            above 64: what processors compute at once; 8 is enough without AVX-512.
         layer_norms: whether channels can go that a `LayerNormalization`, an `RMSNormalization` or a
             `UnitNormalization` takes, whose statistics are then those of fewer channels: `cut` or
             `keep`; `auto` cuts them where a training behind it makes up for that.
@@ -89,7 +89,7 @@ class ChannelOptions:
     criterion: Criterion = "auto"
     scope: Scope = "layer"
     min_channels: int = 4
-    round_to: int = 8
+    round_to: int = widths.ROUND_TO
     layer_norms: LayerNorms = "auto"
     repair: Repair = "auto"
     criterion_seed: int = 0

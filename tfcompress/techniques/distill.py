@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tfcompress.training.context import Row, TrainingContext
 
 # As `channels` has them: what layers keep at least, and what their widths are multiples of.
-_RULES = widths.Rules(macs_ratio=1.0, scope="layer", min_channels=4, round_to=8)
+_RULES = widths.Rules(macs_ratio=1.0, scope="layer", min_channels=4, round_to=widths.ROUND_TO)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class DistillOptions:
         student: a builder's name, or a `.keras` or `.h5` file, whose weights it starts from; None
             for the model's own layers, narrower and with new weights.
         student_width: the share of its channels that each layer of such a student has, rounded to
-            multiples of 8: about its square of the multiply-accumulates. 0.5 is the half-width
+            multiples of 16: about its square of the multiply-accumulates. 0.5 is the half-width
             student of Rassadin and Savchenko 2017; 1 is the same network again (Furlanello et al.
             2018, arXiv:1805.04770).
         control: whether the command also trains the same student, from the same weights and for as

@@ -47,7 +47,7 @@ class MorphNetOptions:
     strength: float = 5.0
     threshold: float = 0.01
     min_channels: int = 4
-    round_to: int = 8
+    round_to: int = widths.ROUND_TO
 
     def __post_init__(self) -> None:
         """Refuses numbers that no network can have."""
