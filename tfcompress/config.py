@@ -356,6 +356,7 @@ class RunConfig:
         if self.distil is not None:
             Distillation(losses=self.distil)
         object.__setattr__(self, "options", dict(self.options))
+        object.__setattr__(self, "teacher", tuple(self.teacher))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as JSON values."""

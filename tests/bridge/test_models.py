@@ -80,6 +80,7 @@ CONVERTIBLE = {
     "Fire": (IMAGE, {"squeeze_filters": 4, "expand1x1_filters": 6, "expand3x3_filters": 6}),
     "HashedConv2D": (IMAGE, {"filters": 4, "kernel_size": 3, "hashing": "elementwise"}),
     "HashedDense": ((12,), {"units": 4, "hashing": "elementwise"}),
+    "LearnedStepWeights": (IMAGE, {"layer": keras.layers.Conv2D(4, 3, name="inner")}),
     "LowRankConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 3}),
     "LowRankDense": ((12,), {"units": 6, "rank": 3}),
     "Shift2D": (IMAGE, {"kernel_size": 3}),
@@ -87,6 +88,7 @@ CONVERTIBLE = {
     "SpatialSeparableConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 3}),
     "TTConv2D": (IMAGE, {"filters": 8, "kernel_size": 3, "rank": 4}),
     "TTDense": ((5, 12), {"units": 8, "rank": 4}),
+    "TernaryWeights": ((12,), {"layer": keras.layers.Dense(4, name="inner")}),
     "TuckerConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": (3, 4)}),
 }
 

@@ -18,8 +18,8 @@ from tfcompress.techniques import _channel_scores as channel_scores
 from tfcompress.techniques import _channel_widths as widths
 from tfcompress.techniques.channels import TECHNIQUE
 
-# 5, 8 and 16 filters of 8, 16 and 16; each with gamma and beta; 4 x 4 positions into 4 classes.
-PARAMETERS = 9 * (3 * 5 + 5 * 8 + 8 * 16) + 2 * (5 + 8 + 16) + 4 * 4 * 16 * 4 + 4
+# 5, 10 and 13 filters of 8, 16 and 16; each with gamma and beta; 4 x 4 positions into 4 classes.
+PARAMETERS = 9 * (3 * 5 + 5 * 10 + 10 * 13) + 2 * (5 + 10 + 13) + 4 * 4 * 13 * 4 + 4
 
 
 def branches():

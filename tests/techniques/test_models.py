@@ -57,6 +57,10 @@ def application(kind, side):
     return build
 
 
+# Techniques whose transform changes no layer by itself.
+WHOLE = ("baseline", "distill", "morphnet")
+# Models with batch normalisations, whose scales MorphNet learns widths by.
+NORMALISED = ("nested",)
 SMALL = {"nested": nested, "shared": shared, "several_outputs": several_outputs}
 APPLICATIONS = {kind: application(kind, 32) for kind in ("MobileNetV2", "ResNet50", "VGG16")}
 
@@ -72,7 +76,8 @@ def check(name, model):
     except InputError as error:
         refused = str(error)
     if refused:
-        assert any(layer in refused for layer in names), refused
+        by_layers = any(layer in refused for layer in names)
+        assert by_layers or "no channels that can go pass a batch norm" in refused, refused
         assert "\n" not in refused
         return "refused"
     x = np.random.default_rng(0).normal(size=(2, *model.inputs[0].shape[1:])).astype("float32")
@@ -82,7 +87,7 @@ def check(name, model):
     )
     for y in keras.tree.flatten(after):
         assert np.isfinite(keras.ops.convert_to_numpy(y)).all()
-    if name != "baseline":
+    if name not in WHOLE:
         assert {line.name for line in candidate.layers} & names
     return "transformed"
 
@@ -90,7 +95,8 @@ def check(name, model):
 @each
 @pytest.mark.parametrize("kind", SMALL)
 def test_models_that_are_no_chain(name, kind):
-    assert check(name, SMALL[kind]()) == "transformed"
+    refused = name == "morphnet" and kind not in NORMALISED
+    assert check(name, SMALL[kind]()) == ("refused" if refused else "transformed")
 
 
 @pytest.mark.slow

@@ -42,8 +42,8 @@ class LearnedStepWeights(RoundedKernel):
     >>> import keras, numpy as np
     >>> dense = LearnedStepWeights(keras.layers.Dense(1, use_bias=False), num_bits=2)
     >>> _ = dense(np.zeros((1, 3), "float32"))
-    >>> dense.kernel.assign(np.array([[-3.0], [-0.6], [0.9]]))
-    >>> dense.step.assign(np.array([[1.0]]))
+    >>> _ = dense.kernel.assign(np.array([[-3.0], [-0.6], [0.9]]))
+    >>> _ = dense.step.assign(np.array([[1.0]]))
     >>> np.asarray(dense.rounded_kernel()).ravel().tolist()
     [-2.0, -1.0, 1.0]
 

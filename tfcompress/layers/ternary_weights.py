@@ -44,7 +44,7 @@ class TernaryWeights(RoundedKernel):
     >>> import keras, numpy as np
     >>> dense = TernaryWeights(keras.layers.Dense(1, use_bias=False))
     >>> _ = dense(np.zeros((1, 4), "float32"))
-    >>> dense.kernel.assign(np.array([[0.1], [-2.0], [1.0], [0.3]]))
+    >>> _ = dense.kernel.assign(np.array([[0.1], [-2.0], [1.0], [0.3]]))
     >>> np.asarray(dense.rounded_kernel()).ravel().tolist()
     [0.0, -1.5, 1.5, 0.0]
 
