@@ -40,9 +40,9 @@ def net():
         pytest.param("cluster+qat", marks=pytest.mark.slow),
         "prune+cluster+qat",
         pytest.param("cp+qat", marks=pytest.mark.slow),
-        "separable+prune+qat",
+        pytest.param("separable+prune+qat", marks=pytest.mark.slow),
         pytest.param("prune+int8", marks=pytest.mark.slow),
-        "prune+cluster+int8",
+        pytest.param("prune+cluster+int8", marks=pytest.mark.slow),
     ],
 )
 def test_the_file_has_what_each_step_made(chain, net, data, tmp_path):
