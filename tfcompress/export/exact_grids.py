@@ -23,38 +23,46 @@ _OFF = 5e-5
 _LOOKED_AT = 64
 
 
-def write_exact_grids(float_path: Path, path: Path, bits: Mapping[str, int]) -> None:
+def write_exact_grids(floats: Editor, path: Path, bits: Mapping[str, int]) -> None:
     """Writes the weights of a quantised file on the grids where the float file has them.
 
     Weights that the quantizer holds exactly, or that lie on no grid, stay as they are.
 
     Args:
-        float_path: of the float file.
+        floats: the float file, open.
         path: of the file that was quantised from it, which is changed.
         bits: of each op's weights, by output name.
     """
-    floats, editor = Editor(float_path), Editor(path)
     # Ops in a loop's own graph stay as the quantizer has them.
-    here = {floats.text(op.outputs[0]) for op in floats.ops() if len(op.outputs)}
-    changed = [_write(floats, editor, name, count) for name, count in bits.items() if name in here]
+    ops = {floats.text(op.outputs[0]): op for op in floats.ops() if len(op.outputs)}
+    found = {name: _on_other_grid(floats, ops[name], bits[name]) for name in bits if name in ops}
+    grids = {name: grid for name, grid in found.items() if grid is not None}
+    if not grids:
+        return
+    editor = Editor(path)
+    changed = [
+        editor.set_integers(int(editor.writer(name).inputs[1]), packed, steps)
+        for name, (packed, steps) in grids.items()
+    ]
     if any(changed):
         editor.write(path)
 
 
-def _write(floats: Editor, editor: Editor, name: str, bits: int) -> bool:
-    """Writes one op's weights; says whether that changed them."""
-    op = floats.writer(name)
+def _on_other_grid(floats: Editor, op: Any, bits: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns an op's weights as integers, packed, and the steps between these.
+
+    None where the quantizer holds the weights exactly, or no grid does.
+    """
     kernel = floats.values(op.inputs[1])
     if floats.name(op) not in _FILTERS_FIRST or kernel is None:
-        return False
+        return None
     rows = kernel.reshape(len(kernel), -1)
     steps = grid_steps(rows, bits)
     usual = np.abs(rows).max(axis=1) / levels(bits)[1]
     if steps is None or np.allclose(steps, usual, rtol=1e-6, atol=0):
-        return False
+        return None
     steps = np.where(steps > 0, steps, 1)  # A step of 0 would be refused.
-    codes = np.round(rows / steps[:, None]).astype(np.int8)
-    return editor.set_integers(int(editor.writer(name).inputs[1]), pack(codes, bits), steps)
+    return pack(np.round(rows / steps[:, None]).astype(np.int8), bits), steps
 
 
 def grid_steps(rows: np.ndarray, bits: int) -> np.ndarray | None:

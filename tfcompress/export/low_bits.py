@@ -113,7 +113,7 @@ def write_low_bits(float_path: Path, path: Path, bits: dict[str, int]) -> None:
         dense = Path(folder) / "dense.tflite"
         editor.write(dense)
         convert.quantized_file(dense, path, by_name)
-        exact_grids.write_exact_grids(dense, path, by_name)
+        exact_grids.write_exact_grids(editor, path, by_name)
 
 
 def _as_dense(editor: Editor, op: Any, name: str) -> list[str]:
