@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+if TYPE_CHECKING:
+    from tfcompress.data.normalization import Normalization
+    from tfcompress.data.stores import Images
+
 SHIFT_PIXELS_PER_32 = 4
+
+
+def augmented_inputs(
+    images: Images,
+    positions: np.ndarray,
+    normalization: Normalization,
+    augmentation: str,
+    rng: np.random.Generator | None,
+) -> np.ndarray:
+    """Returns the images at these positions as a model is given them.
+
+    Args:
+        images: where they are kept.
+        positions: int, (n,).
+        normalization: from pixels to what the model takes.
+        augmentation: one of `config.AUGMENTATIONS`.
+        rng: draws what the augmentation does to each image; `none` needs none.
+    """
+    pixels = images.batch(positions)
+    if augmentation != "none":
+        pixels = augment(pixels, augmentation, rng or np.random.default_rng())
+    return normalization(pixels)
 
 
 def augment(images: np.ndarray, augmentation: str, rng: np.random.Generator) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tfcompress.config import AUGMENTATIONS
-from tfcompress.data.augmentation import augment
+from tfcompress.data.augmentation import augmented_inputs
 from tfcompress.data.description import public_name
 from tfcompress.data.normalization import Normalization as Normalization
 from tfcompress.data.protocol import Batch
@@ -186,10 +186,10 @@ class Dataset:
             augmentation: one of `config.AUGMENTATIONS`.
             rng: draws what the augmentation does to each image; `none` needs none.
         """
-        images = self.train.images.batch(positions)
-        if augmentation != "none":
-            images = augment(images, augmentation, rng or np.random.default_rng())
-        return Batch(self.normalization(images), self.train.labels[positions])
+        inputs = augmented_inputs(
+            self.train.images, positions, self.normalization, augmentation, rng
+        )
+        return Batch(inputs, self.train.labels[positions])
 
     def test_steps(self, batch_size: int) -> int:
         """Returns how many batches `test_batches` yields."""

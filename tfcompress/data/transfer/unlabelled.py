@@ -8,7 +8,7 @@ from typing import Any, ClassVar, overload
 
 import numpy as np
 
-from tfcompress.data.augmentation import augment
+from tfcompress.data.augmentation import augmented_inputs
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.examples import Examples
 from tfcompress.data.normalization import Normalization
@@ -68,10 +68,9 @@ class UnlabelledImages:
             augmentation: one of `config.AUGMENTATIONS`.
             rng: draws what the augmentation does to each image; `none` needs none.
         """
-        images = self.images.batch(positions)
-        if augmentation != "none":
-            images = augment(images, augmentation, rng or np.random.default_rng())
-        return Batch(self.normalization(images))
+        return Batch(
+            augmented_inputs(self.images, positions, self.normalization, augmentation, rng)
+        )
 
     def test_steps(self, batch_size: int) -> int:
         """Returns 0: nothing is held out."""
