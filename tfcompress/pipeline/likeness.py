@@ -20,7 +20,7 @@ Predictions = Iterable[tuple[list[np.ndarray], Batch]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Teacher:
-    """The network that taught, and what it makes of the test examples.
+    """A network's teacher, and what it makes of the test examples.
 
     Attributes:
         name: `baseline`, or the names of files.
@@ -37,10 +37,9 @@ class Teacher:
         return {"name": self.name, "accuracy": self.judged.value}
 
 
-def teacher_of(name: str, model: keras.Model, task: Task) -> Teacher:
-    """Returns a model that taught, with what it makes of the test examples."""
-    predict = predictor(model)
-    return Teacher(name, task.judge.judge(held_out(predict, task.data, 256)), predict)
+def judged_by_keras(model: keras.Model, task: Task) -> Judgement:
+    """Returns what a Keras model's predictions on the held-out examples are worth."""
+    return task.judge.judge(held_out(predictor(model), task.data, 256))
 
 
 class Likeness:

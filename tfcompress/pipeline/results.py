@@ -19,7 +19,7 @@ from tfcompress.export import storages
 from tfcompress.metric import Metric
 from tfcompress.pipeline import notes
 from tfcompress.pipeline.inputs import Task
-from tfcompress.pipeline.likeness import Likeness, Teacher, paired_tests, teacher_of
+from tfcompress.pipeline.likeness import Likeness, Teacher, judged_by_keras, paired_tests
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 from tfcompress.pipeline.provenance import command, versions
@@ -48,8 +48,9 @@ def run_result(
     files = (*baseline.files, *compressed.files)
     by_backend = zip(*(file.benchmarks for file in files), strict=True)
     measured = [entry for entries in by_backend for entry in entries]
-    teacher = _teacher(job, task, baseline)
-    (float_result, before), *_ = _file_results(baseline, task, teacher)
+    by_keras = judged_by_keras(baseline.model, task)
+    teacher = _teacher(job, task, baseline, by_keras)
+    (float_result, before), *_ = _file_results(baseline, task, teacher, by_keras)
     judged = _file_results(compressed, task, teacher)
     controls = [] if control is None else _file_results(control, task, teacher)
     others = {"baseline": [before], "control": [after for _, after in controls]}
@@ -89,13 +90,21 @@ def run_result(
     )
 
 
-def _teacher(job: Plan, task: Task, baseline: Network) -> Teacher | None:
-    """Returns who taught the compressed network; None if only labels did."""
-    taught = any(step.training.distillation and step.training.epochs for step in job.steps)
-    if not taught:
+def _teacher(job: Plan, task: Task, baseline: Network, by_keras: Judgement) -> Teacher | None:
+    """Returns the compressed network's teacher; None if it learned from labels alone.
+
+    Args:
+        job: the run.
+        task: with the user's own teacher, if there is one.
+        baseline: teaches where nobody else does.
+        by_keras: what its predictions are worth.
+    """
+    if not any(step.training.distillation and step.training.epochs for step in job.steps):
         return None
+    if task.teacher is None:
+        return Teacher("baseline", by_keras, predictor(baseline.model))
     names = ", ".join(Path(name).name for name in job.config.teacher)
-    return teacher_of(names or "baseline", task.teacher or baseline.model, task)
+    return Teacher(names, judged_by_keras(task.teacher, task), predictor(task.teacher))
 
 
 def _transfer(task: Task) -> dict[str, Any] | None:
@@ -150,9 +159,15 @@ def _interval(metric: Metric, before: Judgement, after: Judgement) -> dict[str, 
 
 
 def _file_results(
-    network: Network, task: Task, teacher: Teacher | None
+    network: Network, task: Task, teacher: Teacher | None, by_keras: Judgement | None = None
 ) -> list[tuple[report.FileResult, Judgement]]:
     """Returns what each file of a network can do and costs; packs each beside itself.
+
+    Args:
+        network: with its files.
+        task: the data, and what files are judged by.
+        teacher: with whose answers the files' are compared; None with nobody's.
+        by_keras: what the network's predictions are worth by Keras, if that is known.
 
     Returns:
         For each file its result, and what its predictions on the held-out examples are worth.
@@ -160,7 +175,7 @@ def _file_results(
     if not network.files:
         return []
     steps = [row["step_ms"] for row in network.history]
-    by_keras = judged_by_keras(network.model, task)
+    by_keras = by_keras or judged_by_keras(network.model, task)
     of_network: dict[str, Any] = {
         "accuracy_keras": by_keras.value,
         "parameters": graph.parameters(network.model),
@@ -207,11 +222,6 @@ def _file_results(
         )
         results.append((result, judged))
     return results
-
-
-def judged_by_keras(model: keras.Model, task: Task) -> Judgement:
-    """Returns what a Keras model's predictions on the held-out examples are worth."""
-    return task.judge.judge(held_out(predictor(model), task.data, 256))
 
 
 def _file_predictor(path: Path, model: keras.Model) -> Callable[[Any], list[np.ndarray]]:

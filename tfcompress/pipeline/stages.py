@@ -26,10 +26,11 @@ from tfcompress.pipeline.exporting import (
     write_files,
 )
 from tfcompress.pipeline.inputs import Task
+from tfcompress.pipeline.likeness import judged_by_keras
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
 from tfcompress.pipeline.provenance import versions
-from tfcompress.pipeline.results import judged_by_keras, run_result
+from tfcompress.pipeline.results import run_result
 from tfcompress.pipeline.workspace import Workspace
 from tfcompress.techniques import Candidate, Control
 from tfcompress.training import TrainingContext

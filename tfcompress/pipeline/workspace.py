@@ -203,16 +203,11 @@ class Workspace:
 
 def _as_now(settings: dict[str, Any]) -> dict[str, Any]:
     """Returns an older run's settings in the form that they have now."""
-    trainings = {
-        name: {step: recorded_training(values) for step, values in settings[name].items()}
-        for name in ("compressed_training",)
-        if _holds_objects(settings.get(name))
-    }
-    if isinstance(settings.get("baseline_training"), dict):
-        trainings["baseline_training"] = recorded_training(settings["baseline_training"])
-    return settings | trainings
-
-
-def _holds_objects(values: Any) -> bool:
-    """Says whether a value of a JSON file is an object of objects."""
-    return isinstance(values, dict) and all(isinstance(each, dict) for each in values.values())
+    now = dict(settings)
+    baseline, compressed = (settings.get(f"{name}_training") for name in ("baseline", "compressed"))
+    if isinstance(baseline, dict):
+        now["baseline_training"] = recorded_training(baseline)
+    if isinstance(compressed, dict) and all(isinstance(each, dict) for each in compressed.values()):
+        steps = {step: recorded_training(values) for step, values in compressed.items()}
+        now["compressed_training"] = steps
+    return now
