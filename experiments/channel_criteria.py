@@ -23,7 +23,7 @@ from typing import Any
 import keras
 import numpy as np
 from measurements import Measurements, Row, Step, conduct, parser, single
-from page import Page
+from page import Page, mean_and_range
 
 from tfcompress import data, graph, keep_freed_memory, models, techniques
 from tfcompress.config import Training
@@ -137,11 +137,7 @@ def page_of(results: Measurements) -> Page:
         end = ", tuned" if what == "tuned" else ""
         keys = [f"{criterion}, {ratio}, seed {seed}{end}" for seed in SEEDS]
         keys = [key for key in keys if key in results]
-        values = [results[key][what] for key in keys]
-        if not values:
-            return "", []
-        spread = f" ({min(values):.4f} to {max(values):.4f})" if len(values) > 1 else ""
-        return f"{np.mean(values):.4f}{spread}", keys
+        return mean_and_range([results[key][what] for key in keys]), keys
 
     kinds = ("cut", "repaired", "divergence", "repaired, global", "tuned")
     rows = []

@@ -23,7 +23,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from measurements import Measurements, Row, Step, conduct, parser, single
-from page import Page
+from page import Page, mean_and_range
 
 from tfcompress import data, graph, keep_freed_memory, models
 from tfcompress.config import Distillation, Training
@@ -91,22 +91,22 @@ def measured(student: str, kind: str, loss: str, seed: int) -> Row:
     if loss == TRUE:
         fit(small, images("unlabelled"), settings, TrainingContext(seed=seed))
         return {"accuracy": accuracy(runner(small), images())}
-    taught_by = teacher(kind, seed)
+    source = teacher(kind, seed)
     settings = dataclasses.replace(settings, distillation=Distillation(losses=LOSSES[loss]))
     transfer = without_targets(images("unlabelled"))
-    fit(small, images(), settings, TrainingContext(seed=seed, teacher=taught_by, transfer=transfer))
-    answers = [classified(runner(model), images())[0] for model in (small, taught_by)]
+    fit(small, images(), settings, TrainingContext(seed=seed, teacher=source, transfer=transfer))
+    answers = [classified(runner(model), images())[0] for model in (small, source)]
     return {
         "accuracy": accuracy(runner(small), images()),
-        "teacher": accuracy(runner(taught_by), images()),
+        "teacher": accuracy(runner(source), images()),
         "agreement": float((answers[0] == answers[1]).mean()),
         "parameters": graph.parameters(small),
     }
 
 
 def key_of(student: str, kind: str, loss: str, seed: int) -> str:
-    taught = "" if loss == TRUE else f"{kind} teacher, "
-    return f"{student}, {taught}{loss}, seed {seed}"
+    by = "" if loss == TRUE else f"{kind} teacher, "
+    return f"{student}, {by}{loss}, seed {seed}"
 
 
 def rows_of(student: str) -> list[tuple[str, str]]:
@@ -142,9 +142,11 @@ def page_of(results: Measurements) -> Page:
                     [
                         student,
                         kind,
-                        _mean([row["teacher"] for row in of_row.values() if "teacher" in row]),
+                        mean_and_range(
+                            [row["teacher"] for row in of_row.values() if "teacher" in row]
+                        ),
                         loss,
-                        _mean([row["accuracy"] for row in of_row.values()]),
+                        mean_and_range([row["accuracy"] for row in of_row.values()]),
                         f"{np.mean(gains):+.2f}" if gains else "",
                         str(len(of_row)),
                     ],
@@ -164,13 +166,6 @@ def page_of(results: Measurements) -> Page:
         ["student", "teacher", "its accuracy", "learns", "accuracy", "gain, points", "seeds"],
         rows,
     )
-
-
-def _mean(values: list[float]) -> str:
-    if not values:
-        return ""
-    spread = f" ({min(values):.4f} to {max(values):.4f})" if len(values) > 1 else ""
-    return f"{np.mean(values):.4f}{spread}"
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -52,6 +53,14 @@ def text_of(page: Page, records: Callable[[Iterable[str]], list[Record]]) -> str
     return "\n".join(
         [f"# {page.title}", "", *lines, "", page.note, "", table(rows, headers, markdown=True), ""]
     )
+
+
+def mean_and_range(values: Sequence[float]) -> str:
+    """Writes the mean of some values, of several with their range; of none nothing."""
+    if not values:
+        return ""
+    spread = f" ({min(values):.4f} to {max(values):.4f})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{spread}"
 
 
 def line(record: Record) -> str:

@@ -63,7 +63,7 @@ TABLES: dict[str, dict[str, tuple[list[str], int]]] = {
         "channels, macs_ratio=0.29": (["--technique=channels", "--set", "macs_ratio=0.29"], 3),
         "channels+int8": (["--technique=channels+int8"], 3),
         "channels+xnor": (["--technique=channels+xnor"], 1),
-        "channels, latency_ratio=0.5": (["--technique=channels", "--set", "latency_ratio=0.5"], 1),
+        "channels, latency_ratio=0.5": (["--technique=channels", "--set", "latency_ratio=0.5"], 3),
         "dsd": (["--technique=dsd"], 1),
         "perforate": (["--technique=perforate"], 1),
     },

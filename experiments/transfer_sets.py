@@ -23,7 +23,7 @@ from typing import Any
 import keras
 import numpy as np
 from measurements import Measurements, Row, Step, conduct, made_here, parser, single
-from page import Page
+from page import Page, mean_and_range
 
 from tfcompress import data, graph, keep_freed_memory, models
 from tfcompress.config import Distillation, Inversion, Training
@@ -114,7 +114,7 @@ def transfer(name: str, seed: int, data_dir: str) -> Data:
 def measured(name: str, seed: int, data_dir: str) -> Row:
     """Trains a student on a transfer set; returns what it and its teacher are worth."""
     images, _ = halves()
-    taught_by, student = teacher(seed), net(WIDTH, seed)
+    source, student = teacher(seed), net(WIDTH, seed)
     if name == LABELS:
         fit(student, images, Training(epochs=EPOCHS), TrainingContext(seed=seed))
     else:
@@ -122,14 +122,14 @@ def measured(name: str, seed: int, data_dir: str) -> Row:
         # As many steps on every set.
         epochs = round(EPOCHS * images.examples / examples.examples)
         settings = Training(epochs=epochs, distillation=Distillation())
-        context = TrainingContext(seed=seed, teacher=taught_by, transfer=examples)
+        context = TrainingContext(seed=seed, teacher=source, transfer=examples)
         fit(student, images, settings, context)
-    answers = [classified(runner(model), images)[0] for model in (student, taught_by)]
+    answers = [classified(runner(model), images)[0] for model in (student, source)]
     return {
         "accuracy": accuracy(runner(student), images),
-        "teacher": accuracy(runner(taught_by), images),
+        "teacher": accuracy(runner(source), images),
         "agreement": float((answers[0] == answers[1]).mean()),
-        "macs": graph.macs(student) / graph.macs(taught_by),
+        "macs": graph.macs(student) / graph.macs(source),
     }
 
 
@@ -156,7 +156,10 @@ def page_of(results: Measurements) -> Page:
     rows = []
     for name, title in SETS.items():
         keys = [f"{name}, seed {seed}" for seed in SEEDS if f"{name}, seed {seed}" in results]
-        cells = [_mean([results[key][what] for key in keys]) for what in ("accuracy", "agreement")]
+        cells = [
+            mean_and_range([results[key][what] for key in keys])
+            for what in ("accuracy", "agreement")
+        ]
         if keys:
             rows.append(([title, *cells, str(len(keys))], keys))
     one = next(iter(results.rows.values()))
@@ -173,13 +176,6 @@ def page_of(results: Measurements) -> Page:
         ["what the student learns from", "accuracy", "agreement with the teacher", "seeds"],
         rows,
     )
-
-
-def _mean(values: list[float]) -> str:
-    if not values:
-        return ""
-    spread = f" ({min(values):.4f} to {max(values):.4f})" if len(values) > 1 else ""
-    return f"{np.mean(values):.4f}{spread}"
 
 
 def main() -> None:
