@@ -20,7 +20,7 @@ from pathlib import Path
 import any_model_tables
 from default_run import FILES
 from measurements import FILE, Measurements, Row
-from techniques import TABLES, keys_of
+from techniques import keys_of, rows_of
 from zoo import ZOO
 
 from tfcompress.files import write
@@ -175,7 +175,7 @@ def techniques() -> str:
     rows = []
     for table in ("quantised", "binary", "compact", "structured", "few_bits"):
         results = Measurements(RESULTS / f"{table}_techniques")
-        for name in TABLES[table]:
+        for name in rows_of(table):
             found = [results[key] for key in keys_of(results, name)]
             if found and name not in LEFT_OUT:
                 rows.append([TITLES.get(name, f"`{name}`"), *technique_cells(found)])

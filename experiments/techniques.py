@@ -23,12 +23,14 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from measurements import MACHINE, Measurements, Row, Step, command, conduct, parser
 from page import Page
 
+# Two files of each training: cut, and cut and in 8 bits.
+CUT = ["--technique=channels", "--storage=float32,int8", "--set"]
 # Name in the table to the command's words and the number of seeds; the first one trains the float
 # baseline of each seed.
 TABLES: dict[str, dict[str, tuple[list[str], int]]] = {
@@ -79,14 +81,10 @@ TABLES: dict[str, dict[str, tuple[list[str], int]]] = {
     },
     "vgg16": {
         "channels, size_ratio=0.36": (
-            ["--model=vgg16", "--technique=channels", "--set", "size_ratio=0.36"],
+            ["--model=vgg16", *CUT, "size_ratio=0.36"],
             1,
         ),
-        "channels, size_ratio=0.18": (["--technique=channels", "--set", "size_ratio=0.18"], 1),
-        "channels+int8, size_ratio=0.18": (
-            ["--technique=channels+int8", "--set", "size_ratio=0.18"],
-            1,
-        ),
+        "channels, size_ratio=0.18": ([*CUT, "size_ratio=0.18"], 1),
     },
 }
 
@@ -123,31 +121,56 @@ def steps_of(
 ) -> list[Step]:
     """Returns the runs of a table, by name and seed; of `only` these techniques, if it is given."""
     steps: list[Step] = []
-    for name, (_, wanted) in TABLES[table].items():
+    for name, (words, wanted) in TABLES[table].items():
         if name in only or not only:
             for seed in range(min(wanted, seeds)):
-                key = f"{name}, seed {seed}"
-                run_it = functools.partial(report_of, key, table, work, name, seed, again)
-                steps.append(((key,), run_it))
+                keys = tuple(f"{title}, seed {seed}" for title in titles(name, words))
+                run_it = functools.partial(reports_of, keys, table, work, name, seed, again)
+                steps.append((keys, run_it))
     return steps
 
 
-def report_of(
-    key: str, table: str, work: Path, name: str, seed: int, again: bool
+def reports_of(
+    keys: Collection[str], table: str, work: Path, name: str, seed: int, again: bool
 ) -> dict[str, Row]:
-    """Runs one technique of a table with one seed, on the baseline of the table's first one."""
+    """Runs one technique of a table with one seed, on the baseline of the table's first one.
+
+    Returns the report once for each of the keys, of one file each.
+    """
     words, _ = TABLES[table][name]
     first = next(iter(TABLES[table]))
     # Other networks than the baselines' have baselines of their own.
     if name != first and not any("width" in word for word in words):
         base = work / f"{first}_{seed}" / "baseline.keras"
         if not base.exists():
-            report_of("", table, work, first, seed, again)
+            run(base.parent, again, *TABLES[table][first][0], f"--seed={seed}")
         words = [*words, f"--model={base}", "--normalization=standardize"]
     folder = work / f"{name.replace(' ', '_')}_{seed}"
     report = run(folder, again, *words, f"--seed={seed}")
     kept = {name: value for name, value in report.items() if name not in LONG}
-    return {key: json.loads(json.dumps(kept).replace(str(work.parent), "DIR"))}
+    kept = json.loads(json.dumps(kept).replace(str(work.parent), "DIR"))
+    files = list(report["files"].values()) if len(keys) > 1 else [{}]
+    return {key: kept | of_file(file) for key, file in zip(keys, files, strict=True)}
+
+
+def of_file(entry: Row) -> Row:
+    """Returns what a report says of its first file, of another one from its entry in `files`."""
+    if not entry:
+        return {}
+    file = {name: value for name, value in entry.items() if name not in LONG}
+    return {"compressed": file} | {key: entry[key] for key in ("ratio", "accuracy_change_points")}
+
+
+def titles(name: str, words: Sequence[str]) -> list[str]:
+    """Returns the names of a technique's rows: one for each of the files that its run writes."""
+    written = [word.split("=", 1)[1].split(",") for word in words if word.startswith("--storage=")]
+    _, *more = written[-1] if written else [""]
+    return [name, *(f"{name}, {storage}" for storage in more)]
+
+
+def rows_of(table: str) -> list[str]:
+    """Returns the names of a table's rows."""
+    return [title for name, (words, _) in TABLES[table].items() for title in titles(name, words)]
 
 
 def row(name: str, found: list[dict]) -> list[str]:
@@ -176,7 +199,7 @@ def keys_of(results: Measurements, name: str) -> list[str]:
 def page_of(results: Measurements) -> Page:
     table = results.settings["table"]
     rows = []
-    for name in TABLES[table]:
+    for name in rows_of(table):
         keys = keys_of(results, name)
         if keys:
             rows.append((row(name, [results[key] for key in keys]), keys))

@@ -70,3 +70,20 @@ def test_techniques_share_the_first_ones_baseline(commands, tmp_path):
     assert "--technique=int8" in commands[0]
     assert not any("--model" in word for word in commands[0])
     assert f"--model={work / 'int8_0' / 'baseline.keras'}" in commands[1]
+
+
+def test_a_run_of_two_files_makes_a_row_of_each(commands, tmp_path, monkeypatch):
+    entries = {
+        name: {"accuracy": value, "ratio": {"size": value}, "accuracy_change_points": -value}
+        for name, value in (("float32", 0.5), ("int8", 0.25))
+    }
+    monkeypatch.setitem(
+        REPORT, "files", {name: {**row, "layers": []} for name, row in entries.items()}
+    )
+    (keys, measure), *_ = techniques.steps_of("vgg16", tmp_path / "vgg16", 1, False)
+    assert keys == ("channels, size_ratio=0.36, seed 0", "channels, size_ratio=0.36, int8, seed 0")
+    made = measure()
+    assert tuple(made) == keys
+    assert [made[key]["accuracy_change_points"] for key in keys] == [-0.5, -0.25]
+    assert [made[key]["compressed"] for key in keys] == list(entries.values())
+    assert keys[1].rpartition(", seed ")[0] in techniques.rows_of("vgg16")
