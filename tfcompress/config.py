@@ -215,8 +215,8 @@ class Training:
         if isinstance(settings.get("distillation"), Mapping):
             changes = settings.pop("distillation")
             check_names(Distillation, changes, "distillation.")
-            taught = dataclasses.replace(self.distillation or Distillation(), **changes)
-            settings["distillation"] = taught if self.epochs else self.distillation
+            distillation = dataclasses.replace(self.distillation or Distillation(), **changes)
+            settings["distillation"] = distillation if self.epochs else self.distillation
         changed = dataclasses.replace(self, **settings)
         return changed if self.epochs else dataclasses.replace(changed, epochs=0)
 

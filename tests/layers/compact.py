@@ -91,7 +91,11 @@ def assert_export_is_the_same(layer, x, folder):
 
 def assert_every_weight_moves(layer, x):
     """From weights as after some training: at the start, a scale may make no difference yet."""
-    with_weights(layer, x)
+    assert_every_weight_moves_from_here(with_weights(layer, x), x)
+
+
+def assert_every_weight_moves_from_here(layer, x):
+    """In one step, from the weights that the layer has."""
     inputs = keras.Input(x.shape[1:])
     model = keras.Model(inputs, layer(inputs))
     before = model.get_weights()

@@ -7,6 +7,7 @@ import pytest
 from tests import checks
 from tests.layers.compact import (
     assert_config_round_trip,
+    assert_every_weight_moves_from_here,
     assert_lowered_is_the_same,
     assert_same_after_saving,
     draw,
@@ -75,10 +76,7 @@ def test_saves_lowers_trains(tmp_path):
     assert_lowered_is_the_same(layer, x)
     assert_same_after_saving(layer, x, tmp_path)
     assert_config_round_trip(layer)
-    model = keras.Sequential([keras.Input(x.shape[1:]), layer])
-    before = model.get_weights()
-    checks.train_one_step(model, x, draw(model(x).shape, seed=5))
-    assert not any(map(np.array_equal, before, model.get_weights()))
+    assert_every_weight_moves_from_here(layer, x)
 
 
 def test_refuses():

@@ -12,7 +12,7 @@ from tfcompress.report.write import html, markdown
 
 
 @pytest.fixture
-def taught(run):
+def distilled(run):
     test = {"gained": 31, "lost": 44, "p_value": 0.1654}
     file = dataclasses.replace(
         COMPRESSED, teacher_agreement=0.951, against_baseline=test, against_control=test
@@ -26,8 +26,8 @@ def taught(run):
     )
 
 
-def test_pages_name_teacher_and_transfer_set(taught):
-    for page in (markdown(taught, []), html(taught, [])):
+def test_pages_name_teacher_and_transfer_set(distilled):
+    for page in (markdown(distilled, []), html(distilled, [])):
         text = page.replace("&#39;", "'").replace("&#x27;", "'")
         assert "0.9203" in text
         assert "13,813 images without labels" in text
@@ -39,8 +39,8 @@ def test_pages_name_teacher_and_transfer_set(taught):
         )
 
 
-def test_json_has_them_and_is_read_back(taught):
-    values = json.loads(json.dumps(taught.to_json()))
+def test_json_has_them_and_is_read_back(distilled):
+    values = json.loads(json.dumps(distilled.to_json()))
     assert values["teacher"] == {"name": "/home/me/big.keras,baseline", "accuracy": 0.9203}
     assert values["compressed"]["teacher_agreement"] == 0.951
     assert values["files"]["int8"]["against_control"]["lost"] == 44

@@ -94,14 +94,14 @@ def test_it_learns_from_the_teacher_and_the_control_does_not(smallest, data):
         context = TrainingContext(seed=5, teacher=smallest(3))
         model = techniques.Candidate(smallest())
         made[distillation], _ = techniques.apply(model, [step], data, context)
-    taught, alone = made.values()
-    assert taught.control.name == "the same student without a teacher"
-    settings = taught.control.settings(Training(), 99)
+    distilled, alone = made.values()
+    assert distilled.control.name == "the same student without a teacher"
+    settings = distilled.control.settings(Training(), 99)
     assert settings == Training(epochs=1, batch_size=16)
-    fit(taught.control.model, data, settings, TrainingContext(seed=5))
-    for a, b in zip(taught.control.model.get_weights(), alone.model.get_weights(), strict=True):
+    fit(distilled.control.model, data, settings, TrainingContext(seed=5))
+    for a, b in zip(distilled.control.model.get_weights(), alone.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    kernels = [each.model.get_layer("conv").kernel.numpy() for each in (taught, alone)]
+    kernels = [each.model.get_layer("conv").kernel.numpy() for each in (distilled, alone)]
     assert not np.array_equal(*kernels)
 
 

@@ -107,7 +107,7 @@ def compress(
         settings.setdefault("distillation", {})
     steps = chosen_steps(technique, its_options, settings)
     if teachers:
-        techniques.check_taught(steps, "teacher")
+        techniques.check_distillation(steps, "teacher")
     read = as_fit(
         data,
         validation_data,
@@ -153,7 +153,7 @@ def _transfer(
     """Returns the data that are left to learn labels from, and the unlabelled examples, if any."""
     if given is None:
         return data, None
-    techniques.check_taught(steps)
+    techniques.check_distillation(steps)
     if isinstance(given, str):
         data, unlabelled = read_transfer(given, data, seed=seed, convert=input_caster(model))
     else:
@@ -223,14 +223,14 @@ def teacher_of(
     """
     if not teachers:
         return model
-    taught = [step.training.distillation for step in steps if step.training.distillation]
-    for distillation in taught:
+    distillations = [step.training.distillation for step in steps if step.training.distillation]
+    for distillation in distillations:
         inside = sorted(FEATURES & set(distillation.names))
         require(
             len(teachers) == 1 or not inside,
             f"{' and '.join(inside)} looks at the layers of one teacher; got {len(teachers)}",
         )
-    temperature = taught[0].temperature if taught else Distillation().temperature
+    temperature = distillations[0].temperature if distillations else Distillation().temperature
     return one_teacher(teachers, model, temperature=temperature, classes=classes)
 
 

@@ -125,12 +125,12 @@ def plan(config: RunConfig) -> Plan:
     inversion, others = _inversion(config, others)
     values = _typed_options(others, takers, chain)
     settings = values["training"] | _flags_of_training(config)
-    taught = {} if distillation is None else {"distillation": distillation}
-    steps = techniques.make_steps(chain, others, settings | taught)
+    asked = {} if distillation is None else {"distillation": distillation}
+    steps = techniques.make_steps(chain, others, settings | asked)
     if config.transfer is not None:
-        techniques.check_taught(steps, "a transfer set")
+        techniques.check_distillation(steps, "a transfer set")
     if config.teacher or config.distil:
-        techniques.check_taught(steps, "--teacher" if config.teacher else "--distil")
+        techniques.check_distillation(steps, "--teacher" if config.teacher else "--distil")
     io_types.check(config.io, integer=any(storage.usual.integer for storage in wanted))
     return Plan(
         config=config,

@@ -20,7 +20,6 @@ from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
 if TYPE_CHECKING:
     from tfcompress.graph import Graph
 
-_TAKEN = "only Conv1D, Conv2D, Dense and EinsumDense have"
 # PReLU's slope at the start (He et al. 2015, arXiv:1502.01852, section 2.1).
 _PRELU_SLOPE = 0.25
 
@@ -30,14 +29,11 @@ def _why_kept(graph: Graph, name: str) -> str | None:
     from tfcompress.layers import BinaryConv2D, BinaryDense
 
     layer = graph.operations[name]
-    if _blocks.first(graph, name):
-        return "first weighted layer: full precision, since it sees the inputs themselves"
-    if _blocks.last(graph, name):
-        return "last weighted layer: full precision, since it gives the classes' scores"
     if type(layer) in (BinaryConv2D, BinaryDense):
         return "binary already"
-    if type(layer) not in (keras.layers.Conv2D, keras.layers.Dense):
-        return _blocks.no_form(layer, "binary", _TAKEN)
+    why = _blocks.not_inner(graph, name, "full precision", "binary")
+    if why:
+        return why
     if graph.calls[name] != 1:
         return (
             f"shared: called {graph.calls[name]} times, and each call would need a "

@@ -107,6 +107,25 @@ def no_form(layer: Any, form: str, taken: str) -> str:
     return f"{type(layer).__name__} has no {form} form: {why}"
 
 
+def not_inner(graph: Graph, name: str, keeps: str, form: str) -> str | None:
+    """Says why a weighted layer isn't an inner convolution or dense layer; None if it is one.
+
+    Args:
+        graph: of the network.
+        name: of the layer.
+        keeps: what the first and the last layer keep, as in `full precision`.
+        form: what an inner one becomes, as in `binary`.
+    """
+    if first(graph, name):
+        return f"first weighted layer: {keeps}, since it sees the inputs themselves"
+    if last(graph, name):
+        return f"last weighted layer: {keeps}, since it gives the outputs"
+    layer = graph.operations[name]
+    if type(layer) not in (keras.layers.Conv2D, keras.layers.Dense):
+        return no_form(layer, form, "only Conv1D, Conv2D, Dense and EinsumDense have")
+    return None
+
+
 def first(graph: Graph, name: str) -> bool:
     """Says whether no weighted layer stands before this one, but depthwise ones.
 

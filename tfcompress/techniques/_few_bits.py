@@ -14,9 +14,8 @@ from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
 
 if TYPE_CHECKING:
     from tfcompress.graph import Graph
+    from tfcompress.graph.layer_maker import LayerMaker
     from tfcompress.layers._rounded_kernel import RoundedKernel
-
-_TAKEN = "only Conv1D, Conv2D, Dense and EinsumDense have"
 
 
 def technique(
@@ -50,39 +49,14 @@ def technique(
 
     def transform(candidate: Candidate, chosen: Any) -> Candidate:
         from tfcompress import layers
-        from tfcompress.graph import Graph, clone
-        from tfcompress.graph.layer_maker import LayerMaker, replace_layers
 
-        source = clone(candidate.model)
-        graph = Graph.of(source)
-        maker = LayerMaker(source)
-        replace: dict[str, Any] = {}
-        lines: list[LayerLine] = []
-        for layer_name, layer in graph.operations.items():
-            if not _blocks.weighted(layer):
-                continue
-            kind = type(layer).__name__
-            why = _why_kept(graph, layer_name)
-            if why:
-                lines.append(LayerLine(layer_name, kind, "kept", why))
-                continue
-            if signs_kept:
-                _keep_signs(graph, layer_name)
-            replace[layer_name] = maker.layer(
-                layer_name,
-                "",
-                getattr(layers, wrapper),
-                layer=type(layer).from_config(layer.get_config()),
-                **config(chosen),
-            )
-            lines.append(LayerLine(layer_name, kind, "quantised", becomes(chosen)))
-        if not replace:
-            raise _blocks.no_layer(source, "quantised", lines)
-        weights = {name: source.get_layer(name).get_weights() for name in replace}
-        model = replace_layers(source, replace, maker)
-        for layer_name, arrays in weights.items():
-            _start(model.get_layer(layer_name), arrays)
-        return candidate.then(model, *lines)
+        def wrapped(layer: keras.Layer, maker: LayerMaker) -> Any:
+            """Makes the wrapper of a layer, which doesn't have its weights yet."""
+            inner = type(layer).from_config(layer.get_config())
+            kind = getattr(layers, wrapper)
+            return maker.layer(layer.name, "", kind, layer=inner, **config(chosen))
+
+        return _wrap_inner(candidate, wrapped, becomes(chosen), signs_kept)
 
     return taking_equivalents(
         Technique(
@@ -99,16 +73,40 @@ def technique(
     )
 
 
-def _why_kept(graph: Graph, name: str) -> str | None:
-    """Says why a weighted layer keeps its weights; None if they are to have few bits."""
-    layer = graph.operations[name]
-    if _blocks.first(graph, name):
-        return "first weighted layer: more bits, since it sees the inputs themselves"
-    if _blocks.last(graph, name):
-        return "last weighted layer: more bits, since it gives the outputs"
-    if type(layer) not in (keras.layers.Conv2D, keras.layers.Dense):
-        return _blocks.no_form(layer, "few-bit", _TAKEN)
-    return None
+def _wrap_inner(
+    candidate: Candidate,
+    wrapped: Callable[[keras.Layer, LayerMaker], Any],
+    becomes: str,
+    signs_kept: bool,
+) -> Candidate:
+    """Wraps every inner convolution and dense layer; the others stay as they are."""
+    from tfcompress.graph import Graph, clone
+    from tfcompress.graph.layer_maker import LayerMaker, replace_layers
+
+    source = clone(candidate.model)
+    graph = Graph.of(source)
+    maker = LayerMaker(source)
+    replace: dict[str, Any] = {}
+    lines: list[LayerLine] = []
+    for name, layer in graph.operations.items():
+        if not _blocks.weighted(layer):
+            continue
+        kind = type(layer).__name__
+        why = _blocks.not_inner(graph, name, "more bits", "few-bit")
+        if why:
+            lines.append(LayerLine(name, kind, "kept", why))
+            continue
+        if signs_kept:
+            _keep_signs(graph, name)
+        replace[name] = wrapped(layer, maker)
+        lines.append(LayerLine(name, kind, "quantised", becomes))
+    if not replace:
+        raise _blocks.no_layer(source, "quantised", lines)
+    weights = {name: source.get_layer(name).get_weights() for name in replace}
+    model = replace_layers(source, replace, maker)
+    for name, arrays in weights.items():
+        _start(model.get_layer(name), arrays)
+    return candidate.then(model, *lines)
 
 
 def _start(wrapper: RoundedKernel, arrays: list[np.ndarray]) -> None:

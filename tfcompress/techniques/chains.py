@@ -135,7 +135,7 @@ def check(candidate: Candidate, steps: Sequence[Step]) -> None:
     ) from error
 
 
-def check_taught(steps: Sequence[Step], what: str = "a transfer set") -> None:
+def check_distillation(steps: Sequence[Step], what: str = "a transfer set") -> None:
     """Refuses what takes a teacher for a chain that trains nothing, or a step that has none.
 
     Args:
@@ -154,9 +154,9 @@ def check_taught(steps: Sequence[Step], what: str = "a transfer set") -> None:
     if what != "a transfer set":
         return
     for step in trained:
-        taught = step.training.distillation
+        distillation = step.training.distillation
         require(
-            taught is not None and taught.weight > 0,
+            distillation is not None and distillation.weight > 0,
             f"a transfer set has no labels, and {step.technique.name} learns from labels alone: "
             "give it a teacher, --set distillation.weight=0.7",
         )

@@ -19,7 +19,7 @@ from tfcompress.graph.nodes import input_structure, operations, output_structure
 from tfcompress.training.callbacks import EpochCallbacks
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.distill.distiller import Distiller, Stage
-from tfcompress.training.distill.taught import distiller
+from tfcompress.training.distill.make import distiller
 from tfcompress.training.evaluate import accuracy, jit_compile, runner
 from tfcompress.training.loop import Trainee, Watch, epochs, steps_per_epoch
 from tfcompress.training.objective import Objective, compiled_objective, inferred_objective
@@ -115,20 +115,20 @@ def fit(
 
 
 def _reads_labels(training: Training, context: TrainingContext) -> bool:
-    """Says whether a training reads labels, and isn't taught by a teacher alone.
+    """Says whether a training reads labels, and doesn't learn from a teacher alone.
 
     Raises:
         InputError: no labels are to be read, and nobody teaches; or class weights would read them.
     """
     distillation = training.distillation
-    taught = context.teacher is not None and distillation is not None and distillation.weight > 0
+    distils = context.teacher is not None and distillation is not None and distillation.weight > 0
     if context.transfer is not None:
         require(
-            taught,
+            distils,
             "a transfer set has no labels, and all that is learned on it comes from a teacher: "
             "give one, and a training with a distillation whose weight isn't 0",
         )
-    elif not (taught and distillation is not None and distillation.mix):
+    elif not (distils and distillation is not None and distillation.mix):
         return True
     require(
         not context.class_weight,

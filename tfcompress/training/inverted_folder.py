@@ -87,12 +87,19 @@ def invert_into(
         )
         for path, image in zip(paths, images, strict=True):
             files.write(path, _png(image))
-        outputs = logits(teacher, normalization(images))
-        wanted = np.arange(len(images)) % outputs.shape[1]
-        share = float((outputs.argmax(-1) == wanted).mean())
+        share = _share_of_its_class(images, teacher, normalization)
         say("inverted", f"{title} of {count:,}: loss {losses[0]:.2f} -> {losses[-1]:.2f}, "
             f"{share:.0%} have their class")  # fmt: skip
     return folder
+
+
+def _share_of_its_class(
+    images: np.ndarray, teacher: keras.Model, normalization: Normalization
+) -> float:
+    """Returns the share of inverted images that the teacher gives the class they were made for."""
+    outputs = logits(teacher, normalization(images))
+    wanted = np.arange(len(images)) % outputs.shape[1]
+    return float((outputs.argmax(-1) == wanted).mean())
 
 
 def _teller(
