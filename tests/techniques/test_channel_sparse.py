@@ -1,5 +1,7 @@
 """The penalties that a network is trained with before its channels are cut."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -8,11 +10,13 @@ from keras import layers
 import tfcompress
 from tests.techniques.conftest import trained
 from tfcompress import techniques
+from tfcompress.config import Training
 from tfcompress.data.examples import Examples
 from tfcompress.data.protocol import Batch
 from tfcompress.errors import InputError
 from tfcompress.techniques._channel_sparse import SparsePhase
 from tfcompress.techniques.channels import TECHNIQUE
+from tfcompress.training import fit
 
 
 def dense():
@@ -37,9 +41,10 @@ def sizes(model, penalty):
 
 def test_a_groups_norm_is_of_all_weights_that_go_with_a_channel():
     model = dense()
-    phase = SparsePhase("groups", 0.5).apply(techniques.Candidate(model)).model
+    options = TECHNIQUE.make_options(sparse_penalty="groups", sparse_strength=0.5)
+    phase = SparsePhase(options).apply(techniques.Candidate(model)).model
     expected = 0.5 * np.sqrt(6 + 1 + 4) * sizes(model, "groups").sum()
-    np.testing.assert_allclose(float(sum(phase.losses)), expected, rtol=1e-5)
+    np.testing.assert_allclose(float(sum(phase.losses)), expected, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("penalty", ["gamma", "filters", "groups"])
@@ -56,9 +61,38 @@ def test_all_of_what_is_penalised_shrinks(penalty):
     assert not whole.losses  # Later trainings have no penalty.
 
 
+def test_growing_empties_the_channels_that_are_to_go_and_no_others():
+    """By the product of the factors, whatever the optimizer does; the cut then finds them empty."""
+    rng = np.random.default_rng(0)
+    data = Examples(train=Batch(rng.normal(size=(64, 6)).astype("float32"), np.arange(64) % 4))
+    model = dense()
+    options = TECHNIQUE.make_options(
+        sparse_epochs=1,
+        sparse_penalty="growing",
+        sparse_strength=0.2,
+        criterion="l2",
+        min_channels=1,
+    )
+    kept = options.choose(options.graph(model, trained=True), techniques.Candidate(model))[0]
+    stays = np.isin(np.arange(16), kept["hidden"])
+    assert 0 < stays.sum() < 16
+    phase = SparsePhase(options).apply(techniques.Candidate(model)).model
+    training = Training(epochs=1, batch_size=16, optimizer="sgd", learning_rate=1e-30)
+    fit(phase, data, training)  # Four steps.
+    factor = np.prod([1 - 0.2 * step for step in (1, 2, 3, 4)])
+    for layer in ("hidden", "norm"):
+        for old, new in zip(model.get_layer(layer).trainable_weights,
+                            phase.get_layer(layer).trainable_weights, strict=True):  # fmt: skip
+            expected = np.array(old) * np.where(stays, 1, factor)
+            np.testing.assert_allclose(np.array(new), expected, rtol=1e-5, atol=1e-9)
+    small = trained(TECHNIQUE, model, data, 0, **dataclasses.asdict(options)).model
+    assert small.get_layer("hidden").units == stays.sum()
+    assert not [v.constraint for v in small.variables if v.constraint]
+
+
 def test_the_phase_comes_before_the_rounds(small):
     options = TECHNIQUE.make_options(sparse_epochs=3, iterations=2)
-    settings = tfcompress.config.Training(epochs=4)
+    settings = Training(epochs=4)
     rounds = TECHNIQUE.rounds(techniques.Candidate(small()), options, settings)
     assert [training.epochs for _, training in rounds] == [3, 2, 2]
     alone = TECHNIQUE.make_options(sparse_epochs=3)

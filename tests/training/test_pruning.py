@@ -7,7 +7,7 @@ from keras import layers
 
 from tfcompress.bridge.legacy import tf_keras, tfmot
 from tfcompress.bridge.prune import wrapped_for_pruning
-from tfcompress.training import pruning
+from tfcompress.training import constraints, pruning
 from tfcompress.training.pruning import LayerPruning
 
 SETTINGS = {
@@ -89,7 +89,7 @@ def natively(model, plan, optimizer):
             masks = {name: kernel.constraint.mask.numpy() for name, kernel in found.items()}
             steps.append((masks, {name: kernel.numpy() for name, kernel in found.items()}))
 
-    train(keras, model, optimizer(keras), [*pruning.callbacks(model), Record()])
+    train(keras, model, optimizer(keras), [*constraints.callbacks(model), Record()])
     return steps, {name: kernel.numpy() for name, kernel in kernels(model, plan).items()}
 
 
@@ -144,7 +144,7 @@ def test_epochs_of_unknown_length_have_as_many_zeros_at_every_step():
         pipeline = pipeline if known else pipeline.filter(lambda *_: True)
         assert (pipeline.cardinality() == STEPS) == known
         model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        callbacks = [*pruning.callbacks(model), Count()]
+        callbacks = [*constraints.callbacks(model), Count()]
         model.fit(pipeline, epochs=EPOCHS, verbose=0, callbacks=callbacks)
         found.append([zeros[step] for step in range(STEPS * EPOCHS)])
     assert found[0] == found[1]
@@ -172,8 +172,8 @@ def test_finished_has_the_zeros_and_no_mask():
     attach(model, plan)
     model.set_weights([np.ones_like(w) for w in model.get_weights()])
     done = pruning.finished(model)
-    assert pruning.constraints(done) == []
-    assert pruning.callbacks(done) == []
+    assert constraints.constraints(done) == []
+    assert constraints.callbacks(done) == []
     for name in plan:
         assert np.mean(done.get_layer(name).kernel.numpy() == 0) == pytest.approx(0.8, abs=0.01)
     assert [v.shape for v in done.variables] == [v.shape for v in small()[0].variables]
@@ -190,5 +190,5 @@ def test_a_frozen_layer_has_its_zeros_at_once():
     np.testing.assert_array_equal(after, before * left)
     model.compile("sgd", "sparse_categorical_crossentropy")
     x, y = examples()
-    model.fit(x, y, batch_size=16, verbose=0, callbacks=pruning.callbacks(model))
+    model.fit(x, y, batch_size=16, verbose=0, callbacks=constraints.callbacks(model))
     np.testing.assert_array_equal(pruning.finished(model).get_layer("wide").kernel, after)

@@ -11,7 +11,7 @@ from tfcompress.api.file_ratios import FileRatios
 from tfcompress.api.transformation import check_model, check_transforms, chosen_steps
 from tfcompress.errors import InputError
 from tfcompress.graph.nodes import functional, input_structure
-from tfcompress.training import clustering, pruning
+from tfcompress.training import clustering, constraints, pruning
 from tfcompress.training.fit import compiled_alike
 
 
@@ -96,7 +96,7 @@ def callbacks(prepared: keras.Model) -> list[keras.callbacks.Callback]:
         ```
     """
     check_model(prepared)
-    return pruning.callbacks(prepared)
+    return constraints.callbacks(prepared)
 
 
 def finish(prepared: keras.Model) -> keras.Model:

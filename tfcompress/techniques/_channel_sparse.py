@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from tfcompress.deferred import keras
 from tfcompress.errors import InputError
 
 if TYPE_CHECKING:
     from tfcompress.graph.channels import ChannelGraph, Group, Slice
+    from tfcompress.techniques._channel_widths import Widths
     from tfcompress.techniques.base import Candidate
+    from tfcompress.techniques.channels import ChannelOptions
 
-Penalty = Literal["gamma", "filters", "groups"]
+Penalty = Literal["gamma", "filters", "groups", "growing"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,15 +25,11 @@ class SparsePhase:
     """Stands in place of the options of a round that cuts nothing, and trains with a penalty.
 
     Attributes:
-        penalty: on the scales of the batch normalisations that channels pass, on the filters that
-            make them, or on both and the kernels that take them, as groups.
-        strength: factor of the penalty.
-        exact: as `ChannelGraph` has it.
+        options: of the technique, with the penalty and its strength; `growing` is on the channels
+            that they would cut out of the model as it is.
     """
 
-    penalty: Penalty
-    strength: float
-    exact: bool = True
+    options: ChannelOptions
 
     def apply(self, candidate: Candidate) -> Candidate:
         """Returns a copy of the model whose training makes channels small that it doesn't need.
@@ -37,35 +38,65 @@ class SparsePhase:
         later rounds make them, have none.
 
         Raises:
-            InputError: as `penalised`.
+            InputError: as `penalised`, and of `growing` as the choice of channels.
         """
         from tfcompress.graph import clone
-        from tfcompress.graph.channels import ChannelGraph
-        from tfcompress.training.penalties import FilterLasso, GroupLasso
 
-        graph = ChannelGraph(candidate.model, exact=self.exact)
-        parts = penalised(graph, self.penalty)
+        penalty, strength = self.options.sparse_penalty, self.options.sparse_strength
+        graph = self.options.graph(candidate.model, trained=True)
+        parts = penalised(graph, penalty)
         model = clone(graph.model)
-
-        def variable_of(part: Slice) -> keras.Variable:
-            return model.get_layer(part.layer).weights[part.weight]
-
-        for own in parts.values():
-            if self.penalty == "groups":  # The first is a kernel that makes these and no others.
-                together = [(variable_of(part), part.axis, part.channels) for part in own]
-                variable_of(own[0]).regularizer = GroupLasso(self.strength, together)
-                continue
-            for part in own:
-                variable_of(part).regularizer = (
-                    keras.regularizers.L1(self.strength)
-                    if self.penalty == "gamma"
-                    else FilterLasso(self.strength, part.axis)
-                )
         count = len({part.layer for own in parts.values() for part in own})
-        candidate.say(
-            "channels", f"a penalty of {self.strength:g} on the {self.penalty} of {count} layers"
-        )
+        if penalty == "growing":
+            kept, _ = self.options.choose(graph, candidate)
+            _shrink(model, parts, kept, strength)
+            what = f"a decay that grows by {strength:g} a step on what is to go"
+        else:
+            _penalise(model, parts, penalty, strength)
+            what = f"a penalty of {strength:g} on the {penalty}"
+        candidate.say("channels", f"{what} of {count} layers")
         return candidate.then(model)
+
+
+def _variable_of(model: keras.Model, part: Slice) -> keras.Variable:
+    return model.get_layer(part.layer).weights[part.weight]
+
+
+def _penalise(
+    model: keras.Model, parts: Mapping[str, Sequence[Slice]], penalty: Penalty, strength: float
+) -> None:
+    """Puts a penalty, which the loss holds, on the weights of each group."""
+    from tfcompress.training.penalties import FilterLasso, GroupLasso
+
+    for own in parts.values():
+        if penalty == "groups":  # The first is a kernel that makes these and no others.
+            together = [(_variable_of(model, part), part.axis, part.channels) for part in own]
+            together[0][0].regularizer = GroupLasso(strength, together)
+            continue
+        for part in own:
+            _variable_of(model, part).regularizer = (
+                keras.regularizers.L1(strength)
+                if penalty == "gamma"
+                else FilterLasso(strength, part.axis)
+            )
+
+
+def _shrink(
+    model: keras.Model, parts: Mapping[str, Sequence[Slice]], kept: Widths, growth: float
+) -> None:
+    """Has optimizers shrink the weights that make and pass channels which are to go."""
+    from tfcompress.training.constraints import GrowingDecay
+
+    going: dict[tuple[str, int], np.ndarray] = {}  # Several groups may pass one scale.
+    for name in kept:
+        for part in parts.get(name, ()):
+            key, shape = (part.layer, part.weight), [1] * len(_variable_of(model, part).shape)
+            shape[part.axis] = -1
+            gone = (part.channels >= 0) & ~np.isin(part.channels, kept[name])
+            going[key] = gone.reshape(shape) | going.get(key, np.False_)
+    for (layer, weight), chosen in going.items():
+        variable = model.get_layer(layer).weights[weight]
+        variable.constraint = GrowingDecay(variable, growth, chosen)
 
 
 def scales(group: Group) -> list[Slice]:
@@ -80,6 +111,8 @@ def _is_penalised(part: Slice, penalty: Penalty) -> bool:
         return part.role == "passed" and name == "gamma"
     if penalty == "filters":
         return part.role == "made" and not name.endswith("bias")
+    if penalty == "growing":
+        return part.role != "taken" and not name.startswith("moving_")
     return name not in ("bias", "beta", "moving_mean", "moving_variance")
 
 

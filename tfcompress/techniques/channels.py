@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-
 from tfcompress.config import Training
 from tfcompress.errors import one_of, require
 from tfcompress.techniques import _channel_budget as budgets
@@ -75,9 +73,13 @@ class ChannelOptions:
             `tfcompress.transform`, which doesn't train, takes 0.
         sparse_penalty: `gamma`, the absolute scales of the batch normalisations that the channels
             pass (Liu et al. 2017, arXiv:1708.06519); `filters`, the norms of the filters that make
-            them (Wen et al. 2016, arXiv:1608.03665); or `groups`, the norms of all weights that go
-            with a channel, in whatever layers (Fang et al. 2023, arXiv:2301.12900).
-        sparse_strength: its factor in the loss; 1e-4 is what Liu et al. take for VGG on CIFAR-10.
+            them (Wen et al. 2016, arXiv:1608.03665); `groups`, the norms of all weights that go
+            with a channel, in whatever layers (Fang et al. 2023, arXiv:2301.12900); or `growing`,
+            a decay of the channels that the criterion would cut out before the training, which
+            grows from step to step until nothing is left of them (Wang et al. 2021,
+            arXiv:2012.09243).
+        sparse_strength: its factor in the loss, of `growing` the decay's growth a step; 1e-4 is
+            what Liu et al. take for VGG on CIFAR-10, and empties channels in about 350 steps.
         control: whether the command also trains the same widths from scratch, as it trained the
             baseline, for as many epochs as the baseline and the technique took (Liu et al. 2019,
             arXiv:1810.05270): the report says what that file is worth.
@@ -143,6 +145,21 @@ class ChannelOptions:
         keeps = self.layer_norms == "keep" or (self.layer_norms == "auto" and not trained)
         return ChannelGraph(model, exact=keeps)
 
+    def choose(
+        self, graph: ChannelGraph, candidate: Candidate
+    ) -> tuple[widths.Widths, Mapping[str, str]]:
+        """Returns which channels of which groups stay, and by which criterion each was scored.
+
+        Raises:
+            InputError: so many can't go, or the criterion needs examples and there are none.
+        """
+        criterion = channel_scores.chosen(self.criterion, candidate)
+        scores, criteria = channel_scores.scored(graph, criterion, self.criterion_seed, candidate)
+        budget = self.budget()
+        if budget is None:
+            return widths.choose(graph, scores, self.rules()), criteria
+        return budgets.choose(graph, scores, self.rules(), budget, candidate), criteria
+
     def relative(self, candidate: Candidate) -> ChannelOptions:
         """Returns the options with the ratio to the candidate's model as it is."""
         return self
@@ -183,11 +200,9 @@ def _transform(candidate: Candidate, options: ChannelOptions | sparse.SparsePhas
         f"channels with repair={repair} needs training examples: use tfcompress.compress or the "
         "command, not transform, or repair=none",
     )
-    criterion = channel_scores.chosen(options.criterion, candidate)
     trained = candidate.data is not None
     graph = options.graph(candidate.model, trained=trained)
-    by_group, criteria = channel_scores.scored(graph, criterion, options.criterion_seed, candidate)
-    kept = _kept(candidate, graph, by_group, options)
+    kept, criteria = options.choose(graph, candidate)
     small = graph.keep(kept)
     candidate = candidate.judged(f"{options.title}channels cut out, not repaired", small)
     errors = _repair(graph, small, kept, candidate.samples, repair)
@@ -208,19 +223,6 @@ def _transform(candidate: Candidate, options: ChannelOptions | sparse.SparsePhas
         else candidate.control,
     )
     return candidate.then(small, *lines)
-
-
-def _kept(
-    candidate: Candidate,
-    graph: ChannelGraph,
-    by_group: Mapping[str, np.ndarray],
-    options: ChannelOptions,
-) -> widths.Widths:
-    """Returns which channels of which groups stay, by the one ratio that is asked for."""
-    budget = options.budget()
-    if budget is None:
-        return widths.choose(graph, by_group, options.rules())
-    return budgets.choose(graph, by_group, options.rules(), budget, candidate)
 
 
 def _repair(
@@ -248,9 +250,7 @@ def _rounds(
     turns = rounds(candidate, dataclasses.replace(options, sparse_epochs=0), settings)
     if not epochs:
         return turns
-    phase = sparse.SparsePhase(
-        options.sparse_penalty, options.sparse_strength, exact=options.layer_norms == "keep"
-    )
+    phase = sparse.SparsePhase(options)
     return [(phase, dataclasses.replace(settings, epochs=epochs)), *turns]
 
 

@@ -17,6 +17,7 @@ from tfcompress.data.protocol import Data
 from tfcompress.errors import require
 from tfcompress.graph.nodes import input_structure, operations, output_structure
 from tfcompress.training.callbacks import EpochCallbacks
+from tfcompress.training.constraints import callbacks
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
 from tfcompress.training.distill.distiller import Distiller, Stage
 from tfcompress.training.distill.make import distiller
@@ -95,7 +96,8 @@ def fit(
     if labelled:
         _make_metrics(trainee, student, goal, data)
     judge = _judge(model, data, goal)
-    own = EpochCallbacks(context.callbacks, judge, trainee, training.epochs, steps)
+    every = (*callbacks(model), *context.callbacks)
+    own = EpochCallbacks(every, judge, trainee, training.epochs, steps)
     with unit_strides(operations(model)), own.around_all_epochs():
         return epochs(
             Trainee(

@@ -1,8 +1,8 @@
 """Prunes a Keras 3 model while anybody trains it: by `fit`, or by a loop of one's own.
 
-Keras's optimizers apply a kernel's constraint after each step, on every backend. Here the
-constraint is what TFMOT's wrapper does at the beginning of the next step: it changes the mask if
-it is time to, by the magnitudes of all weights, and sets the masked ones to zero.
+A constraint of the kernel does after each step what TFMOT's wrapper does at the beginning of the
+next one: it changes the mask if it is time to, by the magnitudes of all weights, and sets the
+masked ones to zero.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from keras import ops
 
 from tfcompress.config import Training
 from tfcompress.data.protocol import Data
-from tfcompress.errors import InputError
 from tfcompress.graph import clone
 from tfcompress.ops import pruning
+from tfcompress.training.constraints import SteppedConstraint, constraints, state
 from tfcompress.training.context import Row, TrainingContext
 from tfcompress.training.fit import fit
 
@@ -90,7 +90,7 @@ class LayerPruning:
         return pruning.block_mask(weights, share, self.block_size)
 
 
-class MagnitudePruning(keras.constraints.Constraint):
+class MagnitudePruning(SteppedConstraint):
     """Keeps the weights at zero that magnitude pruning chooses, step by step.
 
     The weights behind a step are those with which the next one begins: masked already by the mask
@@ -105,13 +105,11 @@ class MagnitudePruning(keras.constraints.Constraint):
     """
 
     def __init__(self, kernel: keras.Variable, settings: LayerPruning) -> None:
-        self.kernel = kernel
+        super().__init__(kernel)
         self.settings = settings
-        self.mask = _variable("ones", kernel.shape, kernel.dtype, "pruning_mask")
-        # Steps taken, and the number of them at which the epoch ends (-1 if it isn't known).
-        self.step = _variable("zeros", (), "int32", "pruning_step")
-        self.epoch_end = _variable(keras.initializers.Constant(-1), (), "int32", "epoch_end")
-        self._inner = kernel.constraint
+        self.mask = state("ones", kernel.shape, kernel.dtype, "pruning_mask")
+        # The number of steps at which the epoch ends (-1 if it isn't known).
+        self.epoch_end = state(keras.initializers.Constant(-1), (), "int32", "epoch_end")
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -124,9 +122,7 @@ class MagnitudePruning(keras.constraints.Constraint):
         Raises:
             InputError: nobody carries the mask from step to step (on JAX).
         """
-        self._check_carried()
-        weights = kernel if self._inner is None else self._inner(kernel)
-        weights = ops.convert_to_tensor(weights)
+        weights = self.inner(kernel)
         taken = ops.convert_to_tensor(self.step) + 1
         old = ops.convert_to_tensor(self.mask)
         # At the end of an epoch TFMOT masks the weights and only then, with the next step, changes
@@ -149,62 +145,17 @@ class MagnitudePruning(keras.constraints.Constraint):
         """
         taken = int(self.step)
         if bool(self.settings.changes_at(taken + 1)):
-            self.mask.assign(self.settings.mask(ops.convert_to_tensor(self.kernel), taken + 1))
-        self.kernel.assign(self.kernel * self.mask)
+            self.mask.assign(self.settings.mask(ops.convert_to_tensor(self.weight), taken + 1))
+        self.weight.assign(self.weight * self.mask)
         self.epoch_end.assign(-1 if steps is None else taken + steps)
 
     def end_epoch(self) -> None:
         """Forgets when the epoch ends."""
         self.epoch_end.assign(-1)
 
-    def _check_carried(self) -> None:
-        """Refuses a step without side effects whose optimizer doesn't hold the mask."""
-        with keras.StatelessScope(initialize_variables=False) as scope:
-            outer = scope.original_scope
-        if outer is not None and outer.get_current_value(self.step) is None:
-            raise InputError(
-                "the optimizer doesn't carry the masks: give fit "
-                "callbacks=tfcompress.callbacks(model); in a loop of your own with "
-                "stateless_apply compile the model and call, before the first step, "
-                "set_model(model) and on_train_begin() of each of these callbacks"
-            )
-
     def get_config(self) -> dict[str, Any]:
         """Returns the settings."""
         return dataclasses.asdict(self.settings)
-
-
-def _variable(initializer: Any, shape: Any, dtype: Any, name: str) -> keras.Variable:
-    return keras.Variable(initializer, shape=shape, dtype=dtype, trainable=False, name=name)
-
-
-class PruningCallback(keras.callbacks.Callback):
-    """Hands the masks to the optimizer, and changes those that are due as an epoch begins.
-
-    Args:
-        constraints: of the model that is trained.
-    """
-
-    def __init__(self, constraints: list[MagnitudePruning]) -> None:
-        super().__init__()
-        self._constraints = constraints
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Hands the masks to the optimizer, so that checkpoints hold them and JAX carries them."""
-        optimizer = self.model.optimizer
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # Of mixed_float16.
-        # Keras tracks the variables of an optimizer's attributes.
-        optimizer.pruning_state = [v for each in self._constraints for v in each.variables]
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Makes the masks of the first step that are due."""
-        for constraint in self._constraints:
-            constraint.begin_epoch(self.params.get("steps"))
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Forgets the epoch's length."""
-        for constraint in self._constraints:
-            constraint.end_epoch()
 
 
 def attach(
@@ -226,18 +177,6 @@ def attach(
             constraint.begin_epoch(None)
 
 
-def constraints(model: keras.Model) -> list[MagnitudePruning]:
-    """Returns what prunes a model's kernels; empty if nothing does."""
-    found = [variable.constraint for variable in model.variables]
-    return [each for each in found if isinstance(each, MagnitudePruning)]
-
-
-def callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
-    """Returns the callbacks that a model's training needs; none if it isn't pruned."""
-    its_constraints = constraints(model)
-    return [PruningCallback(its_constraints)] if its_constraints else []
-
-
 def train_pruned(
     model: keras.Model,
     kernels: Mapping[str, Sequence[keras.Variable]],
@@ -254,19 +193,19 @@ def train_pruned(
         plan: how each is pruned, by layer name.
         data: as of `training.fit`, like the rest.
         training: epochs and rates.
-        context: the callbacks are called behind those of the masks.
+        context: seed, teacher, callbacks.
 
     Returns:
         The copy, and one row an epoch as `training.fit` does.
     """
     attach(kernels, plan)
-    every = (*callbacks(model), *context.callbacks)
-    rows = fit(model, data, training, dataclasses.replace(context, callbacks=every))
+    rows = fit(model, data, training, context)
     return finished(model), rows
 
 
 def finished(model: keras.Model) -> keras.Model:
     """Returns a copy without masks and schedules, whose masked weights are zero."""
     for constraint in constraints(model):
-        constraint.kernel.assign(constraint.kernel * constraint.mask)
+        if isinstance(constraint, MagnitudePruning):
+            constraint.weight.assign(constraint.weight * constraint.mask)
     return clone(model)
