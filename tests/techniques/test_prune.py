@@ -193,8 +193,9 @@ def test_what_fails_behind_tfmots_training_isnt_trained_again(technique, data, m
     module = "qat.train" if technique == "qat" else f"bridge.{technique}"
     name = "fit_wrapped" if technique == "qat" else "train_wrapped"
     monkeypatch.setattr(f"tfcompress.{module}.{name}", by_tfmot)
-    monkeypatch.setattr("tfcompress.training.fit", lambda *_, **__: trained_by.append("keras"))
+    # First the module that takes the other one's function as it is imported.
     monkeypatch.setattr("tfcompress.qat.native.fit", lambda *_, **__: trained_by.append("keras"))
+    monkeypatch.setattr("tfcompress.training.fit", lambda *_, **__: trained_by.append("keras"))
     candidate = techniques.Candidate(model, say=lambda *line: lines.append(line))
     with pytest.raises(BridgeError, match="copies differ"):
         trained(techniques.get(technique), candidate, data, epochs=1)
