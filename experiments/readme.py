@@ -20,7 +20,7 @@ from pathlib import Path
 import any_model_tables
 from default_run import FILES
 from measurements import FILE, Measurements, Row
-from techniques import keys_of, rows_of
+from techniques import keys_of, points_below, rows_of
 from zoo import ZOO
 
 from tfcompress.files import write
@@ -184,7 +184,7 @@ def techniques() -> str:
 
 def technique_cells(found: list[Row]) -> list[str]:
     """Returns a technique's cells, from the reports of its seeds."""
-    below = [-report["accuracy_change_points"] for report in found]
+    below = points_below(found)
     text = f"{statistics.mean(below):.2f}"
     text += f" ({min(below):.2f} to {max(below):.2f})" if below[1:] else ", one seed"
     packed = found[0]["compressed"]["gzip_bytes"] / found[0]["baseline"]["gzip_bytes"]

@@ -23,7 +23,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from measurements import MACHINE, Measurements, Row, Step, command, conduct, parser
@@ -173,9 +173,14 @@ def rows_of(table: str) -> list[str]:
     return [title for name, (words, _) in TABLES[table].items() for title in titles(name, words)]
 
 
+def points_below(found: Iterable[Row]) -> list[float]:
+    """Returns by how many points each file is less accurate than the float one."""
+    return [0.0 - report["accuracy_change_points"] for report in found]
+
+
 def row(name: str, found: list[dict]) -> list[str]:
     """One line of the table."""
-    below = [-report["accuracy_change_points"] for report in found]
+    below = points_below(found)
     spread = f"{min(below):.2f} to {max(below):.2f}" if len(below) > 1 else "one seed"
     files = [report["compressed"] for report in found]
     base = found[0]["baseline"]
