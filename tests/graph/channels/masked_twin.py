@@ -66,7 +66,7 @@ def outputs(model, dead, x):
             return tree.map_structure(keras.ops.convert_to_numpy, result)
 
         result = call(lambda leaf: leaf.values)
-        if operation.name in dead or isinstance(operation, SUM) or hasattr(operation, "from_conv"):
+        if operation.name in dead or _sums(operation, args) or hasattr(operation, "from_conv"):
             mask = np.zeros(result.shape[-1], bool)
             mask[dead.get(operation.name, [])] = True
             return Masked(result, mask)
@@ -82,6 +82,12 @@ def outputs(model, dead, x):
 
     given = tree.map_structure(lambda array: Masked(array, False), x)
     return tree.map_structure(lambda leaf: leaf.values, run(model, given, apply))
+
+
+def _sums(operation, args):
+    """Whether it sums over channels: a convolution that takes one a group is depthwise."""
+    groups = getattr(operation, "groups", 1)
+    return isinstance(operation, SUM) and not 1 < groups == args[0].values.shape[-1]
 
 
 def _of_last_axis(layer, rank):

@@ -49,6 +49,8 @@ def step(kind, x, y, size, shared):
         return layers.Conv2D(2 * size, 3, padding="same", activation="tanh")(x)
     if kind == "grouped" and channels % 2 == 0:
         return layers.Conv2D(4 * size, 1, groups=2)(x)
+    if kind == "depthwise" and size > 2:  # The same, in other words.
+        return layers.Conv2D(channels * (1 + size % 2), 3, padding="same", groups=channels)(x)
     if kind == "depthwise":
         return layers.DepthwiseConv2D(3, padding="same", depth_multiplier=1 + size % 2)(x)
     if kind == "transposed":

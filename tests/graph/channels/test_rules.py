@@ -178,6 +178,7 @@ IMAGES = [
     layers.Conv2DTranspose(7, 3, strides=2, activation="tanh"),
     layers.Dense(7, activation="gelu"),
     layers.Conv2D(8, 3, groups=4),
+    layers.Conv2D(24, 3, groups=12, activation="relu"),
     Fire(4, 6, 5),
     DepthwiseSeparable(8, 3, depth_multiplier=2, use_bias=True),
     EffNetBlock(8),

@@ -190,16 +190,24 @@ def made_by(trace: Trace, layer: Any, word: str, path: str, axis: int) -> Any:
 
 
 def _grouped(trace: Trace, call: Call) -> None:
-    """Follows a convolution in groups: the i-th channels of all groups live and die together."""
+    """Follows a convolution in groups: the i-th channels of all groups live and die together.
+
+    Where each group takes one channel, as in a depthwise convolution, whole groups go.
+    """
     layer = call.operation
     output = only(call.outputs)
     taken = trace.of_last_axis(only(call.inputs))
-    made = made_by(trace, layer, "filters", "kernel", -1)
-    first = trace.tie_rows(taken.reshape(layer.groups, -1))
-    trace.tie_rows(made.reshape(layer.groups, -1))
-    trace.use(layer, "kernel", -2, first, TAKEN)
-    trace.use(layer, "kernel", -1, made, "made")
-    trace.use(layer, "bias", 0, made, "made")
+    role = "made"
+    if len(taken) == layer.groups:
+        made, role = np.repeat(taken, layer.filters // layer.groups), "passed"
+        trace.set(layer, "groups", lambda kept: int(kept(taken).sum()))
+    else:
+        made = made_by(trace, layer, "filters", "kernel", -1)
+        first = trace.tie_rows(taken.reshape(layer.groups, -1))
+        trace.tie_rows(made.reshape(layer.groups, -1))
+        trace.use(layer, "kernel", -2, first, TAKEN)
+    trace.use(layer, "kernel", -1, made, role)
+    trace.use(layer, "bias", 0, made, role)
     trace.set(layer, "filters", lambda kept: int(kept(made).sum()))
     trace.put(output, len(output.shape) - 1, made)
     if mixing := activation_mixes(layer):
