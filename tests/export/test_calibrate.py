@@ -185,9 +185,9 @@ def test_named_products_keep_more_bits(net, tmp_path, bits):
     convert.float_file(net, path)
     ops = list(with_constant_weights(read(path)))
     kept = ops[2].outputs[0].name
-    calibrate.integer_file(
-        path, path, calibrate.ranges(path, pictures(20)), weight_bits=bits, higher=[kept]
-    )
+    limits = calibrate.ranges(path, pictures(20))
+    more = {kept: {4: 8, 8: 32}[bits]}
+    calibrate.integer_file(path, path, limits, weight_bits=bits, bits=more)
     weights = {op.outputs[0].name: op.inputs[1].dtype for op in with_constant_weights(read(path))}
     assert weights[kept] == {4: "int8", 8: "float32"}[bits]
     others = [kind for name, kind in weights.items() if name != kept]

@@ -67,7 +67,7 @@ def test_a_file_that_passes_is_written_once(tmp_path, monkeypatch):
     def never(*args):
         raise AssertionError("no layer needs to be judged")
 
-    monkeypatch.setattr(mixed, "errors_alone", never)
+    monkeypatch.setattr(mixed, "output_errors", never)
     assert written(mixed_net(), tmp_path).kept == {}
 
 

@@ -13,8 +13,10 @@ from tests.export.handmade import (
     normal,
     save,
 )
-from tfcompress.export import exact_grids, low_bits
+from tfcompress.export import exact_grids, latency, low_bits
+from tfcompress.export.latency import seconds_in_turns
 from tfcompress.runtime import LiteModel
+from tfcompress.runtime.interpreter import OpenedFile, open_file
 from tfcompress.tflite.content import read
 from tfcompress.tflite.editor import Editor
 
@@ -207,12 +209,11 @@ def test_a_layer_is_timed_alone(path, monkeypatch, name, tmp_path_factory):
     """In files of that layer, floats first, which are gone afterwards."""
     seen = []
 
-    class Watched(LiteModel):
-        def __init__(self, path):
-            super().__init__(path)
-            seen.append((path, kinds(path), self.input_shape))
+    def watched(paths):
+        seen.extend((path, kinds(path), LiteModel(path).input_shape) for path in paths)
+        return seconds_in_turns(paths)
 
-    monkeypatch.setattr(low_bits, "LiteModel", Watched)
+    monkeypatch.setattr(low_bits, "seconds_in_turns", watched)
     editor = Editor(save(path, (1, 5, 5, 4), *MIXED))
     assert min(low_bits._latencies(editor, name, 4)) > 0
     (floats, few) = seen
@@ -245,17 +246,27 @@ def test_two_bits_hold(kernel, yes):
 
 @pytest.mark.parametrize(("few_ms", "bits", "reason"), [(30, 8, "3.00 times"), (5, 4, None)])
 def test_layers_that_few_bits_make_slower_get_eight(path, monkeypatch, few_ms, bits, reason):
-    """By a clock that only predictions move: 10 ms with floats."""
+    """By a clock that only runs of files move: 10 ms with floats."""
     now = 0.0
 
-    class Timed(LiteModel):
-        def predict(self, x):
-            nonlocal now
-            now += (few_ms if "few" in self.path else 10) / 1000
-            return super().predict(x)
+    class Timed:
+        def __init__(self, path, opened):
+            self.milliseconds = few_ms if "few" in str(path) else 10
+            self.opened = opened
 
-    monkeypatch.setattr(low_bits, "LiteModel", Timed)
-    monkeypatch.setattr(low_bits.time, "perf_counter", lambda: now)
+        def __getattr__(self, name):
+            return getattr(self.opened, name)
+
+        def invoke(self):
+            nonlocal now
+            now += self.milliseconds / 1000
+            self.opened.invoke()
+
+    def timed(path, **options):
+        return OpenedFile(Timed(path, open_file(path, **options).interpreter))
+
+    monkeypatch.setattr(latency, "open_file", timed)
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: now)
     save(path, (1, 24), Dense(normal((6, 24), 1)))
     (op,) = [op for op in read(path).ops if op.macs]
     chosen, why = low_bits.choose(path, [op.outputs[0].name], 4)

@@ -371,5 +371,10 @@ def test_quantised_without_training(picture_folder, tmp_path):
     assert report["compressed"]["storage"] == "int8_int4"
     quantised = [line["name"] for line in report["layers"] if line["action"] == "quantised"]
     assert list(report["layer_errors"]) == quantised
+    reasons = {line["name"]: line["reason"] for line in report["layers"]}
+    rows = {row["name"]: row for row in report["layers_after"]}
+    for name in quantised:
+        assert rows[name]["bits"] == 4
+        assert "; 4 bits a weight, " in reasons[name]
     assert all(0 < error < 1 for error in report["layer_errors"].values())
     assert not any("in floats" in note for note in report["notes"])

@@ -16,7 +16,7 @@ PARAMETERS = PLAIN
 
 def test_validates_on_training_images_that_the_seed_chooses(small, data):
     technique = techniques.get("mixed")
-    options = technique.make_options(validation_images=20, max_drop=2.0)
+    options = technique.make_options(validation_images=20, max_drop=2.0, bits="8,4,2", price="time")
     candidate, rows = technique.fit(
         techniques.Candidate(small()),
         options,
@@ -27,6 +27,7 @@ def test_validates_on_training_images_that_the_seed_chooses(small, data):
     assert rows == []
     held = Validation(**candidate.validation)
     assert (len(held.images), len(held.labels), held.max_drop) == (20, 20, 2.0)
+    assert (held.bits, held.price) == ((8, 4, 2), "time")
     everything = data.normalization(data.train.images.batch(np.arange(len(data.train))))
     for image, label in zip(held.images, held.labels, strict=True):
         (same,) = np.flatnonzero((everything == image).all(axis=(1, 2, 3)))
@@ -46,6 +47,8 @@ def test_validates_on_training_images_that_the_seed_chooses(small, data):
     [
         ({"max_drop": -1.0}, "option max_drop must be 0 or more"),
         ({"validation_images": 0}, "option validation_images must be 1 or more"),
+        ({"bits": (4, 2)}, "option bits takes 8 and one or more of 4, 2; got"),
+        ({"price": "money"}, "option price .* one of bytes, time; got 'money'"),
     ],
 )
 def test_bad_options(options, message):
@@ -57,7 +60,7 @@ def test_the_reason_names_the_unit_of_shares_and_of_errors(small):
     technique = techniques.get("mixed")
     options = technique.make_options(max_drop=2.0)
     (line, *_) = technique.transform(techniques.Candidate(small()), options).layers
-    assert line.reason.endswith("accuracy is at most 2 points, an error 2% worse")
+    assert line.reason.endswith("accuracy at most 2 points, an error 2% worse")
 
 
 def test_candidates_without_it_choose_nothing(small):

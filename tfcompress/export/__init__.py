@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tfcompress.export.exported import Exported
     from tfcompress.export.keras_file import KerasFile, export_keras
-    from tfcompress.export.mixed import Validation
+    from tfcompress.export.validation import Validation
     from tfcompress.tflite.metadata import Metadata
 
 __all__ = ["ExportError", "Exported", "KerasFile", "Validation", "export", "export_keras"]
@@ -30,7 +30,7 @@ __all__ = ["ExportError", "Exported", "KerasFile", "Validation", "export", "expo
 _MODULES = {
     "Exported": "exported",
     "KerasFile": "keras_file",
-    "Validation": "mixed",
+    "Validation": "validation",
     "export_keras": "keras_file",
 }
 

@@ -116,13 +116,21 @@ def static_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
     path = job.folder / "quantized.tflite"
     assert job.ranging is not None
     ranges = calibrate.ranges(source.path, job.ranging)
-    rebuild = mixed.rebuild(source.path, path, weight_bits, ranges, source.layer_names)
+    file = mixed.IntegerFile(source.path, path, weight_bits, ranges, source.layer_names)
     notes = _loop_notes(source)
     if job.validation is None:
-        rebuild.write(())
+        file.write({})
+        rebuild = file.rebuild()
         return BuiltFile(path, source.path, source.lowered, rebuild=rebuild, notes=notes)
-    kept = mixed.search(rebuild, source.path, path, weight_bits, job.ranging, job.validation)
-    return BuiltFile(path, source.path, source.lowered, kept, notes=notes)
+    chosen = mixed.search(file, job.ranging, job.validation)
+    return BuiltFile(
+        path,
+        source.path,
+        source.lowered,
+        chosen.kept,
+        bits=chosen.layers,
+        notes=(*notes, chosen.note),
+    )
 
 
 def _loop_notes(source: FloatFile) -> tuple[str, ...]:

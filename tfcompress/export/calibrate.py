@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfcompress.export import two_bits
 from tfcompress.export.finish import finish
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
 from tfcompress.runtime.rows import Rows
 from tfcompress.tflite.content import FileContent, Op, read
+from tfcompress.tflite.editor import Editor
 from tfcompress.tflite.parser import unpack
 from tfcompress.tflite.weighted_ops import WEIGHTED, weights_type
 
@@ -85,7 +87,7 @@ def integer_file(
     limits: Ranges,
     *,
     weight_bits: int = 8,
-    higher: Collection[str] = (),
+    bits: Mapping[str, int] | None = None,
 ) -> None:
     """Writes the file with integer weights, activations, input and output.
 
@@ -99,8 +101,8 @@ def integer_file(
         path: of the integer file.
         limits: of `ranges`.
         weight_bits: 8, or 4 for the ops of `FOUR_BITS`.
-        higher: output names of ops that keep the next higher precision: 8 bits instead of 4, or
-            floats instead of 8 bits.
+        bits: output names of ops that have others: 8, 4 or 2, or 32 for ops that compute in floats;
+            fewer than 8 for the ops of `FOUR_BITS`, without groups where they are 2.
     """
     from ai_edge_quantizer import qtyping, quantizer, recipe_manager
 
@@ -110,27 +112,36 @@ def integer_file(
     rules.add_static_config(".*", "*", activation_num_bits=8, weight_num_bits=8)
     recipe = rules.get_quantization_recipe()
     if weight_bits == 4:
-        four = recipe_manager.RecipeManager()
+        fours = recipe_manager.RecipeManager()
         for name in FOUR_BITS:
-            four.add_static_config(".*", name, activation_num_bits=8, weight_num_bits=4)
+            fours.add_static_config(".*", name, activation_num_bits=8, weight_num_bits=4)
         # A rule for all ops would replace those before it with the same pattern, not these.
-        recipe += four.get_quantization_recipe()
+        recipe += fours.get_quantization_recipe()
     content = read(float_path)
+    bits = bits or {}
     for op in content.ops:
         if op.subgraph:
             continue
         output, name = op.outputs[0].name, _QUANTIZERS_NAMES.get(op.name, op.name)
         in_floats = _of_two_activations(op)
-        if (output not in higher and not in_floats) or name not in known:
+        if (output not in bits and not in_floats) or name not in known:
             continue
         rule: dict[str, Any] = {**recipe[0], "regex": f"^{re.escape(output)};?$"}
-        if weight_bits == 8 or in_floats:
+        if in_floats or bits[output] == 32:
             # For the op alone: the file's output goes by the same name and stays an integer.
             rule["operation"] = name
             rule["algorithm_key"] = names.NO_QUANTIZE
+        elif bits[output] == 4:
+            four = recipe_manager.RecipeManager()
+            four.add_static_config(rule["regex"], name, activation_num_bits=8, weight_num_bits=4)
+            rule = four.get_quantization_recipe()[0]
         recipe.append(rule)
     recipe += _loop_rules(float_path, content, {**recipe[0], "algorithm_key": names.NO_QUANTIZE})
+    twos = [name for name, count in bits.items() if count == 2]
+    floats = Editor(float_path) if twos else None
     _quantize(quantizer.Quantizer(str(float_path), recipe), path, limits)
+    if floats is not None:
+        two_bits.write_two_bits(floats, path, twos)
 
 
 def _of_two_activations(op: Op) -> bool:

@@ -12,6 +12,40 @@ if TYPE_CHECKING:
 _NAMED = 4
 
 
+@dataclasses.dataclass(frozen=True)
+class LayerBits:
+    """The bits that were chosen for a layer, and what they cost.
+
+    Attributes:
+        bits: of a weight; 32 for floats.
+        size_bytes: what the weights take in the file.
+        microseconds: what the layer takes alone on the machine that exported; None where it wasn't
+            timed.
+        error: the rms of what they alone do to the outputs, as a share of the outputs' rms, where
+            the other layers have the most bits; None where that wasn't measured.
+    """
+
+    bits: int
+    size_bytes: int
+    microseconds: float | None = None
+    error: float | None = None
+
+    @property
+    def price(self) -> float:
+        """What was to be saved: microseconds where layers were timed, else bytes."""
+        return self.size_bytes if self.microseconds is None else self.microseconds
+
+    @property
+    def costs(self) -> str:
+        """Says what they cost, such as `1,152 bytes, 21 µs`."""
+        size = f"{self.size_bytes:,} bytes"
+        return size if self.microseconds is None else f"{size}, {self.microseconds:,.0f} µs"
+
+    def __str__(self) -> str:
+        """Says the bits and what they cost."""
+        return f"{self.bits} bits a weight, {self.costs}"
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class Exported:
     """What was written. Printed, it is a few lines; the fields hold all of it.
@@ -32,6 +66,7 @@ class Exported:
             against the float file's, as a share of that output's rms, the layers before included.
             Empty if there were no images.
         kept: layers that kept more bits than the storage gives, and why.
+        layer_bits: by layer, where the bits of each were chosen.
         layer_bytes: bytes of constants by layer, the largest first; of what belongs to no layer by
             tensor.
         min_runtime: the oldest runtime that can run the file, such as `TensorFlow Lite 2.11.0,
@@ -59,6 +94,7 @@ class Exported:
     float_ops: tuple[str, ...] = ()
     errors: dict[str, float] = dataclasses.field(default_factory=dict)
     kept: dict[str, str] = dataclasses.field(default_factory=dict)
+    layer_bits: dict[str, LayerBits] = dataclasses.field(default_factory=dict)
     layer_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
     min_runtime: str = ""
     load_ms: float | None = None

@@ -63,7 +63,9 @@ def _tried(
 ) -> tuple[BuiltFile, Verified] | None:
     """Writes the file with more bits where these images say that it helps; None if it doesn't."""
     groups, whole = _groups(rebuild)
-    errors = mixed.errors_alone(built.path, whole, images, rebuild.write)
+    everything = [op for group in whole for op in group]
+    alone = [[op for op in everything if op not in group] for group in whole]
+    errors, _ = mixed.output_errors(built.path, images, rebuild.write, everything, alone)
     order = sorted(range(len(groups)), key=lambda group: -errors[group])
 
     def passing(count: int) -> tuple[BuiltFile, Verified] | None:

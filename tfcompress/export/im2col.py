@@ -101,6 +101,25 @@ def with_weights(editor: Editor, op: Any, weights: Weights) -> None:
     editor.replace(op, ops)
 
 
+def patches(editor: Editor, op: Any, ops: list[Any]) -> int:
+    """Returns for each place of a convolution all inputs that it meets, in the filter's order.
+
+    Args:
+        editor: the file.
+        op: a CONV_2D without groups.
+        ops: where the slices are put.
+
+    Returns:
+        The tensor (places, inputs).
+    """
+    strips = _strips(editor, op, ops)
+    if len(strips) == 1:
+        return strips[0]
+    places, inputs = editor.shape(strips[0])
+    shape = (places, len(strips) * inputs)
+    return editor.then("CONCATENATION", strips, shape, "float32", ops, axis=1)
+
+
 def _dense(editor: Editor, op: Any, ops: list[Any], product: MatrixProduct) -> None:
     """Writes a FULLY_CONNECTED of several rows of inputs as one product."""
     out, x = int(op.outputs[0]), int(op.inputs[0])

@@ -7,24 +7,16 @@ therefore timed in both ways by turns, in files of that layer alone, on the mach
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tfcompress.export import convert, exact_grids, im2col
+from tfcompress.export.latency import seconds_in_turns
 from tfcompress.files import quiet
-from tfcompress.runtime import LiteModel
 from tfcompress.tflite.content import read
 from tfcompress.tflite.editor import Editor
-
-# Rounds of the timing, and seconds after which it ends earlier.
-_ROUNDS = 25
-_SECONDS = 1.0
 
 
 def choose(
@@ -52,11 +44,11 @@ def choose(
             why[name] = "8 bits: it runs in a loop, where no layer is timed"
             continue
         op = editor.writer(name)
-        reason = _open_size(editor, op) or _cannot(editor, op, bits, trained)
+        reason = open_size(editor, op) or _cannot(editor, op, bits, trained)
         if reason:
             why[name] = f"8 bits: {reason}"
             continue
-        key = _shape(editor, op)
+        key = timed_shape(editor, op)
         if key not in timed:
             timed[key] = _latencies(editor, name, bits)
         seconds[name] = timed[key]
@@ -141,7 +133,7 @@ def _as_dense(editor: Editor, op: Any, name: str) -> list[str]:
     return names
 
 
-def _open_size(editor: Editor, op: Any) -> str | None:
+def open_size(editor: Editor, op: Any) -> str | None:
     """Returns why an op can't be timed alone; None if it can."""
     for index in (op.inputs[0], op.outputs[0]):
         signature = editor.graph.tensors[int(index)].shapeSignature
@@ -163,7 +155,7 @@ def _cannot(editor: Editor, op: Any, bits: int, trained: bool) -> str | None:
     return im2col.why_not(editor, op)
 
 
-def _shape(editor: Editor, op: Any) -> tuple[Any, ...]:
+def timed_shape(editor: Editor, op: Any) -> tuple[Any, ...]:
     """Returns what an op's latency depends on."""
     tensors = (op.inputs[0], op.inputs[1], op.outputs[0])
     options = vars(op.builtinOptions)
@@ -176,16 +168,5 @@ def _latencies(editor: Editor, name: str, bits: int) -> tuple[float, float]:
         floats, few = Path(folder) / "floats.tflite", Path(folder) / "few.tflite"
         editor.alone(name).write(floats)
         write_low_bits(floats, few, {name: bits})
-        files = [LiteModel(file) for file in (floats, few)]
-        x = np.random.default_rng(0).random((1, *files[0].input_shape[1:]), np.float32)
-        times: list[list[float]] = [[], []]
-        end = time.perf_counter() + _SECONDS
-        for _ in range(_ROUNDS):
-            for file, taken in zip(files, times, strict=True):
-                start = time.perf_counter()
-                file.predict(x)
-                taken.append(time.perf_counter() - start)
-            if time.perf_counter() > end and len(times[0]) > 2:
-                break
-    floats_s, few_s = (statistics.median(taken[1:]) for taken in times)  # The first one warms up.
+        floats_s, few_s = seconds_in_turns([floats, few])
     return floats_s, few_s

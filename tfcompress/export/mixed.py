@@ -1,286 +1,329 @@
-"""Chooses the layers that keep more bits, so that a file keeps its accuracy or another metric."""
+"""Chooses each layer's bits, so that a file is small or fast and keeps what it is worth."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import keras
 import numpy as np
 
-from tfcompress.data import nested
-from tfcompress.data.examples import Examples
-from tfcompress.data.protocol import Batch
-from tfcompress.errors import InputError, require
-from tfcompress.export import calibrate
-from tfcompress.export.representative import as_rows
+from tfcompress.errors import InputError
+from tfcompress.export import calibrate, im2col, low_bits
+from tfcompress.export.allotment import Choice, allotments
+from tfcompress.export.exported import LayerBits
+from tfcompress.export.latency import seconds_in_turns
 from tfcompress.export.storage import Rebuild
-from tfcompress.metric import ACCURACY, Metric
+from tfcompress.export.validation import Bound, Validation, predicted, value_of
+from tfcompress.files import quiet
+from tfcompress.metric import ACCURACY
 from tfcompress.ops.differences import relative_rms
-from tfcompress.runtime import LiteModel
 from tfcompress.runtime.rows import Rows
-from tfcompress.tflite.content import read
-from tfcompress.training.judging import Judge, judge_of
-from tfcompress.training.objective import objective
+from tfcompress.tflite.editor import Editor
+
+_Variant = TypeVar("_Variant")
 
 # Images on which each layer's rounding is judged alone.
 _IMAGES = 64
-# Of percent, that sums of floats may differ by.
-_ROUNDING = 1e-9
+_FLOATS = 32
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Validation:
-    """The examples and the bound that decide which layers keep more bits.
+@dataclasses.dataclass(frozen=True)
+class IntegerFile:
+    """A file of integers in which each layer may have bits of its own.
 
     Attributes:
-        images: inputs as the model takes them, such as normalised images, float32 (images, height,
-            width, channels), or a dictionary or list of arrays; not those of the test.
-        labels: their targets as `fit` takes them, such as classes.
-        max_drop: by how much a file may be worse on them than the float file: percentage points
-            of accuracy and other shares, percent of other metrics' values.
-        metric: of Keras's, as the command's `--metric` takes it; None for the first that the model
-            was compiled with, or accuracy, mean IoU or mean absolute error, as fits the targets.
-        judge: what judges predictions already; None for one by the metric.
-    """
-
-    images: Any
-    labels: Any
-    max_drop: float = 0.5
-    metric: str | None = None
-    judge: Judge | None = None
-
-    def __post_init__(self) -> None:
-        """Refuses what no metric can be taken on."""
-        images, labels = (
-            min(map(len, keras.tree.flatten(part)), default=0)
-            for part in (
-                self.images.arrays if isinstance(self.images, Rows) else self.images,
-                self.labels,
-            )
-        )
-        require(
-            0 < images == labels,
-            f"validation needs a label for each image; got {images} images and {labels} labels",
-        )
-        require(self.max_drop >= 0, f"max_drop must be 0 or more; got {self.max_drop}")
-
-
-def checked(model: keras.Model, validation: Validation) -> Validation:
-    """Returns validation examples as rows, with what judges them.
-
-    Raises:
-        InputError: the model doesn't take them, or the metric isn't known.
-    """
-    rows = as_rows(model, validation.images, "validation")
-    if validation.judge is not None:
-        return dataclasses.replace(validation, images=rows)
-    labels = nested.arrays(validation.labels, "labels of validation", parts=len(model.outputs))
-    inputs = rows.arrays if len(rows.arrays) > 1 else rows.arrays[0]
-    data = Examples(train=Batch(inputs, labels), name="validation")
-    judge = judge_of(model, data, objective(model, data), validation.metric)
-    return dataclasses.replace(validation, images=rows, labels=labels, judge=judge)
-
-
-def rebuild(
-    float_path: Path,
-    path: Path,
-    weight_bits: int,
-    ranges: calibrate.Ranges,
-    layers: Mapping[str, str],
-) -> Rebuild:
-    """Returns how an integer file is written with the next higher precision for some layers.
-
-    Args:
         float_path: the float file.
         path: of the file to write.
-        weight_bits: 8 (layers with more are float) or 4 (they have 8 bits).
+        weight_bits: of a weight unless told otherwise, 8 or 4.
         ranges: the tensors' ranges.
         layers: the layer of each weighted op, by its output.
     """
 
-    def write(higher: Collection[str]) -> None:
-        calibrate.integer_file(float_path, path, ranges, weight_bits=weight_bits, higher=higher)
+    float_path: Path
+    path: Path
+    weight_bits: int
+    ranges: calibrate.Ranges
+    layers: Mapping[str, str]
 
-    more: dict[str, str] = {}
-    behind: dict[str, list[str]] = {}
-    last = None
-    for op in read(float_path).ops:
-        if op.subgraph:  # A loop's weights have 8 bits, whatever is asked for.
-            continue
-        output = op.outputs[0].name
-        if output in layers:
-            last = output if weight_bits == 8 or op.name in calibrate.FOUR_BITS else None
-            if last is not None:
-                more[last], behind[last] = _BITS[weight_bits].higher, []
-        elif last is not None and weight_bits == 8:
-            behind[last].append(output)
-    return Rebuild(write, more, layers, behind)
+    def write(self, bits: Mapping[str, int]) -> None:
+        """Writes the file.
 
-
-def search(
-    rebuild: Rebuild,
-    float_path: Path,
-    path: Path,
-    weight_bits: int,
-    calibration: np.ndarray | Rows,
-    validation: Validation,
-) -> dict[str, str]:
-    """Writes the smallest file whose accuracy holds, and returns which layers keep more bits.
-
-    Every weighted op is rounded alone first, and the rms of what that does to the outputs orders
-    them. Then the worst keep the next higher precision, one more at a time, until the drop on the
-    validation examples is within bounds.
-
-    Args:
-        rebuild: writes the file.
-        float_path: the float file.
-        path: of the file to write.
-        weight_bits: 8 (layers that stay are float) or 4 (they have 8 bits).
-        calibration: images; the first of them judge the single layers.
-        validation: examples and the bound, as `checked` returns them.
-
-    Returns:
-        Layer name to why it kept more bits.
-
-    Raises:
-        InputError: the bound is exceeded even with all layers (of `int8`: all but one) at the
-            higher precision.
-    """
-    outputs, write = list(rebuild.more), rebuild.write
-    errors = errors_alone(path, [[name] for name in outputs], calibration[:_IMAGES], write)
-    alone = dict(zip(outputs, errors, strict=True))
-    bits = _BITS[weight_bits]
-    # One layer of integers makes it an integer file.
-    most = len(outputs) if weight_bits == 4 else len(outputs) - 1
-    bound = _Bound.of(validation, _value(float_path, validation))
-    noun = "images" if bound.metric == ACCURACY else "examples"
-    worst = sorted(outputs, key=lambda name: -alone[name])[:most]
-    reached = _widen(path, worst, write, validation, bound)
-    if not bound.holds(reached[-1]):
-        raise InputError(
-            f"with {bits.higher} for {most} of {len(outputs)} layers the file's "
-            f"{bound.metric.name} on the validation {noun} is {bound.text(reached[-1])}, "
-            f"{bound.missed()} that "
-            f"max_drop={validation.max_drop:g} asks for: allow more, or use {bits.instead}"
+        Args:
+            bits: those of ops that have others than the file's own, by output name; 32 for floats.
+        """
+        calibrate.integer_file(
+            self.float_path, self.path, self.ranges, weight_bits=self.weight_bits, bits=bits
         )
-    return {
-        rebuild.layers[output]: f"kept {bits.higher}: alone in {bits.lower} it changes the outputs "
-        f"by {alone[output]:.1%} of their rms; with it the {bound.metric.name} on "
-        f"{len(validation.images):,} validation {noun} went from {bound.text(before)} to "
-        f"{bound.text(after)}"
-        for output, before, after in zip(worst, reached, reached[1:], strict=False)
-    }
+
+    def rebuild(self) -> Rebuild:
+        """Returns how the file is written with the next higher precision for some layers."""
+        higher = _FLOATS if self.weight_bits == 8 else 8
+
+        def write(names: Collection[str]) -> None:
+            self.write(dict.fromkeys(names, higher))
+
+        more: dict[str, str] = {}
+        behind: dict[str, list[str]] = {}
+        last = None
+        editor = Editor(self.float_path)
+        for op in editor.ops():
+            if not len(op.outputs):
+                continue
+            output = editor.text(op.outputs[0])
+            if output in self.layers:
+                narrow = self.weight_bits == 8 or editor.name(op) in calibrate.FOUR_BITS
+                last = output if narrow else None
+                if last is not None:
+                    more[last], behind[last] = _named(higher), []
+            elif last is not None and self.weight_bits == 8:
+                behind[last].append(output)
+        return Rebuild(write, more, self.layers, behind)
+
+    def choices(self, bits: Iterable[int]) -> dict[str, tuple[int, ...]]:
+        """Returns which of these bits each weighted op can have, by output name, the most first."""
+        editor = Editor(self.float_path)
+        ops = {editor.text(op.outputs[0]): op for op in editor.ops() if len(op.outputs)}
+        # A loop's weights have 8 bits, whatever is asked for.
+        return {
+            name: tuple(sorted((b for b in bits if _fits(editor, ops[name], b)), reverse=True))
+            for name in self.layers
+            if name in ops
+        }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Bound:
-    """What a file must reach.
-
-    Attributes:
-        metric: by which files are judged.
-        value: the float file's.
-        max_drop: by how many points or percent a file may be worse.
-    """
-
-    metric: Metric
-    value: float
-    max_drop: float
-
-    @classmethod
-    def of(cls, validation: Validation, value: float) -> _Bound:
-        """Returns the bound of checked validation examples, by the float file's value."""
-        assert validation.judge is not None
-        return cls(metric=validation.judge.metric, value=value, max_drop=validation.max_drop)
-
-    def holds(self, value: float) -> bool:
-        """Says whether a file's value is good enough."""
-        return self.metric.loss(self.value, value) <= self.max_drop + _ROUNDING
-
-    def text(self, value: float) -> str:
-        """Writes a value, a share in percent."""
-        return self.metric.axis_text(value) + "%" * self.metric.share
-
-    def missed(self) -> str:
-        """Says which value would have been good enough, as an error puts it."""
-        factor = -1 if self.metric.higher_is_better else 1
-        by = self.max_drop / 100 * (1 if self.metric.share else abs(self.value))
-        side = "below" if self.metric.higher_is_better else "above"
-        return f"{side} the {self.text(self.value + factor * by)}"
+def _fits(editor: Editor, op: Any, bits: int) -> bool:
+    """Says whether an op can have weights of so many bits, and 8-bit inputs."""
+    if bits >= 8:
+        return True
+    if editor.name(op) not in calibrate.FOUR_BITS:
+        return False
+    return bits == 4 or not (low_bits.open_size(editor, op) or im2col.why_not(editor, op))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Bits:
-    """How the two precisions are called, and the storage to use where neither is enough."""
+class Chosen:
+    """What was chosen for a file, which is written.
 
-    lower: str
-    higher: str
-    instead: str
+    Attributes:
+        layers: of every layer.
+        kept: layers that have more bits than the fewest, and why.
+        note: what the file is worth, a sentence.
+    """
+
+    layers: dict[str, LayerBits]
+    kept: dict[str, str]
+    note: str
 
 
-_BITS = {
-    8: _Bits(lower="8 bits", higher="floats", instead="float16"),
-    4: _Bits(lower="4 bits", higher="8 bits", instead="int8"),
-}
+def search(file: IntegerFile, calibration: np.ndarray | Rows, validation: Validation) -> Chosen:
+    """Writes the cheapest file that is good enough, and returns what each layer has in it.
+
+    Every layer is rounded alone first, and the mean square of what that does to the outputs is its
+    damage, which adds up as long as it is small. Of the allotments with the least damage for their
+    price, the cheapest is written whose file is good enough on the validation examples.
+
+    Args:
+        file: which to write.
+        calibration: images; the first of them judge the single layers.
+        validation: examples and the bound, as `checked` returns them.
+
+    Raises:
+        InputError: the bound is exceeded even with the most bits for all layers (but for one, if
+            these are floats).
+    """
+    options = file.choices((_FLOATS, 8) if file.weight_bits == 8 else validation.bits)
+    judged = _judged(file, options, calibration[:_IMAGES], timed=validation.price == "time")
+    choices = {
+        name: [Choice(b, row.price, (row.error or 0.0) ** 2) for b, row in of_op.items()]
+        for name, of_op in judged.items()
+    }
+    series = [
+        {name: choice.bits for name, choice in chosen.items()} for chosen in allotments(choices)
+    ]
+    if all(b == _FLOATS for b in series[-1].values()):
+        # One layer of integers makes it an integer file: the least harmful one.
+        rounded = {name: of_op[8].error or 0.0 for name, of_op in judged.items() if 8 in of_op}
+        series[-1] = series[-1] | dict.fromkeys(sorted(rounded, key=rounded.__getitem__)[:1], 8)
+    free = [name for name, of_op in judged.items() if len(of_op) > 1]
+    chosen, note = _cheapest(file, series, validation, free)
+    kept = {
+        file.layers[name]: _why(bits, judged[name])
+        for name, bits in chosen.items()
+        if bits > min(judged[name])
+    }
+    layers = {file.layers[name]: judged[name][bits] for name, bits in chosen.items()}
+    return Chosen(layers, kept, note)
 
 
-def errors_alone(
-    path: Path,
-    groups: Sequence[Sequence[str]],
+def _judged(
+    file: IntegerFile,
+    options: Mapping[str, Sequence[int]],
     images: np.ndarray | Rows,
-    write: Callable[[Collection[str]], None],
-) -> list[float]:
-    """Returns by how much each group of ops, rounded alone, changes the file's outputs.
+    *,
+    timed: bool,
+) -> dict[str, dict[int, LayerBits]]:
+    """Returns what each op costs with each number of bits, and does to the outputs.
+
+    Args:
+        file: which is written again and again.
+        options: bits that each op can have, by output name, the most first.
+        images: to look at.
+        timed: whether ops are timed.
+    """
+    exact = {name: of_op[0] for name, of_op in options.items()}
+    variants = [(name, b) for name, of_op in options.items() for b in of_op[1:]]
+    errors, sizes = output_errors(
+        file.path, images, file.write, exact, [exact | {name: b} for name, b in variants]
+    )
+    measured = dict(zip(variants, zip(errors, sizes[1:], strict=True), strict=True))
+    times = _microseconds(file, options) if timed else {}
+    editor = Editor(file.float_path)
+    judged: dict[str, dict[int, LayerBits]] = {}
+    for name, of_op in options.items():
+        weights = math.prod(editor.shape(editor.writer(name).inputs[1]))
+        judged[name] = {}
+        for b in of_op:
+            error, size = measured.get((name, b), (0.0, sizes[0]))
+            if math.isinf(error):
+                continue
+            size_bytes = weights * of_op[0] // 8 + size - sizes[0]
+            if _FLOATS in of_op:  # Conversions around a lone layer of integers aren't its own.
+                size_bytes = weights * b // 8
+            judged[name][b] = LayerBits(b, size_bytes, times.get((name, b)), error)
+    return judged
+
+
+def output_errors(
+    path: Path,
+    images: np.ndarray | Rows,
+    write: Callable[[_Variant], object],
+    exact: _Variant,
+    variants: Iterable[_Variant],
+) -> tuple[list[float], list[int]]:
+    """Returns by how much each way of writing a file changes its outputs, and the file's bytes.
 
     Args:
         path: of the file.
-        groups: output names of the ops of each group.
         images: to look at.
-        write: writes the file with the higher precision for the ops that it is given.
+        write: writes the file one way.
+        exact: the way to compare with.
+        variants: the others.
 
     Returns:
-        The relative rms for each group, of the output that it changes most.
+        The relative rms of each variant, of the output that it changes most, infinite if it doesn't
+        run; and the bytes of the exact file, then of each variant.
     """
-    everything = [name for group in groups for name in group]
-    write(everything)
-    expected = _predicted(path, images)
+    write(exact)
+    expected, sizes = predicted(path, images), [path.stat().st_size]
     errors = []
-    for group in groups:
-        write([name for name in everything if name not in group])
-        pairs = zip(expected, _predicted(path, images), strict=True)
-        errors.append(max(relative_rms(*pair) for pair in pairs))
-    return errors
+    for variant in variants:
+        write(variant)
+        try:
+            pairs = zip(expected, predicted(path, images), strict=True)
+            errors.append(max(relative_rms(*pair) for pair in pairs))
+        except InputError:  # The runtime doesn't take scales that are far apart.
+            errors.append(math.inf)
+        sizes.append(path.stat().st_size)
+    return errors, sizes
 
 
-def _widen(
-    path: Path,
-    worst: list[str],
-    write: Callable[[Collection[str]], None],
+def _microseconds(
+    file: IntegerFile, options: Mapping[str, Sequence[int]]
+) -> dict[tuple[str, int], float]:
+    """Returns how long each op takes with each number of bits, in files of that op alone."""
+    editor = Editor(file.float_path)
+    timed: dict[tuple[Any, ...], list[float]] = {}
+    times: dict[tuple[str, int], float] = {}
+    for name, of_op in options.items():
+        op = editor.writer(name)
+        if len(of_op) < 2 or low_bits.open_size(editor, op):
+            continue
+        key = (low_bits.timed_shape(editor, op), tuple(of_op))
+        if key not in timed:
+            with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder, quiet():
+                floats = Path(folder) / "floats.tflite"
+                editor.alone(name).write(floats)
+                paths = [floats if b == _FLOATS else Path(folder) / f"{b}.tflite" for b in of_op]
+                for b, path in zip(of_op, paths, strict=True):
+                    if b != _FLOATS:
+                        calibrate.integer_file(floats, path, file.ranges, bits={name: b})
+                timed[key] = seconds_in_turns(paths)
+        times |= {(name, b): 1e6 * s for b, s in zip(of_op, timed[key], strict=True)}
+    return times
+
+
+def _cheapest(
+    file: IntegerFile,
+    series: Sequence[Mapping[str, int]],
     validation: Validation,
-    bound: _Bound,
-) -> list[float]:
-    """Writes the file with the higher precision for ever more ops, until it is good enough.
+    free: Collection[str],
+) -> tuple[Mapping[str, int], str]:
+    """Writes the cheapest file of a series that is good enough; finds it by halving.
+
+    Args:
+        file: which to write.
+        series: bits by output name, from the cheapest to the least harmful.
+        validation: examples and the bound.
+        free: output names of the ops that can have several numbers of bits.
 
     Returns:
-        The metric's values, the first with no op at the higher precision.
+        Its bits, and a sentence on what it is worth.
     """
-    reached: list[float] = []
-    for count in range(len(worst) + 1):
-        write(worst[:count])
-        reached.append(_value(path, validation))
-        if bound.holds(reached[-1]):
-            break
-    return reached
+    bound = Bound.of(validation, value_of(file.float_path, validation))
+    noun = "images" if bound.metric == ACCURACY else "examples"
+    on = f"{bound.metric.name} on {len(validation.images):,} validation {noun}"
+    values: dict[int, float] = {}
+
+    def holds(place: int) -> bool:
+        """Writes one file of the series and says whether it is good enough."""
+        file.write(series[place])
+        values[place] = value_of(file.path, validation)
+        return bound.holds(values[place])
+
+    low, high = -1, len(series) - 1
+    if not holds(high):
+        most = max(series[high].values())
+        instead = "float16" if most == _FLOATS else "int8"
+        count = sum(series[high][name] == most for name in free)
+        raise InputError(
+            f"with {_named(most)} for {count} of {len(free)} layers the file's "
+            f"{bound.metric.name} on the validation {noun} is {bound.text(values[high])}, "
+            f"{bound.missed()} that "
+            f"max_drop={validation.max_drop:g} asks for: allow more, or use {instead}"
+        )
+    if high and holds(0):
+        high = 0
+    else:
+        low = 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle
+    file.write(series[high])
+    note = f"with these bits the {on} is {bound.text(values[high])}, {bound.text(bound.value)} by "
+    note += "the float file"
+    if high:
+        note += f"; with the next fewer bits it was {bound.text(values[high - 1])}"
+    return series[high], note
 
 
-def _value(path: Path, validation: Validation) -> float:
-    """Returns the metric of a file on checked validation examples."""
-    assert validation.judge is not None
-    outputs = _predicted(path, validation.images)
-    return validation.judge.judge([(outputs, Batch(None, validation.labels))]).value
+def _why(bits: int, of_op: Mapping[int, LayerBits]) -> str:
+    """Says why a layer has more than the fewest bits."""
+    fewer = of_op[max(b for b in of_op if b < bits)]
+    if fewer.price >= of_op[bits].price:
+        return f"kept {_named(bits)}: {of_op[bits].costs}; with {_named(fewer.bits)} {fewer.costs}"
+    return (
+        f"kept {_named(bits)}: alone in {_named(fewer.bits)} it changes the outputs by "
+        f"{fewer.error:.1%} of their rms"
+    )
 
 
-def _predicted(path: Path, images: np.ndarray | Rows) -> list[np.ndarray]:
-    return LiteModel(path, threads=2).run(images)
+def _named(bits: int) -> str:
+    """Says how a weight is held."""
+    return "floats" if bits == _FLOATS else f"{bits} bits"

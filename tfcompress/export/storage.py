@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from tfcompress.export.mixed import Validation
+    from tfcompress.export.exported import LayerBits
+    from tfcompress.export.validation import Validation
     from tfcompress.runtime.rows import Rows
     from tfcompress.tflite.content import FileContent
 
@@ -117,6 +118,7 @@ class BuiltFile:
         rebuild: how it is written again with more bits for some layers; None if it can't be.
         higher: output names of the ops that got more bits by that, which the audit lets be floats.
         notes: what the file's user should know, a sentence each.
+        bits: of each layer, where they were chosen.
     """
 
     path: Path
@@ -127,6 +129,7 @@ class BuiltFile:
     rebuild: Rebuild | None = None
     higher: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    bits: Mapping[str, LayerBits] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

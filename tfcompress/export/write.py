@@ -19,12 +19,10 @@ from tfcompress.export import (
     fallback,
     input_scaling,
     io_types,
-    mixed,
     storages,
     usual_size,
 )
 from tfcompress.export.exported import Exported
-from tfcompress.export.mixed import Validation
 from tfcompress.export.model_io import (
     check_layers,
     model_inputs,
@@ -34,6 +32,7 @@ from tfcompress.export.per_layer import layer_bytes
 from tfcompress.export.representative import as_rows
 from tfcompress.export.storage import BuildJob, BuiltFile, Method
 from tfcompress.export.traits import traits_of
+from tfcompress.export.validation import Validation, checked
 from tfcompress.export.verified import Verified, verify_file
 from tfcompress.export.verify import DifferenceError
 from tfcompress.graph import clone
@@ -93,7 +92,7 @@ def write_file(
             f"validation images choose layers that keep more bits, which storage {storage} of "
             f"model '{model.name}' doesn't do: use int8 or int8_int4 on a float network",
         )
-        validation = mixed.checked(model, validation)
+        validation = checked(model, validation)
     with files.whole(target) as beside:
         job = BuildJob(model, traits, storage, beside.parent, ranging, validation, usual)
         built, verified = _built(job, method, images, metadata, io)
@@ -210,6 +209,7 @@ def _exported(
         float_ops=fake_quantize.float_ops(content) if method.integer else (),
         errors=verified.errors,
         kept=built.kept,
+        layer_bits=dict(built.bits),
         layer_bytes=layer_bytes(built.lowered, content),
         min_runtime=method.runtime.oldest(content),
         load_ms=cost.load_ms,

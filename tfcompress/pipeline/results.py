@@ -216,7 +216,7 @@ def _file_results(
             needs=storages.get(file.storage).usual.runtime.needs,
             failed_check=file.failed_check,
             layer_errors=file.errors,
-            layers=report.per_layer(counted, file.layer_bytes),
+            layers=report.per_layer(counted, file.layer_bytes, file.layer_bits),
             parity=file.parity.to_json() if file.parity else {},
             **of_network,
         )
@@ -235,8 +235,9 @@ def _lines(network: Network) -> list[LayerLine]:
     decided: dict[str, list[str]] = {}
     for file in network.files:
         of_file = f"in {Path(file.exported.path).name}: " if len(network.files) > 1 else ""
-        for name, reason in file.exported.kept.items():
-            decided.setdefault(name, []).append(of_file + reason)
+        for decisions in (file.exported.layer_bits, file.exported.kept):
+            for name, reason in decisions.items():
+                decided.setdefault(name, []).append(f"{of_file}{reason}")
     lines = [
         dataclasses.replace(line, reason="; ".join([line.reason, *decided.get(line.name, ())]))
         for line in network.layers

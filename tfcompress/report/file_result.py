@@ -73,7 +73,8 @@ class FileResult:
         layer_errors: for each layer of a file with rounded values, in the network's order,
             rms(output - output of the float file) / rms(output of the float file).
         layers: per layer `name`, `kind`, `parameters`, `macs` and the `bytes` of its constants in
-            the file; see `layer_costs.per_layer`.
+            the file; where these were chosen by layer, `bits` of a weight and `microseconds` that
+            it takes alone (None where price was bytes); see `layer_costs.per_layer`.
         parity: how far the file's outputs are from the Keras model's, such as
             `{"max_abs_diff": 1e-6, "ties": 0}`; in JSON each key begins with `parity_`.
     """

@@ -54,7 +54,23 @@ class Counted(Protocol):
         """Multiply-accumulates of this call alone."""
 
 
-def per_layer(counted: Iterable[Counted], layer_bytes: Mapping[str, int]) -> list[dict[str, Any]]:
+class Allotted(Protocol):
+    """The bits that were chosen for a layer, and what it takes alone."""
+
+    @property
+    def bits(self) -> int:
+        """Bits of a weight."""
+
+    @property
+    def microseconds(self) -> float | None:
+        """The layer's time; None where it wasn't measured."""
+
+
+def per_layer(
+    counted: Iterable[Counted],
+    layer_bytes: Mapping[str, int],
+    layer_bits: Mapping[str, Allotted] | None = None,
+) -> list[dict[str, Any]]:
     """Joins what was counted in a model with what its file holds.
 
     A layer of ours becomes several in the file, whose names begin with its name.
@@ -63,6 +79,7 @@ def per_layer(counted: Iterable[Counted], layer_bytes: Mapping[str, int]) -> lis
         counted: one entry for each call of a layer.
         layer_bytes: size of the constants by the layer's name, or by the tensor's if it belongs to
             no layer.
+        layer_bits: of the layers whose bits were chosen, by the same names.
 
     Returns:
         One entry for each layer, in the model's order, with `bytes` too; then what only the file
@@ -83,6 +100,10 @@ def per_layer(counted: Iterable[Counted], layer_bytes: Mapping[str, int]) -> lis
             owner = name
             rows[name] = {"name": name, "bytes": 0}
         rows[owner]["bytes"] += size
+        allotted = (layer_bits or {}).get(name)
+        if allotted is not None:
+            rows[owner]["bits"] = allotted.bits
+            rows[owner]["microseconds"] = allotted.microseconds
     return list(rows.values())
 
 

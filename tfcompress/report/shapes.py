@@ -28,6 +28,8 @@ class LayerCost(_Named, total=False):
     parameters: int | None
     macs: int | None
     bytes: int | None
+    bits: int | None
+    microseconds: float | None
 
 
 class LayerAction(TypedDict, total=False):

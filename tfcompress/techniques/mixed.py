@@ -1,23 +1,29 @@
-"""4-bit weights where they do no harm, 8-bit ones elsewhere (or 8 bits and floats).
+"""Fewer bits a weight where they do the least harm for what they save (or 8 bits and floats).
 
-Which layers these are is decided as the file is written. In Python:
+Which layers these are is decided as the file is written: each is rounded alone first, and by what
+that does to the outputs a Lagrange multiplier allots the bits. In Python:
 `tfcompress.export(model, path, storage="int8_int4", representative=x,
-validation=Validation(images, labels, max_drop=0.5))`.
+validation=Validation(images, labels, max_drop=0.5, bits=(8, 4), price="bytes"))`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from tfcompress.config import Training
-from tfcompress.errors import require
+from tfcompress.errors import one_of, require
 from tfcompress.techniques._quantise import PRESERVES, lines, untrained
 from tfcompress.techniques.base import Candidate, Property, Technique, fit_keras
 
 if TYPE_CHECKING:
     from tfcompress.data.protocol import Data
     from tfcompress.training.context import Row, TrainingContext
+
+
+Price = Literal["bytes", "time"]
+# Of weights, as `export.validation` has them.
+_BITS = (8, 4, 2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,10 +36,17 @@ class MixedOptions:
             worse.
         validation_images: how many training examples that is taken on. The network was trained on
             them, and rounding may cost more on others: the test examples tell.
+        bits: that a layer may have, 8 and others of 4 and 2. 2 bits need the newest runtimes and
+            are for layers that were trained for them (`lsq`, `ternary`): they change the outputs of
+            others by most of their rms. Of the storage int8 layers have 8 bits or floats.
+        price: what is saved, `bytes` of the file or `time`, by what each layer takes alone on this
+            machine.
     """
 
     max_drop: float = 0.5
     validation_images: int = 1000
+    bits: tuple[int, ...] = (8, 4)
+    price: Price = "bytes"
 
     def __post_init__(self) -> None:
         """Refuses what no search could use."""
@@ -42,6 +55,11 @@ class MixedOptions:
             self.validation_images >= 1,
             f"option validation_images must be 1 or more; got {self.validation_images}",
         )
+        require(
+            8 in self.bits and set(self.bits) <= set(_BITS) and len(set(self.bits)) > 1,
+            f"option bits takes 8 and one or more of 4, 2; got {self.bits}",
+        )
+        one_of("option price", self.price, get_args(Price))
 
 
 def _transform(candidate: Candidate, options: MixedOptions) -> Candidate:
@@ -50,7 +68,10 @@ def _transform(candidate: Candidate, options: MixedOptions) -> Candidate:
 
     # By which metric files are judged isn't known before the data are.
     drop = f"{options.max_drop:g}"
-    reason = f"the fewest bits with which accuracy is at most {drop} points, an error {drop}% worse"
+    reason = (
+        f"bits that take the least {options.price} with accuracy at most {drop} points, an error "
+        f"{drop}% worse"
+    )
     model = clone(candidate.model)
     return candidate.then(model, *lines(model, reason))
 
@@ -66,15 +87,22 @@ def _fit(
     candidate, rows = fit_keras(candidate, options, data, training, context)
     chosen = data.sample(options.validation_images, [context.seed, 1])
     require(chosen.y is not None, "mixed holds the file to its metric: give targets, (x, y)")
-    validation = {"images": chosen.x, "labels": chosen.y, "max_drop": options.max_drop}
+    validation = {
+        "images": chosen.x,
+        "labels": chosen.y,
+        "max_drop": options.max_drop,
+        "bits": options.bits,
+        "price": options.price,
+    }
     return dataclasses.replace(candidate, validation=validation), rows
 
 
 TECHNIQUE = Technique(
     name="mixed",
-    summary="4-bit weights where they do no harm, else 8-bit (--storage=int8: 8 bits, else floats)",
-    reference="Wu et al. 2018, arXiv:1812.00090; Dong et al. 2019, arXiv:1905.03696; the search "
-    "is simpler than theirs: greedy, by each layer's own effect on the outputs",
+    summary="4-bit weights where they do the least harm for the bytes or time saved, else 8-bit "
+    "(--storage=int8: 8 bits, else floats)",
+    reference="Dong et al. 2020 (HAWQ-V2), arXiv:1911.03852; Shoham and Gersho 1988; harm measured "
+    "on the outputs, not by the Hessian's trace",
     options=MixedOptions,
     transform=_transform,
     training=untrained,

@@ -126,6 +126,28 @@ class Editor:
         grid.scale = scales.astype(np.float32)
         return True
 
+    def constant_on_grid(
+        self, packed: np.ndarray, shape: Sequence[int], dtype: str, name: str, scales: np.ndarray
+    ) -> int:
+        """Adds a constant of integers with a scale for each entry of its first axis.
+
+        Args:
+            packed: the values as the file has them, bytes.
+            shape: of the constant.
+            dtype: the schema's name, such as `int2`.
+            name: of the tensor.
+            scales: what a step of the integers stands for.
+        """
+        index = self.tensor(shape, dtype, name)
+        buffer, grid = self._schema.BufferT(), self._schema.QuantizationParametersT()
+        buffer.data = packed
+        self._model.buffers.append(buffer)
+        grid.scale, grid.quantizedDimension = np.asarray(scales, np.float32), 0
+        grid.zeroPoint = np.zeros(len(scales), np.int64)
+        self.graph.tensors[index].buffer = len(self._model.buffers) - 1
+        self.graph.tensors[index].quantization = grid
+        return index
+
     def tensor(
         self,
         shape: Sequence[int],
