@@ -75,6 +75,8 @@ CONVERTIBLE = {
     "BinaryDense": ((12,), {"units": 4, "binarize_inputs": False}),
     "CPConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 4}),
     "ChannelShuffle": (IMAGE, {"groups": 3}),
+    "CodebookConv2D": (IMAGE, {"filters": 4, "kernel_size": 3}),
+    "CodebookDense": ((12,), {"units": 4}),
     "DepthwiseSeparable": (IMAGE, {"filters": 6}),
     "EffNetBlock": (IMAGE, {"filters": 8}),
     "Fire": (IMAGE, {"squeeze_filters": 4, "expand1x1_filters": 6, "expand3x3_filters": 6}),

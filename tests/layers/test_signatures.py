@@ -64,6 +64,8 @@ def test_other_arguments_are_those_of_every_layer(name):
         (layers.HashedConv2D, keras.layers.Conv2D),
         (layers.BinaryDense, keras.layers.Dense),
         (layers.HashedDense, keras.layers.Dense),
+        (layers.CodebookConv2D, keras.layers.Conv2D),
+        (layers.CodebookDense, keras.layers.Dense),
     ],
 )
 def test_arguments_extend_keras(ours, keras_layer):

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.export import im2col
+from tfcompress.export import folded, im2col
 from tfcompress.export.traits import hashed_layers
 from tfcompress.graph.rewrite import operations
 from tfcompress.ops import hashing
@@ -27,8 +27,6 @@ _MOST = 2**31 - 1
 # What the ops of one expansion, and those around an op with its weights, take in the file: 3800
 # to 4700.
 _OPS_BYTES = 4800
-# Of a filter's weights against a multiple of the hashed ones.
-_ROUNDING = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +78,9 @@ def write_buckets(editor: Editor, layers: list[Buckets], dtype: str = "float32")
         if kernel is None or kernel[0].size == 1:
             continue
         for layer in layers:
-            factors = _factors(kernel.reshape(len(kernel), -1), layer)
+            if kernel.size != layer.positions.places.size:
+                continue
+            factors = folded.factors(kernel.reshape(len(kernel), -1), layer.matrix)
             if factors is None:
                 continue
             # A convolution's filters in their rows.
@@ -97,23 +97,6 @@ def write_buckets(editor: Editor, layers: list[Buckets], dtype: str = "float32")
             break
     expansion.close()
     return done
-
-
-def _factors(filters: np.ndarray, layer: Buckets) -> np.ndarray | None:
-    """Returns what the converter multiplied each filter by, such as a BN's scale.
-
-    None if the filters (filters, inputs) aren't multiples of the layer's.
-    """
-    if filters.shape != layer.positions.shape[::-1]:
-        return None
-    matrix = layer.matrix
-    squares = np.einsum("ij,ij->i", matrix, matrix)
-    factors = np.einsum("ij,ij->i", filters, matrix) / np.where(squares > 0, squares, 1)
-    near = np.abs(filters - factors[:, None] * matrix) <= _ROUNDING * np.abs(filters).max()
-    if not near.all():
-        return None
-    factors[np.abs(factors - 1) <= _ROUNDING] = 1
-    return factors.astype(np.float32)
 
 
 def _gains(layer: Buckets, parts: int, dtype: str) -> bool:

@@ -6,6 +6,8 @@ from tfcompress.layers.binary_conv2d import BinaryConv2D
 from tfcompress.layers.binary_dense import BinaryDense
 from tfcompress.layers.channel_shuffle import ChannelShuffle
 from tfcompress.layers.clip_weights import ClipWeights
+from tfcompress.layers.codebook_conv2d import CodebookConv2D
+from tfcompress.layers.codebook_dense import CodebookDense
 from tfcompress.layers.cp_conv2d import CPConv2D
 from tfcompress.layers.depthwise_separable import DepthwiseSeparable
 from tfcompress.layers.effnet_block import EffNetBlock
@@ -33,6 +35,8 @@ __all__ = [
     "CPConv2D",
     "ChannelShuffle",
     "ClipWeights",
+    "CodebookConv2D",
+    "CodebookDense",
     "DepthwiseSeparable",
     "EffNetBlock",
     "FakeQuantize",

@@ -11,7 +11,7 @@ import pytest
 
 from tests.export.conftest import binary_net, real_images
 from tests.export.quantised import mixed_net, pictures
-from tests.export.storages.limits import EXACT, sparse_net
+from tests.export.storages.limits import EXACT
 from tfcompress.config import RunConfig
 from tfcompress.errors import ExportError, InputError
 from tfcompress.export import export, low_bits, storages, traits
@@ -133,9 +133,8 @@ EXACT_ONES = [
 
 @pytest.mark.parametrize("name", EXACT_ONES)
 def test_an_exact_storage_is_held_to_it(name, tmp_path, monkeypatch):
-    sparse = getattr(own_test(name), "NET", None) is sparse_net
-    model, images = (sparse_net(), pictures) if sparse else (binary_net(), real_images)
-    x = images(40)
+    net = getattr(own_test(name), "NET", binary_net)
+    model, x = net(), (real_images if net is binary_net else pictures)(40)
     largest = np.abs(logits(model, x)).max()
     storage = storages.get(name)
     method = storage.method_for(traits.traits_of(model))

@@ -1,11 +1,8 @@
 """Binary weights as bits: what stands in the file, and what it computes."""
 
-import hypothesis
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from hypothesis import strategies
-from hypothesis.extra import numpy as arrays
 
 from tests.export.conftest import binary_net
 from tests.export.handmade import Conv, Dense, Depthwise, Reshape, binary, normal, opened, save
@@ -37,18 +34,6 @@ def words(path):
     kinds = [(t, model.buffers[t.buffer].data) for t in model.subgraphs[0].tensors]
     found = [data.view(np.int16) for t, data in kinds if data is not None and t.type == 7]
     return [one for one in found if one.tolist() != [0, 1]]  # What the table's bits become.
-
-
-@hypothesis.given(arrays.arrays(np.bool_, strategies.integers(1, 100)))
-def test_packs_15_bits_a_word_the_first_highest(values):
-    found = one_bit.pack(values)
-    assert found.dtype == np.int16
-    assert len(found) == -(-len(values) // 15)
-    for place, value in enumerate(values):
-        assert int(found[place // 15]) >> (14 - place % 15) & 1 == value
-    rest = -len(values) % 15
-    assert int(found[-1]) % 2**rest == 0
-    assert (found >= 0).all()
 
 
 @pytest.mark.parametrize(

@@ -22,27 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.export import audit, im2col
+from tfcompress.export import audit, im2col, words
 from tfcompress.export.storage import BuildJob, BuiltFile, Method, Storage
 from tfcompress.tflite.dataflow import Dataflow
 from tfcompress.tflite.editor import Editor
 from tfcompress.tflite.weighted_ops import one_magnitude
 
-_WORD = 15  # Bits of a 16-bit index that isn't negative.
 _OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-_DIGITS = 3  # The table is a product of so many small ones.
-
-
-def pack(bits: np.ndarray) -> np.ndarray:
-    """Packs bits in their order, the first of a word in its highest place: int16, none negative.
-
-    >>> pack(np.array([1, 0, 1]))
-    array([20480], dtype=int16)
-    """
-    bits = np.asarray(bits, bool).ravel()
-    words = np.zeros((-(-bits.size // _WORD), _WORD), np.int32)
-    words.ravel()[: bits.size] = bits
-    return (words @ (1 << np.arange(_WORD - 1, -1, -1))).astype(np.int16)
 
 
 def write_bits(editor: Editor) -> dict[str, str]:
@@ -70,7 +56,7 @@ def write_bits(editor: Editor) -> dict[str, str]:
             kept[editor.text(op.outputs[0])] = why
             continue
         if table is None:
-            table = _table(editor, before)
+            table = words.table(editor, 2, before)
         if editor.name(op) == "FULLY_CONNECTED" and _takes_signs(flow, op):
             _integers(editor, op, _matrix(editor, kernel, table, before), kernel, before)
             continue
@@ -81,38 +67,9 @@ def write_bits(editor: Editor) -> dict[str, str]:
     return kept
 
 
-def _table(editor: Editor, ops: list[Any]) -> int:
-    """Builds a table of all words' bits, int16 (2**15, 15), of three tables of five bits."""
-    size = _WORD // _DIGITS
-    small = (np.arange(2**size)[:, None] >> np.arange(size - 1, -1, -1)) & 1
-    rows, shape = -1, [1] * _DIGITS + [_WORD]
-    for digit in range(_DIGITS):
-        values = np.ones((2**size, _WORD), np.int32)
-        values[:, digit * size : (digit + 1) * size] = small
-        own = [1] * _DIGITS + [_WORD]
-        own[digit] = 2**size
-        factor = editor.constant(values.reshape(own))
-        shape[digit] = 2**size
-        if digit == 0:
-            rows = factor
-            continue
-        rows = editor.then("MUL", [rows, factor], list(shape), "int32", ops)
-    rows = editor.reshaped(rows, (2**_WORD, _WORD), ops, "int32")
-    # Not CAST, which runs in each inference.
-    narrow = editor.constant(np.array([0, 1], np.int16))
-    return editor.then("GATHER", [narrow, rows], (2**_WORD, _WORD), "int16", ops)
-
-
 def _matrix(editor: Editor, matrix: np.ndarray, table: int, ops: list[Any]) -> int:
     """Unpacks the bits of a matrix (filters, inputs): int16, 1 for what isn't negative."""
-    words = pack(matrix >= 0)
-    shape = (len(words), _WORD)
-    x = editor.then("GATHER", [table, editor.constant(words)], shape, "int16", ops, axis=0)
-    if matrix.size != words.size * _WORD:
-        x = editor.reshaped(x, (words.size * _WORD,), ops, "int16")
-        ends = [editor.constant(np.array([end], np.int32)) for end in (0, matrix.size, 1)]
-        x = editor.then("STRIDED_SLICE", [x, *ends], (matrix.size,), "int16", ops)
-    return editor.reshaped(x, matrix.shape, ops, "int16")
+    return words.unpacked(editor, words.pack(matrix >= 0, 2), table, matrix.shape, ops)
 
 
 def _floats(editor: Editor, matrix: np.ndarray, table: int, ops: list[Any]) -> int:
@@ -145,27 +102,8 @@ def _integers(editor: Editor, op: Any, packed: int, kernel: np.ndarray, before: 
     """
     signs = editor.constant(np.array([-1, 1], np.int8), scale=1.0)
     weights = editor.then("GATHER", [signs, packed], kernel.shape, "int8", before, scale=1.0)
-    shape, options = editor.shape(op.outputs[0]), op.builtinOptions
-    after: list[Any] = []
-    y = editor.then(
-        "FULLY_CONNECTED",
-        [int(op.inputs[0]), weights],
-        shape,
-        "float32",
-        after,
-        keepNumDims=bool(options.keepNumDims),
-    )
-    y = editor.then("MUL", [y, editor.constant(np.abs(kernel).max(1))], shape, "float32", after)
-    bias = int(op.inputs[2]) if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
-    if bias is None:
-        bias = editor.constant(np.zeros(1, np.float32))
-    end = editor.op(
-        "ADD",
-        [y, bias],
-        [int(op.outputs[0])],
-        fusedActivationFunction=options.fusedActivationFunction,
-    )
-    editor.replace(op, [*after, end])
+    bare = im2col.without_factors(editor, op, np.abs(kernel).max(1))
+    bare.inputs = [op.inputs[0], weights]
 
 
 def _build(job: BuildJob) -> BuiltFile:
