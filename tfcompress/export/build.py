@@ -13,6 +13,7 @@ import keras
 
 from tfcompress.errors import ExportError, InputError, grouped
 from tfcompress.export import buckets, calibrate, convert, layer_errors, low_bits, mixed
+from tfcompress.export.depthwise_parts import in_parts
 from tfcompress.export.model_io import write_model_names
 from tfcompress.export.storage import BuildJob, BuiltFile, Rebuild
 from tfcompress.export.usual_size import write_usual_sizes
@@ -72,7 +73,7 @@ def float_file(job: BuildJob, *, activations: str, bucket_type: str | None = Non
         bucket_type: of the buckets of element-wise hashed weights, as `write_buckets` takes it;
             None expands these weights.
     """
-    lowered = lower(job.model, activations=activations)
+    lowered = in_parts(lower(job.model, activations=activations))
     path = job.folder / "float.tflite"
     convert.float_file(lowered, path)
     write_model_names(job.model, path)

@@ -110,7 +110,7 @@ def _shaped(arrays: list[np.ndarray], like: list[np.ndarray]) -> list[np.ndarray
     return [array.reshape(other.shape) for array, other in zip(arrays, like, strict=True)]
 
 
-def _is_plain(layer: Any) -> bool:
+def is_plain(layer: Any) -> bool:
     """Returns whether a layer's weights are its kernels and bias alone."""
     extended = getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None)
     return not extended and not getattr(layer.activation, "weights", None)
@@ -147,7 +147,7 @@ _ENDS = {
 
 def separable_2d(layer: Any, maker: LayerMaker) -> Callable[..., Any] | None:
     """Writes a separable convolution as a depthwise one and one of 1x1."""
-    if not _is_plain(layer):
+    if not is_plain(layer):
         return None
     depth = maker.layer(
         layer.name,
@@ -180,7 +180,7 @@ def separable_2d(layer: Any, maker: LayerMaker) -> Callable[..., Any] | None:
 def over_two_axes(layer: Any, maker: LayerMaker) -> Callable[..., Any] | None:
     """Writes a convolution over (batch, steps, channels) in (batch, 1, steps, channels)."""
     kind = type(layer).__name__
-    if layer.data_format != "channels_last" or not _is_plain(layer):
+    if layer.data_format != "channels_last" or not is_plain(layer):
         return None
     size, stride, dilation = layer.kernel_size[0], layer.strides[0], layer.dilation_rate[0]
     causal = layer.padding == "causal"
@@ -243,7 +243,7 @@ def einsum_dense(layer: Any, maker: LayerMaker) -> Callable[..., Any] | None:
     With more than one axis on either side, such as the heads of attention, they are flattened
     before it and unfolded behind it.
     """
-    axes = contracted_axes(layer) if _is_plain(layer) else None
+    axes = contracted_axes(layer) if is_plain(layer) else None
     if axes is None:
         return None
     inputs, outputs = layer.kernel.shape[:axes], layer.kernel.shape[axes:]
