@@ -10,6 +10,7 @@ reads is changed, so that none may die at all.
 """
 
 import collections
+import dataclasses
 import json
 import os
 import pathlib
@@ -33,6 +34,8 @@ def originals():
     yield op.bits_file("int32")
     yield op.bits_file("int8")
     yield op.numbers_file("float32", "int8", "int8", "affine")
+    of_bytes = random_cases.Op(dataclasses.replace(small, pad_value=0), op.rng, of_bytes=True)
+    yield of_bytes.bits_file("uint8")
     yield op.numbers_file("int32", "float32", "float32", "plain")
     writer = op_files.Writer()
     x = writer.input((2, 3, 70))

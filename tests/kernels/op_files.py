@@ -6,6 +6,7 @@ import struct
 import numpy as np
 
 CONV, DENSE, POOL = "TfcXnorConv2D", "TfcXnorDense", "TfcXnorMaxPool2D"
+BYTE_CONV = "TfcXnorByteConv2D"
 
 
 @dataclasses.dataclass(frozen=True)

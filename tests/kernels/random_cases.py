@@ -5,10 +5,13 @@ import dataclasses
 import numpy as np
 
 from tests.kernels import op_files
-from tests.kernels.op_files import CONV, Case, Writer
+from tests.kernels.op_files import BYTE_CONV, CONV, Case, Writer
+
+# Scales and zero points of inputs.
+GRIDS = {"int8": (0.1, 3), "uint8": (0.1, 77)}
 
 
-def random_case(rng, most_channels=700):
+def random_case(rng, most_channels=700, pad_values=2):
     """A configuration whose windows fit."""
     while True:
         kernel = tuple(int(k) for k in rng.integers(1, 8, 2))
@@ -25,7 +28,7 @@ def random_case(rng, most_channels=700):
                 min(int(p), (kernel[i // 2] - 1) * dilations[i // 2])  # less than its reach
                 for i, p in enumerate(rng.choice([0, 0, 1, 2, 3, 5], 4))
             ),
-            pad_value=int(rng.integers(0, 2)),
+            pad_value=int(rng.integers(0, pad_values)),
             activation=int(rng.integers(0, 3)),
             add_first=int(rng.integers(0, 2)),
         )
@@ -35,19 +38,24 @@ def random_case(rng, most_channels=700):
 
 @dataclasses.dataclass
 class Op:
-    """A configuration with its weights."""
+    """A configuration with its weights: signs, or bytes for inputs of bytes."""
 
     case: Case
     rng: np.random.Generator
+    of_bytes: bool = False
 
     def __post_init__(self):
         case, rng = self.case, self.rng
         n = case.kernel[0] * case.kernel[1] * case.channels
         count = case.filters
         self.kernel = op_files.signs(rng.standard_normal((count, *case.kernel, case.channels)))
+        if self.of_bytes:
+            self.kernel = rng.integers(-127, 128, self.kernel.shape).astype("int8")
+            self.kernel[-1] = 127
         self.scale = (rng.standard_normal(count) / np.sqrt(n)).astype("float32")
         self.bias = rng.standard_normal(count).astype("float32")
-        self.threshold = rng.integers(-n // 4 - 2, n // 4 + 2, count).astype("int32")
+        most = n * (1000 if self.of_bytes else 1) // 4 + 2
+        self.threshold = rng.integers(-most, most, count).astype("int32")
         self.flip = op_files.signs(rng.standard_normal(count))
         self.slope = rng.standard_normal(count).astype("float32") if case.activation == 2 else None
         self.post = [rng.standard_normal(count).astype("float32") for _ in range(2)]
@@ -55,6 +63,8 @@ class Op:
     def input(self, kind, shape=None):
         """Values of a type, zeros of both signs and borders among them."""
         shape = (*(shape or self.case.shape), self.case.channels)
+        if kind == "uint8":
+            return self.rng.choice([0, 255, *range(256)], shape).astype("uint8")
         if kind == "int8":
             return self.rng.integers(-128, 128, shape).astype("int8")
         x = self.rng.standard_normal(shape).astype("float32")
@@ -63,28 +73,37 @@ class Op:
         x[self.rng.random(shape) < 0.01] = np.nan
         return op_files.words(op_files.signs(x)) if kind == "int32" else x
 
+    def _start(self, kind):
+        """A file with the input, and the op's name and first two inputs."""
+        writer = Writer()
+        width = -(-self.case.channels // 32) if kind == "int32" else self.case.channels
+        x = writer.input((*self.case.shape, width), kind, *GRIDS.get(kind, ()))
+        weights = self.kernel if self.of_bytes else op_files.packed(self.kernel)
+        return writer, BYTE_CONV if self.of_bytes else CONV, [x, writer.constant(weights)]
+
     def bits_file(self, kind):
         """From a type to bits by thresholds."""
-        case, writer = self.case, Writer()
-        width = -(-case.channels // 32) if kind == "int32" else case.channels
-        x = writer.input((*case.shape, width), kind, *((0.1, 3) if kind == "int8" else ()))
-        inputs = [x, writer.constant(op_files.packed(self.kernel)), -1, -1]
-        inputs.append(writer.constant(self.threshold))
+        case = self.case
+        writer, name, inputs = self._start(kind)
+        inputs += [-1, -1, writer.constant(self.threshold)]
         inputs.append(writer.constant(op_files.words(self.flip)))
         words = -(-case.filters // 32)
         y = writer.output((case.shape[0], *case.out_size(), words), "int32")
-        writer.op(CONV, case.options(), inputs, [y])
+        writer.op(name, case.options(), inputs, [y])
         return writer.bytes()
 
     def numbers_file(self, kind, out, residual, second):
         """From a type to numbers, with or without a second operand and bits beside them."""
-        case, writer = self.case, Writer()
-        width = -(-case.channels // 32) if kind == "int32" else case.channels
-        grid = {"int8": (0.1, 3)}
-        x = writer.input((*case.shape, width), kind, *grid.get(kind, ()))
+        case = self.case
+        writer, name, inputs = self._start(kind)
         shape = (case.shape[0], *case.out_size(), case.filters)
-        inputs = [x, writer.constant(op_files.packed(self.kernel)), writer.constant(self.scale)]
-        inputs += [writer.constant(self.bias), -1, -1, writer.constant(self.slope)]
+        inputs += [
+            writer.constant(self.scale),
+            writer.constant(self.bias),
+            -1,
+            -1,
+            writer.constant(self.slope),
+        ]
         inputs.append(writer.input(shape, residual, *((0.05, -7) if residual == "int8" else ()))
                       if residual else -1)  # fmt: skip
         if second == "affine":
@@ -92,7 +111,7 @@ class Op:
         outputs = [writer.output(shape, out, *((0.02, 5) if out == "int8" else ()))]
         if second:
             outputs.append(writer.output((*shape[:-1], -(-case.filters // 32)), "int32"))
-        writer.op(CONV, case.options(), inputs, outputs)
+        writer.op(name, case.options(), inputs, outputs)
         return writer.bytes()
 
     def sums(self, x, kind):
@@ -104,6 +123,8 @@ class Op:
             x = 1 - 2 * bits.astype("int32")
         elif kind == "int8":
             x = np.where(x >= 3, 1, -1)
+        elif kind == "uint8":
+            x = x.astype("int32") - GRIDS[kind][1]
         else:
             x = op_files.signs(x)
         case = dataclasses.replace(self.case, shape=x.shape[:3])
@@ -127,11 +148,13 @@ class Op:
         return results
 
 
-def check(number, kernel):
+def check(number, kernel, of_bytes=False):
     """One random configuration, as it is and with another input size, on one kernel."""
     rng = np.random.default_rng([number, 77])
-    op = Op(random_case(rng), rng)
-    kind = str(rng.choice(["float32", "int8", "int32"]))
+    if of_bytes:
+        op, kind = Op(random_case(rng, 90, pad_values=1), rng, of_bytes), "uint8"
+    else:
+        op, kind = Op(random_case(rng), rng), str(rng.choice(["float32", "int8", "int32"]))
     threads = int(rng.integers(1, 4))
     case = op.case
     larger = (case.shape[0] + 1, case.shape[1] + 3, case.shape[2] + 2)

@@ -7,15 +7,29 @@ from tests.kernels import op_files, random_cases
 from tests.kernels.op_files import Case
 
 
-def test_random_configurations(kernel):
+@pytest.mark.parametrize("of_bytes", [False, True])
+def test_random_configurations(kernel, of_bytes):
     for number in range(16):
-        random_cases.check(number, kernel)
+        random_cases.check(number, kernel, of_bytes)
 
 
 @pytest.mark.slow
-def test_five_hundred_configurations(kernel):
+@pytest.mark.parametrize("of_bytes", [False, True])
+def test_five_hundred_configurations(kernel, of_bytes):
     for number in range(500):
-        random_cases.check(number, kernel)
+        random_cases.check(number, kernel, of_bytes)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_no_sum_of_bytes_overflows(kernel, sign):
+    """The largest window: 65,536 times 255 times 127."""
+    case = Case((1, 1, 7), 65_536, 17, (1, 1), pads=(0, 0, 0, 0), pad_value=0)
+    op = random_cases.Op(case, np.random.default_rng(8), of_bytes=True)
+    op.kernel[:] = 127 * sign
+    op.threshold[:] = sign * (127 * 65_536 * (255 - 77)) + np.arange(17) % 3 - 1
+    x = np.full((1, 1, 7, 65_536), 255, "uint8")
+    got = op_files.run(op_files.interpreter(op.bits_file("uint8"), kernel), x)[0]
+    np.testing.assert_array_equal(got, op.bits(x, "uint8"))
 
 
 @pytest.mark.parametrize(

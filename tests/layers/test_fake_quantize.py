@@ -105,3 +105,18 @@ def test_bad_adaptation(settings, said):
 def test_bad_bits(bits):
     with pytest.raises(ValueError, match="num_bits must be from 2 to 16"):
         FakeQuantize(num_bits=bits)
+
+
+def test_nudged_values_stay_apart():
+    """Pixels around a mean in the middle of two: rounded to the nearest, chance would decide."""
+    pixels = np.arange(256, dtype="float32")
+    x = (pixels - np.float32(127.5)) / np.float32(127.5)
+    layer = FakeQuantize(-1.0, 1.0, nudge_values=True)
+    rounded = np.asarray(layer(x))
+    np.testing.assert_allclose(rounded * 127.5 - rounded[0] * 127.5, pixels, atol=1e-4)
+    assert np.abs(rounded - x).max() <= 0.5001 / 127.5
+    assert 0 in rounded
+    np.testing.assert_allclose(np.asarray(layer.lower()(x)), rounded, atol=1e-6)
+    assert FakeQuantize.from_config(layer.get_config()).nudge_values
+    with pytest.raises(ValueError, match="nudge_values is for the whole range of integers"):
+        FakeQuantize(-1.0, 1.0, nudge_values=True, narrow_range=True)

@@ -1,8 +1,14 @@
 """Binary weights and binary activations; what the binary techniques share: test_binary.py."""
 
+import numpy as np
+import pytest
+
 import tfcompress
 from tests.techniques.counts import SIGNED
-from tfcompress import techniques
+from tfcompress import kernels, techniques
+from tfcompress.errors import InputError
+from tfcompress.export import export
+from tfcompress.layers import LearnedStepWeights
 
 PARAMETERS = SIGNED
 
@@ -18,3 +24,33 @@ def test_recipe_and_storage():
     technique = techniques.get("xnor")
     assert technique.training(technique.make_options()).epochs == 20
     assert technique.storages == ("int8", "xnor")
+
+
+def test_ends_of_8_bits_take_the_pixels_as_they_are(small, tmp_path):
+    """Their mean, 127.5, lies in the middle of two pixels."""
+    technique = techniques.get("xnor")
+    candidate = technique.transform(
+        techniques.Candidate(small()), technique.make_options(end_bits=8)
+    )
+    model = candidate.model
+    actions = {line.name: line.action for line in candidate.layers}
+    assert [actions[name] for name in ("conv1", "conv2", "logits")] == [
+        "quantised", "binarised", "quantised",
+    ]  # fmt: skip
+    assert all(type(model.get_layer(name)) is LearnedStepWeights for name in ("conv1", "logits"))
+    values = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3)).astype("float32")
+    x = (values - np.float32(127.5)) / np.float32(127.5)
+    model(x[:16], training=True)  # Shows the range.
+    pixels = model.get_layer("conv1_pixels")
+    rounded = np.asarray(pixels(x)) * 127.5
+    np.testing.assert_allclose(rounded - rounded.min(), values, atol=1e-3)
+    if kernels.missing() is None:
+        written = export(model, tmp_path / "m.tflite", storage="xnor", representative=x)
+        assert (written.ops["CUSTOM:TfcXnorByteConv2D"], written.ops["QUANTIZE"]) == (1, 1)
+        assert written.parity.agreement == 1.0
+        assert written.weight_bytes["int8"] == 3 * 3 * 3 * 8 + 4 * 4 * 16 * 4
+
+
+def test_other_bits_of_the_ends_are_refused():
+    with pytest.raises(InputError, match="option end_bits must be 8 or 32; got 4"):
+        techniques.get("xnor").make_options(end_bits=4)

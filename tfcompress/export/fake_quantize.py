@@ -104,6 +104,10 @@ def _with_tensorflow_ops(model: keras.Model) -> keras.Model:
                 raise InputError(
                     f"layer '{layer.name}' rounds to {layer.num_bits} bits: files take 8"
                 )
+            if layer.nudge_values:
+                raise InputError(
+                    f"layer '{layer.name}' nudges values, which is for networks with binary inputs"
+                )
             low, high = layer.range()
             replace[layer.name] = Rounding(
                 low, high, layer.num_bits, layer.narrow_range, name=layer.name

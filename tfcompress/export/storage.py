@@ -31,7 +31,8 @@ class ModelTraits:
     Attributes:
         binary_inputs: the name of the first layer with binary inputs; None if there is none.
         hashed: whether there are layers with element-wise hashed kernels.
-        trained_ranges: whether `FakeQuantize` layers round to 8 bits, with ranges from a training.
+        trained_ranges: whether `FakeQuantize` layers round to 8 bits throughout, with ranges from a
+            training; of a network with binary inputs they round those of its first layer alone.
         few_bits: whether layers have weights that were trained for a few bits.
         simulated: whether `MinMaxQuantize` layers simulate 8 bits in floats.
     """

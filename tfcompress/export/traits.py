@@ -19,11 +19,12 @@ from tfcompress.ops.hashing import ElementwiseHash
 def traits_of(model: keras.Model) -> ModelTraits:
     """Returns a model's traits, from its layers alone."""
     layers = list(operations(model))
-    binary = (layer.name for layer in layers if getattr(layer, "binarize_inputs", False))
+    binary = next((each.name for each in layers if getattr(each, "binarize_inputs", False)), None)
+    rounding = any(isinstance(layer, FakeQuantize) for layer in layers)
     return ModelTraits(
-        binary_inputs=next(binary, None),
+        binary_inputs=binary,
         hashed=any(True for _ in hashed_layers(layers)),
-        trained_ranges=any(isinstance(layer, FakeQuantize) for layer in layers),
+        trained_ranges=rounding and binary is None,
         few_bits=any(isinstance(layer, (LearnedStepWeights, TernaryWeights)) for layer in layers),
         simulated=any(isinstance(layer, MinMaxQuantize) for layer in layers),
     )

@@ -22,7 +22,7 @@ from tfcompress.tflite.padding import SAME, same_pads
 from tfcompress.tflite.weighted_ops import one_magnitude
 
 PADS = ("PAD", "PADV2")
-_NONE, _RELU = 0, 1  # The schema's numbers of activations.
+_NONE, _RELU = LINEAR_OR_RELU = (0, 1)  # The schema's numbers of activations.
 
 
 @dataclasses.dataclass
@@ -56,6 +56,11 @@ class BinaryOp:
     strides: tuple[int, int]
     dilations: tuple[int, int]
     relu: bool
+
+    @property
+    def most(self) -> int:
+        """The largest sum of products that a filter can have."""
+        return int(np.prod(self.kernel.shape[1:]))
 
 
 def binary_ops(flow: Dataflow) -> tuple[list[BinaryOp], dict[str, str]]:
@@ -93,7 +98,62 @@ def _as_binary(flow: Dataflow, op: Any, kernel: np.ndarray) -> BinaryOp | str:
         kernel = kernel.reshape(len(kernel), 1, 1, -1)
     if kernel.shape[-1] != shape[-1]:
         return "its convolution has groups"
-    before = flow.producer(op.inputs[0])
+    around = padding_of(flow, op, kernel)
+    if isinstance(around, str):
+        return around
+    sign = flow.sign(flow.producer(around.source))
+    if sign is None:
+        return "its inputs aren't signs"
+    bias = flow.editor.values(op.inputs[2]) if len(op.inputs) > 2 else None
+    return BinaryOp(
+        op=op,
+        dense=dense,
+        source=sign[0],
+        sign=[sign[1], flow.producer(around.source), *around.ops],
+        kernel=kernel < 0,
+        scale=np.abs(kernel.reshape(len(kernel), -1)).max(1).astype("float32"),
+        bias=np.zeros(len(kernel), "float32") if bias is None else bias.ravel(),
+        pads=around.pads,
+        pad_value=around.value,
+        strides=around.strides,
+        dilations=around.dilations,
+        relu=relu,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Padding:
+    """What stands around an op's inputs, and how its window moves over them.
+
+    Attributes:
+        source: the tensor that is padded.
+        ops: a padding op, if there is one.
+        pads: top, bottom, left, right.
+        value: 1 or 0.
+        strides: down, right.
+        dilations: down, right.
+    """
+
+    source: int
+    ops: list[Any]
+    pads: tuple[int, int, int, int]
+    value: int
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+
+
+def padding_of(flow: Dataflow, op: Any, kernel: np.ndarray) -> Padding | str:
+    """Returns an op's padding, the one in front of it included, or why it can't be one of ours.
+
+    Args:
+        flow: of the file.
+        op: a convolution or dense op.
+        kernel: (filters, height, width, channels).
+    """
+    dense = flow.name(op) == "FULLY_CONNECTED"
+    options, shape = op.builtinOptions, flow.editor.shape(op.inputs[0])
+    source = int(op.inputs[0])
+    before = flow.producer(source)
     pads, pad_value, padding = (0, 0, 0, 0), 1, []
     if not dense and flow.name(before) in PADS:
         amounts = flow.editor.values(before.inputs[1], "int32")
@@ -102,10 +162,7 @@ def _as_binary(flow: Dataflow, op: Any, kernel: np.ndarray) -> BinaryOp | str:
             return "its padding is neither 0 nor 1, or not of height and width"
         top, bottom, left, right = (int(amount) for amount in amounts[1:3].ravel())
         pads, pad_value = (top, bottom, left, right), int(value)
-        padding, before = [before], flow.producer(before.inputs[0])
-    sign = flow.sign(before)
-    if sign is None:
-        return "its inputs aren't signs"
+        padding, source = [before], int(before.inputs[0])
     strides, dilations = (1, 1), (1, 1)
     if not dense:
         strides = (int(options.strideH), int(options.strideW))
@@ -121,21 +178,7 @@ def _as_binary(flow: Dataflow, op: Any, kernel: np.ndarray) -> BinaryOp | str:
         for place, pad in enumerate(pads):
             if pad > (kernel.shape[1 + place // 2] - 1) * dilations[place // 2]:
                 return "it is padded by as much as its dilated kernel or more"
-    bias = flow.editor.values(op.inputs[2]) if len(op.inputs) > 2 else None
-    return BinaryOp(
-        op=op,
-        dense=dense,
-        source=sign[0],
-        sign=[sign[1], before, *padding],
-        kernel=kernel < 0,
-        scale=np.abs(kernel.reshape(len(kernel), -1)).max(1).astype("float32"),
-        bias=np.zeros(len(kernel), "float32") if bias is None else bias.ravel(),
-        pads=pads,
-        pad_value=pad_value,
-        strides=strides,
-        dilations=dilations,
-        relu=relu,
-    )
+    return Padding(source, padding, pads, pad_value, strides, dilations)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,8 +14,20 @@ from typing import Any
 import numpy as np
 
 from tfcompress.errors import require
+from tfcompress.export.exact_grids import grid_steps
+from tfcompress.export.xnor_bytes import ByteOp, byte_ops
 from tfcompress.export.xnor_match import BinaryOp, Step, as_step, binary_ops
-from tfcompress.tflite.bit_ops import CONV, DENSE, LINEAR, POOL, PRELU, RELU, WORD, options
+from tfcompress.tflite.bit_ops import (
+    BYTE_CONV,
+    CONV,
+    DENSE,
+    LINEAR,
+    POOL,
+    PRELU,
+    RELU,
+    WORD,
+    options,
+)
 from tfcompress.tflite.dataflow import Dataflow
 from tfcompress.tflite.editor import Editor
 
@@ -44,27 +56,57 @@ def xnor_file(float_path: Path, path: Path) -> dict[str, str]:
     return kept
 
 
-def write_xnor(editor: Editor) -> dict[str, str]:
+def write_xnor(editor: Editor, *, few_bits: bool = False) -> dict[str, str]:
     """Replaces every op of bits in a float file, and what stands between two of them.
 
     Args:
         editor: a float file of a binarised model, its signs written as -1 and +1.
+        few_bits: whether layers have weights that were trained for a few bits: those on a grid of 8
+            bits are stored as integers then.
 
     Returns:
         The output name of each op with binary weights that was left as it was, and why.
     """
     flow = Dataflow(editor)
     ops_of_bits, kept = binary_ops(flow)
+    ops_of_bytes = byte_ops(flow) if few_bits and ops_of_bits else []
     writer = _Writer(flow, ops_of_bits)
-    for binary in ops_of_bits:
+    for binary in [*ops_of_bytes, *ops_of_bits]:
         writer.replace(binary)
     ops: list[Any] = []
     for op in editor.ops():
         if id(op) not in writer.gone:
             ops.append(op)
         ops += writer.replacements.get(id(op), [])
-    editor.graph.operators = _needed(ops, flow.outputs)
+    ops = _needed(ops, flow.outputs)
+    editor.graph.operators = [*_integer_weights(editor, ops), *ops] if few_bits else ops
     return kept
+
+
+def _integer_weights(editor: Editor, ops: list[Any]) -> list[Any]:
+    """Stores the float weights that lie on a grid of 8 bits as integers.
+
+    Returns:
+        The ops that make floats of them, which the runtime runs once.
+    """
+    floats = []
+    for op in ops:
+        kernel = (
+            editor.values(op.inputs[1])
+            if editor.name(op) in ("CONV_2D", "FULLY_CONNECTED")
+            else None
+        )
+        steps = None if kernel is None else grid_steps(kernel.reshape(len(kernel), -1), 8)
+        if kernel is None or steps is None:
+            continue
+        steps = np.where(steps > 0, steps, 1).astype("float32")
+        integers = np.round(kernel / steps.reshape(-1, *[1] * (kernel.ndim - 1))).astype("int8")
+        name = editor.text(op.inputs[1])
+        stored = editor.constant(integers, f"{name}/int8", scale=steps)
+        weights = editor.tensor(kernel.shape, "float32", name)
+        floats.append(editor.op("DEQUANTIZE", [stored], [weights], version=2))
+        op.inputs = [int(op.inputs[0]), weights, *map(int, op.inputs[2:])]
+    return floats
 
 
 class _Writer:
@@ -137,7 +179,7 @@ class _Writer:
             bits = small
         self.bits[source] = bits
         self.gone.add(id(binary.op))
-        self.replacements[id(binary.op)] = replacement
+        self.replacements[id(binary.op)] = [*self._rounding(binary, replacement[0]), *replacement]
 
     def _numbers(self, binary: BinaryOp) -> None:
         """Replaces an op by one that writes floats, with the activation and addition behind it."""
@@ -166,7 +208,8 @@ class _Writer:
         inputs += [constant(values) for values in post]
         outputs = [output] if bits is None else [output, bits]
         self.gone.add(id(binary.op))
-        self.replacements[id(last)] = [self._op(binary, inputs, outputs, activation, add_first)]
+        replacement = self._op(binary, inputs, outputs, activation, add_first)
+        self.replacements[id(last)] = [*self._rounding(binary, replacement), replacement]
 
     def _operand(self, add: Any, output: int) -> int:
         """Returns the other operand of an addition of equal shapes; -1 if it isn't one."""
@@ -212,13 +255,38 @@ class _Writer:
         return all(op.builtinOptions.fusedActivationFunction == LINEAR for op in ops)
 
     def _inputs(self, binary: BinaryOp) -> list[int]:
-        """Returns the first two inputs: the tensor of signs, or its bits; and the weights."""
-        weights = np.packbits(binary.kernel.ravel(), bitorder="little")
+        """Returns the first two inputs: signs, as numbers or bits, or bytes; and the weights."""
         name = self.editor.text(binary.op.inputs[1])
+        if isinstance(binary, ByteOp):
+            shape, name_of_bytes = self.editor.shape(binary.source), self.editor.text(binary.source)
+            x = self.editor.tensor(
+                shape,
+                "uint8",
+                f"{name_of_bytes}/bytes",
+                scale=binary.step,
+                zero_point=binary.zero_point,
+            )
+            return [
+                x,
+                self.editor.constant(binary.kernel, f"{name}/int8"),
+            ]
+        weights = np.packbits(binary.kernel.ravel(), bitorder="little")
         return [
             self.bits.get(binary.source, binary.source),
             self.editor.constant(weights, f"{name}/bits"),
         ]
+
+    def _rounding(self, binary: BinaryOp, replacement: Any) -> list[Any]:
+        """Returns the ops that make bytes of the inputs, where these are what is multiplied."""
+        if not isinstance(binary, ByteOp):
+            return []
+        ops: list[Any] = []
+        source = binary.source
+        if binary.shift:
+            by = self.editor.constant(np.array(binary.shift, "float32"))
+            shape = self.editor.shape(source)
+            source = self.editor.then("ADD", [source, by], shape, "float32", ops)
+        return [*ops, self.editor.op("QUANTIZE", [source], [int(replacement.inputs[0])])]
 
     def _op(
         self,
@@ -242,7 +310,8 @@ class _Writer:
             activation=activation,
             add_first=bool(add_first),
         )
-        return self.editor.custom(DENSE if binary.dense else CONV, inputs, outputs, op_options)
+        name = DENSE if binary.dense else BYTE_CONV if isinstance(binary, ByteOp) else CONV
+        return self.editor.custom(name, inputs, outputs, op_options)
 
 
 def thresholds(
@@ -259,13 +328,13 @@ def thresholds(
         int32 (filters,) and bool (filters,): the sign is -1 where the sum is below the threshold,
         or, if it is turned, where it is not.
     """
-    window = int(np.prod(binary.kernel.shape[1:]))
+    most = binary.most
 
     def positive(sums: np.ndarray) -> np.ndarray:
         return after(sums.astype("float32") * binary.scale + binary.bias) >= 0
 
-    low = np.full(len(binary.scale), -window, "int64")
-    high = np.full(len(binary.scale), window, "int64")
+    low = np.full(len(binary.scale), -most, "int64")
+    high = np.full(len(binary.scale), most, "int64")
     first, last = positive(low), positive(high)
     # The sign changes once, between low and high: the first sum where it is the last one's.
     while (high - low).max() > 1:
@@ -273,7 +342,7 @@ def thresholds(
         same = positive(middle) == last
         low, high = np.where(same, low, middle), np.where(same, middle, high)
     changes = first != last
-    constant = np.where(last, -window, window + 1)
+    constant = np.where(last, -most, most + 1)
     return (
         np.where(changes, high, constant).astype("int32"),
         changes & ~last,

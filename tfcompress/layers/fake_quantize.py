@@ -7,7 +7,13 @@ from typing import Any, Literal, get_args
 import keras
 from keras import ops
 
-from tfcompress.ops.fake_quantize import fake_quantize, grid, moving_range, widened_range
+from tfcompress.ops.fake_quantize import (
+    fake_quantize,
+    grid,
+    moving_range,
+    nudged_fake_quantize,
+    widened_range,
+)
 
 Adapt = Literal["moving_average", "extremes"]
 
@@ -38,6 +44,10 @@ class FakeQuantize(keras.layers.Layer):
         adapt: how the range follows in training: `moving_average` of the batches' ends, or
             `extremes` of all batches; None for a range that stays.
         ema_decay: share of the old range in the moving average.
+        nudge_values: whether values move with the ends: the range is divided into steps as it is,
+            and what that gives is moved onto the grid, by up to half a step. Pixels that were
+            normalised by any mean then stay apart; else those between two values of the grid would
+            be rounded either way. Such layers are for the inputs of networks of signs.
 
     Input shape:
         Any.
@@ -53,7 +63,7 @@ class FakeQuantize(keras.layers.Layer):
 
     Raises:
         ValueError: the range doesn't hold 0 or is empty, `num_bits` isn't 2 to 16, `adapt` is
-            another word, or `ema_decay` isn't between 0 and 1.
+            another word, `ema_decay` isn't between 0 and 1, or `nudge_values` meets `narrow_range`.
 
     Reference:
         Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
@@ -70,6 +80,7 @@ class FakeQuantize(keras.layers.Layer):
         narrow_range: bool = False,
         adapt: Adapt | None = None,
         ema_decay: float = 0.999,
+        nudge_values: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -86,12 +97,17 @@ class FakeQuantize(keras.layers.Layer):
             )
         if not 0 <= ema_decay <= 1:
             raise ValueError(f"ema_decay must be from 0 to 1. Received: ema_decay={ema_decay}")
+        if nudge_values and narrow_range:
+            raise ValueError(
+                "nudge_values is for the whole range of integers. Received: narrow_range=True"
+            )
         self.minimum = float(minimum)
         self.maximum = float(maximum)
         self.num_bits = int(num_bits)
         self.narrow_range = bool(narrow_range)
         self.adapt = adapt
         self.ema_decay = float(ema_decay)
+        self.nudge_values = bool(nudge_values)
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
@@ -116,6 +132,8 @@ class FakeQuantize(keras.layers.Layer):
                 low, high = moving_range(low, high, inputs, self.ema_decay)
             self.low.assign(low)
             self.high.assign(high)
+        if self.nudge_values:
+            return nudged_fake_quantize(inputs, low, high, self.num_bits)
         return fake_quantize(inputs, low, high, self.num_bits, self.narrow_range)
 
     def range(self) -> tuple[float, float]:
@@ -139,6 +157,8 @@ class FakeQuantize(keras.layers.Layer):
         )
 
         zero = float(round(-low / step))
+        if self.nudge_values:
+            low, high = self.range()
 
         def apply(x: Any) -> Any:
             shifted = ops.clip(x, low, high) - low
@@ -148,12 +168,6 @@ class FakeQuantize(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""
-        return {
-            **super().get_config(),
-            "minimum": self.minimum,
-            "maximum": self.maximum,
-            "num_bits": self.num_bits,
-            "narrow_range": self.narrow_range,
-            "adapt": self.adapt,
-            "ema_decay": self.ema_decay,
-        }
+        names = ("minimum", "maximum", "num_bits", "narrow_range", "adapt", "ema_decay")
+        config = {name: getattr(self, name) for name in (*names, "nudge_values")}
+        return {**super().get_config(), **config}

@@ -84,6 +84,42 @@ def fake_quantize(
     return function(ops.convert_to_tensor(x))
 
 
+def nudged_fake_quantize(x: Any, minimum: Any, maximum: Any, num_bits: int = 8) -> Any:
+    """Rounds to as many values from the one end of a range to the other, and moves them to a grid.
+
+    ```
+    forward   y = s * (round((clip(x, minimum, maximum) - minimum) / s) - z)
+    gradient  dL/dx = dL/dy if minimum <= x <= maximum else 0
+    ```
+
+    with the step s and the zero point z of `grid`: 0 is one of the values, and each of them may be
+    up to half a step off. Where x has but these values, as pixels have that are normalised by any
+    mean, different ones stay different; `fake_quantize` would round all pixels up or down by
+    chance where the mean lies in the middle of two.
+
+    Args:
+        x: tensor of floats.
+        minimum: the range's lower end, at most 0.
+        maximum: its upper end, at least 0.
+        num_bits: of the integers.
+    """
+    step, low, _ = grid(minimum, maximum, num_bits)
+
+    @ops.custom_gradient
+    def function(x: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            upstream = args[0] if upstream is None else upstream
+            inside = ops.logical_and(x >= minimum, x <= maximum)
+            return upstream * ops.cast(inside, upstream.dtype)
+
+        inverse = 1.0 / step
+        zero = ops.floor(0.5 - low * inverse)
+        shifted = ops.minimum(ops.maximum(x, minimum), maximum) - minimum
+        return ops.floor(shifted * inverse - zero + 0.5) * step, gradient
+
+    return function(ops.convert_to_tensor(x))
+
+
 def fake_quantize_weights(weights: Any, axis: tuple[int, ...] | None, num_bits: int = 8) -> Any:
     """Rounds weights symmetrically, by the largest of them, with the straight-through gradient.
 

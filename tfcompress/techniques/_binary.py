@@ -11,7 +11,7 @@ import numpy as np
 
 from tfcompress.deferred import keras
 from tfcompress.errors import InputError
-from tfcompress.techniques import _blocks
+from tfcompress.techniques import _blocks, _ends
 from tfcompress.techniques._blocks import Block
 from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques._recipes import WeightOptions, training
@@ -75,6 +75,7 @@ def technique(
             activation=chosen.block_activation,
             keep_weights=chosen.keep_weights,
             clip_value=chosen.clip_value,
+            end_bits=getattr(chosen, "end_bits", 32),
         )
         return _binarise(candidate, form)
 
@@ -105,6 +106,7 @@ class _Form:
         keep_weights: whether the model's weights are the latent weights to start from; else all
             layers start anew.
         clip_value: as of `BinaryConv2D`.
+        end_bits: of the weights of the first and the last layer; 32 leaves them as they are.
     """
 
     binarize_inputs: bool
@@ -112,6 +114,7 @@ class _Form:
     activation: str
     keep_weights: bool
     clip_value: float
+    end_bits: int = 32
 
     def layer(self, layer: Any) -> Any:
         """Makes the binary layer of the same shape and name.
@@ -179,6 +182,11 @@ def _binarise(candidate: Candidate, form: _Form) -> Candidate:
             continue
         kind = type(layer).__name__
         why = _why_kept(graph, name)
+        if why and form.end_bits == 8 and _ends.can_be_rounded(graph, name):
+            replace[name], load = _ends.rounded(graph, name)
+            loads.append(load)
+            lines.append(LayerLine(name, kind, "quantised", _ends.REASON))
+            continue
         if why:
             lines.append(LayerLine(name, kind, "kept", why))
             continue
@@ -192,7 +200,7 @@ def _binarise(candidate: Candidate, form: _Form) -> Candidate:
             bn = graph.operations[block.bn] if block.bn else None
             loads.append(functools.partial(_load, new, layer, bn))
         lines.append(LayerLine(name, kind, "binarised", form.reason(block)))
-    if not replace:
+    if not any(line.action == "binarised" for line in lines):
         raise _blocks.no_layer(flat, "binarised", lines)
     try:
         model = rewrite(flat, replace)

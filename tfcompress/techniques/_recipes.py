@@ -74,6 +74,24 @@ class InputOptions(WeightOptions):
         return self.activation or ("relu" if self.recipe == "paper" else "prelu")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EndOptions(InputOptions):
+    """Hyper-parameters of networks with binary inputs and weights; None is as the recipe says.
+
+    Attributes:
+        end_bits: of the weights of the first and the last layer: 32 leaves them as they are. 8
+            rounds them in training, with trained steps, and the first convolution's inputs to the
+            256 values of a pixel: the 1-bit kernels then compute with the image's bytes.
+    """
+
+    end_bits: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuses unknown words and numbers."""
+        super().__post_init__()
+        require(self.end_bits in (8, 32), f"option end_bits must be 8 or 32; got {self.end_bits}")
+
+
 def training(epochs: int) -> Callable[[WeightOptions], Training]:
     """Makes a technique's `training` by recipe; `epochs` are the default recipe's."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tfcompress.techniques._binary import technique
-from tfcompress.techniques._recipes import InputOptions
+from tfcompress.techniques._recipes import EndOptions
 
 TECHNIQUE = technique(
     name="xnor",
     summary="binary weights and binary activations (XNOR-Net)",
     reference="Rastegari, Ordonez, Redmon, Farhadi 2016, arXiv:1603.05279",
-    options=InputOptions,
+    options=EndOptions,
     binarize_inputs=True,
     binarize_kernel=True,
     epochs=20,

@@ -7,6 +7,9 @@ import struct
 from collections.abc import Sequence
 
 CONV, DENSE, POOL = "TfcXnorConv2D", "TfcXnorDense", "TfcXnorMaxPool2D"
+# A convolution of bytes instead of signs.
+BYTE_CONV = "TfcXnorByteConv2D"
+NAMES = (CONV, DENSE, POOL, BYTE_CONV)
 LINEAR, RELU, PRELU = 0, 1, 2
 # Channels of a word of bits.
 WORD = 32
@@ -57,7 +60,7 @@ def macs(name: str, packed: bytes, output: Sequence[int]) -> int | None:
     >>> macs(DENSE, options(300, 10), (1, 10))
     3000
     """
-    if name not in (CONV, DENSE, POOL) or len(packed) != _FORMAT.size:
+    if name not in NAMES or len(packed) != _FORMAT.size:
         return None
     magic, version, channels, filters, height, width, *_ = _FORMAT.unpack(packed)
     if (magic, version) != (_MAGIC, _VERSION):

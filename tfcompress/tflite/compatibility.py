@@ -13,7 +13,7 @@ from tfcompress.tflite.versions import needed_version
 # Of larq-compute-engine 0.16.
 LCE_OPS = tuple(f"CUSTOM:Lce{name}" for name in ("Bconv2d", "BMaxPool2d", "Dequantize", "Quantize"))
 # Of tfcompress's own kernels.
-XNOR_OPS = tuple(f"CUSTOM:{name}" for name in (kernels.CONV, kernels.DENSE, kernels.POOL))
+XNOR_OPS = tuple(f"CUSTOM:{name}" for name in kernels.NAMES)
 _RUNTIMES = {
     **dict.fromkeys(LCE_OPS, ": it needs larq-compute-engine's runtime"),
     **dict.fromkeys(XNOR_OPS, ": it needs tfcompress's kernels"),

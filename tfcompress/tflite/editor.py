@@ -78,19 +78,26 @@ class Editor:
         return np.asarray(data, np.uint8).view(dtype).reshape(self.shape(tensor))
 
     def constant(
-        self, values: np.ndarray, name: str = "", *, scale: float | None = None, graph: Any = None
+        self,
+        values: np.ndarray,
+        name: str = "",
+        *,
+        scale: float | np.ndarray | None = None,
+        graph: Any = None,
     ) -> int:
         """Adds a constant tensor; equal ones without a name are one.
 
         Args:
             values: in the type that the file has.
             name: of the tensor.
-            scale: what a step of integers stands for; None if they are no real numbers.
+            scale: what a step of integers stands for, or what it does in each entry of the first
+                axis; None if they are no real numbers.
             graph: of the tensor; None for the main one.
         """
         values = np.asarray(values, order="C")
         graph = self.graph if graph is None else graph
-        key = (id(graph), values.dtype.str, values.shape, values.tobytes(), scale)
+        steps = None if scale is None else np.asarray(scale, np.float32).tobytes()
+        key = (id(graph), values.dtype.str, values.shape, values.tobytes(), steps)
         if not name and key in self._constants:
             return self._constants[key]
         buffer = self._schema.BufferT()
@@ -154,7 +161,8 @@ class Editor:
         dtype: str,
         name: str,
         *,
-        scale: float | None = None,
+        scale: float | np.ndarray | None = None,
+        zero_point: int = 0,
         like: int | None = None,
         graph: Any = None,
     ) -> int:
@@ -165,6 +173,7 @@ class Editor:
             dtype: NumPy's name, or the schema's, such as `resource`.
             name: of the tensor; names may repeat.
             scale: as of `constant`.
+            zero_point: the integer that stands for 0.
             like: a tensor of the main graph whose scale and zero point it has.
             graph: of the tensor; None for the main one.
         """
@@ -176,7 +185,9 @@ class Editor:
         tensor.buffer = 0
         if scale is not None:
             grid = self._schema.QuantizationParametersT()
-            grid.scale, grid.zeroPoint, grid.quantizedDimension = [scale], [0], 0
+            grid.scale = np.atleast_1d(scale).tolist()
+            grid.zeroPoint = [zero_point] * len(grid.scale)
+            grid.quantizedDimension = 0
             tensor.quantization = grid
         if like is not None:
             tensor.quantization = self.graph.tensors[like].quantization

@@ -24,20 +24,21 @@ static int bit_at(const void *bits, size_t index) {
   return ((const uint8_t *)bits)[index / 8] >> index % 8 & 1;
 }
 
-/* The sign of one input, of any type. */
-static int sign_of(const struct xk_values *x, size_t pixel, int channel, int channels) {
+/* The sign of one input, of any type; of bytes the number itself. */
+static int value_of(const struct xk_values *x, size_t pixel, int channel, int channels) {
   const size_t at = pixel * (size_t)channels + (size_t)channel;
   const size_t words = ((size_t)channels + 31) / 32;
   if (x->type == XK_F32) return ((const float *)x->data)[at] >= 0.0f ? 1 : -1;
+  if (x->type == XK_U8) return ((const uint8_t *)x->data)[at] - x->zero;
   if (x->type == XK_I8) return ((const int8_t *)x->data)[at] >= x->zero ? 1 : -1;
   return bit_at(x->data, 32 * words * pixel + (size_t)channel) ? -1 : 1;
 }
 
-/* The input's signs with the padding around them. */
-static int8_t *padded_signs(const struct sample *s, int64_t h, int64_t w) {
+/* The input's signs, or numbers, with the padding around them. */
+static int16_t *padded_values(const struct sample *s, int64_t h, int64_t w) {
   const int channels = s->o.in_channels;
-  int8_t *signs = made((size_t)(s->in.n * h * w) * (size_t)channels);
-  int8_t *to = signs;
+  int16_t *values = made(2 * (size_t)(s->in.n * h * w) * (size_t)channels);
+  int16_t *to = values;
   for (int64_t row = 0; row < s->in.n * h; row++) {
     const int64_t y = row % h - s->o.pad_top;
     for (int64_t col = 0; col < w; col++) {
@@ -45,14 +46,14 @@ static int8_t *padded_signs(const struct sample *s, int64_t h, int64_t w) {
       const int inside = y >= 0 && y < s->in.h && x >= 0 && x < s->in.w;
       const size_t pixel = inside ? (size_t)((row / h * s->in.h + y) * s->in.w + x) : 0;
       for (int c = 0; c < channels; c++) {
-        *to++ = (int8_t)(inside ? sign_of(&s->x, pixel, c, channels) : s->o.pad_value);
+        *to++ = (int16_t)(inside ? value_of(&s->x, pixel, c, channels) : s->o.pad_value);
       }
     }
   }
-  return signs;
+  return values;
 }
 
-static int dot(const int8_t *a, const int8_t *b, int count) {
+static int dot(const int16_t *a, const int8_t *b, int count) {
   int sum = 0;
   for (int i = 0; i < count; i++) sum += a[i] * b[i];
   return sum;
@@ -63,10 +64,13 @@ static int32_t *sums_of(const struct sample *s) {
   const int64_t h = s->in.h + o->pad_top + o->pad_bottom, w = s->in.w + o->pad_left + o->pad_right;
   const size_t channels = (size_t)o->in_channels, filters = (size_t)o->out_channels;
   const size_t taps = (size_t)o->kernel_h * (size_t)o->kernel_w;
-  int8_t *x = padded_signs(s, h, w), *weights = made(filters * taps * channels);
+  const int of_bytes = s->constants.unit == XK_BYTES;
+  int16_t *x = padded_values(s, h, w);
+  int8_t *weights = made(filters * taps * channels);
   int32_t *sums = made(4 * s->pixels * filters);
   for (size_t i = 0; i < filters * taps * channels; i++) {
-    weights[i] = bit_at(s->constants.weights, i) ? -1 : 1;
+    weights[i] = bit_at(s->constants.weights, of_bytes ? 0 : i) ? -1 : 1;
+    if (of_bytes) weights[i] = ((const int8_t *)s->constants.weights)[i];
   }
   for (size_t pixel = 0; pixel < s->pixels; pixel++) {
     const int64_t row = (int64_t)pixel / s->out.w, n = row / s->out.h;
@@ -151,8 +155,8 @@ static void check(struct sample *s, const struct xk_isa *isa, struct xk_pool *po
   struct xk_memory *memory = xk_memory_create();
   expect(xk_conv_create(&s->o, &s->constants, isa, s->bits_only, memory, &conv) == XK_OK, "create",
          s->number);
-  expect(xk_conv_resize(conv, other, &out) == XK_OK, "another size", s->number);
-  expect(xk_conv_resize(conv, s->in, &out) == XK_OK, "resize", s->number);
+  expect(xk_conv_resize(conv, other, 0, &out) == XK_OK, "another size", s->number);
+  expect(xk_conv_resize(conv, s->in, s->x.zero, &out) == XK_OK, "resize", s->number);
   expect(memcmp(&out, &s->out, sizeof out) == 0, "output size", s->number);
   uint32_t *scratch = made(xk_conv_scratch(conv, s->x.type)); /* Of another op's bytes. */
   for (int threads = 1; threads <= 3; threads++) {
@@ -216,9 +220,16 @@ static void choose_constants(struct sample *s) {
   for (size_t f = 0; f < filters; f++) { /* One in ten is any number at all. */
     if (among(0, 9) > 0) threshold[f] = among(-(int)window / 8 - 1, (int)window / 8 + 1);
   }
+  const int of_bytes = s->x.type == XK_U8;
+  const size_t weights_bytes = of_bytes ? window * filters : (window * filters + 7) / 8;
+  int8_t *weights = made(weights_bytes);
+  for (size_t i = 0; of_bytes && i < weights_bytes; i++) { /* -128 is refused. */
+    if (weights[i] == INT8_MIN) weights[i] = 127;
+  }
   s->constants = (struct xk_constants){
-      .weights = made((window * filters + 7) / 8),
-      .weights_bytes = (window * filters + 7) / 8,
+      .unit = of_bytes ? XK_BYTES : XK_SIGNS,
+      .weights = weights,
+      .weights_bytes = weights_bytes,
       .scale = few_digits(filters, 8),
       .bias = few_digits(filters, 200),
       .slope = few_digits(filters, 16),
@@ -235,12 +246,17 @@ static void check_conv(struct xk_pool *pool, int number) {
   choose_sizes(&s);
   s.bits_only = among(0, 2) == 0;
   s.second = !s.bits_only && among(0, 1);
+  s.x = (struct xk_values){.type = (enum xk_type)among(0, 3), .zero = among(-20, 20), .scale = 1.0f};
+  if (s.x.type == XK_U8) {
+    s.x.zero = among(0, 255);
+    s.o.pad_value = 0;
+  }
   choose_constants(&s);
   const size_t pixels_in = (size_t)(s.in.n * s.in.h * s.in.w);
   const size_t in = (size_t)s.o.in_channels, words = (in + 31) / 32;
-  s.x = (struct xk_values){.type = (enum xk_type)among(0, 2), .zero = among(-20, 20), .scale = 1.0f};
+  const int one_byte = s.x.type == XK_I8 || s.x.type == XK_U8;
   /* Any bits: also what is no number. Beyond the last channel an op leaves none. */
-  s.x.data = made(s.x.type == XK_I8 ? pixels_in * in : 4 * pixels_in * (s.x.type ? words : in));
+  s.x.data = made(one_byte ? pixels_in * in : 4 * pixels_in * (s.x.type ? words : in));
   for (size_t i = 0; s.x.type == XK_BITS && in % 32 != 0 && i < pixels_in; i++) {
     ((uint32_t *)s.x.data)[i * words + words - 1] &= (1u << in % 32) - 1;
   }

@@ -42,7 +42,7 @@ static void shape(struct fake_tensor *to, int type, int rank, int a, int b, int 
 static void constant(struct fake_tensor *to, int type, int count) {
   shape(to, type, 1, 0, 0, 0, count);
   to->constant = 1;
-  to->bytes = (size_t)count * (type == kTfLiteUInt8 ? 1 : 4);
+  to->bytes = (size_t)count * (type == kTfLiteUInt8 || type == kTfLiteInt8 ? 1 : 4);
 }
 
 static void put_int(uint8_t *to, int32_t value) {
@@ -51,9 +51,10 @@ static void put_int(uint8_t *to, int32_t value) {
 
 /* A right op, of the sizes that the bytes say. */
 static void make(struct bytes *from, struct fake_op *op, uint8_t *options) {
-  static const char *const NAMES[] = {"TfcXnorConv2D", "TfcXnorDense", "TfcXnorMaxPool2D"};
+  static const char *const NAMES[] = {"TfcXnorConv2D", "TfcXnorDense", "TfcXnorMaxPool2D",
+                                      "TfcXnorByteConv2D"};
   static const int KINDS[] = {kTfLiteFloat32, kTfLiteInt8, kTfLiteInt32};
-  const int kind = among(from, 0, 2);
+  const int kind = among(from, 0, 3);
   const int in = among(from, 1, 140), out = kind == 2 ? in : among(from, 1, 140);
   int values[XK_OPTION_COUNT] = {in, out, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0};
   if (kind != 1) {
@@ -64,7 +65,7 @@ static void make(struct bytes *from, struct fake_op *op, uint8_t *options) {
       values[i] = among(from, 0, reach < 3 ? reach : 3);
     }
   }
-  values[12] = among(from, 0, 1);
+  values[12] = kind == 3 ? 0 : among(from, 0, 1);
   values[13] = among(from, 0, 2);
   values[14] = among(from, 0, 1);
   put_int(options, XK_MAGIC);
@@ -75,13 +76,14 @@ static void make(struct bytes *from, struct fake_op *op, uint8_t *options) {
   only->option_bytes = XK_OPTION_BYTES;
   only->name = NAMES[kind];
 
-  const int x = kind == 2 ? kTfLiteInt32 : KINDS[among(from, 0, 2)];
+  const int x = kind == 3 ? kTfLiteUInt8 : kind == 2 ? kTfLiteInt32 : KINDS[among(from, 0, 2)];
   const int y = kind == 2 ? kTfLiteInt32 : KINDS[among(from, 0, 2)];
   const int n = among(from, 1, 2), h = among(from, 1, 12), w = among(from, 1, 12);
   const int width = x == kTfLiteInt32 ? (in + 31) / 32 : in;
   shape(&op->tensors[0], x, kind == 1 ? among(from, 1, 4) : 4, n, h, w, width);
   constant(&op->tensors[1], kTfLiteUInt8, (out * in * values[2] * values[3] + 7) / 8);
   if (kind == 2) constant(&op->tensors[1], kTfLiteInt32, (in + 31) / 32);
+  if (kind == 3) constant(&op->tensors[1], kTfLiteInt8, out * in * values[2] * values[3]);
   for (int i = 2; i < 10; i++) constant(&op->tensors[i], kTfLiteFloat32, out);
   op->tensors[4].type = op->tensors[5].type = kTfLiteInt32;
   op->tensors[5].bytes = 4 * (size_t)((out + 31) / 32);

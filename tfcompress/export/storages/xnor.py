@@ -11,11 +11,13 @@ NAME = "xnor"
 
 
 def _build(job: BuildJob) -> BuiltFile:
+    import functools
+
     from tfcompress.export import build, xnor_ops
 
     return build.edited(
         job,
-        xnor_ops.write_xnor,
+        functools.partial(xnor_ops.write_xnor, few_bits=job.traits.few_bits),
         nothing=(
             "storage xnor finds nothing for it in model '{model}', no layer with binary inputs and "
             "weights to write as bits ({why}): use 1bit or float32, or the technique xnor, which "

@@ -170,7 +170,114 @@ XK_INLINE void widen(const uint16_t from[2][16], int begun, uint32_t *counts) {
   }
 }
 
+/* Some words of bytes of a window: where they are, from each pixel's first word on. */
+struct chunk {
+  const uint8_t *weights;
+  int64_t at[XK_CHUNK];
+  int words, begun; /* whether there were others before them */
+};
+
+/* Adds sums to 8 counts, which begin there or have begun. */
+XK_INLINE void add_to(uint32_t *counts, __m256i more, int begun) {
+  if (begun) more = _mm256_add_epi32(more, _mm256_loadu_si256((const void *)counts));
+  _mm256_storeu_si256((void *)counts, more);
+}
+
+/* Adds the products of bytes for 8 output channels of P pixels. Bytes 0 and 2 and bytes 1 and 3 are
+ * multiplied as 16 bits each: the instruction for bytes would cut large sums of two products. */
+XK_INLINE void multiply_some(const struct chunk *chunk, const uint32_t *const *pixel, const int P,
+                             int lane, uint32_t counts[XK_PIXELS][XK_LANES]) {
+  const __m256i low = _mm256_set1_epi16(255);
+  __m256i sum[XK_PIXELS];
+#pragma GCC unroll 6
+  for (int p = 0; p < P; p++) sum[p] = _mm256_setzero_si256();
+  for (int64_t k = 0; k < chunk->words; k++) {
+    const void *weights = chunk->weights + 4 * (XK_LANES * k + lane);
+    __m256i both = _mm256_loadu_si256(weights);
+    __m256i odd = _mm256_srai_epi16(both, 8);
+    __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(both, 8), 8);
+#pragma GCC unroll 6
+    for (int p = 0; p < P; p++) {
+      __m256i x = _mm256_set1_epi32((int)pixel[p][chunk->at[k]]);
+      __m256i more = _mm256_madd_epi16(_mm256_and_si256(x, low), even);
+      sum[p] = _mm256_add_epi32(sum[p], more);
+      more = _mm256_madd_epi16(_mm256_srli_epi16(x, 8), odd);
+      sum[p] = _mm256_add_epi32(sum[p], more);
+      __asm__("" : "+x"(sum[p])); /* Else the compiler keeps more than there are registers. */
+    }
+  }
+#pragma GCC unroll 6
+  for (int p = 0; p < P; p++) add_to(counts[p] + lane, sum[p], chunk->begun);
+}
+
+/* The same for 16 output channels, of a chunk whose pairs of bytes add up to what 16 bits hold. */
+XK_INLINE void multiply_pairs(const struct chunk *chunk, const uint32_t *const *pixel, const int P,
+                              int lane, uint32_t counts[XK_PIXELS][XK_LANES]) {
+  __m256i sum[XK_PIXELS][2];
+#pragma GCC unroll 6
+  for (int p = 0; p < P; p++) sum[p][0] = sum[p][1] = _mm256_setzero_si256();
+  for (int64_t k = 0; k < chunk->words; k++) {
+    const uint8_t *weights = chunk->weights + 4 * (XK_LANES * k + lane);
+    const __m256i low = _mm256_loadu_si256((const void *)weights);
+    const __m256i high = _mm256_loadu_si256((const void *)(weights + 32));
+#pragma GCC unroll 6
+    for (int p = 0; p < P; p++) {
+      __m256i x = _mm256_set1_epi32((int)pixel[p][chunk->at[k]]);
+      sum[p][0] = _mm256_add_epi16(sum[p][0], _mm256_maddubs_epi16(x, low));
+      sum[p][1] = _mm256_add_epi16(sum[p][1], _mm256_maddubs_epi16(x, high));
+      __asm__("" : "+x"(sum[p][0]), "+x"(sum[p][1]));
+    }
+  }
+#pragma GCC unroll 6
+  for (int p = 0; p < P; p++) {
+    const __m256i one = _mm256_set1_epi16(1);
+    add_to(counts[p] + lane, _mm256_madd_epi16(sum[p][0], one), chunk->begun);
+    add_to(counts[p] + lane + 8, _mm256_madd_epi16(sum[p][1], one), chunk->begun);
+  }
+}
+
+static XK_TARGET void multiply_chunk(const struct xk_window *w, const struct chunk *chunk,
+                                     uint32_t counts[XK_PIXELS][XK_LANES]) {
+  for (int lane = 0; lane < w->lanes; lane += 16) {
+    const int all = w->pixels == XK_PIXELS;
+    for (int p = 0; p < (all ? 1 : w->pixels); p++) {
+      if (all && w->pair_words > 0) {
+        multiply_pairs(chunk, w->pixel, XK_PIXELS, lane, counts);
+      } else if (all) {
+        multiply_some(chunk, w->pixel, XK_PIXELS, lane, counts);
+        multiply_some(chunk, w->pixel, XK_PIXELS, lane + 8, counts);
+      } else if (w->pair_words > 0) {
+        multiply_pairs(chunk, w->pixel + p, 1, lane, counts + p);
+      } else {
+        multiply_some(chunk, w->pixel + p, 1, lane, counts + p);
+        multiply_some(chunk, w->pixel + p, 1, lane + 8, counts + p);
+      }
+    }
+  }
+}
+
+static XK_TARGET void multiply(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES]) {
+  const int most = w->pair_words > 0 ? w->pair_words : XK_CHUNK;
+  struct chunk chunk; /* Its places aren't cleared: that would take as long as some sums. */
+  chunk.weights = w->weights;
+  chunk.words = chunk.begun = 0;
+  for (int r = 0; r < w->runs; r++) {
+    for (int k = 0; k < w->run_words; k++) {
+      chunk.at[chunk.words++] = w->run_offset[r] + k;
+      if (chunk.words < most && (r + 1 < w->runs || k + 1 < w->run_words)) continue;
+      multiply_chunk(w, &chunk, counts);
+      chunk.weights += (size_t)chunk.words * 4 * XK_LANES;
+      chunk.words = 0;
+      chunk.begun = 1;
+    }
+  }
+}
+
 static XK_TARGET void count(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES]) {
+  if (w->unit == XK_BYTES) {
+    multiply(w, counts);
+    return;
+  }
   const int pairs = (w->pixels + 1) / 2, halves = w->lanes > 32 ? 2 : 1;
   const int64_t words = (int64_t)w->runs * w->run_words;
   const uint8_t *weights = w->weights;
@@ -260,6 +367,7 @@ static XK_TARGET void pack_i8(const int8_t *values, size_t count, int zero, uint
 const struct xk_isa xk_avx2 = {
     .name = "avx2",
     .unit_bytes = 1,
+    .byte_unit_bytes = 4,
     .count_tile = xk_avx2_count_tile,
     .numbers = numbers,
     .compare = compare,

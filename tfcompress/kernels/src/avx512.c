@@ -1,4 +1,5 @@
-/* AVX-512 with VPOPCNTDQ: 16 output channels a register, 32 input channels a lane.
+/* AVX-512 with VPOPCNTDQ and VNNI: 16 output channels a register, 32 input channels a lane, or 4 of
+ * bytes.
  *
  * Each word of a pixel is broadcast and meets 4 registers of weights: xor, popcount, add. There is
  * no sum across lanes, and no copy of the windows. */
@@ -7,12 +8,12 @@
 #ifdef XK_X86
 #include <immintrin.h>
 
-#define XK_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq")))
+#define XK_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq,avx512vnni")))
 #define XK_INLINE static inline __attribute__((always_inline)) XK_TARGET
 
 /* With constant P and V the loops over them unroll and `sum` lives in registers. */
 XK_INLINE void add_up(const struct xk_window *w, const uint32_t *const *pixel, const int P,
-                      const int V, __m512i sum[XK_PIXELS][4]) {
+                      const int V, const enum xk_unit unit, __m512i sum[XK_PIXELS][4]) {
   const uint8_t *weights = w->weights;
 #pragma GCC unroll 6
   for (int p = 0; p < P; p++) {
@@ -33,8 +34,12 @@ XK_INLINE void add_up(const struct xk_window *w, const uint32_t *const *pixel, c
         __m512i word = _mm512_set1_epi32((int)x[p][k]);
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) {
-          __m512i differ = _mm512_popcnt_epi32(_mm512_xor_si512(word, lane[v]));
-          sum[p][v] = _mm512_add_epi32(sum[p][v], differ);
+          if (unit == XK_BYTES) {
+            sum[p][v] = _mm512_dpbusd_epi32(sum[p][v], word, lane[v]);
+          } else {
+            __m512i differ = _mm512_popcnt_epi32(_mm512_xor_si512(word, lane[v]));
+            sum[p][v] = _mm512_add_epi32(sum[p][v], differ);
+          }
         }
       }
     }
@@ -42,10 +47,11 @@ XK_INLINE void add_up(const struct xk_window *w, const uint32_t *const *pixel, c
 }
 
 XK_INLINE void numbers_some(const struct xk_window *w, int first, const int P, const int V,
-                            const struct xk_affine *a, const int plain) {
+                            const enum xk_unit unit, const struct xk_affine *a,
+                            const int plain) {
   const __m512 zero = _mm512_setzero_ps();
   __m512i sum[XK_PIXELS][4];
-  add_up(w, w->pixel + first, P, V, sum);
+  add_up(w, w->pixel + first, P, V, unit, sum);
 #pragma GCC unroll 4
   for (int v = 0; v < V; v++) {
     const int c = 16 * v, left = a->channels - c;
@@ -55,7 +61,7 @@ XK_INLINE void numbers_some(const struct xk_window *w, int first, const int P, c
     for (int p = 0; p < P; p++) {
       const float *residual = a->residual[first + p];
       __m512i base = _mm512_loadu_si512(a->base[first + p] + c);
-      __m512i dot = _mm512_sub_epi32(base, _mm512_slli_epi32(sum[p][v], 1));
+      __m512i dot = _mm512_sub_epi32(base, _mm512_slli_epi32(sum[p][v], unit == XK_SIGNS));
       __m512 y = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dot), scale), bias);
       if (plain) {
         _mm512_storeu_ps(a->y[first + p] + c, y);
@@ -79,9 +85,10 @@ XK_INLINE void numbers_some(const struct xk_window *w, int first, const int P, c
 }
 
 XK_INLINE void compare_some(const struct xk_window *w, int first, const int P, const int V,
+                            const enum xk_unit unit,
                             const int32_t *const limit[XK_PIXELS], uint64_t bits[XK_PIXELS]) {
   __m512i sum[XK_PIXELS][4];
-  add_up(w, w->pixel + first, P, V, sum);
+  add_up(w, w->pixel + first, P, V, unit, sum);
 #pragma GCC unroll 6
   for (int p = 0; p < P; p++) {
     __mmask16 more[4] = {0, 0, 0, 0};
@@ -97,37 +104,43 @@ XK_INLINE void compare_some(const struct xk_window *w, int first, const int P, c
 }
 
 /* A full set of pixels at once; the few at the end one by one. */
-#define XK_EACH(some, V, ...)                                                     \
-  do {                                                                            \
-    if (w->pixels == XK_PIXELS) {                                                 \
-      some(w, 0, XK_PIXELS, V, __VA_ARGS__);                                      \
-    } else {                                                                      \
-      for (int first = 0; first < w->pixels; first++) some(w, first, 1, V, __VA_ARGS__); \
-    }                                                                             \
+#define XK_EACH(some, V, unit, ...)                                                     \
+  do {                                                                                  \
+    if (w->pixels == XK_PIXELS) {                                                       \
+      some(w, 0, XK_PIXELS, V, unit, __VA_ARGS__);                                      \
+    } else {                                                                            \
+      for (int first = 0; first < w->pixels; first++) some(w, first, 1, V, unit, __VA_ARGS__); \
+    }                                                                                   \
+  } while (0)
+
+#define XK_LANES_OF(some, unit, ...)                     \
+  do {                                                   \
+    switch (w->lanes) {                                  \
+      case 16: XK_EACH(some, 1, unit, __VA_ARGS__); break; \
+      case 32: XK_EACH(some, 2, unit, __VA_ARGS__); break; \
+      case 48: XK_EACH(some, 3, unit, __VA_ARGS__); break; \
+      default: XK_EACH(some, 4, unit, __VA_ARGS__); break; \
+    }                                                    \
   } while (0)
 
 static XK_TARGET void numbers(const struct xk_window *w, const struct xk_affine *a) {
   /* Asking for each register what follows the sums would take as long as the rest of it. */
   const int plain = a->slope == NULL && !a->relu && a->residual[0] == NULL;
-  if (a->channels == XK_LANES && plain) {
-    XK_EACH(numbers_some, 4, a, 1);
-    return;
-  }
-  switch (w->lanes) {
-    case 16: XK_EACH(numbers_some, 1, a, 0); break;
-    case 32: XK_EACH(numbers_some, 2, a, 0); break;
-    case 48: XK_EACH(numbers_some, 3, a, 0); break;
-    default: XK_EACH(numbers_some, 4, a, 0); break;
+  if (w->unit == XK_BYTES) {
+    XK_LANES_OF(numbers_some, XK_BYTES, a, 0);
+  } else if (a->channels == XK_LANES && plain) {
+    XK_EACH(numbers_some, 4, XK_SIGNS, a, 1);
+  } else {
+    XK_LANES_OF(numbers_some, XK_SIGNS, a, 0);
   }
 }
 
 static XK_TARGET void compare(const struct xk_window *w, const int32_t *const limit[XK_PIXELS],
                               uint64_t bits[XK_PIXELS]) {
-  switch (w->lanes) {
-    case 16: XK_EACH(compare_some, 1, limit, bits); break;
-    case 32: XK_EACH(compare_some, 2, limit, bits); break;
-    case 48: XK_EACH(compare_some, 3, limit, bits); break;
-    default: XK_EACH(compare_some, 4, limit, bits); break;
+  if (w->unit == XK_BYTES) {
+    XK_LANES_OF(compare_some, XK_BYTES, limit, bits);
+  } else {
+    XK_LANES_OF(compare_some, XK_SIGNS, limit, bits);
   }
 }
 
@@ -165,6 +178,7 @@ static XK_TARGET void pack_i8(const int8_t *values, size_t count, int zero, uint
 const struct xk_isa xk_avx512 = {
     .name = "avx512",
     .unit_bytes = 4,
+    .byte_unit_bytes = 4,
     .numbers = numbers,
     .compare = compare,
     .pack_f32 = pack_f32,

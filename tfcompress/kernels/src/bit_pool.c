@@ -37,6 +37,17 @@ static struct span span_of(int64_t out, int stride, int pad, int kernel, int64_t
   return (struct span){first < 0 ? 0 : first, end > size ? size : end};
 }
 
+/* Pools 2x2 pixels, the usual window, whose words begin at `above` and `below`. */
+static void pool_four(const uint32_t *above, const uint32_t *below, const uint32_t *flip,
+                      int64_t words, uint32_t *to) {
+  for (int64_t k = 0; k < words; k++) {
+    const uint32_t turned = flip != NULL ? flip[k] : 0;
+    const uint32_t upper = (above[k] ^ turned) & (above[k + words] ^ turned);
+    const uint32_t lower = (below[k] ^ turned) & (below[k + words] ^ turned);
+    to[k] = (upper & lower) ^ turned;
+  }
+}
+
 void xk_bit_pool_run(const struct xk_options *o, struct xk_shape in, struct xk_shape out,
                      const uint32_t *flip, const uint32_t *from, uint32_t *to) {
   const int64_t words = (o->in_channels + 31) / 32;
@@ -46,6 +57,11 @@ void xk_bit_pool_run(const struct xk_options *o, struct xk_shape in, struct xk_s
       struct span rows = span_of(y, o->stride_h, o->pad_top, o->kernel_h, in.h);
       for (int64_t x = 0; x < out.w; x++, to += words) {
         struct span cols = span_of(x, o->stride_w, o->pad_left, o->kernel_w, in.w);
+        if (rows.end - rows.first == 2 && cols.end - cols.first == 2) {
+          const uint32_t *above = image + (rows.first * in.w + cols.first) * words;
+          pool_four(above, above + in.w * words, flip, words, to);
+          continue;
+        }
         for (int64_t k = 0; k < words; k++) {
           const uint32_t turned = flip != NULL ? flip[k] : 0;
           uint32_t all = UINT32_MAX;

@@ -39,7 +39,8 @@ static int ones(uint32_t v) {
 /* Puts a tap's words among the weights of a filter, in the order in which the kernels read them.
  * Returns how many of its bits are 1, which stands for -1. */
 static int put_tap(struct xk_conv *c, int filter, int tap, const uint32_t *words) {
-  const size_t unit = (size_t)c->isa->unit_bytes;
+  const int of_bytes = c->unit == XK_BYTES;
+  const size_t unit = (size_t)(of_bytes ? c->isa->byte_unit_bytes : c->isa->unit_bytes);
   const size_t units = 4 / unit; /* of a word */
   uint8_t *block = c->weights + (size_t)(filter / XK_LANES) * c->block_bytes;
   int negative = 0;
@@ -63,6 +64,64 @@ static void add_corner(struct xk_conv *c, int filter, int tap, int sum) {
   int32_t *above = c->corners + (y * across + x) * channels + (size_t)filter;
   int32_t *below = above + across * channels;
   below[channels] = sum + above[channels] + below[0] - above[0];
+}
+
+/* Copies a tap's weights of bytes to words, negated. Returns their sum. */
+static int32_t negated(const int8_t *from, int count, uint32_t *words) {
+  int32_t sum = 0;
+  for (int i = 0; i < count; i++) {
+    if (i % 4 == 0) words[i / 4] = 0;
+    words[i / 4] |= (uint32_t)(uint8_t)-from[i] << i % 4 * 8;
+    sum -= from[i];
+  }
+  return sum;
+}
+
+/* Returns whether 16 bits hold the sums of so many words' bytes; see `struct xk_conv`. */
+static int pairs_fit(const struct xk_conv *c, const int8_t *bytes, int words) {
+  enum { MOST = INT16_MAX / UINT8_MAX };
+  const int in = c->o.in_channels, taps = c->o.kernel_h * c->o.kernel_w;
+  for (int o = 0; o < c->o.out_channels; o++) {
+    int sums[2][2] = {{0}}, filled = 0; /* of each pair what isn't negative, and what is */
+    for (int t = 0; t < taps; t++, bytes += in) {
+      for (int i = 0; i < in; i++) {
+        if (i % 4 == 0 && filled++ == words) {
+          memset(sums, 0, sizeof sums);
+          filled = 1;
+        }
+        int *sum = &sums[i % 4 / 2][bytes[i] < 0];
+        *sum += bytes[i] < 0 ? -bytes[i] : bytes[i];
+        if (*sum > MOST) return 0;
+      }
+    }
+  }
+  return 1;
+}
+
+/* Does what `repack` does, of weights of bytes. */
+static enum xk_status repack_bytes(struct xk_conv *c, const int8_t *bytes, size_t count) {
+  const int taps = c->o.kernel_h * c->o.kernel_w;
+  uint32_t *words = NULL;
+  for (size_t i = 0; i < count; i++) {
+    if (bytes[i] == INT8_MIN) return XK_BAD_CONSTANT; /* Its negative is no byte. */
+  }
+  c->pair_words = taps * c->words < XK_CHUNK ? taps * c->words : XK_CHUNK;
+  while (c->pair_words > 0 && !pairs_fit(c, bytes, c->pair_words)) c->pair_words /= 2;
+  c->block_bytes = (size_t)taps * (size_t)c->words * 4 * XK_LANES;
+  enum xk_status status = xk_take(c->memory, (uint64_t)c->blocks, c->block_bytes, &c->weights);
+  if (status == XK_OK) {
+    status = xk_take(c->memory, (uint64_t)c->channels, sizeof *c->byte_sums, &c->byte_sums);
+  }
+  if (status == XK_OK) status = xk_take(c->memory, (uint64_t)c->words, 4, &words);
+  if (status != XK_OK) return status;
+  for (int o = 0; o < c->o.out_channels; o++) {
+    for (int t = 0; t < taps; t++, bytes += c->o.in_channels) {
+      c->byte_sums[o] += negated(bytes, c->o.in_channels, words);
+      put_tap(c, o, t, words);
+    }
+  }
+  xk_free(words);
+  return XK_OK;
 }
 
 /* Puts the file's weights into the order in which the kernels read them. */
@@ -91,9 +150,11 @@ static enum xk_status repack(struct xk_conv *c, const uint8_t *bits) {
 
 static enum xk_status fill(struct xk_conv *c, const struct xk_constants *from) {
   const struct xk_options *o = &c->o;
-  const uint64_t bits = (uint64_t)o->kernel_h * (uint64_t)o->kernel_w *
-                        (uint64_t)o->in_channels * (uint64_t)o->out_channels;
-  if (from->weights == NULL || from->weights_bytes != (bits + 7) / 8) return XK_BAD_CONSTANT;
+  const uint64_t window = (uint64_t)o->kernel_h * (uint64_t)o->kernel_w * (uint64_t)o->in_channels;
+  const uint64_t count = window * (uint64_t)o->out_channels;
+  const uint64_t wanted_bytes = c->unit == XK_BYTES ? count : (count + 7) / 8;
+  if (from->weights == NULL || from->weights_bytes != wanted_bytes) return XK_BAD_CONSTANT;
+  if (c->unit == XK_BYTES && window > XK_MAX_BYTE_WINDOW) return XK_TOO_LARGE;
   const struct {
     const void *from;
     void *to;
@@ -121,6 +182,7 @@ static enum xk_status fill(struct xk_conv *c, const struct xk_constants *from) {
   if (o->out_channels % 32 != 0) {
     c->flip[c->out_words - 1] &= (1u << o->out_channels % 32) - 1;
   }
+  if (c->unit == XK_BYTES) return repack_bytes(c, from->weights, (size_t)count);
   return repack(c, from->weights);
 }
 
@@ -138,7 +200,9 @@ enum xk_status xk_conv_create(const struct xk_options *options, const struct xk_
   c->bits_only = bits_only;
   c->border =
       options->pad_top + options->pad_bottom + options->pad_left + options->pad_right > 0;
-  c->words = (options->in_channels + 31) / 32;
+  c->unit = constants->unit;
+  const int in_a_word = c->unit == XK_BYTES ? 4 : 32;
+  c->words = (options->in_channels + in_a_word - 1) / in_a_word;
   c->out_words = (options->out_channels + 31) / 32;
   c->blocks = (options->out_channels + XK_LANES - 1) / XK_LANES;
   c->channels = c->blocks * XK_LANES;
@@ -155,6 +219,7 @@ void xk_conv_destroy(struct xk_conv *c) {
   if (c == NULL) return;
   void *arrays[] = {c->weights, c->scale,      c->bias,     c->slope,    c->post_scale,
                     c->post_bias, c->threshold, c->flip,     c->corners,  c->run_offset,
-                    c->row_part,  c->col_part,  c->base,     c->limit,    c};
+                    c->row_part,  c->col_part,  c->base,     c->limit,    c->byte_sums,
+                    c};
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) xk_free(arrays[i]);
 }

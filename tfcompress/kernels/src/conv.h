@@ -7,13 +7,14 @@
 #include "options.h"
 #include "threads.h"
 
-enum xk_type { XK_F32, XK_I8, XK_BITS };
+enum xk_type { XK_F32, XK_I8, XK_BITS, XK_U8 };
 
 /* A file's constants, each of `out_channels` values unless another size is given. They may stand at
  * any address and are copied. */
 struct xk_constants {
-  const void *weights;   /* bits, 1 for -1, lowest first: [out][kernel_h][kernel_w][in] */
-  size_t weights_bytes;  /* all bits, the last byte filled up */
+  enum xk_unit unit;     /* what inputs and weights are */
+  const void *weights;   /* [out][kernel_h][kernel_w][in]: bits, 1 for -1, lowest first; or int8 */
+  size_t weights_bytes;  /* of bits all, the last byte filled up */
   const void *scale;     /* float; this and bias are NULL if the only output is bits */
   const void *bias;      /* float */
   const void *slope;     /* float, of a PReLU */
@@ -26,7 +27,7 @@ struct xk_constants {
 struct xk_values {
   enum xk_type type;
   void *data; /* NULL if there is none */
-  float scale; /* of XK_I8 */
+  float scale; /* of XK_I8 and XK_U8 */
   int zero;
 };
 
@@ -43,8 +44,10 @@ enum xk_status xk_conv_create(const struct xk_options *options, const struct xk_
                               struct xk_conv **conv);
 void xk_conv_destroy(struct xk_conv *conv);
 
-/* Sizes the op for an input and finds the output's size. May be called again. */
-enum xk_status xk_conv_resize(struct xk_conv *conv, struct xk_shape input, struct xk_shape *output);
+/* Sizes the op for an input and finds the output's size. May be called again. `zero`: of an input of
+ * bytes, what stands for 0 and pads the image. */
+enum xk_status xk_conv_resize(struct xk_conv *conv, struct xk_shape input, int zero,
+                              struct xk_shape *output);
 
 /* Returns how many bytes of scratch the op needs for the size that was set last: none if its input's
  * bits can be read where they are. */

@@ -9,6 +9,7 @@ struct xk_conv {
   const struct xk_isa *isa;
   struct xk_memory *memory;
   int bits_only;
+  enum xk_unit unit;
   int border; /* whether there is padding at all */
 
   /* Set when it is created. */
@@ -24,6 +25,11 @@ struct xk_conv {
   /* With zero padding [kernel_h + 1][kernel_w + 1][channels]: the sum of the weights of all taps above
    * and to the left of a place, so that four of them give the sum of any rectangle. */
   int32_t *corners;
+  int32_t *byte_sums; /* of weights of bytes, negated, of a filter */
+  /* So many words of bytes, from the first one on and so forth, add up to sums that 16 bits hold,
+   * where the first two bytes of all are added, and the last two: XK_CHUNK at most, and 0 if not even
+   * one word does. */
+  int pair_words;
 
   /* Set for an input size. */
   struct xk_shape in, out;
@@ -34,7 +40,7 @@ struct xk_conv {
    * columns with the same taps are of one class; the tables have a row for each pair. A pixel's
    * row begins at the sum of two parts. */
   size_t *row_part, *col_part;
-  int32_t *base;  /* sum = base - 2 * count */
+  int32_t *base;  /* sum = base - (count << shift), with a shift of 1, of bytes 0 */
   int32_t *limit; /* sum < threshold where count > limit */
 };
 

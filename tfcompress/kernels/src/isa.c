@@ -18,7 +18,9 @@ static int features(void) {
   __asm__("xgetbv" : "=a"(kept), "=d"(high) : "c"(0));
   if ((kept & 6) != 6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
   if (b >> 5 & 1) found |= AVX2;
-  if ((kept & 0xe0) == 0xe0 && (b & wide) == wide && c >> 14 & 1) found |= AVX512; /* VPOPCNTDQ */
+  if ((kept & 0xe0) == 0xe0 && (b & wide) == wide && c >> 14 & c >> 11 & 1) {
+    found |= AVX512; /* VPOPCNTDQ and VNNI */
+  }
   return found;
 }
 #endif

@@ -15,11 +15,20 @@ enum { XK_LANES = 64, XK_PIXELS = 6 };
  * window, whose count 16 bits hold. */
 enum { XK_TILE = 36 * XK_PIXELS, XK_FEWEST = 32, XK_TILE_WORDS = 2047 };
 
+/* Words of bytes that a kernel may take together; see `pair_words` of `struct xk_conv`. */
+enum { XK_CHUNK = 32 };
+
+/* What a word of an input pixel holds: 32 signs, whose differences from the weights' are counted; or
+ * 4 unsigned bytes, whose products with the weights, signed bytes, are added up. A count is either.
+ * Of bytes it may be negative: a count's 32 bits are those of a signed integer then. */
+enum xk_unit { XK_SIGNS, XK_BYTES };
+
 /* A block's work at a few output pixels.
  *
  * A window is `runs` stretches of `run_words` words; stretch r begins at `pixel[p] + run_offset[r]`.
  * `weights` holds the block's weights in the order of those words: for each unit (4 bytes of
- * channels, or 1; see `struct xk_isa`) those of XK_LANES output channels side by side. */
+ * channels, or 1; see `struct xk_isa`) those of XK_LANES output channels side by side. Weights of
+ * bytes are negated, so that more of either count means a smaller sum. */
 struct xk_window {
   const uint32_t *pixel[XK_PIXELS];
   int pixels;
@@ -28,16 +37,20 @@ struct xk_window {
   const int64_t *run_offset;
   int runs;
   int run_words;
+  enum xk_unit unit;
+  int pair_words; /* see `struct xk_conv` */
   const uint16_t (*counted)[XK_LANES]; /* what `count_tile` made of these pixels, or NULL */
 };
 
 /* How an op's numbers are made of its sums:
- * y = act((base - 2 * count) * scale + bias) + residual, rounded after each step. Arrays begin at
+ * y = act((base - (count << shift)) * scale + bias) + residual, rounded after each step: a sign that
+ * differs takes 2 off the sum, so the shift is 1, and 0 of bytes. Arrays begin at
  * the block's first channel; those of channels are as long as a block. */
 struct xk_affine {
   const float *scale, *bias;
   const float *slope; /* PReLU's, or NULL */
   int relu;
+  int shift;
   int add_first; /* the residual before the activation */
   int channels;  /* how many of the block's are written */
   const int32_t *base[XK_PIXELS];
@@ -48,6 +61,7 @@ struct xk_affine {
 struct xk_isa {
   const char *name;
   int unit_bytes; /* 4 or 1 */
+  int byte_unit_bytes; /* the same for weights of bytes */
 
   /* Counts at a tile's pixels, in an order of channels that this kernel's `numbers` and `compare`
    * know; the window's own pixels don't matter. NULL in a kernel that gains nothing by it. */

@@ -62,7 +62,31 @@ XK_INLINE void count_some(const struct xk_window *w, int first, const int P, con
   for (int p = 0; p < P; p++) flush(sum[p], V, counts[first + p]);
 }
 
+/* Adds the products of bytes for 16 output channels of a pixel. */
+static void multiply(const struct xk_window *w, int p, int lane, uint32_t *counts) {
+  const int8_t *weights = (const int8_t *)w->weights + lane;
+  int32x4_t sum[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
+  for (int r = 0; r < w->runs; r++) {
+    const uint8_t *x = (const uint8_t *)(w->pixel[p] + w->run_offset[r]);
+    for (int64_t b = 0; b < 4 * (int64_t)w->run_words; b++, weights += XK_LANES) {
+      const int8x16_t eight = vld1q_s8(weights);
+      const int16x8_t low = vmovl_s8(vget_low_s8(eight)), high = vmovl_s8(vget_high_s8(eight));
+      sum[0] = vmlal_n_s16(sum[0], vget_low_s16(low), x[b]);
+      sum[1] = vmlal_n_s16(sum[1], vget_high_s16(low), x[b]);
+      sum[2] = vmlal_n_s16(sum[2], vget_low_s16(high), x[b]);
+      sum[3] = vmlal_n_s16(sum[3], vget_high_s16(high), x[b]);
+    }
+  }
+  for (int i = 0; i < 4; i++) vst1q_u32(counts + lane + 4 * i, vreinterpretq_u32_s32(sum[i]));
+}
+
 static void count(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES]) {
+  if (w->unit == XK_BYTES) {
+    for (int i = 0; i < w->pixels; i++) {
+      for (int lane = 0; lane < w->lanes; lane += 16) multiply(w, i, lane, counts[i]);
+    }
+    return;
+  }
   int p = 0;
   if (w->lanes > 16) {
     for (; p + AT_ONCE <= w->pixels; p += AT_ONCE) count_some(w, p, AT_ONCE, 4, counts);
@@ -112,6 +136,7 @@ static void pack_i8(const int8_t *values, size_t count, int zero, uint32_t *word
 const struct xk_isa xk_neon = {
     .name = "neon",
     .unit_bytes = 1,
+    .byte_unit_bytes = 1,
     .numbers = numbers,
     .compare = compare,
     .pack_f32 = pack_f32,

@@ -11,9 +11,10 @@
 #include "bit_pool.h"
 #include "conv.h"
 
-enum kind { CONV, DENSE, POOL };
+enum kind { CONV, DENSE, POOL, BYTE_CONV };
 
-static const char *const NAMES[] = {"TfcXnorConv2D", "TfcXnorDense", "TfcXnorMaxPool2D"};
+static const char *const NAMES[] = {"TfcXnorConv2D", "TfcXnorDense", "TfcXnorMaxPool2D",
+                                    "TfcXnorByteConv2D"};
 
 /* The places of an op's inputs. A pool has X, and its turned channels at WEIGHTS. */
 enum input {
@@ -47,7 +48,7 @@ static int kind_of(const TfLiteRegistration *registration) {
   if (registration->builtin_code != kTfLiteBuiltinCustom || registration->custom_name == NULL) {
     return -1;
   }
-  for (int kind = CONV; kind <= POOL; kind++) {
+  for (int kind = CONV; kind <= BYTE_CONV; kind++) {
     if (strcmp(registration->custom_name, NAMES[kind]) == 0) return kind;
   }
   return -1;
@@ -144,22 +145,20 @@ static enum xk_status constant(TfLiteContext *context, int place, TfLiteType typ
 static bool describe(const TfLiteTensor *from, struct xk_values *to) {
   memset(to, 0, sizeof *to);
   if (from == NULL) return false;
+  const int lowest = from->type == kTfLiteInt8 ? -128 : 0;
   switch (from->type) {
-    case kTfLiteFloat32:
-      to->type = XK_F32;
-      return true;
-    case kTfLiteInt32:
-      to->type = XK_BITS;
-      return true;
-    case kTfLiteInt8:
-      to->type = XK_I8;
-      to->scale = from->params.scale;
-      to->zero = from->params.zero_point;
-      return isfinite(to->scale) && to->scale > 0 && to->zero >= -128 && to->zero <= 127;
-    default:
-      return false;
+    case kTfLiteFloat32: to->type = XK_F32; return true;
+    case kTfLiteInt32: to->type = XK_BITS; return true;
+    case kTfLiteInt8: to->type = XK_I8; break;
+    case kTfLiteUInt8: to->type = XK_U8; break;
+    default: return false;
   }
+  to->scale = from->params.scale;
+  to->zero = from->params.zero_point;
+  return isfinite(to->scale) && to->scale > 0 && to->zero >= lowest && to->zero <= lowest + 255;
 }
+
+static bool one_byte(enum xk_type type) { return type == XK_I8 || type == XK_U8; }
 
 /* Makes the convolution of the file's constants. */
 static enum xk_status make_conv(TfLiteContext *context, struct node *node) {
@@ -168,14 +167,18 @@ static enum xk_status make_conv(TfLiteContext *context, struct node *node) {
   const size_t bits = (size_t)o->kernel_h * (size_t)o->kernel_w * (size_t)o->in_channels;
   const TfLiteTensor *output = tensor(context, node->outputs[0]);
   if (bits > SIZE_MAX / 2 / channels) return XK_TOO_LARGE;
-  struct xk_constants from = {.weights_bytes = (bits * channels + 7) / 8};
+  const bool bytes = node->kind == BYTE_CONV;
+  struct xk_constants from = {
+      .unit = bytes ? XK_BYTES : XK_SIGNS,
+      .weights_bytes = bytes ? bits * channels : (bits * channels + 7) / 8,
+  };
   const struct {
     enum input place;
     TfLiteType type;
     size_t bytes;
     const void **to;
   } wanted[] = {
-      {WEIGHTS, kTfLiteUInt8, from.weights_bytes, &from.weights},
+      {WEIGHTS, bytes ? kTfLiteInt8 : kTfLiteUInt8, from.weights_bytes, &from.weights},
       {SCALE, kTfLiteFloat32, 4 * channels, &from.scale},
       {BIAS, kTfLiteFloat32, 4 * channels, &from.bias},
       {THRESHOLD, kTfLiteInt32, 4 * channels, &from.threshold},
@@ -240,14 +243,14 @@ static bool fits(const struct node *node, const TfLiteTensor *residual, const Tf
   struct xk_values values;
   if (residual == NULL) return true;
   const TfLiteIntArray *dims = residual->dims;
-  if (!describe(residual, &values) || values.type == XK_BITS || elements(dims) < 0 ||
+  if (!describe(residual, &values) || values.type == XK_BITS || values.type == XK_U8 || elements(dims) < 0 ||
       dims->size != x->dims->size || dims->data[dims->size - 1] != node->options.out_channels) {
     return false;
   }
   for (int i = 0; i + 1 < dims->size; i++) {
     int64_t size = x->dims->data[i];
-    if (node->kind == CONV && i == 1) size = node->out.h;
-    if (node->kind == CONV && i == 2) size = node->out.w;
+    if (node->kind != DENSE && i == 1) size = node->out.h;
+    if (node->kind != DENSE && i == 2) size = node->out.w;
     if (dims->data[i] != size) return false;
   }
   return true;
@@ -259,12 +262,14 @@ static enum xk_status size_up(TfLiteContext *context, struct node *node, const T
   struct xk_values values, written;
   if (node->status != XK_OK) return node->status;
   if (!describe(x, &values)) return XK_BAD_INPUT;
-  if (!describe(output, &written) || output == second || output == x || second == x) {
+  if ((values.type == XK_U8) != (node->kind == BYTE_CONV)) return XK_BAD_INPUT;
+  if (!describe(output, &written) || written.type == XK_U8 || output == second || output == x || second == x) {
     return XK_BAD_OUTPUT;
   }
   if (second != NULL && (second->type != kTfLiteInt32 || output->type == kTfLiteInt32)) {
     return XK_BAD_OUTPUT;
   }
+  if (node->kind == BYTE_CONV && node->options.pad_value != XK_PAD_ZERO) return XK_BAD_OPTIONS;
   enum xk_status status = shape_of(node, x, &node->in);
   if (status != XK_OK) return status;
   if (node->kind == POOL) {
@@ -280,10 +285,10 @@ static enum xk_status size_up(TfLiteContext *context, struct node *node, const T
     status = make_conv(context, node);
     if (status != XK_OK) return status;
   }
-  status = xk_conv_resize(node->conv, node->in, &node->out);
+  status = xk_conv_resize(node->conv, node->in, values.zero, &node->out);
   if (status != XK_OK) return status;
   /* The runtime holds the input itself, so a scratch in proportion to it needs no budget. */
-  const uint64_t input_bytes = (uint64_t)elements(x->dims) * (x->type == kTfLiteInt8 ? 1 : 4);
+  const uint64_t input_bytes = (uint64_t)elements(x->dims) * (one_byte(values.type) ? 1 : 4);
   status = xk_scratch_hold(node->scratch, xk_conv_scratch(node->conv, values.type),
                            SCRATCH_TIMES_INPUT * input_bytes);
   if (status != XK_OK) return status;
@@ -335,7 +340,7 @@ static TfLiteStatus prepare(TfLiteContext *context, TfLiteNode *from) {
 /* Finds a tensor's data. Returns false unless it holds `count` elements at an aligned address. */
 static bool data_of(const TfLiteTensor *from, int64_t count, struct xk_values *to) {
   if (!describe(from, to)) return false;
-  const size_t size = to->type == XK_I8 ? 1 : 4;
+  const size_t size = one_byte(to->type) ? 1 : 4;
   to->data = from->data;
   return from->data != NULL && from->bytes / size >= (uint64_t)count &&
          (uintptr_t)from->data % size == 0;

@@ -36,6 +36,8 @@ enum {
 #define XK_MAX_KERNEL 64
 #define XK_MAX_STEP (1 << 15)
 #define XK_MAX_WINDOW (1 << 24)
+/* A window of bytes: 65,536 times 255 times 127 fits in 32 bits. */
+#define XK_MAX_BYTE_WINDOW (1 << 16)
 
 /* Reads and checks options of `length` bytes. */
 enum xk_status xk_read_options(const uint8_t *bytes, size_t length, struct xk_options *options);

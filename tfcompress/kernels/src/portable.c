@@ -11,6 +11,12 @@ static uint32_t ones(uint32_t v) {
   return ((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24;
 }
 
+static uint32_t products(uint32_t x, uint32_t w) {
+  int32_t sum = 0;
+  for (int i = 0; i < 32; i += 8) sum += (int32_t)(x >> i & 255) * (int8_t)(w >> i & 255);
+  return (uint32_t)sum;
+}
+
 static void count(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES]) {
   for (int p = 0; p < w->pixels; p++) {
     const uint8_t *weights = w->weights;
@@ -20,7 +26,9 @@ static void count(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES
       for (int k = 0; k < w->run_words; k++, weights += 4 * XK_LANES) {
         uint32_t lane[XK_LANES];
         memcpy(lane, weights, sizeof lane);
-        for (int l = 0; l < w->lanes; l++) counts[p][l] += ones(x[k] ^ lane[l]);
+        for (int l = 0; l < w->lanes; l++) {
+          counts[p][l] += w->unit == XK_BYTES ? products(x[k], lane[l]) : ones(x[k] ^ lane[l]);
+        }
       }
     }
   }
@@ -64,6 +72,7 @@ static void pack_i8(const int8_t *values, size_t count, int zero, uint32_t *word
 const struct xk_isa xk_portable = {
     .name = "portable",
     .unit_bytes = 4,
+    .byte_unit_bytes = 4,
     .numbers = numbers,
     .compare = compare,
     .pack_f32 = pack_f32,

@@ -52,9 +52,13 @@ static enum xk_status classes(struct xk_memory *memory, int64_t outs, int64_t si
   return XK_OK;
 }
 
-/* Returns floor((base - threshold) / 2), limited to -1 and the largest count + 1. */
-static int32_t limit_of(int32_t base, int32_t threshold) {
+/* Returns the largest count whose sum isn't below a threshold: of signs floor((base - threshold) / 2),
+ * limited to -1 and the largest count + 1. */
+static int32_t limit_of(const struct xk_conv *c, int32_t base, int32_t threshold) {
   int64_t twice = (int64_t)base - threshold;
+  if (c->unit == XK_BYTES) { /* No count is as small as the one limit, or larger than the other. */
+    return (int32_t)(twice < INT32_MIN ? INT32_MIN : twice > INT32_MAX ? INT32_MAX : twice);
+  }
   int64_t half = twice >= 0 ? twice / 2 : -((1 - twice) / 2);
   if (half < -1) return -1;
   return half > INT32_MAX - 1 ? INT32_MAX - 1 : (int32_t)half;
@@ -75,7 +79,7 @@ static void leave_out(const struct xk_conv *c, struct reach rows, struct reach c
   for (int o = 0; o < c->o.out_channels; o++) base[o] -= all[o] - (e[o] - b[o] - d[o] + a[o]);
 }
 
-static enum xk_status fill_tables(struct xk_conv *c, const struct reaches *rows,
+static enum xk_status fill_tables(struct xk_conv *c, int zero, const struct reaches *rows,
                                   const struct reaches *cols) {
   const int full = c->o.kernel_h * c->o.kernel_w * c->o.in_channels;
   const uint64_t pairs = (uint64_t)rows->count * (uint64_t)cols->count;
@@ -86,33 +90,35 @@ static enum xk_status fill_tables(struct xk_conv *c, const struct reaches *rows,
   for (uint64_t pair = 0; pair < pairs; pair++) {
     int32_t *base = c->base + pair * (uint64_t)c->channels;
     int32_t *limit = c->limit + (base - c->base);
-    for (int o = 0; o < c->channels; o++) base[o] = full;
+    for (int o = 0; o < c->channels; o++) {
+      base[o] = c->unit == XK_BYTES ? zero * c->byte_sums[o] : full;
+    }
     if (c->corners != NULL) {
       leave_out(c, rows->of[pair / (uint64_t)cols->count], cols->of[pair % (uint64_t)cols->count],
                 base);
     }
     for (int o = 0; o < c->channels; o++) {
       limit[o] = c->threshold != NULL && o < c->o.out_channels
-                     ? limit_of(base[o], c->threshold[o])
+                     ? limit_of(c, base[o], c->threshold[o])
                      : INT32_MAX;
     }
   }
   return XK_OK;
 }
 
-static enum xk_status make_tables(struct xk_conv *c) {
+static enum xk_status make_tables(struct xk_conv *c, int zero) {
   struct reaches rows, cols;
   const struct xk_options *o = &c->o;
-  /* Padding of ones is like the image: a single class, as if it were very large. */
-  const int zero = o->pad_value == XK_PAD_ZERO && c->border;
+  /* Padding of ones is like the image, as bytes for 0 are: a single class, as if it were very large. */
+  const int differs = c->corners != NULL;
   const int64_t far = INT64_C(1) << 40;
   enum xk_status status =
-      classes(c->memory, c->out.h, zero ? c->in.h : far, o->stride_h, o->dilation_h, o->kernel_h,
-              zero ? o->pad_top : 0, &c->row_part, &rows);
+      classes(c->memory, c->out.h, differs ? c->in.h : far, o->stride_h, o->dilation_h, o->kernel_h,
+              differs ? o->pad_top : 0, &c->row_part, &rows);
   if (status != XK_OK) return status;
-  status = classes(c->memory, c->out.w, zero ? c->in.w : far, o->stride_w, o->dilation_w,
-                   o->kernel_w, zero ? o->pad_left : 0, &c->col_part, &cols);
-  if (status == XK_OK) status = fill_tables(c, &rows, &cols);
+  status = classes(c->memory, c->out.w, differs ? c->in.w : far, o->stride_w, o->dilation_w,
+                   o->kernel_w, differs ? o->pad_left : 0, &c->col_part, &cols);
+  if (status == XK_OK) status = fill_tables(c, zero, &rows, &cols);
   if (status != XK_OK) return status;
   const size_t step = (size_t)c->channels;
   for (int64_t i = 0; i < c->out.h; i++) c->row_part[i] *= (size_t)cols.count * step;
@@ -148,7 +154,8 @@ static void forget(struct xk_conv *c) {
   memset(&c->in, 0, sizeof c->in);
 }
 
-enum xk_status xk_conv_resize(struct xk_conv *c, struct xk_shape in, struct xk_shape *out) {
+enum xk_status xk_conv_resize(struct xk_conv *c, struct xk_shape in, int zero,
+                              struct xk_shape *out) {
   const struct xk_options *o = &c->o;
   const int64_t most = INT32_MAX;
   if (in.n < 1 || in.h < 1 || in.w < 1) return XK_BAD_INPUT;
@@ -175,7 +182,7 @@ enum xk_status xk_conv_resize(struct xk_conv *c, struct xk_shape in, struct xk_s
   if (in.n * in.h * in.w > most / o->in_channels) return XK_TOO_LARGE;
   c->in = in;
   enum xk_status status = make_runs(c);
-  if (status == XK_OK) status = make_tables(c);
+  if (status == XK_OK) status = make_tables(c, zero);
   if (status != XK_OK) {
     forget(c);
     return status;

@@ -32,6 +32,22 @@ static void pack(const struct xk_isa *isa, const struct xk_values *from, int64_t
   }
 }
 
+/* Packs pixels of bytes, whose words may have room left. */
+static void pack_bytes(const uint8_t *from, int64_t pixels, int channels, int words, uint32_t *to) {
+  if (channels == 3) {
+    for (int64_t i = 0; i < pixels; i++, from += 3) {
+      to[i] = (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16;
+    }
+    return;
+  }
+  for (int64_t i = 0; i < pixels; i++, from += channels, to += words) {
+    for (int c = 0; c < channels; c++) {
+      if (c % 4 == 0) to[c / 4] = 0;
+      to[c / 4] |= (uint32_t)from[c] << c % 4 * 8;
+    }
+  }
+}
+
 /* Packs one row of the input. */
 static void pack_row(const struct job *job, int64_t row, uint32_t *to) {
   const struct xk_conv *c = job->c;
@@ -39,6 +55,9 @@ static void pack_row(const struct job *job, int64_t row, uint32_t *to) {
   if (job->input->type == XK_BITS) {
     const uint32_t *from = (const uint32_t *)job->input->data + row * c->in.w * c->words;
     memcpy(to, from, 4 * (size_t)(c->in.w * c->words));
+  } else if (job->input->type == XK_U8) {
+    const uint8_t *from = (const uint8_t *)job->input->data + row * c->in.w * channels;
+    pack_bytes(from, c->in.w, (int)channels, c->words, to);
   } else if (channels % 32 == 0) { /* A row's words follow one another as its numbers do. */
     pack(c->isa, job->input, row * c->in.w * channels, c->in.w * channels, to);
   } else {
@@ -48,14 +67,14 @@ static void pack_row(const struct job *job, int64_t row, uint32_t *to) {
   }
 }
 
-/* Clears the few words beside a row: calling `memset` for them took 1% of a small net's time. */
-static void clear(uint32_t *to, size_t words) {
+/* Fills the few words beside a row: calling `memset` for them took 1% of a small net's time. */
+static void fill(uint32_t *to, size_t words, int byte) {
   if (words > 64) {
-    memset(to, 0, 4 * words);
+    memset(to, byte, 4 * words);
     return;
   }
   for (; words > 0; words--) {
-    *to++ = 0;
+    *to++ = (uint32_t)byte * 0x01010101u;
     __asm__ volatile("" : : : "memory"); /* Else the compiler calls it. */
   }
 }
@@ -67,18 +86,19 @@ static void pack_rows(void *context, int part, int parts) {
   const size_t left = (size_t)c->o.pad_left * (size_t)c->words;
   const size_t right = (size_t)c->o.pad_right * (size_t)c->words;
   const size_t words = (size_t)(c->padded_w * c->words);
+  const int around = job->input->type == XK_U8 ? job->input->zero : 0;
   int64_t row, end;
   share(c->in.n * c->padded_h, part, parts, &row, &end);
   for (; row < end; row++) {
     const int64_t y = row % c->padded_h - c->o.pad_top;
     uint32_t *to = job->scratch + row * c->padded_w * c->words;
     if (y < 0 || y >= c->in.h) {
-      memset(to, 0, 4 * words);
+      memset(to, around, 4 * words);
       continue;
     }
-    clear(to, left);
+    fill(to, left, around);
     pack_row(job, row / c->padded_h * c->in.h + y, to + left);
-    clear(to + words - right, right);
+    fill(to + words - right, right, around);
   }
 }
 
@@ -106,6 +126,7 @@ static struct xk_affine affine_of(const struct job *job, int block) {
       .bias = c->bias + first,
       .slope = c->slope != NULL ? c->slope + first : NULL,
       .relu = c->o.activation == XK_RELU,
+      .shift = c->unit == XK_SIGNS,
       .add_first = c->o.add_first,
       .channels = left < XK_LANES ? left : XK_LANES,
   };
@@ -220,13 +241,15 @@ static void windows_of(const struct job *job, int block, int64_t set, int64_t la
   const int64_t all = c->out.n * c->out.h * c->out.w;
   const int64_t end = last * XK_PIXELS < all ? last * XK_PIXELS : all;
   const int left = c->o.out_channels - block * XK_LANES;
-  const int small = (int64_t)c->runs * c->run_words <= XK_TILE_WORDS;
+  const int small = c->unit == XK_SIGNS && (int64_t)c->runs * c->run_words <= XK_TILE_WORDS;
   struct xk_window window = {
       .weights = c->weights + (size_t)block * c->block_bytes,
       .lanes = left < XK_LANES ? (left + 15) / 16 * 16 : XK_LANES,
       .run_offset = c->run_offset,
       .runs = c->runs,
       .run_words = c->run_words,
+      .unit = c->unit,
+      .pair_words = c->pair_words,
   };
   struct xk_affine affine = {0};
   struct place at = place_of(job, set * XK_PIXELS);
