@@ -57,6 +57,16 @@ from tfcompress.plain_text import plain_output
 
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
+    _define_inputs(values)
+    _define_training(values)
+    _define_outputs(values)
+    flags.DEFINE_boolean("list", False, "print techniques, models, data sets, storages, options",
+                         flag_values=values)  # fmt: skip
+    flags.DEFINE_boolean("help", False, "print this", short_name="h", flag_values=values)
+
+
+def _define_inputs(values: flags.FlagValues) -> None:
+    """Defines what says which network is compressed, how, and on which data."""
     default = RunConfig()
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("technique", default.technique, "how to compress; --list prints all", values)
@@ -83,6 +93,11 @@ def define(values: flags.FlagValues) -> None:
     text("metric", None, "by which files are compared, a name of Keras's: mae, auc, ... (default: "
          "the model's own first one, else accuracy, mean_iou or mae, as fits the targets); "
          "my_metric:max or :min where it isn't known which way is better", values)  # fmt: skip
+
+
+def _define_training(values: flags.FlagValues) -> None:
+    """Defines what says how networks are trained."""
+    default, number = RunConfig(), flags.DEFINE_integer
     number("epochs", None, "of both trainings (default: 10 for the baseline, the recipe's for the "
            "technique)", flag_values=values)  # fmt: skip
     number("baseline_epochs", None, "of the baseline alone (default: as --epochs, else "
@@ -95,13 +110,14 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_multi_string("set", [], "key=value, repeatable: an option of the technique, the "
                               "builder, the data set or the training; --list prints them",
                               flag_values=values)  # fmt: skip
-    text(
-        "storage",
-        None,
-        "how the weights are written (default: the technique's); several with "
-        "commas make a file each of one training; --list explains them",
-        values,
-    )
+
+
+def _define_outputs(values: flags.FlagValues) -> None:
+    """Defines what is written and measured, and where."""
+    default = RunConfig()
+    text, number = flags.DEFINE_string, flags.DEFINE_integer
+    text("storage", None, "how the weights are written (default: the technique's); several with "
+         "commas make a file each of one training; --list explains them", values)  # fmt: skip
     flags.DEFINE_enum("io", None, IO, "what goes into a compressed file that computes in integers, "
                       "and comes out of it; uint8 takes pixels as they are (default: float32)",
                       values)  # fmt: skip
@@ -120,9 +136,6 @@ def define(values: flags.FlagValues) -> None:
                          "chain, model and storages fit", flag_values=values)  # fmt: skip
     flags.DEFINE_boolean("tensorboard", False, "write TensorBoard logs to the output folder",
                          flag_values=values)  # fmt: skip
-    flags.DEFINE_boolean("list", False, "print techniques, models, data sets, storages, options",
-                         flag_values=values)  # fmt: skip
-    flags.DEFINE_boolean("help", False, "print this", short_name="h", flag_values=values)
 
 
 def parse(argv: Sequence[str]) -> flags.FlagValues:

@@ -99,15 +99,8 @@ def compress(
         class_weight is None or isinstance(class_weight, Mapping),
         f"class_weight takes a dictionary from class to weight; got {type(class_weight).__name__}",
     )
-    fields = Training.setting_names()
-    settings = {key: value for key, value in options.items() if key in fields}
-    its_options = {key: value for key, value in options.items() if key not in fields}
     teachers = _teachers(teacher)
-    if teachers:
-        settings.setdefault("distillation", {})
-    steps = chosen_steps(technique, its_options, settings)
-    if teachers:
-        techniques.check_distillation(steps, "teacher")
+    steps, settings = _steps(technique, options, distils=bool(teachers))
     read = as_fit(
         data,
         validation_data,
@@ -145,6 +138,27 @@ def compress(
     if last.acts_in == "export":
         candidate.say(last.name, f"acts as the file is written: export(storage='{last.storage}')")
     return compiled_alike(candidate.model, model)
+
+
+def _steps(
+    technique: str, options: Mapping[str, Any], *, distils: bool
+) -> tuple[Sequence[techniques.Step], dict[str, Any]]:
+    """Returns a chain's steps, and the settings of the training among the options.
+
+    Args:
+        technique: one or a chain.
+        options: the user's.
+        distils: whether a teacher is given, from whom something must be learned.
+    """
+    fields = Training.setting_names()
+    settings = {key: value for key, value in options.items() if key in fields}
+    its_options = {key: value for key, value in options.items() if key not in fields}
+    if distils:
+        settings.setdefault("distillation", {})
+    steps = chosen_steps(technique, its_options, settings)
+    if distils:
+        techniques.check_distillation(steps, "teacher")
+    return steps, settings
 
 
 def _transfer(
