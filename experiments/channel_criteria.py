@@ -35,6 +35,7 @@ from tfcompress.training.evaluate import logits
 MODEL = "vgg_small"
 SEEDS = (0, 1, 2)
 RATIOS = (0.5, 0.29)
+ROUND_TO = 8  # Finer than the technique's own: widths are the criteria's choice where they differ.
 SCRATCH = "scratch"
 FLOATS = Path("build/channel_criteria")
 
@@ -61,7 +62,7 @@ def step(criterion: str, ratio: float, seed: int, **settings: Any) -> techniques
     """Returns the technique with its own recipe, as the command has it."""
     technique = techniques.get("channels")
     options = technique.make_options(
-        criterion=criterion, macs_ratio=ratio, criterion_seed=seed, **settings
+        criterion=criterion, macs_ratio=ratio, criterion_seed=seed, round_to=ROUND_TO, **settings
     )
     return techniques.Step(technique, options, technique.training(options))
 
@@ -161,8 +162,9 @@ def page_of(results: Measurements) -> Page:
         "`cut`: nothing is done about what is gone; `repaired`: by least squares; `divergence`: of "
         "the repaired network's classes from the float network's (KL, nats an image); `global`: "
         "all layers' channels are ranked together; `tuned`: repaired, and trained by the recipe of "
-        "the technique. `scratch` is the shape of taylor with new weights, trained for as long as "
-        "the float network and the tuning together.",
+        f"the technique. Widths are multiples of {ROUND_TO}, above 64 of {2 * ROUND_TO}. "
+        "`scratch` is the shape of taylor with new weights, trained for as long as the float "
+        "network and the tuning together.",
         ["criterion", *(f"{ratio} of the MACs, {what}" for ratio in RATIOS for what in kinds)],
         rows,
     )
