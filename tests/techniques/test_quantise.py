@@ -13,7 +13,7 @@ from tfcompress.errors import InputError
 from tfcompress.layers import HashedDense
 from tfcompress.pipeline import plan
 
-NAMES = ("float16", "dynamic", "int8", "int8_int4", "mixed")
+NAMES = ("float16", "dynamic", "int8", "int8_int4", "mixed", "sqnr")
 each = pytest.mark.parametrize("name", NAMES)
 
 
@@ -65,7 +65,7 @@ def test_chains_that_work(first, name):
 
 
 @pytest.mark.parametrize("first", ["xnor", "bwn"])
-@pytest.mark.parametrize("name", ["int8", "int8_int4", "mixed", "dynamic"])
+@pytest.mark.parametrize("name", ["int8", "int8_int4", "mixed", "sqnr", "dynamic"])
 def test_binary_networks_have_a_storage_of_their_own(first, name):
     alone = techniques.get(first).storage
     with pytest.raises(

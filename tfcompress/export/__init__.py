@@ -21,15 +21,25 @@ if TYPE_CHECKING:
 
     from tfcompress.export.exported import Exported
     from tfcompress.export.keras_file import KerasFile, export_keras
+    from tfcompress.export.noise_budget import NoiseBudget
     from tfcompress.export.validation import Validation
     from tfcompress.tflite.metadata import Metadata
 
-__all__ = ["ExportError", "Exported", "KerasFile", "Validation", "export", "export_keras"]
+__all__ = [
+    "ExportError",
+    "Exported",
+    "KerasFile",
+    "NoiseBudget",
+    "Validation",
+    "export",
+    "export_keras",
+]
 
 # Imported when they are first used: storages are listed without Keras.
 _MODULES = {
     "Exported": "exported",
     "KerasFile": "keras_file",
+    "NoiseBudget": "noise_budget",
     "Validation": "validation",
     "export_keras": "keras_file",
 }
@@ -61,6 +71,7 @@ def export(
     representative: Any = None,
     calibration: Any = None,
     validation: Validation | None = None,
+    noise_budget: NoiseBudget | None = None,
     metadata: Metadata | None = None,
     labels: Sequence[str] | None = None,
     io: str | None = None,
@@ -85,6 +96,8 @@ def export(
             the most harmful first, until the file's accuracy on these, or the model's own metric,
             is worse by no more than `max_drop` points (percent, of errors). For the storages with
             integers.
+        noise_budget: allots 8, 4 or 2 bits by the layers' numbers of weights instead, without
+            images, as the technique sqnr does; for the storage int8_int4.
         metadata: what the file says of itself: labels, normalisation, author and the like. With
             them `tfcompress.load` and MediaPipe take images as they are. The normalisation of a
             model whose own Rescaling or Normalization takes pixels of 0..255 is known without.
@@ -113,6 +126,7 @@ def export(
         representative=representative,
         calibration=calibration,
         validation=validation,
+        noise_budget=noise_budget,
         metadata=metadata,
         labels=labels,
         io=io,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from tfcompress.errors import ExportError, InputError, grouped
+from tfcompress.errors import ExportError, InputError, grouped, require
 from tfcompress.export import buckets, calibrate, convert, layer_errors, low_bits, mixed
 from tfcompress.export.depthwise_parts import in_parts
 from tfcompress.export.model_io import write_model_names
@@ -119,16 +119,22 @@ def static_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
     ranges = calibrate.ranges(source.path, job.ranging)
     file = mixed.IntegerFile(source.path, path, weight_bits, ranges, source.layer_names)
     notes = _loop_notes(source)
-    if job.validation is None:
+    if job.validation is None and job.noise_budget is None:
         file.write({})
         rebuild = file.rebuild()
         return BuiltFile(path, source.path, source.lowered, rebuild=rebuild, notes=notes)
-    chosen = mixed.search(file, job.ranging, job.validation)
+    if job.noise_budget is not None:
+        require(weight_bits == 4, "a noise budget allots 8, 4 or 2 bits: use storage int8_int4")
+        chosen = mixed.within_budget(file, job.noise_budget)
+    else:
+        assert job.validation is not None
+        chosen = mixed.search(file, job.ranging, job.validation)
     return BuiltFile(
         path,
         source.path,
         source.lowered,
         chosen.kept,
+        rebuild=file.rebuild(chosen.bits) if job.validation is None else None,
         bits=chosen.layers,
         notes=(*notes, chosen.note),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tfcompress.export import mixed
+from tfcompress.export.exported import LayerBits
 from tfcompress.export.storage import BuiltFile, Rebuild
 from tfcompress.export.verified import Verified
 from tfcompress.runtime.rows import Rows
@@ -77,6 +78,8 @@ def _tried(
         file = dataclasses.replace(
             built,
             kept=built.kept | reasons,
+            bits=dict(built.bits)
+            | {name: _raised(built.bits[name]) for name in reasons if name in built.bits},
             higher=frozenset(higher),
             notes=(*built.notes, *(f"layer '{name}' {why}" for name, why in reasons.items())),
         )
@@ -107,6 +110,11 @@ def _groups(rebuild: Rebuild) -> tuple[list[list[str]], list[list[str]]]:
         [op for name in group for op in (name, *rebuild.behind.get(name, ()))] for group in groups
     ]
     return groups, whole
+
+
+def _raised(layer: LayerBits) -> LayerBits:
+    """Returns what a layer has with 8 bits in place of the fewer that it was allotted."""
+    return dataclasses.replace(layer, bits=8, size_bytes=layer.size_bytes * 8 // layer.bits)
 
 
 def _copy(path: Path, name: str) -> Path:

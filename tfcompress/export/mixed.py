@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tfcompress.errors import InputError
-from tfcompress.export import calibrate, im2col, low_bits
+from tfcompress.export import calibrate, im2col, low_bits, noise_budget
 from tfcompress.export.allotment import Choice, allotments
 from tfcompress.export.exported import LayerBits
 from tfcompress.export.latency import seconds_in_turns
+from tfcompress.export.noise_budget import NoiseBudget
 from tfcompress.export.storage import Rebuild
-from tfcompress.export.validation import Bound, Validation, predicted, value_of
+from tfcompress.export.validation import BITS, Bound, Validation, predicted, value_of
 from tfcompress.files import quiet
 from tfcompress.metric import ACCURACY
 from tfcompress.ops.differences import relative_rms
@@ -59,12 +60,17 @@ class IntegerFile:
             self.float_path, self.path, self.ranges, weight_bits=self.weight_bits, bits=bits
         )
 
-    def rebuild(self) -> Rebuild:
-        """Returns how the file is written with the next higher precision for some layers."""
+    def rebuild(self, bits: Mapping[str, int] | None = None) -> Rebuild:
+        """Returns how the file is written with a higher precision for some layers.
+
+        Args:
+            bits: as `write` takes them: what the file has without that.
+        """
+        known = bits or {}
         higher = _FLOATS if self.weight_bits == 8 else 8
 
         def write(names: Collection[str]) -> None:
-            self.write(dict.fromkeys(names, higher))
+            self.write({**known, **dict.fromkeys(names, higher)})
 
         more: dict[str, str] = {}
         behind: dict[str, list[str]] = {}
@@ -75,8 +81,8 @@ class IntegerFile:
                 continue
             output = editor.text(op.outputs[0])
             if output in self.layers:
-                narrow = self.weight_bits == 8 or editor.name(op) in calibrate.FOUR_BITS
-                last = output if narrow else None
+                fewest = self.weight_bits if editor.name(op) in calibrate.FOUR_BITS else 8
+                last = output if known.get(output, fewest) < higher else None
                 if last is not None:
                     more[last], behind[last] = _named(higher), []
             elif last is not None and self.weight_bits == 8:
@@ -112,11 +118,13 @@ class Chosen:
         layers: of every layer.
         kept: layers that have more bits than the fewest, and why.
         note: what the file is worth, a sentence.
+        bits: by the output names of the ops.
     """
 
     layers: dict[str, LayerBits]
     kept: dict[str, str]
     note: str
+    bits: Mapping[str, int]
 
 
 def search(file: IntegerFile, calibration: np.ndarray | Rows, validation: Validation) -> Chosen:
@@ -156,7 +164,40 @@ def search(file: IntegerFile, calibration: np.ndarray | Rows, validation: Valida
         if bits > min(judged[name])
     }
     layers = {file.layers[name]: judged[name][bits] for name, bits in chosen.items()}
-    return Chosen(layers, kept, note)
+    return Chosen(layers, kept, note, chosen)
+
+
+def within_budget(file: IntegerFile, budget: NoiseBudget) -> Chosen:
+    """Writes a file whose layers' rounding together makes no more noise than a budget allows.
+
+    Args:
+        file: which to write.
+        budget: of the noise.
+    """
+    options = file.choices(BITS)
+    editor = Editor(file.float_path)
+    weights = {name: math.prod(editor.shape(editor.writer(name).inputs[1])) for name in options}
+    noise = budget.noise(len(options))
+    chosen = noise_budget.allot(weights, options, noise)
+    file.write(chosen)
+    best = noise_budget.closed_form(weights, noise)
+    layers = {
+        file.layers[name]: LayerBits(bits, weights[name] * bits // 8)
+        for name, bits in chosen.items()
+    }
+    kept = {
+        file.layers[name]: f"kept {_named(bits)} for its share of the weights: {best[name]:.1f} by "
+        "the closed form"
+        for name, bits in chosen.items()
+        if bits > min(options[name])
+    }
+    total = sum(weights.values())
+    means = [sum(weights[name] * of[name] for name in weights) / total for of in (chosen, best)]
+    note = (
+        f"{means[0]:.2f} bits a weight on average for the noise of {budget.bits} bits in every "
+        f"layer; {means[1]:.2f} by the closed form, whose bits needn't be 8, 4 or 2"
+    )
+    return Chosen(layers, kept, note, chosen)
 
 
 def _judged(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfcompress.export.exported import LayerBits
+    from tfcompress.export.noise_budget import NoiseBudget
     from tfcompress.export.validation import Validation
     from tfcompress.runtime.rows import Rows
     from tfcompress.tflite.content import FileContent
@@ -75,6 +76,7 @@ class BuildJob:
         ranging: images, or rows of whatever the model takes, from which integer activations take
             their ranges. None unless the method asks for them.
         validation: labelled images that decide which layers keep more bits, or None.
+        noise_budget: what allots bits by layer without images, or None.
         usual: the shape of a batch of 1 of each input, where some sizes aren't fixed; else None.
     """
 
@@ -84,6 +86,7 @@ class BuildJob:
     folder: Path
     ranging: Rows | None = None
     validation: Validation | None = None
+    noise_budget: NoiseBudget | None = None
     usual: Sequence[tuple[int, ...]] | None = None
 
 

@@ -28,6 +28,7 @@ from tfcompress.export.model_io import (
     model_inputs,
     model_outputs,
 )
+from tfcompress.export.noise_budget import NoiseBudget
 from tfcompress.export.per_layer import layer_bytes
 from tfcompress.export.representative import as_rows
 from tfcompress.export.storage import BuildJob, BuiltFile, Method
@@ -63,6 +64,7 @@ def write_file(
     representative: Any,
     calibration: Any,
     validation: Validation | None,
+    noise_budget: NoiseBudget | None,
     metadata: Metadata | None,
     labels: Sequence[str] | None,
     io: str | None,
@@ -70,7 +72,7 @@ def write_file(
 ) -> Exported:
     """Writes a Keras model as a `.tflite` file; `tfcompress.export` says how."""
     functional(model)  # Refuses one that has no graph.
-    _check_types(path, storage, metadata, validation, labels)
+    _check_types(path, storage, metadata, validation, noise_budget, labels)
     check_layers(model)
     model, notes = _in_float32(model)
     chosen = storages.get(storage)
@@ -86,15 +88,22 @@ def write_file(
     metadata = _completed(metadata, model, labels)
     if io is None and method.integer and (metadata is None or not metadata.mean):
         warnings.warn(_OTHER_DEFAULT, FutureWarning, stacklevel=3)
-    if validation is not None:
+    if validation is not None or noise_budget is not None:
+        require(
+            validation is None or noise_budget is None,
+            "validation and noise_budget both choose the layers' bits: give one of them",
+        )
+        what = "validation images choose" if noise_budget is None else "a noise budget chooses"
         require(
             method.needs_ranges,
-            f"validation images choose layers that keep more bits, which storage {storage} of "
+            f"{what} layers that keep more bits, which storage {storage} of "
             f"model '{model.name}' doesn't do: use int8 or int8_int4 on a float network",
         )
+    if validation is not None:
         validation = checked(model, validation)
     with files.whole(target) as beside:
-        job = BuildJob(model, traits, storage, beside.parent, ranging, validation, usual)
+        folder = beside.parent
+        job = BuildJob(model, traits, storage, folder, ranging, validation, noise_budget, usual)
         built, verified = _built(job, method, images, metadata, io)
         if verified.difference is not None:
             if strict:
@@ -104,7 +113,9 @@ def write_file(
     return _exported(model, target, storage, method, built, verified, tuple(notes))
 
 
-def _check_types(path: Any, storage: Any, metadata: Any, validation: Any, labels: Any) -> None:
+def _check_types(
+    path: Any, storage: Any, metadata: Any, validation: Any, noise_budget: Any, labels: Any
+) -> None:
     """Refuses arguments of other types than `tfcompress.export` takes.
 
     Raises:
@@ -118,6 +129,11 @@ def _check_types(path: Any, storage: Any, metadata: Any, validation: Any, labels
             validation,
             Validation | None,
             "tfcompress.export.Validation(images, labels, max_drop=1.0)",
+        ),
+        "noise_budget": (
+            noise_budget,
+            NoiseBudget | None,
+            "tfcompress.export.NoiseBudget(bits=4)",
         ),
     }
     for name, (value, kind, wanted) in takes.items():

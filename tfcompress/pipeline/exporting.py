@@ -12,7 +12,7 @@ import keras
 from tfcompress import models
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import ExportError, InputError
-from tfcompress.export import Exported, Validation, export, io_types
+from tfcompress.export import Exported, NoiseBudget, Validation, export, io_types
 from tfcompress.export.write import method_of
 from tfcompress.files import put, quiet
 from tfcompress.pipeline.inputs import Task
@@ -86,6 +86,7 @@ def write_files(
                     representative=comparison,
                     calibration=samples,
                     validation=_validation(network, task),
+                    noise_budget=_noise_budget(network),
                     metadata=metadata(job, task, network.title),
                     io=network.io if method_of(network.model, storage).integer else None,
                     strict=not job.config.allow_difference,
@@ -110,6 +111,11 @@ def _validation(network: Network, task: Task) -> Validation | None:
     known = dict(network.validation)
     inputs = _as_exported(network.model, task, known.pop("images"))
     return Validation(images=inputs, judge=task.judge, **known)
+
+
+def _noise_budget(network: Network) -> NoiseBudget | None:
+    """Returns by which noise the export allots bits, if it is to."""
+    return None if network.noise_budget is None else NoiseBudget(network.noise_budget)
 
 
 def file_name(title: str, storages: Sequence[str], storage: str) -> str:

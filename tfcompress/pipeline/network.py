@@ -49,6 +49,8 @@ class Network:
         control: what is trained to compare with; None where that isn't wanted.
         validation: arguments of `export.Validation`, by which the export chooses layers that keep
             more bits; empty if it isn't to choose.
+        noise_budget: bits of `export.NoiseBudget`, by which the export allots bits; None if it
+            isn't to.
         files: those that were written, in the order of `storages`.
         unwritten: storages whose files couldn't be written, and why.
     """
@@ -63,5 +65,6 @@ class Network:
     widths: tuple[LayerWidth, ...] = ()
     control: Control | None = None
     validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    noise_budget: int | None = None
     files: tuple[NetworkFile, ...] = ()
     unwritten: Mapping[str, str] = dataclasses.field(default_factory=dict)

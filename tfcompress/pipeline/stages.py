@@ -256,6 +256,7 @@ def _compress(job: Plan, space: Workspace, task: Task, model: keras.Model, sampl
         widths=candidate.widths,
         control=candidate.control,
         validation=candidate.validation,
+        noise_budget=candidate.noise_budget,
     )
 
 

@@ -140,6 +140,8 @@ class Candidate:
             `chains.apply` adds what each technique produces, and nobody else does.
         validation: `images`, `labels` and `max_drop` by which the export chooses layers that keep
             more bits; empty if it isn't to choose.
+        noise_budget: bits in every layer whose noise the export may make by allotting others; None
+            if it isn't to allot.
         file_ratio: writes two models as float32 files, and returns what share of the first one's
             bytes (`size`) or time (`latency`) the second one takes; None where no file is written.
         judge: returns what a model is worth on the held-out examples; None where nobody asks.
@@ -156,6 +158,7 @@ class Candidate:
     say: Callable[[str, str], None] = _silent
     properties: frozenset[Property] = frozenset()
     validation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    noise_budget: int | None = None
     file_ratio: Callable[[keras.Model, keras.Model, Measured], float] | None = None
     judge: Callable[[keras.Model], float] | None = None
     milestones: tuple[tuple[str, float], ...] = ()

@@ -37,8 +37,8 @@ class MixedOptions:
         validation_images: how many training examples that is taken on. The network was trained on
             them, and rounding may cost more on others: the test examples tell.
         bits: that a layer may have, 8 and others of 4 and 2. 2 bits need the newest runtimes and
-            are for layers that were trained for them (`lsq`, `ternary`): they change the outputs of
-            others by most of their rms. Of the storage int8 layers have 8 bits or floats.
+            are for weights on such a grid: of others they change the outputs by most of their rms.
+            Of the storage int8 layers have 8 bits or floats.
         price: what is saved, `bytes` of the file or `time`, by what each layer takes alone on this
             machine.
     """
