@@ -141,16 +141,20 @@ def reports_of(
     first = next(iter(TABLES[table]))
     # Other networks than the baselines' have baselines of their own.
     if name != first and not any("width" in word for word in words):
-        base = work / f"{first}_{seed}" / "baseline.keras"
+        base = folder_of(work, first, seed) / "baseline.keras"
         if not base.exists():
             run(base.parent, again, *TABLES[table][first][0], f"--seed={seed}")
         words = [*words, f"--model={base}", "--normalization=standardize"]
-    folder = work / f"{name.replace(' ', '_')}_{seed}"
-    report = run(folder, again, *words, f"--seed={seed}")
+    report = run(folder_of(work, name, seed), again, *words, f"--seed={seed}")
     kept = {name: value for name, value in report.items() if name not in LONG}
     kept = json.loads(json.dumps(kept).replace(str(work.parent), "DIR"))
     files = list(report["files"].values()) if len(keys) > 1 else [{}]
     return {key: kept | of_file(file) for key, file in zip(keys, files, strict=True)}
+
+
+def folder_of(work: Path, name: str, seed: int) -> Path:
+    """Returns the folder of a run."""
+    return work / f"{name.replace(' ', '_')}_{seed}"
 
 
 def of_file(entry: Row) -> Row:

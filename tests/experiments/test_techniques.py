@@ -14,6 +14,9 @@ REPORT = {
 }
 
 
+ENTRY = {"ratio": {}, "accuracy_change_points": 0.0}
+
+
 @pytest.fixture
 def commands(monkeypatch):
     """Puts a report where the command would; returns the commands' words."""
@@ -87,3 +90,17 @@ def test_a_run_of_two_files_makes_a_row_of_each(commands, tmp_path, monkeypatch)
     assert [made[key]["accuracy_change_points"] for key in keys] == [-0.5, -0.25]
     assert [made[key]["compressed"] for key in keys] == list(entries.values())
     assert keys[1].rpartition(", seed ")[0] in techniques.rows_of("vgg16")
+
+
+def test_the_first_techniques_baseline_is_found_where_its_run_put_it(
+    commands, tmp_path, monkeypatch
+):
+    work = tmp_path / "vgg16"
+    base = work / "channels,_size_ratio=0.36_0" / "baseline.keras"
+    base.parent.mkdir(parents=True)
+    base.touch()
+    second = techniques.steps_of("vgg16", work, 1, False)[1]
+    monkeypatch.setitem(REPORT, "files", dict.fromkeys("ab", ENTRY))
+    second[1]()
+    assert f"--model={base}" in commands[0]
+    assert len(commands) == 1
