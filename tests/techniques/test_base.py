@@ -76,6 +76,7 @@ RECIPES = {
     "deep_compression": (10, 1e-3),
     "hashed": (10, 2e-3),
     "perforate": (10, 2e-3),
+    "pq": (10, 1e-3),
     "prune": (10, 1e-3),
     "qat": (4, 2e-4),
     "separable": (20, 2e-3),

@@ -70,7 +70,8 @@ def write_codebooks(editor: Editor, layers: list[Codebook]) -> dict[str, str]:
         The output name of each weighted op that was left as it was, and why.
     """
     writer = _Writer(editor)
-    left = {}
+    left: dict[str, str] = {}
+    rows: dict[int, list[int]] = {}
     for op in editor.ops():
         if editor.name(op) not in ("CONV_2D", "FULLY_CONNECTED", "DEPTHWISE_CONV_2D"):
             continue
@@ -78,7 +79,7 @@ def write_codebooks(editor: Editor, layers: list[Codebook]) -> dict[str, str]:
         if kernel is None:
             continue
         why: str | None = "its weights have no codebook"
-        for layer in layers:
+        for number, layer in enumerate(layers):
             if kernel.size != layer.codes.size * layer.book[0].size:
                 continue
             factors = folded.factors(kernel.reshape(len(kernel), -1), layer.matrix)
@@ -88,7 +89,9 @@ def write_codebooks(editor: Editor, layers: list[Codebook]) -> dict[str, str]:
             if why is None:
                 if (factors != 1).any():
                     op = im2col.without_factors(editor, op, factors)
-                im2col.with_weights(editor, op, writer.rows(layer).__getitem__)
+                if number not in rows:  # A layer that is called twice is looked up once.
+                    rows[number] = writer.rows(layer)
+                im2col.with_weights(editor, op, rows[number].__getitem__)
             break
         if why:
             left[editor.text(op.outputs[0])] = why

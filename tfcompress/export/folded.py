@@ -21,8 +21,10 @@ def factors(filters: np.ndarray, matrix: np.ndarray) -> np.ndarray | None:
     """
     if filters.shape != matrix.shape:
         return None
-    squares = np.einsum("ij,ij->i", matrix, matrix)
-    found = np.einsum("ij,ij->i", filters, matrix) / np.where(squares > 0, squares, 1)
+    # Thousands of terms that are all positive: floats of 32 bits lose four digits of their sum.
+    squares = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
+    products = np.einsum("ij,ij->i", filters, matrix, dtype=np.float64)
+    found = products / np.where(squares > 0, squares, 1)
     near = np.abs(filters - found[:, None] * matrix) <= _ROUNDING * np.abs(filters).max()
     if not near.all():
         return None

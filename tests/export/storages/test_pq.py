@@ -12,7 +12,7 @@ from tests.export.quantised import mixed_net
 from tests.export.storages.limits import EXACT
 from tests.techniques.conftest import randomise
 from tfcompress.errors import InputError
-from tfcompress.export import codebooks, export, words
+from tfcompress.export import codebooks, export, folded, words
 from tfcompress.export.codebooks import Codebook
 from tfcompress.layers import CodebookConv2D, CodebookDense
 from tfcompress.ops.codebooks import LEVELS, step_of
@@ -139,6 +139,24 @@ def test_other_layers_stay(tmp_path):
         "y1": "its weights have no codebook",
         "y2": "its 3 groups would be as many products",
     }
+
+
+def test_a_layer_that_is_called_twice_is_looked_up_once(tmp_path):
+    book = stored(16, (3, 3), 5, 5)
+    weights, counts = kernel(book), []
+    for layers in ([Conv(weights)], [Conv(weights), Conv(2 * weights, normal(5, 1))]):
+        right, got, left = written(tmp_path / "m.tflite", (1, 6, 6, 5), layers, [book])
+        assert left == {}
+        np.testing.assert_allclose(got, right, rtol=0, atol=4e-6 * np.abs(right).max())
+        counts.append(read(tmp_path / "m.tflite").op_counts()["GATHER"])
+    assert counts[0] == counts[1]
+
+
+def test_factors_of_many_weights_of_one_sign():
+    """Sums of 32 bits would be off by more than the weights may be."""
+    matrix = np.full((2, 10**6), 0.1, np.float32)
+    found = folded.factors(3 * matrix, matrix)
+    np.testing.assert_allclose(found, 3, rtol=1e-6)
 
 
 def test_largest_values_and_places():
