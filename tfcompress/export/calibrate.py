@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.export import two_bits
+from tfcompress.export import two_bits, zero_filters
 from tfcompress.export.finish import finish
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
@@ -138,9 +138,10 @@ def integer_file(
         recipe.append(rule)
     recipe += _loop_rules(float_path, content, {**recipe[0], "algorithm_key": names.NO_QUANTIZE})
     twos = [name for name, count in bits.items() if count == 2]
-    floats = Editor(float_path) if twos else None
+    floats = Editor(float_path)
     _quantize(quantizer.Quantizer(str(float_path), recipe), path, limits)
-    if floats is not None:
+    zero_filters.mend_biases(floats, path)
+    if twos:
         two_bits.write_two_bits(floats, path, twos)
 
 
