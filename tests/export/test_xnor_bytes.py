@@ -58,10 +58,12 @@ def test_the_file_computes_what_keras_computes(arguments, tmp_path):
 
 
 def test_what_is_rounded_to_fewer_bits_stays_floats(tmp_path):
-    model = net(num_bits=7)
-    written = export(model, tmp_path / "m.tflite", storage="xnor", representative=values())
-    assert "CUSTOM:TfcXnorByteConv2D" not in written.ops
-    assert (written.ops["CUSTOM:TfcXnorConv2D"], written.ops["FLOOR"]) == (2, 1)
+    path = tmp_path / "m.tflite"
+    convert.float_file(lower(net(num_bits=7), activations="signed"), path)
+    editor = Editor(path)
+    assert write_xnor(editor, few_bits=True) == {}
+    names = [editor.name(op) for op in editor.ops()]
+    assert (names.count("FLOOR"), names.count("QUANTIZE"), names.count("CUSTOM")) == (1, 0, 2)
 
 
 @pytest.mark.parametrize("ends", [(-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (0.0, 6.0)])

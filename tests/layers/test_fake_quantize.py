@@ -51,8 +51,9 @@ def test_lowered_to_stock_operations():
     np.testing.assert_array_equal(predict(lowered, images()), predict(model, images()))
 
 
-def test_straight_through_gradient():
-    layer = FakeQuantize(-1.0, 2.0)
+@pytest.mark.parametrize("nudge", [False, True])
+def test_straight_through_gradient(nudge):
+    layer = FakeQuantize(-1.0, 2.0, nudge_values=nudge)
     layer.build((None, 6))
     x = images()
     (got,) = layer_gradients(layer, x, np.ones_like(x))
@@ -117,6 +118,9 @@ def test_nudged_values_stay_apart():
     assert np.abs(rounded - x).max() <= 0.5001 / 127.5
     assert 0 in rounded
     np.testing.assert_allclose(np.asarray(layer.lower()(x)), rounded, atol=1e-6)
+    compiled = keras.Sequential([keras.Input((256,)), layer])
+    compiled.compile(jit_compile=True)
+    np.testing.assert_array_equal(compiled.predict(x[None], verbose=0)[0], rounded)
     assert FakeQuantize.from_config(layer.get_config()).nudge_values
     with pytest.raises(ValueError, match="nudge_values is for the whole range of integers"):
         FakeQuantize(-1.0, 1.0, nudge_values=True, narrow_range=True)

@@ -12,6 +12,7 @@ from tfcompress.ops.fake_quantize import (
     grid,
     moving_range,
     nudged_fake_quantize,
+    nudged_grid,
     widened_range,
 )
 
@@ -124,7 +125,7 @@ class FakeQuantize(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Rounds to the nearest values of the grid; in training the range may move first."""
-        low, high = (ops.convert_to_tensor(end) for end in (self.low, self.high))
+        low, high = self._ends()
         if training and self.adapt is not None:
             if self.adapt == "extremes":
                 low, high = widened_range(low, high, inputs)
@@ -136,6 +137,10 @@ class FakeQuantize(keras.layers.Layer):
             return nudged_fake_quantize(inputs, low, high, self.num_bits)
         return fake_quantize(inputs, low, high, self.num_bits, self.narrow_range)
 
+    def _ends(self) -> tuple[Any, Any]:
+        """Returns the lower and upper end of the range as tensors."""
+        return ops.convert_to_tensor(self.low), ops.convert_to_tensor(self.high)
+
     def range(self) -> tuple[float, float]:
         """Returns the lower and upper end of the range as numbers."""
         return float(ops.convert_to_numpy(self.low)), float(ops.convert_to_numpy(self.high))
@@ -146,19 +151,12 @@ class FakeQuantize(keras.layers.Layer):
 
     def lower(self, **options: Any) -> Any:
         """Returns the same rounding in `keras.ops`, with the range as constants and no gradient."""
-        step, low, high = (
-            float(ops.convert_to_numpy(part))
-            for part in grid(
-                ops.convert_to_tensor(self.low),
-                ops.convert_to_tensor(self.high),
-                self.num_bits,
-                self.narrow_range,
-            )
-        )
-
-        zero = float(round(-low / step))
+        low, high = self.range()
         if self.nudge_values:
-            low, high = self.range()
+            step, zero = map(float, nudged_grid(*self._ends(), self.num_bits))
+        else:
+            step, low, high = map(float, grid(*self._ends(), self.num_bits, self.narrow_range))
+            zero = float(round(-low / step))
 
         def apply(x: Any) -> Any:
             shifted = ops.clip(x, low, high) - low

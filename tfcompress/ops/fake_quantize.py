@@ -10,6 +10,9 @@ from typing import Any
 
 from keras import ops
 
+# How near to the middle of two integers a zero point may lie and still be rounded down.
+_TIE = 1e-3
+
 
 def grid(minimum: Any, maximum: Any, num_bits: int = 8, narrow_range: bool = False) -> Any:
     """Returns step and ends of the grid that has 0 on it and is nearest to a range.
@@ -84,6 +87,23 @@ def fake_quantize(
     return function(ops.convert_to_tensor(x))
 
 
+def nudged_grid(minimum: Any, maximum: Any, num_bits: int = 8) -> tuple[Any, Any]:
+    """Returns the step and the zero point of `nudged_fake_quantize`.
+
+    ```
+    step  s = (maximum - minimum) / (2^num_bits - 1)
+    zero  z = clip(round(-minimum / s), 0, 2^num_bits - 1)
+    ```
+
+    A zero point in the middle of two integers, as that of pixels with a mean of 127.5, is rounded
+    down: each compiler divides a little otherwise, and all must find the same one.
+    """
+    last = 2**num_bits - 1
+    step = ops.subtract(maximum, minimum) / last
+    safe = ops.where(step > 0, step, ops.ones_like(step))
+    return safe, ops.clip(ops.floor(0.5 - _TIE - minimum / safe), 0, last)
+
+
 def nudged_fake_quantize(x: Any, minimum: Any, maximum: Any, num_bits: int = 8) -> Any:
     """Rounds to as many values from the one end of a range to the other, and moves them to a grid.
 
@@ -92,9 +112,9 @@ def nudged_fake_quantize(x: Any, minimum: Any, maximum: Any, num_bits: int = 8) 
     gradient  dL/dx = dL/dy if minimum <= x <= maximum else 0
     ```
 
-    with the step s and the zero point z of `grid`: 0 is one of the values, and each of them may be
-    up to half a step off. Where x has but these values, as pixels have that are normalised by any
-    mean, different ones stay different; `fake_quantize` would round all pixels up or down by
+    with the step s and the zero point z of `nudged_grid`: 0 is one of the values, and each of them
+    may be up to half a step off. Where x has but these values, as pixels have that are normalised
+    by any mean, different ones stay different; `fake_quantize` would round all pixels up or down by
     chance where the mean lies in the middle of two.
 
     Args:
@@ -103,7 +123,7 @@ def nudged_fake_quantize(x: Any, minimum: Any, maximum: Any, num_bits: int = 8) 
         maximum: its upper end, at least 0.
         num_bits: of the integers.
     """
-    step, low, _ = grid(minimum, maximum, num_bits)
+    step, zero = nudged_grid(minimum, maximum, num_bits)
 
     @ops.custom_gradient
     def function(x: Any) -> Any:
@@ -112,10 +132,8 @@ def nudged_fake_quantize(x: Any, minimum: Any, maximum: Any, num_bits: int = 8) 
             inside = ops.logical_and(x >= minimum, x <= maximum)
             return upstream * ops.cast(inside, upstream.dtype)
 
-        inverse = 1.0 / step
-        zero = ops.floor(0.5 - low * inverse)
         shifted = ops.minimum(ops.maximum(x, minimum), maximum) - minimum
-        return ops.floor(shifted * inverse - zero + 0.5) * step, gradient
+        return (ops.floor(shifted * (1.0 / step) + 0.5) - zero) * step, gradient
 
     return function(ops.convert_to_tensor(x))
 
