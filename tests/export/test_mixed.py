@@ -142,6 +142,19 @@ def test_the_price_is_what_each_layer_takes(net, tmp_path, monkeypatch):
     assert "32 bytes, 3 µs" in held.kept["pointwise"]
 
 
+def test_what_cannot_be_timed_alone_has_8_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(mixed, "seconds_in_turns", lambda paths: [1e-6] * len(paths))
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((4, 4, 2))
+    x = keras.layers.Conv2DTranspose(3, 3, name="up")(x)
+    net = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+    x = np.random.default_rng(0).normal(size=(60, 4, 4, 2)).astype("float32")
+    validation = Validation(x, logits(net, x).argmax(1), 100, price="time")
+    path = tmp_path / "m.tflite"
+    file = export(net, path, storage="int8", io="float32", representative=x, validation=validation)
+    assert (file.layer_bits["up"].bits, file.layer_bits["up"].microseconds) == (8, None)
+
+
 def test_the_bound_holds_and_no_layer_too_many_is_kept(net, tmp_path):
     x, labels = borderline()
     counts = []

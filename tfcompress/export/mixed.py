@@ -24,6 +24,7 @@ from tfcompress.metric import ACCURACY
 from tfcompress.ops.differences import relative_rms
 from tfcompress.runtime.rows import Rows
 from tfcompress.tflite.editor import Editor
+from tfcompress.tflite.weighted_ops import WEIGHTED
 
 _Variant = TypeVar("_Variant")
 
@@ -229,7 +230,8 @@ def _judged(
         judged[name] = {}
         for b in of_op:
             error, size = measured.get((name, b), (0.0, sizes[0]))
-            if math.isinf(error):
+            # What doesn't run, and what can't be timed and has 8 bits therefore.
+            if math.isinf(error) or (timed and b != 8 and (name, b) not in times):
                 continue
             size_bytes = weights * of_op[0] // 8 + size - sizes[0]
             if _FLOATS in of_op:  # Conversions around a lone layer of integers aren't its own.
@@ -281,7 +283,9 @@ def _microseconds(
     times: dict[tuple[str, int], float] = {}
     for name, of_op in options.items():
         op = editor.writer(name)
-        if len(of_op) < 2 or low_bits.open_size(editor, op):
+        if editor.name(op) not in WEIGHTED or low_bits.open_size(editor, op):
+            continue  # Others have inputs before that of the values.
+        if len(of_op) < 2:
             continue
         key = (low_bits.timed_shape(editor, op), tuple(of_op))
         if key not in timed:
