@@ -104,21 +104,33 @@ def integer_file(
         bits: output names of ops that have others: 8, 4 or 2, or 32 for ops that compute in floats;
             fewer than 8 for the ops of `FOUR_BITS`, without groups where they are 2.
     """
-    from ai_edge_quantizer import qtyping, quantizer, recipe_manager
+    from ai_edge_quantizer import quantizer
 
-    rules = recipe_manager.RecipeManager()
-    names = recipe_manager.AlgorithmName
-    known = {name.value for name in qtyping.TFLOperationName}
-    rules.add_static_config(".*", "*", activation_num_bits=8, weight_num_bits=8)
-    recipe = rules.get_quantization_recipe()
-    if weight_bits == 4:
-        fours = recipe_manager.RecipeManager()
-        for name in FOUR_BITS:
-            fours.add_static_config(".*", name, activation_num_bits=8, weight_num_bits=4)
-        # A rule for all ops would replace those before it with the same pattern, not these.
-        recipe += fours.get_quantization_recipe()
-    content = read(float_path)
     bits = bits or {}
+    recipe = _static_rules(float_path, weight_bits, bits)
+    twos = [name for name, count in bits.items() if count == 2]
+    floats = Editor(float_path)
+    _quantize(quantizer.Quantizer(str(float_path), recipe), path, limits)
+    zero_filters.mend_biases(floats, path)
+    if twos:
+        two_bits.write_two_bits(floats, path, twos)
+
+
+def _static_rules(path: Path, weight_bits: int, bits: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Returns the quantizer's rules for a float file, as `integer_file` takes the bits.
+
+    Ops of 2 bits have 8 by them.
+    """
+    from ai_edge_quantizer import qtyping, recipe_manager
+
+    floats = recipe_manager.AlgorithmName.NO_QUANTIZE
+    known = {name.value for name in qtyping.TFLOperationName}
+    recipe = _static_rule(".*", "*", 8)
+    if weight_bits == 4:
+        # A rule for all ops would replace those before it with the same pattern, not these.
+        for name in FOUR_BITS:
+            recipe += _static_rule(".*", name, 4)
+    content = read(path)
     for op in content.ops:
         if op.subgraph:
             continue
@@ -126,23 +138,26 @@ def integer_file(
         in_floats = _of_two_activations(op)
         if (output not in bits and not in_floats) or name not in known:
             continue
-        rule: dict[str, Any] = {**recipe[0], "regex": f"^{re.escape(output)};?$"}
+        regex = f"^{re.escape(output)};?$"
         if in_floats or bits[output] == 32:
             # For the op alone: the file's output goes by the same name and stays an integer.
-            rule["operation"] = name
-            rule["algorithm_key"] = names.NO_QUANTIZE
+            rule = {"regex": regex, "operation": name, "algorithm_key": floats}
+            recipe.append({**recipe[0], **rule})
         elif bits[output] == 4:
-            four = recipe_manager.RecipeManager()
-            four.add_static_config(rule["regex"], name, activation_num_bits=8, weight_num_bits=4)
-            rule = four.get_quantization_recipe()[0]
-        recipe.append(rule)
-    recipe += _loop_rules(float_path, content, {**recipe[0], "algorithm_key": names.NO_QUANTIZE})
-    twos = [name for name, count in bits.items() if count == 2]
-    floats = Editor(float_path)
-    _quantize(quantizer.Quantizer(str(float_path), recipe), path, limits)
-    zero_filters.mend_biases(floats, path)
-    if twos:
-        two_bits.write_two_bits(floats, path, twos)
+            recipe += _static_rule(regex, name, 4)
+        else:
+            recipe.append({**recipe[0], "regex": regex})
+    return recipe + _loop_rules(path, content, {**recipe[0], "algorithm_key": floats})
+
+
+def _static_rule(regex: str, name: str, weight_bits: int) -> list[dict[str, Any]]:
+    """Returns the rule for ops of a name whose outputs' names match a pattern."""
+    from ai_edge_quantizer import recipe_manager
+
+    rules = recipe_manager.RecipeManager()
+    rules.add_static_config(regex, name, activation_num_bits=8, weight_num_bits=weight_bits)
+    recipe: list[dict[str, Any]] = rules.get_quantization_recipe()
+    return recipe
 
 
 def _of_two_activations(op: Op) -> bool:
