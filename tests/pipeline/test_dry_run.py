@@ -3,6 +3,7 @@
 import re
 
 import keras
+import numpy as np
 import pytest
 
 import tfcompress
@@ -41,3 +42,15 @@ def test_what_does_not_fit_is_refused_in_a_line(picture_folder, tmp_path, capsys
     text = dry_run(plan(settings))
     assert re.search(r"^sparse .* - +- +\w+", text, re.M)
     assert not (tmp_path / "out").exists()
+
+
+def test_bits_that_no_training_changes_are_counted(picture_folder, tmp_path):
+    """8 bits in every layer, in the file that has 4 otherwise."""
+    options = {"width": "0.25", "bits": "8"}
+    out = tmp_path / "out"
+    settings = config(picture_folder, out, technique="sqnr", storage=None, options=options)
+    (kib,) = re.findall(r"^int8_int4 +[\d,]+ +[\d.,]+ +([\d.]+)", dry_run(plan(settings)), re.M)
+    model = models.build("vgg_small", (16, 16, 3), 2, width=0.25)
+    x = np.random.default_rng(0).normal(size=(20, 16, 16, 3)).astype("float32")
+    int8 = tfcompress.export(model, tmp_path / "m.tflite", storage="int8", calibration=x, io="int8")
+    assert float(kib) == pytest.approx(int8.size_bytes / 1024, rel=0.05)

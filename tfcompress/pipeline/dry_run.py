@@ -17,7 +17,7 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.data.examples import Examples
 from tfcompress.data.protocol import Data
 from tfcompress.errors import ExportError, InputError
-from tfcompress.export import export
+from tfcompress.export import NoiseBudget, export
 from tfcompress.files import quiet
 from tfcompress.pipeline import inputs
 from tfcompress.pipeline.exporting import check_storages, metadata
@@ -59,7 +59,7 @@ def dry_run(job: Plan) -> str:
     float_size, reason = _size(model, "float32", samples)
     rows = [_row("baseline", model, float_size, float_size, reason)]
     for name in job.storages:
-        size, reason = _size(candidate.model, name, samples)
+        size, reason = _size(candidate.model, name, samples, candidate.noise_budget)
         rows.append(_row(name, candidate.model, size, float_size, reason))
     for name, reason in job.unavailable.items():
         rows.append(_row(name, candidate.model, None, float_size, reason))
@@ -121,14 +121,27 @@ def _transformed(job: Plan, task: Task, candidate: Candidate) -> Candidate:
     return transformed
 
 
-def _size(model: keras.Model, storage: str, samples: Any) -> tuple[int | None, str]:
-    """Returns the bytes of a network's file, or why there can't be one."""
+def _size(
+    model: keras.Model, storage: str, samples: Any, budget: int | None = None
+) -> tuple[int | None, str]:
+    """Returns the bytes of a network's file, or why there can't be one.
+
+    Args:
+        model: the network.
+        storage: of its weights.
+        samples: inputs, from which integer activations take their ranges.
+        budget: bits of `export.NoiseBudget`, if the export is to allot bits by it.
+    """
     say("export", f"{storage}, into a temporary folder")
     with tempfile.TemporaryDirectory() as folder:
         try:
             with quiet():
                 path = Path(folder) / "file.tflite"
-                return export(model, path, storage=storage, calibration=samples).size_bytes, ""
+                noise_budget = None if budget is None else NoiseBudget(budget)
+                file = export(
+                    model, path, storage=storage, calibration=samples, noise_budget=noise_budget
+                )
+                return file.size_bytes, ""
         except (InputError, ExportError) as error:
             return None, str(error)
 
