@@ -167,7 +167,10 @@ TITLES = {
     "lsq, bits=2": "`lsq --storage=int2`, 2 bits",
     "lsq, bits=4": "`lsq --storage=int4`, 4 bits",
 }
-LEFT_OUT = ("dynamic", "hashed, init=scratch", "ternary, scale=trained", "lsq, bits=3")
+LEFT_OUT = {
+    *("dynamic", "hashed, init=scratch", "ternary, scale=trained", "lsq, bits=3"),
+    *(name for name in rows_of("structured") if "sparse epochs" in name),
+}
 
 
 def techniques() -> str:

@@ -66,6 +66,16 @@ TABLES: dict[str, dict[str, tuple[list[str], int]]] = {
         "channels+int8": (["--technique=channels+int8"], 3),
         "channels+xnor": (["--technique=channels+xnor"], 1),
         "channels, latency_ratio=0.5": (["--technique=channels", "--set", "latency_ratio=0.5"], 3),
+        **{
+            f"channels, macs_ratio=0.29, 5 sparse epochs, {penalty}": (
+                [
+                    *["--technique=channels", "--set", "macs_ratio=0.29"],
+                    *["--set", "sparse_epochs=5", "--set", f"sparse_penalty={penalty}"],
+                ],
+                1,
+            )
+            for penalty in ("gamma", "groups", "growing")
+        },
         "dsd": (["--technique=dsd"], 1),
         "perforate": (["--technique=perforate"], 1),
     },
