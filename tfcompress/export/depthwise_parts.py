@@ -15,7 +15,7 @@ import numpy as np
 
 from tfcompress.graph.equivalents import is_plain
 from tfcompress.graph.layer_maker import LayerMaker, replace_layers
-from tfcompress.graph.nodes import operations
+from tfcompress.graph.nodes import nodes, operations
 from tfcompress.graph.rewrite import clone
 
 _MOST_TAPS = 25
@@ -33,23 +33,28 @@ def in_parts(model: keras.Model) -> keras.Model:
     if not any(map(_is_large, operations(model))):
         return model
     flat = clone(model)  # Names are unique in it.
+    calls = [node for node in nodes(flat) if _is_large(node.operation)]
+    open_sizes = {
+        node.operation.name for node in calls for x in node.input_tensors if None in x.shape[1:]
+    }
     maker = LayerMaker(flat)
-    large = [layer for layer in operations(flat) if _is_large(layer)]
-    return replace_layers(flat, {layer.name: _sum_of_parts(layer, maker) for layer in large}, maker)
+    large = {node.operation.name: node.operation for node in calls}
+    replace = {
+        name: _sum_of_parts(layer, maker) for name, layer in large.items() if name not in open_sizes
+    }
+    return replace_layers(flat, replace, maker) if replace else model
 
 
 def _is_large(layer: Any) -> bool:
-    """Says whether a layer is a depthwise convolution that can be written in smaller parts."""
+    """Says whether a layer is a depthwise convolution of more taps than there are kernels for."""
     if type(layer) not in (keras.layers.DepthwiseConv2D, keras.layers.Conv2D):
         return False
     depthwise = type(layer) is keras.layers.DepthwiseConv2D
-    sizes = [tensor.shape[1:] for node in layer._inbound_nodes for tensor in node.input_tensors]
     return (
         (depthwise or 1 < layer.groups == layer.input.shape[-1])
         and layer.data_format == "channels_last"
         and math.prod(layer.kernel_size) > _MOST_TAPS
         and min(layer.kernel_size) <= _MOST_TAPS
-        and not any(None in shape for shape in sizes)
         and is_plain(layer)
     )
 
