@@ -42,9 +42,10 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# A process for each core: most of a test's time is TensorFlow tracing on one of them.
+# A process for each core: most of a test's time is TensorFlow tracing on one of them. More threads get
+# into each other's way: some products of matrices took six times as long.
 test: lint
-	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
+	OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
 slow: setup
 	$(BIN)/python -m pytest -m slow

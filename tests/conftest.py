@@ -9,11 +9,6 @@ from PIL import Image
 
 from tfcompress.allocator import keep_freed_memory
 
-# With a worker for each core, more threads only get into each other's way: TensorFlow reads this as
-# it is imported, and programs that tests start inherit it.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-
 CLASSES = ("cross", "stripe")
 # How the reasons begin for which a test may be skipped on a CI machine: it lacks programs and data
 # that `make test` doesn't install. Any other skip there fails the run, because a test that quietly
