@@ -17,6 +17,7 @@ from tfcompress.graph.equivalents import is_plain
 from tfcompress.graph.layer_maker import LayerMaker, replace_layers
 from tfcompress.graph.nodes import nodes, operations
 from tfcompress.graph.rewrite import clone
+from tfcompress.ops.padding import same_pads
 
 _MOST_TAPS = 25
 
@@ -71,11 +72,10 @@ def _sum_of_parts(layer: Any, maker: LayerMaker) -> Callable[[Any], Any]:
     def part(x: Any, start: int) -> Any:
         """Returns what some rows (or columns) of the kernel give."""
         values = kernel.take(range(start, min(start + rows, kernel.shape[axis])), axis)
-        reach = (kernel.shape[axis] - 1) * layer.dilation_rate[axis]
-        before = start * layer.dilation_rate[axis]
-        after = reach - before - (values.shape[axis] - 1) * layer.dilation_rate[axis]
+        behind = kernel.shape[axis] - values.shape[axis] - start
+        dilation = layer.dilation_rate[axis]
         crops = [(0, 0), (0, 0)]
-        crops[axis] = (before, after)
+        crops[axis] = (start * dilation, behind * dilation)
         crop = maker.layer(layer.name, f"crop_{start}", "Cropping2D", cropping=crops, **policy)
         convolution = maker.layer(
             layer.name,
@@ -93,7 +93,8 @@ def _sum_of_parts(layer: Any, maker: LayerMaker) -> Callable[[Any], Any]:
 
     def parts(x: Any) -> Any:
         if layer.padding == "same":
-            pads = _pads(layer, x.shape[1:3])
+            axes = (x.shape[1:3], layer.kernel_size, layer.strides, layer.dilation_rate)
+            pads = [same_pads(*axis) for axis in zip(*axes, strict=True)]
             x = maker.layer(layer.name, "pad", "ZeroPadding2D", padding=pads, **policy)(x)
         found = [part(x, start) for start in starts]
         add = maker.layer(layer.name, "" if last == "Add" else "sum", "Add", **policy)
@@ -111,15 +112,3 @@ def _cut(size: tuple[int, int]) -> tuple[int, int]:
     counts = [math.ceil(size[axis] / most[axis]) if most[axis] else math.inf for axis in (0, 1)]
     axis = int(np.argmin(counts))
     return axis, most[axis]
-
-
-def _pads(layer: Any, sizes: tuple[int, int]) -> list[tuple[int, int]]:
-    """Returns the zeros before and behind each axis that `padding="same"` stands for."""
-    pads = []
-    for size, taps, stride, dilation in zip(
-        sizes, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
-    ):
-        outputs = -(-size // stride)
-        total = max((outputs - 1) * stride + (taps - 1) * dilation + 1 - size, 0)
-        pads.append((total // 2, total - total // 2))
-    return pads
