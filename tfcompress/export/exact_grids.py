@@ -56,13 +56,32 @@ def _on_other_grid(floats: Editor, op: Any, bits: int) -> tuple[np.ndarray, np.n
     kernel = floats.values(op.inputs[1])
     if floats.name(op) not in _FILTERS_FIRST or kernel is None:
         return None
+    grid = on_grid(kernel, bits)
+    if grid is None:
+        return None
+    integers, steps = grid
+    usual = np.abs(kernel.reshape(len(kernel), -1)).max(axis=1) / levels(bits)[1]
+    if np.allclose(steps, usual, rtol=1e-6, atol=0):
+        return None
+    return pack(integers, bits), np.where(steps > 0, steps, 1)  # A step of 0 would be refused.
+
+
+def on_grid(kernel: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns weights as the integers of a grid that holds each filter, and its steps.
+
+    Args:
+        kernel: filters on the first axis.
+        bits: of the integers.
+
+    Returns:
+        int8 of the kernel's shape, and `grid_steps`; None if some filter lies on no such grid.
+    """
     rows = kernel.reshape(len(kernel), -1)
     steps = grid_steps(rows, bits)
-    usual = np.abs(rows).max(axis=1) / levels(bits)[1]
-    if steps is None or np.allclose(steps, usual, rtol=1e-6, atol=0):
+    if steps is None:
         return None
-    steps = np.where(steps > 0, steps, 1)  # A step of 0 would be refused.
-    return pack(np.round(rows / steps[:, None]).astype(np.int8), bits), steps
+    integers = np.round(rows / np.where(steps > 0, steps, 1)[:, None]).astype(np.int8)
+    return integers.reshape(kernel.shape), steps
 
 
 def grid_steps(rows: np.ndarray, bits: int) -> np.ndarray | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.export.exact_grids import grid_steps
+from tfcompress.export.exact_grids import on_grid
 from tfcompress.export.xnor_match import LINEAR_OR_RELU, BinaryOp, padding_of
 from tfcompress.tflite.dataflow import Dataflow
 
@@ -74,18 +74,18 @@ def _as_bytes(flow: Dataflow, op: Any) -> ByteOp | None:
         return None
     floor, factor = _without_factor(flow, flow.producer(around.source))
     grid = _rounding(flow, floor)
-    steps = grid_steps(kernel.reshape(len(kernel), -1), _BITS)
-    if grid is None or steps is None:
+    weights = on_grid(kernel, _BITS)
+    if grid is None or weights is None:
         return None
     source, step, zero_point, shift = grid
-    integers = np.round(kernel.reshape(len(kernel), -1) / np.where(steps > 0, steps, 1)[:, None])
+    integers, steps = weights
     bias = flow.editor.values(op.inputs[2]) if len(op.inputs) > 2 else None
     return ByteOp(
         op=op,
         dense=False,
         source=source,
         sign=[],
-        kernel=integers.astype("int8").reshape(kernel.shape),
+        kernel=integers,
         scale=(steps * factor).astype("float32"),
         bias=np.zeros(len(kernel), "float32") if bias is None else bias.ravel(),
         pads=around.pads,

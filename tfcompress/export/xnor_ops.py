@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfcompress.errors import require
-from tfcompress.export.exact_grids import grid_steps
+from tfcompress.export.exact_grids import on_grid
 from tfcompress.export.xnor_bytes import ByteOp, byte_ops
 from tfcompress.export.xnor_match import BinaryOp, Step, as_step, binary_ops
 from tfcompress.tflite.bit_ops import (
@@ -96,11 +96,10 @@ def _integer_weights(editor: Editor, ops: list[Any]) -> list[Any]:
             if editor.name(op) in ("CONV_2D", "FULLY_CONNECTED")
             else None
         )
-        steps = None if kernel is None else grid_steps(kernel.reshape(len(kernel), -1), 8)
-        if kernel is None or steps is None:
+        grid = None if kernel is None else on_grid(kernel, 8)
+        if kernel is None or grid is None:
             continue
-        steps = np.where(steps > 0, steps, 1).astype("float32")
-        integers = np.round(kernel / steps.reshape(-1, *[1] * (kernel.ndim - 1))).astype("int8")
+        integers, steps = grid[0], np.where(grid[1] > 0, grid[1], 1).astype("float32")
         name = editor.text(op.inputs[1])
         stored = editor.constant(integers, f"{name}/int8", scale=steps)
         weights = editor.tensor(kernel.shape, "float32", name)
