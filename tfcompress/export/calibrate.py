@@ -109,11 +109,10 @@ def integer_file(
     bits = bits or {}
     recipe = _static_rules(float_path, weight_bits, bits)
     twos = [name for name, count in bits.items() if count == 2]
-    floats = Editor(float_path)
     _quantize(quantizer.Quantizer(str(float_path), recipe), path, limits)
-    zero_filters.mend_biases(floats, path)
+    zero_filters.mend_biases(float_path, path)
     if twos:
-        two_bits.write_two_bits(floats, path, twos)
+        two_bits.write_two_bits(Editor(float_path), path, twos)
 
 
 def _static_rules(path: Path, weight_bits: int, bits: Mapping[str, int]) -> list[dict[str, Any]]:

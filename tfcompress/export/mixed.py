@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -51,6 +52,11 @@ class IntegerFile:
     ranges: calibrate.Ranges
     layers: Mapping[str, str]
 
+    @functools.cached_property
+    def floats(self) -> Editor:
+        """The float file, open to be read; a large one takes a while to parse."""
+        return Editor(self.float_path)
+
     def write(self, bits: Mapping[str, int]) -> None:
         """Writes the file.
 
@@ -76,13 +82,12 @@ class IntegerFile:
         more: dict[str, str] = {}
         behind: dict[str, list[str]] = {}
         last = None
-        editor = Editor(self.float_path)
-        for op in editor.ops():
+        for op in self.floats.ops():
             if not len(op.outputs):
                 continue
-            output = editor.text(op.outputs[0])
+            output = self.floats.text(op.outputs[0])
             if output in self.layers:
-                fewest = self.weight_bits if editor.name(op) in calibrate.FOUR_BITS else 8
+                fewest = self.weight_bits if self.floats.name(op) in calibrate.FOUR_BITS else 8
                 last = output if known.get(output, fewest) < higher else None
                 if last is not None:
                     more[last], behind[last] = _named(higher), []
@@ -92,7 +97,7 @@ class IntegerFile:
 
     def choices(self, bits: Iterable[int]) -> dict[str, tuple[int, ...]]:
         """Returns which of these bits each weighted op can have, by output name, the most first."""
-        editor = Editor(self.float_path)
+        editor = self.floats
         ops = {editor.text(op.outputs[0]): op for op in editor.ops() if len(op.outputs)}
         # A loop's weights have 8 bits, whatever is asked for.
         return {
@@ -176,7 +181,7 @@ def within_budget(file: IntegerFile, budget: NoiseBudget) -> Chosen:
         budget: of the noise.
     """
     options = file.choices(BITS)
-    editor = Editor(file.float_path)
+    editor = file.floats
     weights = {name: math.prod(editor.shape(editor.writer(name).inputs[1])) for name in options}
     noise = budget.noise(len(options))
     chosen = noise_budget.allot(weights, options, noise)
@@ -223,7 +228,7 @@ def _judged(
     )
     measured = dict(zip(variants, zip(errors, sizes[1:], strict=True), strict=True))
     times = _microseconds(file, options) if timed else {}
-    editor = Editor(file.float_path)
+    editor = file.floats
     judged: dict[str, dict[int, LayerBits]] = {}
     for name, of_op in options.items():
         weights = math.prod(editor.shape(editor.writer(name).inputs[1]))
@@ -278,7 +283,7 @@ def _microseconds(
     file: IntegerFile, options: Mapping[str, Sequence[int]]
 ) -> dict[tuple[str, int], float]:
     """Returns how long each op takes with each number of bits, in files of that op alone."""
-    editor = Editor(file.float_path)
+    editor = file.floats
     timed: dict[tuple[Any, ...], list[float]] = {}
     times: dict[tuple[str, int], float] = {}
     for name, of_op in options.items():

@@ -17,7 +17,7 @@ import numpy as np
 from tfcompress.export import exact_grids, im2col
 from tfcompress.ops.few_bits import levels
 from tfcompress.tflite.editor import Editor
-from tfcompress.tflite.weighted_ops import WEIGHTED
+from tfcompress.tflite.weighted_ops import weighted_pairs
 
 # Steps that are tried for a filter, as shares of its largest weight: from where -2 steps are that
 # weight's size down, since most weights are far smaller.
@@ -35,15 +35,10 @@ def write_two_bits(floats: Editor, path: Path, outputs: Collection[str]) -> None
     """
     editor = Editor(path)
     weights: dict[int, int] = {}
-    # The quantizer keeps the ops' order, but not all their names.
-    for before, after in zip(_weighted(floats), _weighted(editor), strict=True):
+    for before, after in weighted_pairs(floats, editor):
         if floats.text(before.outputs[0]) in outputs:
             _narrow(floats, before, editor, after, weights)
     editor.write(path)
-
-
-def _weighted(editor: Editor) -> list[Any]:
-    return [op for op in editor.ops() if editor.name(op) in WEIGHTED]
 
 
 def _narrow(
@@ -78,10 +73,7 @@ def _narrow(
         grid = steps * float(tensors[inputs[0]].quantization.scale[0])
         limits = np.iinfo(np.int32)
         values = np.clip(np.round(bias / grid), limits.min, limits.max).astype(np.int32)
-        name = editor.text(int(after.inputs[2]))
-        inputs.append(
-            editor.constant_on_grid(values.view(np.uint8), bias.shape, "int32", name, grid)
-        )
+        inputs.append(editor.constant(values, editor.text(int(after.inputs[2])), scale=grid))
     else:
         inputs.append(-1)
     if editor.name(after) == "FULLY_CONNECTED":

@@ -13,30 +13,26 @@ from typing import Any
 import numpy as np
 
 from tfcompress.tflite.editor import Editor
-from tfcompress.tflite.weighted_ops import WEIGHTED
+from tfcompress.tflite.weighted_ops import weighted, weighted_pairs
 
 _ENDS = np.iinfo(np.int32)
 
 
-def mend_biases(floats: Editor, path: Path) -> None:
+def mend_biases(float_path: Path, path: Path) -> None:
     """Gives filters of zeros the largest grid of their layer, on which their bias can be held.
 
     Args:
-        floats: the float file, open.
+        float_path: of the float file.
         path: of the integer file that the quantizer made of it, which is changed.
     """
     editor = Editor(path)
-    ops = _weighted(editor)
-    if not any(np.isin(_bias(editor, op, "int32"), (_ENDS.min, _ENDS.max)).any() for op in ops):
+    biases = (_bias(editor, op, "int32") for op in weighted(editor))
+    if not any(np.isin(bias, (_ENDS.min, _ENDS.max)).any() for bias in biases):
         return
-    # The quantizer keeps the ops' order, but not all their names.
-    for before, after in zip(_weighted(floats), ops, strict=True):
+    floats = Editor(float_path)
+    for before, after in weighted_pairs(floats, editor):
         _mend(floats, before, editor, after)
     editor.write(path)
-
-
-def _weighted(editor: Editor) -> list[Any]:
-    return [op for op in editor.ops() if editor.name(op) in WEIGHTED]
 
 
 def _bias(editor: Editor, op: Any, dtype: str) -> np.ndarray:
@@ -68,8 +64,6 @@ def _mend(floats: Editor, before: Any, editor: Editor, after: Any) -> None:
     weights.scale = scales
     grid = scales * float(x.scale[0])
     mended = np.where(zeros, np.round(bias / grid), integers).astype(np.int32)
-    name = editor.text(int(after.inputs[2]))
-    data = mended.view(np.uint8)
     inputs = [int(tensor) for tensor in after.inputs]
-    inputs[2] = editor.constant_on_grid(data, bias.shape, "int32", name, grid)
+    inputs[2] = editor.constant(mended, editor.text(inputs[2]), scale=grid)
     after.inputs = inputs
