@@ -87,15 +87,17 @@ def _shrink(
     """Has optimizers shrink the weights that make and pass channels which are to go."""
     from tfcompress.training.constraints import GrowingDecay
 
-    going: dict[tuple[str, int], np.ndarray] = {}  # Several groups may pass one scale.
+    going: dict[int, tuple[keras.Variable, np.ndarray]] = {}
     for name in kept:
         for part in parts.get(name, ()):
-            key, shape = (part.layer, part.weight), [1] * len(_variable_of(model, part).shape)
+            variable = _variable_of(model, part)
+            shape = [1] * len(variable.shape)
             shape[part.axis] = -1
             gone = (part.channels >= 0) & ~np.isin(part.channels, kept[name])
-            going[key] = gone.reshape(shape) | going.get(key, np.False_)
-    for (layer, weight), chosen in going.items():
-        variable = model.get_layer(layer).weights[weight]
+            # Several groups may pass one scale.
+            _, others = going.get(id(variable), (variable, np.False_))
+            going[id(variable)] = variable, gone.reshape(shape) | others
+    for variable, chosen in going.values():
         variable.constraint = GrowingDecay(variable, growth, chosen)
 
 

@@ -75,9 +75,9 @@ def _transform(candidate: Candidate, options: PqOptions) -> Candidate:
     Raises:
         InputError: the model can't be copied, no layer gains, or a pattern fits no layer.
     """
-    sketch = _sketch(candidate, options)
     from tfcompress.graph import Graph
 
+    sketch = _sketch(candidate, options)
     old = Graph.of(candidate.model).operations
     graph = Graph.of(sketch.model)
     for name, layer in graph.operations.items():

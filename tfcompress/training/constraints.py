@@ -69,9 +69,9 @@ class GrowingDecay(SteppedConstraint):
     w <- w * max(0, 1 - growth * t)
     ```
 
-    after step t: what the gradient of a growing L2 penalty does, in the
-    decoupled form of Loshchilov and Hutter 2019 (arXiv:1711.05101), which no optimizer's scaling
-    of gradients takes back. After T steps the product of the factors is about exp(-growth*T*T/2).
+    after step t: what the gradient of a growing L2 penalty does, in the decoupled form of
+    Loshchilov and Hutter 2019 (arXiv:1711.05101), which no optimizer's scaling of gradients takes
+    back. After T steps the product of the factors is about exp(-growth*T*T/2).
 
     Args:
         weight: the variable.
