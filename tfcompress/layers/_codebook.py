@@ -11,7 +11,8 @@ import numpy as np
 from keras import ops
 
 from tfcompress.layers._builtin import add_bias_and_activate, with_weights
-from tfcompress.layers.arguments import channels_last, positive
+from tfcompress.layers._logical_kernel import LogicalKernel
+from tfcompress.layers.arguments import positive
 from tfcompress.ops import codebooks, kmeans
 
 # The paper's largest codebook.
@@ -20,28 +21,21 @@ _MOST = 2048
 _MEMBERS = 4
 
 
-class CodebookWeights(keras.layers.Layer):
+class CodebookWeights(LogicalKernel):
     """Gives a built-in layer weights that are blocks of a codebook: stands before it in the bases.
 
     The layer's `build` calls `_add_weights`.
     """
 
     _built_in: type[keras.layers.Layer]
+    _stored = "a codebook"
 
     def __init__(self, *args: Any, centroids: int, block_channels: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        channels_last(self)
-        if getattr(self, "groups", 1) != 1:
-            raise ValueError(f"{type(self).__name__} has no groups. Received: groups={self.groups}")
         if not isinstance(centroids, int) or not 2 <= centroids <= _MOST:
             raise ValueError(
                 f"centroids must be a whole number from 2 to {_MOST}. Received: "
                 f"centroids={centroids}"
-            )
-        if self.lora_rank:
-            raise ValueError(
-                "LoRA isn't available for layers with a codebook. Received: "
-                f"lora_rank={self.lora_rank}"
             )
         self.centroids = centroids
         self.block_channels = positive("block_channels", block_channels)
@@ -60,11 +54,6 @@ class CodebookWeights(keras.layers.Layer):
         size = math.prod(window) * width
         count = max(min(self.centroids, groups * filters // _MEMBERS), 1)
 
-        def initial(shape: tuple[int, ...], dtype: Any = None) -> Any:
-            # An initializer takes fans from the shape: it must be the logical one.
-            values = self.kernel_initializer(logical_shape, dtype=dtype)
-            return ops.reshape(ops.reshape(values, (-1,))[: math.prod(shape)], shape)
-
         def counting(shape: tuple[int, ...], dtype: Any = None) -> Any:
             return np.reshape(np.arange(math.prod(shape)) % count, shape).astype(dtype)
 
@@ -72,7 +61,7 @@ class CodebookWeights(keras.layers.Layer):
         self._kernel = self.codebook = self.add_weight(
             name="codebook",
             shape=(count, size),
-            initializer=initial,
+            initializer=self._initial,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
             autocast=False,
@@ -85,19 +74,7 @@ class CodebookWeights(keras.layers.Layer):
             trainable=False,
             autocast=False,
         )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(filters,),
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
-
-    def logical_shape(self) -> tuple[int, ...]:
-        """Returns the shape of the logical kernel, without making it."""
-        return self._logical_shape
+        self._add_bias((filters,))
 
     def rounded_codebook(self) -> Any:
         """Returns the codebook that the layer computes with, as a file holds it."""
@@ -170,14 +147,6 @@ class CodebookWeights(keras.layers.Layer):
         config = {key: value for key, value in self.get_config().items() if key not in names}
         built_in = self._built_in.from_config(config)
         return with_weights(built_in, self.logical_kernel(), self.bias)
-
-    def enable_lora(self, *args: Any, **kwargs: Any) -> None:
-        """Refuses: codes have no LoRA.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError("LoRA isn't available for layers with a codebook")
 
     def save_own_variables(self, store: Any) -> None:
         """Saves the layer's weights; Keras's layers would save kernel and bias alone."""

@@ -12,15 +12,17 @@ import numpy as np
 from keras import ops
 
 from tfcompress.layers._builtin import add_bias_and_activate, with_weights
-from tfcompress.layers.arguments import channels_last
+from tfcompress.layers._logical_kernel import LogicalKernel
 from tfcompress.ops import hashing as hashes
 
 
-class HashedWeights(keras.layers.Layer, abc.ABC):
+class HashedWeights(LogicalKernel, abc.ABC):
     """Gives a built-in layer hashed weights: stands before it among the bases.
 
     The layer's `build` sets `positions`, which says where each stored weight stands.
     """
+
+    _stored = "hashed weights"
 
     def __init__(
         self,
@@ -33,9 +35,6 @@ class HashedWeights(keras.layers.Layer, abc.ABC):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        channels_last(self)
-        if getattr(self, "groups", 1) != 1:
-            raise ValueError(f"{type(self).__name__} has no groups. Received: groups={self.groups}")
         hashes.check_ratio(compression_ratio, hashing)
         if not isinstance(hash_seed, int) or not 0 <= hash_seed < 2**32:
             raise ValueError(
@@ -47,11 +46,6 @@ class HashedWeights(keras.layers.Layer, abc.ABC):
                 "gradient_scale must be a positive number, or None. Received: "
                 f"gradient_scale={gradient_scale}"
             )
-        if self.lora_rank:
-            raise ValueError(
-                "LoRA isn't available for layers with hashed weights. Received: "
-                f"lora_rank={self.lora_rank}"
-            )
         self.compression_ratio = float(compression_ratio)
         self.hashing = hashing
         self.hash_seed = hash_seed
@@ -61,36 +55,22 @@ class HashedWeights(keras.layers.Layer, abc.ABC):
     def _add_weights(self, logical_shape: tuple[int, ...], stored_shape: tuple[int, ...]) -> None:
         """Makes stored kernel and bias, with the variance that the logical ones would have."""
         self._logical_shape = logical_shape
-
-        def initial(shape: tuple[int, ...], dtype: Any = None) -> Any:
-            # An initializer takes fans from the shape: it must be the logical one.
-            values = self.kernel_initializer(logical_shape, dtype=dtype)
-            return ops.reshape(ops.reshape(values, (-1,))[: math.prod(shape)], shape)
-
         # Keras's own attribute: saving, loading and the property `kernel` read it.
         self._kernel = self.add_weight(
             name="kernel",
             shape=stored_shape,
-            initializer=initial,
+            initializer=self._initial,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
         )
-        self.bias = None
-        if self.use_bias:
-            units = logical_shape[-1]
-            shape: tuple[int, ...] = (units,)
-            if self.hash_bias:
-                self.bias_positions = hashes.ElementwiseHash(
-                    1, units, self.compression_ratio, self.hash_seed
-                )
-                shape = self.bias_positions.stored_shape
-            self.bias = self.add_weight(
-                name="bias",
-                shape=shape,
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
+        units = logical_shape[-1]
+        shape: tuple[int, ...] = (units,)
+        if self.use_bias and self.hash_bias:
+            self.bias_positions = hashes.ElementwiseHash(
+                1, units, self.compression_ratio, self.hash_seed
             )
+            shape = self.bias_positions.stored_shape
+        self._add_bias(shape)
 
     def _trained(self, weights: Any) -> Any:
         """Returns stored weights with the gradient that training sees."""
@@ -100,10 +80,6 @@ class HashedWeights(keras.layers.Layer, abc.ABC):
     @abc.abstractmethod
     def logical_kernel(self) -> Any:
         """Returns the kernel V, of the built-in layer's shape."""
-
-    def logical_shape(self) -> tuple[int, ...]:
-        """Returns the shape of the logical kernel, without making it."""
-        return self._logical_shape
 
     def logical_bias(self) -> Any:
         """Returns the bias, one value for each output channel; None if there is none."""
@@ -193,14 +169,6 @@ class HashedWeights(keras.layers.Layer, abc.ABC):
     @abc.abstractmethod
     def _each_block(self, x: Any, built_in: keras.layers.Layer, blocks: int) -> Any:
         """Returns the layer's outputs for each block of (..., blocks * inputs), side by side."""
-
-    def enable_lora(self, *args: Any, **kwargs: Any) -> None:
-        """Refuses: stored weights have no LoRA.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError("LoRA isn't available for layers with hashed weights")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""

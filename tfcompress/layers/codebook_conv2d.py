@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -124,10 +123,3 @@ class CodebookConv2D(CodebookWeights, keras.layers.Conv2D):
     def call(self, inputs: Any) -> Any:
         """Maps (batch, height, width, channels) to (batch, new_height, new_width, filters)."""
         return self._compute(inputs, self.convolution_op)
-
-    def macs(
-        self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
-    ) -> int:
-        """Counts multiply-accumulates of one call for one image: the built-in layer's."""
-        positions = math.prod(size or 1 for size in output_shape[1:-1])
-        return positions * math.prod(self.kernel_size) * (input_shape[-1] or 1) * self.filters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -103,9 +102,3 @@ class CodebookDense(CodebookWeights, keras.layers.Dense):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Maps (batch, ..., inputs) to (batch, ..., units)."""
         return self._compute(inputs, ops.matmul)
-
-    def macs(
-        self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
-    ) -> int:
-        """Counts multiply-accumulates of one call for one example: the built-in layer's."""
-        return math.prod(size or 1 for size in input_shape[1:]) * self.units

@@ -159,16 +159,6 @@ class HashedConv2D(HashedWeights, keras.layers.Conv2D):
         """Returns the kernel V of the convolution: (height, width, channels, filters)."""
         return self._expand(ops.convert_to_tensor(self.kernel))
 
-    def macs(
-        self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
-    ) -> int:
-        """Counts multiply-accumulates of one call for one image: the logical layer's.
-
-        Either way of hashing has as many: what is shared is storage.
-        """
-        positions = math.prod(size or 1 for size in output_shape[1:-1])
-        return positions * math.prod(self.kernel_size) * (input_shape[-1] or 1) * self.filters
-
     def _built_in_layer(self, units: int, activation: Any, use_bias: bool) -> keras.layers.Layer:
         return keras.layers.Conv2D(
             units,

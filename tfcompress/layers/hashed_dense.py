@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -144,15 +143,6 @@ class HashedDense(HashedWeights, keras.layers.Dense):
     def logical_kernel(self) -> Any:
         """Returns the matrix V that the inputs are multiplied with: (inputs, units)."""
         return self.positions.expand(ops.convert_to_tensor(self.kernel))
-
-    def macs(
-        self, input_shape: tuple[int | None, ...], output_shape: tuple[int | None, ...]
-    ) -> int:
-        """Counts multiply-accumulates of one call for one image: the logical layer's.
-
-        Either way of hashing has as many: what is shared is storage.
-        """
-        return math.prod(size or 1 for size in input_shape[1:]) * self.units
 
     def _built_in_layer(self, units: int, activation: Any, use_bias: bool) -> keras.layers.Layer:
         return keras.layers.Dense(units, activation=activation, use_bias=use_bias, name=self.name)
