@@ -153,6 +153,28 @@ def first_of_few_channels(graph: Graph, name: str) -> str | None:
     return f"first weighted layer: its few input channels ({channels}) leave little to gain"
 
 
+def not_shared(graph: Graph, name: str, form: str) -> str | None:
+    """Says why a weighted layer can't have a kernel made of fewer weights; None if it can.
+
+    Args:
+        graph: of the network.
+        name: of the layer.
+        form: what it would become, as in `hashed`.
+    """
+    layer = graph.operations[name]
+    if type(layer) is keras.layers.Dense:
+        return None
+    if type(layer) is not keras.layers.Conv2D:
+        return no_form(layer, form, "only Conv1D, Conv2D, Dense and EinsumDense have")
+    if few := first_of_few_channels(graph, name):
+        return few
+    if layer.groups != 1:
+        return f"{layer.groups} groups; {form} convolutions have none"
+    if layer.data_format != "channels_last":
+        return f"data_format is channels_first; {form} layers take channels_last"
+    return None
+
+
 def _reached(graph: Graph, name: str, *, forward: bool) -> list[Any]:
     return [graph.operations[other] for other in graph.reaches({name}, forward=forward)]
 

@@ -94,20 +94,9 @@ def _transform(candidate: Candidate, options: HashedOptions) -> Candidate:
 
 def _why_kept(graph: Graph, name: str, options: HashedOptions) -> str | None:
     """Says why a weighted layer stays; None if it is to be hashed."""
-    layer = graph.operations[name]
-    if type(layer) is keras.layers.Dense:
-        return None
-    if type(layer) is not keras.layers.Conv2D:
-        return _blocks.no_form(layer, "hashed", "only Conv1D, Conv2D, Dense and EinsumDense have")
-    if options.include == "dense":
+    if options.include == "dense" and type(graph.operations[name]) is keras.layers.Conv2D:
         return "convolution: option include=all hashes it"
-    if few := _blocks.first_of_few_channels(graph, name):
-        return few
-    if layer.groups != 1:
-        return f"{layer.groups} groups; hashed convolutions have none"
-    if layer.data_format != "channels_last":
-        return "data_format is channels_first; hashed layers take channels_last"
-    return None
+    return _blocks.not_shared(graph, name, "hashed")
 
 
 def _hashed(layer: Any, options: HashedOptions, seed: int) -> Any:

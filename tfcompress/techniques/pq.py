@@ -132,22 +132,11 @@ def _sketch(candidate: Candidate, options: PqOptions) -> Candidate:
 
 def _why_kept(graph: Graph, name: str, options: PqOptions) -> str | None:
     """Says why a weighted layer stays; None if it is to get a codebook."""
-    layer = graph.operations[name]
     if any(fnmatch.fnmatchcase(name, pattern) for pattern in options.leave):
         return NAMED
-    if type(layer) is keras.layers.Dense:
-        return None
-    if type(layer) is not keras.layers.Conv2D:
-        return _blocks.no_form(layer, "codebook", "only Conv1D, Conv2D, Dense and EinsumDense have")
-    if options.include == "dense":
+    if options.include == "dense" and type(graph.operations[name]) is keras.layers.Conv2D:
         return "convolution: option include=all gives it a codebook"
-    if few := _blocks.first_of_few_channels(graph, name):
-        return few
-    if layer.groups != 1:
-        return f"{layer.groups} groups; convolutions with codebooks have none"
-    if layer.data_format != "channels_last":
-        return "data_format is channels_first; layers with codebooks take channels_last"
-    return None
+    return _blocks.not_shared(graph, name, "codebook")
 
 
 def _with_codebook(layer: Any, options: PqOptions) -> CodebookConv2D | CodebookDense:
