@@ -55,15 +55,20 @@ def test_every_builder_has_a_docstring_and_a_native_size(name):
 
 
 # Where most of the weights aren't between layers that are both scaled.
-OF_INPUTS = {"mlp", "ds_cnn"}
+OF_INPUTS = {"mlp", "ds_cnn", "toy_autoencoder"}
+# Pairs of widths, the second twice the first, at which all channels are multiples of 8.
+WIDTHS = {"resnet8_large": (0.2, 0.4)}
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - OF_INPUTS))
 def test_width_scales_every_channel(name):
     """Twice the channels: about four times the weights."""
+    shape = (size_for(name), size_for(name), 3)
     with keras.StatelessScope():  # No values are drawn: only the shapes matter.
-        wide = models.build(name, narrow(name).input_shape[1:], 7, width=0.5)
-    assert 3 < wide.count_params() / narrow(name).count_params() < 4.2
+        thin, wide = (
+            models.build(name, shape, 7, width=width) for width in WIDTHS.get(name, (0.25, 0.5))
+        )
+    assert 3 < wide.count_params() / thin.count_params() < 4.2
 
 
 @pytest.mark.parametrize("name", NAMES)

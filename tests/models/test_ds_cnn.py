@@ -1,4 +1,8 @@
+import keras
+import pytest
+
 from tfcompress import graph, models
+from tfcompress.errors import InputError
 
 
 def test_pinned_counts():
@@ -16,3 +20,21 @@ def test_pinned_counts():
 def test_blocks():
     two = models.build("ds_cnn", (16, 16, 1), 3, blocks=2)
     assert graph.parameters(two) == 2560 + 128 + 2 * (9 * 64 + 64 * 64 + 4 * 64) + 64 * 3 + 3
+
+
+def test_as_the_reference_model_of_mlperf_tiny():
+    options = {"use_bias": True, "pool": (24, 5), "first_dropout": 0.2, "dropout": 0.4}
+    model = models.build("ds_cnn", (49, 10, 1), 12, **options)
+    assert graph.parameters(model) == 23_180 + 9 * 64 == 23_756
+    assert model.count_params() == 24_908
+    assert graph.macs(model) == 2_656_768
+    assert model.get_layer("pool").output.shape[1:] == (1, 1, 64)
+    rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    assert rates == [0.2, 0.4]
+
+
+@pytest.mark.parametrize("pool", [(8,), (9, 8), (8, 0)])
+def test_windows_that_dont_fit(pool):
+    message = r"pool must be height and width of a window of at most \(8, 8\); got \("
+    with pytest.raises(InputError, match=message):
+        models.build("ds_cnn", (16, 16, 1), 3, pool=pool)

@@ -50,3 +50,9 @@ def test_resolution():
     assert model.output_shape == (None, 10)
     assert model.get_layer("conv14").output.shape[1:] == (1, 1, 256)
     assert model.get_layer("dropout").rate == 0.2
+
+
+def test_as_the_reference_model_of_mlperf_tiny():
+    model = models.build("mobilenet_v1", (96, 96, 3), 2, width=0.25, use_bias=True)
+    assert model.count_params() == 221_794
+    assert (graph.parameters(model), graph.macs(model)) == (216_322, 7_489_664)
