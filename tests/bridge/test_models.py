@@ -71,6 +71,7 @@ def test_builders(name):
 
 IMAGE = (8, 8, 12)
 CONVERTIBLE = {
+    "BiclusteredConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 2}),
     "BinaryConv2D": (IMAGE, {"filters": 4, "kernel_size": 3, "binarize_inputs": False}),
     "BinaryDense": ((12,), {"units": 4, "binarize_inputs": False}),
     "CPConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 4}),
@@ -87,6 +88,7 @@ CONVERTIBLE = {
     "LowRankDense": ((12,), {"units": 6, "rank": 3}),
     "Shift2D": (IMAGE, {"kernel_size": 3}),
     "ShuffleUnit": (IMAGE, {"filters": 12, "groups": 3}),
+    "MonochromaticConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 3}),
     "SpatialSeparableConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 3}),
     "TTConv2D": (IMAGE, {"filters": 8, "kernel_size": 3, "rank": 4}),
     "TTDense": ((5, 12), {"units": 8, "rank": 4}),

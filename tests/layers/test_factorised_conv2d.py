@@ -1,5 +1,7 @@
 """What every factorised convolution must do; their own tests hold their formulas and counts."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -10,16 +12,27 @@ from keras import ops
 from tests import checks
 from tfcompress import graph
 from tfcompress.layers import (
+    BiclusteredConv2D,
     CPConv2D,
     LowRankConv2D,
+    MonochromaticConv2D,
     SpatialSeparableConv2D,
     TTConv2D,
     TuckerConv2D,
 )
 
-LAYERS = [CPConv2D, SpatialSeparableConv2D, TuckerConv2D, LowRankConv2D, TTConv2D]
+# Those that hold any kernel at full rank.
+EXACT = [
+    CPConv2D,
+    SpatialSeparableConv2D,
+    TuckerConv2D,
+    LowRankConv2D,
+    BiclusteredConv2D,
+    TTConv2D,
+]
+LAYERS = [MonochromaticConv2D, *EXACT]
 # Their depthwise convolutions take one stride for both axes.
-ONE_STRIDE = (CPConv2D, TTConv2D)
+ONE_STRIDE = (CPConv2D, TTConv2D, BiclusteredConv2D, MonochromaticConv2D)
 
 # JAX compiles every new shape.
 EXAMPLES = 12 if keras.backend.backend() == "tensorflow" else 3
@@ -33,7 +46,8 @@ def draw(shape, seed=0):
 
 def with_weights(layer, channels, seed=1):
     layer.build((None, None, None, channels))
-    layer.set_weights([0.5 * draw(w.shape, seed + at) for at, w in enumerate(layer.weights)])
+    for at, weight in enumerate(layer.trainable_weights):  # Not the numbers of clusters.
+        weight.assign(0.5 * draw(weight.shape, seed + at))
     return layer
 
 
@@ -112,7 +126,7 @@ def convolutions(draw):
     }
 
 
-@each
+@pytest.mark.parametrize("kind", EXACT)
 @settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
 @given(case=convolutions())
 def test_full_rank_is_identity(kind, case):
@@ -131,7 +145,7 @@ def test_full_rank_is_identity(kind, case):
     np.testing.assert_allclose(checks.predict(lowered, x), expected, atol=1e-4)
 
 
-@each
+@pytest.mark.parametrize("kind", EXACT)
 def test_a_rank_above_full_is_lowered_to_it(kind):
     conv = with_weights(keras.layers.Conv2D(6, 3, name="mine"), 4)
     rank = kind.full_rank(tuple(conv.kernel.shape))
@@ -205,7 +219,8 @@ def test_macs_are_those_of_the_lowered_layers(kind):
 @each
 def test_factors_weights_are_counted(kind):
     layer = with_weights(kind(6, 3, rank=3), 4)
-    assert layer.kernel_parameters((3, 3, 4, 6)) == layer.count_params() - 6
+    trained = sum(math.prod(weight.shape) for weight in layer.trainable_weights)
+    assert layer.kernel_parameters((3, 3, 4, 6)) == trained - 6
 
 
 @each
@@ -213,9 +228,10 @@ def test_one_train_step_moves_every_weight(kind):
     keras.utils.set_random_seed(0)
     layer = kind(4, 3, rank=3, padding="same")
     model = keras.Sequential([keras.Input((5, 5, 4)), layer])
-    before = model.get_weights()
+    before = list(map(ops.convert_to_numpy, model.trainable_weights))
     checks.train_one_step(model, draw((2, 5, 5, 4)), draw((2, 5, 5, 4), 1))
-    for old, new in zip(before, model.get_weights(), strict=True):
+    after = map(ops.convert_to_numpy, model.trainable_weights)
+    for old, new in zip(before, after, strict=True):
         assert np.isfinite(new).all()
         assert (old != new).all()
 

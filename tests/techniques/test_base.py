@@ -68,6 +68,7 @@ def test_unknown_technique_names_the_nearest():
 
 # Of every technique that is trained: epochs, and the rate where it isn't the usual one.
 RECIPES = {
+    "biclustering": (5, 5e-4),
     "binary_activations": (20, 2e-3),
     "bwn": (10, 2e-3),
     "channels": (10, 2e-3),
@@ -75,6 +76,7 @@ RECIPES = {
     "cp": (5, 5e-4),
     "deep_compression": (10, 1e-3),
     "hashed": (10, 2e-3),
+    "monochromatic": (5, 5e-4),
     "perforate": (10, 2e-3),
     "pq": (10, 1e-3),
     "prune": (10, 1e-3),

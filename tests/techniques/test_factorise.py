@@ -10,6 +10,7 @@ from tests import checks
 from tfcompress import graph, techniques
 from tfcompress.errors import InputError
 from tfcompress.layers import (
+    BiclusteredConv2D,
     CPConv2D,
     LowRankConv2D,
     LowRankDense,
@@ -22,6 +23,7 @@ from tfcompress.options import typed_options
 from tfcompress.techniques._factorise_options import FactoriseOptions, SpectrumOptions
 
 FORMS = {
+    "biclustering": BiclusteredConv2D,
     "cp": CPConv2D,
     "spatial": SpatialSeparableConv2D,
     "svd": LowRankConv2D,

@@ -2,6 +2,7 @@
 
 from tfcompress.layers import _cluster_weights as _cluster_weights  # Registers its name.
 from tfcompress.layers import _fake_quantize_kernel as _fake_quantize_kernel  # Likewise.
+from tfcompress.layers.biclustered_conv2d import BiclusteredConv2D
 from tfcompress.layers.binary_conv2d import BinaryConv2D
 from tfcompress.layers.binary_dense import BinaryDense
 from tfcompress.layers.channel_shuffle import ChannelShuffle
@@ -19,6 +20,7 @@ from tfcompress.layers.learned_step_weights import LearnedStepWeights
 from tfcompress.layers.low_rank_conv2d import LowRankConv2D
 from tfcompress.layers.low_rank_dense import LowRankDense
 from tfcompress.layers.min_max_quantize import MinMaxQuantize
+from tfcompress.layers.monochromatic_conv2d import MonochromaticConv2D
 from tfcompress.layers.nearest_fill2d import NearestFill2D
 from tfcompress.layers.perforated_conv2d import PerforatedConv2D
 from tfcompress.layers.shift2d import Shift2D
@@ -30,6 +32,7 @@ from tfcompress.layers.tt_dense import TTDense
 from tfcompress.layers.tucker_conv2d import TuckerConv2D
 
 __all__ = [
+    "BiclusteredConv2D",
     "BinaryConv2D",
     "BinaryDense",
     "CPConv2D",
@@ -47,6 +50,7 @@ __all__ = [
     "LowRankConv2D",
     "LowRankDense",
     "MinMaxQuantize",
+    "MonochromaticConv2D",
     "NearestFill2D",
     "PerforatedConv2D",
     "Shift2D",

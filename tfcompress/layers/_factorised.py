@@ -93,7 +93,9 @@ class Factorised(keras.layers.Layer, abc.ABC):
         """Builds this layer and gives it its factors and the built-in layer's bias."""
         self.build((*[None] * (len(layer.kernel.shape) - 1), layer.kernel.shape[-2]))
         bias = [ops.convert_to_numpy(layer.bias)] if layer.use_bias else []
-        self.set_weights([*weights, *bias])
+        factors = len(self.trainable_weights) - len(bias)
+        # Keras has weights that aren't trained behind all others.
+        self.set_weights([*weights[:factors], *bias, *weights[factors:]])
         self.trainable = layer.trainable
         self.decomposition_error = error
         return self

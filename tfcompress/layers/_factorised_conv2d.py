@@ -81,6 +81,15 @@ class Stage:
         return keras.layers.Conv2D(self.shape[3], **shared)
 
 
+def counting(count: int) -> Callable[..., Any]:
+    """Returns an initializer for `_add_numbers`: numbers from 0 on, each for neighbours."""
+
+    def initial(shape: tuple[int, ...], dtype: Any = None) -> Any:
+        return ops.cast(np.arange(shape[0]) * count // shape[0], dtype)
+
+    return initial
+
+
 class FactorisedConv2D(Factorised):
     """Computes a convolution as a chain of small ones, of whose kernels its own is the product.
 
@@ -89,10 +98,13 @@ class FactorisedConv2D(Factorised):
 
     Attributes:
         one_stride: whether the strides of both axes must be the same.
+        structure: names of arguments that shape the factors beside the rank; they are the
+            decomposition's, too.
     """
 
     replaces = keras.layers.Conv2D
     one_stride = False
+    structure: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -165,7 +177,8 @@ class FactorisedConv2D(Factorised):
         Args:
             conv: a built `keras.layers.Conv2D`.
             rank: as of this layer; above full rank it is lowered to that.
-            options: for the decomposition, such as `seed` and `iterations` for CP.
+            options: for the decomposition, such as `seed` and `iterations` for CP, and of
+                `structure`.
 
         Returns:
             A built layer; its `decomposition_error` is `||K - K~|| / ||K||`.
@@ -175,13 +188,15 @@ class FactorisedConv2D(Factorised):
                 or has strides that this layer can't take.
         """
         kernel = cls._kernel_of(conv)
-        rank, weights, error = cls.decompose(kernel, cls.like(conv, rank).rank, **options)
-        return cls.like(conv, rank)._holding(weights, error, conv)
+        structure = {name: options[name] for name in cls.structure if name in options}
+        rank = cls.like(conv, rank, **structure).rank
+        rank, weights, error = cls.decompose(kernel, rank, **options)
+        return cls.like(conv, rank, **structure)._holding(weights, error, conv)
 
     from_layer = from_conv
 
     @classmethod
-    def like(cls, conv: keras.layers.Conv2D, rank: Any) -> Self:
+    def like(cls, conv: keras.layers.Conv2D, rank: Any, **structure: Any) -> Self:
         """Makes a layer of a convolution's geometry, without weights."""
         return cls._like(
             conv,
@@ -191,6 +206,7 @@ class FactorisedConv2D(Factorised):
             strides=conv.strides,
             padding=conv.padding,
             dilation_rate=conv.dilation_rate,
+            **structure,
         )
 
     def build(self, input_shape: Shape) -> None:
@@ -213,6 +229,13 @@ class FactorisedConv2D(Factorised):
         # Keras's initializers would count all channels as inputs of each.
         deviation = math.prod(shape[:2]) ** -0.5
         return self._add_factor(name, shape, keras.initializers.RandomNormal(stddev=deviation))
+
+    def _add_numbers(self, name: str, size: int, initializer: Any) -> Any:
+        """Adds numbers that say where a channel belongs; training leaves them as they are."""
+        # Floats, for whoever copies a model's weights treats all alike.
+        return self.add_weight(
+            name=name, shape=(size,), initializer=initializer, trainable=False, autocast=False
+        )
 
     @abc.abstractmethod
     def stage_kernels(self) -> tuple[Any, ...]:

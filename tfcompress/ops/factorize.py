@@ -55,7 +55,7 @@ def svd(matrix: Array, rank: int) -> Factors:
     Reference:
         Eckart and Young 1936, "The approximation of one matrix by another of lower rank".
     """
-    _check(matrix, 2, rank)
+    check(matrix, 2, rank)
     if matrix.shape[0] < matrix.shape[1]:
         transposed = svd(matrix.T, rank)
         right, left = transposed.factors
@@ -92,7 +92,7 @@ def spatial(kernel: Array, rank: int) -> Factors:
         Jaderberg, Vedaldi, Zisserman 2014, arXiv:1405.3866, section 2 (scheme 2); solved in closed
         form as by Tai et al. 2015, arXiv:1511.06067, section 3.
     """
-    _check(kernel, 4, rank)
+    check(kernel, 4, rank)
     height, width, channels, filters = kernel.shape
     truncated = svd(spatial_matrix(kernel), rank)
     left, right = truncated.factors
@@ -129,7 +129,7 @@ def tucker2(kernel: Array, rank: tuple[int, int], *, iterations: int = 50) -> Fa
     """
     from tensorly.decomposition import partial_tucker
 
-    _check(kernel, 4, min(rank))
+    check(kernel, 4, min(rank))
     taps, channels, filters = math.prod(kernel.shape[:2]), *kernel.shape[2:]
     behind = min(rank[1], filters, taps * channels)
     before = min(rank[0], channels, taps * behind)
@@ -149,7 +149,7 @@ def tucker2(kernel: Array, rank: tuple[int, int], *, iterations: int = 50) -> Fa
     right, core = right * for_right, core / for_right
     product = np.einsum("cp,ijpq,nq->ijcn", left, core, right, optimize=True)
     factors = (left.astype("f4"), core.astype("f4"), right.T.astype("f4"))
-    return Factors(factors, _error(values, product), iterations)
+    return Factors(factors, relative_error(values, product), iterations)
 
 
 def cp_full_rank(shape: Sequence[int]) -> int:
@@ -202,7 +202,7 @@ def cp(
         Lebedev et al. 2015, arXiv:1412.6553, section 3.2; on the degeneracy: Phan et al. 2020,
         "Stable low-rank tensor decomposition", arXiv:2008.05441, section 3.
     """
-    _check(kernel, 4, rank)
+    check(kernel, 4, rank)
     if iterations < 1 or restarts < 1:
         raise ValueError(
             "iterations and restarts must be positive. "
@@ -251,7 +251,7 @@ def _cp_of_slices(kernel: Array, rank: int) -> Factors:
     energy = float((values[first, second, which] ** 2).sum())
     square = _square(kernel)
     return Factors(
-        tuple(f.astype("f4") for f in _balanced(factors)), math.sqrt(max(0, 1 - energy / square))
+        tuple(f.astype("f4") for f in balanced(factors)), math.sqrt(max(0, 1 - energy / square))
     )
 
 
@@ -278,10 +278,10 @@ def _als(
         a, b, q, target = _inner(part, a, b, q, p, ridge)
         gram = _gram(a, b, p, q)
         before, error = error, math.sqrt(max(0.0, 1 - 2 * float((target * q).sum()) + gram.sum()))
-        a, b, p, q = _balanced((a, b, p, q))
+        a, b, p, q = balanced((a, b, p, q))
         if before - error < tolerance:
             break
-    return Factors((a, b, p, q), _error(kernel, cp_kernel((a, b, p, q))), sweeps)
+    return Factors((a, b, p, q), relative_error(kernel, cp_kernel((a, b, p, q))), sweeps)
 
 
 def _gram(*factors: Array) -> Array:
@@ -334,7 +334,7 @@ def tensor_train(tensor: Array, rank: int) -> Factors:
     """
     from tensorly.decomposition import tensor_train as decompose
 
-    _check(tensor, tensor.ndim, rank)
+    check(tensor, tensor.ndim, rank)
     ranks = [1, *(min(rank, full) for full in full_bonds(tensor.shape)), 1]
     values = tensor.astype(np.float64)
     cores = [np.asarray(core) for core in decompose(values, rank=ranks)]
@@ -347,7 +347,7 @@ def tensor_train(tensor: Array, rank: int) -> Factors:
     product = cores[0]
     for core in cores[1:]:
         product = np.tensordot(product, core, 1)
-    error = _error(values, product.reshape(tensor.shape))
+    error = relative_error(values, product.reshape(tensor.shape))
     return Factors(tuple(core.astype("f4") for core in cores), error)
 
 
@@ -360,7 +360,7 @@ def full_bonds(shape: Sequence[int]) -> list[int]:
     return [min(math.prod(shape[:cut]), math.prod(shape[cut:])) for cut in range(1, len(shape))]
 
 
-def _balanced(factors: Sequence[Array]) -> list[Array]:
+def balanced(factors: Sequence[Array]) -> list[Array]:
     """Rescales factors (size, rank) so that in each component their columns have equal norms."""
     norms = [np.linalg.norm(factor, axis=0) for factor in factors]
     shared = math.prod(norms) ** (1 / len(factors))
@@ -381,11 +381,13 @@ def _square(tensor: Array) -> float:
     return float((tensor.astype(np.float64) ** 2).sum()) or 1.0
 
 
-def _error(expected: Array, actual: Array) -> float:
+def relative_error(expected: Array, actual: Array) -> float:
+    """Returns the norm of the difference by that of what was expected."""
     return float(np.linalg.norm(expected - actual)) / math.sqrt(_square(expected))
 
 
-def _check(tensor: Array, axes: int, rank: int) -> None:
+def check(tensor: Array, axes: int, rank: int) -> None:
+    """Refuses what isn't finite or has other axes, and ranks that aren't positive."""
     if tensor.ndim != axes or not np.isfinite(tensor).all():
         raise ValueError(
             f"a tensor of {axes} axes with finite values is needed. Received: shape={tensor.shape}"

@@ -49,6 +49,7 @@ def technique(
     options: type[FactoriseOptions],
     forms: tuple[str, ...],
     spatial_only: bool = False,
+    first_only: bool = False,
     approximate: Approximate | None = None,
 ) -> Technique:
     """Makes the technique that replaces layers by one kind of factors.
@@ -60,9 +61,10 @@ def technique(
         options: the hyper-parameters' class.
         forms: as of `Factorisation`.
         spatial_only: as of `Factorisation`.
+        first_only: as of `Factorisation`.
         approximate: as of `Factorisation`.
     """
-    factorisation = Factorisation(name, forms, spatial_only, approximate)
+    factorisation = Factorisation(name, forms, spatial_only, approximate, first_only)
     return taking_equivalents(
         Technique(
             name=name,
@@ -92,12 +94,15 @@ class Factorisation:
             that takes a layer is used.
         spatial_only: whether 1x1 convolutions are left alone.
         approximate: for `reconstruction=activations`, one of `ops.reconstruct`.
+        first_only: whether, the other way round, a first weighted layer of few input channels is
+            replaced and all others stay.
     """
 
     title: str
     forms: tuple[str, ...]
     spatial_only: bool
     approximate: Approximate | None = None
+    first_only: bool = False
 
     def transform(self, candidate: Candidate, options: FactoriseOptions | Round) -> Candidate:
         """Replaces the layers that the options choose.
@@ -117,6 +122,7 @@ class Factorisation:
         flat, plans = self._plans(candidate.model, chosen)
         replace: dict[str, Any] = {}
         lines = [*turn.kept] if turn else []
+        arguments = {**chosen.structure(), **chosen.decomposition()}
         responses = None
         if chosen.by_responses():
             names = [name for name, plan in plans.items() if isinstance(plan, _Plan)]
@@ -128,7 +134,7 @@ class Factorisation:
                     lines.append(LayerLine(name, type(layer).__name__, "kept", plan))
                 continue
             if responses is None:
-                new = plan.form.from_layer(layer, plan.rank, **chosen.decomposition())
+                new = plan.form.from_layer(layer, plan.rank, **arguments)
                 error = f"error {new.decomposition_error:.3f}"
             else:
                 assert self.approximate is not None  # These options come with it.
@@ -155,7 +161,7 @@ class Factorisation:
             return None
         flat, plans = self._plans(candidate.model, options)
         replace = {
-            name: plan.form.like(flat.get_layer(name), plan.rank)
+            name: plan.form.like(flat.get_layer(name), plan.rank, **options.structure())
             for name, plan in plans.items()
             if isinstance(plan, _Plan)
         }
@@ -208,7 +214,7 @@ class Factorisation:
         for name, layer in graph.operations.items():
             if not _blocks.weighted(layer):
                 continue
-            form, why = _form(graph, name, options, forms, self.spatial_only)
+            form, why = self._form(graph, name, options, forms)
             plan = _Plan.make(layer, form, options, shapes[name]) if form else why
             if isinstance(plan, str):
                 require(name not in options.ranks, f"layer '{name}' can't be replaced: {plan}")
@@ -221,30 +227,33 @@ class Factorisation:
             )
         return flat, plans
 
-
-def _form(
-    graph: Graph, name: str, options: Any, forms: Sequence[Any], spatial_only: bool
-) -> tuple[Any, str]:
-    """Returns the class that replaces a layer, or None and why there is none."""
-    layer = graph.operations[name]
-    refusals = [form.refusal(layer) for form in forms]
-    if all(refusals):
-        if type(layer) in [form.replaces for form in forms]:
-            return None, refusals[0]
-        if len(forms) == 1:
-            return None, _blocks.no_form(layer, forms[0].__name__, "only Conv1D and Conv2D have")
-        taken = "only Conv1D, Conv2D, Dense and EinsumDense have"
-        return None, _blocks.no_form(layer, "factorised", taken)
-    if name not in options.ranks:
-        if not options.covers(name):
-            return None, "not named in ranks"
-        if few := _blocks.first_of_few_channels(graph, name):
-            return None, f"{few}; option ranks={name}:RANK replaces it all the same"
-        if _blocks.last(graph, name):
-            return None, "last weighted layer: it gives the classes' scores"
-    if spatial_only and getattr(layer, "kernel_size", None) == (1, 1):
-        return None, "1x1: it has no spatial taps to separate; technique svd takes it"
-    return forms[refusals.index(None)], ""
+    def _form(self, graph: Graph, name: str, options: Any, forms: Sequence[Any]) -> tuple[Any, str]:
+        """Returns the class that replaces a layer, or None and why there is none."""
+        layer = graph.operations[name]
+        refusals = [form.refusal(layer) for form in forms]
+        if all(refusals):
+            if type(layer) in [form.replaces for form in forms]:
+                return None, refusals[0]
+            if len(forms) == 1:
+                return None, _blocks.no_form(
+                    layer, forms[0].__name__, "only Conv1D and Conv2D have"
+                )
+            taken = "only Conv1D, Conv2D, Dense and EinsumDense have"
+            return None, _blocks.no_form(layer, "factorised", taken)
+        if name not in options.ranks:
+            if not options.covers(name):
+                return None, "not named in ranks"
+            few = _blocks.first_of_few_channels(graph, name)
+            if self.first_only and not few:
+                why = "not a first layer that sees an image's few channels"
+                return None, f"{why}; option ranks={name}:RANK replaces it all the same"
+            if few and not self.first_only:
+                return None, f"{few}; option ranks={name}:RANK replaces it all the same"
+            if _blocks.last(graph, name):
+                return None, "last weighted layer: it gives the classes' scores"
+        if self.spatial_only and getattr(layer, "kernel_size", None) == (1, 1):
+            return None, "1x1: it has no spatial taps to separate; technique svd takes it"
+        return forms[refusals.index(None)], ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,7 +273,7 @@ class _Plan:
         before = positions * kernel.size
 
         def cost(rank: Any) -> int:
-            return form.like(layer, rank).macs(*shapes)
+            return form.like(layer, rank, **options.structure()).macs(*shapes)
 
         if layer.name in options.ranks:
             rank = options.ranks[layer.name]
@@ -275,7 +284,7 @@ class _Plan:
                 needs = f"rank 1 needs {_millions(cost(form.rank_at(1, kernel.shape)))} of"
                 return f"too small to gain: {needs} {_millions(before)} MACs"
             rank = chosen
-        unbuilt = form.like(layer, rank)
+        unbuilt = form.like(layer, rank, **options.structure())
         plan = cls(
             form,
             unbuilt.rank,

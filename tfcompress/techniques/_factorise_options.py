@@ -78,6 +78,10 @@ class FactoriseOptions:
         """Returns further arguments of the layers' decompositions."""
         return {}
 
+    def structure(self) -> dict[str, Any]:
+        """Returns further arguments of the layers, which shape their factors beside the rank."""
+        return {}
+
     def by_responses(self) -> bool:
         """Says whether the factors are fitted to the layers' outputs for real images."""
         return False

@@ -10,6 +10,7 @@ from keras import layers, ops
 from tests.graph.channels import masked_twin
 from tfcompress.graph.channels import ChannelGraph, channel_groups
 from tfcompress.layers import (
+    BiclusteredConv2D,
     BinaryConv2D,
     ChannelShuffle,
     CPConv2D,
@@ -21,6 +22,7 @@ from tfcompress.layers import (
     LowRankConv2D,
     LowRankDense,
     MinMaxQuantize,
+    MonochromaticConv2D,
     NearestFill2D,
     PerforatedConv2D,
     Shift2D,
@@ -184,6 +186,8 @@ IMAGES = [
     EffNetBlock(8),
     BinaryConv2D(8, 3, padding="same"),
     CPConv2D(8, 3, rank=4),
+    BiclusteredConv2D(8, 3, rank=2),
+    MonochromaticConv2D(8, 3, rank=4),
     LowRankConv2D(8, 3, rank=4),
     LowRankDense(8, rank=4),
     SpatialSeparableConv2D(8, 3, rank=4),
