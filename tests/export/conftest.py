@@ -21,10 +21,10 @@ SIZE = 15
 UNCACHED = "TFCOMPRESS_TESTS_UNCACHED"
 
 
-def binary_net(*, inputs=True, kernel=True, seed=0):
+def binary_net(*, inputs=True, kernel=True, input_bits=1, seed=0):
     """Odd sizes, strides, both paddings, a residual addition, pooling and a binary dense layer."""
     keras.utils.set_random_seed(seed)
-    what = {"binarize_inputs": inputs, "binarize_kernel": kernel}
+    what = {"binarize_inputs": inputs, "binarize_kernel": kernel, "input_bits": input_bits}
     x = image = keras.Input((SIZE, SIZE, 3), name="image")
     x = layers.Conv2D(8, 3, padding="same", name="first")(x)
     x = layers.BatchNormalization(name="bn1")(x)

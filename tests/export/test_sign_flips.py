@@ -23,6 +23,22 @@ def test_explains_signs_that_rounding_turns(tmp_path):
     assert list(np.flatnonzero(found)) == [3, 11]
 
 
+def test_explains_levels_that_rounding_turns(tmp_path):
+    """A value just below where the level 2 begins, which a shift lifts above it."""
+
+    def net(shift):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((8,))
+        x = layers.Rescaling(1.0, offset=shift)(inputs)
+        return keras.Model(inputs, BinaryDense(3, input_bits=2)(x))
+
+    images = np.random.default_rng(0).normal(size=(20, 8)).astype("float32")
+    images[[3, 11], 2] = np.float32(1.5) * np.float32(0.651) - np.float32(5e-7)
+    images[5, 2] = np.float32(1.5) * np.float32(0.651) - np.float32(5e-4)
+    assert explained(net(0.0), net(1e-6), images, tmp_path) == [3, 11]
+    assert explained(net(0.0), net(1e-3), images, tmp_path) == [3, 11]
+
+
 def test_does_not_explain_equal_signs(tmp_path):
     assert explained(dense_net(), dense_net(), numbers(20, ties=(3, 11)), tmp_path) == []
 

@@ -228,3 +228,17 @@ def test_lower_refuses_other_activations():
     layer = with_weights(BinaryDense(UNITS), features(3, 5))
     with pytest.raises(ValueError, match="must be 'signed' or 'unit'"):
         layer.lower("int8")
+
+
+def test_two_bits_of_input():
+    x = np.random.default_rng(3).normal(size=(4, 9)).astype("float32")
+    layer = BinaryDense(3, input_bits=2)
+    layer.build(x.shape)
+    kernel = np.random.default_rng(4).normal(size=(9, 3)).astype("float32")
+    layer.set_weights([kernel, np.array([1, 2, 3], "float32"), np.float32(0.5)])
+    levels = np.clip(np.floor(x / 0.5 + 0.5), 0, 3)
+    expected = 0.5 * levels @ checks.alpha_signs(kernel) + [1, 2, 3]
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(x)), expected, rtol=1e-4, atol=1e-5)
+    inputs = keras.Input((9,))
+    model = keras.Model(inputs, layer.lower("unit")(inputs))
+    checks.assert_same(checks.predict(model, x), ops.convert_to_numpy(layer(x)))

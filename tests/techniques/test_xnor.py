@@ -51,6 +51,22 @@ def test_ends_of_8_bits_take_the_pixels_as_they_are(small, tmp_path):
         assert written.weight_bytes["int8"] == 3 * 3 * 3 * 8 + 4 * 4 * 16 * 4
 
 
+def test_activations_of_2_bits(small):
+    technique = techniques.get("xnor")
+    plain = small()
+    candidate = technique.transform(
+        techniques.Candidate(plain), technique.make_options(activation_bits=2)
+    )
+    layer = candidate.model.get_layer("conv2")
+    assert (layer.input_bits, layer.binarize_kernel) == (2, True)
+    trained = sum(int(np.prod(v.shape)) for v in candidate.model.trainable_variables)
+    assert trained == SIGNED + 2  # A step for each layer.
+    reasons = {line.name: line.reason for line in candidate.layers}
+    assert reasons["conv2"].startswith("inputs of 2 bits, binary weights; ")
+    with pytest.raises(InputError, match="option activation_bits must be 1 or 2; got 3"):
+        technique.make_options(activation_bits=3)
+
+
 def test_other_bits_of_the_ends_are_refused():
     with pytest.raises(InputError, match="option end_bits must be 8 or 32; got 4"):
         techniques.get("xnor").make_options(end_bits=4)

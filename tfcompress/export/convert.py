@@ -168,7 +168,10 @@ def ops_fast_with_floats(content: FileContent) -> list[str]:
 
 
 def ops_with_bits(content: FileContent, weights: dict[str, np.ndarray]) -> list[str]:
-    """Returns the output names of the ops whose inputs are 0 and 1 and whose weights are binary.
+    """Returns the output names of the ops whose inputs are levels and whose weights are binary.
+
+    Levels are 0 and 1, or 0 to 3: sums of three such. 8 bits hold the latter where one input of all
+    is a 3, as in any trained network; else with an error of half of 1/255.
 
     Args:
         content: of the float file.
@@ -176,19 +179,23 @@ def ops_with_bits(content: FileContent, weights: dict[str, np.ndarray]) -> list[
     """
     makers = content.producers()
 
-    def is_bits(tensor: Tensor | None) -> bool:
+    def top_level(tensor: Tensor | None) -> int:
+        """Returns the highest level that a tensor may have, 0 if it holds something else."""
         op = makers.get(tensor) if tensor else None
-        if op is None:
-            return False
-        sources = [t for t in op.inputs if t and not t.constant]
+        sources = [t for t in op.inputs if t and not t.constant] if op else []
+        if op is None or not sources:
+            return 0
         if op.name == "CAST":
-            return bool(sources) and sources[0].dtype == "bool"
-        return op.name in _KEEPS_BITS and bool(sources) and all(map(is_bits, sources))
+            return int(sources[0].dtype == "bool")
+        tops = [top_level(source) for source in sources]
+        if op.name == "ADD" and len(tops) == 2 and all(tops):
+            return sum(tops)
+        return max(tops) if op.name in _KEEPS_BITS and all(tops) else 0
 
     return [
         op.outputs[0].name
         for op in _with_constants(content)
-        if is_bits(op.inputs[0])
+        if top_level(op.inputs[0]) in (1, 3)
         and op.inputs[1] is not None
         and one_magnitude(weights[op.inputs[1].name])
     ]

@@ -1,7 +1,8 @@
 """Finds signs that rounding flips: there a file may rightly differ from Keras.
 
 A sign isn't continuous. Where the value before it is 0 but for the last bits, Keras and the file,
-which add in another order, may fall on different sides, and all that follows differs visibly.
+which add in another order, may fall on different sides, and all that follows differs visibly. An
+input of 2 bits is three signs: of the value less each of the thresholds where a level begins.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ def explained(model: keras.Model, path: Path, images: np.ndarray | Rows) -> np.n
     flat = clone(model)  # The layers of nested models, too.
     before = _before_signs(flat)
     names = [op.outputs[0].name for op in read(path).ops if op.name == "GREATER_EQUAL"]
-    if not before or len(names) != len(before):
+    if not before or len(names) != sum(len(thresholds) for _, thresholds in before):
         return np.zeros(len(images), bool)
-    values = outputs(flat, before, images)
+    values = _compared(flat, before, images)
     signs = LiteModel(path, keep_all=True).tensors(images, names)
     signs = [sign.reshape(len(images), -1) for sign in signs]
     right = np.zeros(len(images), bool)
@@ -75,23 +76,35 @@ def near_zero(model: keras.Model, images: np.ndarray | Rows) -> float:
     before = _before_signs(flat)
     if not before:
         return 0.0
-    values = outputs(flat, before, images)
+    values = _compared(flat, before, images)
     near = sum(int((np.abs(value) <= NEAR_ZERO * np.abs(value).max()).sum()) for value in values)
     return near / sum(value.size for value in values)
 
 
 def has_signs(model: keras.Model) -> bool:
-    """Returns whether a layer takes the signs of its inputs."""
+    """Returns whether a layer takes the signs of its inputs, or levels."""
     return bool(_before_signs(clone(model)))
 
 
-def _before_signs(flat: keras.Model) -> list[Any]:
-    """Returns the inputs of the layers that take their signs."""
+def _before_signs(flat: keras.Model) -> list[tuple[Any, tuple[float, ...]]]:
+    """Returns the inputs of the layers that take their signs, with what they are compared to."""
     return [
-        tensor
+        (tensor, node.operation.input_thresholds())
         for node in nodes(flat)
         if getattr(node.operation, "binarize_inputs", False)
         for tensor in node.input_tensors
+    ]
+
+
+def _compared(
+    flat: keras.Model, before: list[tuple[Any, tuple[float, ...]]], images: np.ndarray | Rows
+) -> list[np.ndarray]:
+    """Returns the values before signs, less each number that they are compared to."""
+    values = outputs(flat, [tensor for tensor, _ in before], images)
+    return [
+        value - np.float32(threshold)
+        for value, (_, thresholds) in zip(values, before, strict=True)
+        for threshold in thresholds
     ]
 
 

@@ -1,4 +1,4 @@
-"""2D convolution with binary weights, binary inputs, or both."""
+"""2D convolution with binary weights, inputs of one or two bits, or both."""
 
 from __future__ import annotations
 
@@ -25,8 +25,18 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
     with `sign(0) = +1`. Training changes the latent weights W, and a `.keras` file holds them. This
     layer computes in floats; `tfcompress.export` writes files with bits or bytes for weights.
 
+    With `input_bits=2` the inputs have four levels instead, of which a step s is trained:
+
+    ```
+    inputs    x~ = s * ([x >= s/2] + [x >= 3s/2] + [x >= 5s/2])
+              dL/dx = dL/dx~ * [0 <= x <= 3s];  dL/ds as LSQ has it
+    ```
+
+    Such an input is two bits, and a product two products of bits.
+
     It departs from the paper in two points: the activation scale K of section 3.2 isn't applied,
-    and binary inputs are padded with +1, not 0, so that a padded pixel is a bit as well.
+    and signs are padded with +1, not 0, so that a padded pixel is a bit as well. Levels are padded
+    with 0.
 
     Args:
         filters, kernel_size, strides, padding, dilation_rate, groups, activation, use_bias,
@@ -37,10 +47,12 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
         binarize_inputs: whether the inputs are binarised (XNOR-Net; else BWN); True by default.
         binarize_kernel: whether the weights are binarised; True by default.
         clip_value: where the straight-through gradients stop; 1.0 by default.
+        input_bits: of binarised inputs: 1 for signs, by default, or 2 for the levels 0 to 3 times
+            a trained step.
 
     Input shape:
-        `(batch, height, width, channels)`. With `binarize_inputs`, `padding="same"` and strides
-        above 1, height and width must be static.
+        `(batch, height, width, channels)`. Of signs with `padding="same"` and strides above 1,
+        height and width must be static.
 
     Output shape:
         As of `keras.layers.Conv2D`: `(batch, new_height, new_width, filters)`.
@@ -53,10 +65,12 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
 
     Raises:
         ValueError: neither inputs nor weights are to be binarised, `clip_value` isn't positive,
-            or `data_format` is `"channels_first"`.
+            `input_bits` isn't 1 or 2, or `data_format` is `"channels_first"`.
 
     Reference:
         Rastegari, Ordonez, Redmon, Farhadi 2016, "XNOR-Net", arXiv:1603.05279, section 3.
+        Levels: Esser et al. 2020, "Learned Step Size Quantization", arXiv:1902.08153, section 2;
+        behind a batch normalisation: Cai et al. 2017, arXiv:1702.00953.
     """
 
     def __init__(
@@ -81,6 +95,7 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
         binarize_inputs: bool = True,
         binarize_kernel: bool = True,
         clip_value: float = 1.0,
+        input_bits: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -103,6 +118,7 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
             binarize_inputs=binarize_inputs,
             binarize_kernel=binarize_kernel,
             clip_value=clip_value,
+            input_bits=input_bits,
             **kwargs,
         )
 
@@ -120,20 +136,20 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the output shape of a `Conv2D`; refuses sizes that can't be padded with +1."""
         output_shape = super().compute_output_shape(input_shape)
-        if self.binarize_inputs and self.padding == "same":
+        if self.takes_signs and self.padding == "same":
             self._same_pads(input_shape)
         return output_shape
 
     def _padded(self, signs: Any) -> Any:
-        """Returns binary images with +1 around them."""
+        """Returns images of signs with +1 around them."""
         pads = self._same_pads(signs.shape) if self.padding == "same" else []
         if not any(sum(pad) for pad in pads):
             return signs
         return ops.pad(signs, [(0, 0), *pads, (0, 0)], constant_values=1.0)
 
     def _convolution_padding(self) -> str:
-        """Returns the padding that the convolution does: binary images are padded before it."""
-        return "valid" if self.binarize_inputs else self.padding
+        """Returns the padding that the convolution does: signs are padded before it."""
+        return "valid" if self.takes_signs else self.padding
 
     def channel_rules(self) -> ChannelRules:
         """Says that the kernel's last axis holds the filters; what it takes can't be cut."""

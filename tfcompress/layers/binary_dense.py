@@ -1,4 +1,4 @@
-"""Fully connected layer with binary weights, binary inputs, or both."""
+"""Fully connected layer with binary weights, inputs of one or two bits, or both."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ class BinaryDense(BinaryWeights, keras.layers.Dense):
     with `sign(0) = +1`. Training changes the latent weights W, and a `.keras` file holds them. This
     layer computes in floats; `tfcompress.export` writes files with bits or bytes for weights.
 
+    With `input_bits=2` the inputs have four levels instead, of which a step s is trained:
+
+    ```
+    inputs    x~ = s * ([x >= s/2] + [x >= 3s/2] + [x >= 5s/2])
+              dL/dx = dL/dx~ * [0 <= x <= 3s];  dL/ds as LSQ has it
+    ```
+
+    Such an input is two bits, and a product two products of bits.
+
     It departs from the paper in one point: the activation scale K of section 3.2 isn't applied.
 
     Args:
@@ -34,6 +43,8 @@ class BinaryDense(BinaryWeights, keras.layers.Dense):
         binarize_inputs: whether the inputs are binarised (XNOR-Net; else BWN); True by default.
         binarize_kernel: whether the weights are binarised; True by default.
         clip_value: where the straight-through gradients stop; 1.0 by default.
+        input_bits: of binarised inputs: 1 for signs, by default, or 2 for the levels 0 to 3 times
+            a trained step.
 
     Input shape:
         `(batch, ..., channels)`.
@@ -47,11 +58,13 @@ class BinaryDense(BinaryWeights, keras.layers.Dense):
     True
 
     Raises:
-        ValueError: neither inputs nor weights are to be binarised, or `clip_value` isn't
-            positive.
+        ValueError: neither inputs nor weights are to be binarised, `clip_value` isn't positive,
+            or `input_bits` isn't 1 or 2.
 
     Reference:
         Rastegari, Ordonez, Redmon, Farhadi 2016, "XNOR-Net", arXiv:1603.05279, section 3.
+        Levels: Esser et al. 2020, "Learned Step Size Quantization", arXiv:1902.08153, section 2;
+        behind a batch normalisation: Cai et al. 2017, arXiv:1702.00953.
     """
 
     def __init__(
@@ -70,6 +83,7 @@ class BinaryDense(BinaryWeights, keras.layers.Dense):
         binarize_inputs: bool = True,
         binarize_kernel: bool = True,
         clip_value: float = 1.0,
+        input_bits: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -86,6 +100,7 @@ class BinaryDense(BinaryWeights, keras.layers.Dense):
             binarize_inputs=binarize_inputs,
             binarize_kernel=binarize_kernel,
             clip_value=clip_value,
+            input_bits=input_bits,
             **kwargs,
         )
 

@@ -126,12 +126,21 @@ def unit_weights(kernel: Any, bias: Any, activations: str) -> tuple[Any, Any]:
     Raises:
         ValueError: `activations` is neither `"signed"` nor `"unit"`.
     """
-    if activations not in ("signed", "unit"):
-        raise ValueError(
-            f"activations must be 'signed' or 'unit'. Received: activations={activations!r}"
-        )
+    check_activations(activations)
     if activations == "signed":
         return kernel, bias
     return 2.0 * kernel, (0.0 if bias is None else bias) - kernel.sum(
         axis=tuple(range(kernel.ndim - 1))
     )
+
+
+def check_activations(activations: str) -> None:
+    """Refuses what isn't a way to write binary inputs.
+
+    Raises:
+        ValueError: `activations` is neither `"signed"` nor `"unit"`.
+    """
+    if activations not in ("signed", "unit"):
+        raise ValueError(
+            f"activations must be 'signed' or 'unit'. Received: activations={activations!r}"
+        )

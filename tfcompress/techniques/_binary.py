@@ -76,6 +76,7 @@ def technique(
             keep_weights=chosen.keep_weights,
             clip_value=chosen.clip_value,
             end_bits=getattr(chosen, "end_bits", 32),
+            input_bits=getattr(chosen, "activation_bits", 1),
         )
         return _binarise(candidate, form)
 
@@ -107,6 +108,7 @@ class _Form:
             layers start anew.
         clip_value: as of `BinaryConv2D`.
         end_bits: of the weights of the first and the last layer; 32 leaves them as they are.
+        input_bits: as of `BinaryConv2D`.
     """
 
     binarize_inputs: bool
@@ -115,6 +117,7 @@ class _Form:
     keep_weights: bool
     clip_value: float
     end_bits: int = 32
+    input_bits: int = 1
 
     def layer(self, layer: Any) -> Any:
         """Makes the binary layer of the same shape and name.
@@ -130,6 +133,7 @@ class _Form:
             "binarize_inputs": self.binarize_inputs,
             "binarize_kernel": self.binarize_kernel,
             "clip_value": self.clip_value,
+            "input_bits": self.input_bits,
             "use_bias": layer.use_bias or self.binarize_inputs,
             "activation": layer.activation if own_activation else None,
             "name": layer.name,
@@ -148,9 +152,13 @@ class _Form:
 
     def reason(self, block: Block) -> str:
         """Says for the report what became of a block."""
-        parts = (("inputs", self.binarize_inputs), ("weights", self.binarize_kernel))
+        parts = (
+            ("inputs", self.binarize_inputs and self.input_bits == 1),
+            ("weights", self.binarize_kernel),
+        )
         binary = " and ".join(part for part, is_binary in parts if is_binary)
-        return f"binary {binary}" + (f"; {block.bn} moved before it" if block.bn else "")
+        levels = "inputs of 2 bits, " if self.input_bits == 2 else ""
+        return f"{levels}binary {binary}" + (f"; {block.bn} moved before it" if block.bn else "")
 
 
 def _binarise(candidate: Candidate, form: _Form) -> Candidate:
@@ -270,4 +278,6 @@ def _load(new: Any, layer: Any, bn: Any) -> None:
         factor = gamma / np.sqrt(variance + bn.epsilon)
         kernel = kernel * factor
         bias = (bias - mean) * factor + beta
-    new.set_weights([kernel, bias] if new.use_bias else [kernel])
+    new.kernel.assign(kernel)
+    if new.use_bias:
+        new.bias.assign(bias)

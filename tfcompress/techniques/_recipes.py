@@ -82,14 +82,22 @@ class EndOptions(InputOptions):
         end_bits: of the weights of the first and the last layer: 32 leaves them as they are. 8
             rounds them in training, with trained steps, and the first convolution's inputs to the
             256 values of a pixel: the 1-bit kernels then compute with the image's bytes.
+        activation_bits: of the binary layers' inputs: 1 for signs, or 2 for four levels with a
+            trained step (LSQ: Esser et al. 2020, arXiv:1902.08153), which the 1-bit kernels
+            multiply as two bits.
     """
 
     end_bits: int = 32
+    activation_bits: int = 1
 
     def __post_init__(self) -> None:
         """Refuses unknown words and numbers."""
         super().__post_init__()
         require(self.end_bits in (8, 32), f"option end_bits must be 8 or 32; got {self.end_bits}")
+        require(
+            self.activation_bits in (1, 2),
+            f"option activation_bits must be 1 or 2; got {self.activation_bits}",
+        )
 
 
 def training(epochs: int) -> Callable[[WeightOptions], Training]:
