@@ -170,8 +170,7 @@ def ops_fast_with_floats(content: FileContent) -> list[str]:
 def ops_with_bits(content: FileContent, weights: dict[str, np.ndarray]) -> list[str]:
     """Returns the output names of the ops whose inputs are levels and whose weights are binary.
 
-    Levels are 0 and 1, or 0 to 3: sums of three such. 8 bits hold the latter where one input of all
-    is a 3, as in any trained network; else with an error of half of 1/255.
+    Levels are 0 and 1, or 0 to 3: sums of three such.
 
     Args:
         content: of the float file.

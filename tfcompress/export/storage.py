@@ -31,6 +31,7 @@ class ModelTraits:
 
     Attributes:
         binary_inputs: the name of the first layer with binary inputs; None if there is none.
+        input_levels: whether such layers have inputs of 2 bits.
         hashed: whether there are layers with element-wise hashed kernels.
         trained_ranges: whether `FakeQuantize` layers round to 8 bits throughout, with ranges from a
             training; of a network with binary inputs they round those of its first layer alone.
@@ -39,6 +40,7 @@ class ModelTraits:
     """
 
     binary_inputs: str | None = None
+    input_levels: bool = False
     hashed: bool = False
     trained_ranges: bool = False
     few_bits: bool = False

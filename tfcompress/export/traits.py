@@ -23,6 +23,7 @@ def traits_of(model: keras.Model) -> ModelTraits:
     rounding = any(isinstance(layer, FakeQuantize) for layer in layers)
     return ModelTraits(
         binary_inputs=binary,
+        input_levels=any(getattr(each, "input_bits", 1) == 2 for each in layers),
         hashed=any(True for _ in hashed_layers(layers)),
         trained_ranges=rounding and binary is None,
         few_bits=any(isinstance(layer, (LearnedStepWeights, TernaryWeights)) for layer in layers),

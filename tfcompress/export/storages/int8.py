@@ -51,7 +51,19 @@ _TRAINED = Method(
     integer=True,
 )
 # Integers before a sign would turn many of them: everything but the layers of bits stays float.
-BINARY = Method(build=_binary_layers, audit=audit.some_integer_weights)
+_SIGNS = Method(build=_binary_layers, audit=audit.some_integer_weights)
+# 8 bits hold the levels 0 to 3 if one of a layer's inputs is a 3. If the largest is a 2, which
+# happens in small dense layers, each 1 among them is off by a 255th, and levels behind it may turn.
+_LEVELS = Method(
+    build=_binary_layers,
+    audit=audit.some_integer_weights,
+    tolerance=Tolerance(0.25, 0.9, max_relative_rms=0.1),
+)
+
+
+def binary_method(traits: ModelTraits) -> Method:
+    """Returns how a network with binary inputs is written."""
+    return _LEVELS if traits.input_levels else _SIGNS
 
 
 def _accepts(traits: ModelTraits) -> str | None:
@@ -61,7 +73,7 @@ def _accepts(traits: ModelTraits) -> str | None:
 def _method(traits: ModelTraits) -> Method:
     if traits.trained_ranges:
         return _TRAINED
-    return BINARY if traits.binary_inputs else _STATIC
+    return binary_method(traits) if traits.binary_inputs else _STATIC
 
 
 STORAGE = Storage(

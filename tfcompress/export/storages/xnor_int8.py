@@ -22,7 +22,7 @@ NAME = "xnor+int8"
 def _build(job: BuildJob) -> BuiltFile:
     # The bits first: what they say of a network without any helps more.
     bits = _signature(job, BITS, xnor.NAME, xnor.METHOD)
-    integers = _signature(job, DEFAULT, int8.STORAGE.name, int8.BINARY)
+    integers = _signature(job, DEFAULT, int8.STORAGE.name, int8.binary_method(job.traits))
     if "CALL_ONCE" in read(bits.built.path).op_counts():
         raise InputError(
             f"storage {NAME} can't hold model '{job.model.name}': its hashed weights are expanded "
