@@ -51,6 +51,8 @@ def test_json(written, capsys):
     sizes = [tensor["size_bytes"] for tensor in found["constants"]]
     assert sizes == sorted(sizes, reverse=True)
     assert sum(sizes) == sum(content.weight_bytes.values())
+    (kind,) = found["arithmetic"]
+    assert kind["text"] == "float computation with int8 weights (dynamic range)"
     assert found["metadata"]["labels"] == list(LABELS)
     assert found["oldest_runtime"]["tensorflow_lite"] == "2.17.0"
     assert found["oldest_runtime"]["unknown"] == []

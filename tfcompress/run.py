@@ -89,7 +89,8 @@ def _define_inputs(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("normalization", "auto", NORMALIZATIONS, "what the model takes: "
                       "standardize (mean 0, deviation 1), none (0..255), unit (0..1), symmetric "
                       "(-1..1); auto: none if the model has a Rescaling or Normalization layer, "
-                      "else standardize", values)  # fmt: skip
+                      "else standardize, or of a model file what it clearly was trained with",
+                      values)  # fmt: skip
     text("metric", None, "by which files are compared, a name of Keras's: mae, auc, ... (default: "
          "the model's own first one, else accuracy, mean_iou or mae, as fits the targets); "
          "my_metric:max or :min where it isn't known which way is better", values)  # fmt: skip

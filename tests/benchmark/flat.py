@@ -5,7 +5,14 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 OPS, KINDS = schema.BuiltinOperator, schema.BuiltinOptions
-TYPES = {"float32": "FLOAT32", "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64"}
+TYPES = {
+    "float32": "FLOAT32",
+    "float16": "FLOAT16",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+}
 
 
 class Net:

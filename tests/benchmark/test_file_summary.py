@@ -3,6 +3,7 @@
 import gzip
 import re
 
+import numpy as np
 import pytest
 
 from tests.benchmark.flat import Net, chain
@@ -67,6 +68,29 @@ def test_long_metadata_are_cut(path):
     assert "class20" not in words
     assert "mean 1.5" in words
     assert "std 0.0625" in words
+
+
+def test_floats_outside_and_8_bit_weights_inside_are_called_what_they_are(tmp_path):
+    """As in a "float32" file that a converter was told to optimise."""
+    net = Net()
+    x = net.tensor((1, 8))
+    weights = net.tensor((3, 8), "int8", values=np.ones((3, 8)))
+    ys = [net.dense(x, 3), net.dense(x, 3)]
+    ys.append(net.op("FULLY_CONNECTED", [x, weights, -1], (1, 3)))
+    halves = net.tensor((3, 8), "float16", values=np.ones((3, 8)))
+    kernel = net.op("DEQUANTIZE", [halves], (3, 8))
+    ys.append(net.op("FULLY_CONNECTED", [x, kernel, -1], (1, 3)))
+    q = net.tensor((1, 8), "int8")
+    ys.append(net.op("FULLY_CONNECTED", [q, weights, -1], (1, 3), "int8"))
+    summary = describe(net.write(tmp_path / "m.tflite", [x, q], ys), None)
+    words = " ".join(summary_text(summary).split())
+    assert "computes by float computation with float32 weights: 2 ops; float" in words
+    assert [(kind["ops"], kind["text"]) for kind in summary["arithmetic"]] == [
+        (2, "float computation with float32 weights"),
+        (1, "float computation with int8 weights (dynamic range)"),
+        (1, "float computation with weights that are unpacked once from float16"),
+        (1, "integer computation with int8 weights"),
+    ]
 
 
 def test_what_a_gpu_gets_wrong_is_an_issue(tmp_path):

@@ -14,7 +14,14 @@ from tfcompress.benchmark.machine import machine, machine_line
 from tfcompress.console import table
 from tfcompress.runtime import process
 from tfcompress.runtime.delegates import has_bit_ops
-from tfcompress.tflite import compatibility, content, metadata, signatures, versions
+from tfcompress.tflite import (
+    compatibility,
+    content,
+    metadata,
+    signatures,
+    versions,
+    weighted_ops,
+)
 from tfcompress.tflite.compatibility import CompatibilityIssue
 from tfcompress.tflite.content import FileContent, Tensor
 from tfcompress.tflite.metadata import Metadata
@@ -73,6 +80,7 @@ def describe(path: str, runtime_error: str | None) -> dict[str, Any]:
         "signatures": [signature.name for signature in file.signatures],
         "ops": _ops_of_all_signatures(file),
         "weight_bytes": dict(file.weight_bytes),
+        "arithmetic": weighted_ops.arithmetic(main),
         "constants": [
             {**_tensor(tensor), "size_bytes": tensor.size_bytes} for tensor in file.constants
         ],
@@ -203,6 +211,7 @@ def _facts(summary: Mapping[str, Any]) -> str:
         "file": summary["path"],
         "bytes": f"{summary['size_bytes']:,}, {summary['gzip_bytes']:,} after gzip",
         "weights": f"{weights or 'no'} bytes",
+        **({"computes by": _arithmetic(summary)} if summary.get("arithmetic") else {}),
         "multiply-accumulates": macs,
         "in": _types_and_shapes(summary["inputs"]),
         "out": _types_and_shapes(summary["outputs"]),
@@ -214,6 +223,14 @@ def _facts(summary: Mapping[str, Any]) -> str:
         **({"machine": machine_line(summary["machine"])} if "machine" in summary else {}),
     }
     return table(rows.items(), width=WIDTH)
+
+
+def _arithmetic(summary: Mapping[str, Any]) -> str:
+    """Says how the ops with weights compute, and of several kinds how many ops do."""
+    kinds = summary["arithmetic"]
+    if len(kinds) == 1:
+        return str(kinds[0]["text"])
+    return "; ".join(f"{kind['text']}: {kind['ops']} ops" for kind in kinds)
 
 
 def _oldest_runtime(oldest: Mapping[str, Any]) -> str:

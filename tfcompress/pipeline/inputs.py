@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfcompress import api, data, models
 from tfcompress.config import NORMALIZATIONS
@@ -24,6 +25,7 @@ from tfcompress.graph.rewrite import functional, operations
 from tfcompress.options import option_types
 from tfcompress.pipeline.plan import Plan
 from tfcompress.training.context import TrainingContext
+from tfcompress.training.evaluate import logits
 from tfcompress.training.inversion import check_teacher
 from tfcompress.training.judging import Judge, judge_of
 from tfcompress.training.objective import Objective, inferred_objective
@@ -32,6 +34,10 @@ from tfcompress.training.signature import check_inputs, input_caster
 
 # Of images larger than 64 pixels, where a user's model takes any size.
 _NATIVE_SIZE = 224
+
+# Of so many images a user's model is asked, and six standard errors of a share of them, at most.
+_ASKED_IMAGES = 256
+_FAR_BETTER = 0.2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +81,8 @@ def load(job: Plan) -> tuple[keras.Model, DescribedData]:
     loaded = load_data(job, users_model)
     model = _build(job, loaded) if users_model is None else users_model
     if isinstance(loaded, Dataset):
-        return model, _normalised(loaded, model, job.config.normalization)
+        trained = users_model is not None
+        return model, _normalised(loaded, model, job.config.normalization, trained=trained)
     for flag, given in (
         ("normalization", job.config.normalization not in ("auto", "none")),
         ("augment", job.config.augment not in (None, "none")),
@@ -241,16 +248,61 @@ def _build(job: Plan, loaded: DescribedData) -> keras.Model:
     return models.build(job.config.model, shape, outputs, **{**known, **job.model_options})
 
 
-def _normalised(images: Dataset, model: keras.Model, normalization: str) -> Dataset:
-    """Returns the data set with the normalisation that the model expects."""
+def _normalised(
+    images: Dataset, model: keras.Model, normalization: str, *, trained: bool
+) -> Dataset:
+    """Returns the data set with the normalisation that the model expects.
+
+    Args:
+        images: with the data's own mean and deviation.
+        model: that takes them.
+        normalization: one of `config.NORMALIZATIONS`.
+        trained: whether `auto` may ask the model, since its weights come from the user's file.
+    """
     assert normalization in NORMALIZATIONS
-    if normalization == "auto":
-        layers = keras.layers.Rescaling | keras.layers.Normalization
-        normalises = any(isinstance(operation, layers) for operation in operations(model))
-        normalization = "none" if normalises else "standardize"
-    chosen = {
-        "none": Normalization.identity,
-        "unit": Normalization.unit,
-        "symmetric": Normalization.symmetric,
-    }.get(normalization)
-    return images.with_normalization(chosen(images.image_shape[2])) if chosen else images
+    choices = _normalizations(images)
+    if normalization != "auto":
+        return images.with_normalization(choices[normalization])
+    layers = keras.layers.Rescaling | keras.layers.Normalization
+    if any(isinstance(operation, layers) for operation in operations(model)):
+        return images.with_normalization(choices["none"])
+    return _as_answered(images, model) if trained else images
+
+
+def _normalizations(images: Dataset) -> dict[str, Normalization]:
+    """Returns what each value of `--normalization` but `auto` stands for."""
+    channels = images.image_shape[2]
+    return {
+        "standardize": images.normalization,
+        "none": Normalization.identity(channels),
+        "unit": Normalization.unit(channels),
+        "symmetric": Normalization.symmetric(channels),
+    }
+
+
+def _as_answered(images: Dataset, model: keras.Model) -> Dataset:
+    """Returns the data set with the normalisation by which a model knows more of its images.
+
+    That of the data set itself stays unless another one is far better, and better than chance, as
+    it is where the model was trained with it: pixels from 0 to 1 are all alike to a model that
+    learned from 0 to 255.
+    """
+    sample = images.sample(_ASKED_IMAGES)
+    shapes = [tensor.shape for tensor in functional(model).outputs]
+    if shapes != [(None, images.num_classes)] or len(functional(model).inputs) != 1:
+        return images
+    given = {
+        name: images.with_normalization(each) for name, each in _normalizations(images).items()
+    }
+    right = {
+        name: float((logits(model, each.sample(_ASKED_IMAGES).x).argmax(1) == sample.y).mean())
+        for name, each in given.items()
+    }
+    best = max(right, key=lambda name: right[name])
+    chance = float(np.bincount(sample.y).max()) / len(sample.y)  # By one answer to all of them.
+    if right[best] - max(right["standardize"], chance) < _FAR_BETTER:
+        return images
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in right.items())
+    say("data", f"--normalization={best}: of {len(sample.y)} training images the model knows, by "
+        f"how their pixels are given, {shares}")  # fmt: skip
+    return given[best]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,54 @@ def with_constant_weights(content: FileContent) -> Iterator[Op]:
     for op in content.ops:
         if op.macs and op.inputs[1] is not None and op.inputs[1].constant:
             yield op
+
+
+def arithmetic(content: FileContent) -> list[dict[str, Any]]:
+    """Says in what a file multiplies by its weights, the most frequent kind first.
+
+    Returns:
+        JSON values, for each kind: `ops`, how many; `inputs` and `weights`, their types in the
+        file (of weights that other ops unpack, what the last of these takes); `text`. A file with floats outside may hold 8-bit weights all the same,
+        which the runtime multiplies by inputs that it rounds each time: "dynamic range".
+    """
+    unpacked = {
+        tensor.number: op.inputs[0].dtype
+        for op in content.ops
+        if op.folded and op.subgraph == 0 and op.inputs and op.inputs[0] is not None
+        for tensor in op.outputs
+    }
+    counts: collections.Counter[tuple[str, str, bool]] = collections.Counter()
+    for op in content.ops:
+        if not op.macs or op.subgraph or None in op.inputs[:2]:
+            continue
+        inputs, weights = op.inputs[0], op.inputs[1]
+        assert inputs is not None and weights is not None
+        if weights.constant or weights.number in unpacked:
+            stored = weights.dtype if weights.constant else unpacked[weights.number]
+            counts[inputs.dtype, stored, weights.constant] += 1
+    return [
+        {
+            "ops": count,
+            "inputs": inputs,
+            "weights": weights,
+            "text": _arithmetic_text(inputs, weights, constant=constant),
+        }
+        for (inputs, weights, constant), count in counts.most_common()
+    ]
+
+
+def _arithmetic_text(inputs: str, weights: str, *, constant: bool) -> str:
+    """Names a kind of arithmetic.
+
+    >>> _arithmetic_text("float32", "int8", constant=True)
+    'float computation with int8 weights (dynamic range)'
+    """
+    integers = "int" in inputs
+    kind = "integer" if integers else "float"
+    if not constant:
+        return f"{kind} computation with weights that are unpacked once from {weights}"
+    text = f"{kind} computation with {weights} weights"
+    return text if integers or "int" not in weights else f"{text} (dynamic range)"
 
 
 def one_magnitude(kernel: np.ndarray) -> bool:
