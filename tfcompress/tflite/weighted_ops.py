@@ -51,8 +51,9 @@ def arithmetic(content: FileContent) -> list[dict[str, Any]]:
 
     Returns:
         JSON values, for each kind: `ops`, how many; `inputs` and `weights`, their types in the
-        file (of weights that other ops unpack, what the last of these takes); `text`. A file with floats outside may hold 8-bit weights all the same,
-        which the runtime multiplies by inputs that it rounds each time: "dynamic range".
+        file (of weights that other ops unpack, what the last of these takes); `text`. A file with
+        floats outside may hold 8-bit weights all the same, which the runtime multiplies by inputs
+        that it rounds each time: "dynamic range".
     """
     unpacked = {
         tensor.number: op.inputs[0].dtype
@@ -62,10 +63,9 @@ def arithmetic(content: FileContent) -> list[dict[str, Any]]:
     }
     counts: collections.Counter[tuple[str, str, bool]] = collections.Counter()
     for op in content.ops:
-        if not op.macs or op.subgraph or None in op.inputs[:2]:
+        inputs, weights = op.inputs[:2] if op.macs and not op.subgraph else (None, None)
+        if inputs is None or weights is None:
             continue
-        inputs, weights = op.inputs[0], op.inputs[1]
-        assert inputs is not None and weights is not None
         if weights.constant or weights.number in unpacked:
             stored = weights.dtype if weights.constant else unpacked[weights.number]
             counts[inputs.dtype, stored, weights.constant] += 1
