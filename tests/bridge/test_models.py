@@ -84,6 +84,7 @@ CONVERTIBLE = {
     "HashedConv2D": (IMAGE, {"filters": 4, "kernel_size": 3, "hashing": "elementwise"}),
     "HashedDense": ((12,), {"units": 4, "hashing": "elementwise"}),
     "LearnedStepWeights": (IMAGE, {"layer": keras.layers.Conv2D(4, 3, name="inner")}),
+    "LookupConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 4, "coefficients": 2}),
     "LowRankConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 3}),
     "LowRankDense": ((12,), {"units": 6, "rank": 3}),
     "Shift2D": (IMAGE, {"kernel_size": 3}),

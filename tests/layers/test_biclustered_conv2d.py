@@ -33,6 +33,8 @@ def test_operations_and_weights():
     layer = BiclusteredConv2D(64, 3, rank=5, padding="same", input_clusters=4)
     per_pixel = (32 + 9 + 64) * 4 * 2 * 5
     assert layer.macs((None, 10, 9, 32), (None, 10, 9, 64)) == 10 * 9 * per_pixel
+    per_pixel = (32 / 4 + 9 + 64 / 2) * 4 * 2 * 5
+    assert layer.macs_without_zeros((None, 10, 9, 32), (None, 10, 9, 64)) == 10 * 9 * per_pixel
     weights = 32 * 2 * 5 + 9 * 4 * 2 * 5 + 4 * 5 * 64
     assert layer.kernel_parameters((3, 3, 32, 64)) == weights
 

@@ -14,6 +14,7 @@ from tfcompress import graph
 from tfcompress.layers import (
     BiclusteredConv2D,
     CPConv2D,
+    LookupConv2D,
     LowRankConv2D,
     MonochromaticConv2D,
     SpatialSeparableConv2D,
@@ -28,6 +29,7 @@ EXACT = [
     TuckerConv2D,
     LowRankConv2D,
     BiclusteredConv2D,
+    LookupConv2D,
     TTConv2D,
 ]
 LAYERS = [MonochromaticConv2D, *EXACT]

@@ -76,6 +76,7 @@ RECIPES = {
     "cp": (5, 5e-4),
     "deep_compression": (10, 1e-3),
     "hashed": (10, 2e-3),
+    "lcnn": (5, 5e-4),
     "monochromatic": (5, 5e-4),
     "perforate": (10, 2e-3),
     "pq": (10, 1e-3),

@@ -12,6 +12,7 @@ from tfcompress.errors import InputError
 from tfcompress.layers import (
     BiclusteredConv2D,
     CPConv2D,
+    LookupConv2D,
     LowRankConv2D,
     LowRankDense,
     SpatialSeparableConv2D,
@@ -25,6 +26,7 @@ from tfcompress.techniques._factorise_options import FactoriseOptions, SpectrumO
 FORMS = {
     "biclustering": BiclusteredConv2D,
     "cp": CPConv2D,
+    "lcnn": LookupConv2D,
     "spatial": SpatialSeparableConv2D,
     "svd": LowRankConv2D,
     "tt": TTConv2D,
@@ -79,7 +81,8 @@ def test_macs_ratio_is_an_upper_bound_that_is_nearly_reached(name):
 def test_full_rank_of_a_named_layer_is_the_same_network(name, small):
     model = small()
     rank = FORMS[name].full_rank((3, 3, 16, 16))
-    thin = tfcompress.transform(model, name, ranks={"conv3": rank})
+    whole = {"coefficients": 16} if name == "lcnn" else {}
+    thin = tfcompress.transform(model, name, ranks={"conv3": rank}, **whole)
     assert isinstance(thin.get_layer("conv3"), FORMS[name])
     assert type(thin.get_layer("conv2")) is layers.Conv2D
     x = images()

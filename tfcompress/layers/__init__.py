@@ -17,6 +17,7 @@ from tfcompress.layers.fire import Fire
 from tfcompress.layers.hashed_conv2d import HashedConv2D
 from tfcompress.layers.hashed_dense import HashedDense
 from tfcompress.layers.learned_step_weights import LearnedStepWeights
+from tfcompress.layers.lookup_conv2d import LookupConv2D
 from tfcompress.layers.low_rank_conv2d import LowRankConv2D
 from tfcompress.layers.low_rank_dense import LowRankDense
 from tfcompress.layers.min_max_quantize import MinMaxQuantize
@@ -47,6 +48,7 @@ __all__ = [
     "HashedConv2D",
     "HashedDense",
     "LearnedStepWeights",
+    "LookupConv2D",
     "LowRankConv2D",
     "LowRankDense",
     "MinMaxQuantize",

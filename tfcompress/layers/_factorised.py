@@ -51,6 +51,10 @@ class Factorised(keras.layers.Layer, abc.ABC):
     def kernel_parameters(self, shape: tuple[int, ...]) -> int:
         """Counts the weights of the factors in place of a kernel of this shape."""
 
+    def macs_without_zeros(self, input_shape: Any, output_shape: Any) -> int | None:
+        """Counts multiply-accumulates but those with zeros of the layer's own; None without any."""
+        return None
+
     @classmethod
     @abc.abstractmethod
     def full_rank(cls, shape: tuple[int, ...]) -> Any:

@@ -230,11 +230,11 @@ class FactorisedConv2D(Factorised):
         deviation = math.prod(shape[:2]) ** -0.5
         return self._add_factor(name, shape, keras.initializers.RandomNormal(stddev=deviation))
 
-    def _add_numbers(self, name: str, size: int, initializer: Any) -> Any:
+    def _add_numbers(self, name: str, shape: tuple[int, ...], initializer: Any) -> Any:
         """Adds numbers that say where a channel belongs; training leaves them as they are."""
         # Floats, for whoever copies a model's weights treats all alike.
         return self.add_weight(
-            name=name, shape=(size,), initializer=initializer, trainable=False, autocast=False
+            name=name, shape=shape, initializer=initializer, trainable=False, autocast=False
         )
 
     @abc.abstractmethod

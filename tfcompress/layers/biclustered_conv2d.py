@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfcompress.layers._factorised_conv2d import FactorisedConv2D, Stage, counting
+from tfcompress.layers._factorised_conv2d import FactorisedConv2D, Shape, Stage, counting
 from tfcompress.layers.arguments import positive
 from tfcompress.layers.channel_rules import TAKEN, ChannelRules, of_product
 from tfcompress.ops import channel_clusters, factorize
@@ -147,8 +147,10 @@ class BiclusteredConv2D(FactorisedConv2D):
             "kernel_spatial", (*self.kernel_size, products, 1)
         )
         self.kernel_out = self._add_factor("kernel_out", (1, 1, inputs * self.rank, self.filters))
-        self.input_cluster = self._add_numbers("input_cluster", channels, counting(inputs))
-        self.output_cluster = self._add_numbers("output_cluster", self.filters, counting(outputs))
+        self.input_cluster = self._add_numbers("input_cluster", (channels,), counting(inputs))
+        self.output_cluster = self._add_numbers(
+            "output_cluster", (self.filters,), counting(outputs)
+        )
 
     def stages(self, channels: int) -> tuple[Stage, ...]:
         """Returns 1x1, depthwise, 1x1."""
@@ -190,6 +192,14 @@ class BiclusteredConv2D(FactorisedConv2D):
         inputs, outputs = self.input_clusters, self.output_clusters
         taps = height * width * inputs * outputs
         return (channels * outputs + taps + inputs * filters) * self.rank
+
+    def macs_without_zeros(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Counts multiply-accumulates for one image as the paper does, without those with 0."""
+        first, _, last = self.stages(input_shape[-1] or 1)
+        before = math.prod(n or 1 for n in input_shape[1:-1]) * math.prod(first.shape)
+        behind = math.prod(n or 1 for n in output_shape[1:-1]) * math.prod(last.shape)
+        zeros = before - before // self.input_clusters + behind - behind // self.output_clusters
+        return self.macs(input_shape, output_shape) - zeros
 
     def channel_rules(self) -> ChannelRules:
         """Says that the first factor holds the channels taken, and the last one the filters."""

@@ -90,7 +90,7 @@ class MonochromaticConv2D(FactorisedConv2D):
         self.kernel_spatial = self._add_depthwise(
             "kernel_spatial", (*self.kernel_size, self.filters, 1)
         )
-        self.color = self._add_numbers("color", self.filters, counting(self.rank))
+        self.color = self._add_numbers("color", (self.filters,), counting(self.rank))
 
     def stages(self, channels: int) -> tuple[Stage, ...]:
         """Returns 1x1, depthwise."""

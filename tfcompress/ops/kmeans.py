@@ -74,8 +74,9 @@ def first_centers(points: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
         to_it = squares - points @ (2 * points[index]) + squares[index]
         distances = np.minimum(distances, np.maximum(to_it, 0))
         sums = np.cumsum(distances, dtype=np.float64)
-        index = int(np.searchsorted(sums, random.random() * sums[-1], side="right"))
-        chosen.append(min(index, len(points) - 1))
+        place = int(np.searchsorted(sums, random.random() * sums[-1], side="right"))
+        index = min(place, len(points) - 1)  # All distances may be 0.
+        chosen.append(index)
     return points[chosen]
 
 

@@ -51,6 +51,7 @@ def technique(
     spatial_only: bool = False,
     first_only: bool = False,
     approximate: Approximate | None = None,
+    storages: tuple[str, ...] = ("float32",),
 ) -> Technique:
     """Makes the technique that replaces layers by one kind of factors.
 
@@ -63,6 +64,7 @@ def technique(
         spatial_only: as of `Factorisation`.
         first_only: as of `Factorisation`.
         approximate: as of `Factorisation`.
+        storages: how the export writes it by default, as `Technique` has them.
     """
     factorisation = Factorisation(name, forms, spatial_only, approximate, first_only)
     return taking_equivalents(
@@ -76,7 +78,7 @@ def technique(
             sketch=factorisation.sketch,
             rounds=factorisation.rounds,
             training=training,
-            storages=("float32",),
+            storages=storages,
         )
     )
 
@@ -264,6 +266,7 @@ class _Plan:
     rank: Any
     macs: tuple[int, int]
     weights: tuple[int, int]
+    macs_without_zeros: int | None
 
     @classmethod
     def make(cls, layer: Any, form: Any, options: Any, shapes: tuple[Shape, Shape]) -> _Plan | str:
@@ -290,6 +293,7 @@ class _Plan:
             unbuilt.rank,
             (before, unbuilt.macs(*shapes)),
             (kernel.size, unbuilt.kernel_parameters(kernel.shape)),
+            unbuilt.macs_without_zeros(*shapes),
         )
         worse = plan.macs[1] >= before or plan.weights[1] >= kernel.size
         if worse and layer.name not in options.ranks:
@@ -299,6 +303,8 @@ class _Plan:
     def gain(self) -> str:
         """Says the costs before and after."""
         macs = " -> ".join(f"{_millions(n)}" for n in self.macs)
+        if self.macs_without_zeros is not None:
+            macs += f" ({_millions(self.macs_without_zeros)} without those with 0)"
         weights = " -> ".join(f"{n:,}" for n in self.weights)
         return f"MACs {macs}, weights {weights}"
 
