@@ -47,6 +47,9 @@ def test_validates_on_training_images_that_the_seed_chooses(small, data):
     [
         ({"max_drop": -1.0}, "option max_drop must be 0 or more"),
         ({"validation_images": 0}, "option validation_images must be 1 or more"),
+        ({"bits": "8,4,2,ternary"}, "not ternary: 2 bits hold ternary filters"),
+        ({"bits": (8, 1)}, "not 1: a file of integers has no .*1bit"),
+        ({"bits": ("8", "pq")}, "not pq: a file of integers has no product with codebooks"),
         ({"bits": (4, 2)}, "option bits takes 8 and one or more of 4, 2; got"),
         ({"price": "money"}, "option price .* one of bytes, time; got 'money'"),
     ],

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 Price = Literal["bytes", "time"]
 # Of weights, as `export.validation` has them.
 _BITS = (8, 4, 2)
+# What else layers could have, and why a file of integers doesn't gain by it.
+_NO_CHOICES = {
+    "ternary": "2 bits hold ternary filters, and have them where they are nearer",
+    "1": "a file of integers has no product with 1-bit weights, which become floats as it is "
+    "loaded; technique bwn and storage 1bit write them",
+    "pq": "a file of integers has no product with codebooks, which become floats as it is loaded; "
+    "technique pq writes them",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,16 +44,15 @@ class MixedOptions:
             worse.
         validation_images: how many training examples that is taken on. The network was trained on
             them, and rounding may cost more on others: the test examples tell.
-        bits: that a layer may have, 8 and others of 4 and 2. 2 bits need the newest runtimes and
-            are for weights on such a grid: of others they change the outputs by most of their rms.
-            Of the storage int8 layers have 8 bits or floats.
+        bits: that a layer may have, 8 and others of 4 and 2. 2 bits need the newest runtimes; they
+            hold ternary filters, too. Of the storage int8 layers have 8 bits or floats.
         price: what is saved, `bytes` of the file or `time`, by what each layer takes alone on this
             machine.
     """
 
     max_drop: float = 0.5
     validation_images: int = 1000
-    bits: tuple[int, ...] = (8, 4)
+    bits: tuple[int | str, ...] = (8, 4)
     price: Price = "bytes"
 
     def __post_init__(self) -> None:
@@ -55,6 +62,9 @@ class MixedOptions:
             self.validation_images >= 1,
             f"option validation_images must be 1 or more; got {self.validation_images}",
         )
+        for word in self.bits:
+            why = _NO_CHOICES.get(str(word))
+            require(why is None, f"option bits takes 8 and one or more of 4, 2, not {word}: {why}")
         require(
             8 in self.bits and set(self.bits) <= set(_BITS) and len(set(self.bits)) > 1,
             f"option bits takes 8 and one or more of 4, 2; got {self.bits}",
