@@ -88,6 +88,27 @@ TABLES: dict[str, dict[str, tuple[list[str], int]]] = {
         "lsq, bits=2": (["--technique=lsq", "--storage=int2", "--set", "bits=2"], 3),
         "lsq, bits=3": (["--technique=lsq", "--storage=int4", "--set", "bits=3"], 1),
         "lsq, bits=4": (["--technique=lsq", "--storage=int4"], 3),
+        **{
+            f"lsq, bits={bits}, activation_bits={bits}": (
+                [
+                    *["--technique=lsq", "--storage=int8", "--set", f"bits={bits}"],
+                    *["--set", f"activation_bits={bits}"],
+                ],
+                3,
+            )
+            for bits in (2, 4)
+        },
+        "binaryconnect": (["--technique=binaryconnect", "--storage=1bit"], 3),
+        "binaryconnect, stochastic=true": (
+            ["--technique=binaryconnect", "--storage=1bit", "--set", "stochastic=true"],
+            3,
+        ),
+        "dorefa": (["--technique=dorefa"], 3),
+        "dorefa, 2 bits": (
+            ["--technique=dorefa", "--set", "weight_bits=2", "--set", "activation_bits=2"],
+            3,
+        ),
+        "pact": (["--technique=pact"], 3),
     },
     "vgg16": {
         "channels, size_ratio=0.36": (

@@ -72,6 +72,7 @@ def test_builders(name):
 IMAGE = (8, 8, 12)
 CONVERTIBLE = {
     "BiclusteredConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 2}),
+    "BinaryConnectWeights": (IMAGE, {"layer": keras.layers.Conv2D(4, 3, name="inner")}),
     "BinaryConv2D": (IMAGE, {"filters": 4, "kernel_size": 3, "binarize_inputs": False}),
     "BinaryDense": ((12,), {"units": 4, "binarize_inputs": False}),
     "CPConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 4}),
@@ -79,6 +80,7 @@ CONVERTIBLE = {
     "CodebookConv2D": (IMAGE, {"filters": 4, "kernel_size": 3}),
     "CodebookDense": ((12,), {"units": 4}),
     "DepthwiseSeparable": (IMAGE, {"filters": 6}),
+    "DoReFaWeights": ((12,), {"layer": keras.layers.Dense(4, name="inner")}),
     "EffNetBlock": (IMAGE, {"filters": 8}),
     "Fire": (IMAGE, {"squeeze_filters": 4, "expand1x1_filters": 6, "expand3x3_filters": 6}),
     "HashedConv2D": (IMAGE, {"filters": 4, "kernel_size": 3, "hashing": "elementwise"}),
@@ -121,6 +123,7 @@ REFUSED = {
     "BinaryConv2D": (IMAGE, {"filters": 4, "kernel_size": 3}, "GreaterEqual"),
     "BinaryDense": ((12,), {"units": 4}, "GreaterEqual"),
     "FakeQuantize": ((12,), {}, "Floor"),
+    "FewBitActivations": ((12,), {}, "Round"),
     "HashedConv2D": ((8, 8, 64), {"filters": 64, "kernel_size": 3}, "Take"),
     "HashedDense": ((64,), {"units": 64}, "Take"),
     "MinMaxQuantize": ((12,), {}, "Min"),

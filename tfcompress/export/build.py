@@ -12,9 +12,18 @@ from pathlib import Path
 import keras
 
 from tfcompress.errors import ExportError, InputError, grouped, require
-from tfcompress.export import buckets, calibrate, convert, layer_errors, low_bits, mixed
+from tfcompress.export import (
+    activation_grids,
+    buckets,
+    calibrate,
+    convert,
+    layer_errors,
+    low_bits,
+    mixed,
+)
 from tfcompress.export.depthwise_parts import in_parts
 from tfcompress.export.model_io import write_model_names
+from tfcompress.export.rounding_ops import with_rounding_ops
 from tfcompress.export.storage import BuildJob, BuiltFile, Rebuild
 from tfcompress.export.usual_size import write_usual_sizes
 from tfcompress.graph import lower
@@ -73,7 +82,7 @@ def float_file(job: BuildJob, *, activations: str, bucket_type: str | None = Non
         bucket_type: of the buckets of element-wise hashed weights, as `write_buckets` takes it;
             None expands these weights.
     """
-    lowered = in_parts(lower(job.model, activations=activations))
+    lowered = in_parts(lower(with_rounding_ops(job.model), activations=activations))
     path = job.folder / "float.tflite"
     convert.float_file(lowered, path)
     write_model_names(job.model, path)
@@ -117,7 +126,13 @@ def static_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
     path = job.folder / "quantized.tflite"
     assert job.ranging is not None
     ranges = calibrate.ranges(source.path, job.ranging)
-    file = mixed.IntegerFile(source.path, path, weight_bits, ranges, source.layer_names)
+    plain = job.folder / "without_roundings.tflite"
+    grids = activation_grids.without_roundings(source.path, plain)
+    ranges |= calibrate.fixed_ranges(grids)
+    floats = plain if grids else source.path
+    file = mixed.IntegerFile(
+        floats, path, weight_bits, ranges, source.layer_names, few_bits=job.traits.few_bits
+    )
     notes = _loop_notes(source)
     if job.validation is None and job.noise_budget is None:
         file.write({})

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.export import two_bits, zero_filters
+from tfcompress.export import exact_grids, two_bits, zero_filters
 from tfcompress.export.finish import finish
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
@@ -54,6 +54,17 @@ def ranges(path: Path, images: np.ndarray | Rows) -> Ranges:
     return limits | {name: limits[source] for name, source in unread.items() if source in limits}
 
 
+def fixed_ranges(ends: Mapping[str, tuple[float, float]]) -> Ranges:
+    """Returns ranges that don't come from images: the least and the largest value by tensor name.
+
+    The quantizer makes of them the grid that has these two ends.
+    """
+    return {
+        name: {"min": np.full((1,), low, np.float32), "max": np.full((1,), high, np.float32)}
+        for name, (low, high) in ends.items()
+    }
+
+
 def _float_tensors(content: FileContent) -> tuple[list[str], dict[str, str]]:
     """Returns the names of the main graph's float tensors: those with values, and those without.
 
@@ -88,6 +99,7 @@ def integer_file(
     *,
     weight_bits: int = 8,
     bits: Mapping[str, int] | None = None,
+    few_bits: bool = False,
 ) -> None:
     """Writes the file with integer weights, activations, input and output.
 
@@ -103,6 +115,7 @@ def integer_file(
         weight_bits: 8, or 4 for the ops of `FOUR_BITS`.
         bits: output names of ops that have others: 8, 4 or 2, or 32 for ops that compute in floats;
             fewer than 8 for the ops of `FOUR_BITS`, without groups where they are 2.
+        few_bits: whether weights were trained for a few bits: those keep their own grids.
     """
     from ai_edge_quantizer import quantizer
 
@@ -113,6 +126,8 @@ def integer_file(
     zero_filters.mend_biases(float_path, path)
     if twos:
         two_bits.write_two_bits(Editor(float_path), path, twos)
+    if few_bits:
+        exact_grids.write_integer_grids(Editor(float_path), path, skip=twos)
 
 
 def _static_rules(path: Path, weight_bits: int, bits: Mapping[str, int]) -> list[dict[str, Any]]:

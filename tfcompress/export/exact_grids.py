@@ -6,7 +6,7 @@ The quantizer divides a filter's largest weight by the largest integer: a filter
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ import numpy as np
 
 from tfcompress.ops.few_bits import levels
 from tfcompress.tflite.editor import Editor
+from tfcompress.tflite.weighted_ops import weighted_pairs
 
 # Ops whose weights have the filters on their first axis.
 _FILTERS_FIRST = ("CONV_2D", "FULLY_CONNECTED")
+_BITS = {"int8": 8, "int4": 4}
 # By how much of a step a weight may be off its grid: normalisations folded in round.
 _OFF = 5e-5
 # Of a filter, weights by which grids are ruled out before all are looked at.
@@ -82,6 +84,83 @@ def on_grid(kernel: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray] | No
         return None
     integers = np.round(rows / np.where(steps > 0, steps, 1)[:, None]).astype(np.int8)
     return integers.reshape(kernel.shape), steps
+
+
+def write_integer_grids(floats: Editor, path: Path, *, skip: Collection[str] = ()) -> None:
+    """Writes the weights of a file that computes in integers on the grids of the float file.
+
+    Those are weights that were trained for a few bits: integers of up to 8 bits times a step for
+    each filter. The biases go to the grid of the new products. All others stay as they are.
+
+    Args:
+        floats: the float file, open.
+        path: of the integer file that was quantised from it, which is changed.
+        skip: output names of ops, in the float file, whose weights stay.
+    """
+    editor = Editor(path)
+    changed = [
+        _write_grid(floats, before, editor, after)
+        for before, after in weighted_pairs(floats, editor)
+        if floats.name(before) in _FILTERS_FIRST and floats.text(before.outputs[0]) not in skip
+    ]
+    if any(changed):
+        editor.write(path)
+
+
+def _write_grid(floats: Editor, before: Any, editor: Editor, after: Any) -> bool:
+    """Writes an op's weights on the grid of the float file, and its bias on that of the products.
+
+    Args:
+        floats: the float file.
+        before: the op in it.
+        editor: the integer file.
+        after: the op in it.
+
+    Returns:
+        False if the file holds them so already, or can't.
+    """
+    old = editor.graph.tensors[int(after.inputs[1])]
+    bits = _BITS.get(editor.type_name(int(after.inputs[1])))
+    kernel = floats.values(before.inputs[1])
+    if bits is None or kernel is None:
+        return False
+    rows = kernel.reshape(len(kernel), -1)
+    steps = grid_steps(rows, bits)
+    if steps is None or old.quantization.quantizedDimension:
+        return False
+    scales = np.asarray(old.quantization.scale)
+    filled = steps > 0  # Filters of zeros keep the quantizer's scale.
+    if len(scales) != len(steps) or np.allclose(steps[filled], scales[filled], rtol=1e-6, atol=0):
+        return False
+    steps = np.where(filled, steps, scales)
+    packed = pack(np.round(rows / steps[:, None]).astype(np.int8), bits)
+    inputs = [int(tensor) for tensor in after.inputs]
+    name = editor.text(inputs[1])
+    inputs[1] = editor.constant_on_grid(packed, kernel.shape, f"int{bits}", name, steps)
+    if len(before.inputs) > 2 and floats.values(before.inputs[2]) is not None:
+        inputs[2] = bias_on_grid(floats, before, editor, after, steps)
+    after.inputs = inputs
+    return True
+
+
+def bias_on_grid(floats: Editor, before: Any, editor: Editor, after: Any, steps: np.ndarray) -> int:
+    """Adds a bias of 32-bit integers on the grid of an op's products; returns its tensor.
+
+    Args:
+        floats: the float file.
+        before: the op in it.
+        editor: the integer file.
+        after: the op in it, whose input has its grid.
+        steps: of the weights, for each filter.
+    """
+    bias = floats.values(before.inputs[2])
+    assert bias is not None
+    x = editor.graph.tensors[int(after.inputs[0])].quantization
+    grid = steps * float(x.scale[0])
+    limits = np.iinfo(np.int32)
+    values = np.clip(np.round(bias / grid), limits.min, limits.max).astype(np.int32)
+    name = editor.text(int(after.inputs[2]))
+    return editor.constant(values, name, scale=grid)
 
 
 def grid_steps(rows: np.ndarray, bits: int) -> np.ndarray | None:

@@ -12,6 +12,7 @@ import numpy as np
 from tfcompress.errors import ExportError, InputError
 from tfcompress.export import convert
 from tfcompress.export.model_io import write_model_names
+from tfcompress.export.rounding_ops import RoundingOp, with_rounding_ops
 from tfcompress.export.usual_size import write_usual_sizes
 from tfcompress.graph import clone, lower, rewrite
 from tfcompress.graph.rewrite import operations
@@ -74,29 +75,7 @@ def int8_file(
 
 def _with_tensorflow_ops(model: keras.Model) -> keras.Model:
     """Returns the model with TensorFlow's rounding op in place of our layers."""
-    import tensorflow as tf
-
-    class Rounding(keras.layers.Layer):
-        def __init__(self, low: float, high: float, bits: int, narrow: bool, **kwargs: Any) -> None:
-            super().__init__(**kwargs)
-            self.settings = {"low": low, "high": high, "bits": bits, "narrow": narrow}
-
-        def call(self, inputs: Any) -> Any:
-            return tf.quantization.fake_quant_with_min_max_args(
-                inputs,
-                self.settings["low"],
-                self.settings["high"],
-                num_bits=self.settings["bits"],
-                narrow_range=self.settings["narrow"],
-            )
-
-        def compute_output_shape(self, input_shape: Any) -> Any:
-            return input_shape
-
-        def get_config(self) -> dict[str, Any]:
-            return {**super().get_config(), **self.settings}
-
-    model = clone(model)
+    model = clone(with_rounding_ops(model))
     replace: dict[str, Any] = {}
     for layer in operations(model):
         if isinstance(layer, FakeQuantize) and layer.name not in replace:
@@ -109,7 +88,7 @@ def _with_tensorflow_ops(model: keras.Model) -> keras.Model:
                     f"layer '{layer.name}' nudges values, which is for networks with binary inputs"
                 )
             low, high = layer.range()
-            replace[layer.name] = Rounding(
+            replace[layer.name] = RoundingOp(
                 low, high, layer.num_bits, layer.narrow_range, name=layer.name
             )
     return rewrite(model, replace)

@@ -44,6 +44,7 @@ class IntegerFile:
         weight_bits: of a weight unless told otherwise, 8 or 4.
         ranges: the tensors' ranges.
         layers: the layer of each weighted op, by its output.
+        few_bits: as `calibrate.integer_file` takes it.
     """
 
     float_path: Path
@@ -51,6 +52,7 @@ class IntegerFile:
     weight_bits: int
     ranges: calibrate.Ranges
     layers: Mapping[str, str]
+    few_bits: bool = False
 
     @functools.cached_property
     def floats(self) -> Editor:
@@ -64,7 +66,12 @@ class IntegerFile:
             bits: those of ops that have others than the file's own, by output name; 32 for floats.
         """
         calibrate.integer_file(
-            self.float_path, self.path, self.ranges, weight_bits=self.weight_bits, bits=bits
+            self.float_path,
+            self.path,
+            self.ranges,
+            weight_bits=self.weight_bits,
+            bits=bits,
+            few_bits=self.few_bits,
         )
 
     def rebuild(self, bits: Mapping[str, int] | None = None) -> Rebuild:

@@ -10,9 +10,7 @@ import keras
 from tfcompress.export.storage import ModelTraits
 from tfcompress.graph.rewrite import operations
 from tfcompress.layers.fake_quantize import FakeQuantize
-from tfcompress.layers.learned_step_weights import LearnedStepWeights
 from tfcompress.layers.min_max_quantize import MinMaxQuantize
-from tfcompress.layers.ternary_weights import TernaryWeights
 from tfcompress.ops.hashing import ElementwiseHash
 
 
@@ -26,7 +24,7 @@ def traits_of(model: keras.Model) -> ModelTraits:
         input_levels=any(getattr(each, "input_bits", 1) == 2 for each in layers),
         hashed=any(True for _ in hashed_layers(layers)),
         trained_ranges=rounding and binary is None,
-        few_bits=any(isinstance(layer, (LearnedStepWeights, TernaryWeights)) for layer in layers),
+        few_bits=any(getattr(layer, "few_bits", False) for layer in layers),
         simulated=any(isinstance(layer, MinMaxQuantize) for layer in layers),
     )
 

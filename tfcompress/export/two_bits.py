@@ -59,7 +59,6 @@ def _narrow(
     kernel = floats.values(before.inputs[1])
     assert kernel is not None
     rows = kernel.reshape(len(kernel), -1)
-    tensors = editor.graph.tensors
     codes, steps = nearest(rows)
     steps = np.where(steps > 0, steps, steps.max() or 1.0)  # Filters of zeros, which have a bias.
     key = int(before.inputs[1])
@@ -69,14 +68,10 @@ def _narrow(
             packed, rows.shape, "int2", editor.text(int(after.inputs[1])), steps
         )
     inputs = [int(after.inputs[0]), weights[key]]
-    bias = floats.values(before.inputs[2]) if len(before.inputs) > 2 else None
-    if bias is not None:
-        grid = steps * float(tensors[inputs[0]].quantization.scale[0])
-        limits = np.iinfo(np.int32)
-        values = np.clip(np.round(bias / grid), limits.min, limits.max).astype(np.int32)
-        inputs.append(editor.constant(values, editor.text(int(after.inputs[2])), scale=grid))
-    else:
-        inputs.append(-1)
+    has_bias = len(before.inputs) > 2 and floats.values(before.inputs[2]) is not None
+    inputs.append(
+        exact_grids.bias_on_grid(floats, before, editor, after, steps) if has_bias else -1
+    )
     if editor.name(after) == "FULLY_CONNECTED":
         after.inputs = inputs
     else:

@@ -3,6 +3,7 @@
 from tfcompress.layers import _cluster_weights as _cluster_weights  # Registers its name.
 from tfcompress.layers import _fake_quantize_kernel as _fake_quantize_kernel  # Likewise.
 from tfcompress.layers.biclustered_conv2d import BiclusteredConv2D
+from tfcompress.layers.binary_connect_weights import BinaryConnectWeights
 from tfcompress.layers.binary_conv2d import BinaryConv2D
 from tfcompress.layers.binary_dense import BinaryDense
 from tfcompress.layers.channel_shuffle import ChannelShuffle
@@ -11,8 +12,10 @@ from tfcompress.layers.codebook_conv2d import CodebookConv2D
 from tfcompress.layers.codebook_dense import CodebookDense
 from tfcompress.layers.cp_conv2d import CPConv2D
 from tfcompress.layers.depthwise_separable import DepthwiseSeparable
+from tfcompress.layers.dorefa_weights import DoReFaWeights
 from tfcompress.layers.effnet_block import EffNetBlock
 from tfcompress.layers.fake_quantize import FakeQuantize
+from tfcompress.layers.few_bit_activations import FewBitActivations
 from tfcompress.layers.fire import Fire
 from tfcompress.layers.hashed_conv2d import HashedConv2D
 from tfcompress.layers.hashed_dense import HashedDense
@@ -34,6 +37,7 @@ from tfcompress.layers.tucker_conv2d import TuckerConv2D
 
 __all__ = [
     "BiclusteredConv2D",
+    "BinaryConnectWeights",
     "BinaryConv2D",
     "BinaryDense",
     "CPConv2D",
@@ -42,8 +46,10 @@ __all__ = [
     "CodebookConv2D",
     "CodebookDense",
     "DepthwiseSeparable",
+    "DoReFaWeights",
     "EffNetBlock",
     "FakeQuantize",
+    "FewBitActivations",
     "Fire",
     "HashedConv2D",
     "HashedDense",

@@ -43,6 +43,8 @@ class FakeQuantizeKernel(RoundedKernel):
         CQAT and PCQAT among them.
     """
 
+    few_bits = False
+
     def __init__(
         self,
         layer: keras.layers.Layer,

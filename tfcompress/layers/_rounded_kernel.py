@@ -22,9 +22,14 @@ class RoundedKernel(keras.layers.Wrapper):
     Args:
         layer: one of `FILTER_AXES`.
 
+    Attributes:
+        few_bits: whether the kernel is trained for a few bits, so that export mustn't round it.
+
     Raises:
         ValueError: a layer of another class.
     """
+
+    few_bits = True
 
     def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:
         super().__init__(layer, **kwargs)
@@ -44,9 +49,17 @@ class RoundedKernel(keras.layers.Wrapper):
         """The axes of one filter in the kernel."""
         return FILTER_AXES[type(self.layer).__name__]
 
+    @property
+    def learned_scales(self) -> tuple[keras.Variable, ...]:
+        """The trained scales and steps, which weight decay would pull to 0."""
+        return tuple(self._trainable_variables) if self.few_bits else ()
+
     def rounded_kernel(self) -> Any:
         """Returns the weights that the layer computes with."""
         raise NotImplementedError
+
+    def start(self) -> None:
+        """Sets steps or scales by the present weights, where there are such."""
 
     def _latent(self) -> Any:
         """Returns the weights that are trained as a tensor.
@@ -57,9 +70,13 @@ class RoundedKernel(keras.layers.Wrapper):
 
     def call(self, inputs: Any) -> Any:
         """Calls the layer with the rounded kernel."""
+        return self._call_with(self.rounded_kernel(), inputs)
+
+    def _call_with(self, kernel: Any, inputs: Any) -> Any:
+        """Calls the layer with another kernel."""
         # A scope of its own hides an outer one, which has the others' values on JAX.
         values = [(variable, variable.value) for variable in self.layer.variables[1:]]
-        values.append((self.kernel, self.rounded_kernel()))
+        values.append((self.kernel, kernel))
         with keras.StatelessScope(values, initialize_variables=False):
             return self.layer.call(inputs)
 

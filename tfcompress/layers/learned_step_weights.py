@@ -75,7 +75,8 @@ class LearnedStepWeights(RoundedKernel):
     def rounded_kernel(self) -> Any:
         """Returns the weights that the layer computes with."""
         step = ops.cast(self.step, self.step.dtype)
-        return few_bits.learned_step(self._latent(), step, self.filter_axes, self.num_bits)
+        integers = few_bits.levels(self.num_bits)
+        return few_bits.learned_step(self._latent(), step, self.filter_axes, integers)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from keras import ops
@@ -129,7 +130,14 @@ def first_step(kernel: Any, axes: Axes, num_bits: int) -> Any:
     return 2.0 * mean / levels(num_bits)[1] ** 0.5
 
 
-def learned_step(values: Any, step: Any, axes: Axes, num_bits: int) -> Any:
+def _square_root(size: Any, dtype: str) -> Any:
+    """Returns the root of a size, which is a tensor where the model leaves it open."""
+    return size**0.5 if isinstance(size, int) else ops.sqrt(ops.cast(size, dtype))
+
+
+def learned_step(
+    values: Any, step: Any, axes: Axes, integers: tuple[int, int], *, batch: bool = False
+) -> Any:
     """Returns the values rounded to integers of a few bits times a step that is trained.
 
     ```
@@ -142,16 +150,18 @@ def learned_step(values: Any, step: Any, axes: Axes, num_bits: int) -> Any:
     much beside the weights, and few bits diverge.
 
     Args:
-        values: latent weights.
+        values: latent weights, or activations.
         step: s, of their shape with 1 in place of the axes; held above 0.
         axes: those that share a step.
-        num_bits: 2 to 8.
+        integers: -Qn and Qp.
+        batch: whether the first axis is that of the examples, which doesn't count in n.
 
     Reference:
         Esser, McKinstry, Bablani, Appuswamy, Modha 2020, "Learned Step Size Quantization",
         arXiv:1902.08153, section 2, equations 1 to 3 and 5.
     """
-    low, high = levels(num_bits)
+    low, high = integers
+    sharing = [axis for axis in axes if axis or not batch]
 
     @ops.custom_gradient
     def function(values: Any, step: Any) -> Any:
@@ -162,12 +172,139 @@ def learned_step(values: Any, step: Any, axes: Axes, num_bits: int) -> Any:
         def gradient(*args: Any, upstream: Any = None) -> Any:
             upstream = args[0] if upstream is None else upstream
             inside = ops.cast(ops.logical_and(ratio >= low, ratio <= high), values.dtype)
-            shared = 1
-            for axis in axes:
-                shared *= values.shape[axis]
+            shared = math.prod(ops.shape(values)[axis] for axis in sharing)
             to_step = ops.sum(upstream * (rounded - inside * ratio), axis=axes, keepdims=True)
-            return upstream * inside, to_step / (shared * high) ** 0.5
+            return upstream * inside, to_step / _square_root(shared * high, step.dtype)
 
         return rounded * safe, gradient
 
     return function(ops.copy(values), ops.copy(step))
+
+
+def learned_clip(values: Any, clip: Any, num_bits: int) -> Any:
+    """Returns activations rounded to `2**num_bits` even levels from 0 to a bound that is trained.
+
+    ```
+    forward   y = s * round(clip(x, 0, alpha) / s),  s = alpha / (2^num_bits - 1)
+    gradient  dL/dx = dL/dy where 0 <= x < alpha, else 0
+              dL/dalpha = sum of dL/dy where x >= alpha
+    ```
+
+    Args:
+        values: activations of any shape.
+        clip: alpha, a scalar; held above 0.
+        num_bits: 1 to 8.
+
+    Reference:
+        Choi et al. 2018, "PACT", arXiv:1805.06085, section 3, equations 1 to 3.
+    """
+    steps = 2**num_bits - 1
+
+    @ops.custom_gradient
+    def function(values: Any, clip: Any) -> Any:
+        safe = ops.maximum(clip, _LEAST)
+        step = safe / steps
+
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            upstream = args[0] if upstream is None else upstream
+            above = ops.cast(values >= safe, values.dtype)
+            inside = ops.cast(values >= 0, values.dtype) - above
+            return upstream * inside, ops.sum(upstream * above)
+
+        return step * ops.round(ops.clip(values, 0.0, safe) / step), gradient
+
+    return function(ops.copy(values), ops.copy(clip))
+
+
+def _through(values: Any, rounded: Any) -> Any:
+    """Returns the rounded values; their gradient goes to the values straight through."""
+
+    @ops.custom_gradient
+    def function(values: Any, rounded: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            upstream = args[0] if upstream is None else upstream
+            return upstream, ops.zeros_like(upstream)
+
+        return ops.copy(rounded), gradient
+
+    return function(ops.copy(values), ops.stop_gradient(rounded))
+
+
+def even_levels(kernel: Any, num_bits: int) -> Any:
+    """Returns weights on `2**num_bits` even levels from -1 to 1, without 0; DoReFa's weights.
+
+    ```
+    1 bit     y = mean |W| * sign(W);  dL/dW = dL/dy
+    else      y = 2 * round(n * (t / (2 * max |t|) + 1/2)) / n - 1,  t = tanh(W), n = 2^num_bits - 1
+              the gradient is that of y without its rounding, the largest weight's included
+    ```
+
+    Mean and maximum are the layer's.
+
+    Args:
+        kernel: latent weights.
+        num_bits: 1 to 8.
+
+    Reference:
+        Zhou et al. 2016, "DoReFa-Net", arXiv:1606.06160, section 2.3, equations 8 and 9.
+    """
+    if num_bits == 1:
+        scale = ops.mean(ops.abs(ops.stop_gradient(kernel)))
+        return _through(kernel, scale * (2.0 * ops.cast(kernel >= 0, kernel.dtype) - 1.0))
+    squashed = ops.tanh(kernel)
+    largest = ops.maximum(ops.max(ops.abs(squashed)), _LEAST)
+    steps, shares = 2**num_bits - 1, squashed / (2.0 * largest) + 0.5
+    return 2.0 * _through(shares, ops.round(steps * shares) / steps) - 1.0
+
+
+def signs(kernel: Any, noise: Any = None) -> Any:
+    """Returns -1 and 1, by the weights' signs or drawn by their size; BinaryConnect's weights.
+
+    ```
+    forward   1 where W >= 0, else -1;  with noise u: 1 where u < clip((W + 1) / 2, 0, 1), else -1
+    gradient  dL/dW = dL/dy
+    ```
+
+    Args:
+        kernel: latent weights, which stay between -1 and 1.
+        noise: of their shape, drawn evenly from 0 to below 1; None for the signs.
+
+    Reference:
+        Courbariaux, Bengio, David 2015, "BinaryConnect", arXiv:1511.00363, section 2.2.
+    """
+    above = kernel >= 0 if noise is None else noise < ops.clip((kernel + 1.0) / 2.0, 0.0, 1.0)
+    return _through(kernel, 2.0 * ops.cast(above, kernel.dtype) - 1.0)
+
+
+def rounded_gradient(values: Any, noise: Any, num_bits: int) -> Any:
+    """Returns the values themselves, with a gradient of a few bits.
+
+    ```
+    forward   y = x
+    gradient  dL/dx = 2 * m * (round(n * clip(g / (2 * m) + 1/2 + noise / n, 0, 1)) / n - 1/2),
+              g = dL/dy, m = max |g| of the example, n = 2^num_bits - 1
+    ```
+
+    Args:
+        values: (batch, ...).
+        noise: of their shape, drawn evenly from -1/2 to 1/2.
+        num_bits: of the gradients.
+
+    Reference:
+        Zhou et al. 2016, "DoReFa-Net", arXiv:1606.06160, section 2.5, equation 12.
+    """
+    steps = 2**num_bits - 1
+    axes = tuple(range(1, len(values.shape)))
+
+    @ops.custom_gradient
+    def function(values: Any, noise: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            upstream = args[0] if upstream is None else upstream
+            largest = ops.max(ops.abs(upstream), axis=axes, keepdims=True)
+            share = upstream / (2.0 * ops.where(largest > 0, largest, ops.ones_like(largest)))
+            levels = ops.round(steps * ops.clip(share + 0.5 + noise / steps, 0.0, 1.0)) / steps
+            return 2.0 * largest * (levels - 0.5), ops.zeros_like(noise)
+
+        return ops.copy(values), gradient
+
+    return function(ops.copy(values), noise)

@@ -25,6 +25,17 @@ def can_be_rounded(graph: Graph, name: str) -> bool:
     )
 
 
+def rounded_weights(layer: Any) -> Any:
+    """Makes the layer that stands in another one's place, with its weights rounded to 8 bits.
+
+    It doesn't have its weights yet.
+    """
+    from tfcompress.layers import LearnedStepWeights
+
+    inner = type(layer).from_config(layer.get_config())
+    return LearnedStepWeights(inner, num_bits=8, name=layer.name)
+
+
 def rounded(graph: Graph, name: str) -> tuple[Callable[..., Any], Callable[[], None]]:
     """Makes what stands in a layer's place: itself with rounded weights.
 
@@ -35,10 +46,10 @@ def rounded(graph: Graph, name: str) -> tuple[Callable[..., Any], Callable[[], N
     Returns:
         What replaces the layer; and what gives it its weights, once it is built.
     """
-    from tfcompress.layers import FakeQuantize, LearnedStepWeights
+    from tfcompress.layers import FakeQuantize
 
     layer = graph.operations[name]
-    wrapper = LearnedStepWeights(type(layer).from_config(layer.get_config()), num_bits=8, name=name)
+    wrapper = rounded_weights(layer)
     weights = layer.get_weights()
 
     def load() -> None:

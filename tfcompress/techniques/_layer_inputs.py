@@ -18,6 +18,7 @@ _BATCH = 64
 # Rows that a regression sees: some for each weight of a filter, within bounds for its memory.
 _ROWS_PER_INPUT = 4
 _ROWS = (4_096, 16_384)
+_VALUES = 2**16
 _SEED = 0
 
 
@@ -56,6 +57,27 @@ def rows(
             wanted = min(max(_ROWS_PER_INPUT * inputs, _ROWS[0]), _ROWS[1])
             rng = np.random.default_rng((_SEED, number))
             yield name, _drawn(layer, as_numpy(x), -(-wanted // total), rng)
+
+
+def inputs(model: keras.Model, names: set[str], samples: Any) -> dict[str, Array]:
+    """Returns values that the named layers take of the first batch of samples, in all their calls.
+
+    Of each input some tens of thousands, evenly spread, and the least and the largest one.
+
+    Args:
+        model: flat, with unique names.
+        names: of layers that take one tensor.
+        samples: examples in the structure of the model's inputs.
+    """
+    taken: dict[str, list[Array]] = {name: [] for name in names}
+
+    def look(operation: Any, call: Callable[[], Any], *args: Any, **kwargs: Any) -> Any:
+        x = as_numpy(args[0] if args else kwargs["inputs"]).ravel()
+        taken[operation.name] += [x[:: -(-len(x) // _VALUES)], np.array([x.min(), x.max()])]
+        return call()
+
+    _run(model, next(_batches(samples)), names, look)
+    return {name: np.concatenate(arrays) for name, arrays in taken.items()}
 
 
 def outputs(model: keras.Model, names: set[str], samples: Any) -> Iterator[tuple[str, Array]]:

@@ -66,6 +66,10 @@ class Editor:
         """Returns a tensor's name."""
         return str(self.graph.tensors[tensor].name.decode())
 
+    def type_name(self, tensor: int) -> str:
+        """Returns the name of a tensor's type, such as `int4`."""
+        return names(self._schema.TensorType)[self.graph.tensors[tensor].type].lower()
+
     def values(self, tensor: int, dtype: str = "float32") -> np.ndarray | None:
         """Returns a constant's values; None for what isn't a constant of this type."""
         if tensor < 0:

@@ -90,6 +90,7 @@ def fit(
     steps = steps_per_epoch(source, training)
     if goal.optimizer is None:
         optimizer = make_optimizer(training, steps)
+        optimizer.exclude_from_weight_decay(var_list=_learned_scales(trainee))
     else:
         optimizer = copy_optimizer(goal.optimizer)
     _compile(trainee, optimizer, goal if labelled else _without_labels(goal))
@@ -302,6 +303,12 @@ def _seed_generators(state: list[Any], seed: int) -> None:
     for number, generator in enumerate(generators):
         (start,) = np.random.SeedSequence((seed, number)).generate_state(1) >> 1  # Fits in int32.
         generator.assign([int(start), 0])
+
+
+def _learned_scales(model: keras.Model) -> list[keras.Variable]:
+    """Returns the trained steps, scales and bounds of layers of few bits, which don't decay."""
+    layers = model._flatten_layers()
+    return [scale for layer in layers for scale in getattr(layer, "learned_scales", ())]
 
 
 def make_optimizer(

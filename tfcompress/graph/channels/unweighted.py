@@ -13,6 +13,7 @@ from tfcompress.graph.channels.weighted import activation_mixes
 from tfcompress.layers import (
     ChannelShuffle,
     FakeQuantize,
+    FewBitActivations,
     HashedConv2D,
     HashedDense,
     MinMaxQuantize,
@@ -25,6 +26,7 @@ from tfcompress.layers import (
 _SAME = (
     layers.ActivityRegularization,
     FakeQuantize,
+    FewBitActivations,
     layers.AlphaDropout,
     layers.ELU,
     layers.GaussianDropout,
