@@ -55,6 +55,17 @@ class Net(op_files.Writer):
         one, minus = self.constant(np.float32(1)), self.constant(np.float32(-1))
         return self.stock("SELECT_V2", [positive, one, minus], shape)
 
+    def levels(self, x, begin=(0.5, 1.0, 2.25)):
+        """Levels as the converter writes them: three comparisons, added up."""
+        shape = self.shape(x)
+        parts = []
+        for least in begin:
+            reached = self.stock(
+                "GREATER_EQUAL", [x, self.constant(np.float32(least))], shape, "bool"
+            )
+            parts.append(self.stock("CAST", [reached], shape))
+        return self.add(self.add(parts[1], parts[0]), parts[2])
+
     def pad(self, x, pads, value=1):
         n, h, w, c = self.shape(x)
         amounts = np.array([[0, 0], pads[:2], pads[2:], [0, 0]], "int32")

@@ -37,6 +37,9 @@ def originals():
     of_bytes = random_cases.Op(dataclasses.replace(small, pad_value=0), op.rng, of_bytes=True)
     yield of_bytes.bits_file("uint8")
     yield op.numbers_file("int32", "float32", "float32", "plain")
+    in_planes = dataclasses.replace(small, pad_value=0, in_bits=2, out_bits=2)
+    yield random_cases.Op(in_planes, op.rng).bits_file("int32")
+    yield random_cases.Op(in_planes, op.rng).bits_file("float32")
     writer = op_files.Writer()
     x = writer.input((2, 3, 70))
     inputs = [x, writer.constant(np.arange(-(-70 * 9 // 8), dtype="uint8"))]

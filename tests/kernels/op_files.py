@@ -23,11 +23,15 @@ class Case:
     pad_value: int = 1
     activation: int = 0
     add_first: int = 0
+    in_bits: int = 1
+    out_bits: int = 1
 
     def options(self) -> bytes:
         values = (self.channels, self.filters, *self.kernel, *self.strides, *self.dilations)
         values += (*self.pads, self.pad_value, self.activation, self.add_first)
-        return struct.pack("<17i", 0x4B584654, 1, *values)
+        if (self.in_bits, self.out_bits) == (1, 1):
+            return struct.pack("<17i", 0x4B584654, 1, *values)
+        return struct.pack("<19i", 0x4B584654, 2, *values, self.in_bits, self.out_bits)
 
     def out_size(self) -> tuple[int, int]:
         top, bottom, left, right = self.pads
@@ -48,6 +52,22 @@ def words(values):
     rest = -negative.shape[-1] % 32
     negative = np.pad(negative, [(0, 0)] * (negative.ndim - 1) + [(0, rest)])
     return np.packbits(negative, axis=-1, bitorder="little").view("<i4")
+
+
+def planes(levels):
+    """Levels (n, h, w, channels) as two planes of words behind one another, a 1 for each bit."""
+    levels = np.asarray(levels)
+    both = np.stack([words(-(levels & 1)), words(-(levels >> 1))])
+    return both.reshape(*levels.shape[:-1], -1)
+
+
+def unpacked(values, channels, bits=1):
+    """The bits of `words`, 0 or 1; or the levels of `planes`."""
+    values = np.ascontiguousarray(values)
+    shape = (bits, *values.shape[:-1], values.shape[-1] // bits)
+    rows = values.reshape(shape).view("uint8")
+    found = np.unpackbits(rows, axis=-1, bitorder="little")[..., :channels].astype("int32")
+    return found[0] + 2 * found[1] if bits == 2 else found[0]
 
 
 def packed(kernel):

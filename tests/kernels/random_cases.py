@@ -11,7 +11,7 @@ from tests.kernels.op_files import BYTE_CONV, CONV, Case, Writer
 GRIDS = {"int8": (0.1, 3), "uint8": (0.1, 77)}
 
 
-def random_case(rng, most_channels=700, pad_values=2):
+def random_case(rng, most_channels=700, pad_values=2, **bits):
     """A configuration whose windows fit."""
     while True:
         kernel = tuple(int(k) for k in rng.integers(1, 8, 2))
@@ -31,6 +31,7 @@ def random_case(rng, most_channels=700, pad_values=2):
             pad_value=int(rng.integers(0, pad_values)),
             activation=int(rng.integers(0, 3)),
             add_first=int(rng.integers(0, 2)),
+            **bits,
         )
         if min(case.out_size()) >= 1:
             return case
@@ -38,7 +39,10 @@ def random_case(rng, most_channels=700, pad_values=2):
 
 @dataclasses.dataclass
 class Op:
-    """A configuration with its weights: signs, or bytes for inputs of bytes."""
+    """A configuration with its weights: signs, or bytes for inputs of bytes.
+
+    Of inputs of 2 bits, numbers become levels at `levels`; of outputs, `threshold` has three rows.
+    """
 
     case: Case
     rng: np.random.Generator
@@ -55,8 +59,13 @@ class Op:
         self.scale = (rng.standard_normal(count) / np.sqrt(n)).astype("float32")
         self.bias = rng.standard_normal(count).astype("float32")
         most = n * (1000 if self.of_bytes else 1) // 4 + 2
-        self.threshold = rng.integers(-most, most, count).astype("int32")
+        rows = (3, count) if case.out_bits == 2 else (count,)
+        self.threshold = np.sort(rng.integers(-most, most, rows).astype("int32"), axis=0)
+        self.threshold = self.threshold if case.out_bits == 2 else rng.permutation(self.threshold)
         self.flip = op_files.signs(rng.standard_normal(count))
+        if case.out_bits == 2:
+            self.threshold[:, self.flip < 0] = self.threshold[::-1, self.flip < 0]
+        self.levels = np.sort(rng.integers(-8, 12, 3) / 8).astype("float32")
         self.slope = rng.standard_normal(count).astype("float32") if case.activation == 2 else None
         self.post = [rng.standard_normal(count).astype("float32") for _ in range(2)]
 
@@ -71,12 +80,21 @@ class Op:
         x[self.rng.random(shape) < 0.05] = 0.0
         x[self.rng.random(shape) < 0.05] = -0.0
         x[self.rng.random(shape) < 0.01] = np.nan
+        if self.case.in_bits == 2:
+            at_begin = self.rng.random(shape) < 0.1
+            x[at_begin] = self.rng.choice(self.levels, at_begin.sum())
+            return op_files.planes(self._levels_of(x)) if kind == "int32" else x
         return op_files.words(op_files.signs(x)) if kind == "int32" else x
+
+    def _levels_of(self, x):
+        """The level of each number."""
+        return sum((x >= level).astype("int32") for level in self.levels)
 
     def _start(self, kind):
         """A file with the input, and the op's name and first two inputs."""
         writer = Writer()
-        width = -(-self.case.channels // 32) if kind == "int32" else self.case.channels
+        words = -(-self.case.channels // 32) * self.case.in_bits
+        width = words if kind == "int32" else self.case.channels
         x = writer.input((*self.case.shape, width), kind, *GRIDS.get(kind, ()))
         weights = self.kernel if self.of_bytes else op_files.packed(self.kernel)
         return writer, BYTE_CONV if self.of_bytes else CONV, [x, writer.constant(weights)]
@@ -87,7 +105,9 @@ class Op:
         writer, name, inputs = self._start(kind)
         inputs += [-1, -1, writer.constant(self.threshold)]
         inputs.append(writer.constant(op_files.words(self.flip)))
-        words = -(-case.filters // 32)
+        if case.in_bits == 2:
+            inputs += [-1, -1, -1, -1, writer.constant(self.levels)]
+        words = -(-case.filters // 32) * case.out_bits
         y = writer.output((case.shape[0], *case.out_size(), words), "int32")
         writer.op(name, case.options(), inputs, [y])
         return writer.bytes()
@@ -108,6 +128,8 @@ class Op:
                       if residual else -1)  # fmt: skip
         if second == "affine":
             inputs += [writer.constant(values) for values in self.post]
+        if case.in_bits == 2:
+            inputs += [-1] * (10 - len(inputs)) + [writer.constant(self.levels)]
         outputs = [writer.output(shape, out, *((0.02, 5) if out == "int8" else ()))]
         if second:
             outputs.append(writer.output((*shape[:-1], -(-case.filters // 32)), "int32"))
@@ -117,10 +139,10 @@ class Op:
     def sums(self, x, kind):
         """The integers before everything."""
         if kind == "int32":
-            bits = np.unpackbits(np.ascontiguousarray(x).view("uint8"), axis=-1, bitorder="little")[
-                ..., : self.case.channels
-            ]
-            x = 1 - 2 * bits.astype("int32")
+            x = op_files.unpacked(x, self.case.channels, self.case.in_bits)
+            x = x if self.case.in_bits == 2 else 1 - 2 * x
+        elif self.case.in_bits == 2:
+            x = self._levels_of(x)
         elif kind == "int8":
             x = np.where(x >= 3, 1, -1)
         elif kind == "uint8":
@@ -132,7 +154,11 @@ class Op:
 
     def bits(self, x, kind):
         """What `bits_file` must give."""
-        below = (self.sums(x, kind) < self.threshold) ^ (self.flip < 0)
+        sums = self.sums(x, kind)
+        if self.case.out_bits == 2:
+            reached = [(sums >= row) ^ (self.flip < 0) for row in self.threshold]
+            return op_files.planes(sum(each.astype("int32") for each in reached))
+        below = (sums < self.threshold) ^ (self.flip < 0)
         return op_files.words(np.where(below, -1, 1))
 
     def numbers(self, x, kind, out, residual, second):
@@ -148,13 +174,23 @@ class Op:
         return results
 
 
-def check(number, kernel, of_bytes=False):
-    """One random configuration, as it is and with another input size, on one kernel."""
+def check(number, kernel, unit="signs"):
+    """One random configuration, as it is and with another input size, on one kernel.
+
+    Args:
+        number: of the configuration.
+        kernel: its name.
+        unit: what the inputs are: `signs`, `bytes`, or `levels`.
+    """
     rng = np.random.default_rng([number, 77])
-    if of_bytes:
-        op, kind = Op(random_case(rng, 90, pad_values=1), rng, of_bytes), "uint8"
+    bits = {"out_bits": int(rng.integers(1, 3))}
+    if unit == "bytes":
+        op, kind = Op(random_case(rng, 90, pad_values=1, **bits), rng, of_bytes=True), "uint8"
+    elif unit == "levels":
+        op = Op(random_case(rng, pad_values=1, in_bits=2, **bits), rng)
+        kind = str(rng.choice(["float32", "int32"]))
     else:
-        op, kind = Op(random_case(rng), rng), str(rng.choice(["float32", "int8", "int32"]))
+        op, kind = Op(random_case(rng, **bits), rng), str(rng.choice(["float32", "int8", "int32"]))
     threads = int(rng.integers(1, 4))
     case = op.case
     larger = (case.shape[0] + 1, case.shape[1] + 3, case.shape[2] + 2)
@@ -164,6 +200,7 @@ def check(number, kernel, of_bytes=False):
         x = op.input(kind, shape)
         np.testing.assert_array_equal(op_files.run(made, x)[0], op.bits(x, kind), str(case))
 
+    op.case = case = dataclasses.replace(case, out_bits=1)
     out = str(rng.choice(["float32", "int8"]))
     residual = rng.choice([None, "float32", "int8"])
     second = rng.choice([None, "plain", "affine"])

@@ -1,10 +1,12 @@
 """Files that lie: each is an error of the interpreter, in one line, and never a crash."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.kernels import op_files
-from tests.kernels.op_files import CONV, DENSE, POOL, Case, Writer
+from tests.kernels.op_files import BYTE_CONV, CONV, DENSE, POOL, Case, Writer
 
 GOOD = Case((1, 5, 5), 40, 33)
 
@@ -94,6 +96,57 @@ def test_the_file_is_right_unless_told_otherwise(fastest):
 def test_wrong_files(fastest, wrong):
     with pytest.raises(RuntimeError, match="tfcompress: TfcXnor"):
         op_files.interpreter(file(**wrong), fastest).allocate_tensors()
+
+
+def file_of_levels(
+    *,
+    x=("int32", (1, 5, 5, 4)),
+    output=("int32", (1, 5, 5, 4)),
+    thresholds=(3, 33),
+    levels=3,
+    name=CONV,
+    **options,
+):
+    """A file of one op with values of 2 bits, right unless it is told otherwise."""
+    writer = Writer()
+    inputs = [writer.input(x[1], x[0], *((0.1, 0) if x[0] == "int8" else ()))]
+    inputs.append(writer.constant(np.zeros(-(-33 * 9 * 40 // 8), "uint8")))
+    inputs += [-1, -1, writer.constant(np.zeros(thresholds, "int32")), -1, -1, -1, -1, -1]
+    inputs.append(writer.constant(np.arange(levels, dtype="float32")))
+    bits = {"pad_value": 0, "in_bits": 2, "out_bits": 2, **options}
+    case = dataclasses.replace(GOOD, **bits)
+    writer.op(name, case.options(), inputs, [writer.output(output[1], output[0])])
+    return writer.bytes()
+
+
+def test_the_file_of_levels_is_right_unless_told_otherwise(fastest):
+    for x in (np.zeros((1, 5, 5, 4), "int32"), np.ones((1, 5, 5, 40), "float32")):
+        made = op_files.interpreter(file_of_levels(x=(str(x.dtype), x.shape)), fastest)
+        assert op_files.run(made, x)[0].shape == (1, 5, 5, 4)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"in_bits": bits} for bits in (-1, 0, 3, 2**31 - 1)),
+        *({"out_bits": bits} for bits in (-1, 0, 3)),
+        {"pad_value": 1},
+        {"x": ("int32", (1, 5, 5, 2))},
+        {"x": ("int8", (1, 5, 5, 40))},
+        {"thresholds": (33,)},
+        {"thresholds": (4, 33)},
+        {"levels": 2},
+        {"x": ("float32", (1, 5, 5, 40)), "levels": 0},
+        {"output": ("float32", (1, 5, 5, 33))},
+        {"out_bits": 1},  # three times as many thresholds as it takes
+        {"name": POOL},
+        {"name": DENSE},
+        {"name": BYTE_CONV, "x": ("uint8", (1, 5, 5, 40))},
+    ],
+)
+def test_wrong_files_of_levels(fastest, wrong):
+    with pytest.raises(RuntimeError, match="tfcompress: TfcXnor"):
+        op_files.interpreter(file_of_levels(**wrong), fastest).allocate_tensors()
 
 
 def test_a_size_that_only_a_resized_input_has(fastest):

@@ -82,10 +82,10 @@ def test_a_missing_check_would_be_seen(compiler, tmp_path):
     """The same on sources that believe what a file says of its constants' sizes."""
     broken = tmp_path / "src"
     shutil.copytree(SOURCES, broken)
-    text = (broken / "node.c").read_text()
+    text = (broken / "tensors.c").read_text()
     check = "from->bytes != bytes"
     assert text.count(check) == 1
-    (broken / "node.c").write_text(text.replace(check, "from->bytes + bytes == 1"))
+    (broken / "tensors.c").write_text(text.replace(check, "from->bytes + bytes == 1"))
     path = program(compiler, tmp_path, "address,undefined", *UNIT, sources=broken)
     done = subprocess.run([path, "0", "0", "0", "3000"], capture_output=True, text=True)
     assert done.returncode != 0

@@ -6,18 +6,20 @@ import pytest
 from tests.kernels import op_files, random_cases
 from tests.kernels.op_files import Case
 
+UNITS = ("signs", "bytes", "levels")
 
-@pytest.mark.parametrize("of_bytes", [False, True])
-def test_random_configurations(kernel, of_bytes):
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_random_configurations(kernel, unit):
     for number in range(16):
-        random_cases.check(number, kernel, of_bytes)
+        random_cases.check(number, kernel, unit)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("of_bytes", [False, True])
-def test_five_hundred_configurations(kernel, of_bytes):
+@pytest.mark.parametrize("unit", UNITS)
+def test_five_hundred_configurations(kernel, unit):
     for number in range(500):
-        random_cases.check(number, kernel, of_bytes)
+        random_cases.check(number, kernel, unit)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -92,6 +94,21 @@ def test_no_count_overflows_where_every_sign_differs(kernel, size, channels):
     np.testing.assert_array_equal(got, np.broadcast_to(wanted, (1, size - 2, size - 2, 33)))
     made = op_files.interpreter(op.bits_file("float32"), kernel)
     np.testing.assert_array_equal(op_files.run(made, x)[0], op.bits(x, "float32"))
+
+
+@pytest.mark.parametrize(("size", "channels"), [(5, 64), (8, 64), (8, 2400), (8, 2500)])
+def test_no_count_of_levels_overflows(kernel, size, channels):
+    """Tiles of AVX2 hold three times the words of 682: 9 times 75, not 79, of 32 channels."""
+    case = Case((1, size, size), channels, 33, pads=(0, 0, 0, 0), pad_value=0, in_bits=2)
+    op = random_cases.Op(case, np.random.default_rng(8))
+    op.kernel[:] = -1
+    op.scale[:], op.bias[:] = 1, 0
+    made = op_files.interpreter(op.numbers_file("float32", "float32", None, None), kernel)
+    for level, value in enumerate([-9, *op.levels]):
+        x = np.full((1, size, size, channels), value, "float32")
+        assert op_files.run(made, x)[0].max() == -9 * channels * max(
+            level, (op.levels <= value).sum()
+        )
 
 
 def test_what_is_no_number_is_negative(kernel):

@@ -77,13 +77,34 @@ def dense(net):
     return [net.norm(net.dense(net.sign(net.norm(x)), 10))], 2
 
 
+def levels(net):
+    """Inputs of 2 bits, between them pools, PReLUs and norms; padded by ops and by convolutions."""
+    x = net.norm(net.x)
+    x = net.conv(net.levels(x), 40, padding=SAME)
+    x = net.norm(net.prelu(net.pool(x)))
+    x = net.conv(net.pad(net.levels(x), (0, 1, 0, 1), 0), 70, stride=2)
+    x = net.conv(net.levels(net.norm(x)), 33, size=2, activation=RELU)
+    x = net.norm(net.pool(x, 2, 1, SAME))
+    x = net.conv(net.sign(x), 34, size=1)
+    return [net.conv(net.levels(x), 9, size=1)], 4
+
+
+def other_levels(net):
+    """Two products of one tensor's levels are numbers in between where those begin elsewhere."""
+    x = net.conv(net.levels(net.x), 20, size=1)
+    one, two = (net.conv(net.levels(x, begin), 9, size=1) for begin in ((-1, 0, 1), (0, 1, 2)))
+    x = net.add(one, net.norm(two))
+    return [net.add(net.conv(net.levels(x), 9, size=1), net.conv(net.sign(x), 9, size=1)), x], 0
+
+
 def rewritten(content, path):
     path.write_bytes(content)
     return xnor_ops.xnor_file(path, path)
 
 
 @pytest.mark.parametrize(
-    "build", [chain, residual, zero_padding, oblong, shared, not_rising, dense]
+    "build",
+    [chain, residual, zero_padding, oblong, shared, not_rising, dense, levels, other_levels],
 )
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equal_to_the_float_file(fastest, tmp_path, build, seed):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tfcompress.export.exact_grids import on_grid
-from tfcompress.export.xnor_match import LINEAR_OR_RELU, BinaryOp, padding_of
+from tfcompress.export.xnor_match import LINEAR_OR_RELU, SIGNS, BinaryOp, padding_of
 from tfcompress.tflite.dataflow import Dataflow
 
 _BITS = 8
@@ -84,6 +84,7 @@ def _as_bytes(flow: Dataflow, op: Any) -> ByteOp | None:
         op=op,
         dense=False,
         source=source,
+        levels=SIGNS,
         sign=[],
         kernel=integers,
         scale=(steps * factor).astype("float32"),

@@ -2,7 +2,11 @@
 
 ```
 GREATER_EQUAL(x, 0), SELECT(1, -1), [PADV2 with 1, or PAD], CONV_2D or FULLY_CONNECTED with +-a
+three times GREATER_EQUAL(x, t) and CAST, two ADD, [PAD], and the same
 ```
+
+The second line takes levels, 0 to 3, instead of signs: two bits a value. What is said of signs here
+holds for them as well.
 
 Behind such an op, what acts on each channel alone and rises or falls throughout (PReLU, batch
 normalisation, max pooling) doesn't move numbers past the next sign in more than one place, so that
@@ -22,18 +26,20 @@ from tfcompress.tflite.padding import SAME, same_pads
 from tfcompress.tflite.weighted_ops import one_magnitude
 
 PADS = ("PAD", "PADV2")
+SIGNS = (0.0,)  # What makes signs of numbers.
 _NONE, _RELU = LINEAR_OR_RELU = (0, 1)  # The schema's numbers of activations.
 
 
 @dataclasses.dataclass
 class BinaryOp:
-    """A convolution or dense op whose inputs are signs and whose weights are binary.
+    """A convolution or dense op whose inputs are signs, or levels, and whose weights are binary.
 
     Attributes:
         op: the op.
         dense: whether it is a dense op.
         source: the tensor whose signs it takes.
-        sign: that tensor's GREATER_EQUAL, SELECT and padding ops.
+        levels: what that tensor is compared with: 0 for signs, or where three levels begin.
+        sign: the comparisons, what makes numbers of them, and padding ops.
         kernel: bool (filters, height, width, channels), True for -1.
         scale: float32 (filters,): the weights' magnitude.
         bias: float32 (filters,).
@@ -47,6 +53,7 @@ class BinaryOp:
     op: Any
     dense: bool
     source: int
+    levels: tuple[float, ...]
     sign: list[Any]
     kernel: np.ndarray
     scale: np.ndarray
@@ -60,7 +67,7 @@ class BinaryOp:
     @property
     def most(self) -> int:
         """The largest sum of products that a filter can have."""
-        return int(np.prod(self.kernel.shape[1:]))
+        return len(self.levels) * int(np.prod(self.kernel.shape[1:]))
 
 
 def binary_ops(flow: Dataflow) -> tuple[list[BinaryOp], dict[str, str]]:
@@ -101,20 +108,26 @@ def _as_binary(flow: Dataflow, op: Any, kernel: np.ndarray) -> BinaryOp | str:
     around = padding_of(flow, op, kernel)
     if isinstance(around, str):
         return around
-    sign = flow.sign(flow.producer(around.source))
-    if sign is None:
+    maker = flow.producer(around.source)
+    sign, levels = flow.sign(maker), flow.levels(maker)
+    if levels is not None and any(around.pads) and around.value != 0:
+        return "its inputs are levels, padded with another number than 0"
+    if sign is not None:
+        levels = (sign[0], SIGNS, [sign[1], maker])
+    if levels is None:
         return "its inputs aren't signs"
     bias = flow.editor.values(op.inputs[2]) if len(op.inputs) > 2 else None
     return BinaryOp(
         op=op,
         dense=dense,
-        source=sign[0],
-        sign=[sign[1], flow.producer(around.source), *around.ops],
+        source=levels[0],
+        levels=levels[1],
+        sign=[*levels[2], *around.ops],
         kernel=kernel < 0,
         scale=np.abs(kernel.reshape(len(kernel), -1)).max(1).astype("float32"),
         bias=np.zeros(len(kernel), "float32") if bias is None else bias.ravel(),
         pads=around.pads,
-        pad_value=around.value,
+        pad_value=around.value if len(levels[1]) == 1 else 0,
         strides=around.strides,
         dilations=around.dilations,
         relu=relu,

@@ -1,13 +1,13 @@
 """Writes binary layers as custom ops with a bit a weight, for `tfcompress.kernels`.
 
 Between two such ops bits stay packed: a channel's sign behind scale, bias, PReLU and batch
-normalisation is one comparison of the integer sum, and max pooling is done on bits. Where numbers
-are wanted, by built-in ops or by an addition, the op writes floats.
+normalisation is one comparison of the integer sum, and max pooling is done on bits. A level, 0 to
+3, is three comparisons. Where numbers are wanted, by built-in ops or by an addition, the op writes
+floats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 from tfcompress.errors import require
 from tfcompress.export.exact_grids import on_grid
 from tfcompress.export.xnor_bytes import ByteOp, byte_ops
-from tfcompress.export.xnor_match import BinaryOp, Step, as_step, binary_ops
+from tfcompress.export.xnor_match import SIGNS, BinaryOp, Step, as_step, binary_ops
+from tfcompress.export.xnor_thresholds import bits_of, thresholds
 from tfcompress.tflite.bit_ops import (
     BYTE_CONV,
     CONV,
@@ -30,6 +31,9 @@ from tfcompress.tflite.bit_ops import (
 )
 from tfcompress.tflite.dataflow import Dataflow
 from tfcompress.tflite.editor import Editor
+
+# The place of the numbers at which levels begin, among an op's inputs.
+_LEVELS_PLACE = 10
 
 
 def xnor_file(float_path: Path, path: Path) -> dict[str, str]:
@@ -115,6 +119,9 @@ class _Writer:
         self.flow, self.editor = flow, flow.editor
         self.ends = {id(binary.op) for binary in ops_of_bits}
         self.ours = self.ends | {id(op) for binary in ops_of_bits for op in binary.sign}
+        self.levels: dict[int, set[tuple[float, ...]]] = {}  # of a tensor whose bits are read
+        for binary in ops_of_bits:
+            self.levels.setdefault(binary.source, set()).add(binary.levels)
         self.bits: dict[int, int] = {}  # tensor to the tensor of its signs' bits
         self.replacements: dict[int, list[Any]] = {}  # by the op in whose place they stand
         self.gone: set[int] = set()
@@ -128,10 +135,11 @@ class _Writer:
             self._bits(binary, steps)
 
     def _inside(self, tensor: int) -> bool:
-        """Returns whether nothing but the signs of our ops reads a tensor."""
+        """Returns whether nothing but the signs of our ops reads a tensor, all of one kind."""
         readers = self.flow.consumers.get(tensor, [])
         return (
             bool(readers)
+            and len(self.levels.get(tensor, ())) <= 1
             and tensor not in self.flow.outputs
             and all(id(op) in self.ours for op in readers)
             and all(id(op) in self.ends or self._inside(int(op.outputs[0])) for op in readers)
@@ -161,18 +169,27 @@ class _Writer:
                 y = one.apply(y) if one.apply else y
             return y
 
-        threshold, flip = thresholds(binary, after)
+        (levels,) = self.levels[source]
+        threshold, flip = thresholds(binary, after, levels)
+        value_bits = bits_of(levels)
         pool = next((one.pool for one in steps if one.pool), None)
         name = self.editor.text(source)
-        words = -(-filters // WORD)
+        words = -(-filters // WORD) * value_bits
         bits = self.editor.tensor((*shape[:-1], words), "int32", f"{name}/bits")
         turned = self.editor.constant(packed_words(flip)) if flip.any() else -1
         inputs = [*self._inputs(binary), -1, -1, self.editor.constant(threshold), turned]
-        replacement = [self._op(binary, inputs, [bits], LINEAR, 0)]
+        inputs += self._begin_of_levels(binary, len(inputs))
+        replacement = [self._op(binary, inputs, [bits], LINEAR, 0, value_bits)]
         if pool:
             small = self.editor.tensor((shape[0], *pool.size, words), "int32", f"{name}/pooled")
             op_options = options(
-                filters, filters, kernel=pool.kernel, strides=pool.strides, pads=pool.pads
+                filters,
+                filters,
+                kernel=pool.kernel,
+                strides=pool.strides,
+                pads=pool.pads,
+                in_bits=value_bits,
+                out_bits=value_bits,
             )
             replacement.append(self.editor.custom(POOL, [bits, turned], [small], op_options))
             bits = small
@@ -205,6 +222,7 @@ class _Writer:
         inputs = [*self._inputs(binary), constant(binary.scale), constant(binary.bias)]
         inputs += [-1, -1, -1 if slope is None else constant(slope), operand]
         inputs += [constant(values) for values in post]
+        inputs += self._begin_of_levels(binary, len(inputs))
         outputs = [output] if bits is None else [output, bits]
         self.gone.add(id(binary.op))
         replacement = self._op(binary, inputs, outputs, activation, add_first)
@@ -242,7 +260,9 @@ class _Writer:
                     ]
                     values = [one for one in constants if one is not None]
                     source = int(after.outputs[0]) if len(values) == 2 else -1
-            if source >= 0 and (source == output or self._inside(source)):
+            if source not in self.levels or self.levels[source] != {SIGNS}:
+                continue
+            if source == output or self._inside(source):
                 shape = (*self.editor.shape(output)[:-1], -(-filters // WORD))
                 name = f"{self.editor.text(source)}/bits"
                 self.bits[source] = self.editor.tensor(shape, "int32", name)
@@ -275,6 +295,13 @@ class _Writer:
             self.editor.constant(weights, f"{name}/bits"),
         ]
 
+    def _begin_of_levels(self, binary: BinaryOp, places: int) -> list[int]:
+        """Returns what an op needs behind so many inputs to make levels of numbers."""
+        if binary.levels == SIGNS or binary.source in self.bits:
+            return []
+        begin = np.array(binary.levels, "float32")
+        return [*[-1] * (_LEVELS_PLACE - places), self.editor.constant(begin)]
+
     def _rounding(self, binary: BinaryOp, replacement: Any) -> list[Any]:
         """Returns the ops that make bytes of the inputs, where these are what is multiplied."""
         if not isinstance(binary, ByteOp):
@@ -294,6 +321,7 @@ class _Writer:
         outputs: list[int],
         activation: int,
         add_first: int,
+        out_bits: int = 1,
     ) -> Any:
         while inputs[-1] < 0:
             inputs = inputs[:-1]
@@ -308,44 +336,11 @@ class _Writer:
             pad_value=binary.pad_value,
             activation=activation,
             add_first=bool(add_first),
+            in_bits=bits_of(binary.levels),
+            out_bits=out_bits,
         )
         name = DENSE if binary.dense else BYTE_CONV if isinstance(binary, ByteOp) else CONV
         return self.editor.custom(name, inputs, outputs, op_options)
-
-
-def thresholds(
-    binary: BinaryOp, after: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the integers that each filter's sum of signs is compared with.
-
-    Args:
-        binary: gives scale and bias.
-        after: what follows them, on float32 (filters,); each value rises with its sum throughout,
-            or falls.
-
-    Returns:
-        int32 (filters,) and bool (filters,): the sign is -1 where the sum is below the threshold,
-        or, if it is turned, where it is not.
-    """
-    most = binary.most
-
-    def positive(sums: np.ndarray) -> np.ndarray:
-        return after(sums.astype("float32") * binary.scale + binary.bias) >= 0
-
-    low = np.full(len(binary.scale), -most, "int64")
-    high = np.full(len(binary.scale), most, "int64")
-    first, last = positive(low), positive(high)
-    # The sign changes once, between low and high: the first sum where it is the last one's.
-    while (high - low).max() > 1:
-        middle = (low + high) // 2
-        same = positive(middle) == last
-        low, high = np.where(same, low, middle), np.where(same, middle, high)
-    changes = first != last
-    constant = np.where(last, -most, most + 1)
-    return (
-        np.where(changes, high, constant).astype("int32"),
-        changes & ~last,
-    )
 
 
 def packed_words(flags: np.ndarray) -> np.ndarray:

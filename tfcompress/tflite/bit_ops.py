@@ -13,8 +13,10 @@ NAMES = (CONV, DENSE, POOL, BYTE_CONV)
 LINEAR, RELU, PRELU = 0, 1, 2
 # Channels of a word of bits.
 WORD = 32
-_MAGIC, _VERSION = 0x4B584654, 1  # "TFXK"
-_FORMAT = struct.Struct("<17i")
+_MAGIC = 0x4B584654  # "TFXK"
+# Options by their version. The second one has the bits of a value that comes in, and of one that is
+# written as bits; of the first one both have 1.
+_FORMATS = {1: struct.Struct("<17i"), 2: struct.Struct("<19i")}
 
 
 def options(
@@ -28,6 +30,8 @@ def options(
     pad_value: int = 0,
     activation: int = LINEAR,
     add_first: bool = False,
+    in_bits: int = 1,
+    out_bits: int = 1,
 ) -> bytes:
     """Packs the options of one of our ops.
 
@@ -41,13 +45,18 @@ def options(
         pad_value: 0 or 1.
         activation: `LINEAR`, `RELU` or `PRELU`.
         add_first: whether the operand is added before the activation.
+        in_bits: 1 for inputs that are signs or bytes, 2 for levels.
+        out_bits: of the outputs, where they are written as bits.
     """
     shape = (channels, filters, *kernel, *strides, *dilations)
-    return _FORMAT.pack(_MAGIC, _VERSION, *shape, *pads, pad_value, activation, add_first)
+    values = (*shape, *pads, pad_value, activation, add_first)
+    if (in_bits, out_bits) == (1, 1):
+        return _FORMATS[1].pack(_MAGIC, 1, *values)
+    return _FORMATS[2].pack(_MAGIC, 2, *values, in_bits, out_bits)
 
 
 def macs(name: str, packed: bytes, output: Sequence[int]) -> int | None:
-    """Multiply-accumulates of one of our ops; each binary one counts as one.
+    """Multiply-accumulates of one of our ops; each binary one counts as one, of levels, too.
 
     Args:
         name: of the custom op.
@@ -60,10 +69,11 @@ def macs(name: str, packed: bytes, output: Sequence[int]) -> int | None:
     >>> macs(DENSE, options(300, 10), (1, 10))
     3000
     """
-    if name not in NAMES or len(packed) != _FORMAT.size:
+    found = [version for version, each in _FORMATS.items() if each.size == len(packed)]
+    if name not in NAMES or not found:
         return None
-    magic, version, channels, filters, height, width, *_ = _FORMAT.unpack(packed)
-    if (magic, version) != (_MAGIC, _VERSION):
+    magic, version, channels, filters, height, width, *_ = _FORMATS[found[0]].unpack(packed)
+    if (magic, version) != (_MAGIC, found[0]):
         return None
     if name == POOL:
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -89,3 +90,34 @@ class Dataflow:
         ):
             return None
         return int(compare.inputs[0]), compare
+
+    def levels(self, total: Any) -> tuple[int, tuple[float, ...], list[Any]] | None:
+        """Returns what an op adds levels of: a tensor, its three thresholds, and the ops between.
+
+        A level is a sum of three comparisons, as in `[x >= 1] + [x >= 2] + [x >= 3]`. The converter
+        adds a single row as a bias, which has its shape without the batch.
+
+        None if the op adds something else.
+        """
+        ops, thresholds, sources = [total], list[float | None](), set[int]()
+        for op in ops:  # It grows on the way.
+            name = self.name(op)
+            if name == "ADD" and op.builtinOptions.fusedActivationFunction == 0:
+                ops += [self.producer(tensor) for tensor in op.inputs]
+            elif name in ("CAST", "RESHAPE"):
+                ops.append(self.producer(op.inputs[0]))
+            elif name == "GREATER_EQUAL":
+                thresholds.append(self.scalar(op.inputs[1]))
+                sources.add(int(op.inputs[0]))
+            else:
+                return None
+            if len(thresholds) > 3 or self._values(op.outputs[0]) != self._values(total.outputs[0]):
+                return None
+        begin = sorted(each for each in thresholds if each is not None)
+        if len(begin) != 3 or len(sources) != 1:
+            return None
+        return sources.pop(), tuple(begin), ops
+
+    def _values(self, tensor: int) -> int:
+        """Returns how many values a tensor has."""
+        return math.prod(self.editor.shape(int(tensor)))

@@ -52,6 +52,16 @@ def written(net, images, tmp_path_factory):
 
 
 @needs_kernels
+def test_inputs_of_2_bits(images, tmp_path):
+    net = binary_net(input_bits=2)
+    written = export(net, tmp_path / "m.tflite", storage="xnor", representative=images)
+    assert (written.ops["CUSTOM:TfcXnorConv2D"], written.ops["CUSTOM:TfcXnorDense"]) == (3, 1)
+    assert written.weight_bytes["uint8"] == BINARY_WEIGHTS / 8
+    assert written.parity.max_abs_diff < 1e-5
+    assert written.layer_bytes.keys() >= {"strided", "hidden"}
+
+
+@needs_kernels
 def test_a_bit_a_weight(net, written, tmp_path):
     assert written.ops["CUSTOM:TfcXnorConv2D"] == 3
     assert written.ops["CUSTOM:TfcXnorDense"] == 1

@@ -24,6 +24,19 @@ static int bit_at(const void *bits, size_t index) {
   return ((const uint8_t *)bits)[index / 8] >> index % 8 & 1;
 }
 
+/* The level of one input, of numbers or of two planes of bits, the second `plane` bits behind. */
+static int level_of(const struct sample *s, size_t pixel, int channel) {
+  const size_t channels = (size_t)s->o.in_channels, words = (channels + 31) / 32;
+  const size_t plane = 32 * words * (size_t)(s->in.n * s->in.h * s->in.w);
+  const size_t bit = 32 * words * pixel + (size_t)channel;
+  const float *levels = s->constants.levels;
+  if (s->x.type == XK_F32) {
+    const float x = ((const float *)s->x.data)[pixel * channels + (size_t)channel];
+    return (x >= levels[0]) + (x >= levels[1]) + (x >= levels[2]);
+  }
+  return bit_at(s->x.data, bit) + 2 * bit_at(s->x.data, plane + bit);
+}
+
 /* The sign of one input, of any type; of bytes the number itself. */
 static int value_of(const struct xk_values *x, size_t pixel, int channel, int channels) {
   const size_t at = pixel * (size_t)channels + (size_t)channel;
@@ -46,7 +59,10 @@ static int16_t *padded_values(const struct sample *s, int64_t h, int64_t w) {
       const int inside = y >= 0 && y < s->in.h && x >= 0 && x < s->in.w;
       const size_t pixel = inside ? (size_t)((row / h * s->in.h + y) * s->in.w + x) : 0;
       for (int c = 0; c < channels; c++) {
-        *to++ = (int16_t)(inside ? value_of(&s->x, pixel, c, channels) : s->o.pad_value);
+        int value = s->o.pad_value;
+        if (inside && s->o.in_bits == 2) value = level_of(s, pixel, c);
+        if (inside && s->o.in_bits == 1) value = value_of(&s->x, pixel, c, channels);
+        *to++ = (int16_t)value;
       }
     }
   }
@@ -114,6 +130,14 @@ static int8_t step_of(const struct sample *s, float number) {
 
 static int bit_of(const struct sample *s, size_t at, size_t f, float number) {
   const struct xk_constants *k = &s->constants;
+  if (s->o.out_bits == 2) { /* Both bits of a level, of thresholds in any order. */
+    int below[3];
+    for (size_t i = 0; i < 3; i++) {
+      const int32_t threshold = ((const int32_t *)k->threshold)[i * (size_t)s->o.out_channels + f];
+      below[i] = (s->sums[at] >= threshold) ^ (k->flip != NULL && bit_at(k->flip, f));
+    }
+    return (below[0] ^ below[1] ^ below[2]) + 2 * below[1];
+  }
   if (s->bits_only) {
     return (s->sums[at] < ((const int32_t *)k->threshold)[f]) ^
            (k->flip != NULL && bit_at(k->flip, f));
@@ -135,9 +159,14 @@ static int right(const struct sample *s, const uint32_t *bits) {
     if (!s->bits_only && s->y.type == XK_I8) {
       all &= ((const int8_t *)s->y.data)[at] == step_of(s, number);
     }
-    if (bits != NULL) all &= bit_at(bits, 32 * words * pixel + f) == bit_of(s, at, f, number);
+    if (bits == NULL) continue;
+    const size_t bit = 32 * words * pixel + f;
+    int is = bit_at(bits, bit);
+    if (s->o.out_bits == 2) is += 2 * bit_at(bits, 32 * words * s->pixels + bit);
+    all &= is == bit_of(s, at, f, number);
   }
-  for (size_t pixel = 0; bits != NULL && pixel < s->pixels; pixel++) { /* Nothing beyond the last. */
+  const size_t rows = s->pixels * (size_t)s->o.out_bits; /* Nothing beyond the last. */
+  for (size_t pixel = 0; bits != NULL && pixel < rows; pixel++) {
     for (size_t f = filters; f < 32 * words; f++) all &= !bit_at(bits, 32 * words * pixel + f);
   }
   return all;
@@ -150,7 +179,8 @@ static void check(struct sample *s, const struct xk_isa *isa, struct xk_pool *po
   const struct xk_shape other = {1, s->in.h + 3, s->in.w + 1};
   struct xk_conv *conv = NULL;
   struct xk_shape out;
-  uint32_t *bits = s->bits_only || s->second ? made(4 * s->pixels * words) : NULL;
+  uint32_t *bits =
+      s->bits_only || s->second ? made(4 * s->pixels * words * (size_t)s->o.out_bits) : NULL;
   s->y.data = s->bits_only ? (void *)bits : made(count * (s->y.type == XK_I8 ? 1 : 4));
   struct xk_memory *memory = xk_memory_create();
   expect(xk_conv_create(&s->o, &s->constants, isa, s->bits_only, memory, &conv) == XK_OK, "create",
@@ -191,7 +221,8 @@ static void choose_sizes(struct sample *s) {
         .stride_h = among(1, 3),                  .stride_w = among(1, 3),
         .dilation_h = either(1, among(1, 3)),     .dilation_w = either(1, among(1, 3)),
         .pad_value = among(0, 1),                 .activation = among(0, 2),
-        .add_first = among(0, 1),
+        .add_first = among(0, 1),                 .in_bits = 1,
+        .out_bits = 1,
     };
     for (int i = 0; i < 4; i++) {
       const int kernel = i < 2 ? o->kernel_h : o->kernel_w;
@@ -216,8 +247,9 @@ static void choose_constants(struct sample *s) {
   const size_t filters = (size_t)s->o.out_channels;
   const size_t window =
       (size_t)s->o.kernel_h * (size_t)s->o.kernel_w * (size_t)s->o.in_channels;
-  int32_t *threshold = made(4 * filters);
-  for (size_t f = 0; f < filters; f++) { /* One in ten is any number at all. */
+  const size_t thresholds = filters * (s->o.out_bits == 2 ? XK_LEVELS : 1);
+  int32_t *threshold = made(4 * thresholds);
+  for (size_t f = 0; f < thresholds; f++) { /* One in ten is any number at all. */
     if (among(0, 9) > 0) threshold[f] = among(-(int)window / 8 - 1, (int)window / 8 + 1);
   }
   const int of_bytes = s->x.type == XK_U8;
@@ -237,6 +269,9 @@ static void choose_constants(struct sample *s) {
       .flip = among(0, 1) ? made(4 * ((filters + 31) / 32)) : NULL,
       .post_scale = s->second && among(0, 1) ? few_digits(filters, 20) : NULL,
   };
+  float *levels = few_digits(XK_LEVELS, 20);
+  for (int i = 1; i < XK_LEVELS; i++) levels[i] = levels[i - 1] + fabsf(levels[i]);
+  s->constants.levels = levels;
   if (s->constants.post_scale != NULL) s->constants.post_bias = few_digits(filters, 200);
 }
 
@@ -251,13 +286,17 @@ static void check_conv(struct xk_pool *pool, int number) {
     s.x.zero = among(0, 255);
     s.o.pad_value = 0;
   }
+  if (s.bits_only) s.o.out_bits = among(1, 2);
+  if (s.x.type == XK_F32 || s.x.type == XK_BITS) s.o.in_bits = among(1, 2);
+  if (s.o.in_bits == 2) s.o.pad_value = 0;
   choose_constants(&s);
   const size_t pixels_in = (size_t)(s.in.n * s.in.h * s.in.w);
   const size_t in = (size_t)s.o.in_channels, words = (in + 31) / 32;
   const int one_byte = s.x.type == XK_I8 || s.x.type == XK_U8;
   /* Any bits: also what is no number. Beyond the last channel an op leaves none. */
-  s.x.data = made(one_byte ? pixels_in * in : 4 * pixels_in * (s.x.type ? words : in));
-  for (size_t i = 0; s.x.type == XK_BITS && in % 32 != 0 && i < pixels_in; i++) {
+  const size_t rows = pixels_in * (size_t)s.o.in_bits; /* of words */
+  s.x.data = made(one_byte ? pixels_in * in : s.x.type ? 4 * rows * words : 4 * pixels_in * in);
+  for (size_t i = 0; s.x.type == XK_BITS && in % 32 != 0 && i < rows; i++) {
     ((uint32_t *)s.x.data)[i * words + words - 1] &= (1u << in % 32) - 1;
   }
   if (!s.bits_only && among(0, 1)) {
@@ -271,7 +310,7 @@ static void check_conv(struct xk_pool *pool, int number) {
   const void *arrays[] = {s.x.data, s.residual.data, s.sums, s.constants.weights,
                           s.constants.scale, s.constants.bias, s.constants.slope,
                           s.constants.threshold, s.constants.flip, s.constants.post_scale,
-                          s.constants.post_bias};
+                          s.constants.post_bias, s.constants.levels};
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) free((void *)(uintptr_t)arrays[i]);
 }
 

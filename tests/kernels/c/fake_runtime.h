@@ -5,7 +5,7 @@
 
 #include "tflite_abi.h"
 
-enum { FAKE_TENSORS = 12, FAKE_RANK = 6, FAKE_MOST_BYTES = 1 << 22 };
+enum { FAKE_TENSORS = 13, FAKE_RANK = 6, FAKE_MOST_BYTES = 1 << 22 };
 
 struct fake_tensor {
   int type;

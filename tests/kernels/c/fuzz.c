@@ -56,7 +56,10 @@ static void make(struct bytes *from, struct fake_op *op, uint8_t *options) {
   static const int KINDS[] = {kTfLiteFloat32, kTfLiteInt8, kTfLiteInt32};
   const int kind = among(from, 0, 3);
   const int in = among(from, 1, 140), out = kind == 2 ? in : among(from, 1, 140);
-  int values[XK_OPTION_COUNT] = {in, out, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0};
+  /* Of the input's and the output's values, where they can be 2. */
+  const int in_bits = kind == 3 ? 1 : among(from, 1, 2);
+  int out_bits = kind == 2 ? in_bits : among(from, 1, 2);
+  int values[XK_OPTION_COUNT] = {in, out, 1, 1, 1, 1, 1, 1};
   if (kind != 1) {
     for (int i = 2; i < 6; i++) values[i] = among(from, 1, 4);
     for (int i = 6; i < 8; i++) values[i] = kind == 2 ? 1 : among(from, 1, 2);
@@ -65,21 +68,26 @@ static void make(struct bytes *from, struct fake_op *op, uint8_t *options) {
       values[i] = among(from, 0, reach < 3 ? reach : 3);
     }
   }
-  values[12] = kind == 3 ? 0 : among(from, 0, 1);
+  values[12] = kind == 3 || in_bits == 2 ? 0 : among(from, 0, 1);
   values[13] = among(from, 0, 2);
   values[14] = among(from, 0, 1);
+  int x = kind == 3 ? kTfLiteUInt8 : kind == 2 ? kTfLiteInt32 : KINDS[among(from, 0, 2)];
+  const int y = kind == 2 ? kTfLiteInt32 : KINDS[among(from, 0, 2)];
+  if (in_bits == 2 && x == kTfLiteInt8) x = kTfLiteFloat32;
+  if (y != kTfLiteInt32) out_bits = 1;
+  values[15] = in_bits;
+  values[16] = out_bits;
+  const int first_version = in_bits == 1 && out_bits == 1 && take(from) % 2;
   put_int(options, XK_MAGIC);
-  put_int(options + 4, XK_VERSION);
+  put_int(options + 4, first_version ? 1 : XK_VERSION);
   for (int i = 0; i < XK_OPTION_COUNT; i++) put_int(options + 8 + 4 * i, values[i]);
   struct fake_node *only = &op->node;
   only->options = options;
-  only->option_bytes = XK_OPTION_BYTES;
+  only->option_bytes = first_version ? XK_FIRST_OPTION_BYTES : XK_OPTION_BYTES;
   only->name = NAMES[kind];
 
-  const int x = kind == 3 ? kTfLiteUInt8 : kind == 2 ? kTfLiteInt32 : KINDS[among(from, 0, 2)];
-  const int y = kind == 2 ? kTfLiteInt32 : KINDS[among(from, 0, 2)];
   const int n = among(from, 1, 2), h = among(from, 1, 12), w = among(from, 1, 12);
-  const int width = x == kTfLiteInt32 ? (in + 31) / 32 : in;
+  const int width = x == kTfLiteInt32 ? (in + 31) / 32 * in_bits : in;
   shape(&op->tensors[0], x, kind == 1 ? among(from, 1, 4) : 4, n, h, w, width);
   constant(&op->tensors[1], kTfLiteUInt8, (out * in * values[2] * values[3] + 7) / 8);
   if (kind == 2) constant(&op->tensors[1], kTfLiteInt32, (in + 31) / 32);
@@ -87,8 +95,11 @@ static void make(struct bytes *from, struct fake_op *op, uint8_t *options) {
   for (int i = 2; i < 10; i++) constant(&op->tensors[i], kTfLiteFloat32, out);
   op->tensors[4].type = op->tensors[5].type = kTfLiteInt32;
   op->tensors[5].bytes = 4 * (size_t)((out + 31) / 32);
+  if (out_bits == 2) op->tensors[4].bytes *= XK_LEVELS;
+  constant(&op->tensors[12], kTfLiteFloat32, XK_LEVELS);
   for (int i = 0; i < 10; i++) only->inputs[i] = i;
-  only->input_count = 10;
+  only->inputs[10] = 12;
+  only->input_count = kind == 2 ? 10 : 11;
   shape(&op->tensors[10], y, 4, 1, 1, 1, 1);
   shape(&op->tensors[11], kTfLiteInt32, 4, 1, 1, 1, 1);
   only->outputs[0] = 10;

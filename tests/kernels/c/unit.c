@@ -75,7 +75,7 @@ static void check_threads(void) {
 }
 
 static void check_limits(void) {
-  struct xk_options good = {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0};
+  struct xk_options good = {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1};
   expect(xk_check_options(&good) == XK_OK, "right options", 0);
   int32_t *fields = (int32_t *)&good;
   static const int BAD[] = {-1, INT32_MIN, INT32_MAX};

@@ -38,12 +38,15 @@ struct short_sums {
 /* A place in a window: `at` words behind each pixel's first one. */
 struct cursor {
   const uint32_t *pixel[XK_PIXELS];
+  const int64_t *run_offset; /* of the plane */
   int run;
   int64_t at, end; /* of this run */
 };
 
-static struct cursor begin(const struct xk_window *w) {
-  struct cursor from = {.run = 0, .at = w->run_offset[0], .end = w->run_offset[0] + w->run_words};
+static struct cursor begin(const struct xk_window *w, int plane) {
+  struct cursor from = {.run_offset = w->run_offset + plane * w->runs};
+  from.at = from.run_offset[0];
+  from.end = from.at + w->run_words;
   for (int p = 0; p < XK_PIXELS; p++) { /* A last pixel without a partner is its own. */
     from.pixel[p] = w->pixel[p < w->pixels ? p : w->pixels - 1];
   }
@@ -86,7 +89,7 @@ static XK_TARGET void look_up(const struct xk_window *w, struct cursor *from, in
       from->at++;
     }
     if (from->at == from->end && from->run + 1 < w->runs) {
-      from->at = w->run_offset[++from->run];
+      from->at = from->run_offset[++from->run];
       from->end = from->at + w->run_words;
     }
   }
@@ -273,25 +276,20 @@ static XK_TARGET void multiply(const struct xk_window *w, uint32_t counts[XK_PIX
   }
 }
 
-static XK_TARGET void count(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES]) {
-  if (w->unit == XK_BYTES) {
-    multiply(w, counts);
-    return;
-  }
+/* Counts the bits of a plane, and adds them to twice the counts of the plane before. */
+static XK_TARGET void count_plane(const struct xk_window *w, int plane,
+                                  uint32_t counts[XK_PIXELS][XK_LANES]) {
   const int pairs = (w->pixels + 1) / 2, halves = w->lanes > 32 ? 2 : 1;
   const int64_t words = (int64_t)w->runs * w->run_words;
   const uint8_t *weights = w->weights;
-  struct cursor from;
+  struct cursor from = begin(w, plane);
   struct looked_up found;
   struct short_sums sums;
-  for (int p = 0; p < w->pixels && w->counted != NULL; p++) {
-    const uint16_t(*tile)[16] = (const void *)w->counted[p];
-    for (int v = 0; v < halves; v++) widen(tile + 2 * v, 0, counts[p] + 32 * v);
+  for (int p = 0; p < w->pixels && plane > 0; p++) {
+    for (int l = 0; l < 32 * halves; l++) counts[p][l] *= 2;
   }
-  if (w->counted != NULL) return;
-  from = begin(w);
   for (int64_t done = 0; done < words;) {
-    const int begun = done > 0;
+    const int begun = plane > 0 || done > 0;
     for (int added = 0; done < words && added < SHORT_SUMS; added++) {
       look_up(w, &from, words - done < BYTE_WORDS ? (int)(words - done) : BYTE_WORDS, &found);
       for (int v = 0; v < halves && pairs == PAIRS; v++) {
@@ -317,42 +315,63 @@ static XK_TARGET void count(const struct xk_window *w, uint32_t counts[XK_PIXELS
   }
 }
 
+static XK_TARGET void count(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES]) {
+  if (w->unit == XK_BYTES) {
+    multiply(w, counts);
+    return;
+  }
+  for (int p = 0; p < w->pixels && w->counted != NULL; p++) {
+    const uint16_t(*tile)[16] = (const void *)w->counted[p];
+    for (int v = 0; v < (w->lanes > 32 ? 2 : 1); v++) widen(tile + 2 * v, 0, counts[p] + 32 * v);
+  }
+  for (int plane = 0; plane < w->planes && w->counted == NULL; plane++) {
+    count_plane(w, plane, counts);
+  }
+}
+
 #include "finish.inc"
 
-static XK_TARGET void compare(const struct xk_window *w, const int32_t *const limit[XK_PIXELS],
-                              uint64_t bits[XK_PIXELS]) {
+/* Returns which of 32 counts are above their limits. */
+XK_INLINE uint32_t above(const uint32_t *counts, const int32_t *limit) {
+  __m256i more[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    __m256i most = _mm256_loadu_si256((const void *)(limit + 8 * i));
+    more[i] = _mm256_cmpgt_epi32(_mm256_loadu_si256((const void *)(counts + 8 * i)), most);
+  }
+  __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(more[0], more[1]),
+                                     _mm256_packs_epi32(more[2], more[3]));
+  /* Packing took both halves of a register apart. */
+  bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  return (uint32_t)_mm256_movemask_epi8(bytes);
+}
+
+static XK_TARGET void compare(const struct xk_window *w, const struct xk_limits *limits,
+                              uint64_t (*bits)[XK_PIXELS]) {
   uint32_t counts[XK_PIXELS][XK_LANES];
   count(w, counts);
-  for (int p = 0; p < w->pixels; p++) {
-    bits[p] = 0;
-    for (int l = 0; l < w->lanes; l += 32) {
-      __m256i more[4];
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; i++) {
-        const int at = l + 8 * i;
-        __m256i most = _mm256_loadu_si256((const void *)(limit[p] + at));
-        more[i] = _mm256_cmpgt_epi32(_mm256_loadu_si256((const void *)(counts[p] + at)), most);
+  for (int set = 0; set < limits->count; set++) {
+    for (int p = 0; p < w->pixels; p++) {
+      const int32_t *limit = limits->of[p] + (size_t)set * limits->step;
+      bits[set][p] = 0;
+      for (int l = 0; l < w->lanes; l += 32) {
+        bits[set][p] |= (uint64_t)above(counts[p] + l, limit + l) << l;
       }
-      __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(more[0], more[1]),
-                                         _mm256_packs_epi32(more[2], more[3]));
-      /* Packing took both halves of a register apart. */
-      bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-      bits[p] |= (uint64_t)(uint32_t)_mm256_movemask_epi8(bytes) << l;
     }
   }
 }
 
-static XK_TARGET void pack_f32(const float *values, size_t count, uint32_t *words) {
-  const __m256 zero = _mm256_setzero_ps();
+static XK_TARGET void pack_f32(const float *values, size_t count, float least, uint32_t *words) {
+  const __m256 bound = _mm256_set1_ps(least);
   for (; count >= 32; count -= 32, values += 32) {
     uint32_t word = 0;
     for (int i = 0; i < 4; i++) {
-      __m256 below = _mm256_cmp_ps(_mm256_loadu_ps(values + 8 * i), zero, _CMP_NGE_UQ);
+      __m256 below = _mm256_cmp_ps(_mm256_loadu_ps(values + 8 * i), bound, _CMP_NGE_UQ);
       word |= (uint32_t)_mm256_movemask_ps(below) << (8 * i);
     }
     *words++ = word;
   }
-  if (count > 0) xk_portable.pack_f32(values, count, words);
+  if (count > 0) xk_portable.pack_f32(values, count, least, words);
 }
 
 static XK_TARGET void pack_i8(const int8_t *values, size_t count, int zero, uint32_t *words) {

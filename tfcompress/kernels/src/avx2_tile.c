@@ -96,17 +96,22 @@ XK_INLINE void count_chunk(const uint32_t *const *pixel, int pixels, const int64
   }
 }
 
-XK_TARGET void xk_avx2_count_tile(const struct xk_window *w, const uint32_t *const *pixel,
-                                  int pixels, uint16_t (*counted)[XK_LANES]) {
+/* Counts the bits of a plane; with `begun`, on top of twice what is there. */
+static XK_TARGET void count_plane(const struct xk_window *w, const int64_t *run_offset,
+                                  const uint32_t *const *pixel, int pixels, int begun,
+                                  uint16_t (*counted)[XK_LANES]) {
   const int64_t words = (int64_t)w->runs * w->run_words;
   const uint8_t *weights = w->weights;
   table tables[WORD_PLACES * CHUNK_WORDS] __attribute__((aligned(64)));
   int run = 0, in_run = 0;
+  for (int p = 0; p < pixels && begun; p++) {
+    for (int l = 0; l < XK_LANES; l++) counted[p][l] = (uint16_t)(2 * counted[p][l]);
+  }
   for (int64_t done = 0; done < words; done += CHUNK_WORDS) {
     const int here = words - done < CHUNK_WORDS ? (int)(words - done) : CHUNK_WORDS;
     int64_t at[CHUNK_WORDS]; /* each word, behind a pixel's first one */
     for (int k = 0; k < here; k++) {
-      at[k] = w->run_offset[run] + in_run;
+      at[k] = run_offset[run] + in_run;
       if (++in_run == w->run_words) {
         in_run = 0;
         run++;
@@ -119,10 +124,17 @@ XK_TARGET void xk_avx2_count_tile(const struct xk_window *w, const uint32_t *con
       }
     }
     if (here == CHUNK_WORDS) { /* Apart, for the compiler. */
-      count_chunk(pixel, pixels, at, CHUNK_WORDS, tables, done > 0, counted);
+      count_chunk(pixel, pixels, at, CHUNK_WORDS, tables, begun || done > 0, counted);
     } else {
-      count_chunk(pixel, pixels, at, here, tables, done > 0, counted);
+      count_chunk(pixel, pixels, at, here, tables, begun || done > 0, counted);
     }
+  }
+}
+
+XK_TARGET void xk_avx2_count_tile(const struct xk_window *w, const uint32_t *const *pixel,
+                                  int pixels, uint16_t (*counted)[XK_LANES]) {
+  for (int plane = 0; plane < w->planes; plane++) {
+    count_plane(w, w->run_offset + plane * w->runs, pixel, pixels, plane > 0, counted);
   }
 }
 #endif

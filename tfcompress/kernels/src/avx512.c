@@ -15,15 +15,17 @@
 XK_INLINE void add_up(const struct xk_window *w, const uint32_t *const *pixel, const int P,
                       const int V, const enum xk_unit unit, __m512i sum[XK_PIXELS][4]) {
   const uint8_t *weights = w->weights;
+  const int64_t *run_offset = w->run_offset;
 #pragma GCC unroll 6
   for (int p = 0; p < P; p++) {
 #pragma GCC unroll 4
     for (int v = 0; v < V; v++) sum[p][v] = _mm512_setzero_si512();
   }
+again:
   for (int r = 0; r < w->runs; r++) {
     const uint32_t *x[XK_PIXELS];
 #pragma GCC unroll 6
-    for (int p = 0; p < P; p++) x[p] = pixel[p] + w->run_offset[r];
+    for (int p = 0; p < P; p++) x[p] = pixel[p] + run_offset[r];
     for (int64_t k = 0; k < w->run_words; k++) {
       __m512i lane[4];
 #pragma GCC unroll 4
@@ -44,12 +46,23 @@ XK_INLINE void add_up(const struct xk_window *w, const uint32_t *const *pixel, c
       }
     }
   }
+  if (unit == XK_SIGNS && w->planes == 2 && run_offset == w->run_offset) {
+    run_offset += w->runs;
+    weights = w->weights;
+#pragma GCC unroll 6
+    for (int p = 0; p < P; p++) {
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) sum[p][v] = _mm512_add_epi32(sum[p][v], sum[p][v]);
+    }
+    goto again;
+  }
 }
 
 XK_INLINE void numbers_some(const struct xk_window *w, int first, const int P, const int V,
                             const enum xk_unit unit, const struct xk_affine *a,
                             const int plain) {
   const __m512 zero = _mm512_setzero_ps();
+  const __m128i shift = _mm_cvtsi32_si128(a->shift);
   __m512i sum[XK_PIXELS][4];
   add_up(w, w->pixel + first, P, V, unit, sum);
 #pragma GCC unroll 4
@@ -61,7 +74,7 @@ XK_INLINE void numbers_some(const struct xk_window *w, int first, const int P, c
     for (int p = 0; p < P; p++) {
       const float *residual = a->residual[first + p];
       __m512i base = _mm512_loadu_si512(a->base[first + p] + c);
-      __m512i dot = _mm512_sub_epi32(base, _mm512_slli_epi32(sum[p][v], unit == XK_SIGNS));
+      __m512i dot = _mm512_sub_epi32(base, _mm512_sll_epi32(sum[p][v], shift));
       __m512 y = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(dot), scale), bias);
       if (plain) {
         _mm512_storeu_ps(a->y[first + p] + c, y);
@@ -85,21 +98,24 @@ XK_INLINE void numbers_some(const struct xk_window *w, int first, const int P, c
 }
 
 XK_INLINE void compare_some(const struct xk_window *w, int first, const int P, const int V,
-                            const enum xk_unit unit,
-                            const int32_t *const limit[XK_PIXELS], uint64_t bits[XK_PIXELS]) {
+                            const enum xk_unit unit, const struct xk_limits *limits,
+                            uint64_t (*bits)[XK_PIXELS]) {
   __m512i sum[XK_PIXELS][4];
   add_up(w, w->pixel + first, P, V, unit, sum);
+  for (int set = 0; set < limits->count; set++) {
 #pragma GCC unroll 6
-  for (int p = 0; p < P; p++) {
-    __mmask16 more[4] = {0, 0, 0, 0};
+    for (int p = 0; p < P; p++) {
+      const int32_t *limit = limits->of[first + p] + (size_t)set * limits->step;
+      __mmask16 more[4] = {0, 0, 0, 0};
 #pragma GCC unroll 4
-    for (int v = 0; v < V; v++) {
-      __m512i most = _mm512_loadu_si512(limit[first + p] + 16 * v);
-      more[v] = _mm512_cmpgt_epi32_mask(sum[p][v], most);
+      for (int v = 0; v < V; v++) {
+        __m512i most = _mm512_loadu_si512(limit + 16 * v);
+        more[v] = _mm512_cmpgt_epi32_mask(sum[p][v], most);
+      }
+      __mmask32 low = _mm512_kunpackw(more[1], more[0]);
+      __mmask32 high = V > 2 ? _mm512_kunpackw(more[3], more[2]) : 0;
+      bits[set][first + p] = V > 2 ? _mm512_kunpackd(high, low) : low;
     }
-    __mmask32 low = _mm512_kunpackw(more[1], more[0]);
-    __mmask32 high = V > 2 ? _mm512_kunpackw(more[3], more[2]) : 0;
-    bits[first + p] = V > 2 ? _mm512_kunpackd(high, low) : low;
   }
 }
 
@@ -135,30 +151,30 @@ static XK_TARGET void numbers(const struct xk_window *w, const struct xk_affine 
   }
 }
 
-static XK_TARGET void compare(const struct xk_window *w, const int32_t *const limit[XK_PIXELS],
-                              uint64_t bits[XK_PIXELS]) {
+static XK_TARGET void compare(const struct xk_window *w, const struct xk_limits *limits,
+                              uint64_t (*bits)[XK_PIXELS]) {
   if (w->unit == XK_BYTES) {
-    XK_LANES_OF(compare_some, XK_BYTES, limit, bits);
+    XK_LANES_OF(compare_some, XK_BYTES, limits, bits);
   } else {
-    XK_LANES_OF(compare_some, XK_SIGNS, limit, bits);
+    XK_LANES_OF(compare_some, XK_SIGNS, limits, bits);
   }
 }
 
-static XK_TARGET void pack_f32(const float *values, size_t count, uint32_t *words) {
-  const __m512 zero = _mm512_setzero_ps();
+static XK_TARGET void pack_f32(const float *values, size_t count, float least, uint32_t *words) {
+  const __m512 bound = _mm512_set1_ps(least);
   for (; count >= 32; count -= 32, values += 32) {
-    __mmask16 low = _mm512_cmp_ps_mask(_mm512_loadu_ps(values), zero, _CMP_NGE_UQ);
-    __mmask16 high = _mm512_cmp_ps_mask(_mm512_loadu_ps(values + 16), zero, _CMP_NGE_UQ);
+    __mmask16 low = _mm512_cmp_ps_mask(_mm512_loadu_ps(values), bound, _CMP_NGE_UQ);
+    __mmask16 high = _mm512_cmp_ps_mask(_mm512_loadu_ps(values + 16), bound, _CMP_NGE_UQ);
     *words++ = (uint32_t)low | (uint32_t)high << 16;
   }
   if (count > 0) {
     uint32_t mask = (1u << count) - 1;
     __mmask16 a = (__mmask16)mask, b = (__mmask16)(mask >> 16);
-    __mmask16 low = _mm512_mask_cmp_ps_mask(a, _mm512_maskz_loadu_ps(a, values), zero, _CMP_NGE_UQ);
+    __mmask16 low = _mm512_mask_cmp_ps_mask(a, _mm512_maskz_loadu_ps(a, values), bound, _CMP_NGE_UQ);
     __mmask16 high = 0;
     if (b != 0) {
       __m512 rest = _mm512_maskz_loadu_ps(b, values + 16);
-      high = _mm512_mask_cmp_ps_mask(b, rest, zero, _CMP_NGE_UQ);
+      high = _mm512_mask_cmp_ps_mask(b, rest, bound, _CMP_NGE_UQ);
     }
     *words = (uint32_t)low | (uint32_t)high << 16;
   }

@@ -4,13 +4,17 @@
 
 #include "conv_internal.h"
 
-/* Copies an array of channels and fills it up to whole blocks: vectors may read beyond the last. */
-static enum xk_status channel_values(struct xk_memory *memory, const void *from, int channels,
-                                     int padded, void *to) {
-  void *values = NULL;
-  const enum xk_status status = xk_take(memory, (uint64_t)padded, 4, &values);
+/* Copies rows of channels and fills them up to whole blocks: vectors may read beyond the last. */
+static enum xk_status channel_values(struct xk_memory *memory, const void *from, int rows,
+                                     int channels, int padded, void *to) {
+  uint8_t *values = NULL;
+  const size_t bytes = 4 * (size_t)channels;
+  const enum xk_status status = xk_take(memory, (uint64_t)rows * (uint64_t)padded, 4, &values);
   if (status != XK_OK) return status;
-  if (from != NULL) memcpy(values, from, 4 * (size_t)channels);
+  for (int row = 0; row < rows && from != NULL; row++) {
+    memcpy(values + 4 * (size_t)row * (size_t)padded, (const uint8_t *)from + (size_t)row * bytes,
+           bytes);
+  }
   memcpy(to, &values, sizeof values);
   return XK_OK;
 }
@@ -124,14 +128,19 @@ static enum xk_status repack_bytes(struct xk_conv *c, const int8_t *bytes, size_
   return XK_OK;
 }
 
-/* Puts the file's weights into the order in which the kernels read them. */
+/* Puts the file's weights into the order in which the kernels read them. A bit of a level is 1, and a
+ * sign's is 0, where it adds to the sum, so that weights for levels are inverted: in either case
+ * each difference makes a sum smaller. Padding with the level 0 is then any word of zeros. */
 static enum xk_status repack(struct xk_conv *c, const uint8_t *bits) {
   const int taps = c->o.kernel_h * c->o.kernel_w;
   const uint64_t corners = (uint64_t)(c->o.kernel_h + 1) * (uint64_t)(c->o.kernel_w + 1);
+  const int levels = c->o.in_bits == 2, rest = c->o.in_channels % 32;
   uint32_t *words = NULL;
   c->block_bytes = (size_t)taps * (size_t)c->words * 4 * XK_LANES;
   enum xk_status status = xk_take(c->memory, (uint64_t)c->blocks, c->block_bytes, &c->weights);
-  if (status == XK_OK && c->o.pad_value == XK_PAD_ZERO && c->border) {
+  if (status == XK_OK && levels) {
+    status = xk_take(c->memory, (uint64_t)c->channels, sizeof *c->highest, &c->highest);
+  } else if (status == XK_OK && c->o.pad_value == XK_PAD_ZERO && c->border) {
     status = xk_take(c->memory, corners * (uint64_t)c->channels, sizeof *c->corners, &c->corners);
   }
   if (status == XK_OK) status = xk_take(c->memory, (uint64_t)c->words, 4, &words);
@@ -140,8 +149,11 @@ static enum xk_status repack(struct xk_conv *c, const uint8_t *bits) {
     for (int t = 0; t < taps; t++) {
       uint64_t tap = (uint64_t)o * (uint64_t)taps + (uint64_t)t;
       cut(bits, tap * (uint64_t)c->o.in_channels, c->o.in_channels, words);
-      const int negative = put_tap(c, o, t, words);
-      if (c->corners != NULL) add_corner(c, o, t, c->o.in_channels - 2 * negative);
+      for (int k = 0; k < c->words && levels; k++) words[k] = ~words[k];
+      if (levels && rest != 0) words[c->words - 1] &= (1u << rest) - 1;
+      const int set = put_tap(c, o, t, words);
+      if (levels) c->highest[o] += XK_LEVELS * set;
+      if (c->corners != NULL) add_corner(c, o, t, c->o.in_channels - 2 * set);
     }
   }
   xk_free(words);
@@ -158,26 +170,29 @@ static enum xk_status fill(struct xk_conv *c, const struct xk_constants *from) {
   const struct {
     const void *from;
     void *to;
-    int wanted;
+    int wanted, rows;
   } arrays[] = {
-      {from->scale, &c->scale, !c->bits_only},
-      {from->bias, &c->bias, !c->bits_only},
+      {from->scale, &c->scale, !c->bits_only, 1},
+      {from->bias, &c->bias, !c->bits_only, 1},
       {o->activation == XK_PRELU ? from->slope : NULL, &c->slope,
-       !c->bits_only && o->activation == XK_PRELU},
-      {from->threshold, &c->threshold, c->bits_only},
-      {from->post_scale, &c->post_scale, from->post_bias != NULL},
-      {from->post_bias, &c->post_bias, from->post_scale != NULL},
+       !c->bits_only && o->activation == XK_PRELU, 1},
+      {from->threshold, &c->threshold, c->bits_only, c->sets},
+      {from->post_scale, &c->post_scale, from->post_bias != NULL, 1},
+      {from->post_bias, &c->post_bias, from->post_scale != NULL, 1},
   };
   enum xk_status status;
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
     if (arrays[i].from == NULL && arrays[i].wanted) return XK_BAD_CONSTANT;
     if (arrays[i].from == NULL) continue;
-    status = channel_values(c->memory, arrays[i].from, o->out_channels, c->channels, arrays[i].to);
+    status = channel_values(c->memory, arrays[i].from, arrays[i].rows, o->out_channels, c->channels,
+                            arrays[i].to);
     if (status != XK_OK) return status;
   }
-  status = channel_values(c->memory, from->flip, from->flip != NULL ? c->out_words : 0,
+  status = channel_values(c->memory, from->flip, 1, from->flip != NULL ? c->out_words : 0,
                           c->channels / 32, &c->flip);
   if (status != XK_OK) return status;
+  for (int i = 0; i < c->out_words && o->out_bits == 2; i++) c->flip[i] = ~c->flip[i];
+  if (from->levels != NULL) memcpy(c->levels, from->levels, sizeof c->levels);
   /* A bit beyond the last channel would count in the next op's sums. */
   if (o->out_channels % 32 != 0) {
     c->flip[c->out_words - 1] &= (1u << o->out_channels % 32) - 1;
@@ -201,6 +216,7 @@ enum xk_status xk_conv_create(const struct xk_options *options, const struct xk_
   c->border =
       options->pad_top + options->pad_bottom + options->pad_left + options->pad_right > 0;
   c->unit = constants->unit;
+  c->sets = options->out_bits == 2 ? XK_LEVELS : 1;
   const int in_a_word = c->unit == XK_BYTES ? 4 : 32;
   c->words = (options->in_channels + in_a_word - 1) / in_a_word;
   c->out_words = (options->out_channels + 31) / 32;
@@ -220,6 +236,6 @@ void xk_conv_destroy(struct xk_conv *c) {
   void *arrays[] = {c->weights, c->scale,      c->bias,     c->slope,    c->post_scale,
                     c->post_bias, c->threshold, c->flip,     c->corners,  c->run_offset,
                     c->row_part,  c->col_part,  c->base,     c->limit,    c->byte_sums,
-                    c};
+                    c->highest, c};
   for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) xk_free(arrays[i]);
 }

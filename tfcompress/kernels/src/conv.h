@@ -18,8 +18,12 @@ struct xk_constants {
   const void *scale;     /* float; this and bias are NULL if the only output is bits */
   const void *bias;      /* float */
   const void *slope;     /* float, of a PReLU */
-  const void *threshold; /* int32: an output bit is 1 (-1) where the sum is below it */
-  const void *flip;      /* uint32, a bit a channel: 1 inverts the output bit; NULL for none */
+  const void *threshold; /* int32: an output bit is 1 (-1) where the sum is below it. Of an output of
+                          * 2 bits there are three for each channel, first all channels' first ones: a
+                          * level is how many of them the sum isn't below */
+  const void *flip;      /* uint32, a bit a channel: 1 inverts the output bit, or the comparisons of
+                          * which levels are made; NULL for none */
+  const void *levels;    /* float, 3 in all: where levels of numbers begin; NULL if there are none */
   const void *post_scale, *post_bias; /* float: applied to a number before its sign is taken */
 };
 

@@ -18,14 +18,19 @@ enum { XK_TILE = 36 * XK_PIXELS, XK_FEWEST = 32, XK_TILE_WORDS = 2047 };
 /* Words of bytes that a kernel may take together; see `pair_words` of `struct xk_conv`. */
 enum { XK_CHUNK = 32 };
 
-/* What a word of an input pixel holds: 32 signs, whose differences from the weights' are counted; or
+/* What a word of an input pixel holds: 32 bits, whose differences from the weights' are counted; or
  * 4 unsigned bytes, whose products with the weights, signed bytes, are added up. A count is either.
- * Of bytes it may be negative: a count's 32 bits are those of a signed integer then. */
+ * Of bytes it may be negative: a count's 32 bits are those of a signed integer then.
+ *
+ * Values of 2 bits, the levels 0 to 3, lie in two planes: the image of all first bits, and behind it
+ * that of all second ones, which count twice. Weights meet both. */
 enum xk_unit { XK_SIGNS, XK_BYTES };
 
 /* A block's work at a few output pixels.
  *
  * A window is `runs` stretches of `run_words` words; stretch r begins at `pixel[p] + run_offset[r]`.
+ * Of two planes there are as many stretches of the second bits, and then of the first ones: what is
+ * counted of the former is doubled before the latter are counted.
  * `weights` holds the block's weights in the order of those words: for each unit (4 bytes of
  * channels, or 1; see `struct xk_isa`) those of XK_LANES output channels side by side. Weights of
  * bytes are negated, so that more of either count means a smaller sum. */
@@ -37,6 +42,7 @@ struct xk_window {
   const int64_t *run_offset;
   int runs;
   int run_words;
+  int planes; /* 1 or 2 */
   enum xk_unit unit;
   int pair_words; /* see `struct xk_conv` */
   const uint16_t (*counted)[XK_LANES]; /* what `count_tile` made of these pixels, or NULL */
@@ -44,7 +50,7 @@ struct xk_window {
 
 /* How an op's numbers are made of its sums:
  * y = act((base - (count << shift)) * scale + bias) + residual, rounded after each step: a sign that
- * differs takes 2 off the sum, so the shift is 1, and 0 of bytes. Arrays begin at
+ * differs takes 2 off the sum, so the shift is 1, and 0 of levels and bytes. Arrays begin at
  * the block's first channel; those of channels are as long as a block. */
 struct xk_affine {
   const float *scale, *bias;
@@ -56,6 +62,14 @@ struct xk_affine {
   const int32_t *base[XK_PIXELS];
   const float *residual[XK_PIXELS]; /* each NULL if there is none */
   float *y[XK_PIXELS];
+};
+
+/* What counts are compared with: `of[pixel][lane]`, and so many more sets of them, each `step` behind
+ * the one before. */
+struct xk_limits {
+  const int32_t *of[XK_PIXELS];
+  int count; /* 1, or 3 where levels are written */
+  size_t step;
 };
 
 struct xk_isa {
@@ -71,13 +85,14 @@ struct xk_isa {
   /* Counts where signs differ, and writes the numbers that follow. */
   void (*numbers)(const struct xk_window *window, const struct xk_affine *affine);
 
-  /* Counts and compares: bit l of bits[pixel] says whether the count exceeds limit[pixel][l]. Lanes
-   * beyond `window->lanes` are 0. */
-  void (*compare)(const struct xk_window *window, const int32_t *const limit[XK_PIXELS],
-                  uint64_t bits[XK_PIXELS]);
+  /* Counts and compares: bit l of bits[set][pixel] says whether the count exceeds that set's limit.
+   * Lanes beyond `window->lanes` are 0. */
+  void (*compare)(const struct xk_window *window, const struct xk_limits *limits,
+                  uint64_t (*bits)[XK_PIXELS]);
 
-  /* Packs `count` numbers as bits, 1 for what isn't at least `zero`; the last word's rest is 0. */
-  void (*pack_f32)(const float *values, size_t count, uint32_t *words);
+  /* Packs `count` numbers as bits, 1 for what isn't at least `least`, or `zero`; the last word's rest
+   * is 0. */
+  void (*pack_f32)(const float *values, size_t count, float least, uint32_t *words);
   void (*pack_i8)(const int8_t *values, size_t count, int zero, uint32_t *words);
 };
 

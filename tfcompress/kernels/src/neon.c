@@ -36,8 +36,16 @@ XK_INLINE void count_some(const struct xk_window *w, int first, const int P, con
     memset(counts[first + p], 0, sizeof counts[0]);
     for (int v = 0; v < V; v++) sum[p][v] = vdupq_n_u8(0);
   }
-  for (int r = 0; r < w->runs; r++) {
+  for (int r = 0; r < w->planes * w->runs; r++) {
     const uint8_t *x[AT_ONCE];
+    if (r == w->runs) { /* The second plane's begin. */
+      weights = w->weights;
+      filled = 0;
+      for (int p = 0; p < P; p++) {
+        flush(sum[p], V, counts[first + p]);
+        for (int l = 0; l < 16 * V; l++) counts[first + p][l] *= 2;
+      }
+    }
     for (int p = 0; p < P; p++) x[p] = (const uint8_t *)(w->pixel[first + p] + w->run_offset[r]);
     for (int64_t k = 0; k < w->run_words; k++) {
       for (int64_t b = 4 * k; b < 4 * k + 4; b++, weights += XK_LANES) {
@@ -99,34 +107,38 @@ static void count(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES
 
 #include "finish.inc"
 
-static void compare(const struct xk_window *w, const int32_t *const limit[XK_PIXELS],
-                    uint64_t bits[XK_PIXELS]) {
+static void compare(const struct xk_window *w, const struct xk_limits *limits,
+                    uint64_t (*bits)[XK_PIXELS]) {
   static const uint32_t PLACE[4] = {1, 2, 4, 8};
   const uint32x4_t place = vld1q_u32(PLACE);
   uint32_t counts[XK_PIXELS][XK_LANES];
   count(w, counts);
-  for (int p = 0; p < w->pixels; p++) {
-    bits[p] = 0;
-    for (int l = 0; l < w->lanes; l += 4) {
-      int32x4_t sum = vreinterpretq_s32_u32(vld1q_u32(counts[p] + l));
-      uint32x4_t more = vcgtq_s32(sum, vld1q_s32(limit[p] + l));
-      bits[p] |= (uint64_t)vaddvq_u32(vandq_u32(more, place)) << l;
+  for (int set = 0; set < limits->count; set++) {
+    for (int p = 0; p < w->pixels; p++) {
+      const int32_t *limit = limits->of[p] + (size_t)set * limits->step;
+      bits[set][p] = 0;
+      for (int l = 0; l < w->lanes; l += 4) {
+        int32x4_t sum = vreinterpretq_s32_u32(vld1q_u32(counts[p] + l));
+        uint32x4_t more = vcgtq_s32(sum, vld1q_s32(limit + l));
+        bits[set][p] |= (uint64_t)vaddvq_u32(vandq_u32(more, place)) << l;
+      }
     }
   }
 }
 
-static void pack_f32(const float *values, size_t count, uint32_t *words) {
+static void pack_f32(const float *values, size_t count, float least, uint32_t *words) {
   static const uint32_t PLACE[4] = {1, 2, 4, 8};
   const uint32x4_t place = vld1q_u32(PLACE);
+  const float32x4_t bound = vdupq_n_f32(least);
   for (; count >= 32; count -= 32, values += 32) {
     uint32_t word = 0;
     for (int i = 0; i < 8; i++) {
-      uint32x4_t below = vmvnq_u32(vcgezq_f32(vld1q_f32(values + 4 * i)));
+      uint32x4_t below = vmvnq_u32(vcgeq_f32(vld1q_f32(values + 4 * i), bound));
       word |= vaddvq_u32(vandq_u32(below, place)) << (4 * i);
     }
     *words++ = word;
   }
-  if (count > 0) xk_portable.pack_f32(values, count, words);
+  if (count > 0) xk_portable.pack_f32(values, count, least, words);
 }
 
 static void pack_i8(const int8_t *values, size_t count, int zero, uint32_t *words) {

@@ -10,6 +10,7 @@
 
 #include "bit_pool.h"
 #include "conv.h"
+#include "tensors.h"
 
 enum kind { CONV, DENSE, POOL, BYTE_CONV };
 
@@ -28,6 +29,7 @@ enum input {
   RESIDUAL,
   POST_SCALE,
   POST_BIAS,
+  LEVELS,
   INPUTS,
 };
 enum { OUTPUTS = 2, SCRATCH_TIMES_INPUT = 2 };
@@ -112,60 +114,12 @@ static void discard(TfLiteContext *context, void *buffer) {
   xk_free(node);
 }
 
-static TfLiteTensor *tensor(TfLiteContext *context, int place) {
-  return place == kTfLiteOptionalTensor ? NULL : &context->tensors[place];
-}
-
-/* Returns how many elements a shape has; -1 if a size is below 1 or they are too many. */
-static int64_t elements(const TfLiteIntArray *dims) {
-  int64_t count = 1;
-  if (dims == NULL) return -1;
-  for (int i = 0; i < dims->size; i++) {
-    if (dims->data[i] < 1 || dims->data[i] > INT32_MAX / count) return -1;
-    count *= dims->data[i];
-  }
-  return count;
-}
-
-/* Finds the data of a constant, which must have this type and size; NULL if the file has none. */
-static enum xk_status constant(TfLiteContext *context, int place, TfLiteType type, size_t bytes,
-                               const void **data) {
-  const TfLiteTensor *from = tensor(context, place);
-  *data = NULL;
-  if (from == NULL) return XK_OK;
-  if (from->allocation_type != kTfLiteMmapRo || from->data == NULL || from->type != type ||
-      from->sparsity != NULL || from->bytes != bytes || elements(from->dims) < 0) {
-    return XK_BAD_CONSTANT;
-  }
-  *data = from->data;
-  return XK_OK;
-}
-
-/* Describes a tensor of numbers or bits, without its data. Returns false if it is neither. */
-static bool describe(const TfLiteTensor *from, struct xk_values *to) {
-  memset(to, 0, sizeof *to);
-  if (from == NULL) return false;
-  const int lowest = from->type == kTfLiteInt8 ? -128 : 0;
-  switch (from->type) {
-    case kTfLiteFloat32: to->type = XK_F32; return true;
-    case kTfLiteInt32: to->type = XK_BITS; return true;
-    case kTfLiteInt8: to->type = XK_I8; break;
-    case kTfLiteUInt8: to->type = XK_U8; break;
-    default: return false;
-  }
-  to->scale = from->params.scale;
-  to->zero = from->params.zero_point;
-  return isfinite(to->scale) && to->scale > 0 && to->zero >= lowest && to->zero <= lowest + 255;
-}
-
-static bool one_byte(enum xk_type type) { return type == XK_I8 || type == XK_U8; }
-
 /* Makes the convolution of the file's constants. */
 static enum xk_status make_conv(TfLiteContext *context, struct node *node) {
   const struct xk_options *o = &node->options;
   const size_t channels = (size_t)o->out_channels;
   const size_t bits = (size_t)o->kernel_h * (size_t)o->kernel_w * (size_t)o->in_channels;
-  const TfLiteTensor *output = tensor(context, node->outputs[0]);
+  const TfLiteTensor *output = xk_tensor(context, node->outputs[0]);
   if (bits > SIZE_MAX / 2 / channels) return XK_TOO_LARGE;
   const bool bytes = node->kind == BYTE_CONV;
   struct xk_constants from = {
@@ -181,28 +135,37 @@ static enum xk_status make_conv(TfLiteContext *context, struct node *node) {
       {WEIGHTS, bytes ? kTfLiteInt8 : kTfLiteUInt8, from.weights_bytes, &from.weights},
       {SCALE, kTfLiteFloat32, 4 * channels, &from.scale},
       {BIAS, kTfLiteFloat32, 4 * channels, &from.bias},
-      {THRESHOLD, kTfLiteInt32, 4 * channels, &from.threshold},
+      {THRESHOLD, kTfLiteInt32, 4 * channels * (o->out_bits == 2 ? XK_LEVELS : 1),
+       &from.threshold},
       {FLIP, kTfLiteInt32, (channels + 31) / 32 * 4, &from.flip},
       {SLOPE, kTfLiteFloat32, 4 * channels, &from.slope},
       {POST_SCALE, kTfLiteFloat32, 4 * channels, &from.post_scale},
       {POST_BIAS, kTfLiteFloat32, 4 * channels, &from.post_bias},
+      {LEVELS, kTfLiteFloat32, 4 * XK_LEVELS, &from.levels},
   };
   for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-    enum xk_status status = constant(context, node->inputs[wanted[i].place], wanted[i].type,
+    enum xk_status status = xk_constant(context, node->inputs[wanted[i].place], wanted[i].type,
                                      wanted[i].bytes, wanted[i].to);
     if (status != XK_OK) return status;
   }
+  const TfLiteTensor *x = xk_tensor(context, node->inputs[X]);
+  if (o->in_bits == 2 && x->type == kTfLiteFloat32 && from.levels == NULL) return XK_BAD_CONSTANT;
   return xk_conv_create(o, &from, node->delegate->isa, output->type == kTfLiteInt32,
                         node->delegate->memory, &node->conv);
+}
+
+/* Returns the size of a tensor's last dimension: of bits that of all planes' words. */
+static int width(const TfLiteTensor *of, int channels, int bits) {
+  return of->type == kTfLiteInt32 ? (channels + 31) / 32 * bits : channels;
 }
 
 /* Checks the input's shape against the options and finds the size that the op is made for. */
 static enum xk_status shape_of(const struct node *node, const TfLiteTensor *x,
                                struct xk_shape *shape) {
   const struct xk_options *o = &node->options;
-  const int64_t count = elements(x->dims);
+  const int64_t count = xk_elements(x->dims);
   const int rank = x->dims != NULL ? x->dims->size : 0;
-  const int last = x->type == kTfLiteInt32 ? (o->in_channels + 31) / 32 : o->in_channels;
+  const int last = width(x, o->in_channels, o->in_bits);
   if (count < 0 || rank < 1 || x->dims->data[rank - 1] != last) return XK_BAD_INPUT;
   if (node->kind == DENSE) {
     if (o->kernel_h != 1 || o->kernel_w != 1 || o->stride_h != 1 || o->stride_w != 1 ||
@@ -221,7 +184,6 @@ static enum xk_status shape_of(const struct node *node, const TfLiteTensor *x,
 static TfLiteStatus set_shape(TfLiteContext *context, const struct node *node, TfLiteTensor *output,
                               const TfLiteTensor *x) {
   const int rank = x->dims->size;
-  const int channels = node->options.out_channels;
 #ifdef _WIN32
   TfLiteIntArray *dims = context->IntArrayCreate(rank);
 #else
@@ -234,7 +196,7 @@ static TfLiteStatus set_shape(TfLiteContext *context, const struct node *node, T
     dims->data[1] = (int)node->out.h;
     dims->data[2] = (int)node->out.w;
   }
-  dims->data[rank - 1] = output->type == kTfLiteInt32 ? (channels + 31) / 32 : channels;
+  dims->data[rank - 1] = width(output, node->options.out_channels, node->options.out_bits);
   return context->ResizeTensor(context, output, dims); /* Takes the array. */
 }
 
@@ -243,7 +205,7 @@ static bool fits(const struct node *node, const TfLiteTensor *residual, const Tf
   struct xk_values values;
   if (residual == NULL) return true;
   const TfLiteIntArray *dims = residual->dims;
-  if (!describe(residual, &values) || values.type == XK_BITS || values.type == XK_U8 || elements(dims) < 0 ||
+  if (!xk_describe(residual, &values) || values.type == XK_BITS || values.type == XK_U8 || xk_elements(dims) < 0 ||
       dims->size != x->dims->size || dims->data[dims->size - 1] != node->options.out_channels) {
     return false;
   }
@@ -261,22 +223,27 @@ static enum xk_status size_up(TfLiteContext *context, struct node *node, const T
                               const TfLiteTensor *output, const TfLiteTensor *second) {
   struct xk_values values, written;
   if (node->status != XK_OK) return node->status;
-  if (!describe(x, &values)) return XK_BAD_INPUT;
+  if (!xk_describe(x, &values)) return XK_BAD_INPUT;
   if ((values.type == XK_U8) != (node->kind == BYTE_CONV)) return XK_BAD_INPUT;
-  if (!describe(output, &written) || written.type == XK_U8 || output == second || output == x || second == x) {
+  if (!xk_describe(output, &written) || written.type == XK_U8 || output == second || output == x || second == x) {
     return XK_BAD_OUTPUT;
   }
   if (second != NULL && (second->type != kTfLiteInt32 || output->type == kTfLiteInt32)) {
     return XK_BAD_OUTPUT;
   }
-  if (node->kind == BYTE_CONV && node->options.pad_value != XK_PAD_ZERO) return XK_BAD_OPTIONS;
+  const struct xk_options *o = &node->options;
+  if (node->kind == BYTE_CONV && (o->pad_value != XK_PAD_ZERO || o->in_bits == 2)) {
+    return XK_BAD_OPTIONS;
+  }
+  if (o->in_bits == 2 && values.type == XK_I8) return XK_BAD_INPUT;
+  if (o->out_bits == 2 && output->type != kTfLiteInt32) return XK_BAD_OUTPUT;
   enum xk_status status = shape_of(node, x, &node->in);
   if (status != XK_OK) return status;
   if (node->kind == POOL) {
     const void *flip;
     if (x->type != kTfLiteInt32) return XK_BAD_INPUT;
     if (output->type != kTfLiteInt32 || second != NULL) return XK_BAD_OUTPUT;
-    status = constant(context, node->inputs[WEIGHTS], kTfLiteInt32,
+    status = xk_constant(context, node->inputs[WEIGHTS], kTfLiteInt32,
                       (size_t)(node->options.in_channels + 31) / 32 * 4, &flip);
     if (status == XK_OK && flip != NULL && (uintptr_t)flip % 4 != 0) status = XK_BAD_CONSTANT;
     return status != XK_OK ? status : xk_bit_pool_size(&node->options, node->in, &node->out);
@@ -288,11 +255,11 @@ static enum xk_status size_up(TfLiteContext *context, struct node *node, const T
   status = xk_conv_resize(node->conv, node->in, values.zero, &node->out);
   if (status != XK_OK) return status;
   /* The runtime holds the input itself, so a scratch in proportion to it needs no budget. */
-  const uint64_t input_bytes = (uint64_t)elements(x->dims) * (one_byte(values.type) ? 1 : 4);
+  const uint64_t input_bytes = (uint64_t)xk_elements(x->dims) * (xk_one_byte(values.type) ? 1 : 4);
   status = xk_scratch_hold(node->scratch, xk_conv_scratch(node->conv, values.type),
                            SCRATCH_TIMES_INPUT * input_bytes);
   if (status != XK_OK) return status;
-  const TfLiteTensor *residual = tensor(context, node->inputs[RESIDUAL]);
+  const TfLiteTensor *residual = xk_tensor(context, node->inputs[RESIDUAL]);
   if (residual != NULL && output->type == kTfLiteInt32) return XK_BAD_OUTPUT;
   return fits(node, residual, x) ? XK_OK : XK_BAD_INPUT;
 }
@@ -317,9 +284,9 @@ static TfLiteStatus prepare(TfLiteContext *context, TfLiteNode *from) {
     context->ReportError(context, "tfcompress: %s", xk_status_text(XK_NO_MEMORY));
     return kTfLiteError;
   }
-  const TfLiteTensor *x = tensor(context, node->inputs[X]);
-  TfLiteTensor *output = tensor(context, node->outputs[0]);
-  TfLiteTensor *second = tensor(context, node->outputs[1]);
+  const TfLiteTensor *x = xk_tensor(context, node->inputs[X]);
+  TfLiteTensor *output = xk_tensor(context, node->outputs[0]);
+  TfLiteTensor *second = xk_tensor(context, node->outputs[1]);
   enum xk_status status = size_up(context, node, x, output, second);
   if (status != XK_OK) {
     char text[120];
@@ -337,44 +304,28 @@ static TfLiteStatus prepare(TfLiteContext *context, TfLiteNode *from) {
   return done;
 }
 
-/* Finds a tensor's data. Returns false unless it holds `count` elements at an aligned address. */
-static bool data_of(const TfLiteTensor *from, int64_t count, struct xk_values *to) {
-  if (!describe(from, to)) return false;
-  const size_t size = one_byte(to->type) ? 1 : 4;
-  to->data = from->data;
-  return from->data != NULL && from->bytes / size >= (uint64_t)count &&
-         (uintptr_t)from->data % size == 0;
-}
-
-/* Does the same for an output, to which the runtime gives no memory if nothing reads it. */
-static bool room_of(const TfLiteTensor *from, int64_t count, struct xk_values *to) {
-  if (from->data == NULL) return describe(from, to);
-  return data_of(from, count, to);
-}
-
 static TfLiteStatus invoke(TfLiteContext *context, TfLiteNode *from) {
   struct node *node = from->user_data;
   const struct xk_options *o = &node->options;
-  const TfLiteTensor *x = tensor(context, node->inputs[X]);
-  const TfLiteTensor *output = tensor(context, node->outputs[0]);
-  const TfLiteTensor *second = tensor(context, node->outputs[1]);
-  const TfLiteTensor *residual = node->kind == POOL ? NULL : tensor(context, node->inputs[RESIDUAL]);
-  const int64_t in_words = (o->in_channels + 31) / 32, out_words = (o->out_channels + 31) / 32;
+  const TfLiteTensor *x = xk_tensor(context, node->inputs[X]);
+  const TfLiteTensor *output = xk_tensor(context, node->outputs[0]);
+  const TfLiteTensor *second = xk_tensor(context, node->outputs[1]);
+  const TfLiteTensor *residual = node->kind == POOL ? NULL : xk_tensor(context, node->inputs[RESIDUAL]);
   const int64_t pixels_in = node->in.n * node->in.h * node->in.w;
   const int64_t pixels = node->out.n * node->out.h * node->out.w;
   struct xk_values in, out, add = {.type = XK_F32}, bits = {.type = XK_BITS};
   bool whole =
-      data_of(x, pixels_in * (x->type == kTfLiteInt32 ? in_words : o->in_channels), &in) &&
-      room_of(output, pixels * (output->type == kTfLiteInt32 ? out_words : o->out_channels), &out);
-  if (whole && residual != NULL) whole = data_of(residual, pixels * o->out_channels, &add);
-  if (whole && second != NULL) whole = room_of(second, pixels * out_words, &bits);
+      xk_data_of(x, pixels_in * width(x, o->in_channels, o->in_bits), &in) &&
+      xk_room_of(output, pixels * width(output, o->out_channels, o->out_bits), &out);
+  if (whole && residual != NULL) whole = xk_data_of(residual, pixels * o->out_channels, &add);
+  if (whole && second != NULL) whole = xk_room_of(second, pixels * width(second, o->out_channels, 1), &bits);
   if (!whole) {
     complain(context, node, output, "a tensor without its memory");
     return kTfLiteError;
   }
   if (out.data == NULL && bits.data == NULL) return kTfLiteOk;
   if (node->kind == POOL) {
-    const TfLiteTensor *flip = tensor(context, node->inputs[WEIGHTS]);
+    const TfLiteTensor *flip = xk_tensor(context, node->inputs[WEIGHTS]);
     xk_bit_pool_run(o, node->in, node->out, flip != NULL ? flip->data : NULL, in.data, out.data);
     return kTfLiteOk;
   }

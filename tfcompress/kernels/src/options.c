@@ -60,10 +60,13 @@ enum xk_status xk_check_options(const struct xk_options *o) {
   }
   if (!within(o->in_channels, 1, XK_MAX_CHANNELS) || !within(o->out_channels, 1, XK_MAX_CHANNELS) ||
       !within(o->pad_value, XK_PAD_ZERO, XK_PAD_ONE) ||
-      !within(o->activation, XK_LINEAR, XK_PRELU) || !within(o->add_first, 0, 1)) {
+      !within(o->activation, XK_LINEAR, XK_PRELU) || !within(o->add_first, 0, 1) ||
+      !within(o->in_bits, 1, 2) || !within(o->out_bits, 1, 2) ||
+      (o->in_bits == 2 && o->pad_value != XK_PAD_ZERO)) {
     return XK_BAD_OPTIONS;
   }
-  if ((int64_t)o->kernel_h * o->kernel_w * o->in_channels > XK_MAX_WINDOW) return XK_TOO_LARGE;
+  const int64_t highest = o->in_bits == 2 ? XK_LEVELS : 1;
+  if (highest * o->kernel_h * o->kernel_w * o->in_channels > XK_MAX_WINDOW) return XK_TOO_LARGE;
   const enum xk_status status = check_side(o->kernel_h, o->dilation_h, o->pad_top, o->pad_bottom);
   if (status != XK_OK) return status;
   return check_side(o->kernel_w, o->dilation_w, o->pad_left, o->pad_right);
@@ -71,9 +74,15 @@ enum xk_status xk_check_options(const struct xk_options *o) {
 
 enum xk_status xk_read_options(const uint8_t *bytes, size_t length, struct xk_options *options) {
   int32_t values[XK_OPTION_COUNT];
-  if (bytes == NULL || length != XK_OPTION_BYTES) return XK_BAD_OPTIONS;
-  if (read_int(bytes) != XK_MAGIC || read_int(bytes + 4) != XK_VERSION) return XK_BAD_OPTIONS;
-  for (int i = 0; i < XK_OPTION_COUNT; i++) values[i] = read_int(bytes + 8 + 4 * i);
+  if (bytes == NULL || (length != XK_FIRST_OPTION_BYTES && length != XK_OPTION_BYTES)) {
+    return XK_BAD_OPTIONS;
+  }
+  const int count = length == XK_OPTION_BYTES ? XK_OPTION_COUNT : XK_FIRST_OPTION_COUNT;
+  const int version = length == XK_OPTION_BYTES ? XK_VERSION : 1;
+  if (read_int(bytes) != XK_MAGIC || read_int(bytes + 4) != version) return XK_BAD_OPTIONS;
+  for (int i = 0; i < XK_OPTION_COUNT; i++) {
+    values[i] = i < count ? read_int(bytes + 8 + 4 * i) : 1;
+  }
   *options = (struct xk_options){
       .in_channels = values[0],
       .out_channels = values[1],
@@ -90,6 +99,8 @@ enum xk_status xk_read_options(const uint8_t *bytes, size_t length, struct xk_op
       .pad_value = values[12],
       .activation = values[13],
       .add_first = values[14],
+      .in_bits = values[15],
+      .out_bits = values[16],
   };
   return xk_check_options(options);
 }

@@ -21,8 +21,12 @@ static void count(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES
   for (int p = 0; p < w->pixels; p++) {
     const uint8_t *weights = w->weights;
     memset(counts[p], 0, sizeof counts[p]);
-    for (int r = 0; r < w->runs; r++) {
+    for (int r = 0; r < w->planes * w->runs; r++) {
       const uint32_t *x = w->pixel[p] + w->run_offset[r];
+      if (r == w->runs) { /* The second plane's begin. */
+        weights = w->weights;
+        for (int l = 0; l < w->lanes; l++) counts[p][l] *= 2;
+      }
       for (int k = 0; k < w->run_words; k++, weights += 4 * XK_LANES) {
         uint32_t lane[XK_LANES];
         memcpy(lane, weights, sizeof lane);
@@ -36,24 +40,27 @@ static void count(const struct xk_window *w, uint32_t counts[XK_PIXELS][XK_LANES
 
 #include "finish.inc"
 
-static void compare(const struct xk_window *w, const int32_t *const limit[XK_PIXELS],
-                    uint64_t bits[XK_PIXELS]) {
+static void compare(const struct xk_window *w, const struct xk_limits *limits,
+                    uint64_t (*bits)[XK_PIXELS]) {
   uint32_t counts[XK_PIXELS][XK_LANES];
   count(w, counts);
-  for (int p = 0; p < w->pixels; p++) {
-    bits[p] = 0;
-    for (int l = 0; l < w->lanes; l++) {
-      bits[p] |= (uint64_t)((int32_t)counts[p][l] > limit[p][l]) << l;
+  for (int set = 0; set < limits->count; set++) {
+    for (int p = 0; p < w->pixels; p++) {
+      const int32_t *limit = limits->of[p] + (size_t)set * limits->step;
+      bits[set][p] = 0;
+      for (int l = 0; l < w->lanes; l++) {
+        bits[set][p] |= (uint64_t)((int32_t)counts[p][l] > limit[l]) << l;
+      }
     }
   }
 }
 
-/* Not `value < 0`: a number that is none has the sign -1, as in Keras. */
-static void pack_f32(const float *values, size_t count, uint32_t *words) {
+/* Not `value < least`: what is no number has the sign -1, or the level 0, as in Keras. */
+static void pack_f32(const float *values, size_t count, float least, uint32_t *words) {
   for (size_t start = 0; start < count; start += 32) {
     uint32_t word = 0;
     for (size_t i = start; i < count && i < start + 32; i++) {
-      word |= (uint32_t) !(values[i] >= 0.0f) << (i - start);
+      word |= (uint32_t) !(values[i] >= least) << (i - start);
     }
     *words++ = word;
   }

@@ -52,11 +52,11 @@ static enum xk_status classes(struct xk_memory *memory, int64_t outs, int64_t si
   return XK_OK;
 }
 
-/* Returns the largest count whose sum isn't below a threshold: of signs floor((base - threshold) / 2),
- * limited to -1 and the largest count + 1. */
+/* Returns the largest count whose sum isn't below a threshold: base - threshold, of signs the half of
+ * it, rounded down and limited to -1 and the largest count + 1. */
 static int32_t limit_of(const struct xk_conv *c, int32_t base, int32_t threshold) {
   int64_t twice = (int64_t)base - threshold;
-  if (c->unit == XK_BYTES) { /* No count is as small as the one limit, or larger than the other. */
+  if (c->unit == XK_BYTES || c->o.in_bits == 2) { /* No count is as small as the one limit, or larger than the other. */
     return (int32_t)(twice < INT32_MIN ? INT32_MIN : twice > INT32_MAX ? INT32_MAX : twice);
   }
   int64_t half = twice >= 0 ? twice / 2 : -((1 - twice) / 2);
@@ -83,24 +83,29 @@ static enum xk_status fill_tables(struct xk_conv *c, int zero, const struct reac
                                   const struct reaches *cols) {
   const int full = c->o.kernel_h * c->o.kernel_w * c->o.in_channels;
   const uint64_t pairs = (uint64_t)rows->count * (uint64_t)cols->count;
-  const uint64_t entries = pairs * (uint64_t)c->channels;
+  const uint64_t entries = pairs * (uint64_t)c->channels, sets = (uint64_t)c->sets;
   enum xk_status status = xk_take(c->memory, entries, sizeof *c->base, &c->base);
-  if (status == XK_OK) status = xk_take(c->memory, entries, sizeof *c->limit, &c->limit);
+  if (status == XK_OK) status = xk_take(c->memory, sets * entries, sizeof *c->limit, &c->limit);
   if (status != XK_OK) return status;
+  c->entries = (size_t)entries;
   for (uint64_t pair = 0; pair < pairs; pair++) {
     int32_t *base = c->base + pair * (uint64_t)c->channels;
-    int32_t *limit = c->limit + (base - c->base);
     for (int o = 0; o < c->channels; o++) {
-      base[o] = c->unit == XK_BYTES ? zero * c->byte_sums[o] : full;
+      base[o] = c->unit == XK_BYTES ? zero * c->byte_sums[o]
+                : c->highest != NULL ? c->highest[o] : full;
     }
     if (c->corners != NULL) {
       leave_out(c, rows->of[pair / (uint64_t)cols->count], cols->of[pair % (uint64_t)cols->count],
                 base);
     }
-    for (int o = 0; o < c->channels; o++) {
-      limit[o] = c->threshold != NULL && o < c->o.out_channels
-                     ? limit_of(c, base[o], c->threshold[o])
-                     : INT32_MAX;
+    for (int set = 0; set < c->sets; set++) {
+      int32_t *limit = c->limit + (size_t)set * c->entries + (base - c->base);
+      const size_t first = (size_t)set * (size_t)c->channels;
+      for (int o = 0; o < c->channels; o++) {
+        limit[o] = c->threshold != NULL && o < c->o.out_channels
+                       ? limit_of(c, base[o], c->threshold[first + (size_t)o])
+                       : INT32_MAX;
+      }
     }
   }
   return XK_OK;
@@ -133,13 +138,15 @@ static enum xk_status make_runs(struct xk_conv *c) {
   const int across = together ? 1 : o->kernel_w;
   c->runs = o->kernel_h * across;
   c->run_words = together ? o->kernel_w * c->words : c->words;
-  const enum xk_status status =
-      xk_take(c->memory, (uint64_t)c->runs, sizeof *c->run_offset, &c->run_offset);
+  const enum xk_status status = xk_take(c->memory, (uint64_t)o->in_bits * (uint64_t)c->runs,
+                                        sizeof *c->run_offset, &c->run_offset);
   if (status != XK_OK) return status;
   for (int y = 0; y < o->kernel_h; y++) {
     for (int x = 0; x < across; x++) {
-      c->run_offset[y * across + x] = ((int64_t)y * o->dilation_h * c->padded_w +
-                                       (int64_t)x * o->dilation_w) * c->words;
+      const int64_t at = ((int64_t)y * o->dilation_h * c->padded_w +
+                          (int64_t)x * o->dilation_w) * c->words;
+      c->run_offset[y * across + x] = at + (o->in_bits - 1) * c->plane_words;
+      if (o->in_bits == 2) c->run_offset[c->runs + y * across + x] = at;
     }
   }
   return XK_OK;
@@ -172,11 +179,12 @@ enum xk_status xk_conv_resize(struct xk_conv *c, struct xk_shape in, int zero,
   if (reach_h > c->padded_h || reach_w > c->padded_w) return XK_BAD_INPUT;
   c->out = (struct xk_shape){in.n, (c->padded_h - reach_h) / o->stride_h + 1,
                              (c->padded_w - reach_w) / o->stride_w + 1};
-  if (c->padded_w > MOST_WORDS / c->words ||
-      c->padded_h > MOST_WORDS / (c->padded_w * c->words) ||
-      in.n > MOST_WORDS / (c->padded_h * c->padded_w * c->words)) {
+  const int64_t words = (int64_t)c->words * o->in_bits;
+  if (c->padded_w > MOST_WORDS / words || c->padded_h > MOST_WORDS / (c->padded_w * words) ||
+      in.n > MOST_WORDS / (c->padded_h * c->padded_w * words)) {
     return XK_TOO_LARGE;
   }
+  c->plane_words = in.n * c->padded_h * c->padded_w * c->words;
   /* Of outputs there are no more than padded pixels. */
   if (in.n * c->out.h * c->out.w > most / o->out_channels) return XK_TOO_LARGE;
   if (in.n * in.h * in.w > most / o->in_channels) return XK_TOO_LARGE;
@@ -193,5 +201,5 @@ enum xk_status xk_conv_resize(struct xk_conv *c, struct xk_shape in, int zero,
 
 uint64_t xk_conv_scratch(const struct xk_conv *c, enum xk_type input) {
   if (input == XK_BITS && !c->border) return 0;
-  return (uint64_t)(c->in.n * c->padded_h * c->padded_w) * 4 * (uint64_t)c->words;
+  return 4 * (uint64_t)c->plane_words * (uint64_t)c->o.in_bits;
 }

@@ -23,12 +23,38 @@ static void share(int64_t count, int part, int parts, int64_t *first, int64_t *e
   *end = count * (part + 1) / parts;
 }
 
-static void pack(const struct xk_isa *isa, const struct xk_values *from, int64_t first,
+/* Makes two planes of the bits that say where numbers are below each level's begin. */
+static void to_planes(uint32_t below[XK_LEVELS], uint32_t inverted, uint32_t *first,
+                      uint32_t *second) {
+  *first = below[0] ^ below[1] ^ below[2] ^ inverted;
+  *second = below[1] ^ inverted;
+}
+
+/* Packs numbers as levels. */
+static void pack_levels(const struct xk_conv *c, const float *from, int64_t count, uint32_t *to) {
+  enum { WORDS = 16 };
+  uint32_t below[XK_LEVELS][WORDS];
+  for (; count > 0; count -= 32 * WORDS, from += 32 * WORDS) {
+    const int64_t here = count < 32 * WORDS ? count : 32 * WORDS;
+    for (int i = 0; i < XK_LEVELS; i++) {
+      c->isa->pack_f32(from, (size_t)here, c->levels[i], below[i]);
+    }
+    for (int64_t word = 0; 32 * word < here; word++, to++) {
+      uint32_t of[XK_LEVELS] = {below[0][word], below[1][word], below[2][word]};
+      const int64_t left = here - 32 * word;
+      to_planes(of, left < 32 ? (1u << left) - 1 : UINT32_MAX, to, to + c->plane_words);
+    }
+  }
+}
+
+static void pack(const struct xk_conv *c, const struct xk_values *from, int64_t first,
                  int64_t count, uint32_t *to) {
-  if (from->type == XK_F32) {
-    isa->pack_f32((const float *)from->data + first, (size_t)count, to);
+  if (c->o.in_bits == 2) {
+    pack_levels(c, (const float *)from->data + first, count, to);
+  } else if (from->type == XK_F32) {
+    c->isa->pack_f32((const float *)from->data + first, (size_t)count, 0.0f, to);
   } else {
-    isa->pack_i8((const int8_t *)from->data + first, (size_t)count, from->zero, to);
+    c->isa->pack_i8((const int8_t *)from->data + first, (size_t)count, from->zero, to);
   }
 }
 
@@ -48,21 +74,25 @@ static void pack_bytes(const uint8_t *from, int64_t pixels, int channels, int wo
   }
 }
 
-/* Packs one row of the input. */
+/* Packs one row of the input, in all planes. */
 static void pack_row(const struct job *job, int64_t row, uint32_t *to) {
   const struct xk_conv *c = job->c;
   const int64_t channels = c->o.in_channels;
   if (job->input->type == XK_BITS) {
     const uint32_t *from = (const uint32_t *)job->input->data + row * c->in.w * c->words;
     memcpy(to, from, 4 * (size_t)(c->in.w * c->words));
+    if (c->o.in_bits == 2) {
+      from += c->in.n * c->in.h * c->in.w * c->words;
+      memcpy(to + c->plane_words, from, 4 * (size_t)(c->in.w * c->words));
+    }
   } else if (job->input->type == XK_U8) {
     const uint8_t *from = (const uint8_t *)job->input->data + row * c->in.w * channels;
     pack_bytes(from, c->in.w, (int)channels, c->words, to);
   } else if (channels % 32 == 0) { /* A row's words follow one another as its numbers do. */
-    pack(c->isa, job->input, row * c->in.w * channels, c->in.w * channels, to);
+    pack(c, job->input, row * c->in.w * channels, c->in.w * channels, to);
   } else {
     for (int64_t x = 0; x < c->in.w; x++) {
-      pack(c->isa, job->input, (row * c->in.w + x) * channels, channels, to + x * c->words);
+      pack(c, job->input, (row * c->in.w + x) * channels, channels, to + x * c->words);
     }
   }
 }
@@ -92,13 +122,16 @@ static void pack_rows(void *context, int part, int parts) {
   for (; row < end; row++) {
     const int64_t y = row % c->padded_h - c->o.pad_top;
     uint32_t *to = job->scratch + row * c->padded_w * c->words;
-    if (y < 0 || y >= c->in.h) {
-      memset(to, around, 4 * words);
-      continue;
+    for (int plane = 0; plane < c->o.in_bits; plane++) {
+      uint32_t *here = to + plane * c->plane_words;
+      if (y < 0 || y >= c->in.h) {
+        memset(here, around, 4 * words);
+        continue;
+      }
+      fill(here, left, around);
+      fill(here + words - right, right, around);
     }
-    fill(to, left, around);
-    pack_row(job, row / c->padded_h * c->in.h + y, to + left);
-    fill(to + words - right, right, around);
+    if (y >= 0 && y < c->in.h) pack_row(job, row / c->padded_h * c->in.h + y, to + left);
   }
 }
 
@@ -126,7 +159,7 @@ static struct xk_affine affine_of(const struct job *job, int block) {
       .bias = c->bias + first,
       .slope = c->slope != NULL ? c->slope + first : NULL,
       .relu = c->o.activation == XK_RELU,
-      .shift = c->unit == XK_SIGNS,
+      .shift = c->unit == XK_SIGNS && c->o.in_bits == 1,
       .add_first = c->o.add_first,
       .channels = left < XK_LANES ? left : XK_LANES,
   };
@@ -167,7 +200,8 @@ static void write_numbers(const struct job *job, const struct xk_window *window,
       }
       value = real[p];
     }
-    c->isa->pack_f32(value, (size_t)channels, job->bits + (pixel + p) * c->out_words + 2 * block);
+    c->isa->pack_f32(value, (size_t)channels, 0.0f,
+                     job->bits + (pixel + p) * c->out_words + 2 * block);
   }
 }
 
@@ -175,16 +209,24 @@ static void write_numbers(const struct job *job, const struct xk_window *window,
 static void write_bits(const struct job *job, const struct xk_window *window, int64_t pixel,
                        int block, const size_t *class) {
   const struct xk_conv *c = job->c;
-  const int32_t *limit[XK_PIXELS];
+  struct xk_limits limits = {.count = c->sets, .step = c->entries};
   const uint32_t *flip = c->flip + 2 * block;
-  const int both = c->out_words - 2 * block >= 2;
+  const int words = c->out_words - 2 * block >= 2 ? 2 : 1;
+  const int64_t second = c->out.n * c->out.h * c->out.w * c->out_words;
   uint32_t *to = job->bits + pixel * c->out_words + 2 * block;
-  uint64_t below[XK_PIXELS];
-  for (int p = 0; p < window->pixels; p++) limit[p] = c->limit + class[p];
-  c->isa->compare(window, limit, below);
+  uint64_t below[XK_LEVELS][XK_PIXELS];
+  for (int p = 0; p < window->pixels; p++) limits.of[p] = c->limit + class[p];
+  c->isa->compare(window, &limits, below);
   for (int p = 0; p < window->pixels; p++, to += c->out_words) {
-    to[0] = (uint32_t)below[p] ^ flip[0];
-    if (both) to[1] = (uint32_t)(below[p] >> 32) ^ flip[1];
+    for (int i = 0; i < words; i++) {
+      if (c->sets == 1) {
+        to[i] = (uint32_t)(below[0][p] >> 32 * i) ^ flip[i];
+        continue;
+      }
+      uint32_t of[XK_LEVELS];
+      for (int set = 0; set < XK_LEVELS; set++) of[set] = (uint32_t)(below[set][p] >> 32 * i);
+      to_planes(of, flip[i], to + i, to + second + i);
+    }
   }
 }
 
@@ -241,13 +283,15 @@ static void windows_of(const struct job *job, int block, int64_t set, int64_t la
   const int64_t all = c->out.n * c->out.h * c->out.w;
   const int64_t end = last * XK_PIXELS < all ? last * XK_PIXELS : all;
   const int left = c->o.out_channels - block * XK_LANES;
-  const int small = c->unit == XK_SIGNS && (int64_t)c->runs * c->run_words <= XK_TILE_WORDS;
+  const int64_t most = (int64_t)c->runs * c->run_words * (c->o.in_bits == 2 ? XK_LEVELS : 1);
+  const int small = c->unit == XK_SIGNS && most <= XK_TILE_WORDS;
   struct xk_window window = {
       .weights = c->weights + (size_t)block * c->block_bytes,
       .lanes = left < XK_LANES ? (left + 15) / 16 * 16 : XK_LANES,
       .run_offset = c->run_offset,
       .runs = c->runs,
       .run_words = c->run_words,
+      .planes = c->o.in_bits,
       .unit = c->unit,
       .pair_words = c->pair_words,
   };
@@ -314,6 +358,6 @@ void xk_conv_run(struct xk_conv *c, const struct xk_values *input,
     job.image = scratch;
     xk_pool_run(pool, in_numbers < NUMBERS_FOR_THREADS ? 1 : threads, pack_rows, &job);
   }
-  const int64_t work = pixels * c->blocks * c->runs * c->run_words;
+  const int64_t work = pixels * c->blocks * c->runs * c->run_words * c->o.in_bits;
   xk_pool_run(pool, work < WORDS_FOR_THREADS ? 1 : threads, windows, &job);
 }
