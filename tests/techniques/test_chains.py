@@ -58,7 +58,7 @@ def test_what_would_be_undone_is_refused_with_what_works(monkeypatch):
 
 @pytest.mark.parametrize("name", techniques.names())
 def test_what_is_produced_and_preserved_are_known_words(name):
-    known = {"binary", "buckets", "sparsity", "clusters", "quantised"}
+    known = {"binary", "buckets", "sparsity", "clusters", "grids", "quantised"}
     assert {*techniques.Property} == known
     technique = techniques.get(name)
     assert technique.produces <= known

@@ -69,3 +69,18 @@ def test_the_reason_names_the_unit_of_shares_and_of_errors(small):
 def test_candidates_without_it_choose_nothing(small):
     assert dict(techniques.Candidate(small()).validation) == {}
     assert dataclasses.replace(techniques.Candidate(small())).validation == {}
+
+
+@pytest.mark.parametrize("first", ["lsq", "ternary"])
+def test_what_was_trained_for_few_values_may_stand_before_it(first):
+    assert [each.name for each in techniques.chain(f"{first}+mixed")] == [first, "mixed"]
+    with pytest.raises(InputError, match=f"mixed rounds as the file .*'{first}[+]mixed' works"):
+        techniques.chain(f"mixed+{first}")
+    with pytest.raises(InputError, match=f"int8 can't follow {first}"):
+        techniques.chain(f"{first}+int8")
+
+
+def test_codebooks_and_signs_may_not():
+    for first in ("pq", "bwn"):
+        with pytest.raises(InputError, match=f"mixed can't follow {first}: .* written as"):
+            techniques.chain(f"{first}+mixed")

@@ -85,7 +85,7 @@ def technique(
             check=transform,
             training=distilled(epochs=epochs),
             storages=storages,
-            produces=frozenset({Property.QUANTISED}),
+            produces=frozenset({Property.GRIDS}),
         )
     )
 

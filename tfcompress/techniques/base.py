@@ -38,6 +38,7 @@ class Property(enum.StrEnum):
     BUCKETS = "buckets", "it would expand the shared weights"
     SPARSITY = "sparsity", "it would fill the zeros again"
     CLUSTERS = "clusters", "it would spread the shared values again"
+    GRIDS = "grids", "it would move the weights off the few values that they were trained for"
     QUANTISED = "quantised", "it would change the quantised weights"
 
     def __new__(cls, word: str, undoing: str) -> Self:

@@ -45,7 +45,8 @@ class MixedOptions:
         validation_images: how many training examples that is taken on. The network was trained on
             them, and rounding may cost more on others: the test examples tell.
         bits: that a layer may have, 8 and others of 4 and 2. 2 bits need the newest runtimes; they
-            hold ternary filters, too. Of the storage int8 layers have 8 bits or floats.
+            hold ternary filters, too, and weights of `lsq` with 2 bits, as in `lsq+mixed`, without
+            error. Of the storage int8 layers have 8 bits or floats.
         price: what is saved, `bytes` of the file or `time`, by what each layer takes alone on this
             machine.
     """
@@ -119,6 +120,7 @@ TECHNIQUE = Technique(
     storages=("int8_int4",),
     fit=_fit,
     produces=frozenset({Property.QUANTISED}),
-    preserves=PRESERVES,
+    # Layers trained for 2 bits, or for three values, keep them where they get 2 bits.
+    preserves=PRESERVES | {Property.GRIDS},
     acts_in="export",
 )
