@@ -4,10 +4,10 @@ Run:
 
     .venv/bin/python experiments/xnor_kernel.py --output=build/xnor_kernel
 
-About ten minutes. Four 3x3 convolutions of one size behind one another, and a dense layer: as
-float32, as int8 with int8 activations, and with a bit a weight and activation. All files run in one
-process with the delegate, which leaves the first two to XNNPACK. The weights are random, which
-latency doesn't depend on.
+About fifteen minutes. Four 3x3 convolutions of one size behind one another, and a dense layer: as
+float32, as int8 with int8 activations, and with a bit a weight and activation; the convolutions
+with activations of 2 bits, too. All files run in one process with the delegate, which leaves the
+first two to XNNPACK. The weights are random, which latency doesn't depend on.
 
 The last columns compare with the processor's own bounds, which `kernel_bound.py` measures, as often
 as the net's words need them: xor, popcount and add on registers alone; and for AVX2, which has no
@@ -37,7 +37,9 @@ CONVS = ((56, 64), (28, 128), (14, 256), (7, 512))
 UNITS = 4096
 # Keys of a row: its speed by that of `kernel_bound.counting` and `kernel_bound.lookups`.
 SHARES = ("share", "lookups")
-STACKS = {f"4 convs {size}x{size}x{channels}": (size, channels) for size, channels in CONVS}
+# Each stack's size, channels, and bits of an activation.
+STACKS = {f"4 convs {size}x{size}x{channels}": (size, channels, 1) for size, channels in CONVS}
+STACKS |= {f"{name} of 2 bits": (size, channels, 2) for name, (size, channels, _) in STACKS.items()}
 CASES = (*STACKS, f"dense {UNITS}x{UNITS}")
 
 
@@ -101,15 +103,15 @@ def main() -> None:
     conduct(flags, steps, page_of, settings={"runs": flags.runs})
 
 
-def conv_nets(size: int, channels: int) -> tuple[keras.Model, keras.Model, float]:
+def conv_nets(size: int, channels: int, bits: int) -> tuple[keras.Model, keras.Model, float]:
     """Returns the float net, the binary one, and how many pairs of 32-bit words it compares."""
     nets = []
-    for layer in (keras.layers.Conv2D, BinaryConv2D):
+    for layer in (keras.layers.Conv2D, functools.partial(BinaryConv2D, input_bits=bits)):
         x = inputs = keras.Input((size, size, channels))
         for _ in range(4):
             x = layer(channels, 3, padding="same")(x)
         nets.append(keras.Model(inputs, x))
-    return nets[0], nets[1], 4 * size**2 * 9 * channels**2 / 32
+    return nets[0], nets[1], 4 * size**2 * 9 * channels**2 * bits / 32
 
 
 def dense_nets() -> tuple[keras.Model, keras.Model, float]:
