@@ -67,7 +67,7 @@ def smallest():
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small():
     """Builds conv 8, conv 16, conv 16, each with BN and ReLU, two pools, dense 4."""
 

@@ -1,6 +1,7 @@
 """What every technique must do, whatever it is: a new one is tested on arrival."""
 
 import dataclasses
+import functools
 import importlib.util
 import re
 
@@ -49,6 +50,20 @@ def transform(name, model, **options):
     return technique.transform(techniques.Candidate(model), technique.make_options(**options))
 
 
+@pytest.fixture(scope="module")
+def transformed(small):
+    """The small network and what a technique makes of it, with a line of before: made once."""
+
+    @functools.cache
+    def of(name):
+        technique, model = techniques.get(name), small()
+        line = techniques.LayerLine("earlier", "Dense", "kept", "a test")
+        candidate = techniques.Candidate(model, (line,))
+        return model, technique.transform(candidate, technique.make_options())
+
+    return of
+
+
 def images(count, seed=1):
     return np.random.default_rng(seed).normal(size=(count, 16, 16, 3)).astype(np.float32)
 
@@ -88,22 +103,22 @@ def test_options_are_frozen_and_have_defaults(name):
 
 
 @each
-def test_weights_of_its_own(name, small):
-    model = small()
-    before = model.get_weights()
-    candidate = transform(name, model)
+def test_weights_of_its_own(name, transformed):
+    model, candidate = transformed(name)
+    before, its_own = model.get_weights(), candidate.model.get_weights()
     assert candidate.model is not model
     assert not {id(w) for w in candidate.model.weights} & {id(w) for w in model.weights}
     for weight in candidate.model.weights:
         weight.assign(np.full(weight.shape, 7.0))
     for old, now in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(now, old)
+    candidate.model.set_weights(its_own)
 
 
 @each
-def test_transform_changes_outputs_only_where_it_says_so(name, small):
-    model, x = small(), images(8)
-    changes = not np.allclose(predict(transform(name, model).model, x), predict(model, x), 1e-4)
+def test_transform_changes_outputs_only_where_it_says_so(name, transformed):
+    (model, candidate), x = transformed(name), images(8)
+    changes = not np.allclose(predict(candidate.model, x), predict(model, x), 1e-4)
     acts_in = techniques.get(name).acts_in
     assert changes == (acts_in == "transform" and name != "baseline")
     if acts_in == "transform":
@@ -118,18 +133,15 @@ def test_transform_changes_outputs_only_where_it_says_so(name, small):
 
 
 @each
-def test_keeps_the_report_so_far(name, small):
-    technique = techniques.get(name)
-    line = techniques.LayerLine("earlier", "Dense", "kept", "a test")
-    candidate = techniques.Candidate(small(), (line,))
-    got = technique.transform(candidate, technique.make_options()).layers
-    assert got[0] == line
+def test_keeps_the_report_so_far(name, transformed):
+    got = transformed(name)[1].layers
+    assert got[0].name == "earlier"
     assert all(more.name and more.kind and more.action and more.reason for more in got)
 
 
 @each
-def test_parameters(name, small):
-    assert graph.parameters(transform(name, small()).model) == pinned_parameters(name)
+def test_parameters(name, transformed):
+    assert graph.parameters(transformed(name)[1].model) == pinned_parameters(name)
 
 
 @each
