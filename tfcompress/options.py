@@ -15,6 +15,50 @@ from typing import Any, Literal
 
 from tfcompress.errors import InputError, require, unknown_name
 
+_SEARCHED = "searched"
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Says which values of an option a search tries.
+
+    Attributes:
+        values: all of them; empty for numbers between two ends.
+        low: the lowest of these numbers.
+        high: the highest.
+        step: between one and the next.
+    """
+
+    values: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    step: float = 0.0
+
+    def __str__(self) -> str:
+        """Writes what `--list` prints.
+
+        >>> print(Range((2, 4)), "-", Range(low=0.2, high=0.8, step=0.05))
+        2, 4 - 0.2 to 0.8
+        """
+        return ", ".join(map(str, self.values)) or f"{self.low:g} to {self.high:g}"
+
+
+def searched(default: Any, *values: Any, **ends: float) -> Any:
+    """Returns a field of an options' dataclass whose values a search tries.
+
+    Args:
+        default: the option's.
+        values: what is tried, or nothing for numbers.
+        ends: `low`, `high` and `step` of numbers.
+    """
+    return dataclasses.field(default=default, metadata={_SEARCHED: Range(values, **ends)})
+
+
+def ranges(target: Any) -> dict[str, Range]:
+    """Returns the options of a dataclass that a search tries, by name."""
+    fields = dataclasses.fields(target)
+    return {each.name: each.metadata[_SEARCHED] for each in fields if _SEARCHED in each.metadata}
+
 
 def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
     """Reads `["rank=64", "width=2"]` as `{"rank": "64", "width": "2"}`.

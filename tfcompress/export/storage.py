@@ -278,6 +278,7 @@ class Storage:
             the storage's name; None if it can.
         check_machine: raises InputError where this machine can't make such a file or compare it
             with Keras.
+        by_values: whether the weights' values, and not only their number, decide the file's bytes.
     """
 
     name: str
@@ -285,6 +286,7 @@ class Storage:
     method: Callable[[ModelTraits], Method]
     accepts: Callable[[ModelTraits], str | None] = refuse_rounding_layers
     check_machine: Callable[[], None] = _anywhere
+    by_values: bool = False
 
     def method_for(self, traits: ModelTraits) -> Method:
         """Returns how a model is written.

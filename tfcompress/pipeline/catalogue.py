@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from typing import Any, Literal, get_args, get_origin
 
@@ -10,7 +11,7 @@ from tfcompress.config import Distillation, Inversion, Training
 from tfcompress.data.source import all_sources
 from tfcompress.data.transfer import kinds
 from tfcompress.export import storages
-from tfcompress.options import option_types
+from tfcompress.options import option_types, ranges
 
 
 def text() -> str:
@@ -51,9 +52,11 @@ def _options(taker: Any) -> list[str]:
     """Writes one line an option, with its default and what else it may be."""
     defaults = inspect.signature(taker).parameters
     lines = []
+    tried = ranges(taker) if dataclasses.is_dataclass(taker) else {}
     for name, kind in option_types(taker).items():
         words = _words(kind)
         among = f"  ({' | '.join(words)})" if words else ""
+        among += f"  (a search tries {tried[name]})" if name in tried else ""
         lines.append(f"    --set {name}={_shown(defaults[name].default)}{among}")
     return lines
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from tfcompress.config import Training
 from tfcompress.console import table
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.examples import Examples
-from tfcompress.data.protocol import Data
 from tfcompress.errors import ExportError, InputError
 from tfcompress.export import NoiseBudget, export
 from tfcompress.files import quiet
@@ -27,7 +25,6 @@ from tfcompress.report.result import quotient
 from tfcompress.report.table import factor, kibibytes
 from tfcompress.techniques import Candidate
 from tfcompress.training import TrainingContext
-from tfcompress.training.context import Row
 from tfcompress.training.progress import say
 
 _NOTE = (
@@ -94,15 +91,6 @@ def _row(
 def _transformed(job: Plan, task: Task, candidate: Candidate) -> Candidate:
     """Applies the chain's transforms to the untrained network, and none of its trainings."""
 
-    def untrained(
-        candidate: Candidate,
-        options: Any,
-        data: Data,
-        training: Training,
-        context: TrainingContext,
-    ) -> tuple[Candidate, list[Row]]:
-        return candidate, []
-
     def checked(
         context: TrainingContext, title: str, candidate: Candidate, training: Training
     ) -> TrainingContext:
@@ -110,13 +98,10 @@ def _transformed(job: Plan, task: Task, candidate: Candidate) -> Candidate:
         return context
 
     techniques.check(candidate, job.steps)
-    steps = [
-        dataclasses.replace(step, technique=dataclasses.replace(step.technique, fit=untrained))
-        for step in job.steps
-    ]
     context = TrainingContext(
         seed=job.config.seed, teacher=candidate.model, objective=task.objective
     )
+    steps = techniques.transforms_of(job.steps)
     transformed, _ = techniques.apply(candidate, steps, task.data, context, round_context=checked)
     return transformed
 

@@ -20,6 +20,7 @@ from tfcompress.techniques.chains import (
     distribute,
     make_steps,
     sketch,
+    transforms_of,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "make_steps",
     "names",
     "sketch",
+    "transforms_of",
 ]

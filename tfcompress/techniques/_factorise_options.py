@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from tfcompress.errors import one_of, require
+from tfcompress.options import searched
 from tfcompress.techniques.base import distilled
 
 Rank = int | tuple[int, int]
@@ -39,7 +40,7 @@ class FactoriseOptions:
 
     rank: int | None = None
     ranks: Mapping[str, Rank] | tuple[str, ...] = ()
-    macs_ratio: float | None = None
+    macs_ratio: float | None = searched(None, low=0.15, high=0.75, step=0.05)
     schedule: Literal["once", "iterative"] = "once"
     layer_epochs: int = 1
 

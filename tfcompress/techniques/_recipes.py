@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from tfcompress.config import Training
 from tfcompress.errors import one_of, require
+from tfcompress.options import searched
 from tfcompress.techniques.base import distilled
 
 Recipe = Literal["default", "paper"]
@@ -87,7 +88,7 @@ class EndOptions(InputOptions):
             multiply as two bits.
     """
 
-    end_bits: int = 32
+    end_bits: int = searched(32, 8, 32)
     activation_bits: int = 1
 
     def __post_init__(self) -> None:

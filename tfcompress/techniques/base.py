@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from tfcompress.config import Distillation, Training
 from tfcompress.errors import unknown_name
-from tfcompress.options import check_types, typed_options
+from tfcompress.options import check_types, ranges, typed_options
 
 if TYPE_CHECKING:
     import keras
@@ -258,6 +258,8 @@ class Technique:
             `transform` is all that it takes, or where nothing but `fit` knows how.
         acts_in: what changes the network's outputs: its `transform`; its `fit`, the transform
             only preparing for that; or the export alone, by how the weights are written.
+        tried: whether a search tries it where it isn't told what to try. By default those are
+            tried whose options say which of their values are.
 
     Raises:
         InputError: `produces` or `preserves` has a word that is no `Property`.
@@ -278,6 +280,7 @@ class Technique:
     preserves: frozenset[Property] = STRUCTURES
     prepare: Callable[[Candidate, Any], keras.Model] | None = None
     acts_in: ActsIn = "transform"
+    tried: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuses words that no technique of a chain would know."""
@@ -288,6 +291,8 @@ class Technique:
                     raise unknown_name(f"word in {field} of technique {self.name}:", word, Property)
             # A plain word becomes the property that equals it.
             object.__setattr__(self, field, frozenset(each for each in Property if each in words))
+        if self.tried is None:
+            object.__setattr__(self, "tried", bool(ranges(self.options)))
 
     @property
     def storage(self) -> str:

@@ -211,6 +211,24 @@ def sketch(candidate: Candidate, steps: Iterable[Step]) -> Candidate | None:
     return candidate
 
 
+def transforms_of(steps: Iterable[Step]) -> list[Step]:
+    """Returns a chain's steps without their trainings: `apply` then only transforms."""
+
+    def untrained(
+        candidate: Candidate,
+        options: Any,
+        data: Data,
+        training: Training,
+        context: TrainingContext,
+    ) -> tuple[Candidate, list[Row]]:
+        return candidate, []
+
+    return [
+        dataclasses.replace(step, technique=dataclasses.replace(step.technique, fit=untrained))
+        for step in steps
+    ]
+
+
 def _first_undone(
     techniques: Sequence[Technique],
 ) -> tuple[Technique, Technique, Property] | None:

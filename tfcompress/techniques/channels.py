@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tfcompress.config import Training
 from tfcompress.errors import one_of, require
+from tfcompress.options import searched
 from tfcompress.techniques import _channel_budget as budgets
 from tfcompress.techniques import _channel_lines as report_lines
 from tfcompress.techniques import _channel_scores as channel_scores
@@ -85,7 +86,7 @@ class ChannelOptions:
             arXiv:1810.05270): the report says what that file is worth.
     """
 
-    macs_ratio: float | None = None
+    macs_ratio: float | None = searched(None, low=0.15, high=0.75, step=0.05)
     size_ratio: float | None = None
     latency_ratio: float | None = None
     criterion: Criterion = "auto"

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfcompress.config import Training
 from tfcompress.errors import one_of, require
+from tfcompress.options import searched
 from tfcompress.techniques import _weights
 from tfcompress.techniques._engines import Engine, check_prepares, train
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
@@ -48,7 +49,7 @@ class ClusterOptions:
             learns one class an example, else keras.
     """
 
-    clusters: int = 16
+    clusters: int = searched(16, 8, 16, 32, 64)
     centroids: Centroids = "kmeans++"
     preserve_sparsity: bool | None = None
     per_channel: bool = False

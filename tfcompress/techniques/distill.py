@@ -9,6 +9,7 @@ import numpy as np
 
 from tfcompress.config import Training
 from tfcompress.errors import require
+from tfcompress.options import searched
 from tfcompress.techniques import _channel_widths as widths
 from tfcompress.techniques._new_weights import with_new_weights
 from tfcompress.techniques.base import (
@@ -46,7 +47,7 @@ class DistillOptions:
     """
 
     student: str | None = None
-    student_width: float = 0.5
+    student_width: float = searched(0.5, low=0.25, high=1.0, step=0.125)
     control: bool = False
 
     def __post_init__(self) -> None:

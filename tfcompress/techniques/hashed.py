@@ -10,6 +10,7 @@ import numpy as np
 
 from tfcompress.deferred import keras
 from tfcompress.errors import InputError, one_of, require
+from tfcompress.options import searched
 from tfcompress.techniques import _blocks
 from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
@@ -40,7 +41,7 @@ class HashedOptions:
             from new ones in the hashed layers. All other layers keep theirs.
     """
 
-    compression_ratio: float = 1 / 8
+    compression_ratio: float = searched(1 / 8, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
     hashing: Hashing = "permutation"
     hash_seed: int = 0
     hash_bias: bool = False

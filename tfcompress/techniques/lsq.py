@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tfcompress.errors import require
+from tfcompress.options import searched
 from tfcompress.techniques._few_bits import technique
 
 
@@ -20,7 +21,7 @@ class LsqOptions:
             make no file smaller and no runtime faster.
     """
 
-    bits: int = 4
+    bits: int = searched(4, 2, 4, 8)
     activation_bits: int = 32
 
     def __post_init__(self) -> None:

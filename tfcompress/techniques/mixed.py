@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from tfcompress.config import Training
 from tfcompress.errors import one_of, require
+from tfcompress.options import searched
 from tfcompress.techniques._quantise import PRESERVES, lines, untrained
 from tfcompress.techniques.base import Candidate, Property, Technique, fit_keras
 
@@ -54,7 +55,7 @@ class MixedOptions:
     max_drop: float = 0.5
     validation_images: int = 1000
     bits: tuple[int | str, ...] = (8, 4)
-    price: Price = "bytes"
+    price: Price = searched("bytes", "bytes", "time")
 
     def __post_init__(self) -> None:
         """Refuses what no search could use."""

@@ -23,6 +23,7 @@ class MonochromaticOptions(FactoriseOptions):
     """
 
     rank: int | None = 12
+    macs_ratio: float | None = None
     decomposition_seed: int = 0
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tfcompress.deferred import keras
 from tfcompress.errors import one_of, require
+from tfcompress.options import searched
 from tfcompress.techniques import _blocks, _weights
 from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques.base import Candidate, LayerLine, Technique, distilled
@@ -37,7 +38,7 @@ class PerforateOptions:
         leave: names or patterns of layers that compute all their outputs.
     """
 
-    rate: float = 0.75
+    rate: float = searched(0.75, low=0.25, high=0.75, step=0.25)
     mask: Mask = "grid"
     mask_seed: int = 0
     layers: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfcompress.deferred import keras
 from tfcompress.errors import one_of, require
+from tfcompress.options import searched
 from tfcompress.techniques import _blocks, _layer_inputs
 from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques._weights import NAMED, matches
@@ -49,8 +50,8 @@ class PqOptions:
         leave: names or patterns of layers that stay as they are.
     """
 
-    centroids: int = 181
-    conv_block: int = 1
+    centroids: int = searched(181, 32, 181)
+    conv_block: int = searched(1, 1, 2)
     dense_block: int = 4
     weighting: Weighting = "activations"
     include: Include = "all"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tfcompress.config import Training
 from tfcompress.errors import one_of, require
+from tfcompress.options import searched
 from tfcompress.techniques import _weights
 from tfcompress.techniques._blocks import no_layer
 from tfcompress.techniques._engines import Engine, check_prepares, train
@@ -52,7 +53,7 @@ class PruneOptions:
 
     schedule: Schedule = "polynomial"
     initial_sparsity: float = 0.5
-    final_sparsity: float = 0.8
+    final_sparsity: float = searched(0.8, low=0.5, high=0.95, step=0.05)
     begin_step: int = 0
     end_step: int | None = None
     frequency: int = 100

@@ -181,4 +181,5 @@ TECHNIQUE = Technique(
     produces=frozenset({Property.QUANTISED}),
     preserves=frozenset({Property.SPARSITY, Property.CLUSTERS}),
     acts_in="training",
+    tried=True,
 )

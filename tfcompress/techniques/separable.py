@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from tfcompress.deferred import keras
 from tfcompress.errors import one_of, require
 from tfcompress.ops.depthwise import factorise
+from tfcompress.options import searched
 from tfcompress.techniques import _blocks
 from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques.base import Candidate, LayerLine, Technique, distilled
@@ -42,7 +43,7 @@ class SeparableOptions:
     """
 
     init: Init = "factorise"
-    depth_multiplier: int = 1
+    depth_multiplier: int = searched(1, 1, 2)
     depthwise_activation: DepthwiseActivation = "linear"
 
     def __post_init__(self) -> None:

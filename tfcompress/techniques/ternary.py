@@ -6,6 +6,7 @@ import dataclasses
 from typing import Literal, get_args
 
 from tfcompress.errors import one_of, require
+from tfcompress.options import searched
 from tfcompress.techniques._few_bits import technique
 
 Scale = Literal["mean", "trained"]
@@ -23,7 +24,7 @@ class TernaryOptions:
             al. 2017, section 4.2); None for these.
     """
 
-    scale: Scale = "mean"
+    scale: Scale = searched("mean", "mean", "trained")
     threshold: float | None = None
 
     def __post_init__(self) -> None:

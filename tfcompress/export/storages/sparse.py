@@ -228,4 +228,5 @@ STORAGE = Storage(
         "which at least 80% is zero in blocks of 4 inputs: those are faster"
     ),
     method=lambda traits: _METHOD,
+    by_values=True,
 )
