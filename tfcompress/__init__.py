@@ -10,6 +10,7 @@ The functions for Keras users; each name is imported when it is first used:
     export_keras  a Keras model as a .keras file of built-in layers, which opens without tfcompress
     load        an exported file as a classifier of images, without Keras or TensorFlow
     benchmark   size, latency and memory of .tflite files
+    search      the compressions of a model that keep a budget of bytes, time and accuracy
     summary     a table of a model's layers: parameters, MACs, bits
     keep_freed_memory  on Linux, saves the time that a training loses to page faults
     InputError  what was handed in can't be used; ExportError: a file isn't what it should be
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from tfcompress.deferred import after_import
 from tfcompress.version import VERSION
 
-# Of `benchmark` and `export`, packages that can be called, who checks types sees the functions.
+# Of packages that can be called, such as `export`, who checks types sees the functions.
 if TYPE_CHECKING:
     from tfcompress import data, layers, models, techniques
     from tfcompress.allocator import keep_freed_memory
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from tfcompress.export import export, export_keras
     from tfcompress.graph import summary
     from tfcompress.runtime import Metadata, load
+    from tfcompress.search import search
 
 __version__ = VERSION
 
@@ -55,6 +57,7 @@ __all__ = [
     "load",
     "models",
     "prepare",
+    "search",
     "summary",
     "techniques",
     "transform",
@@ -74,7 +77,7 @@ _FUNCTIONS = {
     "summary": "graph",
     "transform": "api",
 }
-_ROOMS = ("benchmark", "data", "export", "layers", "models", "techniques")
+_ROOMS = ("benchmark", "data", "export", "layers", "models", "search", "techniques")
 
 
 # Who checks types knows the names from above, and marks any other.

@@ -57,31 +57,23 @@ from tfcompress.plain_text import plain_output
 
 def define(values: flags.FlagValues) -> None:
     """Defines the command's flags."""
-    _define_inputs(values)
-    _define_training(values)
+    _define_technique(values)
+    define_inputs(values)
+    define_training(values)
     _define_outputs(values)
     flags.DEFINE_boolean("list", False, "print techniques, models, data sets, storages, options",
                          flag_values=values)  # fmt: skip
     flags.DEFINE_boolean("help", False, "print this", short_name="h", flag_values=values)
 
 
-def _define_inputs(values: flags.FlagValues) -> None:
-    """Defines what says which network is compressed, how, and on which data."""
+def define_inputs(values: flags.FlagValues) -> None:
+    """Defines what says which network is compressed, and on which data."""
     default = RunConfig()
     text, number = flags.DEFINE_string, flags.DEFINE_integer
-    text("technique", default.technique, "how to compress; --list prints all", values)
     text("model", None, "a builder's name, or your own .keras or .h5 file (default: what fits the "
          f"data set, {default.model} for images)", values)  # fmt: skip
     text("dataset", default.dataset, f"{', '.join(data.names())}; --list explains them", values)
     text("data_dir", None, "where TFDS keeps its data (default: TFDS's own)", values)
-    flags.DEFINE_list("teacher", [], "comma-separated .keras or .h5 files, whose answers, of "
-                      "several the mean, are learned (default: the float network's)",
-                      flag_values=values)  # fmt: skip
-    text("distil", None, f"what is learned from the teacher: {', '.join(DISTILLATION_LOSSES)}, or "
-         "several as in dkd+hint (default: the recipe's, kd)", values)  # fmt: skip
-    text("transfer", None, "unlabelled examples to train a technique on that learns from a "
-         "teacher, in place of the data set's: any of --dataset's names, or "
-         f"{', '.join(kinds.names())}; --list explains them", values)  # fmt: skip
     number("image_size", None, "side of the images in pixels (default: theirs if at most 64, else "
            "the model's)", flag_values=values)  # fmt: skip
     flags.DEFINE_enum("augment", None, AUGMENTATIONS, "what is done to the training images "
@@ -96,7 +88,21 @@ def _define_inputs(values: flags.FlagValues) -> None:
          "my_metric:max or :min where it isn't known which way is better", values)  # fmt: skip
 
 
-def _define_training(values: flags.FlagValues) -> None:
+def _define_technique(values: flags.FlagValues) -> None:
+    """Defines what says how the network is compressed, and who teaches."""
+    text = flags.DEFINE_string
+    text("technique", RunConfig.technique, "how to compress; --list prints all", values)
+    flags.DEFINE_list("teacher", [], "comma-separated .keras or .h5 files, whose answers, of "
+                      "several the mean, are learned (default: the float network's)",
+                      flag_values=values)  # fmt: skip
+    text("distil", None, f"what is learned from the teacher: {', '.join(DISTILLATION_LOSSES)}, or "
+         "several as in dkd+hint (default: the recipe's, kd)", values)  # fmt: skip
+    text("transfer", None, "unlabelled examples to train a technique on that learns from a "
+         "teacher, in place of the data set's: any of --dataset's names, or "
+         f"{', '.join(kinds.names())}; --list explains them", values)  # fmt: skip
+
+
+def define_training(values: flags.FlagValues) -> None:
     """Defines what says how networks are trained."""
     default, number = RunConfig(), flags.DEFINE_integer
     number("epochs", None, "of both trainings (default: 10 for the baseline, the recipe's for the "
@@ -160,7 +166,7 @@ def to_config(values: flags.FlagValues) -> RunConfig:
     """Returns the flags as a `RunConfig`."""
     given = values.flag_values_dict()
     given["options"] = parse_assignments(given.pop("set"))
-    for name in ("benchmark", "teacher"):
+    for name in {"benchmark", "teacher"} & given.keys():
         given[name] = tuple(given[name])
     if given["model"] is None:
         given["model"] = data.default_model(given["dataset"]) or RunConfig.model

@@ -101,13 +101,13 @@ def compress(
     )
     teachers = _teachers(teacher)
     steps, settings = _steps(technique, options, distils=bool(teachers))
-    read = as_fit(
+    read = data_for(
+        model,
         data,
         validation_data,
         steps_per_epoch=steps_per_epoch,
         validation_steps=validation_steps,
         batch_size=max(step.training.batch_size for step in steps),
-        **_form(model),
     )
     samples = _checked_samples(model, read, seed)
     read, unlabelled = _transfer(model, transfer, read, steps, seed)
@@ -138,6 +138,21 @@ def compress(
     if last.acts_in == "export":
         candidate.say(last.name, f"acts as the file is written: export(storage='{last.storage}')")
     return compiled_alike(candidate.model, model)
+
+
+def data_for(model: keras.Model, data: Any, validation_data: Any = None, **more: Any) -> Any:
+    """Returns data as training takes them, from what Keras's `fit` takes.
+
+    Args:
+        model: that they are for.
+        data: as `compress` takes them.
+        validation_data: likewise.
+        more: further arguments of `as_fit`.
+
+    Raises:
+        InputError: they don't fit the model.
+    """
+    return as_fit(data, validation_data, **more, **_form(model))
 
 
 def _steps(

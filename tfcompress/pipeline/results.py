@@ -189,7 +189,7 @@ def _file_results(
         path = Path(file.path)
         metric = task.judge.metric
         say(metric.name, f"{path.name} on all {by_keras.examples:,} test {task.noun}")
-        outputs = held_out(_file_predictor(path, network.model), task.data)
+        outputs = held_out(file_predictor(path, network.model), task.data)
         likeness = Likeness(teacher)
         judged = task.judge.judge(likeness.watch(outputs))
         same = None
@@ -224,7 +224,7 @@ def _file_results(
     return results
 
 
-def _file_predictor(path: Path, model: keras.Model) -> Callable[[Any], list[np.ndarray]]:
+def file_predictor(path: Path, model: keras.Model) -> Callable[[Any], list[np.ndarray]]:
     """Returns what gives a file's outputs for inputs as its Keras model takes them."""
     lite = LiteModel(path, threads=2)
     return lambda x: lite.run(Rows(input_list(model, x)))

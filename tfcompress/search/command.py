@@ -1,0 +1,231 @@
+"""What the command does: the float network, the trials, the finalists, the page."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfcompress import files, models, training
+from tfcompress.bounded_json import read_json
+from tfcompress.console import table
+from tfcompress.data.held_out import without_test
+from tfcompress.errors import InputError, PathError, require
+from tfcompress.pipeline import inputs
+from tfcompress.pipeline.inputs import Task
+from tfcompress.pipeline.plan import Plan, default_output_dir, plan
+from tfcompress.search import finalists, page
+from tfcompress.search.budget import parse_budgets
+from tfcompress.search.engine import usual_goal
+from tfcompress.search.session import Found, Session
+from tfcompress.search.settings import SearchSettings
+from tfcompress.search.space import Space
+from tfcompress.training import TrainingContext
+from tfcompress.training.progress import say, with_progress
+from tfcompress.work import held
+
+SETTINGS = "search.json"
+_KEY = {"tfcompress": "search"}
+_LONGEST = 1 << 24
+_BASELINE = "baseline.keras"
+# What a search writes into its folder.
+_OUTPUTS = (_BASELINE, "baseline.tflite", "study.journal", "search.html", finalists.FOLDER)
+# A later call may ask for more of these.
+_CHANGEABLE = ("trials", "finalists", "seeds", "workers")
+# A worker that died is started again, so many times in all.
+_RESTARTS = 5
+
+
+def search(settings: SearchSettings) -> None:
+    """Searches, and prints what was found.
+
+    Raises:
+        InputError: something that the user gave can't be used.
+    """
+    require(
+        len(settings.budget) > 0,
+        "give what a file may cost, as in --budget size=100KiB --budget drop=0.5",
+    )
+    job, space = _job(settings), Space.of(settings.techniques)
+    folder = Path(settings.config.output_dir or _default_folder(settings))
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(folder))
+        except (OSError, PathError) as error:
+            raise InputError(f"{error}; choose another --output_dir") from error
+        _claim(folder, settings)
+        session, task = _session(job, settings, folder, space)
+        if settings.workers == 1:
+            session.run(settings.trials)
+        else:
+            _work(folder, settings)
+        found = session.front()
+        say("search", page.counted(session.study.trials(), session.aim))
+        runs = finalists.run(found, settings, folder)
+        page.write(folder, settings, session, found, runs, task.judge.metric)
+        _print(found, runs, session, folder)
+
+
+def join(path: str) -> None:
+    """Tries beside others for a search whose folder is there already.
+
+    Raises:
+        InputError: the folder holds no search.
+    """
+    folder = Path(path)
+    settings = _read(folder)
+    if settings is None:
+        raise InputError(f"--join={path}: no search was begun there")
+    with files.quiet():
+        session, _ = _session(_job(settings), settings, folder, Space.of(settings.techniques))
+    session.run(settings.trials)
+
+
+def _job(settings: SearchSettings) -> Plan:
+    """Returns the plan of the float network's run, by which model and data are loaded."""
+    config = dataclasses.replace(settings.config, technique="baseline", output_dir=None)
+    return plan(config)
+
+
+def _default_folder(settings: SearchSettings) -> str:
+    return default_output_dir(dataclasses.replace(settings.config, technique="search"))
+
+
+def _session(
+    job: Plan, settings: SearchSettings, folder: Path, space: Space
+) -> tuple[Session, Task]:
+    """Returns the search with its float network, which is trained if it wasn't yet."""
+    model, loaded = inputs.load(job)
+    chosen_by = without_test(loaded)
+    task = inputs.task_of(job, model, chosen_by)
+    kept = folder / _BASELINE
+    if kept.exists():
+        model = models.load(str(kept))
+    else:
+        context = TrainingContext(
+            seed=job.config.seed,
+            objective=task.objective,
+            augmentation=job.config.augment,
+            checkpoint=folder / "baseline.npz",
+        )
+        context = with_progress(context, "baseline", job.baseline.epochs)
+        training.fit(model, task.data, job.baseline, context)
+        with files.whole(kept) as beside:
+            model.save(beside)
+        (folder / "baseline.npz").unlink(missing_ok=True)
+    budgets = parse_budgets(settings.budget)
+    session = Session(
+        model,
+        task.data,
+        folder,
+        budgets=budgets,
+        goal=settings.goal or usual_goal(budgets),
+        space=space,
+        settings=job.settings,
+        objective=task.objective,
+        metric=settings.config.metric,
+        url=settings.study,
+        seed=settings.config.seed,
+    )
+    return session, task
+
+
+def _claim(folder: Path, settings: SearchSettings) -> None:
+    """Notes the settings in the folder.
+
+    Raises:
+        InputError: it holds another search, or files in the way that no search wrote.
+    """
+    old = _read(folder)
+    if old is not None:
+        changed = [
+            key
+            for key, value in settings.to_json().items()
+            if key not in _CHANGEABLE and old.to_json()[key] != value
+        ]
+        require(
+            not changed,
+            f"{folder} holds a search with other settings ({', '.join(changed)}): choose another "
+            "--output_dir",
+        )
+    else:
+        there = [name for name in (SETTINGS, *_OUTPUTS) if (folder / name).exists()]
+        require(
+            not there,
+            f"{folder} holds {', '.join(there)}, which no search wrote: choose another "
+            "--output_dir",
+        )
+    stored = {**_KEY, "settings": settings.to_json()}
+    files.write(folder / SETTINGS, json.dumps(stored, indent=1, default=list) + "\n")
+
+
+def _read(folder: Path) -> SearchSettings | None:
+    """Returns the settings that a folder's search was begun with; None if there is none."""
+    path = folder / SETTINGS
+    if not path.exists():
+        return None
+    try:
+        stored = read_json(path, _LONGEST)
+        if stored.get("tfcompress") != "search":
+            return None
+        return SearchSettings.from_json(stored["settings"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: remove it, or choose another --output_dir") from error
+
+
+def _work(folder: Path, settings: SearchSettings) -> None:
+    """Starts the workers and waits for them; one that died is started again."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = max((cores or 1) // settings.workers, 1)
+    environment = os.environ | {
+        name: str(threads)
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+    }
+    words = [sys.executable, "-m", "tfcompress.search", f"--join={folder}"]
+
+    def start() -> subprocess.Popen[Any]:
+        return subprocess.Popen(words, env=environment)
+
+    say("workers", f"{settings.workers} processes, {threads} threads each")
+    running = [start() for _ in range(settings.workers)]
+    restarts = 0
+    try:
+        while running:
+            process = running.pop(0)
+            try:
+                status = process.wait(timeout=1)
+            except subprocess.TimeoutExpired:
+                running.append(process)
+                continue
+            if status == 0:
+                continue
+            restarts += 1
+            if restarts > _RESTARTS or status == 2:
+                raise InputError(f"a worker ended with status {status}; what it said stands above")
+            say("workers", f"one ended with status {status}; another takes its place")
+            running.append(start())
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
+
+
+def _print(
+    found: Sequence[Found], runs: list[finalists.Finalist], session: Session, folder: Path
+) -> None:
+    """Prints what was found."""
+    if not found:
+        print(f"\n{page.nearest(session.study.trials(), session.aim)}")
+    elif runs:
+        headers = page.final_headers(session.aim.metric)
+        print(f"\n{table(page.final_rows(runs), headers)}")
+        print(f"\nThe best again: {runs[0].command}")
+    print(f"\nAll trials: {folder / 'search.html'}")

@@ -1,0 +1,330 @@
+"""Draws trials with Optuna, and keeps what came of them where several processes find it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfcompress.errors import InputError
+from tfcompress.metric import Metric
+from tfcompress.options import Range
+from tfcompress.search.bench import Outcome
+from tfcompress.search.budget import Budget, Costs, overruns
+from tfcompress.search.settings import Goal
+from tfcompress.search.space import Choice, Space
+
+if TYPE_CHECKING:
+    import optuna
+
+# Of a study that no URL names: the file that its processes share.
+_JOURNAL = "study.journal"
+_NAME = "tfcompress"
+# A chain that isn't allowed is drawn anew, so many times.
+_REDRAWS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Aim:
+    """Says which files are wanted, and which of them is the best.
+
+    Attributes:
+        budgets: what a file may cost.
+        goal: what is best beyond that: the most accuracy, the fewest bytes or the least time.
+        floats: what the float file costs.
+        metric: of `accuracy`.
+    """
+
+    budgets: tuple[Budget, ...]
+    goal: Goal
+    floats: Costs
+    metric: Metric
+
+    def overrun(self, file: Costs) -> float:
+        """Returns the sum of what a file takes beyond its budgets; 0 if it keeps them."""
+        return sum(overruns(self.budgets, file, self.floats, self.metric).values())
+
+    def merit(self, file: Costs) -> float:
+        """Returns the number by which files are compared; the larger one is better."""
+        if self.goal == "accuracy":
+            value = file.value
+            assert value is not None  # The file is a trained network's.
+            return value if self.metric.higher_is_better else -value
+        cost = file.size if self.goal == "size" else file.latency_ratio
+        return -float("inf") if cost is None else -cost
+
+    def best(self, files: Mapping[str, Costs]) -> str | None:
+        """Returns the storage of the best file: within the budgets, or else nearest to them."""
+        if not files:
+            return None
+        return max(files, key=lambda name: (-self.overrun(files[name]), self.merit(files[name])))
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A trial of a study.
+
+    Attributes:
+        number: in the study.
+        choice: what was tried; None of one that isn't a legal chain.
+        outcome: what came of it; None of one that was cut short.
+    """
+
+    number: int
+    choice: Choice | None
+    outcome: Outcome | None
+
+
+class Study:
+    """Asks Optuna what to try next, and tells it what came of it.
+
+    Args:
+        space: what is drawn from.
+        aim: which files are wanted.
+        folder: of the journal.
+        url: of a database in place of it, as Optuna takes it.
+        name: of the study in a database.
+        seed: of the draws.
+        worker: the name of this process, by which others find whether it still runs.
+
+    Raises:
+        InputError: Optuna isn't installed, or the database can't be reached.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        aim: Aim,
+        *,
+        folder: Path,
+        url: str | None = None,
+        name: str = _NAME,
+        seed: int = 0,
+        worker: str = "",
+    ) -> None:
+        self._space, self._aim, self._worker = space, aim, worker
+        optuna = _optuna()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = optuna.samplers.TPESampler(
+                seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=10
+            )
+        with _database_errors():
+            self._study = optuna.create_study(
+                storage=_storage(folder, url),
+                study_name=name,
+                direction="maximize",
+                sampler=sampler,
+                load_if_exists=True,
+            )
+
+    def trials(self) -> list[Trial]:
+        """Returns the trials that ended, in their order."""
+        with _database_errors():
+            found = self._study.get_trials(deepcopy=False)
+        return [_read(each) for each in found if "outcome" in each.user_attrs]
+
+    def run_one(self, try_out: Callable[[Choice], Outcome]) -> None:
+        """Draws a choice that wasn't tried yet, has it tried out, and keeps what came of it.
+
+        Args:
+            try_out: does so.
+
+        Raises:
+            InputError: no legal chain is left to draw.
+        """
+        known = {str(each.choice) for each in self.trials()}
+
+        def objective(trial: optuna.Trial) -> float:
+            choice = self._space.draw(lambda name, values: _suggest(trial, name, values))
+            if choice is None or str(choice) in known:
+                raise _DrawAgainError
+            stored = {"chain": choice.chain, "options": dict(choice.options)}
+            trial.set_user_attr("choice", json.dumps(stored))
+            trial.set_user_attr("worker", self._worker)
+            return self._told(trial, try_out(choice))
+
+        for _ in range(_REDRAWS):
+            before = len(self.trials())
+            with _database_errors():
+                self._study.optimize(objective, n_trials=1, catch=(_DrawAgainError, _NoFileError))
+            if len(self.trials()) > before:
+                return
+        raise InputError(
+            f"{_REDRAWS} draws gave nothing new: the search has tried what there is; give more "
+            "techniques, or fewer trials"
+        )
+
+    def _told(self, trial: optuna.Trial, outcome: Outcome) -> float:
+        """Keeps what came of a trial, and returns its merit.
+
+        Raises:
+            _NoFileError: nothing came of it that could be compared.
+        """
+        trial.set_user_attr("outcome", json.dumps(outcome.to_json()))
+        files = {
+            name: file
+            if file.value is not None
+            # Of a network that wasn't trained to the end.
+            else dataclasses.replace(file, value=[*outcome.by_epoch, outcome.repaired][-1])
+            for name, file in (outcome.files or outcome.untrained).items()
+        }
+        best = self._aim.best(files)
+        if best is None:
+            raise _NoFileError
+        aim = self._aim
+        over = overruns(aim.budgets, files[best], aim.floats, aim.metric)
+        for budget in aim.budgets:
+            trial.set_constraint(budget.kind, over.get(budget.kind, 0.0))
+        return aim.merit(files[best])
+
+    def retry_abandoned(self, alive: Callable[[str], bool]) -> None:
+        """Has the trials of processes that died tried once more.
+
+        Args:
+            alive: says whether a worker still runs, by its name.
+        """
+        state = _optuna().trial.TrialState
+        with _database_errors():
+            running = self._study.get_trials(deepcopy=False, states=(state.RUNNING,))
+            for trial in running:
+                if alive(trial.user_attrs.get("worker", "")):
+                    continue
+                self._study.tell(trial.number, state=state.FAIL)
+                if trial.params and "retry_of" not in trial.user_attrs:
+                    self._study.enqueue_trial(trial.params, {"retry_of": trial.number})
+
+    def importance(self) -> dict[str, float]:
+        """Returns how much each drawn name decides about the merit; empty of too few trials."""
+        importance = _optuna().importance
+        evaluator = importance.PedAnovaImportanceEvaluator()  # The others need scikit-learn.
+        # It warns of choices that few trials had: such a share is small anyway.
+        with warnings.catch_warnings(), contextlib.suppress(ValueError, RuntimeError):
+            warnings.simplefilter("ignore")
+            found = importance.get_param_importances(self._study, evaluator=evaluator)
+            return {name: float(value) for name, value in found.items()}
+        return {}
+
+
+class _DrawAgainError(Exception):
+    """What was drawn isn't allowed, or was tried already."""
+
+
+class _NoFileError(Exception):
+    """No file came of a trial."""
+
+
+def usual_goal(budgets: Iterable[Budget]) -> Goal:
+    """Returns what is best where nobody says so: accuracy, or bytes where accuracy is budgeted."""
+    return "size" if any(budget.kind == "drop" for budget in budgets) else "accuracy"
+
+
+def hopeless(trials: Sequence[Trial], aim: Aim, by_epoch: Sequence[float], epochs: int) -> bool:
+    """Says whether a training is broken off.
+
+    It is if no training so far has gained from the same share of its epochs on what this one would
+    have to gain to be wanted. Three trainings must have ended, and a fifth of this one.
+
+    Args:
+        trials: those that ended.
+        aim: which files are wanted.
+        by_epoch: what the network was worth after each epoch so far.
+        epochs: of the whole training.
+    """
+    sign = 1 if aim.metric.higher_is_better else -1
+    share = len(by_epoch) / epochs
+    gains, best = [], -float("inf")
+    for trial in trials:
+        outcome = trial.outcome
+        if outcome is None or outcome.state != "trained" or not outcome.by_epoch:
+            continue
+        at = max(round(share * len(outcome.by_epoch)) - 1, 0)
+        gains.append(sign * (outcome.by_epoch[-1] - outcome.by_epoch[at]))
+        values = (each.value for each in outcome.files.values() if not aim.overrun(each))
+        best = max([best, *(sign * value for value in values if value is not None)])
+    if share < 0.2 or len(gains) < 3:
+        return False
+    needed = _needed(aim)
+    if needed is None and aim.goal == "accuracy":
+        needed = best
+    return needed is not None and sign * by_epoch[-1] + max(gains) < needed
+
+
+def _needed(aim: Aim) -> float | None:
+    """Returns what a budget of lost accuracy leaves, times -1 where less is better."""
+    value = aim.floats.value
+    for budget in aim.budgets:
+        if budget.kind == "drop" and value is not None:
+            scale = 0.01 if aim.metric.share else 0.01 * abs(value)
+            sign = 1 if aim.metric.higher_is_better else -1
+            return sign * value - scale * budget.limit
+    return None
+
+
+def _optuna() -> Any:
+    """Imports Optuna.
+
+    Raises:
+        InputError: it isn't installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise InputError(
+            "a search needs Optuna: pip install 'tfcompress[search]', or --engine=greedy"
+        ) from error
+    return optuna
+
+
+def _storage(folder: Path, url: str | None) -> Any:
+    """Returns where Optuna keeps a study."""
+    optuna = _optuna()
+    if url is None:
+        backend = optuna.storages.journal.JournalFileBackend(str(folder / _JOURNAL))
+        return optuna.storages.JournalStorage(backend)
+    with _database_errors():
+        return optuna.storages.RDBStorage(
+            url,
+            heartbeat_interval=60,
+            grace_period=180,
+            failed_trial_callback=optuna.storages.RetryFailedTrialCallback(max_retry=1),
+        )
+
+
+def _suggest(trial: optuna.Trial, name: str, values: Range) -> Any:
+    """Has Optuna draw a value."""
+    if values.values:
+        return trial.suggest_categorical(name, values.values)
+    return trial.suggest_float(name, values.low, values.high, step=values.step or None)
+
+
+def _read(found: optuna.trial.FrozenTrial) -> Trial:
+    """Returns a trial as the study has it."""
+    choice = json.loads(found.user_attrs["choice"])
+    outcome = Outcome.from_json(json.loads(found.user_attrs["outcome"]))
+    return Trial(found.number, Choice(choice["chain"], choice["options"]), outcome)
+
+
+@contextlib.contextmanager
+def _database_errors() -> Iterator[None]:
+    """Turns what a database says into one line.
+
+    Raises:
+        InputError: the database can't be reached, or refuses.
+    """
+    try:
+        yield
+    except Exception as error:
+        module = type(error).__module__.partition(".")[0]
+        if module not in ("sqlalchemy", "psycopg", "psycopg2", "pymysql"):
+            raise
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"the study's database fails ({first}): what is finished is kept; the same command "
+            "goes on when the database is back"
+        ) from error

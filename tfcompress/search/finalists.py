@@ -1,0 +1,125 @@
+"""Trains the best choices on all training examples, as ordinary runs, and judges them for good."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfcompress.pipeline import stages
+from tfcompress.pipeline.plan import plan
+from tfcompress.pipeline.provenance import command
+from tfcompress.report import FileResult, RunResult
+from tfcompress.search.budget import Budget, Costs, overruns, parse_budgets
+from tfcompress.search.session import Found
+from tfcompress.search.settings import SearchSettings
+from tfcompress.training.progress import say
+
+FOLDER = "finalists"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finalist:
+    """A choice that was trained on all training examples, with several seeds.
+
+    Attributes:
+        found: what the search found.
+        results: its runs', a seed each.
+        folders: where these stand.
+        command: makes the first run again.
+        budgets: of the search.
+    """
+
+    found: Found
+    results: Sequence[RunResult]
+    folders: Sequence[Path]
+    command: str
+    budgets: Sequence[Budget]
+
+    def costs(self, seed: int) -> tuple[Costs, Costs]:
+        """Returns what the float file and the compressed one of a run cost."""
+        result = self.results[seed]
+        return _costs(result.baseline), _costs(result.files[0])
+
+    def mean(self) -> tuple[Costs, Costs]:
+        """Returns the means over the runs of what both files cost."""
+        return _mean([self.costs(at)[0] for at in range(len(self.results))]), _mean(
+            [self.costs(at)[1] for at in range(len(self.results))]
+        )
+
+    def over(self) -> dict[str, float]:
+        """Returns, by kind, what the mean of the runs takes beyond each budget."""
+        floats, file = self.mean()
+        return dict(overruns(self.budgets, file, floats, self.results[0].baseline.metric))
+
+
+def run(found: Sequence[Found], settings: SearchSettings, folder: Path) -> list[Finalist]:
+    """Trains the best choices on all training examples.
+
+    Args:
+        found: the front, the best first.
+        settings: how many are taken, and with how many seeds.
+        folder: the search's.
+
+    Returns:
+        Those that keep the budgets on the test examples first, in the front's order.
+    """
+    chosen: list[Found] = []
+    for file in found:
+        if len(chosen) < settings.finalists and all(
+            (file.choice, file.storage) != (other.choice, other.storage) for other in chosen
+        ):
+            chosen.append(file)
+    done = [_finalist(file, place, settings, folder) for place, file in enumerate(chosen, 1)]
+    return sorted((each for each in done if each is not None), key=lambda each: bool(each.over()))
+
+
+def _finalist(file: Found, place: int, settings: SearchSettings, folder: Path) -> Finalist | None:
+    """Runs one choice with each seed; None if it has no file then."""
+    results, folders = [], []
+    name = re.sub(r"[^A-Za-z0-9+.-]+", "_", file.choice.chain or "baseline")
+    first = ""
+    for seed in range(settings.config.seed, settings.config.seed + settings.seeds):
+        target = folder / FOLDER / f"{place}_{name}_{file.trial}" / f"seed{seed}"
+        options = {**settings.config.options, **file.choice.texts}
+        config = dataclasses.replace(
+            settings.config,
+            technique=file.choice.chain or "baseline",
+            storage=file.storage,
+            options=options,
+            seed=seed,
+            output_dir=str(target),
+        )
+        say("finalist", f"{place}: {file.choice}, {file.storage}, seed {seed}")
+        result = stages.run(plan(config))
+        if not result.files:
+            say("finalist", f"no file: {'; '.join(result.unwritten.values())}")
+            return None
+        results.append(result)
+        folders.append(target)
+        first = first or command(dataclasses.replace(config, output_dir=None))
+    return Finalist(found=file, results=results, folders=folders, command=first,
+                    budgets=parse_budgets(settings.budget))  # fmt: skip
+
+
+def _costs(result: FileResult) -> Costs:
+    """Returns what a report says of a file."""
+    return Costs(
+        size=result.size_bytes,
+        tfz=result.packed_bytes,
+        latency_ms=result.latency_ms_p50,
+        latency_ratio=result.latency_ratio,
+        memory=None,
+        value=result.accuracy,
+    )
+
+
+def _mean(several: Sequence[Costs]) -> Costs:
+    """Returns the means of each number that all have."""
+    means = {}
+    for field in dataclasses.fields(Costs):
+        values = [getattr(each, field.name) for each in several]
+        means[field.name] = None if None in values else statistics.mean(values)
+    return Costs(**means)
