@@ -1,0 +1,323 @@
+r"""MLPerf Tiny's image classification: our files of its reference model, beside its own int8 file.
+
+Run:
+
+    .venv/bin/python experiments/mlperf_tiny.py --files=DIR --data_dir=DIR --output=build/tiny
+    .venv/bin/python experiments/mlperf_tiny.py --files=DIR --data_dir=DIR --output=build/tiny \
+        --rules=open
+
+`--files` holds what lies in `benchmark/training/image_classification` of github.com/mlcommons/tiny:
+the files of `trained_models`, and `calibration_samples_idxs.npy`, which may be called
+`ic_calibration_samples_idxs.npy`. `--data_dir` is where TFDS keeps CIFAR-10. About ten minutes for
+the closed rules, without training; the open ones train, about half a minute an epoch on two quiet
+cores. Each finished row is kept in `runs.json` of the output folder.
+
+Closed rules: the reference's weights and its 500 calibration images without their labels, no
+training. Where a choice of bits needs labels, they are the float model's own answers. The
+calibration images are test images, by the benchmark's own list; TFDS has the test images in another
+order, so that they are put back into the official one first. Open rules: anything; here the weights
+are trained on from the reference's, and nothing is chosen by the test images.
+
+Accuracy is the file's on all 10,000 test images, pixels from 0 to 255 as the reference takes them.
+Latency is the ratio to the reference's int8 file (`resnet8_large`'s to its own), timed in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from measurements import Measurements, Row, Step, conduct, made_here, parser, single
+from page import Page
+
+import tfcompress
+from tfcompress import data, models
+from tfcompress.data import Normalization
+from tfcompress.errors import require
+from tfcompress.export import NoiseBudget, Validation
+from tfcompress.runtime import LiteModel
+
+# The benchmark's files: float, int8, and the network's weights as Keras has them.
+FILES = {
+    "resnet8": ("pretrainedResnet.tflite", "pretrainedResnet_quant.tflite", "pretrainedResnet.h5"),
+    "resnet8_large": (
+        "pretrainedResnet_large_float.tflite",
+        "pretrainedResnet_large_int8.tflite",
+        None,
+    ),
+}
+INDICES = ("ic_calibration_samples_idxs.npy", "calibration_samples_idxs.npy")
+# Images that go through a file at once.
+BATCH = 500
+SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A file: what is done to the network, and how it is written.
+
+    Attributes:
+        rules: `reference`, `closed` or `open`.
+        model: the network.
+        storage: of the export; empty for a file of the benchmark.
+        export: more of its arguments; of `validation` and `noise_budget` the settings.
+        technique: what is trained first; empty for nothing.
+        options: of the technique and its training.
+    """
+
+    rules: str
+    model: str = "resnet8"
+    storage: str = ""
+    export: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    technique: str = ""
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def _closed(storage: str, **export: Any) -> Cell:
+    return Cell("closed", storage=storage, export=export)
+
+
+def _open(technique: str, storage: str, **options: Any) -> Cell:
+    return Cell("open", storage=storage, technique=technique, options=options)
+
+
+# A short training at a low rate, from the reference's weights.
+SHORT = {"epochs": 2, "learning_rate": 3e-4}
+LONG = {"epochs": 40, "learning_rate": 1e-3}
+CELLS = {
+    "reference, float32": Cell("reference"),
+    "reference, int8": Cell("reference"),
+    "int8": _closed("int8"),
+    "int8, int8 in and out": _closed("int8", io="int8"),
+    "dynamic": _closed("dynamic"),
+    "float16": _closed("float16"),
+    "int4": _closed("int4"),
+    "mixed, 8 and 4 bits": _closed("int8_int4", validation={"max_drop": 4.0}),
+    "sqnr, noise of 5 bits": _closed("int8_int4", noise_budget=5),
+    "int8_int4": _closed("int8_int4"),
+    "lsq, 4 bits, 2 epochs": _open("lsq", "int4", bits=4, **SHORT),
+    "lsq, 4 bits": _open("lsq", "int4", bits=4, **LONG),
+    "lsq, 2 bits": _open("lsq", "int2", bits=2, **LONG),
+    "qat": _open("qat", "int8", **LONG),
+    "channels, half of the MACs, int8": _open("channels", "int8", macs_ratio=0.5, **LONG),
+    "channels, a fifth of the bytes, int8": _open("channels", "int8", size_ratio=0.2, **LONG),
+    "resnet8_large, reference, float32": Cell("reference", "resnet8_large"),
+    "resnet8_large, reference, int8": Cell("reference", "resnet8_large"),
+    "resnet8_large, int8": Cell("closed", "resnet8_large", "int8"),
+    "resnet8_large, int8_int4": Cell("closed", "resnet8_large", "int8_int4"),
+    "resnet8_large, lsq, 4 bits": Cell(
+        "open", "resnet8_large", "int4", technique="lsq", options={"bits": 4, **LONG}
+    ),
+}
+# What is wanted of the files, by rules: the most bytes, the least accuracy.
+TARGETS = {
+    "closed": ((98_496, 0.871), (50_000, 0.85)),
+    "open": ((98_496, 0.885), (25_000, 0.85)),
+    "resnet8_large": ((256_000, 0.91),),
+}
+
+
+@functools.cache
+def test_images(data_dir: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns CIFAR-10's test images, uint8, and their labels, in the official order."""
+    import tensorflow_datasets as tfds
+
+    found = tfds.as_numpy(
+        tfds.load("cifar10", split="test", data_dir=data_dir, download=False, batch_size=-1)
+    )
+    order = np.argsort([int(name.decode().rsplit("_", 1)[1]) for name in found["id"]])
+    return found["image"][order], found["label"][order]
+
+
+def calibration(flags: argparse.Namespace) -> np.ndarray:
+    """Returns the images that the benchmark calibrates on, pixels from 0 to 255, float32."""
+    path = next((flags.files / name for name in INDICES if (flags.files / name).exists()), None)
+    require(path is not None, f"{flags.files} holds none of {', '.join(INDICES)}")
+    return test_images(flags.data_dir)[0][np.load(path)].astype("float32")
+
+
+def network(flags: argparse.Namespace, name: str) -> keras.Model:
+    """Returns a reference network, with the weights of its Keras file or else its float file."""
+    floats, _, weights = FILES[name]
+    if weights:
+        return models.load(flags.files / weights)
+    return with_weights_of(models.build(name, (32, 32, 3), 10), flags.files / floats)
+
+
+def with_weights_of(model: keras.Model, path: Path) -> keras.Model:
+    """Gives a network the weights of a float file, which has batch normalisation folded into them.
+
+    Both have their convolutions in the order in which they run, a block's shortcut between its two
+    convolutions and the sum.
+    """
+    from tfcompress.tflite.editor import Editor
+    from tfcompress.tflite.weighted_ops import weighted
+
+    editor = Editor(path)
+    layers = [each for each in model.layers if hasattr(each, "kernel")]
+    unused = [tuple(editor.values(number) for number in op.inputs[1:3]) for op in weighted(editor)]
+    for layer in layers:
+        # Filters come first in the file. A block has no two kernels of one shape but in its order.
+        shape = (layer.kernel.shape[-1], *layer.kernel.shape[:-1])
+        kernel, bias = next(pair for pair in unused if pair[0].shape == shape)
+        unused = [pair for pair in unused if pair[0] is not kernel]
+        layer.set_weights([np.moveaxis(kernel, 0, -1), bias])
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.gamma.assign(np.sqrt(layer.moving_variance + layer.epsilon))
+    last = model.outputs[0]
+    return keras.Model(model.inputs, keras.layers.Softmax(name="probabilities")(last))
+
+
+def trained(flags: argparse.Namespace, cell: Cell) -> keras.Model:
+    """Returns the cell's network, trained on CIFAR-10 if the cell says so."""
+    model = network(flags, cell.model)
+    if not cell.technique:
+        return model
+    cifar10 = data.load("cifar10", data_dir=flags.data_dir)
+    images = cifar10.with_normalization(Normalization.identity())
+    return tfcompress.compress(model, cell.technique, images, seed=SEED, **cell.options)
+
+
+def written(flags: argparse.Namespace, key: str, folder: Path) -> Path:
+    """Returns the path of a cell's file: one of the benchmark's, or a new one."""
+    cell = CELLS[key]
+    if not cell.storage:
+        return Path(flags.files / FILES[cell.model][key.endswith("int8")])
+    model, images = trained(flags, cell), calibration(flags)
+    settings = dict(cell.export)
+    if "validation" in settings:
+        answers = model.predict(images, verbose=0).argmax(-1)
+        settings["validation"] = Validation(images, answers, **settings["validation"])
+    if "noise_budget" in settings:
+        settings["noise_budget"] = NoiseBudget(bits=settings["noise_budget"])
+    path = folder / "file.tflite"
+    integers = cell.storage in ("int8", "int8_int4")
+    tfcompress.export(
+        model,
+        path,
+        storage=cell.storage,
+        representative=images,
+        calibration=images if integers else None,
+        strict=False,
+        **({"io": "float32"} if integers else {}) | settings,
+    )
+    return path
+
+
+def accuracy(path: Path, data_dir: str | None) -> float:
+    """Returns the share of the test images that a file classifies rightly."""
+    model, (images, labels) = LiteModel(path), test_images(data_dir)
+    right = 0
+    for start in range(0, len(images), BATCH):
+        outputs = model.predict(images[start : start + BATCH].astype("float32"))
+        right += int((outputs.argmax(-1) == labels[start : start + BATCH]).sum())
+    return right / len(images)
+
+
+def measured(flags: argparse.Namespace, key: str) -> Row:
+    """Writes one file and measures it beside the reference's int8 file."""
+    reference = flags.files / FILES[CELLS[key].model][1]
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(flags, key, Path(folder))
+        _, file = tfcompress.benchmark([reference, path], runs=flags.runs)
+        return {
+            "size_bytes": path.stat().st_size,
+            "accuracy": accuracy(path, flags.data_dir),
+            "ms": file.latency_ms_p50,
+            "ratio": file.ratio,
+            "ratio_p10": file.ratio_p10,
+            "ratio_p90": file.ratio_p90,
+        }
+
+
+def cells_of(name: str, row: Row | None) -> list[str]:
+    """Returns a file's cells in the table."""
+    rules = CELLS[name].rules
+    if row is None:
+        return [name, rules, *["not measured yet"] * 3]
+    spread = f"{row['ratio_p10']:.2f} to {row['ratio_p90']:.2f}"
+    return [
+        name,
+        rules,
+        f"{row['size_bytes']:,}",
+        f"{100 * row['accuracy']:.2f}",
+        f"{row['ratio']:.2f} ({spread})",
+    ]
+
+
+HEADERS = ["file", "rules", "bytes", "accuracy, %", "latency ratio"]
+
+
+def page_of(results: Measurements) -> Page:
+    rows = [
+        (cells_of(name, results.rows.get(name)), [name] if name in results else [])
+        for name in CELLS
+    ]
+    return Page(
+        "MLPerf Tiny: image classification",
+        "ResNet-8 of MLPerf Tiny on CIFAR-10: accuracy on all 10,000 test images; the latency "
+        "ratio is to the reference's int8 file of the same network, one thread, median over "
+        "rounds in turns with the 10th and 90th percentile. Closed rules train nothing and "
+        "calibrate on the benchmark's own 500 images; open ones train on from the reference's "
+        "weights.\n\n"
+        + "\n".join(verdicts(results)),
+        HEADERS,
+        rows,
+    )
+
+
+def verdicts(results: Measurements) -> Iterator[str]:
+    """Says of each target which file reaches it, or which comes nearest."""
+    for group, targets in TARGETS.items():
+        for most, least in targets:
+            yield f"- {verdict(results, group, most, least)}"
+
+
+def verdict(results: Measurements, group: str, most: int, least: float) -> str:
+    """Says which of a group's files, of at most so many bytes, is the most accurate."""
+    title = f"{group}, at least {100 * least:.1f}% in at most {most:,} bytes"
+    rows = {
+        name: results[name]
+        for name, cell in CELLS.items()
+        if name in results
+        and (cell.model == group or (cell.model == "resnet8" and cell.rules == group))
+        and results[name]["size_bytes"] <= most
+    }
+    if not rows:
+        return f"{title}: no file that was measured is so small."
+    best = max(rows, key=lambda name: rows[name]["accuracy"])
+    row = rows[best]
+    reached = "reached" if row["accuracy"] >= least else "not reached"
+    return (
+        f"{title}: {reached}; `{best}` has {100 * row['accuracy']:.2f}% in "
+        f"{row['size_bytes']:,} bytes at {row['ratio']:.2f} of the reference's int8 latency."
+    )
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--files", type=Path, help="folder of the benchmark's files")
+    flags.add_argument("--data_dir", help="where TFDS keeps CIFAR-10")
+    flags.add_argument("--rules", default="closed", choices=("closed", "open"))
+    flags.add_argument("--only", help="the row of this name alone")
+    flags.add_argument("--runs", type=int, default=200, help="timed inferences of each file")
+    flags = flags.parse_args()
+    steps: list[Step] = [
+        single(name, measured, flags, name)
+        for name, cell in CELLS.items()
+        if (cell.rules in ("reference", flags.rules) and flags.only in (None, name))
+    ]
+    made = functools.partial(made_here, files="DIR", data_dir="DIR", output="DIR")
+    conduct(flags, steps, page_of, made=made)
+
+
+if __name__ == "__main__":
+    main()
