@@ -1,4 +1,4 @@
-"""The tables of README.md and of docs/models_and_techniques.md, from the experiments' rows.
+"""The tables of README.md and of two pages of docs/, from the experiments' rows.
 
 Run:
 
@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import any_model_tables
+import mlperf_tiny
 from default_run import FILES
 from measurements import FILE, Measurements, Row
 from techniques import keys_of, points_below, rows_of
 from zoo import ZOO
 
+from tfcompress.benchmark.machine import machine_line
 from tfcompress.files import write
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +32,7 @@ RESULTS = ROOT / "experiments" / "results"
 TFLITE_MODELS = ROOT / "tflite_models"
 README = ROOT / "README.md"
 MODELS_PAGE = ROOT / "docs" / "models_and_techniques.md"
+TINY_PAGE = ROOT / "docs" / "mlperf_tiny.md"
 # Class of machines to the folder of its rows, inside of the folder of the first class.
 MACHINES = {"AVX-512": "", "AVX2": "avx2"}
 
@@ -228,6 +231,27 @@ def tasks() -> str:
     return markdown(headers, rows)
 
 
+def leaderboard() -> str:
+    """Files of MLPerf Tiny's image classification, by bytes; what isn't measured stands below."""
+    classes = measured(RESULTS / "mlperf_tiny")
+    first = next(iter(classes.values()))
+    rows = []
+    for name in sorted(first.rows, key=lambda name: first[name]["size_bytes"]):
+        row, cell = first[name], mlperf_tiny.CELLS[name]
+        ratios = (f"{by[name]['ratio']:.2f}" if name in by else "-" for by in classes.values())
+        cells = [f"{row['size_bytes']:,}", f"{100 * row['accuracy']:.2f}", *ratios]
+        rows.append([name, cell.rules, *cells])
+    missing = ", ".join(f"`{name}`" for name in mlperf_tiny.CELLS if name not in first)
+    processors = dict.fromkeys(
+        machine_line({**record, "commit": None})
+        for by in classes.values()
+        for record in by.records(by.rows)
+    )
+    headers = ["file", "rules", "bytes", "accuracy, %", *by_machine("latency ratio", classes)]
+    parts = [markdown(headers, rows), f"Measured on {'; '.join(processors)}, one thread."]
+    return "\n\n".join([*parts, *([f"Not measured yet: {missing}."] if missing else [])])
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "default_run": default_run,
     "zoo": zoo,
@@ -265,6 +289,14 @@ def models_page(text: str) -> str:
     return rendered(text, parts)
 
 
+def tiny_page(text: str) -> str:
+    """Returns the text of MLPerf Tiny's page with every table written again."""
+    results = Measurements(RESULTS / "mlperf_tiny")
+    verdicts = "\n".join(mlperf_tiny.verdicts(results))
+    return rendered(text, {"leaderboard": leaderboard, "targets": lambda: verdicts})
+
+
 if __name__ == "__main__":
     write(README, rendered(README.read_text()))
     write(MODELS_PAGE, models_page(MODELS_PAGE.read_text()))
+    write(TINY_PAGE, tiny_page(TINY_PAGE.read_text()))

@@ -22,6 +22,7 @@ GUIDES = (
     "deploy.md",
     "distillation.md",
     "inputs_and_outputs.md",
+    "mlperf_tiny.md",
     "models_and_techniques.md",
     "transfer_sets.md",
     "without_labels.md",

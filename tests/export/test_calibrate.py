@@ -1,8 +1,11 @@
 """Files with integer or 16-bit weights: what stands in them, and what they compute."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 from tests.export.handmade import Dense, Reshape, save
@@ -293,3 +296,53 @@ def test_real_images_and_half_a_quarter_of_the_bytes(tmp_path):
         sizes[storage] = written.size_bytes
     assert sizes["float16"] < 0.51 * sizes["float32"]
     assert sizes["int8"] < 0.27 * sizes["float32"]
+
+
+def steps_of_activations(path):
+    """The step between the integers of each activation, by its name."""
+    details = Interpreter(path).get_tensor_details()
+    return {each["name"]: each["quantization"][0] for each in details if each["quantization"][0]}
+
+
+def test_ranges_of_least_error_clip_inner_values_alone(tmp_path):
+    """Products of sums have a few large values, which cost the others their precision."""
+    random = np.random.default_rng(0)
+    x = inputs = keras.Input((16,))
+    for _ in range(2):
+        x = layers.Multiply()([layers.Dense(16)(x), layers.Dense(16)(x)])
+    net = keras.Model(inputs, layers.Dense(4)(x))
+    net.set_weights([random.standard_normal(w.shape) / 4 for w in net.get_weights()])
+    x = random.uniform(-1, 1, (200, 16)).astype("float32")
+    options = {"storage": "int8", "io": "int8", "calibration": x, "representative": x}
+    whole, default, cut = (
+        export(net, tmp_path / f"{number}.tflite", **options, **ranges).path
+        for number, ranges in enumerate(({"ranges": "minmax"}, {}, {"ranges": "mse"}))
+    )
+    assert Path(whole).read_bytes() == Path(default).read_bytes()
+    steps, narrower = map(steps_of_activations, (whole, cut))
+    changed = {name for name in steps if narrower[name] < steps[name]}
+    assert changed
+    assert all(narrower[name] == steps[name] for name in steps.keys() - changed)
+    content = read(whole)
+    assert not changed & {tensor.name for tensor in (*content.inputs, *content.outputs)}
+    with pytest.raises(InputError, match="ranges must be one of minmax, mse; got 'mean'"):
+        export(net, tmp_path / "no.tflite", ranges="mean", **options)
+    with pytest.raises(InputError, match="ranges='mse' is for integer activations, which storage"):
+        export(net, tmp_path / "no.tflite", ranges="mse", storage="float16")
+
+
+@pytest.mark.parametrize(("draw", "least", "most"), [("uniform", 1, 1), ("laplace", 0.3, 0.8)])
+def test_the_share_of_a_range_with_the_least_error(draw, least, most):
+    values = getattr(np.random.default_rng(0), draw)(size=20_000)
+    low, high = min(values.min(), 0.0), values.max()
+
+    def error(share):
+        step = share * (high - low) / 255
+        zero = round(share * low / step)
+        codes = np.clip(np.round(values / step), zero, zero + 255)
+        return np.mean((values - codes * step) ** 2)
+
+    counts = np.histogram(values, bins=4096, range=(low, high))[0]
+    share = calibrate._least_error_share(counts, low, high)
+    assert least <= share <= most
+    assert error(share) <= 1.02 * min(error(each) for each in np.linspace(0.3, 1, 36))

@@ -70,6 +70,7 @@ def export(
     storage: str = "float32",
     representative: Any = None,
     calibration: Any = None,
+    ranges: str = "minmax",
     validation: Validation | None = None,
     noise_budget: NoiseBudget | None = None,
     metadata: Metadata | None = None,
@@ -92,6 +93,9 @@ def export(
         calibration: likewise, the images from which integer activations take their ranges; a
             hundred or more, of all classes. Without them every second representative image is one,
             and only the others are compared.
+        ranges: of integer activations: `minmax`, from the least to the largest value in the
+            calibration images; or `mse`, cut at both ends where the squared error of all values is
+            least, those that are clipped included. For the storages int8 and int8_int4.
         validation: labelled images, or other inputs with targets; with them layers keep more bits,
             the most harmful first, until the file's accuracy on these, or the model's own metric,
             is worse by no more than `max_drop` points (percent, of errors). For the storages with
@@ -125,6 +129,7 @@ def export(
         storage=storage,
         representative=representative,
         calibration=calibration,
+        ranges=ranges,
         validation=validation,
         noise_budget=noise_budget,
         metadata=metadata,

@@ -126,6 +126,8 @@ def static_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
     path = job.folder / "quantized.tflite"
     assert job.ranging is not None
     ranges = calibrate.ranges(source.path, job.ranging)
+    if job.ranges == "mse":
+        ranges = calibrate.of_least_error(source.path, job.ranging, ranges)
     plain = job.folder / "without_roundings.tflite"
     grids = activation_grids.without_roundings(source.path, plain)
     ranges |= calibrate.fixed_ranges(grids)

@@ -62,6 +62,10 @@ class Tolerance:
     max_relative_rms: float = float("inf")
 
 
+# How integer activations take their ranges from images: from the least to the largest value, or
+# where the squared error is least.
+RANGES = ("minmax", "mse")
+
 # The file computes what Keras computes, but for the order of additions.
 EXACT = Tolerance(max_abs=1e-5, min_agreement=1.0)
 
@@ -80,6 +84,7 @@ class BuildJob:
         validation: labelled images that decide which layers keep more bits, or None.
         noise_budget: what allots bits by layer without images, or None.
         usual: the shape of a batch of 1 of each input, where some sizes aren't fixed; else None.
+        ranges: one of `RANGES`.
     """
 
     model: keras.Model
@@ -90,6 +95,7 @@ class BuildJob:
     validation: Validation | None = None
     noise_budget: NoiseBudget | None = None
     usual: Sequence[tuple[int, ...]] | None = None
+    ranges: str = RANGES[0]
 
 
 @dataclasses.dataclass(frozen=True)

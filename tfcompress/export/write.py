@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from tfcompress import files
-from tfcompress.errors import InputError, require
+from tfcompress.errors import InputError, one_of, require
 from tfcompress.export import (
     fake_quantize,
     fallback,
@@ -31,7 +31,7 @@ from tfcompress.export.model_io import (
 from tfcompress.export.noise_budget import NoiseBudget
 from tfcompress.export.per_layer import layer_bytes
 from tfcompress.export.representative import as_rows
-from tfcompress.export.storage import BuildJob, BuiltFile, Method
+from tfcompress.export.storage import RANGES, BuildJob, BuiltFile, Method
 from tfcompress.export.traits import traits_of
 from tfcompress.export.validation import Validation, checked
 from tfcompress.export.verified import Verified, verify_file
@@ -63,6 +63,7 @@ def write_file(
     storage: str,
     representative: Any,
     calibration: Any,
+    ranges: str,
     validation: Validation | None,
     noise_budget: NoiseBudget | None,
     metadata: Metadata | None,
@@ -79,6 +80,7 @@ def write_file(
     traits = traits_of(model)
     method = chosen.method_for(traits)
     chosen.check_machine()
+    _check_ranges(ranges, method, storage)
     target = _writable(path)
     images, ranging = _images(model, storage, method, representative, calibration)
     _warn_of_range(model, (images, ranging), notes)
@@ -102,8 +104,8 @@ def write_file(
     if validation is not None:
         validation = checked(model, validation)
     with files.whole(target) as beside:
-        folder = beside.parent
-        job = BuildJob(model, traits, storage, folder, ranging, validation, noise_budget, usual)
+        job = BuildJob(model, traits, storage, beside.parent, ranging, validation, noise_budget)
+        job = dataclasses.replace(job, usual=usual, ranges=ranges)
         built, verified = _built(job, method, images, metadata, io)
         if verified.difference is not None:
             if strict:
@@ -111,6 +113,20 @@ def write_file(
             _describe(built.path, metadata, f"Failed its check: {verified.difference}")
         os.replace(built.path, beside)
     return _exported(model, target, storage, method, built, verified, tuple(notes))
+
+
+def _check_ranges(ranges: str, method: Method, storage: str) -> None:
+    """Refuses unknown ways to take ranges, and any where a storage takes none.
+
+    Raises:
+        InputError: says which.
+    """
+    one_of("ranges", ranges, RANGES)
+    require(
+        ranges == RANGES[0] or method.needs_ranges,
+        f"ranges='{ranges}' is for integer activations, which storage {storage} hasn't: use int8 "
+        "or int8_int4",
+    )
 
 
 def _check_types(

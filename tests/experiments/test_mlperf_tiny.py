@@ -1,0 +1,26 @@
+"""MLPerf Tiny's image classification: what is committed is shown, and what isn't is called so."""
+
+import mlperf_tiny
+import readme
+from measurements import Measurements
+
+KEPT = Measurements(readme.RESULTS / "mlperf_tiny")
+
+
+def test_the_page_is_rendered_from_the_rows():
+    text = readme.TINY_PAGE.read_text()
+    assert readme.tiny_page(text) == text
+    assert set(KEPT.rows) <= set(mlperf_tiny.CELLS)
+    for name in mlperf_tiny.CELLS:
+        assert name in text
+
+
+def test_a_target_names_the_best_file_that_is_small_enough(tmp_path):
+    results = Measurements(tmp_path)
+    rows = {"int8": (90_000, 0.872), "int4": (75_000, 0.86), "float16": (160_000, 0.9)}
+    for name, (size, accuracy) in rows.items():
+        results.rows[name] = {"size_bytes": size, "accuracy": accuracy, "ratio": 0.9}
+    lines = list(mlperf_tiny.verdicts(results))
+    assert "98,496 bytes: reached; `int8` has 87.20% in 90,000 bytes at 0.90 of" in lines[0]
+    assert lines[1].endswith("no file that was measured is so small.")
+    assert mlperf_tiny.cells_of("qat", None)[2] == "not measured yet"
