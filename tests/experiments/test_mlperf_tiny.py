@@ -17,10 +17,15 @@ def test_the_page_is_rendered_from_the_rows():
 
 def test_a_target_names_the_best_file_that_is_small_enough(tmp_path):
     results = Measurements(tmp_path)
-    rows = {"int8": (90_000, 0.872), "int4": (75_000, 0.86), "float16": (160_000, 0.9)}
-    for name, (size, accuracy) in rows.items():
-        results.rows[name] = {"size_bytes": size, "accuracy": accuracy, "ratio": 0.9}
+    rows = {
+        "int8": (90_000, 0.872, 0.9),
+        "dynamic": (90_000, 0.88, 1.1),
+        "int4": (75_000, 0.86, 0.9),
+        "float16": (160_000, 0.9, 0.9),
+    }
+    for name, (size, accuracy, ratio) in rows.items():
+        results.rows[name] = {"size_bytes": size, "accuracy": accuracy, "ratio": ratio}
     lines = list(mlperf_tiny.verdicts(results))
-    assert "98,496 bytes: reached; `int8` has 87.20% in 90,000 bytes at 0.90 of" in lines[0]
+    assert "int8 file: reached; `int8` has 87.20% in 90,000 bytes at 0.90 of" in lines[0]
     assert lines[1].endswith("no file that was measured is so small.")
     assert mlperf_tiny.cells_of("qat", None)[2] == "not measured yet"
