@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import any_model_tables
-import mlperf_tiny
+import mlperf_tiny_table
 from default_run import FILES
 from measurements import FILE, Measurements, Row
 from techniques import keys_of, points_below, rows_of
@@ -237,11 +237,11 @@ def leaderboard() -> str:
     first = next(iter(classes.values()))
     rows = []
     for name in sorted(first.rows, key=lambda name: first[name]["size_bytes"]):
-        row, cell = first[name], mlperf_tiny.CELLS[name]
+        row, cell = first[name], mlperf_tiny_table.CELLS[name]
         ratios = (f"{by[name]['ratio']:.2f}" if name in by else "-" for by in classes.values())
         cells = [f"{row['size_bytes']:,}", f"{100 * row['accuracy']:.2f}", *ratios]
         rows.append([name, cell.rules, *cells])
-    missing = ", ".join(f"`{name}`" for name in mlperf_tiny.CELLS if name not in first)
+    missing = ", ".join(f"`{name}`" for name in mlperf_tiny_table.CELLS if name not in first)
     processors = dict.fromkeys(
         machine_line({**record, "commit": None})
         for by in classes.values()
@@ -292,7 +292,7 @@ def models_page(text: str) -> str:
 def tiny_page(text: str) -> str:
     """Returns the text of MLPerf Tiny's page with every table written again."""
     results = Measurements(RESULTS / "mlperf_tiny")
-    verdicts = "\n".join(mlperf_tiny.verdicts(results))
+    verdicts = "\n".join(mlperf_tiny_table.verdicts(results))
     return rendered(text, {"leaderboard": leaderboard, "targets": lambda: verdicts})
 
 
