@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ _JOURNAL = "study.journal"
 _NAME = "tfcompress"
 # A chain that isn't allowed is drawn anew, so many times.
 _REDRAWS = 200
+# At the tables of a database, which several machines may be making.
+_ATTEMPTS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,12 +112,10 @@ class Study:
         self._space, self._aim, self._worker = space, aim, worker
         optuna = _optuna()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with _unwarned(), _database_errors():
             sampler = optuna.samplers.TPESampler(
                 seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=10
             )
-        with _database_errors():
             self._study = optuna.create_study(
                 storage=_storage(folder, url),
                 study_name=name,
@@ -287,13 +288,21 @@ def _storage(folder: Path, url: str | None) -> Any:
     if url is None:
         backend = optuna.storages.journal.JournalFileBackend(str(folder / _JOURNAL))
         return optuna.storages.JournalStorage(backend)
-    with _database_errors():
-        return optuna.storages.RDBStorage(
-            url,
-            heartbeat_interval=60,
-            grace_period=180,
-            failed_trial_callback=optuna.storages.RetryFailedTrialCallback(max_retry=1),
-        )
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    clashes = (IntegrityError, ProgrammingError)
+    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=1)
+    for attempt in range(1, _ATTEMPTS + 1):
+        # Of several machines that make the tables at once one succeeds.
+        with contextlib.suppress(*(clashes if attempt < _ATTEMPTS else ())):
+            return optuna.storages.RDBStorage(
+                url,
+                heartbeat_interval=60,
+                grace_period=180,
+                heartbeat_stale_trial_callback=retry,
+            )
+        time.sleep(attempt)
+    raise AssertionError
 
 
 def _suggest(trial: optuna.Trial, name: str, values: Range) -> Any:
@@ -308,6 +317,15 @@ def _read(found: optuna.trial.FrozenTrial) -> Trial:
     choice = json.loads(found.user_attrs["choice"])
     outcome = Outcome.from_json(json.loads(found.user_attrs["outcome"]))
     return Trial(found.number, Choice(choice["chain"], choice["options"]), outcome)
+
+
+@contextlib.contextmanager
+def _unwarned() -> Iterator[None]:
+    """Silences what Optuna says of its own parts that are new."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", _optuna().exceptions.ExperimentalWarning)
+        yield
 
 
 @contextlib.contextmanager
