@@ -106,3 +106,12 @@ def test_a_control_is_trained_as_the_baseline_unless_it_says_how():
         epochs=7, learning_rate=0.1
     )
     assert techniques.Control(None, "without a teacher", own).settings(baseline, 7) is own
+
+
+def test_other_words_for_a_technique():
+    assert techniques.get("ste_tern") is techniques.get("ternary")
+    words = [
+        *techniques.names(),
+        *(w for n in techniques.names() for w in techniques.get(n).aliases),
+    ]
+    assert len({*words}) == len(words)

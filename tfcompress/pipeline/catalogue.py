@@ -22,6 +22,7 @@ def text() -> str:
         lines += [
             f"  {name}: {technique.summary}",
             f"    {technique.reference}; stored as {' and '.join(technique.storages)}",
+            *([f"    also: {', '.join(technique.aliases)}"] if technique.aliases else []),
             *_options(technique.options),
         ]
     lines += ["", "Models (--model), or the path of your own .keras or .h5 file:"]

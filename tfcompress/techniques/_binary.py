@@ -54,6 +54,7 @@ def technique(
     binarize_kernel: bool,
     epochs: int,
     storages: tuple[str, ...],
+    aliases: tuple[str, ...] = (),
 ) -> Technique:
     """Makes a technique that turns every inner convolution and dense layer into a binary one.
 
@@ -66,6 +67,7 @@ def technique(
         binarize_kernel: whether the weights become signs with a scale for each filter.
         epochs: of the default recipe.
         storages: how the export writes it by default, as `Technique` has them.
+        aliases: other words for it.
     """
 
     def transform(candidate: Candidate, chosen: WeightOptions) -> Candidate:
@@ -90,6 +92,7 @@ def technique(
             check=transform,
             training=training(epochs),
             storages=storages,
+            aliases=aliases,
             produces=frozenset({Property.BINARY}),
         )
     )

@@ -43,6 +43,7 @@ def technique(
     signs_kept: bool,
     epochs: int,
     storages: tuple[str, ...],
+    aliases: tuple[str, ...] = (),
     activations: Callable[[Any], Activations | None] = _float_activations,
 ) -> Technique:
     """Makes a technique that wraps every inner convolution and dense layer.
@@ -59,6 +60,7 @@ def technique(
             where the lowest integer has no positive partner, the file couldn't hold them.
         epochs: of the training.
         storages: how the export writes it by default, as `Technique` has them.
+        aliases: other words for it.
         activations: arguments of the layers that round the inner layers' inputs, from the options;
             None leaves all inputs as they are. The first and the last layer then have weights and
             inputs of 8 bits.
@@ -85,6 +87,7 @@ def technique(
             check=transform,
             training=distilled(epochs=epochs),
             storages=storages,
+            aliases=aliases,
             produces=frozenset({Property.GRIDS}),
         )
     )

@@ -260,6 +260,7 @@ class Technique:
             only preparing for that; or the export alone, by how the weights are written.
         tried: whether a search tries it where it isn't told what to try. By default those are
             tried whose options say which of their values are.
+        aliases: other words for it, as papers and other programs have them.
 
     Raises:
         InputError: `produces` or `preserves` has a word that is no `Property`.
@@ -281,6 +282,7 @@ class Technique:
     prepare: Callable[[Candidate, Any], keras.Model] | None = None
     acts_in: ActsIn = "transform"
     tried: bool | None = None
+    aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses words that no technique of a chain would know."""
@@ -329,11 +331,20 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Technique:
-    """Imports one technique by its name.
+    """Imports one technique by its name, or by another word for it.
 
     Raises:
         InputError: no technique has that name.
     """
-    if name not in names():
-        raise unknown_name("technique", name, names())
-    return importlib.import_module(f"tfcompress.techniques.{name}").TECHNIQUE
+    if name in names():
+        return _imported(name)
+    for technique in map(_imported, names()):
+        if name in technique.aliases:
+            return technique
+    raise unknown_name("technique", name, names())
+
+
+def _imported(name: str) -> Technique:
+    """Imports the technique of a module."""
+    technique: Technique = importlib.import_module(f"tfcompress.techniques.{name}").TECHNIQUE
+    return technique

@@ -32,4 +32,5 @@ TECHNIQUE = technique(
     signs_kept=False,
     epochs=10,
     storages=("dynamic", "int2"),
+    aliases=("bc", "binary_connect"),
 )

@@ -14,4 +14,5 @@ TECHNIQUE = technique(
     binarize_kernel=True,
     epochs=10,
     storages=("dynamic",),
+    aliases=("binary_weight_network", "magnitude_aware_sign"),
 )

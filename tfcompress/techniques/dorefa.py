@@ -60,4 +60,5 @@ TECHNIQUE = technique(
         if options.activation_bits == 32
         else {"num_bits": options.activation_bits, "trained": None}
     ),
+    aliases=("dorefa_net", "dorefa_quantizer"),
 )

@@ -50,4 +50,5 @@ TECHNIQUE = technique(
     signs_kept=False,
     epochs=10,
     storages=("dynamic", "int2"),
+    aliases=("twn", "ttq", "ste_tern"),
 )

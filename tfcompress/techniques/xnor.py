@@ -15,4 +15,5 @@ TECHNIQUE = technique(
     epochs=20,
     # Integers for any runtime; bits where our kernels run them.
     storages=("int8", "xnor"),
+    aliases=("xnor_net",),
 )
