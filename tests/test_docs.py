@@ -24,6 +24,7 @@ GUIDES = (
     "inputs_and_outputs.md",
     "mlperf_tiny.md",
     "models_and_techniques.md",
+    "search.md",
     "transfer_sets.md",
     "without_labels.md",
     "your_data.md",

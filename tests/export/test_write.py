@@ -114,7 +114,9 @@ def test_images_whose_classes_alternate_are_all_calibrated_with(tmp_path):
     """Half of the images give the ranges, and the others are compared: both need each class."""
     x = np.random.default_rng(0).uniform(0.5, 1, (40, 6)).astype("float32")
     x[1::2] *= 8  # Every other image has a range of its own.
-    model = keras.Sequential([keras.Input((6,)), layers.Dense(3)])
+    # Positive weights: of sums that nearly cancel, a small error would be a large share.
+    positive = keras.initializers.RandomUniform(0.5, 1.0, seed=0)
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(3, kernel_initializer=positive)])
     options = {"storage": "int8", "io": "float32"}
     written = export(model, tmp_path / "m.tflite", representative=x, **options)
     assert written.parity.images == 20

@@ -130,12 +130,13 @@ def test_the_api_takes_it(technique_file, small, data):
 def test_every_contract_takes_it(technique_file, test_file, small, tmp_path):
     test_contract.test_says_what_it_is("decimals")
     test_contract.test_options_are_frozen_and_have_defaults("decimals")
-    test_contract.test_weights_of_its_own("decimals", small)
-    test_contract.test_keeps_the_report_so_far("decimals", small)
-    test_contract.test_parameters("decimals", small)
+    transformed = test_contract.transforming(small)
+    test_contract.test_weights_of_its_own("decimals", transformed)
+    test_contract.test_keeps_the_report_so_far("decimals", transformed)
+    test_contract.test_parameters("decimals", transformed)
     test_contract.test_trains_lowers_exports_and_reloads("decimals", small, tmp_path)
 
 
 def test_the_contract_asks_for_the_count(technique_file, small):
     with pytest.raises(AssertionError, match=r"write .*test_decimals\.py with PARAMETERS"):
-        test_contract.test_parameters("decimals", small)
+        test_contract.test_parameters("decimals", test_contract.transforming(small))

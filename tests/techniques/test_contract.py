@@ -50,9 +50,8 @@ def transform(name, model, **options):
     return technique.transform(techniques.Candidate(model), technique.make_options(**options))
 
 
-@pytest.fixture(scope="module")
-def transformed(small):
-    """The small network and what a technique makes of it, with a line of before: made once."""
+def transforming(small):
+    """Gives the small network and what a technique makes of it, with an older line: made once."""
 
     @functools.cache
     def of(name):
@@ -62,6 +61,11 @@ def transformed(small):
         return model, technique.transform(candidate, technique.make_options())
 
     return of
+
+
+@pytest.fixture(scope="module")
+def transformed(small):
+    return transforming(small)
 
 
 def images(count, seed=1):

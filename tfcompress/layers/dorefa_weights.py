@@ -49,8 +49,8 @@ class DoReFaWeights(RoundedKernel):
     >>> dense = DoReFaWeights(keras.layers.Dense(1, use_bias=False), num_bits=2)
     >>> _ = dense(np.zeros((1, 3), "float32"))
     >>> _ = dense.kernel.assign(np.array([[0.1], [-2.0], [0.9]]))
-    >>> np.round(np.asarray(dense.rounded_kernel()).ravel(), 3).tolist()
-    [0.333, -1.0, 1.0]
+    >>> [f"{value:.3f}" for value in np.asarray(dense.rounded_kernel()).ravel()]
+    ['0.333', '-1.000', '1.000']
 
     Raises:
         ValueError: a layer of another class, or another number of bits.
