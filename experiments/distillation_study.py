@@ -33,9 +33,9 @@ from tfcompress.data.stores import SelectedImages
 from tfcompress.data.transfer.unlabelled import without_targets
 from tfcompress.training import TrainingContext, accuracy, classified, fit, runner
 
-# Width and learning rate. SqueezeNet hasn't left chance after an epoch at 2e-3 (six epochs: .22, at
-# 1e-3 .73, seed 0, true labels).
-STUDENTS = {"squeezenet": (1.0, 1e-3), "vgg_small": (0.5, 2e-3)}
+# Width and learning rate. SqueezeNet stays at chance for a while or for good at higher rates: at 2e-3
+# .22 after six epochs (seed 0, true labels), at 1e-3 .10 after all (seed 1, labels of a good teacher).
+STUDENTS = {"squeezenet": (1.0, 5e-4), "vgg_small": (0.5, 2e-3)}
 TEACHER = "vgg_small"
 EPOCHS = 20
 SEEDS = (0, 1, 2)
