@@ -33,8 +33,9 @@ from tfcompress.data.stores import SelectedImages
 from tfcompress.data.transfer.unlabelled import without_targets
 from tfcompress.training import TrainingContext, accuracy, classified, fit, runner
 
-# Width and learning rate. SqueezeNet stays at chance for a while or for good at higher rates: at 2e-3
-# .22 after six epochs (seed 0, true labels), at 1e-3 .10 after all (seed 1, labels of a good teacher).
+# Width and learning rate. At higher rates SqueezeNet stays at chance for a while or for good: at
+# 2e-3 .22 after six epochs (seed 0, true labels), at 1e-3 .10 in the end (seed 1, labels of a good
+# teacher).
 STUDENTS = {"squeezenet": (1.0, 5e-4), "vgg_small": (0.5, 2e-3)}
 TEACHER = "vgg_small"
 EPOCHS = 20
