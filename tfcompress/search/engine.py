@@ -276,9 +276,7 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise InputError(
-            "a search needs Optuna: pip install 'tfcompress[search]', or --engine=greedy"
-        ) from error
+        raise InputError("a search needs Optuna: pip install 'tfcompress[search]'") from error
     return optuna
 
 
