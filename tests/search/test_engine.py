@@ -75,6 +75,20 @@ def test_a_trial_of_a_dead_process_is_tried_once_more(tmp_path):
     assert str(error.value)
 
 
+def test_two_processes_dont_try_the_same(tmp_path):
+    space = Space.of(["qat"])
+    studies = [Study(space, aim(), folder=tmp_path) for _ in range(2)]
+    drawn = []
+
+    def outer(choice):
+        drawn.append(str(choice))
+        studies[1].run_one(lambda other: (drawn.append(str(other)), trained(0.8))[1])
+        return trained(0.8)
+
+    studies[0].run_one(outer)
+    assert sorted(drawn) == ["baseline", "qat"]
+
+
 def test_says_when_all_was_tried(tmp_path):
     study = Study(Space.of(["qat"]), aim(), folder=tmp_path)
     study.run_one(lambda choice: trained(0.8))

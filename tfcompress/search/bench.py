@@ -158,7 +158,7 @@ class Bench:
         if not kept:
             return Outcome(state="over", reason=self._over(costs), **known)
         epochs = sum(step.training.epochs for step in steps)
-        say("trial", f"{choice}: {len(kept)} of {len(costs)} files within the budgets untrained, "
+        say("trial", f"{choice}: {len(kept)} of {len(names)} files within the budgets untrained, "
             f"{self.judge.metric.text(repaired)}; {epochs} epochs")  # fmt: skip
         by_epoch: list[float] = []
         candidate = start

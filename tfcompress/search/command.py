@@ -133,6 +133,7 @@ def _session(
         metric=settings.config.metric,
         url=settings.study,
         seed=settings.config.seed,
+        beside=settings.workers > 1 or settings.study is not None,
     )
     return session, task
 

@@ -139,7 +139,7 @@ class Study:
         Raises:
             InputError: no legal chain is left to draw.
         """
-        known = {str(each.choice) for each in self.trials()}
+        known = self._drawn()
 
         def objective(trial: optuna.Trial) -> float:
             choice = self._space.draw(lambda name, values: _suggest(trial, name, values))
@@ -160,6 +160,19 @@ class Study:
             f"{_REDRAWS} draws gave nothing new: the search has tried what there is; give more "
             "techniques, or fewer trials"
         )
+
+    def _drawn(self) -> set[str]:
+        """Returns what was tried, or is being tried by another process."""
+        with _database_errors():
+            found = self._study.get_trials(deepcopy=False)
+        running = _optuna().trial.TrialState.RUNNING
+        stored = [
+            json.loads(each.user_attrs["choice"])
+            for each in found
+            if "choice" in each.user_attrs
+            and ("outcome" in each.user_attrs or each.state == running)
+        ]
+        return {str(Choice(each["chain"], each["options"])) for each in stored}
 
     def _told(self, trial: optuna.Trial, outcome: Outcome) -> float:
         """Keeps what came of a trial, and returns its merit.

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import socket
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ class Session:
         url: of the study's database; None for a file in the folder.
         study: the study's name there.
         seed: of draws and trainings.
+        beside: whether other processes draw, too: they would draw the same by one seed.
 
     Raises:
         InputError: the database can't be reached.
@@ -121,6 +123,7 @@ class Session:
         url: str | None = None,
         study: str = "tfcompress",
         seed: int = 0,
+        beside: bool = False,
     ) -> None:
         judge = judge_of(model, data, objective or inferred_objective(model, data), metric)
         self._turns = Turns()
@@ -141,8 +144,9 @@ class Session:
             turns=self._turns,
         )
         self._worker = f"{socket.gethostname()}-{os.getpid()}"
+        draws = zlib.crc32(f"{seed} {self._worker}".encode()) if beside else seed
         self.study = Study(
-            space, self.aim, folder=folder, url=url, name=study, seed=seed, worker=self._worker
+            space, self.aim, folder=folder, url=url, name=study, seed=draws, worker=self._worker
         )
         self._journal = url is None
 
