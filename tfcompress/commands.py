@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from tfcompress.errors import InputError
+from tfcompress.errors import ExportError, InputError
 from tfcompress.plain_text import one_line, plain_output
 
 # Characters of an error's line: enough for a list of all names that would be right.
@@ -88,4 +88,33 @@ def run_command(run: Callable[[Sequence[str]], None], argv: Sequence[str] | None
                 raise
             print_error(reported)
             return 2
+    return 0
+
+
+@plain_output()
+def run_resumable(run: Callable[[Sequence[str]], None], argv: Sequence[str] | None) -> int:
+    """Runs a command that goes on where it was when it is given again.
+
+    Args:
+        run: the command.
+        argv: the program's name and its arguments; None for `sys.argv`.
+
+    Returns:
+        The exit status: 0, 2 for bad input or a file that isn't what it should be, 130 for Ctrl-C.
+    """
+    try:
+        run(sys.argv if argv is None else argv)
+    except (InputError, ExportError) as error:
+        print_error(error)
+        return 2
+    except OSError as error:
+        if (full := disk_error(error)) is None:
+            raise
+        print_error(full)
+        print("what is finished is kept; the same command goes on from there", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        message = str(interrupt) or "stopped by Ctrl-C"
+        print(f"\n{message}; the same command goes on from there", file=sys.stderr)
+        return 130
     return 0

@@ -52,7 +52,6 @@ from tfcompress.config import (
 from tfcompress.data.transfer import kinds
 from tfcompress.errors import ExportError, InputError
 from tfcompress.options import parse_assignments
-from tfcompress.plain_text import plain_output
 
 
 def define(values: flags.FlagValues) -> None:
@@ -218,25 +217,9 @@ def execute(argv: Sequence[str]) -> None:
         raise ExportError(f"not every file was written: {reasons}")
 
 
-@plain_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    try:
-        execute(sys.argv if argv is None else argv)
-    except (InputError, ExportError) as error:
-        commands.print_error(error)
-        return 2
-    except OSError as error:
-        if (full := commands.disk_error(error)) is None:
-            raise
-        commands.print_error(full)
-        print("what is finished is kept; the same command goes on from there", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as interrupt:
-        message = str(interrupt) or "stopped by Ctrl-C"
-        print(f"\n{message}; the same command goes on from there", file=sys.stderr)
-        return 130
-    return 0
+    return commands.run_resumable(execute, argv)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from absl import flags
 
 from tfcompress import commands, run
 from tfcompress.allocator import keep_freed_memory
-from tfcompress.errors import ExportError, InputError, require
-from tfcompress.plain_text import plain_output
+from tfcompress.errors import require
 from tfcompress.search.budget import KINDS, parse_budgets
 from tfcompress.search.settings import GOALS, SearchSettings
 
@@ -102,23 +101,9 @@ def _settings(values: flags.FlagValues) -> SearchSettings:
     )
 
 
-@plain_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    try:
-        execute(sys.argv if argv is None else argv)
-    except (InputError, ExportError) as error:
-        commands.print_error(error)
-        return 2
-    except OSError as error:
-        if (full := commands.disk_error(error)) is None:
-            raise
-        commands.print_error(full)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C; the same command goes on from there", file=sys.stderr)
-        return 130
-    return 0
+    return commands.run_resumable(execute, argv)
 
 
 if __name__ == "__main__":
