@@ -97,6 +97,14 @@ def test_says_when_all_was_tried(tmp_path):
         study.run_one(lambda choice: trained(0.8))
 
 
+def test_a_network_that_wasnt_trained_to_the_end_is_worth_what_was_seen_last():
+    untrained = {"int8": Costs(size=100)}
+    stopped = Outcome(state="stopped", untrained=untrained, repaired=0.3, by_epoch=(0.5, 0.6))
+    assert stopped.comparable() == {"int8": Costs(size=100, value=0.6)}
+    over = Outcome(state="over", untrained=untrained, repaired=0.3)
+    assert over.comparable()["int8"].value == 0.3
+
+
 def test_the_best_file_keeps_the_budgets_first():
     files = {
         "small": Costs(size=90, latency_ratio=0.9, value=0.80),

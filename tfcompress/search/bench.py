@@ -69,6 +69,14 @@ class Outcome:
     epochs: int = 0
     seconds: float = 0.0
 
+    def comparable(self) -> dict[str, Costs]:
+        """Returns the files; one that wasn't judged has the last known value of its network."""
+        last = self.by_epoch[-1] if self.by_epoch else self.repaired
+        return {
+            name: file if file.value is not None else dataclasses.replace(file, value=last)
+            for name, file in (self.files or self.untrained).items()
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Returns the outcome as JSON values."""
         return dataclasses.asdict(self)

@@ -181,13 +181,7 @@ class Study:
             _NoFileError: nothing came of it that could be compared.
         """
         trial.set_user_attr("outcome", json.dumps(outcome.to_json()))
-        files = {
-            name: file
-            if file.value is not None
-            # Of a network that wasn't trained to the end.
-            else dataclasses.replace(file, value=[*outcome.by_epoch, outcome.repaired][-1])
-            for name, file in (outcome.files or outcome.untrained).items()
-        }
+        files = outcome.comparable()
         best = self._aim.best(files)
         if best is None:
             raise _NoFileError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -228,11 +227,8 @@ def _trial_row(trial: Trial, aim: Aim) -> list[str]:
     """Writes the row of a trial: its best file, or why there is none."""
     outcome = trial.outcome
     assert outcome is not None  # Only trials that ended are read.
-    files_of = outcome.files or outcome.untrained
-    best = aim.best(
-        {name: _with_a_value(file, outcome.repaired) for name, file in files_of.items()}
-    )
-    file = Costs() if best is None else files_of[best]
+    best = aim.best(outcome.comparable())
+    file = Costs() if best is None else (outcome.files or outcome.untrained)[best]
     within = "" if outcome.state != "trained" or best is None else (
         "over a budget" if aim.overrun(file) else "within the budgets"
     )  # fmt: skip
@@ -247,11 +243,6 @@ def _trial_row(trial: Trial, aim: Aim) -> list[str]:
         aim.metric.text(file.value),
         f"{outcome.seconds:.0f}",
     ]
-
-
-def _with_a_value(file: Costs, value: float | None) -> Costs:
-    """Returns the costs of an untrained file with what its network is worth."""
-    return file if file.value is not None else dataclasses.replace(file, value=value or 0.0)
 
 
 def _pictures(trials: Sequence[Trial], aim: Aim, metric: Metric) -> list[Any]:
