@@ -39,6 +39,8 @@ class TrainingContext:
         objective: what is minimised and judged by; None for what fits the model and the data.
         callbacks: Keras's, called as one `fit` of all epochs would call them.
         class_weight: the weight of each class's examples in the loss, as `fit` takes it.
+        devices: how many devices of this machine share each batch, or `all`, as `devices.chosen`
+            takes it.
     """
 
     seed: int = 0
@@ -52,6 +54,7 @@ class TrainingContext:
     objective: Objective | None = None
     callbacks: Sequence[Any] = ()
     class_weight: Mapping[int, float] | None = None
+    devices: int | str = 1
 
 
 # Seed 0, no teacher, no checkpoint, no progress.
