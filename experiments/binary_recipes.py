@@ -4,7 +4,7 @@ Run:
 
     nice .venv/bin/python experiments/binary_recipes.py --output=build/binary_recipes
 
-Three minutes a row of 20 epochs on two free cores, nine a row of 60; eight rows a seed. Every
+Three minutes a row of 20 epochs on two free cores, nine a row of 60; ten rows a seed. Every
 recipe starts from the float network of its seed, which is its teacher, too. `--seeds=0,1` takes
 some seeds, `--recipes="60 epochs,two stages of 30 epochs"` some recipes; a later call measures what
 is missing. The float networks are kept in build/distillation_gains.
@@ -54,7 +54,9 @@ class Recipe:
 DEFAULT = "20 epochs"
 RECIPES = {
     DEFAULT: Recipe(),
+    "20 epochs without a teacher": Recipe(distillation={"weight": 0.0}),
     "60 epochs": Recipe(epochs=60),
+    "60 epochs without a teacher": Recipe(epochs=60, distillation={"weight": 0.0}),
     "60 epochs of mixtures": Recipe(epochs=60, distillation={"mix": 1.0}),
     "60 epochs shifted by the teacher alone": Recipe(
         epochs=60, distillation={"weight": 1.0}, augmentation="shift"
