@@ -8,13 +8,14 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfcompress import techniques
 from tfcompress.pipeline import stages
 from tfcompress.pipeline.plan import plan
 from tfcompress.pipeline.provenance import command
 from tfcompress.report import FileResult, RunResult
 from tfcompress.search.budget import Budget, Costs, overruns, parse_budgets
 from tfcompress.search.session import Found
-from tfcompress.search.settings import SearchSettings
+from tfcompress.search.settings import NARROWING, SearchSettings
 from tfcompress.training.progress import say
 
 FOLDER = "finalists"
@@ -84,6 +85,9 @@ def _finalist(file: Found, place: int, settings: SearchSettings, folder: Path) -
     for seed in range(settings.config.seed, settings.config.seed + settings.seeds):
         target = folder / FOLDER / f"{place}_{name}_{file.trial}" / f"seed{seed}"
         options = {**settings.config.options, **file.choice.texts}
+        if settings.engine == "greedy" and not file.choice.chain:  # Nothing is narrowed.
+            taken = techniques.distribute([techniques.get(NARROWING)], options)[1]
+            options = {key: text for key, text in options.items() if key not in taken}
         config = dataclasses.replace(
             settings.config,
             technique=file.choice.chain or "baseline",
