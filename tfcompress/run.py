@@ -171,7 +171,7 @@ def to_config(values: flags.FlagValues) -> RunConfig:
     given["options"] = parse_assignments(given.pop("set"))
     for name in {"benchmark", "teacher"} & given.keys():
         given[name] = tuple(given[name])
-    if given["devices"].isdecimal():
+    if given.get("devices", "").isdecimal():  # The search has no such flag.
         given["devices"] = int(given["devices"])
     if given["model"] is None:
         given["model"] = data.default_model(given["dataset"]) or RunConfig.model

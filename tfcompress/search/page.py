@@ -31,7 +31,7 @@ _STATES = {
     "over": "over a budget untrained, and never trained",
     "stopped": "broken off while they trained",
     "impossible": "impossible for this model",
-    "step": "steps, trained for a short while each",
+    "step": "on the way, trained for a short while",
 }
 # A rank correlation of fewer trials would say nothing.
 _FEWEST = 3
