@@ -69,6 +69,8 @@ def search(settings: SearchSettings) -> None:
             _work(folder, settings)
         found = session.front()
         say("search", page.counted(session.trials(), session.aim))
+        for line in page.rank_correlations(session.trials()):
+            say("search", f"rank correlation with the last epoch of {line}")
         runs = finalists.run(found, settings, folder)
         page.write(folder, settings, session, found, runs, task.judge.metric)
         _print(found, runs, session, folder)

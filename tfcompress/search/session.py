@@ -20,7 +20,7 @@ from tfcompress.pipeline.results import file_predictor
 from tfcompress.plain_text import one_line
 from tfcompress.search.bench import Bench, Outcome, costs_of, memory_of, packed
 from tfcompress.search.budget import Budget, Costs
-from tfcompress.search.engine import Aim, Study, Trial, hopeless
+from tfcompress.search.engine import Aim, Study, StudyError, Trial, hopeless
 from tfcompress.search.settings import Goal
 from tfcompress.search.space import Choice, Space
 from tfcompress.search.turns import Turns
@@ -189,7 +189,11 @@ class Session:
         say("trial", f"{done + 1}/{trials} {choice}")
 
         def stop(by_epoch: Sequence[float], epochs: int) -> bool:
-            return hopeless(self.study.trials(), self.aim, by_epoch, epochs)
+            try:
+                others = self.study.trials()
+            except StudyError:  # It may be back when the training has ended.
+                return False
+            return hopeless(others, self.aim, by_epoch, epochs)
 
         outcome = self.bench.try_out(choice, stop)
         say("trial", said_of(outcome, self.aim))
