@@ -216,7 +216,7 @@ def learned_clip(values: Any, clip: Any, num_bits: int) -> Any:
     return function(ops.copy(values), ops.copy(clip))
 
 
-def _through(values: Any, rounded: Any) -> Any:
+def straight_through(values: Any, rounded: Any) -> Any:
     """Returns the rounded values; their gradient goes to the values straight through."""
 
     @ops.custom_gradient
@@ -250,11 +250,11 @@ def even_levels(kernel: Any, num_bits: int) -> Any:
     """
     if num_bits == 1:
         scale = ops.mean(ops.abs(ops.stop_gradient(kernel)))
-        return _through(kernel, scale * (2.0 * ops.cast(kernel >= 0, kernel.dtype) - 1.0))
+        return straight_through(kernel, scale * (2.0 * ops.cast(kernel >= 0, kernel.dtype) - 1.0))
     squashed = ops.tanh(kernel)
     largest = ops.maximum(ops.max(ops.abs(squashed)), _LEAST)
     steps, shares = 2**num_bits - 1, squashed / (2.0 * largest) + 0.5
-    return 2.0 * _through(shares, ops.round(steps * shares) / steps) - 1.0
+    return 2.0 * straight_through(shares, ops.round(steps * shares) / steps) - 1.0
 
 
 def signs(kernel: Any, noise: Any = None) -> Any:
@@ -273,7 +273,7 @@ def signs(kernel: Any, noise: Any = None) -> Any:
         Courbariaux, Bengio, David 2015, "BinaryConnect", arXiv:1511.00363, section 2.2.
     """
     above = kernel >= 0 if noise is None else noise < ops.clip((kernel + 1.0) / 2.0, 0.0, 1.0)
-    return _through(kernel, 2.0 * ops.cast(above, kernel.dtype) - 1.0)
+    return straight_through(kernel, 2.0 * ops.cast(above, kernel.dtype) - 1.0)
 
 
 def rounded_gradient(values: Any, noise: Any, num_bits: int) -> Any:

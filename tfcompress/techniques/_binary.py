@@ -15,7 +15,14 @@ from tfcompress.techniques import _blocks, _ends
 from tfcompress.techniques._blocks import Block
 from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques._recipes import WeightOptions, training
-from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, fit_keras
+from tfcompress.techniques.base import (
+    Candidate,
+    Fit,
+    LayerLine,
+    Property,
+    Technique,
+    fit_keras,
+)
 
 if TYPE_CHECKING:
     from tfcompress.config import Training
@@ -58,6 +65,8 @@ def technique(
     epochs: int,
     storages: tuple[str, ...],
     aliases: tuple[str, ...] = (),
+    shifts: bool = False,
+    fit: Fit | None = None,
 ) -> Technique:
     """Makes a technique that turns every inner convolution and dense layer into a binary one.
 
@@ -71,6 +80,8 @@ def technique(
         epochs: of the default recipe.
         storages: how the export writes it by default, as `Technique` has them.
         aliases: other words for it.
+        shifts: whether filters and normalisations are scaled by powers of two.
+        fit: how it is trained; None for `fit_binary`.
     """
 
     def transform(candidate: Candidate, chosen: WeightOptions) -> Candidate:
@@ -82,6 +93,7 @@ def technique(
             clip_value=chosen.clip_value,
             end_bits=getattr(chosen, "end_bits", 32),
             input_bits=getattr(chosen, "activation_bits", 1),
+            shifts=shifts,
         )
         return _binarise(candidate, form)
 
@@ -94,7 +106,7 @@ def technique(
             transform=transform,
             check=transform,
             training=training(epochs),
-            fit=_fit,
+            fit=fit or fit_binary,
             storages=storages,
             aliases=aliases,
             produces=frozenset({Property.BINARY}),
@@ -102,7 +114,7 @@ def technique(
     )
 
 
-def _fit(
+def fit_binary(
     candidate: Candidate,
     options: WeightOptions,
     data: Data,
@@ -145,6 +157,7 @@ class _Form:
         clip_value: as of `BinaryConv2D`.
         end_bits: of the weights of the first and the last layer; 32 leaves them as they are.
         input_bits: as of `BinaryConv2D`.
+        shifts: whether filters and normalisations are scaled by powers of two.
     """
 
     binarize_inputs: bool
@@ -154,6 +167,7 @@ class _Form:
     clip_value: float
     end_bits: int = 32
     input_bits: int = 1
+    shifts: bool = False
 
     def layer(self, layer: Any) -> Any:
         """Makes the binary layer of the same shape and name.
@@ -170,6 +184,7 @@ class _Form:
             "binarize_kernel": self.binarize_kernel,
             "clip_value": self.clip_value,
             "input_bits": self.input_bits,
+            "shift_scale": self.shifts,
             "use_bias": layer.use_bias or self.binarize_inputs,
             "activation": layer.activation if own_activation else None,
             "name": layer.name,
@@ -197,7 +212,11 @@ class _Form:
 
     def completed(self, layer: Any) -> Any:
         """Makes a layer of binary inputs and weights of one that has binary inputs."""
-        changed = {"binarize_kernel": True, "clip_value": self.clip_value}
+        changed = {
+            "binarize_kernel": True,
+            "clip_value": self.clip_value,
+            "shift_scale": self.shifts,
+        }
         return type(layer).from_config({**layer.get_config(), **changed})
 
     def reason(self, block: Block) -> str:
@@ -258,7 +277,7 @@ def _binarise(candidate: Candidate, form: _Form) -> Candidate:
         block = _blocks.find(graph, name) if form.binarize_inputs else Block(name)
         new = form.layer(layer)
         if form.binarize_inputs:
-            _reorder(graph, block, new, form.activation, replace)
+            _reorder(graph, block, new, form, replace)
         else:
             replace[name] = new
         if form.keep_weights:
@@ -282,11 +301,15 @@ def _reorder(
     graph: Graph,
     block: Block,
     new: Any,
-    activation: str,
+    form: _Form,
     replace: dict[str, Callable[..., Any]],
 ) -> None:
     """Puts BN before the layer, none behind it, and the new activation behind the pooling."""
-    normalise = keras.layers.BatchNormalization(name=f"{block.layer}_sign_bn")
+    from tfcompress.layers import ShiftBatchNormalization
+
+    activation = form.activation
+    kind = ShiftBatchNormalization if form.shifts else keras.layers.BatchNormalization
+    normalise = kind(name=f"{block.layer}_sign_bn")
     replace[block.layer] = lambda x, *args, **kwargs: new(normalise(x))
     if block.bn:
         replace[block.bn] = _blocks.pass_through

@@ -98,7 +98,7 @@ def _fit(
     with devices.making():
         student = _copy_of_the_same_layers(model)
         trainee = _with_teacher(student, training, context, goal, labelled, kept is not None)
-        optimizer = _optimizer(trainee, training, goal, steps)
+        optimizer = _optimizer(trainee, training, context, goal, steps)
         _compile(trainee, optimizer, goal if labelled else _without_labels(goal))
         if labelled:
             _make_metrics(trainee, student, goal, data)
@@ -223,18 +223,25 @@ def _judge(model: keras.Model, data: Data, goal: Objective) -> Callable[[], dict
     return by_metrics
 
 
-def _optimizer(trainee: keras.Model, training: Training, goal: Objective, steps: int) -> Any:
-    """Returns the recipe's optimizer, or one with the settings of the user's own.
+def _optimizer(
+    trainee: keras.Model,
+    training: Training,
+    context: TrainingContext,
+    goal: Objective,
+    steps: int,
+) -> Any:
+    """Returns the technique's or the recipe's optimizer, or one with the user's settings.
 
     Args:
         trainee: the network with what else is trained.
         training: the recipe.
+        context: with the technique's, if it has one.
         goal: with the user's, if there is one.
         steps: of an epoch.
     """
-    if goal.optimizer is not None:
+    if context.optimizer is None and goal.optimizer is not None:
         return copy_optimizer(goal.optimizer)
-    optimizer = make_optimizer(training, steps)
+    optimizer = (context.optimizer or make_optimizer)(training, steps)
     optimizer.exclude_from_weight_decay(var_list=_learned_scales(trainee))
     return optimizer
 

@@ -21,16 +21,30 @@ def make_optimizer(
         steps_per_epoch: batches.
         optimizers: `keras.optimizers`, or the module of another Keras with the same names.
     """
-    steps = max(1, steps_per_epoch * training.epochs)
-    rate: Any = training.learning_rate
-    if training.learning_rate_schedule == "cosine":
-        rate = optimizers.schedules.CosineDecay(rate, steps)
-    elif training.learning_rate_schedule == "step":
-        rate = optimizers.schedules.PiecewiseConstantDecay([steps // 2], [rate, rate / 10])
+    rate = learning_rate(training, steps_per_epoch, optimizers)
     decay = training.weight_decay or None
     if training.optimizer == "sgd":
         return optimizers.SGD(rate, momentum=training.momentum, weight_decay=decay)
     return optimizers.Adam(rate, weight_decay=decay)
+
+
+def learning_rate(
+    training: Training, steps_per_epoch: int, optimizers: Any = keras.optimizers
+) -> Any:
+    """Returns the rate, or the schedule of rates, that an optimizer takes.
+
+    Args:
+        training: rate, schedule and epochs.
+        steps_per_epoch: batches.
+        optimizers: as of `make_optimizer`.
+    """
+    steps = max(1, steps_per_epoch * training.epochs)
+    rate = training.learning_rate
+    if training.learning_rate_schedule == "cosine":
+        return optimizers.schedules.CosineDecay(rate, steps)
+    if training.learning_rate_schedule == "step":
+        return optimizers.schedules.PiecewiseConstantDecay([steps // 2], [rate, rate / 10])
+    return rate
 
 
 def copy_optimizer(optimizer: Any, learning_rate: float | None = None) -> Any:
