@@ -66,10 +66,9 @@ def search(
 ) -> SearchResult:
     """Tries compressions of a trained model, and returns the files that keep a budget.
 
-    Each network is written untrained first, in every storage that it can have: one that is over the
-    budget isn't trained. The others are trained on the examples but some thousand, by which they
-    are chosen. The best are then yours to train on all, by `tfcompress.compress(model,
-    best.choice.chain, data, **best.choice.options)` and `tfcompress.export`.
+    One that is over the budget untrained isn't trained; the others are trained on the examples but
+    some thousand, by which they are chosen. The best are then yours to train on all, by
+    `compress(model, best.choice.chain, data, **best.choice.options)`.
 
     Args:
         model: trained, functional or Sequential; it stays as it is.
@@ -84,14 +83,12 @@ def search(
         techniques: names of what `optuna` tries; None for all whose options say what to try.
         folder: keeps the study: a later call goes on with it. None keeps nothing.
         seed: of draws and trainings.
-        settings: fields of `tfcompress.config.Training` in place of each recipe's, as `epochs=5`.
+        settings: fields of `Training` in place of each recipe's, as `epochs=5`.
 
     Raises:
-        InputError: a budget, technique or setting that can't be, data that don't fit the model, or
-            Optuna isn't installed.
+        InputError: what is given can't be or doesn't fit, or Optuna isn't installed.
 
     Example:
-        >>> import tfcompress
         >>> found = tfcompress.search(model, (x, y), budget="size=0.2")  # doctest: +SKIP
     """
     from tfcompress.api.compression import data_for, training_objective
