@@ -9,8 +9,11 @@ import pytest
 
 import tfcompress
 from tfcompress.errors import InputError
+from tfcompress.metric import Metric
 from tfcompress.search import greedy
 from tfcompress.search import greedy_session as sessions
+from tfcompress.search.budget import Costs, parse_budgets
+from tfcompress.search.engine import Aim
 from tfcompress.search.greedy import Offer, measured_widths, offers, take_step
 from tfcompress.search.settings import SearchSettings
 
@@ -181,6 +184,22 @@ def test_with_a_drop_the_least_that_keeps_it(task, tmp_path, quick, monkeypatch)
     steps = [trial for trial in found.trials if trial.outcome.state == "step"]
     assert len(steps) == 2
     assert str(found.best.choice) == str(steps[-1].choice)
+
+
+def test_a_storage_that_loses_too_much_ends_no_walk():
+    """Of two files within the budget the one of 4 bits loses 5 points of the whole network."""
+    whole = {"int8": Costs(size=300, value=0.90), "int4": Costs(size=150, value=0.85)}
+    session = object.__new__(sessions.GreedySession)
+    floats = Costs(size=1000, value=0.90)
+    session.aim = Aim(parse_budgets(["size=0.2"]), "accuracy", floats, Metric())
+    session._early, session._trained = list(session.aim.budgets), {}
+    session._steps = [greedy.Step(number=0, widths={"a": 64}, costs=whole, value=0.9)]
+    assert session._storage() == "int8"
+    assert session._goes_on()
+    small = {"int8": Costs(size=199), "int4": Costs(size=99)}
+    session._steps.append(greedy.Step(number=1, widths={"a": 32}, costs=small, value=0.9))
+    assert not session._goes_on()
+    assert str(session._choice(session._steps[1])) == "channels channels.widths=a:32"
 
 
 @pytest.mark.parametrize(

@@ -140,8 +140,12 @@ class GreedySession:
         outcome = self._trained.get(step.number)
         if outcome is not None and outcome.state == "over":  # Timed again it was too slow.
             return False
-        floats = self.aim.floats
-        return any(not overruns(self._early, costs, floats) for costs in step.costs.values())
+        able, floats = self._able(), self.aim.floats
+        return any(
+            not overruns(self._early, costs, floats)
+            for name, costs in step.costs.items()
+            if name in able
+        )
 
     def _goes_on(self) -> bool:
         """Says whether the last network is to be narrowed further."""
@@ -183,16 +187,20 @@ class GreedySession:
         )
         self._keep(first, bench.model)
 
-    def _storage(self) -> str:
-        """Returns the storage of the whole network that is nearest to the budgets.
+    def _able(self) -> dict[str, Costs]:
+        """Returns the files of the whole network that lose no more than is budgeted, or is chance.
 
-        One that loses more than is budgeted, or than can be told from nothing, isn't looked at.
+        Others aren't looked at on the way: their bits would decide, not the widths.
         """
         aim, costs = self.aim, self._steps[0].costs
         most = max([_STORAGE_DROP, *(b.limit for b in aim.budgets if b.kind == "drop")])
         drop = [Budget("drop", most, share=False, text=f"drop={most:g}")]
-        able = {n: c for n, c in costs.items() if not overruns(drop, c, aim.floats, aim.metric)}
-        return Aim(tuple(self._early), aim.goal, aim.floats, aim.metric).best(able) or "float32"
+        return {n: c for n, c in costs.items() if not overruns(drop, c, aim.floats, aim.metric)}
+
+    def _storage(self) -> str:
+        """Returns the storage of the whole network that is nearest to the budgets."""
+        early = dataclasses.replace(self.aim, budgets=tuple(self._early))
+        return early.best(self._able()) or "float32"
 
     def _binding(self, costs: Costs) -> Budget:
         """Returns the budget that a file is furthest over, or what is to be the least."""
