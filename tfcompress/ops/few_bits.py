@@ -257,6 +257,44 @@ def even_levels(kernel: Any, num_bits: int) -> Any:
     return 2.0 * straight_through(shares, ops.round(steps * shares) / steps) - 1.0
 
 
+# Of 2 to 5 and 8 bits: factors of the root mean square and of the mean size, from which the bound
+# of the least squared error follows, fitted over several distributions. They are those of the
+# authors' group (github.com/foundation-model-stack/fms-model-optimizer, sawb_utils.py).
+SAWB_FACTORS = {
+    2: (3.12, 2.064),
+    3: (7.509, 6.892),
+    4: (12.68, 12.80),
+    5: (17.74, 18.64),
+    8: (31.76, 35.04),
+}
+
+
+def statistics_levels(kernel: Any, num_bits: int) -> Any:
+    """Returns weights on `2**num_bits` even levels from -a to a, without 0; SAWB's weights.
+
+    ```
+    forward   y = a * (2 * round(n * (clip(W / a, -1, 1) / 2 + 1/2)) / n - 1),  n = 2^num_bits - 1
+              a = c1 * sqrt(mean W^2) - c2 * mean |W|;  max |W| where that isn't positive
+    gradient  dL/dW = dL/dy, beyond the bound as well
+    ```
+
+    Args:
+        kernel: latent weights; the means are over all of them.
+        num_bits: one of `SAWB_FACTORS`.
+
+    Reference:
+        Choi, Chuang, Wang, Venkataramani, Srinivasan, Gopalakrishnan 2018, "Bridging the Accuracy
+        Gap for 2-bit Quantized Neural Networks", arXiv:1807.06964, section 3.
+    """
+    steps, (of_root, of_mean) = 2**num_bits - 1, SAWB_FACTORS[num_bits]
+    fixed = ops.stop_gradient(kernel)
+    size = ops.abs(fixed)
+    bound = of_root * ops.sqrt(ops.mean(ops.square(fixed))) - of_mean * ops.mean(size)
+    bound = ops.maximum(ops.where(bound > 0, bound, ops.max(size)), _LEAST)
+    shares = ops.clip(fixed / bound, -1.0, 1.0) / 2.0 + 0.5
+    return straight_through(kernel, bound * (2.0 * ops.round(steps * shares) / steps - 1.0))
+
+
 def signs(kernel: Any, noise: Any = None) -> Any:
     """Returns -1 and 1, by the weights' signs or drawn by their size; BinaryConnect's weights.
 

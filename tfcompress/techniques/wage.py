@@ -88,7 +88,8 @@ def _transform(candidate: Candidate, options: WageOptions) -> Candidate:
         wrapper = _wrapped(maker, layer, options, shift)
         replace[name] = _few_bits.behind(rounding, wrapper)
         reason = (
-            f"weights of {options.bits} bits by a power of two, inputs of {rounding.num_bits} bits"
+            f"weights of {options.bits} bits by a power of two, inputs of "
+            f"{options.activation_bits} bits"
         )
         gone = [text for text, there in _gone(layer, name, folded) if there]
         lines.append(
