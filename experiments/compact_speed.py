@@ -26,7 +26,7 @@ from tfcompress import benchmark, graph, models
 from tfcompress.config import Training
 from tfcompress.export import export
 from tfcompress.training.evaluate import jit_compile
-from tfcompress.training.fit import make_optimizer
+from tfcompress.training.optimizers import make_optimizer
 
 BATCH = 64
 ROUNDS = 8

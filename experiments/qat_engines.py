@@ -30,7 +30,7 @@ from tfcompress.qat.prepare import prepare
 from tfcompress.runtime.accuracy import file_accuracy
 from tfcompress.training import TrainingContext, accuracy, fit, runner
 from tfcompress.training.evaluate import jit_compile
-from tfcompress.training.fit import make_optimizer
+from tfcompress.training.optimizers import make_optimizer
 
 ENGINES = ("tfmot", "keras")
 SEEDS = (0, 1, 2)

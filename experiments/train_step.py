@@ -30,7 +30,7 @@ from tfcompress.qat import train
 from tfcompress.qat.prepare import prepare
 from tfcompress.training.batches import EpochBatches
 from tfcompress.training.evaluate import jit_compile
-from tfcompress.training.fit import make_optimizer
+from tfcompress.training.optimizers import make_optimizer
 from tfcompress.training.pruning import LayerPruning
 
 BATCH = 64

@@ -21,6 +21,7 @@ GUIDES = (
     "data_sources.md",
     "deploy.md",
     "distillation.md",
+    "few_bits.md",
     "inputs_and_outputs.md",
     "mlperf_tiny.md",
     "models_and_techniques.md",

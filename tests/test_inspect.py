@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 
 from tests.printed import assert_one_error_line
@@ -11,6 +12,7 @@ from tfcompress import inspect
 from tfcompress.benchmark import file_summary
 from tfcompress.export import export
 from tfcompress.runtime import Metadata
+from tfcompress.runtime.activation_errors import ActivationError, ActivationErrors
 from tfcompress.tflite.content import read
 
 LABELS = tuple(f"class {number}" for number in range(5))
@@ -139,3 +141,50 @@ def test_as_a_module_without_keras(written):
         [sys.executable, "-c", code, written.path], capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout)["path"] == written.path
+
+
+def test_against_the_float_model(written, tmp_path, capsys):
+    """Its ops by their outputs' noise; the first layer of a file with 8-bit weights has some."""
+    small_net().save(tmp_path / "m.keras")
+    x = np.random.default_rng(0).standard_normal((3, 15, 15, 3)).astype("float32")
+    np.save(tmp_path / "x.npy", x)
+    flags = (f"--against={tmp_path / 'm.keras'}", f"--inputs={tmp_path / 'x.npy'}", "--json")
+    assert run(written.path, *flags) == 0
+    found = json.loads(capsys.readouterr().out)["activations"]
+    assert (found["examples"], found["unmatched"]) == (3, [])
+    ops = [error["op"] for error in found["errors"]]
+    assert ops.count("CONV_2D") == 2
+    assert "FULLY_CONNECTED" in ops
+    assert all(20 < error["sqnr_db"] < 80 for error in found["errors"])
+
+
+def test_the_text_names_the_worst_three():
+    errors = [
+        ActivationError(f"net/layer_{n};net/more", "CONV_2D", (1, 4), "name", figure)
+        for n, figure in enumerate((3.21, 10.0, 20.0, 30.0, None))
+    ]
+    text = inspect.activations_text(
+        ActivationErrors(tuple(errors), ("net/gone;x",), 16), "float.tflite", None
+    )
+    assert "Against float.tflite, 16 inputs (drawn" in text
+    worst = ", ".join(
+        f"net/layer_{n} (CONV_2D, {figure} dB)" for n, figure in enumerate((3.2, "10.0", "20.0"))
+    )
+    assert f"Furthest off: {worst}.\n" in text
+    assert re.search(r"^CONV_2D +net/layer_4 +no noise +name", text, re.M)
+    assert text.endswith("doesn't hold them or they are zero: net/gone.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--inputs=x.npy"], "--inputs is for the comparison: give --against, too"),
+        (["--against=absent.tflite"], "absent.tflite: no such file"),
+        (["--against=absent.keras"], "absent.keras"),
+        (["--against=float.tflite", "--inputs=absent.npy"], "--inputs: no file absent.npy"),
+        (["--against=float.tflite", f"--inputs={__file__}"], "is no .npy or .npz file of numbers"),
+    ],
+)
+def test_a_wrong_comparison_is_one_line_and_status_2(written, arguments, message, capsys):
+    assert run(written.path, *arguments) == 2
+    assert_one_error_line(capsys.readouterr(), message)

@@ -210,9 +210,9 @@ def test_the_lock_of_a_file_that_its_last_holder_removed_is_none(tmp_path, monke
         usual(file, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    lock = work._locked(tmp_path / "lock")
+    lock = work.locked(tmp_path / "lock")
     assert os.fstat(lock).st_ino == (tmp_path / "lock").stat().st_ino
-    assert work._locked(tmp_path / "lock") is None
+    assert work.locked(tmp_path / "lock") is None
     os.close(lock)
 
 

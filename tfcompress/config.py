@@ -291,6 +291,20 @@ def recorded_training(values: Mapping[str, Any]) -> dict[str, Any]:
 Training.__init__ = _taking_old_names(Training.__init__)  # type: ignore[method-assign]
 
 
+def check_devices(name: str, value: Any) -> None:
+    """Refuses what is no number of devices to train on, and not `all`.
+
+    Args:
+        name: of the flag or argument.
+        value: the user's.
+
+    Raises:
+        InputError: says what is taken.
+    """
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    require(whole or value == "all", f"{name} takes a number from 1 on, or all; got {value!r}")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Holds the settings of one run, as the flags of `tfcompress.run` give them.
@@ -314,6 +328,7 @@ class RunConfig:
     batch_size: int | None = None
     learning_rate: float | None = None
     seed: int = 0
+    devices: int | str = 1
     options: Mapping[str, str] = dataclasses.field(default_factory=dict)
     storage: str | None = None
     io: str | None = None
@@ -337,6 +352,7 @@ class RunConfig:
             self.learning_rate is None or 0 < self.learning_rate < float("inf"),
             f"--learning_rate must be a positive number; got {self.learning_rate}",
         )
+        check_devices("--devices", self.devices)
         require(0 <= self.seed < 2**32, f"--seed must be in 0..{2**32 - 1}; got {self.seed}")
         if self.augment is not None:
             one_of("--augment", self.augment, AUGMENTATIONS)

@@ -59,6 +59,10 @@ def define(values: flags.FlagValues) -> None:
     _define_technique(values)
     define_inputs(values)
     define_training(values)
+    flags.DEFINE_string("devices", "1", "how many devices of this machine share each batch of a "
+                        "training, or all: GPUs, or else processors; Keras's DataParallel with "
+                        "KERAS_BACKEND=jax, tf.distribute.MirroredStrategy with TensorFlow",
+                        values)  # fmt: skip
     _define_outputs(values)
     flags.DEFINE_boolean("list", False, "print techniques, models, data sets, storages, options",
                          flag_values=values)  # fmt: skip
@@ -167,6 +171,8 @@ def to_config(values: flags.FlagValues) -> RunConfig:
     given["options"] = parse_assignments(given.pop("set"))
     for name in {"benchmark", "teacher"} & given.keys():
         given[name] = tuple(given[name])
+    if given.get("devices", "").isdecimal():  # The search has no such flag.
+        given["devices"] = int(given["devices"])
     if given["model"] is None:
         given["model"] = data.default_model(given["dataset"]) or RunConfig.model
     names = RunConfig.__dataclass_fields__

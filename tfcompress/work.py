@@ -35,7 +35,7 @@ _PART = "part-"
 _RUN_LOCK, _RUN_HOLDER, _RUN_STATE = "run.lock", "run.holder", "run"
 # What flock says where there are no locks, as on some network disks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-_UNLOCKED = -1
+UNLOCKED = -1
 # The lock of `.tfcompress` itself is held for the time of a few system calls.
 _WAIT_S = 30.0
 
@@ -57,7 +57,7 @@ def work_folder(beside: str | os.PathLike[str]) -> Iterator[Path]:
     with _shared(folder) as shared:
         part = Path(tempfile.mkdtemp(prefix=_PART, dir=shared))
         try:
-            lock = _locked(part / _KEY)
+            lock = locked(part / _KEY)
         except BaseException:
             _remove_part(part)
             raise
@@ -70,7 +70,7 @@ def work_folder(beside: str | os.PathLike[str]) -> Iterator[Path]:
         # What can't be removed now is left to the next writer.
         with contextlib.suppress(OSError), _shared(folder):
             _remove_part(part)
-        _release(lock)
+        release(lock)
 
 
 @contextlib.contextmanager
@@ -90,23 +90,23 @@ def held(beside: str | os.PathLike[str]) -> Iterator[Path]:
     """
     folder = Path(beside).absolute()
     with _shared(folder) as shared:
-        lock = _locked(shared / _RUN_LOCK)
+        lock = locked(shared / _RUN_LOCK)
         if lock is None:
             raise PathError(f"{_holder(shared)} into {beside}: wait for it")
         try:
-            if lock == _UNLOCKED and fcntl is not None:
+            if lock == UNLOCKED and fcntl is not None:
                 raise PathError(f"the disk of {beside} has no file locks: take a local one")
             _write_holder(shared)
         except BaseException:
             _remove_run_lock(shared)
-            _release(lock)
+            release(lock)
             raise
     try:
         yield shared / _RUN_STATE
     finally:
         with contextlib.suppress(OSError), _shared(folder):
             _remove_run_lock(shared)
-        _release(lock)
+        release(lock)
 
 
 @contextlib.contextmanager
@@ -118,12 +118,12 @@ def _shared(folder: Path) -> Iterator[Path]:
     shared = folder / NAME
     lock = _enter(shared)
     try:
-        if lock != _UNLOCKED:  # Without locks nobody knows who is alive.
+        if lock != UNLOCKED:  # Without locks nobody knows who is alive.
             _remove_abandoned(shared)
         yield shared
     finally:
         _remove_if_empty(shared)
-        _release(lock)
+        release(lock)
 
 
 def _enter(shared: Path) -> int:
@@ -143,7 +143,7 @@ def _enter(shared: Path) -> int:
                     "it if an older version left it"
                 )
             try:
-                lock = _locked(shared / _KEY, wait_s=_WAIT_S)
+                lock = locked(shared / _KEY, wait_s=_WAIT_S)
             except OSError:  # A full disk, perhaps, that has a folder left but no file.
                 with contextlib.suppress(OSError):
                     os.rmdir(shared)
@@ -163,21 +163,21 @@ def _is_ours(shared: Path) -> bool:
     return not names or _KEY in names
 
 
-def _locked(path: Path, *, wait_s: float = 0.0) -> int | None:
+def locked(path: Path, *, wait_s: float = 0.0) -> int | None:
     """Makes a lock file if it isn't there, and locks it for as long as this process lives.
 
     Returns:
-        The open file; `_UNLOCKED` where there are no locks; None if another process holds it.
+        The open file; `UNLOCKED` where there are no locks; None if another process holds it.
     """
     end = time.monotonic() + wait_s
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             if fcntl is None:
-                return _UNLOCKED
+                return UNLOCKED
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(file).st_nlink:
-                kept, file = file, _UNLOCKED
+                kept, file = file, UNLOCKED
                 return kept
             # Its last holder removed it after it was opened here.
         except BlockingIOError:
@@ -187,14 +187,14 @@ def _locked(path: Path, *, wait_s: float = 0.0) -> int | None:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            return _UNLOCKED
+            return UNLOCKED
         finally:
-            _release(file)
+            release(file)
 
 
-def _release(lock: int) -> None:
+def release(lock: int) -> None:
     """Closes a lock file, which unlocks it."""
-    if lock != _UNLOCKED:
+    if lock != UNLOCKED:
         os.close(lock)
 
 
@@ -206,13 +206,13 @@ def _remove_abandoned(shared: Path) -> None:
         with contextlib.suppress(OSError):  # Perhaps another user's.
             if not (part / _KEY).exists():
                 part.rmdir()  # Its process was killed before it had put anything in.
-            elif (lock := _locked(part / _KEY)) is not None:
+            elif (lock := locked(part / _KEY)) is not None:
                 _remove_part(part)
-                _release(lock)
+                release(lock)
     with contextlib.suppress(OSError):
-        if (shared / _RUN_LOCK).exists() and (lock := _locked(shared / _RUN_LOCK)) is not None:
+        if (shared / _RUN_LOCK).exists() and (lock := locked(shared / _RUN_LOCK)) is not None:
             _remove_run_lock(shared)
-            _release(lock)
+            release(lock)
 
 
 def _remove_part(part: Path) -> None:

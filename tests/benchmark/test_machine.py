@@ -37,7 +37,9 @@ def test_int8_note():
     note = int8_note(EPYC)
     for words in ("int8 gains little or no time", "--storage=xnor", "cp, separable", "VNNI"):
         assert words in note
-    assert int8_note({**EPYC, "int8_dot_product": True}) is None
+    fast = int8_note({**EPYC, "int8_dot_product": True, "features": ["AVX2", "VNNI", "AMX"]})
+    assert "depends on the processor's 8-bit dot products (VNNI, AMX)" in fast
+    assert "gains" not in fast
     assert int8_note({**EPYC, "int8_dot_product": None}) is None
     assert int8_note({"cpu": "AMD EPYC", "cores": 2}) is None  # Of an older version.
     arm = int8_note({**EPYC, "features": ["NEON"]})

@@ -90,6 +90,7 @@ CONVERTIBLE = {
     "LowRankConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 3}),
     "LowRankDense": ((12,), {"units": 6, "rank": 3}),
     "Shift2D": (IMAGE, {"kernel_size": 3}),
+    "ShiftBatchNormalization": (IMAGE, {}),
     "ShuffleUnit": (IMAGE, {"filters": 12, "groups": 3}),
     "MonochromaticConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 3}),
     "SpatialSeparableConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": 3}),
@@ -97,6 +98,7 @@ CONVERTIBLE = {
     "TTDense": ((5, 12), {"units": 8, "rank": 4}),
     "TernaryWeights": ((12,), {"layer": keras.layers.Dense(4, name="inner")}),
     "TuckerConv2D": (IMAGE, {"filters": 6, "kernel_size": 3, "rank": (3, 4)}),
+    "WageWeights": (IMAGE, {"layer": keras.layers.Conv2D(4, 3, name="inner")}),
 }
 
 

@@ -42,6 +42,42 @@ def test_levels_are_the_papers(num_bits):
         np.testing.assert_allclose(float(layer.scale), nearest, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("num_bits", "factors"), [(2, (3.12, 2.064)), (4, (12.68, 12.80)), (8, (31.76, 35.04))]
+)
+def test_levels_by_statistics(num_bits, factors):
+    layer = dense(num_bits, binning="statistics")
+    layer.start()
+    size = np.abs(WEIGHTS)
+    bound = factors[0] * np.sqrt((WEIGHTS**2).mean()) - factors[1] * size.mean()
+    steps = 2**num_bits - 1
+    shares = np.clip(WEIGHTS / bound, -1, 1) / 2 + 0.5
+    expected = bound * (2 * np.round(steps * shares) / steps - 1)
+    np.testing.assert_allclose(numbers(layer.rounded_kernel())[:, 0], expected, rtol=1e-4)
+    x = np.arange(1.0, 7.0, dtype="float32")[None]
+    _, to_kernel = checks.layer_gradients(layer, x, np.ones((1, 1), "float32"))
+    np.testing.assert_allclose(to_kernel[:, 0], x[0])
+    assert_config_round_trip(layer)
+
+
+def test_the_bound_by_statistics_is_near_the_least_squares():
+    """What the factors are for; of one size alone they give none, and the largest is taken."""
+    rng = np.random.default_rng(0)
+    for draw_weights in (rng.normal, rng.laplace, rng.uniform):
+        weights = draw_weights(size=20_000).astype("float32")
+        weights -= weights.mean()
+
+        def error(bound, weights=weights):
+            shares = np.clip(weights / bound, -1, 1) / 2 + 0.5
+            return np.square(bound * (2 * np.round(3 * shares) / 3 - 1) - weights).mean()
+
+        rounded = np.asarray(few_bits.statistics_levels(keras.ops.convert_to_tensor(weights), 2))
+        least = min(map(error, np.linspace(0.1, 1, 100) * np.abs(weights).max()))
+        assert np.square(rounded - weights).mean() < 1.1 * least
+    same = few_bits.statistics_levels(keras.ops.full((4,), 0.5), 4)  # 12.68 / 2 - 12.8 / 2 < 0.
+    np.testing.assert_allclose(np.asarray(same), 0.5)
+
+
 def test_gradients_of_weights_the_largest_included():
     layer = dense(2)
     x = np.arange(1.0, 7.0, dtype="float32")[None]
@@ -104,3 +140,7 @@ def test_refuses():
         dense(9)
     with pytest.raises(ValueError, match="gradient_bits must be from 2 to 8, or 32"):
         dense(2, gradient_bits=1)
+    with pytest.raises(ValueError, match="binning must be 'tanh' or 'statistics'"):
+        dense(2, binning="sawb")
+    with pytest.raises(ValueError, match="num_bits must be one of 2, 3, 4, 5, 8 with binning="):
+        dense(6, binning="statistics")

@@ -68,6 +68,15 @@ def test_a_bounds_gradients(trained):
     assert len(to_clip) == (trained is not None)
 
 
+def test_a_fixed_grid_with_a_sign():
+    layer = FewBitActivations(2, signed=True, trained=None, maximum=STEP)
+    layer.build((None, 5))
+    expected = np.clip(np.round(STEPS), -2, 1) * STEP
+    np.testing.assert_allclose(np.asarray(layer(STEPS[None] * STEP))[0], expected, rtol=1e-6)
+    (to_x,), upstream = gradients(layer)
+    np.testing.assert_allclose(to_x, upstream * ((STEPS >= -2) & (STEPS <= 1)))
+
+
 def test_the_penalty_is_the_bounds():
     layer = layer_of("clip", clip_l2=0.1)
     np.testing.assert_allclose(float(layer.losses[0]), 0.1 * (3 * STEP) ** 2, rtol=1e-6)

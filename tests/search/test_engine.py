@@ -6,7 +6,15 @@ from tfcompress.errors import InputError
 from tfcompress.metric import Metric
 from tfcompress.search.bench import Outcome
 from tfcompress.search.budget import Costs, parse_budgets
-from tfcompress.search.engine import Aim, Study, Trial, _suggest, hopeless, usual_goal
+from tfcompress.search.engine import (
+    Aim,
+    Study,
+    StudyError,
+    Trial,
+    _suggest,
+    hopeless,
+    usual_goal,
+)
 from tfcompress.search.session import front
 from tfcompress.search.space import Choice, Space
 
@@ -73,6 +81,34 @@ def test_a_trial_of_a_dead_process_is_tried_once_more(tmp_path):
     other.run_one(lambda choice: (seen.append(choice), trained(0.8))[1])
     assert seen == [first]
     assert str(error.value)
+
+
+def test_a_database_that_is_lost_is_one_line_and_the_study_goes_on(tmp_path):
+    """What SQLAlchemy says when a server goes away, raised at each statement."""
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = Study(Space.of(["cp", "prune"]), aim(), folder=tmp_path, url=url)
+    study.run_one(lambda choice: trained(0.7))
+    storage = study._study._storage._backend
+
+    def lost(*arguments):
+        words = "server closed the connection unexpectedly\n\tThis probably means ..."
+        raise sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception(words))
+
+    def tried(choice):
+        sqlalchemy.event.listen(storage.engine, "before_cursor_execute", lost)
+        storage.record_heartbeat(1)  # A beat that is missed ends nothing.
+        return trained(0.8)
+
+    with pytest.raises(StudyError, match=r"^the study's database fails \(.*server closed") as error:
+        study.run_one(tried)
+    assert "\n" not in str(error.value)
+    with pytest.raises(StudyError):
+        study.trials()
+    sqlalchemy.event.remove(storage.engine, "before_cursor_execute", lost)
+    later = Study(Space.of(["cp", "prune"]), aim(), folder=tmp_path, url=url)
+    later.run_one(lambda choice: trained(0.9))
+    assert [each.outcome for each in later.trials()] == [trained(0.7), trained(0.9)]
 
 
 def test_two_processes_dont_try_the_same(tmp_path):

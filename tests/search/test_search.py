@@ -1,5 +1,7 @@
 """A whole search of a tiny network: what is over a budget isn't trained, what is found keeps it."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -7,9 +9,12 @@ import pytest
 import tfcompress
 from tfcompress import training
 from tfcompress.errors import InputError
+from tfcompress.report import FileResult
 from tfcompress.search import __main__ as main
 from tfcompress.search.bench import Outcome
+from tfcompress.search.budget import parse_budgets
 from tfcompress.search.engine import Trial
+from tfcompress.search.finalists import Finalist
 from tfcompress.search.page import rank_correlations
 
 pytest.importorskip("optuna")
@@ -117,6 +122,21 @@ def test_a_folder_of_others_is_left_alone(tmp_path, capsys):
     assert main.main(["search", "--budget=size=0.5", f"--output_dir={tmp_path}"]) == 2
     assert "holds search.html, which no search wrote" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["search.html"]
+
+
+def test_finalists_are_judged_by_what_their_files_take_of_the_memory():
+    """The mean over the seeds: 500 and 700 of 1000 are a fifth more than half of it."""
+    file = FileResult(path="m.tflite", parameters=1, accuracy=0.9, size_bytes=100)
+    result = types.SimpleNamespace(baseline=file, files=[file])
+    finalist = Finalist(
+        found=None,
+        results=[result, result],
+        folders=[],
+        command="",
+        budgets=parse_budgets(["memory=0.5", "size=1"]),
+        memory=[(1000, 500), (1000, 700)],
+    )
+    assert finalist.over() == pytest.approx({"memory": 0.2})
 
 
 def test_rank_correlations_by_hand():

@@ -272,3 +272,40 @@ def test_channels_of_layer_normalisations_go_where_a_training_follows():
         TECHNIQUE.check(
             techniques.Candidate(model), TECHNIQUE.make_options(**options, layer_norms="keep")
         )
+
+
+def test_widths_that_are_given_are_what_stays(small):
+    """The best by l2 stay; layers that aren't named keep all of theirs, and nothing is rounded."""
+    model = small()
+    thin = tfcompress.transform(model, "channels", widths="conv3:5,conv2:9", criterion="l2")
+    assert [thin.get_layer(f"conv{n}").filters for n in (1, 2, 3)] == [8, 9, 5]
+    whole = model.get_layer("conv2").kernel.numpy()
+    best = np.sort(np.argsort(-np.sqrt((whole**2).sum((0, 1, 2))), kind="stable")[:9])
+    np.testing.assert_array_equal(thin.get_layer("conv2").kernel.numpy(), whole[..., best])
+    options = TECHNIQUE.make_options(widths={"conv2": 9})
+    assert TECHNIQUE.sketch(techniques.Candidate(small()), options).model.count_params() > 0
+    assert options == TECHNIQUE.make_options(widths="conv2:9")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("conv2", "^option widths takes layer:channels, as in widths=conv3:64; got"),
+        ("conv2:0", "^option widths takes layer:channels"),
+        ("conv2:3,conv2:4", "^option widths names 'conv2' twice$"),
+        ("conf2:3", "^unknown layer in option widths 'conf2'.*conv2"),
+        ("conv2:17", "^option widths=conv2:17: the layer has 16 channels$"),
+        ("logits:2", "^option widths=logits:2: all 4 channels have to stay: an output of the"),
+    ],
+)
+def test_widths_that_a_model_cannot_have(given, message, small):
+    for function in (TECHNIQUE.check, TECHNIQUE.transform):
+        with pytest.raises(InputError, match=message):
+            function(techniques.Candidate(small()), TECHNIQUE.make_options(widths=given))
+
+
+def test_widths_leave_no_room_for_ratios_or_rounds():
+    with pytest.raises(InputError, match=r"^widths say how much stays: leave size_ratio out$"):
+        TECHNIQUE.make_options(widths="conv2:9", size_ratio=0.5)
+    with pytest.raises(InputError, match=r"^iterations=2 takes a ratio"):
+        TECHNIQUE.make_options(widths="conv2:9", iterations=2)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import tfcompress
+from tests.techniques.conftest import trained
 from tests.techniques.counts import SIGNED
 from tfcompress import kernels, techniques
 from tfcompress.errors import InputError
 from tfcompress.export import export
-from tfcompress.layers import LearnedStepWeights
+from tfcompress.layers import ClipWeights, LearnedStepWeights
 
 PARAMETERS = SIGNED
 
@@ -70,3 +71,37 @@ def test_activations_of_2_bits(small):
 def test_other_bits_of_the_ends_are_refused():
     with pytest.raises(InputError, match="option end_bits must be 8 or 32; got 4"):
         techniques.get("xnor").make_options(end_bits=4)
+
+
+def test_it_completes_what_binary_activations_began(small, data):
+    """The layers' order and weights stay, and only their weights' signs are taken now."""
+    half = trained(techniques.get("binary_activations"), small(), data, epochs=1).model
+    xnor = techniques.get("xnor")
+    whole = xnor.transform(techniques.Candidate(half), xnor.make_options())
+    assert [layer.name for layer in whole.model.layers] == [layer.name for layer in half.layers]
+    for layer in ("conv2", "conv3"):
+        assert whole.model.get_layer(layer).binarize_kernel is True
+        assert type(whole.model.get_layer(layer).kernel.constraint) is ClipWeights
+    for got, expected in zip(whole.model.get_weights(), half.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert {line.name: line.reason for line in whole.layers}["conv2"] == (
+        "binary weights behind binary inputs"
+    )
+    anew = xnor.transform(techniques.Candidate(half), xnor.make_options(init="scratch")).model
+    assert not np.array_equal(anew.get_layer("conv2").kernel, half.get_layer("conv2").kernel)
+
+
+def test_recu_keeps_latent_weights_between_their_quantiles(small, data):
+    model = trained(techniques.get("xnor"), small(), data, epochs=1, recu=True).model
+    for name in ("conv2", "conv3"):
+        layer = model.get_layer(name)
+        kernel = np.abs(np.asarray(layer.kernel))
+        # As wide as the mean before the last clipping allowed, which was larger.
+        assert kernel.max() > kernel.mean((0, 1, 2)).max()
+        assert type(layer.kernel.constraint) is ClipWeights
+    free = trained(techniques.get("xnor"), small(), data, epochs=1).model
+    for name in ("conv2", "conv3"):
+        cut, whole = (np.abs(np.asarray(m.get_layer(name).kernel)) for m in (model, free))
+        assert (cut.max((0, 1, 2)) / cut.mean((0, 1, 2))).max() < (
+            whole.max((0, 1, 2)) / whole.mean((0, 1, 2))
+        ).min()

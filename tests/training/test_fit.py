@@ -10,7 +10,7 @@ from tfcompress.data import from_arrays
 from tfcompress.data.as_fit import as_fit
 from tfcompress.errors import InputError
 from tfcompress.training import Stopped, TrainingContext, TrainingError, fit
-from tfcompress.training.fit import make_optimizer
+from tfcompress.training.optimizers import make_optimizer
 
 SETTINGS = Training(epochs=3, batch_size=32, learning_rate=1e-2)
 SGD = dataclasses.replace(

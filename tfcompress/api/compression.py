@@ -11,7 +11,7 @@ import keras
 from tfcompress import techniques
 from tfcompress.api.file_ratios import FileRatios
 from tfcompress.api.transformation import check_model, chosen_steps
-from tfcompress.config import Distillation, Training
+from tfcompress.config import Distillation, Training, check_devices
 from tfcompress.data.as_fit import as_fit
 from tfcompress.data.dataset import Dataset
 from tfcompress.data.protocol import Data
@@ -22,10 +22,12 @@ from tfcompress.errors import InputError, require
 from tfcompress.graph.nodes import functional
 from tfcompress.options import check_types
 from tfcompress.training import TrainingContext
+from tfcompress.training.devices import chosen
 from tfcompress.training.distill.plain import FEATURES
 from tfcompress.training.distill.teachers import one_teacher
-from tfcompress.training.fit import compiled_alike, copy_optimizer
+from tfcompress.training.fit import compiled_alike
 from tfcompress.training.objective import Objective, objective
+from tfcompress.training.optimizers import copy_optimizer
 from tfcompress.training.progress import say, with_progress
 from tfcompress.training.signature import check_inputs, input_caster
 
@@ -43,6 +45,7 @@ def compress(
     callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
     class_weight: Mapping[int, float] | None = None,
     seed: int = 0,
+    devices: int | str = 1,
     verbose: bool = True,
     **options: Any,
 ) -> keras.Model:
@@ -80,6 +83,8 @@ def compress(
         callbacks: Keras's, one or several, called as one `fit` of all epochs would call them.
         class_weight: the weight of each class's examples in the loss.
         seed: of the training.
+        devices: how many devices of this machine share each batch of a training, or `all`: GPUs,
+            or where there are none processors; on TensorFlow and JAX.
         verbose: whether a line is printed for each layer that is replaced and for each epoch.
         options: those of the techniques, and fields of `tfcompress.config.Training`, such as
             `epochs=5`, which come before what the model was compiled with. In a chain
@@ -90,10 +95,12 @@ def compress(
         model was compiled, with the same loss, metrics and optimizer settings.
 
     Raises:
-        InputError: an unknown technique or option, or data that don't fit the model.
+        InputError: an unknown technique or option, data that don't fit the model, or devices that
+            aren't there.
     """
     check_model(model)
     check_types(compress, {"seed": seed, "verbose": verbose})
+    check_devices("devices", devices)
     require(0 <= seed < 2**32, f"seed must be in 0..{2**32 - 1}; got {seed}")
     require(
         class_weight is None or isinstance(class_weight, Mapping),
@@ -120,8 +127,9 @@ def compress(
         objective=goal,
         callbacks=_checked_callbacks(callbacks),
         class_weight=class_weight,
+        devices=devices,
     )
-    check_can_train(steps, context)
+    check_can_train(steps, context, read)
 
     def round_context(
         context: TrainingContext, title: str, _: techniques.Candidate, training: Training
@@ -263,9 +271,20 @@ def teacher_of(
     return one_teacher(teachers, model, temperature=temperature, classes=classes)
 
 
-def check_can_train(steps: Sequence[techniques.Step], context: TrainingContext) -> None:
-    """Refuses, before anything is trained, what a later step of a chain can't be trained for."""
+def check_can_train(steps: Sequence[techniques.Step], context: TrainingContext, data: Data) -> None:
+    """Refuses, before anything is trained, what a later step of a chain can't be trained for.
+
+    Args:
+        steps: of the chain.
+        context: of all their trainings.
+        data: what they train on, if it isn't the context's transfer set.
+
+    Raises:
+        InputError: says which step can't, and why.
+    """
+    devices = chosen(context.devices)
     for step in steps:
+        devices.check(step.training, data if context.transfer is None else context.transfer)
         if getattr(step.options, "engine", None) == "tfmot":
             from tfcompress.bridge import train
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfcompress.benchmark.checkout import commit
-from tfcompress.benchmark.processor import processor
+from tfcompress.benchmark.processor import INT8_DOT_PRODUCT, processor
 
 
 def machine() -> dict[str, Any]:
@@ -65,17 +65,24 @@ def machine_line(machine: Mapping[str, Any]) -> str:
 
 
 def int8_note(machine: Mapping[str, Any]) -> str | None:
-    """Says that 8-bit numbers gain little time on a machine, and what would gain more.
+    """Says what the time of 8-bit numbers depends on: whether the processor has dot products.
 
     Args:
         machine: as the function of that name returns it.
 
     Returns:
-        One sentence or two; None where the processor has 8-bit dot products, or the system doesn't
-        say.
+        A few sentences: where it has none, that they gain little time, and what would gain more;
+        where it has them, that elsewhere they gain less. None where the system doesn't say.
     """
-    if machine.get("int8_dot_product") is not False:
+    has_them = machine.get("int8_dot_product")
+    if has_them is None:
         return None
+    if has_them:
+        names = [name for name in machine["features"] or () if name in INT8_DOT_PRODUCT]
+        return (
+            f"What int8 takes here depends on the processor's 8-bit dot products "
+            f"({', '.join(names)}): one without them runs it hardly faster than floats."
+        )
     # Without them XNNPACK still multiplies eight 8-bit numbers at once on ARM, where it adds up
     # four floats; on x86 it widens them first.
     gain = "less than it could" if "NEON" in (machine["features"] or ()) else "little or no time"

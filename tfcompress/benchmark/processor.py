@@ -33,7 +33,7 @@ _MACOS = {
     "i8mm": ("hw.optional.arm.FEAT_I8MM",),
 }
 # Instructions that multiply four 8-bit numbers by four others and add all up.
-_INT8_DOT_PRODUCT = {"VNNI", "AMX", "NEON dot product", "i8mm"}
+INT8_DOT_PRODUCT = {"VNNI", "AMX", "NEON dot product", "i8mm"}
 _CPUINFO = Path("/proc/cpuinfo")
 _SYSCTL = ("/usr/sbin/sysctl", "hw.optional", "machdep.cpu.brand_string", "hw.physicalcpu")
 
@@ -55,7 +55,7 @@ class Processor:
     @property
     def int8_dot_product(self) -> bool | None:
         """Tells whether it adds up products of 8-bit numbers in one instruction."""
-        return None if self.features is None else bool(_INT8_DOT_PRODUCT & set(self.features))
+        return None if self.features is None else bool(INT8_DOT_PRODUCT & set(self.features))
 
 
 @functools.cache

@@ -18,9 +18,10 @@ from tfcompress.training import accuracy, runner
 from tfcompress.training.context import DEFAULT_CONTEXT, TrainingContext
 from tfcompress.training.distill.losses import divergence
 from tfcompress.training.distill.plain import beyond_kd
-from tfcompress.training.fit import fit_epoch, make_optimizer
+from tfcompress.training.fit import fit_epoch
 from tfcompress.training.loop import Row, Trainee, Watch, epochs, steps_per_epoch
 from tfcompress.training.objective import class_numbers
+from tfcompress.training.optimizers import make_optimizer
 from tfcompress.training.outputs import as_logits, ends_in_softmax
 from tfcompress.training.teacher import kept_outputs
 from tfcompress.training.unit_strides import unit_strides
@@ -98,8 +99,8 @@ def check_can_train(context: TrainingContext, training: Training) -> None:
     """Refuses what can't be trained in Keras 2.
 
     Raises:
-        InputError: other targets than one class an example, Keras 3's callbacks, or another loss
-            of the teacher than `kd`.
+        InputError: other targets than one class an example, Keras 3's callbacks, another loss of
+            the teacher than `kd`, or several devices.
     """
     goal = context.objective
     reason = beyond_kd(training, context)
@@ -107,6 +108,11 @@ def check_can_train(context: TrainingContext, training: Training) -> None:
         reason is None,
         "this technique trains by TFMOT in Keras 2, which learns from a teacher by the loss kd "
         f"alone, and {reason}: use engine=keras, or leave it out",
+    )
+    require(
+        context.devices == 1,
+        "this technique trains by TFMOT in Keras 2, which trains on one device here: use "
+        "engine=keras, or leave devices out",
     )
     require(
         context.transfer is None,

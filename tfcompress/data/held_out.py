@@ -39,10 +39,33 @@ def without_test(data: Any, count: int = HELD_OUT) -> Dataset | Examples:
     if isinstance(data, Examples):
         rest, chosen_by = data.parted(share)
         return dataclasses.replace(rest, test=chosen_by.train, split="")
+    left, held_out = _parted(data, share)
+    return dataclasses.replace(data, train=left, test=held_out, split="")
+
+
+def with_fewer(data: Dataset | Examples, count: int) -> Dataset | Examples:
+    """Returns the same data with fewer training examples, about so many; all where there are less.
+
+    They are drawn as `without_test` draws them.
+
+    Args:
+        data: images with labels or arrays.
+        count: of the training examples that stay.
+    """
+    share = count / data.examples
+    if share >= 1:
+        return data
+    if isinstance(data, Examples):
+        return dataclasses.replace(data.parted(share)[1], test=data.test)
+    return dataclasses.replace(data, train=_parted(data, share)[1])
+
+
+def _parted(data: Dataset, share: float) -> tuple[Split, Split]:
+    """Returns the training images in two parts, the second one with this share of each class."""
     labels = data.train.labels
     groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    left, held_out = (
+    first, second = (
         Split(SelectedImages(data.train.images, places), labels[places])
         for places in split_groups([each for each in groups if len(each) > 1], share, _SEED)
     )
-    return dataclasses.replace(data, train=left, test=held_out, split="")
+    return first, second

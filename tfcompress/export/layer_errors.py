@@ -12,6 +12,7 @@ import numpy as np
 from tfcompress.graph.rewrite import operations
 from tfcompress.ops.differences import root_of_ratio
 from tfcompress.runtime import LiteModel
+from tfcompress.runtime.activation_errors import squares
 from tfcompress.runtime.rows import Rows
 from tfcompress.tflite.content import Op, read
 from tfcompress.tflite.weighted_ops import with_constant_weights
@@ -78,12 +79,9 @@ def errors(
     # The quantizer may leave an output's old name to a tensor that nothing writes.
     written = {out.name for op in read(path).ops for out in op.outputs}
     shared = [name for name in names if name in written]
-    rows = Rows.of(images)[:IMAGES]
-    squares = np.zeros((2, len(shared)))
     files = [LiteModel(file, keep_all=True) for file in (float_path, path)]
-    for i in range(len(rows)):  # One at a time: of a large network all values would be too many.
-        right, got = (file.tensors(rows[i : i + 1], shared) for file in files)
-        for layer, (before, after) in enumerate(zip(right, got, strict=True)):
-            squares[0, layer] += np.square(after - before, dtype="float64").sum()
-            squares[1, layer] += np.square(before, dtype="float64").sum()
-    return {names[name]: root_of_ratio(*squares[:, i]) for i, name in enumerate(shared)}
+    signal, noise = squares(files, [shared, shared], Rows.of(images)[:IMAGES])
+    return {
+        names[name]: root_of_ratio(*sums)
+        for name, *sums in zip(shared, noise.tolist(), signal.tolist(), strict=True)
+    }

@@ -12,11 +12,15 @@ import keras
 from keras import ops
 
 from tfcompress.graph import clone, rewrite
+from tfcompress.graph.nodes import inputs_of, producer
 from tfcompress.graph.rewrite import operations
 from tfcompress.layers.few_bit_activations import FewBitActivations
 
 # Steps between the ends of a grid of 8 bits.
 _STEPS = 255
+# Layers that reorder values, and that leave some out.
+_REORDERING = ("Flatten", "Permute", "Reshape")
+_SELECTING = ("Dropout", "GlobalMaxPooling2D", "MaxPooling2D")
 
 
 class RoundingOp(keras.layers.Layer):
@@ -80,6 +84,20 @@ def _clipped(rounding: RoundingOp, lowest: float) -> Any:
     """Returns the rounding of what is at least so large."""
 
     def apply(x: Any) -> Any:
-        return rounding(ops.relu(x) if lowest == 0 else ops.maximum(x, lowest))
+        if lowest == 0:
+            return rounding(x if _flattened_relu(x) else ops.relu(x))
+        return rounding(ops.maximum(x, lowest))
 
     return apply
+
+
+def _flattened_relu(x: Any) -> bool:
+    """Returns whether a tensor is a reordered ReLU's: there the converter keeps a second one."""
+    if type(producer(x)).__name__ not in _REORDERING:
+        return False
+    while type(producer(x)).__name__ in (*_REORDERING, *_SELECTING):
+        x = inputs_of(x)[0]
+    operation = producer(x)
+    function = getattr(operation, "activation", None)
+    is_relu = type(operation).__name__ == "ReLU" and not operation.negative_slope
+    return is_relu or getattr(function, "__name__", "") == "relu"

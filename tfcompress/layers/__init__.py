@@ -28,12 +28,14 @@ from tfcompress.layers.monochromatic_conv2d import MonochromaticConv2D
 from tfcompress.layers.nearest_fill2d import NearestFill2D
 from tfcompress.layers.perforated_conv2d import PerforatedConv2D
 from tfcompress.layers.shift2d import Shift2D
+from tfcompress.layers.shift_batch_normalization import ShiftBatchNormalization
 from tfcompress.layers.shuffle_unit import ShuffleUnit
 from tfcompress.layers.spatial_separable_conv2d import SpatialSeparableConv2D
 from tfcompress.layers.ternary_weights import TernaryWeights
 from tfcompress.layers.tt_conv2d import TTConv2D
 from tfcompress.layers.tt_dense import TTDense
 from tfcompress.layers.tucker_conv2d import TuckerConv2D
+from tfcompress.layers.wage_weights import WageWeights
 
 __all__ = [
     "BiclusteredConv2D",
@@ -62,10 +64,12 @@ __all__ = [
     "NearestFill2D",
     "PerforatedConv2D",
     "Shift2D",
+    "ShiftBatchNormalization",
     "ShuffleUnit",
     "SpatialSeparableConv2D",
     "TTConv2D",
     "TTDense",
     "TernaryWeights",
     "TuckerConv2D",
+    "WageWeights",
 ]

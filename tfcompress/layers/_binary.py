@@ -25,6 +25,7 @@ class BinaryWeights(keras.layers.Layer):
         binarize_kernel: bool,
         clip_value: float,
         input_bits: int,
+        shift_scale: bool,
         **kwargs: Any,
     ) -> None:
         if not (binarize_inputs or binarize_kernel):
@@ -47,6 +48,7 @@ class BinaryWeights(keras.layers.Layer):
         self.binarize_kernel = binarize_kernel
         self.clip_value = float(clip_value)
         self.input_bits = int(input_bits)
+        self.shift_scale = bool(shift_scale)
 
     def build(self, input_shape: Any) -> None:
         """Makes the built-in layer's weights, and the step of inputs of 2 bits."""
@@ -95,7 +97,9 @@ class BinaryWeights(keras.layers.Layer):
 
     def _binary_kernel(self, kernel: Any) -> Any:
         """Returns the kernel that the inputs meet, with the gradient that training sees."""
-        return binarize.binary_kernel(kernel, self.clip_value) if self.binarize_kernel else kernel
+        if not self.binarize_kernel:
+            return kernel
+        return binarize.binary_kernel(kernel, self.clip_value, self.shift_scale)
 
     def _padded(self, signs: Any) -> Any:
         """Returns binary inputs with the padding that the layer sets around them."""
@@ -107,7 +111,9 @@ class BinaryWeights(keras.layers.Layer):
 
     def logical_kernel(self) -> Any:
         """Returns the kernel that the inputs are multiplied with, of the built-in layer's shape."""
-        return binarize.binary_values(self.kernel) if self.binarize_kernel else self.kernel
+        if not self.binarize_kernel:
+            return self.kernel
+        return binarize.binary_values(self.kernel, self.shift_scale)
 
     def lower(self, activations: str = "signed") -> Callable[[Any], Any]:
         """Returns the same function in built-in Keras layers.
@@ -144,5 +150,5 @@ class BinaryWeights(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""
-        names = ("binarize_inputs", "binarize_kernel", "clip_value", "input_bits")
+        names = ("binarize_inputs", "binarize_kernel", "clip_value", "input_bits", "shift_scale")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -49,6 +49,8 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
         clip_value: where the straight-through gradients stop; 1.0 by default.
         input_bits: of binarised inputs: 1 for signs, by default, or 2 for the levels 0 to 3 times
             a trained step.
+        shift_scale: whether alpha is the power of two next to the mean, and the gradient
+            `dL/dW~ * alpha * [|W| <= clip_value]`; False by default.
 
     Input shape:
         `(batch, height, width, channels)`. Of signs with `padding="same"` and strides above 1,
@@ -96,6 +98,7 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
         binarize_kernel: bool = True,
         clip_value: float = 1.0,
         input_bits: int = 1,
+        shift_scale: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -119,6 +122,7 @@ class BinaryConv2D(BinaryWeights, keras.layers.Conv2D):
             binarize_kernel=binarize_kernel,
             clip_value=clip_value,
             input_bits=input_bits,
+            shift_scale=shift_scale,
             **kwargs,
         )
 

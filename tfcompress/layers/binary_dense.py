@@ -45,6 +45,8 @@ class BinaryDense(BinaryWeights, keras.layers.Dense):
         clip_value: where the straight-through gradients stop; 1.0 by default.
         input_bits: of binarised inputs: 1 for signs, by default, or 2 for the levels 0 to 3 times
             a trained step.
+        shift_scale: whether alpha is the power of two next to the mean, and the gradient
+            `dL/dW~ * alpha * [|W| <= clip_value]`; False by default.
 
     Input shape:
         `(batch, ..., channels)`.
@@ -84,6 +86,7 @@ class BinaryDense(BinaryWeights, keras.layers.Dense):
         binarize_kernel: bool = True,
         clip_value: float = 1.0,
         input_bits: int = 1,
+        shift_scale: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -101,6 +104,7 @@ class BinaryDense(BinaryWeights, keras.layers.Dense):
             binarize_kernel=binarize_kernel,
             clip_value=clip_value,
             input_bits=input_bits,
+            shift_scale=shift_scale,
             **kwargs,
         )
 

@@ -22,6 +22,9 @@ class DoReFaWeights(RoundedKernel):
     gradient  straight through the rounding, then that of the formula
     ```
 
+    With `binning="statistics"` the levels end at a bound that follows from the weights' mean size
+    and root mean square (SAWB), gradients pass straight through, and there is no scale.
+
     With fewer than 32 `gradient_bits` the gradient that reaches the layer's outputs is rounded as
     well, with noise, over the range of each example: in training only.
 
@@ -37,6 +40,7 @@ class DoReFaWeights(RoundedKernel):
         num_bits: of the weights, 1 to 8.
         gradient_bits: of the gradients behind the layer, 2 to 8; 32 leaves them.
         seed: of the gradients' noise; None for one that differs each time.
+        binning: `tanh`, or `statistics`, of 2, 3, 4, 5 or 8 bits.
 
     Input shape:
         The layer's.
@@ -53,11 +57,13 @@ class DoReFaWeights(RoundedKernel):
     ['0.333', '-1.000', '1.000']
 
     Raises:
-        ValueError: a layer of another class, or another number of bits.
+        ValueError: a layer of another class, another number of bits, or another binning.
 
     Reference:
         Zhou, Wu, Ni, Zhou, Wen, Zou 2016, "DoReFa-Net: Training Low Bitwidth Convolutional Neural
-        Networks with Low Bitwidth Gradients", arXiv:1606.06160, sections 2.3 and 2.5.
+        Networks with Low Bitwidth Gradients", arXiv:1606.06160, sections 2.3 and 2.5; Choi et al.
+        2018, "Bridging the Accuracy Gap for 2-bit Quantized Neural Networks", arXiv:1807.06964,
+        section 3.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class DoReFaWeights(RoundedKernel):
         num_bits: int = 3,
         gradient_bits: int = 32,
         seed: int | None = None,
+        binning: str = "tanh",
         **kwargs: Any,
     ) -> None:
         super().__init__(layer, **kwargs)
@@ -75,6 +82,16 @@ class DoReFaWeights(RoundedKernel):
             raise ValueError(
                 f"gradient_bits must be from 2 to 8, or 32. Received: gradient_bits={gradient_bits}"
             )
+        if binning not in ("tanh", "statistics"):
+            raise ValueError(
+                f"binning must be 'tanh' or 'statistics'. Received: binning={binning!r}"
+            )
+        if binning == "statistics" and num_bits not in few_bits.SAWB_FACTORS:
+            raise ValueError(
+                "num_bits must be one of 2, 3, 4, 5, 8 with binning='statistics'. Received: "
+                f"num_bits={num_bits}"
+            )
+        self.binning = binning
         self.num_bits = int(num_bits)
         self.gradient_bits = int(gradient_bits)
         self.seed = seed
@@ -87,14 +104,16 @@ class DoReFaWeights(RoundedKernel):
 
     def start(self) -> None:
         """Sets the scale with which the levels are nearest to the present weights."""
-        if self.num_bits == 1:
-            return  # The mean size of the weights at any time.
+        if self.num_bits == 1 or self.binning == "statistics":
+            return  # By the weights at any time.
         kernel = self._latent()
         levels = few_bits.even_levels(kernel, self.num_bits)
         self.scale.assign(ops.sum(kernel * levels) / ops.sum(levels * levels))
 
     def rounded_kernel(self) -> Any:
         """Returns the weights that the layer computes with."""
+        if self.binning == "statistics":
+            return few_bits.statistics_levels(self._latent(), self.num_bits)
         scale = ops.cast(self.scale, self.scale.dtype)
         return scale * few_bits.even_levels(self._latent(), self.num_bits)
 
@@ -110,5 +129,5 @@ class DoReFaWeights(RoundedKernel):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""
-        names = ("num_bits", "gradient_bits", "seed")
+        names = ("num_bits", "gradient_bits", "seed", "binning")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

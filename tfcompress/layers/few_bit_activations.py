@@ -26,7 +26,7 @@ class FewBitActivations(keras.layers.Layer):
               dL/dy * (round(x/s) - x/s within, -Qn below, Qp above) / sqrt(n * Qp)
     clip      PACT: alpha = s * Qp is trained. dL/dx = dL/dy where 0 <= x < alpha, else 0, and
               dL/dalpha is the sum of dL/dy where x >= alpha
-    None      DoReFa: as PACT, with alpha = maximum
+    None      DoReFa: as PACT, with alpha = maximum; signed: dL/dx = dL/dy within the range
     ```
 
     where n are the values of an example. Values stay 32-bit floats in Keras. In a file by
@@ -36,7 +36,7 @@ class FewBitActivations(keras.layers.Layer):
     Args:
         num_bits: of the integers, 1 to 8 (signed: 2 to 8). Fewer than 8 make no file smaller and
             no runtime faster.
-        signed: whether negative values stay, for inputs that come from no ReLU; with `step` alone.
+        signed: whether negative values stay, for inputs that come from no ReLU; not with `clip`.
         trained: `step`, `clip`, or None for a bound that stays.
         maximum: the largest value at the start.
         clip_l2: factor of PACT's L2 penalty on alpha, which brings it down.
@@ -55,7 +55,7 @@ class FewBitActivations(keras.layers.Layer):
 
     Raises:
         ValueError: another number of bits or word, `maximum` isn't positive, `clip_l2` is below 0,
-            or `signed` without `step`.
+            or `signed` with `clip`.
 
     Reference:
         Esser et al. 2020, "Learned Step Size Quantization", arXiv:1902.08153, section 2; Choi et
@@ -82,8 +82,8 @@ class FewBitActivations(keras.layers.Layer):
             raise ValueError(
                 f"trained must be None, 'step' or 'clip'. Received: trained={trained!r}"
             )
-        if signed and trained != "step":
-            raise ValueError(f"signed is for trained='step'. Received: trained={trained!r}")
+        if signed and trained == "clip":
+            raise ValueError(f"signed is for trained='step' or None. Received: trained={trained!r}")
         if not maximum > 0:
             raise ValueError(f"maximum must be positive. Received: maximum={maximum}")
         if not clip_l2 >= 0:
@@ -148,16 +148,14 @@ class FewBitActivations(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Rounds to the nearest levels."""
         values = ops.cast(inputs, self.variable_dtype)
-        if self.trained is None:
-            clip = ops.convert_to_tensor(self.maximum, self.variable_dtype)
-            rounded = few_bits.learned_clip(values, clip, self.num_bits)
-        elif self.trained == "clip":
-            clip = ops.cast(self.scale, self.variable_dtype)
-            rounded = few_bits.learned_clip(values, clip, self.num_bits)
-        else:
+        if self.trained == "step" or self.signed:
             axes = tuple(range(len(inputs.shape)))
-            step = ops.reshape(ops.cast(self.scale, self.variable_dtype), [1] * len(axes))
+            scale = self.scale if self.trained else self.step_size()
+            step = ops.reshape(ops.cast(scale, self.variable_dtype), [1] * len(axes))
             rounded = few_bits.learned_step(values, step, axes, self.integers, batch=True)
+        else:
+            clip = ops.cast(self.scale if self.trained else self.maximum, self.variable_dtype)
+            rounded = few_bits.learned_clip(values, clip, self.num_bits)
         return ops.cast(rounded, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 
 from keras import ops
 
+from tfcompress.ops.fixed_point import power_of_two
+
 
 def sign(x: Any) -> Any:
     """Returns +1 where `x >= 0`, else -1; of `x`'s shape and type. Its gradient is 0 everywhere."""
@@ -55,12 +57,13 @@ def kernel_scale(kernel: Any) -> Any:
     return ops.mean(ops.abs(kernel), axis=tuple(range(len(kernel.shape) - 1)))
 
 
-def binary_values(kernel: Any) -> Any:
-    """Returns `kernel_scale(kernel) * sign(kernel)`: `binary_kernel` without its gradient."""
-    return kernel_scale(kernel) * sign(kernel)
+def binary_values(kernel: Any, shift_scale: bool = False) -> Any:
+    """Returns each filter's scale times the signs: `binary_kernel` without its gradient."""
+    scale = kernel_scale(kernel)
+    return (power_of_two(scale) if shift_scale else scale) * sign(kernel)
 
 
-def binary_kernel(kernel: Any, clip_value: float = 1.0) -> Any:
+def binary_kernel(kernel: Any, clip_value: float = 1.0, shift_scale: bool = False) -> Any:
     """Returns the binary approximation of latent weights, scaled for each filter.
 
     ```
@@ -68,16 +71,20 @@ def binary_kernel(kernel: Any, clip_value: float = 1.0) -> Any:
     gradient  dL/dW = dL/dB * (1/n + alpha * [|W| <= clip_value])
     ```
 
+    With `shift_scale`, alpha is the power of two next to that mean, and the gradient is
+    `dL/dB * alpha * [|W| <= clip_value]`.
+
     Args:
         kernel: latent weights; the last axis is the filter's.
         clip_value: where the second term of the gradient stops.
+        shift_scale: whether alpha is a power of two.
 
     Returns:
         A tensor of `kernel`'s shape with the values -alpha and +alpha of each filter.
 
     Reference:
         Rastegari et al. 2016, "XNOR-Net", arXiv:1603.05279, sections 3.1 and 3.3 (algorithm 1,
-        the gradient of W~).
+        the gradient of W~). Powers of two: Hubara et al. 2016, arXiv:1609.07061.
     """
     weights = 1
     for size in kernel.shape[:-1]:
@@ -86,11 +93,12 @@ def binary_kernel(kernel: Any, clip_value: float = 1.0) -> Any:
     @ops.custom_gradient
     def function(kernel: Any) -> Any:
         scale = kernel_scale(kernel)
+        scale = power_of_two(scale) if shift_scale else scale
 
         def gradient(*args: Any, upstream: Any = None) -> Any:
             upstream = args[0] if upstream is None else upstream
             inside = ops.cast(ops.abs(kernel) <= clip_value, kernel.dtype)
-            return upstream * (1.0 / weights + scale * inside)
+            return upstream * ((0.0 if shift_scale else 1.0 / weights) + scale * inside)
 
         return scale * sign(kernel), gradient
 

@@ -216,7 +216,7 @@ def learned_clip(values: Any, clip: Any, num_bits: int) -> Any:
     return function(ops.copy(values), ops.copy(clip))
 
 
-def _through(values: Any, rounded: Any) -> Any:
+def straight_through(values: Any, rounded: Any) -> Any:
     """Returns the rounded values; their gradient goes to the values straight through."""
 
     @ops.custom_gradient
@@ -250,11 +250,49 @@ def even_levels(kernel: Any, num_bits: int) -> Any:
     """
     if num_bits == 1:
         scale = ops.mean(ops.abs(ops.stop_gradient(kernel)))
-        return _through(kernel, scale * (2.0 * ops.cast(kernel >= 0, kernel.dtype) - 1.0))
+        return straight_through(kernel, scale * (2.0 * ops.cast(kernel >= 0, kernel.dtype) - 1.0))
     squashed = ops.tanh(kernel)
     largest = ops.maximum(ops.max(ops.abs(squashed)), _LEAST)
     steps, shares = 2**num_bits - 1, squashed / (2.0 * largest) + 0.5
-    return 2.0 * _through(shares, ops.round(steps * shares) / steps) - 1.0
+    return 2.0 * straight_through(shares, ops.round(steps * shares) / steps) - 1.0
+
+
+# Of 2 to 5 and 8 bits: factors of the root mean square and of the mean size, from which the bound
+# of the least squared error follows, fitted over several distributions. They are those of the
+# authors' group (github.com/foundation-model-stack/fms-model-optimizer, sawb_utils.py).
+SAWB_FACTORS = {
+    2: (3.12, 2.064),
+    3: (7.509, 6.892),
+    4: (12.68, 12.80),
+    5: (17.74, 18.64),
+    8: (31.76, 35.04),
+}
+
+
+def statistics_levels(kernel: Any, num_bits: int) -> Any:
+    """Returns weights on `2**num_bits` even levels from -a to a, without 0; SAWB's weights.
+
+    ```
+    forward   y = a * (2 * round(n * (clip(W / a, -1, 1) / 2 + 1/2)) / n - 1),  n = 2^num_bits - 1
+              a = c1 * sqrt(mean W^2) - c2 * mean |W|;  max |W| where that isn't positive
+    gradient  dL/dW = dL/dy, beyond the bound as well
+    ```
+
+    Args:
+        kernel: latent weights; the means are over all of them.
+        num_bits: one of `SAWB_FACTORS`.
+
+    Reference:
+        Choi, Chuang, Wang, Venkataramani, Srinivasan, Gopalakrishnan 2018, "Bridging the Accuracy
+        Gap for 2-bit Quantized Neural Networks", arXiv:1807.06964, section 3.
+    """
+    steps, (of_root, of_mean) = 2**num_bits - 1, SAWB_FACTORS[num_bits]
+    fixed = ops.stop_gradient(kernel)
+    size = ops.abs(fixed)
+    bound = of_root * ops.sqrt(ops.mean(ops.square(fixed))) - of_mean * ops.mean(size)
+    bound = ops.maximum(ops.where(bound > 0, bound, ops.max(size)), _LEAST)
+    shares = ops.clip(fixed / bound, -1.0, 1.0) / 2.0 + 0.5
+    return straight_through(kernel, bound * (2.0 * ops.round(steps * shares) / steps - 1.0))
 
 
 def signs(kernel: Any, noise: Any = None) -> Any:
@@ -273,7 +311,7 @@ def signs(kernel: Any, noise: Any = None) -> Any:
         Courbariaux, Bengio, David 2015, "BinaryConnect", arXiv:1511.00363, section 2.2.
     """
     above = kernel >= 0 if noise is None else noise < ops.clip((kernel + 1.0) / 2.0, 0.0, 1.0)
-    return _through(kernel, 2.0 * ops.cast(above, kernel.dtype) - 1.0)
+    return straight_through(kernel, 2.0 * ops.cast(above, kernel.dtype) - 1.0)
 
 
 def rounded_gradient(values: Any, noise: Any, num_bits: int) -> Any:

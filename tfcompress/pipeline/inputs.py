@@ -25,6 +25,7 @@ from tfcompress.graph.rewrite import functional, operations
 from tfcompress.options import option_types
 from tfcompress.pipeline.plan import Plan
 from tfcompress.training.context import TrainingContext
+from tfcompress.training.devices import chosen
 from tfcompress.training.evaluate import logits
 from tfcompress.training.inversion import check_teacher
 from tfcompress.training.judging import Judge, judge_of
@@ -96,6 +97,13 @@ def load(job: Plan) -> tuple[keras.Model, DescribedData]:
     return model, _cast(loaded, model)
 
 
+def _check_can_train(job: Plan, loaded: Data, context: TrainingContext) -> None:
+    """Refuses, before anything is trained, what a later training of the run can't be done with."""
+    context = dataclasses.replace(context, devices=job.config.devices)
+    chosen(job.config.devices).check(job.baseline, loaded)
+    api.check_can_train(job.steps, context, loaded)
+
+
 def task_of(job: Plan, model: keras.Model, loaded: DescribedData) -> Task:
     """Returns what the run's networks learn and are judged by.
 
@@ -106,6 +114,7 @@ def task_of(job: Plan, model: keras.Model, loaded: DescribedData) -> Task:
     if isinstance(loaded, Dataset):
         api.check_fit(model, loaded)
         loaded, unlabelled = _transfer(job, model, loaded)
+        _check_can_train(job, loaded, TrainingContext(transfer=unlabelled))
         goal = inferred_objective(model, loaded)
         judge = judge_of(model, loaded, goal, asked)
         teacher = _teacher(job, model, goal)
@@ -113,7 +122,7 @@ def task_of(job: Plan, model: keras.Model, loaded: DescribedData) -> Task:
     check_inputs(model, loaded.sample(1).x, loaded.name)
     loaded, unlabelled = _transfer(job, model, loaded)
     goal = api.training_objective(model, loaded, job.settings)
-    api.check_can_train(job.steps, TrainingContext(objective=goal, transfer=unlabelled))
+    _check_can_train(job, loaded, TrainingContext(objective=goal, transfer=unlabelled))
     require(
         loaded.test_steps(1) > 0,
         f"{loaded.name} has no held-out examples to judge by: give data that have some",

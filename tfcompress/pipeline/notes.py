@@ -89,7 +89,7 @@ def _file_notes(job: Plan, compressed: Network) -> list[str]:
 
 
 def _machine_notes(compressed: Network) -> list[str]:
-    """Says where integers gain no time on this machine, and what would."""
+    """Says what the integers' time depends on, on this machine."""
     integers = any("int8" in file.exported.weight_bytes for file in compressed.files)
     note = int8_note(machine()) if integers else None
     return [note] if note else []

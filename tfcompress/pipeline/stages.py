@@ -138,7 +138,7 @@ def _split_of_samples(data: Data, seed: int) -> tuple[Any, Any]:
 def _train_baseline(job: Plan, space: Workspace, task: Task, model: keras.Model) -> Network:
     """Trains the float network in place and keeps it."""
     context = _round_context(
-        TrainingContext(seed=job.config.seed, objective=task.objective),
+        TrainingContext(seed=job.config.seed, objective=task.objective, devices=job.config.devices),
         job,
         space,
         "baseline",
@@ -201,7 +201,9 @@ def _train_control(
         epochs: as many as baseline and compressed network had together.
     """
     settings = control.settings(job.baseline, epochs)
-    context = TrainingContext(seed=job.config.seed, objective=task.objective)
+    context = TrainingContext(
+        seed=job.config.seed, objective=task.objective, devices=job.config.devices
+    )
     context = _round_context(context, job, space, "control", "control", settings)
     history = training.fit(control.model, task.data, settings, context)
     return Network(
@@ -240,6 +242,7 @@ def _compress(job: Plan, space: Workspace, task: Task, model: keras.Model, sampl
             teacher=task.teacher or model,
             objective=task.objective,
             transfer=task.transfer,
+            devices=job.config.devices,
         ),
         round_context=round_context,
     )

@@ -16,13 +16,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from tfcompress.config import RunConfig
+from tfcompress.search.settings import SearchSettings
+
 if TYPE_CHECKING:
     import keras
 
     from tfcompress.search.budget import Costs
     from tfcompress.search.engine import Trial
     from tfcompress.search.session import Found
-    from tfcompress.search.settings import Goal
+    from tfcompress.search.settings import Engine, Goal
 
 __all__ = ["SearchResult", "search"]
 
@@ -55,18 +58,17 @@ def search(
     budget: str | Iterable[str],
     trials: int = 40,
     goal: Goal | None = None,
+    engine: Engine = "optuna",
     techniques: Iterable[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> SearchResult:
-    """Tries chains of techniques on a trained model, and returns the files that keep a budget.
+    """Tries compressions of a trained model, and returns the files that keep a budget.
 
-    Each network is first written untrained, in every storage that it can have: its bytes and its
-    time are known then, and one that is over the budget isn't trained. The others are trained on
-    the training examples but some thousand, by which they are chosen. The best are then yours to
-    train on all, by `tfcompress.compress(model, best.choice.chain, data, **best.choice.options)`
-    and `tfcompress.export(..., storage=best.storage)`.
+    One that is over the budget untrained isn't trained; the others are trained on the examples but
+    some thousand, by which they are chosen. The best are then yours to train on all, by
+    `compress(model, best.choice.chain, data, **best.choice.options)`.
 
     Args:
         model: trained, functional or Sequential; it stays as it is.
@@ -74,52 +76,41 @@ def search(
         budget: one limit or several: `size=100KiB` or `size=0.1` (of the float file's bytes),
             `latency=0.5` (of its time), `memory=2MiB`, `tfz=60KiB`, `drop=0.5` (points of accuracy
             lost, or percent of another metric).
-        trials: how many to make.
+        trials: how many to make; of the engine `greedy`, steps at most.
         goal: what is best among files within the budget: `accuracy`, `size` or `latency`. None for
             `size` where `drop` is among the budgets, else `accuracy`.
-        techniques: names of what is tried; None for all whose options say what to try.
-        folder: where the study is kept: a later call with the same folder goes on with it. None
-            keeps nothing.
+        engine: `optuna` draws chains of techniques; `greedy` narrows layers one by one.
+        techniques: names of what `optuna` tries; None for all whose options say what to try.
+        folder: keeps the study: a later call goes on with it. None keeps nothing.
         seed: of draws and trainings.
-        settings: fields of `tfcompress.config.Training` in place of each recipe's, as `epochs=5`.
-
-    Returns:
-        The front, all trials, and what the float network's file costs.
+        settings: fields of `Training` in place of each recipe's, as `epochs=5`.
 
     Raises:
-        InputError: a budget, technique or setting that can't be, data that don't fit the model, or
-            Optuna isn't installed.
+        InputError: what is given can't be or doesn't fit, or Optuna isn't installed.
 
     Example:
-        >>> import tfcompress
         >>> found = tfcompress.search(model, (x, y), budget="size=0.2")  # doctest: +SKIP
     """
     from tfcompress.api.compression import data_for, training_objective
     from tfcompress.data.held_out import without_test
-    from tfcompress.search.budget import parse_budgets
-    from tfcompress.search.engine import usual_goal
-    from tfcompress.search.session import Session
-    from tfcompress.search.space import Space
+    from tfcompress.search.engines import searcher
 
-    budgets = parse_budgets([budget] if isinstance(budget, str) else budget)
-    space = Space.of(techniques)
+    chosen = SearchSettings(
+        config=RunConfig(seed=seed),
+        budget=(budget,) if isinstance(budget, str) else tuple(budget),
+        trials=trials,
+        goal=goal,
+        engine=engine,
+        techniques=None if techniques is None else tuple(techniques),
+    )
     read = without_test(data_for(model, data))
+    objective = training_objective(model, read, settings)
     with tempfile.TemporaryDirectory(prefix="tfcompress_") as temporary:
-        place = Path(temporary if folder is None else folder)
+        place = Path(folder or temporary)
         place.mkdir(parents=True, exist_ok=True)
-        session = Session(
-            model,
-            read,
-            place,
-            budgets=budgets,
-            goal=goal or usual_goal(budgets),
-            space=space,
-            settings=settings,
-            objective=training_objective(model, read, settings),
-            seed=seed,
-        )
+        session = searcher(model, read, place, chosen, training=settings, objective=objective)
         session.run(trials)
-        return SearchResult(session.front(), session.study.trials(), session.aim.floats)
+        return SearchResult(session.front(), session.trials(), session.aim.floats)
 
 
 # What `inspect.signature` and `help` of the package itself tell.

@@ -13,7 +13,7 @@ from tfcompress import commands, run
 from tfcompress.allocator import keep_freed_memory
 from tfcompress.errors import require
 from tfcompress.search.budget import KINDS, parse_budgets
-from tfcompress.search.settings import GOALS, SearchSettings
+from tfcompress.search.settings import ENGINES, GOALS, SearchSettings
 
 USAGE = """Tries techniques, their chains and options, and finds the files that keep a budget.
 
@@ -22,12 +22,16 @@ USAGE = """Tries techniques, their chains and options, and finds the files that 
   python -m tfcompress.search --budget latency=0.3 --model=my.keras --dataset=folder:photos
   python -m tfcompress.search --budget size=0.2 --techniques=channels,cp,prune,lsq --epochs=5
   python -m tfcompress.search --budget size=0.2 --workers=2
+  python -m tfcompress.search --budget latency=0.3 --engine=greedy
 
 Each network is written untrained first, in every storage that it can have, and timed beside the
 float file: one over the budget is never trained. The others are trained on the training images but
 a thousand, by which they are chosen. The best are then trained on all by python -m tfcompress.run,
 with several seeds, and judged on the test images, once. A search that was stopped goes on when the
 same command is given again.
+
+--engine=greedy narrows the layers instead, one in each step, by what its file measures (NetAdapt,
+Yang et al. 2018, arXiv:1804.03230), and needs no Optuna.
 
 Exit status: 0 done, 2 bad usage or bad input, 130 stopped by Ctrl-C.
 
@@ -43,7 +47,14 @@ def parser() -> flags.FlagValues:
     flags.DEFINE_multi_string("budget", [], f"repeatable. {kinds}", flag_values=values)
     flags.DEFINE_enum("goal", None, GOALS, "what is best within the budgets (default: size if "
                       "drop is budgeted, else accuracy)", values)  # fmt: skip
-    number("trials", default.trials, "how many to make", flag_values=values)
+    flags.DEFINE_enum("engine", default.engine, ENGINES, "optuna draws chains of techniques, "
+                      "greedy narrows layers step by step", values)  # fmt: skip
+    number("trials", default.trials, "how many to make; of greedy, steps at most",
+           flag_values=values)  # fmt: skip
+    flags.DEFINE_float("step", default.step, "of greedy: what a step takes off, as a share of what "
+                       "the whole network takes", flag_values=values)  # fmt: skip
+    number("short_steps", default.short_steps, "of greedy: training steps of each narrower network "
+           "that is looked at", flag_values=values)  # fmt: skip
     text("techniques", None, "comma-separated, what is tried (default: all that --list of "
          "python -m tfcompress.run shows with values to search)", values)  # fmt: skip
     number("finalists", default.finalists, "how many of the best are trained on all images",

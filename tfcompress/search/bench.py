@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,8 @@ class Outcome:
 
     Attributes:
         state: `impossible` (the model has nothing that the chain could change), `over` (over a
-            budget already untrained, and not trained), `stopped` (hopeless while it was trained)
-            or `trained`.
+            budget already untrained, and not trained), `stopped` (hopeless while it was trained),
+            `trained`, or `step` (of the engine `greedy`: trained for a short while, on the way).
         reason: in words.
         untrained: by storage, what the files cost before the training.
         files: by storage, what they cost in the end, on examples held out to choose by.
@@ -150,11 +150,11 @@ class Bench:
                 untrained, _ = techniques.apply(
                     start, techniques.transforms_of(steps), self.data, context
                 )
-            names = self._storages(chain, untrained.model)
+            names = self.storages(chain, untrained.model)
         except InputError as error:
             return Outcome(state="impossible", reason=str(error))
-        costs = self._weighed(untrained, names, samples)
-        repaired = self._value(untrained.model)
+        costs = self.weighed(untrained, names, samples)
+        repaired = self.value(untrained.model)
         known: dict[str, Any] = {"untrained": costs, "repaired": repaired}
         early = [each for each in self.budgets if not each.needs_training]
         kept = [
@@ -183,14 +183,14 @@ class Bench:
                 )
             except InputError as error:
                 return Outcome(state="impossible", reason=str(error), **known)
-        files = self._weighed(candidate, kept, samples, judged=True)
+        files = self.weighed(candidate, kept, samples, judged=True)
         if not files:
             return Outcome(state="impossible", reason="no file could be written", **known)
         return Outcome(
             state="trained", files=files, by_epoch=tuple(by_epoch), epochs=epochs, **known
         )
 
-    def _storages(self, chain: Sequence[techniques.Technique], model: keras.Model) -> list[str]:
+    def storages(self, chain: Sequence[techniques.Technique], model: keras.Model) -> list[str]:
         """Returns the storages that can hold a chain's network here."""
         own = list(chain[-1].storages) if chain else ["float32"]
         if any(Property.SPARSITY in each.produces for each in chain):
@@ -241,12 +241,18 @@ class Bench:
             return 1 - row["test_error"]
         return row.get(f"test_{metric}")
 
-    def _value(self, model: keras.Model) -> float:
+    def value(self, model: keras.Model) -> float:
         """Returns what a network is worth on the held-out examples."""
         return self.judge.judge(held_out(predictor(model), self.data, 256)).value
 
-    def _weighed(
-        self, candidate: Candidate, names: Sequence[str], samples: Any, *, judged: bool = False
+    def weighed(
+        self,
+        candidate: Candidate,
+        names: Sequence[str],
+        samples: Any,
+        *,
+        judged: bool = False,
+        kinds: Collection[str] | None = None,
     ) -> dict[str, Costs]:
         """Writes a network's files into a temporary folder and measures them.
 
@@ -255,7 +261,12 @@ class Bench:
             names: storages; one whose file fails its check is left out.
             samples: inputs of training examples.
             judged: whether the files are compared with Keras and judged, as trained ones are.
+            kinds: what is measured besides the bytes, of `latency`, `memory` and `tfz`; None for
+                the time and what is budgeted, of the containers only if judged.
         """
+        if kinds is None:
+            known = (each for each in self.budgets if judged or not each.needs_training)
+            kinds = {"latency", *(each.kind for each in known)}
         with tempfile.TemporaryDirectory(prefix="tfcompress_") as folder:
             paths: dict[str, Path] = {}
             for name in names:
@@ -266,16 +277,18 @@ class Bench:
                 except (InputError, ExportError):
                     continue
                 paths[name] = path
-            costs = {name: costs_of(path) for name, path in paths.items()}
-            times = self._times(list(paths.values()))
-            measured = self._memory(list(paths.values()))
-            for (name, path), time_, memory in zip(paths.items(), times, measured, strict=True):
-                more: dict[str, Any] = {**time_, "memory": memory}
-                if judged:
-                    more |= {"value": self._file_value(path, candidate.model)}
-                    if any(each.kind == "tfz" for each in self.budgets):
-                        more |= {"tfz": archive.pack(path, path.with_suffix(".tfz"))[1]}
-                costs[name] = dataclasses.replace(costs[name], **more)
+            times = [Costs() for _ in paths]
+            if "latency" in kinds and paths:
+                times = self._times(list(paths.values()))
+            costs = {}
+            for (name, path), more in zip(paths.items(), times, strict=True):
+                costs[name] = dataclasses.replace(
+                    more,
+                    size=costs_of(path).size,
+                    memory=memory_of(path) if "memory" in kinds else None,
+                    tfz=packed(path) if "tfz" in kinds else None,
+                    value=self._file_value(path, candidate.model) if judged else None,
+                )
         return costs
 
     def _export(
@@ -297,10 +310,8 @@ class Bench:
             noise_budget=None if budget is None else NoiseBudget(budget),
         )
 
-    def _times(self, paths: Sequence[Path]) -> list[dict[str, float | None]]:
+    def _times(self, paths: Sequence[Path]) -> list[Costs]:
         """Times files in turns with the float file."""
-        if not paths:
-            return []
         try:
             with self.turns.timing():
                 found = latency(
@@ -308,14 +319,8 @@ class Bench:
                 )[1:]
         except BenchmarkError as error:
             say("timing", f"failed: {error}")
-            return [{} for _ in paths]
-        return [{"latency_ms": each.latency_ms_p50, "latency_ratio": each.ratio} for each in found]
-
-    def _memory(self, paths: Sequence[Path]) -> list[int | None]:
-        """Measures what an inference takes, where memory is budgeted."""
-        if not any(each.kind == "memory" for each in self.budgets):
-            return [None for _ in paths]
-        return [memory_of(path) for path in paths]
+            return [Costs() for _ in paths]
+        return [Costs(latency_ms=each.latency_ms_p50, latency_ratio=each.ratio) for each in found]
 
     def _file_value(self, path: Path, model: keras.Model) -> float:
         """Returns what a file is worth on the held-out examples."""
@@ -337,6 +342,11 @@ class Bench:
 def costs_of(path: Path) -> Costs:
     """Returns the bytes of a file."""
     return Costs(size=path.stat().st_size)
+
+
+def packed(path: Path) -> int:
+    """Writes a file's lossless container beside it, and returns its bytes."""
+    return archive.pack(path, path.with_suffix(".tfz"))[1]
 
 
 def memory_of(path: Path) -> int | None:

@@ -21,10 +21,10 @@ from tfcompress.pipeline import inputs
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.plan import Plan, default_output_dir, plan
 from tfcompress.search import finalists, page
-from tfcompress.search.budget import parse_budgets
-from tfcompress.search.engine import usual_goal
-from tfcompress.search.session import Found, Session
-from tfcompress.search.settings import SearchSettings
+from tfcompress.search.engines import searcher
+from tfcompress.search.greedy_session import STEPS
+from tfcompress.search.session import Found, Searcher
+from tfcompress.search.settings import NARROWING, SearchSettings
 from tfcompress.search.space import Space
 from tfcompress.training import TrainingContext
 from tfcompress.training.progress import say, with_progress
@@ -35,7 +35,7 @@ _KEY = {"tfcompress": "search"}
 _LONGEST = 1 << 24
 _BASELINE = "baseline.keras"
 # What a search writes into its folder.
-_OUTPUTS = (_BASELINE, "baseline.tflite", "study.journal", "search.html", finalists.FOLDER)
+_OUTPUTS = (_BASELINE, "baseline.tflite", "study.journal", STEPS, "search.html", finalists.FOLDER)
 # A later call may ask for more of these.
 _CHANGEABLE = ("trials", "finalists", "seeds", "workers")
 # A worker that died is started again, so many times in all.
@@ -52,7 +52,8 @@ def search(settings: SearchSettings) -> None:
         len(settings.budget) > 0,
         "give what a file may cost, as in --budget size=100KiB --budget drop=0.5",
     )
-    job, space = _job(settings), Space.of(settings.techniques)
+    job = _job(settings)
+    Space.of(settings.techniques)  # Refuses what can't be drawn before anything is loaded.
     folder = Path(settings.config.output_dir or _default_folder(settings))
     with contextlib.ExitStack() as stack:
         try:
@@ -61,13 +62,15 @@ def search(settings: SearchSettings) -> None:
         except (OSError, PathError) as error:
             raise InputError(f"{error}; choose another --output_dir") from error
         _claim(folder, settings)
-        session, task = _session(job, settings, folder, space)
+        session, task = _session(job, settings, folder)
         if settings.workers == 1:
             session.run(settings.trials)
         else:
             _work(folder, settings)
         found = session.front()
-        say("search", page.counted(session.study.trials(), session.aim))
+        say("search", page.counted(session.trials(), session.aim))
+        for line in page.rank_correlations(session.trials()):
+            say("search", f"rank correlation with the last epoch of {line}")
         runs = finalists.run(found, settings, folder)
         page.write(folder, settings, session, found, runs, task.judge.metric)
         _print(found, runs, session, folder)
@@ -84,13 +87,15 @@ def join(path: str) -> None:
     if settings is None:
         raise InputError(f"--join={path}: no search was begun there")
     with files.quiet():
-        session, _ = _session(_job(settings), settings, folder, Space.of(settings.techniques))
+        session, _ = _session(_job(settings), settings, folder)
     session.run(settings.trials)
 
 
 def _job(settings: SearchSettings) -> Plan:
     """Returns the plan of the float network's run, by which model and data are loaded."""
-    config = dataclasses.replace(settings.config, technique="baseline", output_dir=None)
+    # Its options are the user's to give.
+    name = NARROWING if settings.engine == "greedy" else "baseline"
+    config = dataclasses.replace(settings.config, technique=name, output_dir=None)
     return plan(config)
 
 
@@ -98,9 +103,7 @@ def _default_folder(settings: SearchSettings) -> str:
     return default_output_dir(dataclasses.replace(settings.config, technique="search"))
 
 
-def _session(
-    job: Plan, settings: SearchSettings, folder: Path, space: Space
-) -> tuple[Session, Task]:
+def _session(job: Plan, settings: SearchSettings, folder: Path) -> tuple[Searcher, Task]:
     """Returns the search with its float network, which is trained if it wasn't yet."""
     model, loaded = inputs.load(job)
     chosen_by = without_test(loaded)
@@ -120,20 +123,8 @@ def _session(
         with files.whole(kept) as beside:
             model.save(beside)
         (folder / "baseline.npz").unlink(missing_ok=True)
-    budgets = parse_budgets(settings.budget)
-    session = Session(
-        model,
-        task.data,
-        folder,
-        budgets=budgets,
-        goal=settings.goal or usual_goal(budgets),
-        space=space,
-        settings=job.settings,
-        objective=task.objective,
-        metric=settings.config.metric,
-        url=settings.study,
-        seed=settings.config.seed,
-        beside=settings.workers > 1 or settings.study is not None,
+    session = searcher(
+        model, task.data, folder, settings, training=job.settings, objective=task.objective
     )
     return session, task
 
@@ -220,11 +211,11 @@ def _work(folder: Path, settings: SearchSettings) -> None:
 
 
 def _print(
-    found: Sequence[Found], runs: list[finalists.Finalist], session: Session, folder: Path
+    found: Sequence[Found], runs: list[finalists.Finalist], session: Searcher, folder: Path
 ) -> None:
     """Prints what was found."""
     if not found:
-        print(f"\n{page.nearest(session.study.trials(), session.aim)}")
+        print(f"\n{page.nearest(session.trials(), session.aim)}")
     elif runs:
         headers = page.final_headers(session.aim.metric)
         print(f"\n{table(page.final_rows(runs), headers)}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tfcompress.errors import InputError
 from tfcompress.metric import Metric
 from tfcompress.options import Range
+from tfcompress.plain_text import first_line
 from tfcompress.search.bench import Outcome
 from tfcompress.search.budget import Budget, Costs, overruns
 from tfcompress.search.settings import Goal
@@ -29,6 +30,8 @@ _NAME = "tfcompress"
 _REDRAWS = 200
 # At the tables of a database, which several machines may be making.
 _ATTEMPTS = 4
+# Packages whose errors are a database's.
+_DATABASES = ("sqlalchemy", "psycopg", "psycopg2", "pymysql")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +85,10 @@ class Trial:
     outcome: Outcome | None
 
 
+class StudyError(InputError):
+    """The study's database can't be reached, or refuses; what is finished is kept."""
+
+
 class Study:
     """Asks Optuna what to try next, and tells it what came of it.
 
@@ -95,7 +102,8 @@ class Study:
         worker: the name of this process, by which others find whether it still runs.
 
     Raises:
-        InputError: Optuna isn't installed, or the database can't be reached.
+        InputError: Optuna isn't installed.
+        StudyError: the database can't be reached; so do all methods that ask it.
     """
 
     def __init__(
@@ -212,7 +220,8 @@ class Study:
         importance = _optuna().importance
         evaluator = importance.PedAnovaImportanceEvaluator()  # The others need scikit-learn.
         # It warns of choices that few trials had: such a share is small anyway.
-        with warnings.catch_warnings(), contextlib.suppress(ValueError, RuntimeError):
+        few = contextlib.suppress(ValueError, RuntimeError)
+        with _database_errors(), warnings.catch_warnings(), few:
             warnings.simplefilter("ignore")
             found = importance.get_param_importances(self._study, evaluator=evaluator)
             return {name: float(value) for name, value in found.items()}
@@ -300,14 +309,27 @@ def _storage(folder: Path, url: str | None) -> Any:
     for attempt in range(1, _ATTEMPTS + 1):
         # Of several machines that make the tables at once one succeeds.
         with contextlib.suppress(*(clashes if attempt < _ATTEMPTS else ())):
-            return optuna.storages.RDBStorage(
+            return _steady(optuna.storages.RDBStorage)(
                 url,
+                # A connection that was lost while a network trained is made anew.
+                engine_kwargs={"pool_pre_ping": True},
                 heartbeat_interval=60,
                 grace_period=180,
                 heartbeat_stale_trial_callback=retry,
             )
         time.sleep(attempt)
     raise AssertionError
+
+
+def _steady(kind: Any) -> Any:
+    """Returns a storage whose heart goes on beating when the database misses a beat."""
+
+    class SteadyStorage(kind):
+        def record_heartbeat(self, trial_id: int) -> None:
+            with contextlib.suppress(StudyError), _database_errors():
+                super().record_heartbeat(trial_id)
+
+    return SteadyStorage
 
 
 def _suggest(trial: optuna.Trial, name: str, values: Range) -> Any:
@@ -338,16 +360,27 @@ def _database_errors() -> Iterator[None]:
     """Turns what a database says into one line.
 
     Raises:
-        InputError: the database can't be reached, or refuses.
+        StudyError: the database can't be reached, or refuses.
     """
     try:
         yield
     except Exception as error:
-        module = type(error).__module__.partition(".")[0]
-        if module not in ("sqlalchemy", "psycopg", "psycopg2", "pymysql"):
+        cause = _of_database(error)
+        if cause is None:
             raise
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"the study's database fails ({first}): what is finished is kept; the same command "
-            "goes on when the database is back"
+        raise StudyError(
+            f"the study's database fails ({first_line(cause)}): what is finished is kept; the same "
+            "command goes on when the database is back"
         ) from error
+
+
+def _of_database(error: BaseException | None) -> BaseException | None:
+    """Returns what the database said among an error and what led to it; None of other errors.
+
+    Optuna puts other words in its place, and fails itself where it can't note a trial's end.
+    """
+    while error is not None:
+        if type(error).__module__.partition(".")[0] in _DATABASES:
+            return error
+        error = error.__cause__ or error.__context__
+    return None

@@ -8,13 +8,15 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfcompress import techniques
 from tfcompress.pipeline import stages
 from tfcompress.pipeline.plan import plan
 from tfcompress.pipeline.provenance import command
 from tfcompress.report import FileResult, RunResult
+from tfcompress.search.bench import memory_of
 from tfcompress.search.budget import Budget, Costs, overruns, parse_budgets
 from tfcompress.search.session import Found
-from tfcompress.search.settings import SearchSettings
+from tfcompress.search.settings import NARROWING, SearchSettings
 from tfcompress.training.progress import say
 
 FOLDER = "finalists"
@@ -30,6 +32,8 @@ class Finalist:
         folders: where these stand.
         command: makes the first run again.
         budgets: of the search.
+        memory: of each run what an inference takes by the float file and by the other, bytes;
+            None where it isn't budgeted.
     """
 
     found: Found
@@ -37,11 +41,13 @@ class Finalist:
     folders: Sequence[Path]
     command: str
     budgets: Sequence[Budget]
+    memory: Sequence[tuple[int | None, int | None]]
 
     def costs(self, seed: int) -> tuple[Costs, Costs]:
         """Returns what the float file and the compressed one of a run cost."""
         result = self.results[seed]
-        return _costs(result.baseline), _costs(result.files[0])
+        floats, file = self.memory[seed]
+        return _costs(result.baseline, floats), _costs(result.files[0], file)
 
     def mean(self) -> tuple[Costs, Costs]:
         """Returns the means over the runs of what both files cost."""
@@ -78,12 +84,17 @@ def run(found: Sequence[Found], settings: SearchSettings, folder: Path) -> list[
 
 def _finalist(file: Found, place: int, settings: SearchSettings, folder: Path) -> Finalist | None:
     """Runs one choice with each seed; None if it has no file then."""
-    results, folders = [], []
+    results, folders, memory = [], [], []
+    budgets = parse_budgets(settings.budget)
+    asked = any(budget.kind == "memory" for budget in budgets)
     name = re.sub(r"[^A-Za-z0-9+.-]+", "_", file.choice.chain or "baseline")
     first = ""
     for seed in range(settings.config.seed, settings.config.seed + settings.seeds):
         target = folder / FOLDER / f"{place}_{name}_{file.trial}" / f"seed{seed}"
         options = {**settings.config.options, **file.choice.texts}
+        if settings.engine == "greedy" and not file.choice.chain:  # Nothing is narrowed.
+            taken = techniques.distribute([techniques.get(NARROWING)], options)[1]
+            options = {key: text for key, text in options.items() if key not in taken}
         config = dataclasses.replace(
             settings.config,
             technique=file.choice.chain or "baseline",
@@ -99,19 +110,26 @@ def _finalist(file: Found, place: int, settings: SearchSettings, folder: Path) -
             return None
         results.append(result)
         folders.append(target)
+        memory.append(_memory(result, target) if asked else (None, None))
         first = first or command(dataclasses.replace(config, output_dir=None))
     return Finalist(found=file, results=results, folders=folders, command=first,
-                    budgets=parse_budgets(settings.budget))  # fmt: skip
+                    budgets=budgets, memory=memory)  # fmt: skip
 
 
-def _costs(result: FileResult) -> Costs:
-    """Returns what a report says of a file."""
+def _memory(result: RunResult, folder: Path) -> tuple[int | None, int | None]:
+    """Measures what an inference takes by the float file of a run and by its other file."""
+    paths = [folder / Path(file.path).name for file in (result.baseline, result.files[0])]
+    return memory_of(paths[0]), memory_of(paths[1])
+
+
+def _costs(result: FileResult, memory: int | None) -> Costs:
+    """Returns what a report says of a file, and its memory."""
     return Costs(
         size=result.size_bytes,
         tfz=result.packed_bytes,
         latency_ms=result.latency_ms_p50,
         latency_ratio=result.latency_ratio,
-        memory=None,
+        memory=memory,
         value=result.accuracy,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +15,13 @@ from tfcompress.benchmark.machine import machine, machine_line
 from tfcompress.metric import Metric
 from tfcompress.pipeline.provenance import versions
 from tfcompress.report.pareto import Point, tradeoffs
+from tfcompress.report.picture import Picture
 from tfcompress.report.render import render_template
 from tfcompress.report.table import factor, kibibytes
 from tfcompress.search.budget import Costs
 from tfcompress.search.engine import Aim, Trial
 from tfcompress.search.finalists import Finalist
-from tfcompress.search.session import Found, Session
+from tfcompress.search.session import Found, Searcher
 from tfcompress.search.settings import SearchSettings
 
 _TRIAL_HEADERS = ["no.", "choice", "what came of it", "storage", "KiB", "of the time", "untrained",
@@ -29,6 +31,7 @@ _STATES = {
     "over": "over a budget untrained, and never trained",
     "stopped": "broken off while they trained",
     "impossible": "impossible for this model",
+    "step": "on the way, trained for a short while",
 }
 # A rank correlation of fewer trials would say nothing.
 _FEWEST = 3
@@ -137,7 +140,7 @@ def _spearman(pairs: Sequence[tuple[float, float]]) -> float:
 def write(
     folder: Path,
     settings: SearchSettings,
-    session: Session,
+    session: Searcher,
     found: Sequence[Found],
     runs: Sequence[Finalist],
     metric: Metric,
@@ -147,27 +150,26 @@ def write(
     Args:
         folder: the search's.
         settings: the search's.
-        session: with the study.
+        session: with what was tried.
         found: the front.
         runs: of the finalists.
         metric: by which files are judged.
     """
-    trials, aim = session.study.trials(), session.aim
+    trials, aim = session.trials(), session.aim
+    rows, correlations = final_rows(runs), rank_correlations(trials)
     values: dict[str, Any] = {
-        "headline": _headline(runs, found, trials, aim),
+        "headline": _headline(rows, found, trials, aim),
         "budgets": ", ".join(budget.text for budget in aim.budgets),
         "counted": counted(trials, aim),
         "machine": machine_line(machine()),
         "final_headers": final_headers(metric),
-        "final_rows": final_rows(runs),
+        "final_rows": rows,
         "commands": [each.command for each in runs],
         "trial_headers": _TRIAL_HEADERS,
         "trial_rows": [_trial_row(each, aim) for each in trials],
         "pictures": _pictures(trials, aim, metric),
-        "correlations": rank_correlations(trials),
-        "importance": [
-            [name, f"{share:.2f}"] for name, share in session.study.importance().items()
-        ],
+        "correlations": correlations,
+        "importance": [[name, f"{share:.2f}"] for name, share in session.importance().items()],
     }
     stored = {
         "tfcompress": "search results",
@@ -175,6 +177,20 @@ def write(
         "versions": versions(),
         "machine": machine(),
         "floats": vars(aim.floats),
+        **_stored(folder, trials, found, runs),
+        "rank_correlations": correlations,
+    }
+    files.write(folder / "results.json", json.dumps(stored, indent=1, default=list) + "\n")
+    files.write(
+        folder / "search.html", render_template("search.html.j2", autoescape=True, **values)
+    )
+
+
+def _stored(
+    folder: Path, trials: Sequence[Trial], found: Sequence[Found], runs: Sequence[Finalist]
+) -> dict[str, Any]:
+    """Returns trials, front and finalists as JSON values; the arguments are those of `write`."""
+    return {
         "trials": [
             {
                 "number": each.number,
@@ -199,22 +215,17 @@ def write(
             }
             for each in runs
         ],
-        "rank_correlations": values["correlations"],
     }  # fmt: skip
-    files.write(folder / "results.json", json.dumps(stored, indent=1, default=list) + "\n")
-    files.write(
-        folder / "search.html", render_template("search.html.j2", autoescape=True, **values)
-    )
 
 
 def _headline(
-    runs: Sequence[Finalist], found: Sequence[Found], trials: Sequence[Trial], aim: Aim
+    rows: Sequence[Sequence[str]], found: Sequence[Found], trials: Sequence[Trial], aim: Aim
 ) -> str:
     """Says in a sentence what was found."""
     if not found:
         return nearest(trials, aim)
-    if runs:
-        row = final_rows(runs[:1])[0]
+    if rows:
+        row = rows[0]
         return (
             f"{row[0]}, written as {row[1]}: {row[2]} KiB, {row[3]} of the float file, {row[4]} of "
             f"its time, {row[6]}."
@@ -240,26 +251,55 @@ def _trial_row(trial: Trial, aim: Aim) -> list[str]:
         kibibytes(file.size),
         factor(file.latency_ratio),
         aim.metric.text(outcome.repaired),
-        aim.metric.text(file.value),
+        aim.metric.text(outcome.by_epoch[-1] if outcome.state == "step" else file.value),
         f"{outcome.seconds:.0f}",
     ]
 
 
-def _pictures(trials: Sequence[Trial], aim: Aim, metric: Metric) -> list[Any]:
-    """Draws the trained files: bytes and time against what they are worth."""
+def _pictures(trials: Sequence[Trial], aim: Aim, metric: Metric) -> list[tuple[str, str, Any]]:
+    """Draws bytes and time against what files are worth: those of steps, and the trained ones.
+
+    Returns:
+        Of each picture its title, what it shows, and itself.
+    """
+    ended = [(trial, trial.outcome) for trial in trials if trial.outcome is not None]
+    steps = []
+    for trial, outcome in ended:
+        best = aim.best(outcome.comparable()) if outcome.state == "step" else None
+        if best is not None:
+            file = dataclasses.replace(outcome.untrained[best], value=outcome.by_epoch[-1])
+            steps.append((trial, best, file))
+    trained = [
+        (trial, storage, file)
+        for trial, outcome in ended
+        for storage, file in outcome.files.items()
+        if not aim.overrun(file)
+    ]
+    by = "By the examples held out to choose by. Numbers are those of the trials; dashed: what no "
+    drawn = [
+        ("Steps", f"{by}other step beats in both. Each network was trained for a short while.",
+         _drawn(steps, aim, metric, "steps")),
+        ("Files within the budgets", f"{by}other file beats in both.",
+         _drawn(trained, aim, metric, "search")),
+    ]  # fmt: skip
+    return [(title, what, picture) for title, what, picture in drawn if picture is not None]
+
+
+def _drawn(
+    shown: Sequence[tuple[Trial, str, Costs]], aim: Aim, metric: Metric, name: str
+) -> Picture | None:
+    """Draws some trials' files; None if there are none."""
     floats = aim.floats
     assert floats.value is not None
     panels = []
     for title, cost in (("KiB", "size"), ("share of the float file's time", "latency_ratio")):
         scale = 1 / 1024 if cost == "size" else 1.0
         points = [Point("float", "float file", scale * getattr(floats, cost), floats.value, True)]
-        for trial in trials:
-            assert trial.outcome is not None
-            for storage, file in trial.outcome.files.items():
-                value = getattr(file, cost)
-                if value is not None and file.value is not None and not aim.overrun(file):
-                    name = f"{trial.choice} as {storage}"
-                    points.append(Point(str(trial.number), name, scale * value, file.value, False))
+        for trial, storage, file in shown:
+            value = getattr(file, cost)
+            if value is not None and file.value is not None:
+                words = f"{trial.choice} as {storage}"
+                points.append(Point(str(trial.number), words, scale * value, file.value, False))
         if len(points) > 1:
             panels.append((title, points))
-    return [tradeoffs(panels, "search", [metric])] if panels else []
+    return tradeoffs(panels, name, [metric]) if panels else None

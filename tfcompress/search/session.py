@@ -9,25 +9,25 @@ import socket
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 
-from tfcompress.container import archive
 from tfcompress.data.protocol import Data
 from tfcompress.export import export
 from tfcompress.files import quiet
 from tfcompress.pipeline.results import file_predictor
 from tfcompress.plain_text import one_line
-from tfcompress.search.bench import Bench, costs_of, memory_of
+from tfcompress.search.bench import Bench, Outcome, costs_of, memory_of, packed
 from tfcompress.search.budget import Budget, Costs
-from tfcompress.search.engine import Aim, Study, Trial, hopeless
+from tfcompress.search.engine import Aim, Study, StudyError, Trial, hopeless
 from tfcompress.search.settings import Goal
 from tfcompress.search.space import Choice, Space
 from tfcompress.search.turns import Turns
 from tfcompress.training.judging import Judge, held_out, judge_of
 from tfcompress.training.objective import Objective, inferred_objective
 from tfcompress.training.progress import say
+from tfcompress.work import UNLOCKED, locked, release
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +85,32 @@ def front(trials: Iterable[Trial], aim: Aim) -> list[Found]:
     return sorted(best, key=lambda file: aim.merit(file.costs), reverse=True)
 
 
+class Searcher(Protocol):
+    """What a search's engine offers to what sums it up.
+
+    Attributes:
+        aim: which files are wanted.
+    """
+
+    aim: Aim
+
+    def run(self, trials: int) -> None:
+        """Searches, until so many trials or steps have ended in all calls together."""
+        ...
+
+    def trials(self) -> list[Trial]:
+        """Returns what was tried."""
+        ...
+
+    def front(self) -> list[Found]:
+        """Returns the best files, as the function `front` does."""
+        ...
+
+    def importance(self) -> dict[str, float]:
+        """Returns how much each drawn name decides; empty where nothing is drawn."""
+        ...
+
+
 class Session:
     """Tries compressions of one network on one machine.
 
@@ -125,24 +151,18 @@ class Session:
         seed: int = 0,
         beside: bool = False,
     ) -> None:
-        judge = judge_of(model, data, objective or inferred_objective(model, data), metric)
-        self._turns = Turns()
-        self._folder = folder
-        with self._turns.training():
-            floats = _float_costs(model, data, judge, folder, budgets)
-        self.aim = Aim(tuple(budgets), goal, floats, judge.metric)
-        self.bench = Bench(
-            model=model,
-            data=data,
-            judge=judge,
-            objective=objective,
-            budgets=tuple(budgets),
+        self.bench, self.aim = prepared(
+            model,
+            data,
+            folder,
+            budgets=budgets,
+            goal=goal,
             settings=settings,
+            objective=objective,
+            metric=metric,
             seed=seed,
-            folder=folder,
-            floats=floats,
-            turns=self._turns,
         )
+        self._folder = folder
         self._worker = f"{socket.gethostname()}-{os.getpid()}"
         draws = zlib.crc32(f"{seed} {self._worker}".encode()) if beside else seed
         self.study = Study(
@@ -169,26 +189,78 @@ class Session:
         say("trial", f"{done + 1}/{trials} {choice}")
 
         def stop(by_epoch: Sequence[float], epochs: int) -> bool:
-            return hopeless(self.study.trials(), self.aim, by_epoch, epochs)
+            try:
+                others = self.study.trials()
+            except StudyError:  # It may be back when the training has ended.
+                return False
+            return hopeless(others, self.aim, by_epoch, epochs)
 
         outcome = self.bench.try_out(choice, stop)
-        best = self.aim.best(outcome.files)
-        if best is None:
-            say("trial", one_line(f"{outcome.state}: {outcome.reason}", 200))
-            return outcome
-        file, floats = outcome.files[best], self.aim.floats
-        assert file.size is not None
-        assert floats.size is not None
-        time = "" if file.latency_ratio is None else f", {file.latency_ratio:.2f} of the time"
-        within = "within the budgets" if not self.aim.overrun(file) else "over a budget"
-        say("trial", f"{best}: {file.size / 1024:,.1f} KiB, {file.size / floats.size:.3f} of the "
-            f"float file{time}, {self.aim.metric.text(file.value)}; {within}; "
-            f"{outcome.seconds:.0f} s")  # fmt: skip
+        say("trial", said_of(outcome, self.aim))
         return outcome
+
+    def trials(self) -> list[Trial]:
+        """Returns the trials that ended."""
+        return self.study.trials()
+
+    def importance(self) -> dict[str, float]:
+        """Returns how much each drawn name decides, as `Study.importance` does."""
+        return self.study.importance()
 
     def front(self) -> list[Found]:
         """Returns the best files, as `front` does."""
-        return front(self.study.trials(), self.aim)
+        return front(self.trials(), self.aim)
+
+
+def said_of(outcome: Outcome, aim: Aim) -> str:
+    """Says in a line what came of a trial."""
+    best = aim.best(outcome.files)
+    if best is None:
+        return one_line(f"{outcome.state}: {outcome.reason}", 200)
+    file, floats = outcome.files[best], aim.floats
+    assert file.size is not None
+    assert floats.size is not None
+    time = "" if file.latency_ratio is None else f", {file.latency_ratio:.2f} of the time"
+    within = "within the budgets" if not aim.overrun(file) else "over a budget"
+    return (
+        f"{best}: {file.size / 1024:,.1f} KiB, {file.size / floats.size:.3f} of the float "
+        f"file{time}, {aim.metric.text(file.value)}; {within}; {outcome.seconds:.0f} s"
+    )
+
+
+def prepared(
+    model: keras.Model,
+    data: Data,
+    folder: Path,
+    *,
+    budgets: Sequence[Budget],
+    goal: Goal,
+    settings: Mapping[str, Any],
+    objective: Objective | None = None,
+    metric: str | None = None,
+    seed: int = 0,
+) -> tuple[Bench, Aim]:
+    """Writes and weighs the float network's file; returns what tries others, and what is wanted.
+
+    The arguments are those of `Session`.
+    """
+    judge = judge_of(model, data, objective or inferred_objective(model, data), metric)
+    turns = Turns()
+    with turns.training():
+        floats = _float_costs(model, data, judge, folder, budgets)
+    bench = Bench(
+        model=model,
+        data=data,
+        judge=judge,
+        objective=objective,
+        budgets=tuple(budgets),
+        settings=settings,
+        seed=seed,
+        folder=folder,
+        floats=floats,
+        turns=turns,
+    )
+    return bench, Aim(tuple(budgets), goal, floats, judge.metric)
 
 
 def _counts(trial: Trial) -> bool:
@@ -209,7 +281,7 @@ def _float_costs(
         latency_ratio=1.0,
         value=value,
         memory=memory_of(path) if "memory" in wanted else None,
-        tfz=archive.pack(path, path.with_suffix(".tfz"))[1] if "tfz" in wanted else None,
+        tfz=packed(path) if "tfz" in wanted else None,
     )
 
 
@@ -222,30 +294,25 @@ def _alive(folder: Path, worker: str) -> Iterator[None]:
     """Holds a lock by which other processes find that this one runs."""
     path = _lock_file(folder, worker)
     path.parent.mkdir(exist_ok=True)
-    with path.open("w") as file:
-        with contextlib.suppress(ImportError):
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # Others are at work.
-                path.parent.rmdir()
+    lock = locked(path)
+    assert lock is not None  # No other process has this name.
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        release(lock)
+        with contextlib.suppress(OSError):  # Others are at work.
+            path.parent.rmdir()
 
 
 def _is_alive(folder: Path, worker: str) -> bool:
-    """Says whether a process of this folder still runs."""
+    """Says whether a process of this folder still runs, or can't be told from one that does."""
     path = _lock_file(folder, worker)
-    try:
-        import fcntl
-
-        with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (FileNotFoundError, ImportError):
+    if not path.exists():
         return False
-    except BlockingIOError:
+    lock = locked(path)
+    if lock is None or lock == UNLOCKED:  # Where there are no locks nobody is taken for dead.
         return True
     path.unlink(missing_ok=True)
+    release(lock)
     return False

@@ -11,6 +11,10 @@ from tfcompress.errors import one_of, require
 
 Goal = Literal["accuracy", "size", "latency"]
 GOALS = get_args(Goal)
+Engine = Literal["optuna", "greedy"]
+ENGINES = get_args(Engine)
+# The technique by which the engine `greedy` narrows layers.
+NARROWING = "channels"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,10 @@ class SearchSettings:
         seeds: with how many seeds each of them.
         workers: processes that try at once.
         study: the URL of a database in place of a file.
+        engine: `optuna` draws chains of techniques; `greedy` narrows the network's layers, one in
+            each step.
+        step: of `greedy`: what a step takes off, as a share of what the whole network takes.
+        short_steps: of `greedy`: training steps of each narrower network that is looked at.
     """
 
     config: RunConfig = dataclasses.field(default_factory=RunConfig)
@@ -38,14 +46,27 @@ class SearchSettings:
     seeds: int = 3
     workers: int = 1
     study: str | None = None
+    engine: Engine = "optuna"
+    step: float = 0.05
+    short_steps: int = 100
 
     def __post_init__(self) -> None:
         """Refuses numbers that can't be."""
-        for name, least in (("trials", 1), ("finalists", 0), ("seeds", 1), ("workers", 1)):
+        leasts = {"trials": 1, "finalists": 0, "seeds": 1, "workers": 1, "short_steps": 1}
+        for name, least in leasts.items():
             value = getattr(self, name)
             require(value >= least, f"--{name} must be {least} or more; got {value}")
         if self.goal is not None:
             one_of("--goal", self.goal, GOALS)
+        one_of("--engine", self.engine, ENGINES)
+        require(0 < self.step < 1, f"--step must be above 0 and below 1; got {self.step:g}")
+        if self.engine == "greedy":
+            require(self.workers == 1, "--engine=greedy works in one process: leave --workers out")
+            for name in ("study", "techniques"):
+                require(
+                    getattr(self, name) is None,
+                    f"--engine=greedy narrows layers in one process: leave --{name} out",
+                )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as JSON values."""

@@ -15,22 +15,32 @@ from tfcompress.techniques import _blocks, _ends
 from tfcompress.techniques._blocks import Block
 from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques._recipes import WeightOptions, training
-from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique
+from tfcompress.techniques.base import (
+    Candidate,
+    Fit,
+    LayerLine,
+    Property,
+    Technique,
+    fit_keras,
+)
 
 if TYPE_CHECKING:
+    from tfcompress.config import Training
+    from tfcompress.data.protocol import Data
     from tfcompress.graph import Graph
+    from tfcompress.training.context import Row, TrainingContext
 
 # PReLU's slope at the start (He et al. 2015, arXiv:1502.01852, section 2.1).
 _PRELU_SLOPE = 0.25
 
 
-def _why_kept(graph: Graph, name: str) -> str | None:
-    """Says why a weighted layer stays in full precision; None if it is to be binarised."""
+def _why_kept(graph: Graph, name: str, form: _Form) -> str | None:
+    """Says why a weighted layer stays as it is; None if it is to be binarised."""
     from tfcompress.layers import BinaryConv2D, BinaryDense
 
     layer = graph.operations[name]
     if type(layer) in (BinaryConv2D, BinaryDense):
-        return "binary already"
+        return None if form.completes(layer) else "binary already"
     why = _blocks.not_inner(graph, name, "full precision", "binary")
     if why:
         return why
@@ -55,6 +65,8 @@ def technique(
     epochs: int,
     storages: tuple[str, ...],
     aliases: tuple[str, ...] = (),
+    shifts: bool = False,
+    fit: Fit | None = None,
 ) -> Technique:
     """Makes a technique that turns every inner convolution and dense layer into a binary one.
 
@@ -68,6 +80,8 @@ def technique(
         epochs: of the default recipe.
         storages: how the export writes it by default, as `Technique` has them.
         aliases: other words for it.
+        shifts: whether filters and normalisations are scaled by powers of two.
+        fit: how it is trained; None for `fit_binary`.
     """
 
     def transform(candidate: Candidate, chosen: WeightOptions) -> Candidate:
@@ -79,6 +93,7 @@ def technique(
             clip_value=chosen.clip_value,
             end_bits=getattr(chosen, "end_bits", 32),
             input_bits=getattr(chosen, "activation_bits", 1),
+            shifts=shifts,
         )
         return _binarise(candidate, form)
 
@@ -91,11 +106,41 @@ def technique(
             transform=transform,
             check=transform,
             training=training(epochs),
+            fit=fit or fit_binary,
             storages=storages,
             aliases=aliases,
             produces=frozenset({Property.BINARY}),
         )
     )
+
+
+def fit_binary(
+    candidate: Candidate,
+    options: WeightOptions,
+    data: Data,
+    training: Training,
+    context: TrainingContext,
+) -> tuple[Candidate, list[Row]]:
+    """Trains the model in place, with the tails of its latent weights cut if that is wanted."""
+    if not getattr(options, "recu", False):
+        return fit_keras(candidate, options, data, training, context)
+    from tfcompress.training.constraints import TailClamp
+    from tfcompress.training.loop import steps_per_epoch
+
+    steps = steps_per_epoch(context.transfer or data, training) * training.epochs
+    kernels = [
+        layer.kernel
+        for layer in candidate.model._flatten_layers()
+        if getattr(layer, "binarize_kernel", False)
+    ]
+    own = [kernel.constraint for kernel in kernels]
+    for kernel in kernels:
+        kernel.constraint = TailClamp(kernel, steps)
+    try:
+        return fit_keras(candidate, options, data, training, context)
+    finally:
+        for kernel, constraint in zip(kernels, own, strict=True):
+            kernel.constraint = constraint
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,6 +157,7 @@ class _Form:
         clip_value: as of `BinaryConv2D`.
         end_bits: of the weights of the first and the last layer; 32 leaves them as they are.
         input_bits: as of `BinaryConv2D`.
+        shifts: whether filters and normalisations are scaled by powers of two.
     """
 
     binarize_inputs: bool
@@ -121,6 +167,7 @@ class _Form:
     clip_value: float
     end_bits: int = 32
     input_bits: int = 1
+    shifts: bool = False
 
     def layer(self, layer: Any) -> Any:
         """Makes the binary layer of the same shape and name.
@@ -137,6 +184,7 @@ class _Form:
             "binarize_kernel": self.binarize_kernel,
             "clip_value": self.clip_value,
             "input_bits": self.input_bits,
+            "shift_scale": self.shifts,
             "use_bias": layer.use_bias or self.binarize_inputs,
             "activation": layer.activation if own_activation else None,
             "name": layer.name,
@@ -152,6 +200,24 @@ class _Form:
             groups=layer.groups,
             **arguments,
         )
+
+    def completes(self, layer: Any) -> bool:
+        """Says whether a layer has the binary inputs already, and gets the binary weights now."""
+        return (
+            self.binarize_inputs
+            and self.binarize_kernel
+            and getattr(layer, "binarize_inputs", False)
+            and not layer.binarize_kernel
+        )
+
+    def completed(self, layer: Any) -> Any:
+        """Makes a layer of binary inputs and weights of one that has binary inputs."""
+        changed = {
+            "binarize_kernel": True,
+            "clip_value": self.clip_value,
+            "shift_scale": self.shifts,
+        }
+        return type(layer).from_config({**layer.get_config(), **changed})
 
     def reason(self, block: Block) -> str:
         """Says for the report what became of a block."""
@@ -172,7 +238,8 @@ def _binarise(candidate: Candidate, form: _Form) -> Candidate:
     scale of the block's output stays; the new BN starts afresh. The new activation goes behind
     the max pooling of the block, where there is one: the order of the two makes no difference to
     a rising function, and there is a quarter of the values left to work on. With float inputs the
-    order stays, and only the kernel changes.
+    order stays, and only the kernel changes. So it does of layers that have binary inputs already:
+    the chain `binary_activations+xnor` trains the two in turn.
 
     Args:
         candidate: any functional or Sequential model; nested models are flattened.
@@ -192,7 +259,7 @@ def _binarise(candidate: Candidate, form: _Form) -> Candidate:
         if not _blocks.weighted(layer):
             continue
         kind = type(layer).__name__
-        why = _why_kept(graph, name)
+        why = _why_kept(graph, name, form)
         if why and form.end_bits == 8 and _ends.can_be_rounded(graph, name):
             replace[name], load = _ends.rounded(graph, name)
             loads.append(load)
@@ -201,10 +268,16 @@ def _binarise(candidate: Candidate, form: _Form) -> Candidate:
         if why:
             lines.append(LayerLine(name, kind, "kept", why))
             continue
+        if form.completes(layer):
+            replace[name] = new = form.completed(layer)
+            if form.keep_weights:
+                loads.append(functools.partial(_copy_weights, new, layer))
+            lines.append(LayerLine(name, kind, "binarised", "binary weights behind binary inputs"))
+            continue
         block = _blocks.find(graph, name) if form.binarize_inputs else Block(name)
         new = form.layer(layer)
         if form.binarize_inputs:
-            _reorder(graph, block, new, form.activation, replace)
+            _reorder(graph, block, new, form, replace)
         else:
             replace[name] = new
         if form.keep_weights:
@@ -228,11 +301,15 @@ def _reorder(
     graph: Graph,
     block: Block,
     new: Any,
-    activation: str,
+    form: _Form,
     replace: dict[str, Callable[..., Any]],
 ) -> None:
     """Puts BN before the layer, none behind it, and the new activation behind the pooling."""
-    normalise = keras.layers.BatchNormalization(name=f"{block.layer}_sign_bn")
+    from tfcompress.layers import ShiftBatchNormalization
+
+    activation = form.activation
+    kind = ShiftBatchNormalization if form.shifts else keras.layers.BatchNormalization
+    normalise = kind(name=f"{block.layer}_sign_bn")
     replace[block.layer] = lambda x, *args, **kwargs: new(normalise(x))
     if block.bn:
         replace[block.bn] = _blocks.pass_through
@@ -265,6 +342,11 @@ def _activation(kind: str, name: str) -> Callable[[Any], Any] | None:
         )(x)
 
     return prelu
+
+
+def _copy_weights(new: Any, layer: Any) -> None:
+    """Gives a layer the weights of one of the same shapes."""
+    new.set_weights(layer.get_weights())
 
 
 def _load(new: Any, layer: Any, bn: Any) -> None:

@@ -35,6 +35,8 @@ def why_keras(engine: Engine, training: Training, context: TrainingContext) -> s
         return "Keras 2 doesn't know callbacks and class weights of Keras 3"
     if context.transfer is not None:
         return "TFMOT learns from labels, which the transfer set doesn't have"
+    if context.devices != 1:
+        return "TFMOT trains on one device"
     if (reason := beyond_kd(training, context)) is not None:
         return f"TFMOT learns from a teacher by the loss kd alone, and {reason}"
     if keras.backend.backend() != "tensorflow":

@@ -134,12 +134,12 @@ def _wrap_inner(
     weights = {name: source.get_layer(name).get_weights() for name in wrappers}
     replace = dict(wrappers)
     roundings: dict[str, FewBitActivations] = {}
-    inputs = _inputs(source, set(wrappers), candidate.samples) if activations else {}
+    inputs = layer_inputs(source, set(wrappers), candidate.samples) if activations else {}
     for line in [line for line in lines if line.name in inputs]:
         few = activations if line.reason == becomes and activations else _EIGHT_BITS
         rounding = _rounding(maker, line.name, inputs[line.name], few)
         roundings[line.name] = rounding
-        replace[line.name] = _behind(rounding, wrappers[line.name])
+        replace[line.name] = behind(rounding, wrappers[line.name])
     lines = [_with_inputs(line, roundings.get(line.name)) for line in lines]
     model = replace_layers(source, replace, maker)
     for name, arrays in weights.items():
@@ -149,7 +149,7 @@ def _wrap_inner(
     return candidate.then(model, *lines)
 
 
-def _inputs(model: keras.Model, names: set[str], samples: Any) -> dict[str, np.ndarray]:
+def layer_inputs(model: keras.Model, names: set[str], samples: Any) -> dict[str, np.ndarray]:
     """Returns what layers take where a batch of samples runs through a model, by their names.
 
     Args:
@@ -191,7 +191,7 @@ def _rounding(
     return rounding
 
 
-def _behind(rounding: keras.Layer, layer: keras.Layer) -> Callable[..., Any]:
+def behind(rounding: keras.Layer, layer: keras.Layer) -> Callable[..., Any]:
     """Returns both layers as one function."""
     return lambda x, *args, **kwargs: layer(rounding(x), *args, **kwargs)
 

@@ -86,10 +86,14 @@ class EndOptions(InputOptions):
         activation_bits: of the binary layers' inputs: 1 for signs, or 2 for four levels with a
             trained step (LSQ: Esser et al. 2020, arXiv:1902.08153), which the 1-bit kernels
             multiply as two bits.
+        recu: whether training clips a filter's latent weights after each step to their 15% and 85%
+            quantiles, at its end to 1% and 99% (ReCU: Xu et al. 2021, arXiv:2103.12369), so that
+            those far from 0 can change their sign again.
     """
 
     end_bits: int = searched(32, 8, 32)
     activation_bits: int = 1
+    recu: bool = False
 
     def __post_init__(self) -> None:
         """Refuses unknown words and numbers."""

@@ -10,10 +10,11 @@ from tfcompress.config import Training
 from tfcompress.errors import one_of, require
 from tfcompress.options import searched
 from tfcompress.techniques import _channel_budget as budgets
+from tfcompress.techniques import _channel_counts as channel_counts
 from tfcompress.techniques import _channel_lines as report_lines
 from tfcompress.techniques import _channel_scores as channel_scores
 from tfcompress.techniques import _channel_sparse as sparse
-from tfcompress.techniques import _channel_widths as widths
+from tfcompress.techniques import _channel_widths as channel_widths
 from tfcompress.techniques._new_weights import with_new_weights
 from tfcompress.techniques.base import Candidate, Control, Technique, distilled
 
@@ -42,6 +43,10 @@ class ChannelOptions:
             narrower networks are written, before any training, until the file is within 2% below.
         latency_ratio: likewise, the share of the time that the float32 file takes by LiteRT on one
             CPU thread of this machine, measured in turns with the whole model's, within 5% below.
+        widths: in place of all ratios, how many channels layers keep: `{"conv3": 64}`, or
+            `conv3:64,conv4:96` as text; layers that aren't named keep theirs. Of layers whose
+            channels live and die together the first is named. A search by `--engine=greedy` ends
+            in such widths.
         criterion: what a channel is scored by: `l1` or `l2`, the size of its filters' weights (Li
             et al. 2017, arXiv:1608.08710); `fpgm`, their distance to the layer's other filters (He
             et al. 2019, arXiv:1811.00250); `bn_scale`, the scale of the batch normalisation behind
@@ -89,10 +94,11 @@ class ChannelOptions:
     macs_ratio: float | None = searched(None, low=0.15, high=0.75, step=0.05)
     size_ratio: float | None = None
     latency_ratio: float | None = None
+    widths: Mapping[str, int] | tuple[str, ...] = ()
     criterion: Criterion = "auto"
     scope: Scope = "layer"
     min_channels: int = 4
-    round_to: int = widths.ROUND_TO
+    round_to: int = channel_widths.ROUND_TO
     layer_norms: LayerNorms = "auto"
     repair: Repair = "auto"
     criterion_seed: int = 0
@@ -106,6 +112,16 @@ class ChannelOptions:
     def __post_init__(self) -> None:
         """Refuses unknown words, and numbers that no network can have."""
         budgets.check_ratios(macs_ratio=self.macs_ratio, **self._file_ratios())
+        object.__setattr__(self, "widths", channel_counts.parsed(self.widths))
+        if self.widths:
+            ratios = {"macs_ratio": self.macs_ratio, **self._file_ratios()}
+            given = [name for name, value in ratios.items() if value is not None]
+            require(not given, f"widths say how much stays: leave {', '.join(given)} out")
+            require(
+                self.iterations == 1,
+                f"iterations={self.iterations} takes a ratio, of which each round has a part; "
+                "with widths all is cut at once",
+            )
         one_of("option criterion", self.criterion, get_args(Criterion))
         one_of("option scope", self.scope, get_args(Scope))
         one_of("option layer_norms", self.layer_norms, get_args(LayerNorms))
@@ -117,10 +133,10 @@ class ChannelOptions:
             value = getattr(self, name)
             require(value >= least, f"option {name} must be {least} or more; got {value}")
 
-    def rules(self) -> widths.Rules:
+    def rules(self) -> channel_widths.Rules:
         """Returns what the choice of channels goes by."""
         share = 0.5 if self.macs_ratio is None else self.macs_ratio
-        return widths.Rules(share, self.scope, self.min_channels, self.round_to)
+        return channel_widths.Rules(share, self.scope, self.min_channels, self.round_to)
 
     def ratio(self) -> tuple[str, float]:
         """Returns the option that says how much stays, and its value."""
@@ -148,7 +164,7 @@ class ChannelOptions:
 
     def choose(
         self, graph: ChannelGraph, candidate: Candidate
-    ) -> tuple[widths.Widths, Mapping[str, str]]:
+    ) -> tuple[channel_widths.Widths, Mapping[str, str]]:
         """Returns which channels of which groups stay, and by which criterion each was scored.
 
         Raises:
@@ -156,9 +172,11 @@ class ChannelOptions:
         """
         criterion = channel_scores.chosen(self.criterion, candidate)
         scores, criteria = channel_scores.scored(graph, criterion, self.criterion_seed, candidate)
+        if self.widths:
+            return channel_counts.choose(graph, scores, self._counts()), criteria
         budget = self.budget()
         if budget is None:
-            return widths.choose(graph, scores, self.rules()), criteria
+            return channel_widths.choose(graph, scores, self.rules()), criteria
         return budgets.choose(graph, scores, self.rules(), budget, candidate), criteria
 
     def relative(self, candidate: Candidate) -> ChannelOptions:
@@ -173,6 +191,26 @@ class ChannelOptions:
     def start(self, candidate: Candidate) -> Candidate:
         """Returns the candidate before the technique's first round, which this one is."""
         return candidate
+
+    def _counts(self) -> channel_counts.Counts:
+        assert isinstance(self.widths, Mapping)  # They were parsed.
+        return self.widths
+
+    def check(self, candidate: Candidate) -> None:
+        """Raises what `choose` would, whatever the weights.
+
+        Raises:
+            InputError: as `choose`, but for the criterion's examples.
+        """
+        graph, budget = self.graph(candidate.model, trained=True), self.budget()
+        if self.widths:
+            channel_counts.check(graph, self._counts())
+        elif budget is None:
+            channel_widths.check(graph, self.rules())
+        else:
+            budgets.check(graph, self.rules(), budget, candidate)
+        if self.sparse_epochs:
+            sparse.penalised(graph, self.sparse_penalty)
 
     def _file_ratios(self) -> dict[str, float | None]:
         return {"size_ratio": self.size_ratio, "latency_ratio": self.latency_ratio}
@@ -227,7 +265,7 @@ def _transform(candidate: Candidate, options: ChannelOptions | sparse.SparsePhas
 
 
 def _repair(
-    graph: ChannelGraph, small: keras.Model, kept: widths.Widths, samples: Any, method: str
+    graph: ChannelGraph, small: keras.Model, kept: channel_widths.Widths, samples: Any, method: str
 ) -> Mapping[str, float]:
     """Repairs the smaller model; returns the relative error of the layers that were refitted."""
     from tfcompress.techniques._channel_repair import Repair as Repairer
@@ -257,13 +295,7 @@ def _rounds(
 
 def _check(candidate: Candidate, options: ChannelOptions) -> None:
     """Raises what `transform` would, whatever the weights."""
-    graph, budget = options.graph(candidate.model, trained=True), options.budget()
-    if budget is None:
-        widths.check(graph, options.rules())
-    else:
-        budgets.check(graph, options.rules(), budget, candidate)
-    if options.sparse_epochs:
-        sparse.penalised(graph, options.sparse_penalty)
+    options.check(candidate)
 
 
 def _sketch(candidate: Candidate, options: ChannelOptions) -> Candidate:
@@ -276,7 +308,7 @@ def _sketch(candidate: Candidate, options: ChannelOptions) -> Candidate:
     budget = options.budget()
     if budget is not None:
         graph = options.graph(candidate.model, trained=True)
-        least, _ = widths.least_macs(graph, options.rules())
+        least, _ = channel_widths.least_macs(graph, options.rules())
         share = max(budget.ratio, least)
         options = dataclasses.replace(
             options, macs_ratio=share, size_ratio=None, latency_ratio=None

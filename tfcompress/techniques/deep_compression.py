@@ -170,7 +170,7 @@ def _fit(
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
     """Trains one round, chosen as in `_transform`."""
-    from tfcompress.training.fit import at_lower_rate
+    from tfcompress.training.optimizers import at_lower_rate
 
     if isinstance(options, ClusterOptions):
         context = at_lower_rate(context, _TUNING_RATE)

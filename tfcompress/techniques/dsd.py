@@ -161,7 +161,7 @@ def _fit(
     context: TrainingContext,
 ) -> tuple[Candidate, list[Row]]:
     """Trains one stage, chosen by the options."""
-    from tfcompress.training.fit import at_lower_rate
+    from tfcompress.training.optimizers import at_lower_rate
     from tfcompress.training.pruning import LayerPruning, train_pruned
 
     require(training.epochs > 0, "dsd trains in two stages: give it 1 epoch or more")

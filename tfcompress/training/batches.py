@@ -12,6 +12,7 @@ from tfcompress.data.augmentation import mirrored
 from tfcompress.data.pipelines import Batches, Stream
 from tfcompress.data.protocol import Batch, Data, RandomAccess
 from tfcompress.errors import require
+from tfcompress.training.devices import ONE, Devices
 from tfcompress.training.teacher import TeacherOutputs
 
 # Batches whose types and shapes Keras looks at before it trains on them.
@@ -29,6 +30,7 @@ def epoch_batches(
     labelled: bool = True,
     mix: float = 0.0,
     teacher_outputs: TeacherOutputs | None = None,
+    devices: Devices = ONE,
 ) -> EpochBatches | StreamBatches:
     """Returns one epoch of any data; the arguments are those of `EpochBatches`.
 
@@ -42,8 +44,11 @@ def epoch_batches(
         mix: alpha of the Beta distribution by which pairs of a batch's inputs are mixed, which then
             have no targets; 0 mixes none.
         teacher_outputs: of examples.
+        devices: what each batch must be split over.
     """
     finish = _finisher(labelled, mix, (seed, epoch))
+    if devices.count > 1:
+        finish = _filling(finish, devices)
     if isinstance(data, Stream):
         return StreamBatches(data.train, finish)
     return EpochBatches(
@@ -170,6 +175,11 @@ def _finisher(labelled: bool, mix: float, seed: tuple[int, int]) -> Finish:
         return Batch(x).as_fit()
 
     return inputs_alone
+
+
+def _filling(finish: Finish, devices: Devices) -> Finish:
+    """Returns what makes batches that devices can share."""
+    return lambda batch, number: devices.filled(finish(batch, number))
 
 
 def mixed(x: Any, alpha: float, rng: np.random.Generator) -> Any:

@@ -5,6 +5,7 @@ Keras's optimizers apply a weight's constraint after each step, on every backend
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from tfcompress.errors import InputError
+from tfcompress.ops.binarize import kernel_scale
 
 
 class SteppedConstraint(keras.constraints.Constraint):
@@ -99,6 +101,46 @@ class GrowingDecay(SteppedConstraint):
     def get_config(self) -> dict[str, Any]:
         """Returns the growth; what else there is belongs to one variable."""
         return {"growth": self.growth}
+
+
+class TailClamp(SteppedConstraint):
+    """Clips each filter's weights to quantiles of a Laplace distribution that move outwards.
+
+    ```
+    tau  <- 0.85 + 0.14 * (exp(t / T) - 1) / (e - 1)
+    w    <- clip(w, -q, q),  q = -b * ln(2 - 2 * tau),  b = mean |w| of the filter
+    ```
+
+    after step t of T: q is the quantile tau of the distribution with scale b around 0.
+
+    Args:
+        weight: the variable; its last axis is the filter's.
+        steps: of the whole training, T.
+
+    Reference:
+        Xu et al. 2021, "ReCU: Reviving the Dead Weights in Binary Neural Networks",
+        arXiv:2103.12369, section 3; the schedule is that of its authors' code. There it is a part
+        of the forward pass, on weights of equal spread in each filter.
+    """
+
+    def __init__(self, weight: keras.Variable, steps: int) -> None:
+        super().__init__(weight)
+        self.steps = steps
+
+    def __call__(self, weight: Any) -> Any:
+        """Returns the weights with which the next step begins."""
+        weight = self.inner(weight)
+        taken = ops.convert_to_tensor(self.step) + 1
+        self.step.assign(taken)
+        passed = ops.minimum(1.0, ops.cast(taken, "float32") / self.steps)
+        tau = 0.85 + 0.14 * (ops.exp(passed) - 1) / (math.e - 1)
+        bound = -ops.log(2 - 2 * tau) * ops.cast(kernel_scale(weight), "float32")
+        bound = ops.cast(bound, weight.dtype)
+        return ops.clip(weight, -bound, bound)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the number of steps; what else there is belongs to one variable."""
+        return {"steps": self.steps}
 
 
 def state(initializer: Any, shape: Any, dtype: Any, name: str) -> keras.Variable:

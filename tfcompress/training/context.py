@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
+    from tfcompress.config import Training
     from tfcompress.data.protocol import Data
     from tfcompress.training.objective import Objective
 
@@ -39,6 +40,10 @@ class TrainingContext:
         objective: what is minimised and judged by; None for what fits the model and the data.
         callbacks: Keras's, called as one `fit` of all epochs would call them.
         class_weight: the weight of each class's examples in the loss, as `fit` takes it.
+        devices: how many devices of this machine share each batch, or `all`, as `devices.chosen`
+            takes it.
+        optimizer: makes the optimizer from the training's settings and the steps of an epoch, for
+            techniques that train by none of Keras's; None for the user's own or the settings'.
     """
 
     seed: int = 0
@@ -52,6 +57,8 @@ class TrainingContext:
     objective: Objective | None = None
     callbacks: Sequence[Any] = ()
     class_weight: Mapping[int, float] | None = None
+    devices: int | str = 1
+    optimizer: Callable[[Training, int], keras.optimizers.Optimizer] | None = None
 
 
 # Seed 0, no teacher, no checkpoint, no progress.

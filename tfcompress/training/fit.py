@@ -17,13 +17,15 @@ from tfcompress.data.protocol import Data
 from tfcompress.errors import require
 from tfcompress.graph.nodes import input_structure, operations, output_structure
 from tfcompress.training.callbacks import EpochCallbacks
-from tfcompress.training.constraints import callbacks
+from tfcompress.training.constraints import callbacks, constraints
 from tfcompress.training.context import DEFAULT_CONTEXT, Row, TrainingContext
+from tfcompress.training.devices import Devices, chosen, on_one
 from tfcompress.training.distill.distiller import Distiller, Stage
 from tfcompress.training.distill.make import distiller
 from tfcompress.training.evaluate import accuracy, jit_compile, runner
 from tfcompress.training.loop import Trainee, Watch, epochs, steps_per_epoch
 from tfcompress.training.objective import Objective, compiled_objective, inferred_objective
+from tfcompress.training.optimizers import copy_optimizer, make_optimizer
 from tfcompress.training.teacher import kept_outputs
 from tfcompress.training.unit_strides import unit_strides
 
@@ -66,43 +68,52 @@ def fit(
     Raises:
         TrainingError: the loss or a weight is no finite number any more.
         InputError: the checkpoint is damaged, of another model, or of more epochs; the targets
-            don't fit the model's outputs; or a transfer set is given without a teacher.
+            don't fit the model's outputs; a transfer set is given without a teacher; or there
+            aren't the devices, or batches can't be split over them.
         Stopped: Ctrl-C.
     """
     context = _with_keywords(context, keywords) if keywords else context
     keras.utils.set_random_seed(context.seed)
     if training.epochs == 0:
         return []
+    devices = chosen(context.devices)
+    devices.check(training, data if context.transfer is None else context.transfer)
+    states = [variable for each in constraints(model) for variable in each.variables]
+    with devices.holding([*model.variables, *states]):
+        return _fit(model, data, training, context, devices)
+
+
+def _fit(
+    model: keras.Model, data: Data, training: Training, context: TrainingContext, devices: Devices
+) -> list[Row]:
+    """Trains a model whose variables are on all devices; the rest is as of `fit`."""
     source = data if context.transfer is None else context.transfer
     distillation, labelled = training.distillation, _reads_labels(training, context)
     given = context.objective
     # What isn't the user's follows from this very model: its end may have changed.
     goal = given if given is not None and given.users else inferred_objective(model, data)
-    student = _copy_of_the_same_layers(model)
     augmentation = context.augmentation or source.augmentation
     kept = kept_outputs(context.teacher, source, training, augmentation)
-    trainee = _with_teacher(student, training, context, goal, labelled, kept is not None)
+    steps = steps_per_epoch(source, training)
+    with devices.making():
+        student = _copy_of_the_same_layers(model)
+        trainee = _with_teacher(student, training, context, goal, labelled, kept is not None)
+        optimizer = _optimizer(trainee, training, context, goal, steps)
+        _compile(trainee, optimizer, goal if labelled else _without_labels(goal))
+        if labelled:
+            _make_metrics(trainee, student, goal, data)
     # Weights and random generators (dropout's), and not the metrics, which start anew each epoch.
     state = list(student.variables)
     if isinstance(trainee, Distiller):
         state += trainee.own_variables
     _seed_generators(state, context.seed)
-    steps = steps_per_epoch(source, training)
-    if goal.optimizer is None:
-        optimizer = make_optimizer(training, steps)
-        optimizer.exclude_from_weight_decay(var_list=_learned_scales(trainee))
-    else:
-        optimizer = copy_optimizer(goal.optimizer)
-    _compile(trainee, optimizer, goal if labelled else _without_labels(goal))
-    if labelled:
-        _make_metrics(trainee, student, goal, data)
     judge = _judge(model, data, goal)
     every = (*callbacks(model), *context.callbacks)
     own = EpochCallbacks(every, judge, trainee, training.epochs, steps)
     with unit_strides(operations(model)), own.around_all_epochs():
         return epochs(
             Trainee(
-                fit=_epoch_trainer(trainee, goal, own, training, context, labelled=labelled),
+                fit=_epoch_trainer(trainee, goal, own, training, context, devices, labelled),
                 state=[*state, *optimizer.variables],
                 weights=trainee.weights,
                 learning_rate=lambda: float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
@@ -110,6 +121,7 @@ def fit(
                 labelled=labelled,
                 mix=0.0 if labelled or distillation is None else distillation.mix,
                 stopped=lambda: bool(trainee.stop_training),
+                devices=devices,
             ),
             data,
             training,
@@ -153,7 +165,7 @@ def _epoch_trainer(
     own: EpochCallbacks,
     training: Training,
     context: TrainingContext,
-    *,
+    devices: Devices,
     labelled: bool,
 ) -> Callable[[Any, int, Watch], Row]:
     """Returns what trains one epoch and gives the row's values, as `Trainee.fit` does."""
@@ -164,7 +176,8 @@ def _epoch_trainer(
         callbacks = [watching, own, *_tensorboard(context.tensorboard)]
         if isinstance(trainee, Distiller):
             trainee.enter_stage(_stage(training, epoch))
-        logs = fit_epoch(trainee, batches, epoch, callbacks, **weights)
+        with devices.fitting():
+            logs = fit_epoch(trainee, batches, epoch, callbacks, **weights)
         seen = goal.values(logs, "train") if labelled else {}
         return {"loss": logs["loss"], **seen, **own.test_values}
 
@@ -190,7 +203,8 @@ def _judge(model: keras.Model, data: Data, goal: Objective) -> Callable[[], dict
     if goal.one_label and not goal.users:
 
         def by_label() -> dict[str, Row]:
-            share = accuracy(tester, data)
+            with on_one():
+                share = accuracy(tester, data)
             row = goal.values({"accuracy": share}, "test")
             return {"logs": {"val_accuracy": share}, "row": row}
 
@@ -201,11 +215,35 @@ def _judge(model: keras.Model, data: Data, goal: Objective) -> Callable[[], dict
     def by_metrics() -> dict[str, Row]:
         batches = (batch.as_fit() for batch in data.test_batches(_JUDGED))
         steps = data.test_steps(_JUDGED)
-        logs = tester.evaluate(batches, steps=steps, return_dict=True, verbose=0)
+        with on_one():
+            logs = tester.evaluate(batches, steps=steps, return_dict=True, verbose=0)
         named = {f"val_{name}": float(value) for name, value in logs.items()}
         return {"logs": named, "row": goal.values(logs, "test")}
 
     return by_metrics
+
+
+def _optimizer(
+    trainee: keras.Model,
+    training: Training,
+    context: TrainingContext,
+    goal: Objective,
+    steps: int,
+) -> Any:
+    """Returns the technique's or the recipe's optimizer, or one with the user's settings.
+
+    Args:
+        trainee: the network with what else is trained.
+        training: the recipe.
+        context: with the technique's, if it has one.
+        goal: with the user's, if there is one.
+        steps: of an epoch.
+    """
+    if context.optimizer is None and goal.optimizer is not None:
+        return copy_optimizer(goal.optimizer)
+    optimizer = (context.optimizer or make_optimizer)(training, steps)
+    optimizer.exclude_from_weight_decay(var_list=_learned_scales(trainee))
+    return optimizer
 
 
 def _compile(trainee: keras.Model, optimizer: Any, goal: Objective) -> None:
@@ -309,57 +347,6 @@ def _learned_scales(model: keras.Model) -> list[keras.Variable]:
     """Returns the trained steps, scales and bounds of layers of few bits, which don't decay."""
     layers = model._flatten_layers()
     return [scale for layer in layers for scale in getattr(layer, "learned_scales", ())]
-
-
-def make_optimizer(
-    training: Training, steps_per_epoch: int, optimizers: Any = keras.optimizers
-) -> Any:
-    """Makes the optimizer with its schedule; weight decay is decoupled from the gradient.
-
-    Args:
-        training: rates and schedule.
-        steps_per_epoch: batches.
-        optimizers: `keras.optimizers`, or the module of another Keras with the same names.
-    """
-    steps = max(1, steps_per_epoch * training.epochs)
-    rate: Any = training.learning_rate
-    if training.learning_rate_schedule == "cosine":
-        rate = optimizers.schedules.CosineDecay(rate, steps)
-    elif training.learning_rate_schedule == "step":
-        rate = optimizers.schedules.PiecewiseConstantDecay([steps // 2], [rate, rate / 10])
-    decay = training.weight_decay or None
-    if training.optimizer == "sgd":
-        return optimizers.SGD(rate, momentum=training.momentum, weight_decay=decay)
-    return optimizers.Adam(rate, weight_decay=decay)
-
-
-def copy_optimizer(optimizer: Any, learning_rate: float | None = None) -> Any:
-    """Returns an optimizer of the same settings that has taken no step.
-
-    Args:
-        optimizer: of Keras 3, the user's own.
-        learning_rate: in place of its rate or schedule; None for that.
-    """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)  # Of mixed_float16, made anew.
-    settings = inner.get_config()
-    if learning_rate is not None:
-        settings["learning_rate"] = learning_rate
-    return type(inner).from_config(settings)
-
-
-def at_lower_rate(context: TrainingContext, share: float) -> TrainingContext:
-    """Returns a context whose user's optimizer, if there is one, has a share of its first rate.
-
-    Args:
-        context: of a stage that a technique trains at the lower rate.
-        share: of the rate.
-    """
-    goal = context.objective
-    if goal is None or goal.optimizer is None:
-        return context
-    rate = float(keras.ops.convert_to_numpy(copy_optimizer(goal.optimizer).learning_rate))
-    slower = copy_optimizer(goal.optimizer, rate * share)
-    return dataclasses.replace(context, objective=dataclasses.replace(goal, optimizer=slower))
 
 
 def compiled_alike(model: keras.Model, other: keras.Model) -> keras.Model:

@@ -17,6 +17,7 @@ from tfcompress.errors import InputError
 from tfcompress.training import checkpoint as checkpoints
 from tfcompress.training.batches import epoch_batches
 from tfcompress.training.context import Row, TrainingContext
+from tfcompress.training.devices import ONE, Devices
 from tfcompress.training.teacher import TeacherOutputs
 
 # What every epoch's row has, whatever the examples are judged by.
@@ -46,6 +47,7 @@ class Trainee:
         labelled: whether the batches have targets and weights.
         mix: alpha of the Beta distribution by which examples are mixed; 0 for none.
         stopped: says whether a callback wants no further epoch.
+        devices: what batches are split over.
     """
 
     fit: Callable[[Any, int, Watch], dict[str, float]]
@@ -56,6 +58,7 @@ class Trainee:
     labelled: bool = True
     mix: float = 0.0
     stopped: Callable[[], bool] = lambda: False
+    devices: Devices = ONE
 
 
 def epochs(
@@ -85,6 +88,7 @@ def epochs(
                 seed=context.seed,
                 epoch=epoch,
                 teacher_outputs=trainee.teacher_outputs,
+                devices=trainee.devices,
             )
             watch = Watch(epoch, steps, context.on_step)
             started = time.perf_counter()

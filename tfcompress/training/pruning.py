@@ -143,7 +143,7 @@ class MagnitudePruning(SteppedConstraint):
                 any other, and a mask that is due with the next epoch is made before this one is
                 judged.
         """
-        taken = int(self.step)
+        taken = int(ops.convert_to_numpy(self.step))
         if bool(self.settings.changes_at(taken + 1)):
             self.mask.assign(self.settings.mask(ops.convert_to_tensor(self.weight), taken + 1))
         self.weight.assign(self.weight * self.mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, cast
 
 import keras
@@ -14,6 +15,7 @@ from tfcompress.data.nested import slices
 from tfcompress.data.pipelines import Stream
 from tfcompress.data.protocol import Data, RandomAccess
 from tfcompress.graph.nodes import functional
+from tfcompress.training.devices import on_one
 from tfcompress.training.distill.plain import FEATURES
 from tfcompress.training.evaluate import runner
 
@@ -49,7 +51,7 @@ class TeacherOutputs:
     @functools.cached_property
     def _values(self) -> np.ndarray:
         """The outputs (1, examples, ...) or, with mirror images behind them, (2, ...)."""
-        predict = runner(self._teacher).predict_on_batch
+        predict = _on_one_device(runner(self._teacher).predict_on_batch)
         versions: tuple[list[np.ndarray], ...] = ([], []) if self._mirrored else ([],)
         for part in slices(self._data.examples, _BATCH):
             positions = np.arange(part.start, part.stop)
@@ -58,6 +60,16 @@ class TeacherOutputs:
             if self._mirrored:
                 versions[1].append(_only(predict(inputs[:, :, ::-1])))
         return np.stack([np.concatenate(outputs) for outputs in versions])
+
+
+def _on_one_device(predict: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Returns a prediction that isn't split over the devices of the training."""
+
+    def alone(inputs: Any) -> Any:
+        with on_one():
+            return predict(inputs)
+
+    return alone
 
 
 def _only(outputs: Any) -> np.ndarray:

@@ -216,7 +216,7 @@ class Distiller(keras.distillation.Distiller):
         """Returns the weighted sum of the labels' loss, the teacher's losses and the penalties."""
         if y_pred is None:
             y_pred = self(x, training=training)
-        penalties = [ops.sum(ops.cast(each, "float32")) for each in self.losses]
+        penalties = [self._part_of_batch(each) for each in self.losses]
         share = 0.0 if y is None or self._stage == "hints" else float(self.student_loss_weight)
         of_labels: Any = 0.0
         total: Any = 0.0
@@ -226,7 +226,9 @@ class Distiller(keras.distillation.Distiller):
             total = share * of_labels
         of_teacher: Any = 0.0
         if y is None or share < 1:
-            of_teacher = self._teachers_loss(x, y, y_pred, sample_weight, training)
+            of_teacher = self._part_of_batch(
+                self._teachers_loss(x, y, y_pred, sample_weight, training)
+            )
             total = total + (1 - share) * of_teacher
         if penalties:
             total = total + (1 - share) * sum(penalties)
@@ -240,6 +242,13 @@ class Distiller(keras.distillation.Distiller):
             self.distillation_loss_tracker.update_state(of_teacher)
             self.total_loss_tracker.update_state(total)
         return total
+
+    def _part_of_batch(self, loss: Any) -> Any:
+        """Returns a sum in the share that a device's part has in the loss of the whole batch.
+
+        Keras scales the labels' loss itself, where `tf.distribute` adds up what devices compute.
+        """
+        return self._aggregate_additional_loss(ops.cast(loss, "float32"))
 
     def reset_metrics(self) -> None:
         """Starts all metrics anew."""
