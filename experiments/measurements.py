@@ -284,16 +284,19 @@ def _measure(
         if again and batch is not None:
             cells.note_done(folder, step[0]).touch()
 
+    study = None
+    if flags.study is not None:
+        from studies import CellStudy, study_name  # Others need no database.
+
+        if again:
+            raise InputError("a study keeps its rows: leave --again or --study out")
+        # Before the workers do: some databases don't bear that several make their tables at once.
+        study = CellStudy(flags.study, study_name(kept.experiment, every, settings))
     if batch is None and flags.workers > 1:
         # Rows of other settings go here, once, and not in each of the workers.
         kept.put_all({}, {})
         cells.by_workers(folder, steps, is_done, flags.workers)
-    elif flags.study is not None:
-        if again:
-            raise InputError("a study keeps its rows: leave --again or --study out")
-        from studies import CellStudy, study_name  # Others need no database.
-
-        study = CellStudy(flags.study, study_name(kept.experiment, every, settings))
+    elif study is not None:
         study.run(every, measured)
         for rows, record in study.rows().values():
             kept.put_all(rows, record)

@@ -75,7 +75,8 @@ class CellStudy:
             InputError: the database fails, or something that the user gave can't be used.
         """
         cells = {_name(keys): (keys, function) for keys, function in steps}
-        with database_errors():
+        with warnings.catch_warnings(), database_errors():
+            warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
             known = {trial.user_attrs.get("cell") for trial in self._trials()}
             for cell in cells:
                 if cell not in known:
@@ -111,6 +112,11 @@ class CellStudy:
         wanted = self._optuna.trial.TrialState[state]
         return bool(self._study.get_trials(deepcopy=False, states=(wanted,)))
 
+    def _is_retry(self, trial: Any) -> bool:
+        """Says whether a cell is tried again in a trial, by us or, after a death, by Optuna."""
+        of_optuna = self._optuna.storages.RetryHeartbeatStaleTrialCallback
+        return "retry" in trial.user_attrs or of_optuna.retried_trial_number(trial) is not None
+
     def _measured(
         self,
         trial: Any,
@@ -119,15 +125,16 @@ class CellStudy:
     ) -> float:
         """Measures the cell of a trial and keeps its rows there."""
         cell = trial.user_attrs.get("cell")
-        states = self._optuna.trial.TrialState
-        before = [
-            other
-            for other in self._trials()
-            if other.user_attrs.get("cell") == cell and other.number < trial.number
-        ]
-        # None is left of the queue; or several machines put the same cell in.
-        if cell not in cells or any(
-            other.state in (states.WAITING, states.RUNNING, states.COMPLETE) for other in before
+        # None of the queue is left for this process; or the others' flags were other ones.
+        if cell not in cells:
+            raise _NotThisError
+        same = [each for each in self._trials() if each.user_attrs.get("cell") == cell]
+        complete = self._optuna.trial.TrialState.COMPLETE
+        # Several machines may have put the same cell in: the first one counts, and its retries.
+        first = min(each.number for each in same if not self._is_retry(each))
+        (own,) = [each for each in same if each.number == trial.number]
+        if any(each.state == complete for each in same) or not (
+            own.number == first or self._is_retry(own)
         ):
             raise _NotThisError
         try:
@@ -136,10 +143,9 @@ class CellStudy:
             raise
         except Exception as error:
             traceback.print_exc()
-            tries = 1 + sum("failed" in other.user_attrs for other in before)
-            trial.set_user_attr("failed", tries)
-            if tries < TRIES:
-                self._study.enqueue_trial({}, user_attrs={"cell": cell})
+            trial.set_user_attr("failed", True)
+            if sum("failed" in each.user_attrs for each in same) + 1 < TRIES:
+                self._study.enqueue_trial({}, user_attrs={"cell": cell, "retry": True})
             raise _CellError from error
         trial.set_user_attr("rows", json.dumps([rows, made]))
         return 0.0
