@@ -16,46 +16,27 @@ as the float network and the tuning together have.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from float_nets import MODEL, float_net, images
 from measurements import Measurements, Row, Step, conduct, parser, single
 from page import Page, mean_and_range
 
-from tfcompress import data, graph, keep_freed_memory, models, techniques
+from tfcompress import graph, keep_freed_memory, techniques
 from tfcompress.config import Training
 from tfcompress.techniques._channel_scores import CRITERIA
 from tfcompress.training import TrainingContext, accuracy, fit, runner
 from tfcompress.training.distill import divergence
 from tfcompress.training.evaluate import logits
 
-MODEL = "vgg_small"
 SEEDS = (0, 1, 2)
 RATIOS = (0.5, 0.29)
 ROUND_TO = 8  # Finer than the technique's own: widths are the criteria's choice where they differ.
 SCRATCH = "scratch"
 FLOATS = Path("build/channel_criteria")
-
-
-@functools.cache
-def images() -> data.Dataset:
-    return data.load("fashion_mnist_small")
-
-
-@functools.cache
-def float_net(seed: int) -> keras.Model:
-    """Returns the trained float network, from its file if it is there."""
-    path = FLOATS / f"float_{seed}.keras"
-    if not path.exists():
-        keras.utils.set_random_seed(seed)
-        net = models.build(MODEL, images().image_shape, images().num_classes)
-        fit(net, images(), Training(), TrainingContext(seed=seed))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        net.save(path)
-    return keras.saving.load_model(path)
 
 
 def step(criterion: str, ratio: float, seed: int, **settings: Any) -> techniques.Step:
@@ -70,7 +51,7 @@ def step(criterion: str, ratio: float, seed: int, **settings: Any) -> techniques
 def candidate(seed: int) -> techniques.Candidate:
     """Returns the float network with the examples that the command gives."""
     samples = images().representative(techniques.SAMPLES, seed)
-    return techniques.Candidate(float_net(seed), samples=samples, data=images())
+    return techniques.Candidate(float_net(FLOATS, seed), samples=samples, data=images())
 
 
 def judged(model: keras.Model) -> float:
@@ -82,7 +63,7 @@ def untuned(criterion: str, ratio: float, seed: int) -> Row:
 
     After the repair with the divergence from the float network, which is less a matter of chance.
     """
-    net = float_net(seed)
+    net = float_net(FLOATS, seed)
     row = {"float": judged(net)}
     pixels = np.concatenate([x for x, _ in images().batches("test", 256)])
     wanted = logits(net, pixels)
@@ -103,7 +84,7 @@ def untuned(criterion: str, ratio: float, seed: int) -> Row:
 
 def tuned(criterion: str, ratio: float, seed: int) -> Row:
     """Accuracy after the repair and the technique's training."""
-    net = float_net(seed)
+    net = float_net(FLOATS, seed)
     context = TrainingContext(seed=seed, teacher=net)
     if criterion == SCRATCH:
         made = step("taylor", ratio, seed)
@@ -178,7 +159,7 @@ def main() -> None:
     flags.add_argument("--criteria", default=",".join((*CRITERIA, SCRATCH)), help="with commas")
     given = flags.parse_args()
     seeds = [int(seed) for seed in given.seeds.split(",")]
-    conduct(given, steps(seeds, given.criteria.split(","), given.untuned), page_of)
+    conduct(given, steps(seeds, given.criteria.split(","), given.untuned), page_of, timed=False)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ import statistics
 from pathlib import Path
 
 import keras
+from float_nets import float_net, images, untrained
 from measurements import Measurements, Step, conduct, made_here, parser, single
 from page import Page
 
-from tfcompress import data, graph, models, techniques, training
+from tfcompress import graph, techniques, training
 from tfcompress.config import Training
 from tfcompress.training import TrainingContext
 
@@ -43,7 +44,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.images = data.load("fashion_mnist_small")
+        self.images = images()
 
     def accuracy(self, model: keras.Model) -> float:
         """On all test images."""
@@ -51,19 +52,14 @@ class Bench:
 
     def new(self, seed: int) -> keras.Model:
         """The float net before training."""
-        keras.utils.set_random_seed(seed)
-        return models.build("vgg_small", self.images.image_shape, self.images.num_classes)
+        return untrained(seed)
 
     def trained(self, seed: int) -> keras.Model:
         """The float net after training; from its file if it is there."""
         path = self._folder / f"float_{seed}.keras"
         if path.exists():
             print(f"uses {path}, which was trained before", flush=True)
-            return keras.saving.load_model(path)
-        model = self.new(seed)
-        training.fit(model, self.images, BASELINE, TrainingContext(seed=seed))
-        model.save(path)
-        return model
+        return float_net(self._folder, seed)
 
     def decomposed(self, name: str, ratio: float, model: keras.Model) -> keras.Model:
         """The model decomposed, not tuned."""
@@ -169,7 +165,7 @@ def main() -> None:
     if said.work is None and not said.render:
         flags.error("--work is missing: the folder for the float nets")
     steps = [] if said.render else steps_of(said.work, said.seeds)
-    conduct(said, steps, page_of, made=lambda: made_here(work="DIR"))
+    conduct(said, steps, page_of, made=lambda: made_here(work="DIR"), timed=False)
 
 
 def steps_of(work: Path, seeds: int) -> list[Step]:

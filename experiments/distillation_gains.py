@@ -15,25 +15,24 @@ missing. The float networks are kept in build/distillation_gains.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from float_nets import MODEL, float_net, images
 from measurements import Measurements, Row, Step, conduct, parser, single
 from page import Page, mean_and_range
 
-from tfcompress import data, graph, keep_freed_memory, models, techniques
-from tfcompress.config import Distillation, Training
+from tfcompress import graph, keep_freed_memory, techniques
+from tfcompress.config import Distillation
 from tfcompress.data.transfer.unlabelled import without_targets
 from tfcompress.runtime.accuracy import paired_test
 from tfcompress.techniques import Candidate, chains
-from tfcompress.training import TrainingContext, classified, fit, runner
+from tfcompress.training import TrainingContext, classified, runner
 from tfcompress.training.distill.teachers import one_teacher
 
-MODEL = "vgg_small"
 SEEDS = (0, 1, 2)
 KEPT = Path("build/distillation_gains")
 # Techniques and their options, by what the page calls them.
@@ -79,22 +78,9 @@ def lessons_of(student: str) -> Mapping[str, Lesson | None]:
     return {**LESSONS, **(UNLABELLED if student == "half of the width" else {})}
 
 
-@functools.cache
-def images() -> data.Dataset:
-    return data.load("fashion_mnist_small")
-
-
-@functools.cache
 def trained(seed: int) -> keras.Model:
     """Returns the float network, from its file if it is there."""
-    path = KEPT / f"float_{seed}.keras"
-    if not path.exists():
-        keras.utils.set_random_seed(seed)
-        made = models.build(MODEL, images().image_shape, images().num_classes)
-        fit(made, images(), Training(), TrainingContext(seed=seed))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made.save(path)
-    return keras.saving.load_model(path)
+    return float_net(KEPT, seed)
 
 
 def measured(student: str, title: str, seed: int) -> Row:
@@ -199,7 +185,8 @@ def main() -> None:
     students = given.students.split(",")
     if not set(students) <= set(STUDENTS):
         flags.error(f"--students takes {', '.join(STUDENTS)}; got {given.students}")
-    conduct(given, steps([int(seed) for seed in given.seeds.split(",")], students), page_of)
+    todo = steps([int(seed) for seed in given.seeds.split(",")], students)
+    conduct(given, todo, page_of, timed=False)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from float_nets import kept
 from measurements import Measurements, Row, Step, conduct, parser, single
 from page import Page, mean_and_range
 
@@ -77,14 +78,14 @@ def net(name: str, seed: int, width: float = 1.0) -> keras.Model:
 @functools.cache
 def teacher(kind: str, seed: int) -> keras.Model:
     """Returns a trained teacher, from its file if it is there."""
-    path = KEPT / f"{kind}_{seed}.keras"
-    if not path.exists():
+
+    def trained() -> keras.Model:
         made = net(TEACHER, seed)
         epochs = EPOCHS * TEACHERS["good"] // TEACHERS[kind]  # As many steps.
         fit(made, images(kind), Training(epochs=epochs), TrainingContext(seed=seed))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made.save(path)
-    return keras.saving.load_model(path)
+        return made
+
+    return kept(KEPT / f"{kind}_{seed}.keras", trained)
 
 
 def measured(student: str, kind: str, loss: str, seed: int) -> Row:
@@ -177,7 +178,8 @@ def main() -> None:
     flags = parser(__doc__)
     flags.add_argument("--seeds", default=",".join(map(str, SEEDS)), help="with commas")
     given = flags.parse_args()
-    conduct(given, steps([int(seed) for seed in given.seeds.split(",")]), page_of)
+    todo = steps([int(seed) for seed in given.seeds.split(",")])
+    conduct(given, todo, page_of, timed=False)
 
 
 if __name__ == "__main__":

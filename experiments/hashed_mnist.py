@@ -162,6 +162,7 @@ def main() -> None:
         page_of,
         settings={"epochs": epochs, "train_images": count, "seeds": list(seeds)},
         made=lambda: made_here(data_dir="DIR"),
+        timed=False,
     )
 
 

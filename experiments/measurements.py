@@ -5,6 +5,8 @@ that makes the page from the rows alone. So a page can be rendered again anytime
 experiment's `--render`, or, of several folders at once, by
 
     .venv/bin/python experiments/measurements.py experiments/results/* tflite_models
+
+Every experiment that times nothing takes `--workers=2`, and `--study` for several machines.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import cells
+from cells import Row, Step
 from page import Page, text_of
 
 from tfcompress.benchmark.machine import machine
 from tfcompress.commands import print_error
-from tfcompress.errors import InputError
+from tfcompress.errors import InputError, PathError
 from tfcompress.files import write
 from tfcompress.pipeline.provenance import versions
 
@@ -31,9 +35,6 @@ FILE = "runs.json"
 PYTHON = ".venv/bin/python"
 # What of the machine's description stands in a record.
 MACHINE = ("cpu", "features", "int8_dot_product", "cores", "cores_total", "commit")
-Row = dict[str, Any]
-# Keys that are measured together, and what measures them.
-Step = tuple[tuple[str, ...], Callable[[], Mapping[str, Row]]]
 
 
 class Measurements:
@@ -67,19 +68,36 @@ class Measurements:
         return self.rows[key]
 
     def put(self, key: str, row: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-        """Keeps one row and writes the file.
+        """Keeps one row, as `put_all` does."""
+        self.put_all({key: row}, made)
+
+    def put_all(self, rows: Mapping[str, Mapping[str, Any]], made: Mapping[str, Any]) -> None:
+        """Keeps rows and writes the file, with what other processes have written meanwhile.
 
         Args:
-            key: of the row; an older one of this name goes.
-            row: numbers and words; its own `made` comes before the argument.
+            rows: numbers and words by key; an older one of a key goes. A row's own `made` comes
+                before the argument.
             made: the record of this measurement.
         """
-        record = dict(row.get("made", made))
+        with cells.alone(self.folder / cells.CLAIMS / "rows"):
+            self.take_in()
+            for key, row in rows.items():
+                self._add(key, row, made)
+            write(self.folder / FILE, self._as_json() + "\n")
+
+    def take_in(self) -> None:
+        """Takes in the rows of these settings that other processes have written."""
+        written = Measurements(self.folder)
+        if written.settings == self.settings:
+            for key, row in written.rows.items():
+                self._add(key, row, written.made[row["made"]])
+
+    def _add(self, key: str, row: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+        own = row.get("made")
+        record = dict(own if isinstance(own, Mapping) else made)
         if record not in self.made:
             self.made.append(record)
         self.rows[key] = {"made": self.made.index(record), **_without_made(row)}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write(self.folder / FILE, self._as_json() + "\n")
 
     def records(self, keys: Iterable[str]) -> list[dict[str, Any]]:
         """Returns the records of rows, each once."""
@@ -113,17 +131,40 @@ def _without_made(row: Mapping[str, Any]) -> Row:
     return {name: value for name, value in row.items() if name != "made"}
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what was wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        print_error(InputError(f"{message}; --help explains the flags"))
+        sys.exit(2)
+
+
 def parser(doc: str) -> argparse.ArgumentParser:
     """Returns a parser with the flags of every experiment.
 
     Args:
         doc: the experiment's docstring, whose first line says what it does.
     """
-    flags = argparse.ArgumentParser(description=doc.splitlines()[0])
+    flags = _Parser(description=doc.splitlines()[0])
     flags.add_argument("--output", type=Path, required=True, help="folder for page and results")
     flags.add_argument("--again", action="store_true", help="measure what is there once more")
     flags.add_argument("--render", action="store_true", help="measure nothing; write the page")
+    flags.add_argument(
+        "--workers", type=_workers, default=1, help="processes on this machine that share the rows"
+    )
+    flags.add_argument(
+        "--study",
+        help="a database by which machines share the rows, as in postgresql+psycopg://me@host/name;"
+        " the same command is started on each",
+    )
+    flags.add_argument("--batch", help=argparse.SUPPRESS)  # Of a worker.
     return flags
+
+
+def _workers(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"it takes a number from 1 on; got '{text}'")
+    return int(text)
 
 
 def command(**shown: object) -> str:
@@ -135,7 +176,10 @@ def command(**shown: object) -> str:
     words = [PYTHON, *sys.argv]
     for flag, value in shown.items():
         words = [f"--{flag}={value}" if word.startswith(f"--{flag}=") else word for word in words]
-    return shlex.join(word for word in words if word != "--again")
+    if any(word.startswith("--study=") for word in words):
+        words = [word if not word.startswith("--study=") else "--study=URL" for word in words]
+    left_out = ("--again", "--batch=")
+    return shlex.join(word for word in words if not word.startswith(left_out))
 
 
 def made_here(**shown: object) -> dict[str, Any]:
@@ -166,6 +210,7 @@ def conduct(
     *,
     settings: Mapping[str, Any] | None = None,
     made: Callable[[], Mapping[str, Any]] = made_here,
+    timed: bool = True,
 ) -> None:
     """Measures what isn't there yet, or all with `--again`, and writes the page.
 
@@ -177,6 +222,8 @@ def conduct(
         page_of: makes the page from the rows.
         settings: what all rows are measured with; those that are there must agree.
         made: gives the record of a measurement.
+        timed: whether times are taken, which nothing may disturb: such rows aren't shared among
+            processes. What `tfcompress.run` times waits for others by itself.
     """
     kept = Measurements(flags.output)
     try:
@@ -184,22 +231,88 @@ def conduct(
             if not kept.rows:
                 raise InputError(f"{flags.output / FILE} holds no rows to render")
         else:
-            _measure(kept, flags.again, steps, dict(settings or {}), made)
-    except InputError as error:
+            shared = flags.workers > 1 or flags.study is not None
+            if timed and shared:
+                raise InputError(
+                    "this experiment takes times, which other work would disturb: leave --workers "
+                    "and --study out"
+                )
+            _measure(kept, flags, steps, dict(settings or {}), made)
+    except (InputError, PathError) as error:
         print_error(error)
         sys.exit(2)
-    kept.write_page(page_of(kept))
+    except cells.FailedError as error:
+        print_error(error)
+        sys.exit(1)
+    if flags.batch is None:
+        kept.write_page(page_of(kept))
 
 
 def _measure(
     kept: Measurements,
-    again: bool,
+    flags: argparse.Namespace,
     steps: Sequence[Step],
     settings: dict[str, Any],
     made: Callable[[], Mapping[str, Any]],
 ) -> None:
-    """Measures the steps of which a row is missing; all of them if `again`."""
+    """Measures the steps of which a row is missing; all of them if asked to."""
     kept.experiment = Path(sys.argv[0]).stem
+    settings = json.loads(json.dumps(settings))  # As they are read.
+    folder, again, batch = kept.folder, flags.again, flags.batch
+    every = steps
+    if batch is None:
+        steps = _missing(kept, steps, settings, again)
+    kept.settings = settings
+
+    def is_done(keys: Sequence[str]) -> bool:
+        if again:
+            # Of a process by itself nothing is done yet.
+            shared = batch is not None or flags.workers > 1
+            return shared and cells.note_done(folder, keys).exists()
+        kept.take_in()
+        return all(key in kept for key in keys)
+
+    def measured(step: Step) -> tuple[Mapping[str, Row], Mapping[str, Any]]:
+        record = made()  # Before: the sources may change while it is measured.
+        rows = step[1]()
+        for key in step[0]:
+            print(f"{key}: {rows[key]}", flush=True)
+        return {key: rows[key] for key in step[0]}, record
+
+    def measure(step: Step) -> None:
+        kept.put_all(*measured(step))
+        if again and batch is not None:
+            cells.note_done(folder, step[0]).touch()
+
+    study = None
+    if flags.study is not None:
+        from studies import CellStudy, study_name  # Others need no database.
+
+        if again:
+            raise InputError("a study keeps its rows: leave --again or --study out")
+        # Before the workers do: some databases don't bear that several make their tables at once.
+        study = CellStudy(flags.study, study_name(kept.experiment, every, settings))
+    if batch is None and flags.workers > 1:
+        # Rows of other settings go here, once, and not in each of the workers.
+        kept.put_all({}, {})
+        cells.by_workers(folder, steps, is_done, flags.workers)
+    elif study is not None:
+        study.run(every, measured)
+        for rows, record in study.rows().values():
+            kept.put_all(rows, record)
+    else:
+        cells.share(folder, steps, is_done, measure, batch=batch)
+    kept.take_in()
+
+
+def _missing(
+    kept: Measurements, steps: Sequence[Step], settings: Mapping[str, Any], again: bool
+) -> Sequence[Step]:
+    """Returns the steps of which a row is missing, or all of them, and says what is there.
+
+    Raises:
+        InputError: none is missing, or the rows that are there are of other settings.
+    """
     path = kept.folder / FILE
     keys = [key for step, _ in steps for key in step]
     other = "give another --output, or measure everything again by --again"
@@ -207,7 +320,6 @@ def _measure(
         if not again or set(kept.rows) - set(keys):
             raise InputError(f"{path} was measured with {kept.settings}, not {settings}; {other}")
         kept.rows.clear()
-    kept.settings = settings
     there = [key for key in keys if key in kept]
     dates = ", ".join(sorted({record["date"] for record in kept.records(there)}))
     todo = [step for step in steps if again or not all(key in kept for key in step[0])]
@@ -221,12 +333,7 @@ def _measure(
     elif there:
         missing = len(keys) - len(there)
         print(f"goes on: {path} holds {len(there)} rows of {dates}, {missing} are missing")
-    for step, measure in todo:
-        record = made()  # Before: the sources may change while it is measured.
-        rows = measure()
-        for key in step:
-            kept.put(key, rows[key], record)
-            print(f"{key}: {rows[key]}", flush=True)
+    return todo
 
 
 def rendered(folder: Path) -> str:

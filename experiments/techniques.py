@@ -26,6 +26,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from cells import making
 from measurements import MACHINE, Measurements, Row, Step, command, conduct, parser
 from page import Page
 
@@ -125,7 +126,15 @@ LONG = ("files", "benchmarks", "layers", "layers_before", "layers_after")
 
 
 def run(folder: Path, again: bool, *words: str) -> Row:
-    """Runs the command once and returns its report, which says when and where it was made."""
+    """Runs the command once and returns its report, which says when and where it was made.
+
+    Of several processes that want the same run one makes it, and the others wait.
+    """
+    with making(folder):
+        return _run(folder, again, *words)
+
+
+def _run(folder: Path, again: bool, *words: str) -> Row:
     if (folder / "report.json").exists() and not again:
         print(f"{folder} holds a finished run, which isn't made again", flush=True)
     elif folder.exists():
@@ -272,7 +281,7 @@ def main() -> None:
     flags = flags.parse_args()
     only = tuple(filter(None, flags.only.split(",")))
     steps = steps_of(flags.table, flags.work / flags.table, flags.seeds, flags.again, only)
-    conduct(flags, steps, page_of, settings={"table": flags.table})
+    conduct(flags, steps, page_of, settings={"table": flags.table}, timed=False)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from typing import Any
 
 import keras
 import numpy as np
+from cells import making
+from float_nets import kept
 from measurements import Measurements, Row, Step, conduct, made_here, parser, single
 from page import Page, mean_and_range
 
@@ -69,13 +71,13 @@ def net(width: float, seed: int) -> keras.Model:
 @functools.cache
 def teacher(seed: int) -> keras.Model:
     """Returns the trained teacher, from its file if it is there."""
-    path = KEPT / f"teacher_{seed}.keras"
-    if not path.exists():
+
+    def trained() -> keras.Model:
         made = net(1.0, seed)
         fit(made, halves()[0], Training(epochs=EPOCHS), TrainingContext(seed=seed))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made.save(path)
-    return keras.saving.load_model(path)
+        return made
+
+    return kept(KEPT / f"teacher_{seed}.keras", trained)
 
 
 def in_grey(name: str, data_dir: str, seed: int) -> UnlabelledImages:
@@ -99,14 +101,16 @@ def transfer(name: str, seed: int, data_dir: str) -> Data:
         count = MIXED if name == "mixup" else NOISE
         return read(f"{name}:{count}", images, seed=seed)[1]
     if name == "inverted":
-        folder = invert_into(
-            KEPT / f"inverted_{seed}",
-            teacher(seed),
-            INVERTED,
-            images.normalization,
-            settings=INVERSION,
-            seed=seed,
-        )
+        folder = KEPT / f"inverted_{seed}"
+        with making(folder):
+            invert_into(
+                folder,
+                teacher(seed),
+                INVERTED,
+                images.normalization,
+                settings=INVERSION,
+                seed=seed,
+            )
         return read(f"folder:{folder}", images)[1]
     return in_grey(name, data_dir, seed)
 
@@ -190,7 +194,7 @@ def main() -> None:
     if not set(names) <= set(SETS):
         flags.error(f"--sets takes {', '.join(SETS)}; got {given.sets}")
     todo = [] if given.render else steps(seeds, names, given.data_dir)
-    conduct(given, todo, page_of, made=functools.partial(_made, given))
+    conduct(given, todo, page_of, made=functools.partial(_made, given), timed=False)
 
 
 def _made(given: argparse.Namespace) -> dict[str, Any]:

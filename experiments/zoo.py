@@ -125,7 +125,7 @@ def main() -> None:
         single(name, made, name, words, flags.work, flags.output, flags.again)
         for name, words in ZOO.items()
     ]
-    conduct(flags, steps, page_of)
+    conduct(flags, steps, page_of, timed=False)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 import pytest
 
-from tfcompress.search import turns
+from tfcompress import turns
 
 
 @pytest.fixture(autouse=True)

@@ -6,15 +6,8 @@ from tfcompress.errors import InputError
 from tfcompress.metric import Metric
 from tfcompress.search.bench import Outcome
 from tfcompress.search.budget import Costs, parse_budgets
-from tfcompress.search.engine import (
-    Aim,
-    Study,
-    StudyError,
-    Trial,
-    _suggest,
-    hopeless,
-    usual_goal,
-)
+from tfcompress.search.database import StudyError
+from tfcompress.search.engine import Aim, Study, Trial, _suggest, hopeless, usual_goal
 from tfcompress.search.session import front
 from tfcompress.search.space import Choice, Space
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -36,6 +37,7 @@ from tfcompress.techniques import Candidate, Control
 from tfcompress.training import TrainingContext
 from tfcompress.training.inverted_folder import invert_into
 from tfcompress.training.progress import say, with_progress
+from tfcompress.turns import turns_of_run
 
 PARITY_IMAGES = 200
 # The trained networks, as Keras keeps them.
@@ -98,6 +100,15 @@ def failed(job: Plan, result: report.RunResult) -> dict[str, str]:
 
 def _result(job: Plan, space: Workspace, task: Task, model: keras.Model) -> report.RunResult:
     """Runs every stage that writes, from the untrained network to the report's values."""
+    with contextlib.ExitStack() as place:
+        place.enter_context(turns_of_run().training())
+        return _result_in_turn(job, space, task, model, place)
+
+
+def _result_in_turn(
+    job: Plan, space: Workspace, task: Task, model: keras.Model, place: contextlib.ExitStack
+) -> report.RunResult:
+    """Does what `_result` does, and leaves its place among those that train before it times."""
     say("model", f"{job.config.model}: {graph.parameters(model):,} parameters, "
         f"{graph.macs(model) / 1e6:,.1f} M multiply-accumulates")  # fmt: skip
     samples, comparison = _split_of_samples(task.data, job.config.seed)
@@ -120,7 +131,9 @@ def _result(job: Plan, space: Workspace, task: Task, model: keras.Model) -> repo
             if not written[0].files:  # There would be nothing to compare with.
                 reasons = ", ".join(written[0].unwritten.values())
                 raise ExportError(f"the baseline's file: {reasons}")
-        baseline, compressed = _measure(job, written[:2])
+        place.close()
+        with turns_of_run().timing():
+            baseline, compressed = _measure(job, written[:2])
         return run_result(job, task, baseline, compressed, *written[2:])
 
 
@@ -279,7 +292,15 @@ def _round_context(
         checkpoint=space.checkpoint(name),
         tensorboard=space.folder / "tensorboard" / name if job.config.tensorboard else None,
     )
-    return with_progress(context, title, settings.epochs)
+    context = with_progress(context, title, settings.epochs)
+    show = context.on_step
+
+    def on_step(epoch: int, step: int, steps: int) -> None:
+        if show is not None:
+            show(epoch, step, steps)
+        turns_of_run().pause()
+
+    return dataclasses.replace(context, on_step=on_step)
 
 
 def _what_was_done(candidate: Candidate) -> str:

@@ -25,13 +25,13 @@ from tfcompress.files import quiet
 from tfcompress.pipeline.results import file_predictor
 from tfcompress.search.budget import Budget, Costs, overruns
 from tfcompress.search.space import Choice
-from tfcompress.search.turns import Turns
 from tfcompress.techniques import Candidate, Property
 from tfcompress.training import TrainingContext
 from tfcompress.training.evaluate import predictor
 from tfcompress.training.judging import Judge, held_out
 from tfcompress.training.objective import Objective
 from tfcompress.training.progress import say
+from tfcompress.turns import Turns
 
 # What every network is written as, too, where it can be: no training is needed for it.
 OTHERS = ("float16", "dynamic", "int8", "int8_int4")

@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tfcompress import files, models, training
 from tfcompress.bounded_json import read_json
@@ -26,6 +23,7 @@ from tfcompress.search.greedy_session import STEPS
 from tfcompress.search.session import Found, Searcher
 from tfcompress.search.settings import NARROWING, SearchSettings
 from tfcompress.search.space import Space
+from tfcompress.search.workers import run_workers
 from tfcompress.training import TrainingContext
 from tfcompress.training.progress import say, with_progress
 from tfcompress.work import held
@@ -38,8 +36,6 @@ _BASELINE = "baseline.keras"
 _OUTPUTS = (_BASELINE, "baseline.tflite", "study.journal", STEPS, "search.html", finalists.FOLDER)
 # A later call may ask for more of these.
 _CHANGEABLE = ("trials", "finalists", "seeds", "workers")
-# A worker that died is started again, so many times in all.
-_RESTARTS = 5
 
 
 def search(settings: SearchSettings) -> None:
@@ -174,40 +170,7 @@ def _read(folder: Path) -> SearchSettings | None:
 
 def _work(folder: Path, settings: SearchSettings) -> None:
     """Starts the workers and waits for them; one that died is started again."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = max((cores or 1) // settings.workers, 1)
-    environment = os.environ | {
-        name: str(threads)
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-    }
-    words = [sys.executable, "-m", "tfcompress.search", f"--join={folder}"]
-
-    def start() -> subprocess.Popen[Any]:
-        return subprocess.Popen(words, env=environment)
-
-    say("workers", f"{settings.workers} processes, {threads} threads each")
-    running = [start() for _ in range(settings.workers)]
-    restarts = 0
-    try:
-        while running:
-            process = running.pop(0)
-            try:
-                status = process.wait(timeout=1)
-            except subprocess.TimeoutExpired:
-                running.append(process)
-                continue
-            if status == 0:
-                continue
-            restarts += 1
-            if restarts > _RESTARTS or status == 2:
-                raise InputError(f"a worker ended with status {status}; what it said stands above")
-            say("workers", f"one ended with status {status}; another takes its place")
-            running.append(start())
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.wait()
+    run_workers([sys.executable, "-m", "tfcompress.search", f"--join={folder}"], settings.workers)
 
 
 def _print(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,24 +13,18 @@ from typing import TYPE_CHECKING, Any
 from tfcompress.errors import InputError
 from tfcompress.metric import Metric
 from tfcompress.options import Range
-from tfcompress.plain_text import first_line
 from tfcompress.search.bench import Outcome
 from tfcompress.search.budget import Budget, Costs, overruns
+from tfcompress.search.database import database_errors, optuna_package, storage
 from tfcompress.search.settings import Goal
 from tfcompress.search.space import Choice, Space
 
 if TYPE_CHECKING:
     import optuna
 
-# Of a study that no URL names: the file that its processes share.
-_JOURNAL = "study.journal"
 _NAME = "tfcompress"
 # A chain that isn't allowed is drawn anew, so many times.
 _REDRAWS = 200
-# At the tables of a database, which several machines may be making.
-_ATTEMPTS = 4
-# Packages whose errors are a database's.
-_DATABASES = ("sqlalchemy", "psycopg", "psycopg2", "pymysql")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,10 +78,6 @@ class Trial:
     outcome: Outcome | None
 
 
-class StudyError(InputError):
-    """The study's database can't be reached, or refuses; what is finished is kept."""
-
-
 class Study:
     """Asks Optuna what to try next, and tells it what came of it.
 
@@ -118,14 +107,14 @@ class Study:
         worker: str = "",
     ) -> None:
         self._space, self._aim, self._worker = space, aim, worker
-        optuna = _optuna()
+        optuna = optuna_package()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with _unwarned(), _database_errors():
+        with _unwarned(), database_errors():
             sampler = optuna.samplers.TPESampler(
                 seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=10
             )
             self._study = optuna.create_study(
-                storage=_storage(folder, url),
+                storage=storage(folder, url),
                 study_name=name,
                 direction="maximize",
                 sampler=sampler,
@@ -134,7 +123,7 @@ class Study:
 
     def trials(self) -> list[Trial]:
         """Returns the trials that ended, in their order."""
-        with _database_errors():
+        with database_errors():
             found = self._study.get_trials(deepcopy=False)
         return [_read(each) for each in found if "outcome" in each.user_attrs]
 
@@ -160,7 +149,7 @@ class Study:
 
         for _ in range(_REDRAWS):
             before = len(self.trials())
-            with _database_errors():
+            with database_errors():
                 self._study.optimize(objective, n_trials=1, catch=(_DrawAgainError, _NoFileError))
             if len(self.trials()) > before:
                 return
@@ -171,9 +160,9 @@ class Study:
 
     def _drawn(self) -> set[str]:
         """Returns what was tried, or is being tried by another process."""
-        with _database_errors():
+        with database_errors():
             found = self._study.get_trials(deepcopy=False)
-        running = _optuna().trial.TrialState.RUNNING
+        running = optuna_package().trial.TrialState.RUNNING
         stored = [
             json.loads(each.user_attrs["choice"])
             for each in found
@@ -205,8 +194,8 @@ class Study:
         Args:
             alive: says whether a worker still runs, by its name.
         """
-        state = _optuna().trial.TrialState
-        with _database_errors():
+        state = optuna_package().trial.TrialState
+        with database_errors():
             running = self._study.get_trials(deepcopy=False, states=(state.RUNNING,))
             for trial in running:
                 if alive(trial.user_attrs.get("worker", "")):
@@ -217,11 +206,11 @@ class Study:
 
     def importance(self) -> dict[str, float]:
         """Returns how much each drawn name decides about the merit; empty of too few trials."""
-        importance = _optuna().importance
+        importance = optuna_package().importance
         evaluator = importance.PedAnovaImportanceEvaluator()  # The others need scikit-learn.
         # It warns of choices that few trials had: such a share is small anyway.
         few = contextlib.suppress(ValueError, RuntimeError)
-        with _database_errors(), warnings.catch_warnings(), few:
+        with database_errors(), warnings.catch_warnings(), few:
             warnings.simplefilter("ignore")
             found = importance.get_param_importances(self._study, evaluator=evaluator)
             return {name: float(value) for name, value in found.items()}
@@ -283,55 +272,6 @@ def _needed(aim: Aim) -> float | None:
     return None
 
 
-def _optuna() -> Any:
-    """Imports Optuna.
-
-    Raises:
-        InputError: it isn't installed.
-    """
-    try:
-        import optuna
-    except ImportError as error:
-        raise InputError("a search needs Optuna: pip install 'tfcompress[search]'") from error
-    return optuna
-
-
-def _storage(folder: Path, url: str | None) -> Any:
-    """Returns where Optuna keeps a study."""
-    optuna = _optuna()
-    if url is None:
-        backend = optuna.storages.journal.JournalFileBackend(str(folder / _JOURNAL))
-        return optuna.storages.JournalStorage(backend)
-    from sqlalchemy.exc import IntegrityError, ProgrammingError
-
-    clashes = (IntegrityError, ProgrammingError)
-    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=1)
-    for attempt in range(1, _ATTEMPTS + 1):
-        # Of several machines that make the tables at once one succeeds.
-        with contextlib.suppress(*(clashes if attempt < _ATTEMPTS else ())):
-            return _steady(optuna.storages.RDBStorage)(
-                url,
-                # A connection that was lost while a network trained is made anew.
-                engine_kwargs={"pool_pre_ping": True},
-                heartbeat_interval=60,
-                grace_period=180,
-                heartbeat_stale_trial_callback=retry,
-            )
-        time.sleep(attempt)
-    raise AssertionError
-
-
-def _steady(kind: Any) -> Any:
-    """Returns a storage whose heart goes on beating when the database misses a beat."""
-
-    class SteadyStorage(kind):
-        def record_heartbeat(self, trial_id: int) -> None:
-            with contextlib.suppress(StudyError), _database_errors():
-                super().record_heartbeat(trial_id)
-
-    return SteadyStorage
-
-
 def _suggest(trial: optuna.Trial, name: str, values: Range) -> Any:
     """Has Optuna draw a value."""
     if values.values:
@@ -351,36 +291,5 @@ def _unwarned() -> Iterator[None]:
     """Silences what Optuna says of its own parts that are new."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", _optuna().exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore", optuna_package().exceptions.ExperimentalWarning)
         yield
-
-
-@contextlib.contextmanager
-def _database_errors() -> Iterator[None]:
-    """Turns what a database says into one line.
-
-    Raises:
-        StudyError: the database can't be reached, or refuses.
-    """
-    try:
-        yield
-    except Exception as error:
-        cause = _of_database(error)
-        if cause is None:
-            raise
-        raise StudyError(
-            f"the study's database fails ({first_line(cause)}): what is finished is kept; the same "
-            "command goes on when the database is back"
-        ) from error
-
-
-def _of_database(error: BaseException | None) -> BaseException | None:
-    """Returns what the database said among an error and what led to it; None of other errors.
-
-    Optuna puts other words in its place, and fails itself where it can't note a trial's end.
-    """
-    while error is not None:
-        if type(error).__module__.partition(".")[0] in _DATABASES:
-            return error
-        error = error.__cause__ or error.__context__
-    return None

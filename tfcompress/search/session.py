@@ -20,13 +20,14 @@ from tfcompress.pipeline.results import file_predictor
 from tfcompress.plain_text import one_line
 from tfcompress.search.bench import Bench, Outcome, costs_of, memory_of, packed
 from tfcompress.search.budget import Budget, Costs
-from tfcompress.search.engine import Aim, Study, StudyError, Trial, hopeless
+from tfcompress.search.database import StudyError
+from tfcompress.search.engine import Aim, Study, Trial, hopeless
 from tfcompress.search.settings import Goal
 from tfcompress.search.space import Choice, Space
-from tfcompress.search.turns import Turns
 from tfcompress.training.judging import Judge, held_out, judge_of
 from tfcompress.training.objective import Objective, inferred_objective
 from tfcompress.training.progress import say
+from tfcompress.turns import Turns
 from tfcompress.work import UNLOCKED, locked, release
 
 

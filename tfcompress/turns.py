@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ except ImportError:  # Windows: times are taken beside whatever else runs.
 
 from tfcompress.files import user_cache
 
+# Set in a process whose runs and those beside it take turns.
+ASKED = "TFCOMPRESS_TAKE_TURNS"
+
 
 class Turns:
     """Lets one process time files while those that train wait at the end of their steps.
@@ -24,11 +28,12 @@ class Turns:
 
     Args:
         folder: of the locks; None for the user's cache.
+        alone: whether nobody is to wait for anybody.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, alone: bool = False) -> None:
         self._files: dict[str, int] = {}
-        if fcntl is None:
+        if fcntl is None or alone:
             return
         folder = user_cache() if folder is None else folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,3 +80,9 @@ class Turns:
         for file in self._files.values():
             os.close(file)
         self._files = {}
+
+
+@functools.cache
+def turns_of_run() -> Turns:
+    """Returns the locks of this process's runs, which wait for others only where that is asked."""
+    return Turns(alone=not os.environ.get(ASKED))

@@ -2,7 +2,7 @@
 
 import threading
 
-from tfcompress.search.turns import Turns
+from tfcompress.turns import Turns
 
 
 def test_timing_waits_for_the_step_and_the_next_step_for_the_timing(tmp_path):
