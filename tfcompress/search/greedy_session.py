@@ -119,7 +119,7 @@ class GreedySession:
         return Choice(NARROWING, {f"{NARROWING}.widths": widths})
 
     def _as_outcome(self, step: Step) -> Outcome:
-        before = self._steps[max(step.number - 1, 0)].widths
+        before, able = self._steps[max(step.number - 1, 0)].widths, self._able()
         what = "the whole network"
         if step.narrowed:
             what = (
@@ -129,7 +129,7 @@ class GreedySession:
         return Outcome(
             state="step",
             reason=what,
-            untrained=step.costs,
+            untrained={name: costs for name, costs in step.costs.items() if name in able},
             by_epoch=(step.value,),
             epochs=1,
             seconds=step.seconds,
