@@ -1,6 +1,7 @@
 # make run   sets everything up and runs the main job: a binary net beside its float baseline
 # make test  sets everything up and runs lint, types, import contracts, tests, docstring examples
 # make fuzz  sets everything up and feeds changed files to all that reads strangers' files
+# make conformance  sets everything up and measures networks by techniques by storages, against the committed table
 # make docs  sets everything up and writes build/docs/index.html: the pages of docs/ and the docstrings
 # All need only Python 3.11, make and git; everything goes into .venv/.
 
@@ -9,7 +10,7 @@ ARGS ?= --technique=xnor
 BIN := .venv/bin
 UV := $(BIN)/uv pip
 
-.PHONY: setup run test lint slow fuzz docs constraints clean
+.PHONY: setup run test lint slow fuzz conformance docs constraints clean
 
 setup: .venv/ready
 
@@ -57,6 +58,12 @@ SEED ?= 0
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz --seconds=$(SECONDS) --inputs=$(INPUTS) --seed=$(SEED)
+
+# Status 1 and a line for each cell that isn't as in experiments/results/conformance; goes on where it was stopped.
+WORKERS ?= 2
+
+conformance: setup
+	$(BIN)/python experiments/conformance.py --output=build/conformance --workers=$(WORKERS)
 
 # Each page of docs/layers stands on its module's page; the private modules are there for what the
 # layers inherit from them.

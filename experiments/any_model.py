@@ -22,7 +22,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -206,18 +206,24 @@ class Worker:
 
     Args:
         folder: of the models.
+        cells: makes what measures them, of a model's name and a folder for it, in that process.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.model = folder, ""
+    def __init__(self, folder: Path, cells: Callable[[str, Path], Any]) -> None:
+        self.folder, self.cells, self.model = folder, cells, ""
         self.process: Any = None
 
-    def measured(self, model: str, kind: str, name: str) -> Row:
-        """Returns how one cell ended, be it in a crash or too late."""
+    def measured(self, model: str, *cell: Any) -> Row:
+        """Returns how one cell ended, be it in a crash or too late.
+
+        Args:
+            model: its name.
+            cell: what `measured` of `cells` takes.
+        """
         if self.model != model or self.process is None:
             self.start(model)
         started = time.monotonic()
-        self.pipe.send((kind, name))
+        self.pipe.send(cell)
         try:
             if self.pipe.poll(SECONDS):
                 return self.pipe.recv()
@@ -233,8 +239,8 @@ class Worker:
         self.stop()
         context = multiprocessing.get_context("spawn")
         self.pipe, end = context.Pipe()
-        arguments = (end, model, self.folder / model)
-        self.process = context.Process(target=serve, args=arguments, daemon=False)
+        arguments = (end, self.cells, model, self.folder / model)
+        self.process = context.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
         self.model = model
         end.close()
@@ -247,11 +253,11 @@ class Worker:
             self.process = None
 
 
-def serve(pipe: Any, model: str, folder: Path) -> None:
+def serve(pipe: Any, cells: Callable[[str, Path], Any], model: str, folder: Path) -> None:
     """Measures the cells that are asked for, until nobody asks any more."""
     os.nice(2)
     warnings.simplefilter("ignore")
-    own = Cells(model, folder)
+    own = cells(model, folder)
     with contextlib.suppress(EOFError):
         while True:
             pipe.send(own.measured(*pipe.recv()))
@@ -295,7 +301,7 @@ def main() -> None:
     flags = flags.parse_args()
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     wanted = {name for name in flags.only.split(",") if name}
-    worker = Worker(flags.work)
+    worker = Worker(flags.work, Cells)
     try:
         conduct(
             flags,

@@ -99,6 +99,12 @@ class Measurements:
             self.made.append(record)
         self.rows[key] = {"made": self.made.index(record), **_without_made(row)}
 
+    def drop(self, keys: Iterable[str]) -> None:
+        """Forgets rows and writes the file."""
+        for key in keys:
+            del self.rows[key]
+        write(self.folder / FILE, self._as_json() + "\n")
+
     def records(self, keys: Iterable[str]) -> list[dict[str, Any]]:
         """Returns the records of rows, each once."""
         return [self.made[n] for n in dict.fromkeys(self.rows[key]["made"] for key in keys)]

@@ -57,8 +57,8 @@ class UserModel:
         examples = self.examples(random)
         model = self.build()
         if self.loss is None:
-            _settle_batch_norms(model, examples.x, random)
-            _fit_last_layer(model, examples)
+            settle_batch_norms(model, examples.x, random)
+            fit_last_layer(model, examples.x, scores_of(examples.y))
             return model, examples
         for norm in _batch_norms(model):
             norm.momentum = 0.8  # By default they'd lag far behind these few steps.
@@ -69,10 +69,11 @@ class UserModel:
 
 
 def _batch_norms(model: keras.Model) -> list[Any]:
-    return [each for each in model.layers if isinstance(each, layers.BatchNormalization)]
+    every = model._flatten_layers(include_self=False)
+    return [each for each in every if isinstance(each, layers.BatchNormalization)]
 
 
-def _settle_batch_norms(model: keras.Model, x: Any, random: np.random.Generator) -> None:
+def settle_batch_norms(model: keras.Model, x: Any, random: np.random.Generator) -> None:
     """Gives batch normalisations statistics near those of the data, each scaled at random."""
     norms = _batch_norms(model)
     momenta = [norm.momentum for norm in norms]
@@ -86,19 +87,34 @@ def _settle_batch_norms(model: keras.Model, x: Any, random: np.random.Generator)
         norm.moving_mean.assign(norm.moving_mean + 0.1 * random.standard_normal(shape))
 
 
-def _fit_last_layer(model: keras.Model, examples: Examples) -> None:
-    """Fits a classifier's last layer with weights to its classes, by least squares."""
+def fit_last_layer(model: keras.Model, x: Any, wanted: np.ndarray, ridge: float = _RIDGE) -> None:
+    """Fits a model's last layer with weights to wanted outputs, by least squares.
+
+    Args:
+        model: its last layer with weights is dense or a 1x1 convolution.
+        x: inputs.
+        wanted: (rows, outputs), or (rows, ..., outputs) of a model that gives outputs at several
+            places. Where places are averaged behind the layer, they are averaged before it here.
+        ridge: what is added to the squares' sums, of features whose mean square is 1.
+    """
     last = next(each for each in reversed(model.layers) if each.weights)
-    features = np.asarray(keras.Model(model.inputs, last.input)(examples.x, training=False))
-    features = features.reshape(ROWS, -1)
+    features = np.asarray(keras.Model(model.inputs, last.input)(x, training=False))
+    if features.ndim > wanted.ndim:
+        features = features.mean(tuple(range(1, features.ndim - 1)))
+    features = features.reshape(-1, features.shape[-1]).astype("float64")
+    wanted = wanted.reshape(len(features), -1)
     mean, std = features.mean(0), features.std() + 1e-6
     centred = (features - mean) / std
-    wanted = 6.0 * np.eye(CLASSES)[examples.y] - 3.0
     kernel = np.linalg.solve(
-        centred.T @ centred + _RIDGE * np.eye(centred.shape[1]), centred.T @ wanted
+        centred.T @ centred + ridge * np.eye(centred.shape[1]), centred.T @ wanted
     )
     bias = wanted.mean(0) - mean @ kernel / std
     last.set_weights([(kernel / std).reshape(last.kernel.shape), bias])
+
+
+def scores_of(kinds: np.ndarray) -> np.ndarray:
+    """Returns the outputs that a classifier's last layer is fitted to: 3 or -3 a class."""
+    return 6.0 * np.eye(CLASSES)[kinds] - 3.0
 
 
 def _grid(side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -106,15 +122,15 @@ def _grid(side: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, columns
 
 
-def _pictures(
-    random: np.random.Generator, side: int, channels: int = 3
+def draw_pictures(
+    random: np.random.Generator, side: int, channels: int = 3, count: int = ROWS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws a disc or stripes a picture: pictures of 0..1, kinds, and (row, column, radius)."""
     rows, columns = _grid(side)
-    kinds = np.arange(ROWS) % CLASSES
-    places = random.uniform([0.3, 0.3, 0.15], [0.7, 0.7, 0.3], (ROWS, 3))
-    pictures = np.empty((ROWS, side, side, channels), "float32")
-    for picture, kind, (row, column, radius) in zip(pictures, kinds, places, strict=True):
+    kinds = np.arange(count) % CLASSES
+    places = random.uniform([0.3, 0.3, 0.15], [0.7, 0.7, 0.3], (count, 3))
+    drawn = np.empty((count, side, side, channels), "float32")
+    for picture, kind, (row, column, radius) in zip(drawn, kinds, places, strict=True):
         near = np.exp(-((((rows - row) ** 2 + (columns - column) ** 2) / radius**2) ** 2))
         stripes = 0.5 + 0.5 * np.sin(40 * radius * (rows if kind % 2 else columns))
         inside = near * (1.0 if kind < 2 else stripes)
@@ -122,8 +138,8 @@ def _pictures(
         picture[:] = 0.2 * (rows if kind % 2 else columns)[..., None] + 0.8 * inside[..., None] * (
             colour
         )
-    pictures += 0.02 * random.standard_normal(pictures.shape).astype("float32")
-    return pictures.clip(0, 1), kinds, places
+    drawn += 0.02 * random.standard_normal(drawn.shape).astype("float32")
+    return drawn.clip(0, 1), kinds, places
 
 
 def _conv_block(x: Any, filters: int, **settings: Any) -> Any:
@@ -266,34 +282,34 @@ def transformer() -> keras.Model:
 
 
 def _kinds(side: int, channels: int = 3) -> Callable[[np.random.Generator], Examples]:
-    return lambda random: Examples(*_pictures(random, side, channels)[:2])
+    return lambda random: Examples(*draw_pictures(random, side, channels)[:2])
 
 
 def _masks(random: np.random.Generator) -> Examples:
-    pictures, _, places = _pictures(random, 48)
+    pictures, _, places = draw_pictures(random, 48)
     rows, columns = _grid(48)
     row, column, radius = places.T[..., None, None]
     return Examples(pictures, ((rows - row) ** 2 + (columns - column) ** 2 < radius**2).astype(int))
 
 
 def _radii(random: np.random.Generator) -> Examples:
-    pictures, _, places = _pictures(random, 32)
+    pictures, _, places = draw_pictures(random, 32)
     return Examples(pictures, 4 * places[:, 2:].astype("float32"))
 
 
 def _with_table(random: np.random.Generator) -> Examples:
-    pictures, kinds, _ = _pictures(random, 32)
+    pictures, kinds, _ = draw_pictures(random, 32)
     table = random.standard_normal((ROWS, 12)) + kinds[:, None]
     return Examples([pictures, table.astype("float32")], kinds)
 
 
 def _boxes(random: np.random.Generator) -> Examples:
-    pictures, kinds, places = _pictures(random, 48)
+    pictures, kinds, places = draw_pictures(random, 48)
     return Examples(pictures, {"box": places.astype("float32"), "kind": kinds})
 
 
 def _noisy(random: np.random.Generator) -> Examples:
-    pictures, _, _ = _pictures(random, 32, 1)
+    pictures, _, _ = draw_pictures(random, 32, 1)
     noise = 0.1 * random.standard_normal(pictures.shape).astype("float32")
     return Examples((pictures + noise).clip(0, 1), pictures)
 
@@ -331,7 +347,7 @@ def _application(name: str, side: int, low: float, high: float) -> UserModel:
         return make(weights=None, input_shape=(side, side, 3), classes=CLASSES)
 
     def draw(random: np.random.Generator) -> Examples:
-        pictures, kinds, _ = _pictures(random, side)
+        pictures, kinds, _ = draw_pictures(random, side)
         return Examples(low + (high - low) * pictures, kinds)
 
     return UserModel(f"`keras.applications.{name}`, {side}x{side}", build, draw)
