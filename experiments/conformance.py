@@ -12,7 +12,8 @@ more than 0.2 points, bytes by more than 1%, another oldest runtime, another out
 that crashed. Stopped and called again it goes on; rows of other versions are measured again.
 
 Not the full product: every network by every technique in float32, int8 and the storages that the
-technique names; and the first network by every technique in every storage. Storages stand for the
+technique names (the two deepest by five techniques); and the first network by every technique in
+every storage. Storages stand for the
 techniques that act in export alone. Networks have drawn weights (`conformance_models`); techniques
 that act in training get two steps. Each network has a process of its own, as in `any_model.py`.
 
@@ -55,6 +56,9 @@ TECHNIQUES = (
     *("cp", "tucker", "spatial", "svd", "tt", "hashed", "separable", "channels"),
     *("prune", "cluster", "qat"),
 )
+# Networks of a hundred and more layers take half a minute a cell: a technique of each kind.
+DEEP = ("mobilenet_v3", "efficientnet")
+OF_DEEP = ("baseline", "bwn", "svd", "channels", "prune")
 EVERYWHERE = ("float32", "int8")
 # `lce` is for a converter and a runtime that aren't here.
 ELSEWHERE = ("lce",)
@@ -292,21 +296,17 @@ def page_of(results: Measurements) -> Page:
             cells += ["", "", "", "", "", f"{row['outcome']}: {text}"]
         rows.append((cells, [key]))
     works = [row for row in results.rows.values() if row["outcome"] == "works"]
-    count = functools.partial(_different, results)
+    networks, names, kinds = map(set, zip(*(key.split(", ") for key in results.rows), strict=True))
     return Page(
         "Conformance",
-        f"{len(results.rows)} cells of {count(0)} networks, {count(1)} techniques and {count(2)} "
-        f"storages; {len(works)} work, {len(results.rows) - len(works)} were refused or failed. "
-        "Networks have drawn weights: accuracy is there to be compared with another version's, "
-        "not with a trained network's. Agreement and SQNR are the file's with Keras, on 1,000 "
-        "examples; see the docstring.",
+        f"{len(results.rows)} cells of {len(networks)} networks, {len(names)} techniques and "
+        f"{len(kinds)} storages; {len(works)} work, {len(results.rows) - len(works)} were refused "
+        "or failed. Networks have drawn weights: accuracy is there to be compared with another "
+        "version's, not with a trained network's. Agreement and SQNR are the file's with Keras, "
+        "on 1,000 examples; see the docstring.",
         HEADERS,
         rows,
     )
-
-
-def _different(results: Measurements, part: int) -> int:
-    return len({key.split(", ")[part] for key in results.rows})
 
 
 def planned(only: str) -> list[tuple[str, str]]:
@@ -326,7 +326,8 @@ def planned(only: str) -> list[tuple[str, str]]:
         f"got {', '.join(sorted(unknown))}",
     )
     some = [[n for n in names if n in wanted] or names for names in (NETWORKS, TECHNIQUES)]
-    return [(network, technique) for network in some[0] for technique in some[1]]
+    every = [(network, technique) for network in some[0] for technique in some[1]]
+    return [pair for pair in every if pair[0] not in DEEP or pair[1] in OF_DEEP]
 
 
 def stale(results: Measurements) -> list[str]:
