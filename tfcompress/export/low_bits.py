@@ -163,7 +163,7 @@ def timed_shape(editor: Editor, op: Any) -> tuple[Any, ...]:
 
 
 def _latencies(editor: Editor, name: str, bits: int) -> tuple[float, float]:
-    """Returns a layer's median seconds in floats and with few bits, on one thread, in turns."""
+    """Returns a layer's least seconds in floats and with few bits, on one thread, in turns."""
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder, quiet():
         floats, few = Path(folder) / "floats.tflite", Path(folder) / "few.tflite"
         editor.alone(name).write(floats)
