@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tfcompress import turns
@@ -17,6 +20,8 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 
 def run_workers(words: Sequence[str], count: int) -> None:
     """Starts the same command several times, each with its share of the cores, and waits for all.
+
+    Ended itself, by an exception, Ctrl-C or SIGTERM, it ends them first.
 
     Runs of `tfcompress.run` in them let one another time their files undisturbed.
 
@@ -36,16 +41,23 @@ def run_workers(words: Sequence[str], count: int) -> None:
         return subprocess.Popen(list(words), env=environment)
 
     _say(f"{count} processes, {threads} threads each")
+    with _raising_at_sigterm():
+        _keep_running(start, count)
+
+
+def _keep_running(start: Callable[[], subprocess.Popen[Any]], count: int) -> None:
+    """Starts so many processes, others in place of those that die, and waits for all."""
     running = [start() for _ in range(count)]
     restarts = 0
     try:
         while running:
-            process = running.pop(0)
+            process = running[0]
             try:
                 status = process.wait(timeout=1)
             except subprocess.TimeoutExpired:
-                running.append(process)
+                running.append(running.pop(0))
                 continue
+            running.remove(process)
             if status == 0:
                 continue
             restarts += 1
@@ -58,6 +70,23 @@ def run_workers(words: Sequence[str], count: int) -> None:
             process.terminate()
         for process in running:
             process.wait()
+
+
+@contextlib.contextmanager
+def _raising_at_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end the block by an exception, as Ctrl-C does, and not the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say(text: str) -> None:

@@ -256,34 +256,8 @@ def _binarise(candidate: Candidate, form: _Form) -> Candidate:
     loads: list[Callable[[], None]] = []
     lines: list[LayerLine] = []
     for name, layer in graph.operations.items():
-        if not _blocks.weighted(layer):
-            continue
-        kind = type(layer).__name__
-        why = _why_kept(graph, name, form)
-        if why and form.end_bits == 8 and _ends.can_be_rounded(graph, name):
-            replace[name], load = _ends.rounded(graph, name)
-            loads.append(load)
-            lines.append(LayerLine(name, kind, "quantised", _ends.REASON))
-            continue
-        if why:
-            lines.append(LayerLine(name, kind, "kept", why))
-            continue
-        if form.completes(layer):
-            replace[name] = new = form.completed(layer)
-            if form.keep_weights:
-                loads.append(functools.partial(_copy_weights, new, layer))
-            lines.append(LayerLine(name, kind, "binarised", "binary weights behind binary inputs"))
-            continue
-        block = _blocks.find(graph, name) if form.binarize_inputs else Block(name)
-        new = form.layer(layer)
-        if form.binarize_inputs:
-            _reorder(graph, block, new, form, replace)
-        else:
-            replace[name] = new
-        if form.keep_weights:
-            bn = graph.operations[block.bn] if block.bn else None
-            loads.append(functools.partial(_load, new, layer, bn))
-        lines.append(LayerLine(name, kind, "binarised", form.reason(block)))
+        if _blocks.weighted(layer):
+            lines.append(_changed(graph, name, form, replace, loads))
     if not any(line.action == "binarised" for line in lines):
         raise _blocks.no_layer(flat, "binarised", lines)
     try:
@@ -295,6 +269,48 @@ def _binarise(candidate: Candidate, form: _Form) -> Candidate:
     for load in loads:
         load()
     return candidate.then(model, *lines)
+
+
+def _changed(
+    graph: Graph,
+    name: str,
+    form: _Form,
+    replace: dict[str, Callable[..., Any]],
+    loads: list[Callable[[], None]],
+) -> LayerLine:
+    """Puts a binary layer into a weighted one's place, and returns the report's line of it.
+
+    Args:
+        graph: of the network.
+        name: of the layer.
+        form: what the new one is like.
+        replace: gets what stands in the places of layers, by name.
+        loads: gets what gives the new layer its weights, once it is built.
+    """
+    layer = graph.operations[name]
+    kind = type(layer).__name__
+    why = _why_kept(graph, name, form)
+    if why and form.end_bits == 8 and _ends.can_be_rounded(graph, name):
+        replace[name], load = _ends.rounded(graph, name)
+        loads.append(load)
+        return LayerLine(name, kind, "quantised", _ends.REASON)
+    if why:
+        return LayerLine(name, kind, "kept", why)
+    if form.completes(layer):
+        replace[name] = new = form.completed(layer)
+        if form.keep_weights:
+            loads.append(functools.partial(_copy_weights, new, layer))
+        return LayerLine(name, kind, "binarised", "binary weights behind binary inputs")
+    block = _blocks.find(graph, name) if form.binarize_inputs else Block(name)
+    new = form.layer(layer)
+    if form.binarize_inputs:
+        _reorder(graph, block, new, form, replace)
+    else:
+        replace[name] = new
+    if form.keep_weights:
+        bn = graph.operations[block.bn] if block.bn else None
+        loads.append(functools.partial(_load, new, layer, bn))
+    return LayerLine(name, kind, "binarised", form.reason(block))
 
 
 def _reorder(
