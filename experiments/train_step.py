@@ -90,14 +90,14 @@ def tfmot_networks(float_net: keras.Model) -> dict[str, Any]:
     return made
 
 
-def step_ms(nets: dict[str, Any]) -> dict[str, np.ndarray]:
+def step_ms(nets: dict[str, Any], rounds: int = ROUNDS) -> dict[str, np.ndarray]:
     """Milliseconds a step, by network and round."""
     rng = np.random.default_rng(0)
     images = rng.normal(size=(BATCH, 32, 32, 3)).astype("float32")
     labels = rng.integers(0, 10, BATCH)
     names = list(nets)
     times: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(-3, ROUNDS):  # Three rounds to warm up.
+    for number in range(-3, rounds):  # Three rounds to warm up.
         for name in names[number % len(names) :] + names[: number % len(names)]:
             started = time.perf_counter()
             for _ in range(STEPS):
