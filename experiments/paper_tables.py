@@ -25,7 +25,7 @@ Rassadin and Savchenko 2017 (compressed networks, students without labels, error
 Lagrange and Pedersoli (VGG-16 on CIFAR-10: compact, 8 bits simulated). Their figures, and what
 they found, stand in `paper_tables_page.py`; whether that is confirmed is computed from the rows.
 
-TIMES
+How long a row takes hasn't been measured.
 """
 
 from __future__ import annotations
