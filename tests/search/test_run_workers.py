@@ -8,8 +8,10 @@ import time
 
 import pytest
 
+# Behind a shell's & Ctrl-C would be ignored.
 PARENT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tfcompress.search.workers import run_workers
 run_workers([sys.executable, "-c", sys.argv[1]], 2)
 """
