@@ -112,28 +112,12 @@ class Cells:
         """Returns what a technique makes of the model, as it comes back from a `.keras` file."""
         import keras
 
-        import tfcompress
-
         path = self.folder / f"{name}.keras"
-        technique, options = techniques.get(name), OPTIONS.get(name, {})
         if name == "baseline":
             return self.model
         if path.exists():
             return keras.saving.load_model(path)
-        if technique.acts_in == "transform":
-            model = tfcompress.transform(self.model, name, **options)
-        else:
-            few = self.examples.first(EXAMPLES)
-            model = tfcompress.compress(
-                self.model,
-                name,
-                (few.x, few.y),
-                validation_data=(few.x, few.y),
-                epochs=1,
-                batch_size=BATCH,
-                verbose=False,
-                **options,
-            )
+        model = made_by(self.model, name, self.examples)
         model.save(path)
         return keras.saving.load_model(path)
 
@@ -180,6 +164,32 @@ class Cells:
             "size_bytes": exported.size_bytes,
             "kept": len(exported.kept),
         }
+
+
+def made_by(model: Any, name: str, examples: Any) -> Any:
+    """Returns what a technique makes of a model; one that acts in training gets an epoch.
+
+    Args:
+        model: of Keras.
+        name: of the technique.
+        examples: of which the first ones are trained on.
+    """
+    import tfcompress
+
+    options = OPTIONS.get(name, {})
+    if techniques.get(name).acts_in == "transform":
+        return tfcompress.transform(model, name, **options)
+    few = examples.first(EXAMPLES)
+    return tfcompress.compress(
+        model,
+        name,
+        (few.x, few.y),
+        validation_data=(few.x, few.y),
+        epochs=1,
+        batch_size=BATCH,
+        verbose=False,
+        **options,
+    )
 
 
 def inner_kinds(model: Any) -> list[str]:

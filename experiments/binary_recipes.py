@@ -17,12 +17,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from distillation_gains import MODEL, images, right, trained
+from distillation_gains import trained
+from float_nets import MODEL, images
 from measurements import Measurements, Row, conduct, parser, single
 from page import Page, mean_and_range
+from paired import gained, packed, right
 
 from tfcompress import keep_freed_memory, techniques
-from tfcompress.runtime.accuracy import mean_interval, paired_test
+from tfcompress.runtime.accuracy import mean_interval
 from tfcompress.techniques import Candidate
 from tfcompress.training import TrainingContext, classified, runner
 from tfcompress.training.distill.teachers import one_teacher
@@ -87,7 +89,7 @@ def measured(title: str, seed: int) -> Row:
         answers, labels = classified(runner(network), images())
         found = answers == labels
         row[f"{name}accuracy"] = float(found.mean())
-        row[f"{name}right"] = np.packbits(found).tobytes().hex()
+        row[f"{name}right"] = packed(found)
     return row
 
 
@@ -95,28 +97,21 @@ def key_of(title: str, seed: int) -> str:
     return f"{title}, seed {seed}"
 
 
-def together(rows: Mapping[int, Row], name: str = "right") -> np.ndarray:
-    """Returns on which test images networks of several seeds are right, one behind another."""
-    return np.concatenate([right({"right": row[name]}) for row in rows.values()])
-
-
 def row_of(results: Measurements, title: str) -> tuple[list[str], list[str]] | None:
     """Returns a line of the table and its measurements' keys; None if there are none."""
     rows = {seed: results[key] for seed in SEEDS if (key := key_of(title, seed)) in results}
     if not rows:
         return None
-    interval = mean_interval(
-        together(rows, "float_right").astype(float), together(rows).astype(float), relative=False
+    seen = len(images().test)
+    before, after = (
+        right((row[name] for row in rows.values()), seen).astype(float)
+        for name in ("float_right", "right")
     )
+    interval = mean_interval(before, after, relative=False)
     low, high = interval or (float("nan"), float("nan"))
     lost = np.mean([row["float_accuracy"] - row["accuracy"] for row in rows.values()])
     controls = {seed: results[key] for seed in rows if (key := key_of(DEFAULT, seed)) in results}
-    gain = test = ""
-    if controls and title != DEFAULT:
-        same = {seed: rows[seed] for seed in controls}
-        gains = [same[seed]["accuracy"] - row["accuracy"] for seed, row in controls.items()]
-        gain = f"{100 * np.mean(gains):+.2f}"
-        test = f"{paired_test(together(controls), together(same)).p_value:.2g}"
+    gain, test = gained({} if title == DEFAULT else controls, rows, seen)
     cells = [
         title,
         mean_and_range([row["accuracy"] for row in rows.values()]),

@@ -35,7 +35,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from any_model import BATCH, EXAMPLES, OPTIONS, Worker, without_paths
+from any_model import Worker, made_by, without_paths
 from measurements import Measurements, Row, Step, conduct, made_here, parser
 from page import Page
 
@@ -128,24 +128,8 @@ class Cells:
         """Returns what a technique makes of the network."""
         import keras
 
-        import tfcompress
-
-        model, options = keras.saving.load_model(self.path), OPTIONS.get(name, {})
-        if name == "baseline":
-            return model
-        if techniques.get(name).acts_in == "transform":
-            return tfcompress.transform(model, name, **options)
-        few = self.examples.first(EXAMPLES)
-        return tfcompress.compress(
-            model,
-            name,
-            (few.x, few.y),
-            validation_data=(few.x, few.y),
-            epochs=1,
-            batch_size=BATCH,
-            verbose=False,
-            **options,
-        )
+        model = keras.saving.load_model(self.path)
+        return model if name == "baseline" else made_by(model, name, self.examples)
 
     def written(self, model: Any, storage: str, expected: Any) -> Row:
         """Writes a file and compares it with Keras and with the targets."""

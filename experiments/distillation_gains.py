@@ -24,11 +24,11 @@ import numpy as np
 from float_nets import MODEL, float_net, images
 from measurements import Measurements, Row, Step, conduct, parser, single
 from page import Page, mean_and_range
+from paired import gained, packed
 
 from tfcompress import graph, keep_freed_memory, techniques
 from tfcompress.config import Distillation
 from tfcompress.data.transfer.unlabelled import without_targets
-from tfcompress.runtime.accuracy import paired_test
 from tfcompress.techniques import Candidate, chains
 from tfcompress.training import TrainingContext, classified, runner
 from tfcompress.training.distill.teachers import one_teacher
@@ -112,14 +112,8 @@ def measured(student: str, title: str, seed: int) -> Row:
         "accuracy": float(right.mean()),
         "float": float((float_answers == labels).mean()),
         "macs": graph.macs(candidate.model) / graph.macs(model),
-        "right": np.packbits(right).tobytes().hex(),
+        "right": packed(right),
     }
-
-
-def right(row: Row) -> np.ndarray:
-    """Returns on which test images a student is right."""
-    bits = np.unpackbits(np.frombuffer(bytes.fromhex(row["right"]), np.uint8))
-    return bits.astype(bool)[: len(images().test)]
 
 
 def key_of(student: str, title: str, seed: int) -> str:
@@ -145,13 +139,7 @@ def row_of(results: Measurements, student: str, title: str) -> tuple[list[str], 
     controls = {
         seed: results[key] for seed in rows if (key := key_of(student, NONE, seed)) in results
     }
-    gain = test = ""
-    if controls and title != NONE:
-        gains = [100 * (rows[seed]["accuracy"] - row["accuracy"]) for seed, row in controls.items()]
-        before, after = (
-            np.concatenate([right(of[seed]) for seed in controls]) for of in (controls, rows)
-        )
-        gain, test = f"{np.mean(gains):+.2f}", f"{paired_test(before, after).p_value:.2g}"
+    gain, test = gained({} if title == NONE else controls, rows, len(images().test))
     lost = np.mean([100 * (row["float"] - row["accuracy"]) for row in rows.values()])
     accuracies = mean_and_range([row["accuracy"] for row in rows.values()])
     cells = [student, title, accuracies, f"{lost:.2f}", gain, test, str(len(rows))]

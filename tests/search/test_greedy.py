@@ -3,8 +3,6 @@
 import json
 import sys
 
-import keras
-import numpy as np
 import pytest
 
 import tfcompress
@@ -98,25 +96,6 @@ def test_the_layer_that_is_missed_least_is_narrowed():
     _, offer, _ = take_step(networks, model, cost(model), cost(model) - 200, {}, lambda a, b: a < b)
     assert offer.layer == min(values, key=values.get)
     assert take_step(networks, {"a": 4}, 48, 1, {}, lambda a, b: a > b) is None
-
-
-@pytest.fixture(scope="module")
-def task():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(160, 12)).astype("float32")
-    y = (x[:, 0] > 0).astype("int64")
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.Input((12,)),
-            keras.layers.Dense(64, activation="relu", name="first"),
-            keras.layers.Dense(64, activation="relu", name="second"),
-            keras.layers.Dense(2, name="scores"),
-        ]
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss, metrics=["accuracy"])
-    return model, (x, y)
 
 
 def search(task, folder, **changes):

@@ -32,25 +32,6 @@ class Batches(keras.utils.PyDataset):
         return self.batch
 
 
-@pytest.fixture(scope="module")
-def task():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(160, 12)).astype("float32")
-    y = (x[:, 0] > 0).astype("int64")
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.Input((12,)),
-            keras.layers.Dense(64, activation="relu"),
-            keras.layers.Dense(64, activation="relu"),
-            keras.layers.Dense(2),
-        ]
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss, metrics=["accuracy"])
-    return model, (x, y)
-
-
 def test_finds_files_within_the_budget(task, tmp_path):
     model, data = task
     weights = model.get_weights()

@@ -37,7 +37,7 @@ class WageWeights(RoundedKernel):
     Args:
         layer: a `Conv2D`, `Conv2DTranspose`, `Dense` or `DepthwiseConv2D` of Keras.
         num_bits: of the weights, 2 to 8.
-        error_bits: of the errors that come back through the layer, 2 to 16; 32 leaves them.
+        error_bits: of the errors that come back through the layer, 2 to 16; 32 rounds none.
         input_shift: the inputs are up to `2^input_shift`, and the weights are divided by it.
 
     Input shape:

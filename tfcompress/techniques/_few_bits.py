@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfcompress.deferred import keras
+from tfcompress.errors import require
 from tfcompress.techniques import _blocks, _ends, _layer_inputs
 from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, distilled
@@ -29,6 +30,17 @@ _OPEN_SIZE = 32
 
 def _float_activations(options: Any) -> None:
     """Leaves activations as they are."""
+
+
+def check_bits(name: str, bits: int, allowed: Any) -> None:
+    """Refuses a number of bits that isn't one of those allowed.
+
+    Raises:
+        InputError: it isn't.
+    """
+    most = [each for each in allowed if each < 32][-1]
+    text = f"from {allowed[0]} to {most}" + (", or 32" if 32 in allowed else "")
+    require(bits in allowed, f"option {name} must be {text}; got {bits}")
 
 
 def technique(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-from tfcompress.errors import require
-from tfcompress.techniques._few_bits import technique
+from tfcompress.techniques._few_bits import check_bits, technique
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,8 +13,8 @@ class DorefaOptions:
 
     Attributes:
         weight_bits: of the inner layers' weights, 1 to 8.
-        activation_bits: of their inputs, 1 to 8, between 0 and 1; 32 leaves them.
-        gradient_bits: of the gradients behind them, in training alone, 2 to 8; 32 leaves them.
+        activation_bits: of their inputs, 1 to 8, between 0 and 1; 32 rounds none.
+        gradient_bits: of the gradients behind them, in training alone, 2 to 8; 32 rounds none.
     """
 
     weight_bits: int = 4
@@ -28,17 +26,6 @@ class DorefaOptions:
         check_bits("weight_bits", self.weight_bits, range(1, 9))
         check_bits("activation_bits", self.activation_bits, (*range(1, 9), 32))
         check_bits("gradient_bits", self.gradient_bits, (*range(2, 9), 32))
-
-
-def check_bits(name: str, bits: int, allowed: Any) -> None:
-    """Refuses a number of bits that isn't one of those allowed.
-
-    Raises:
-        InputError: it isn't.
-    """
-    most = [each for each in allowed if each < 32][-1]
-    text = f"from {allowed[0]} to {most}" + (", or 32" if 32 in allowed else "")
-    require(bits in allowed, f"option {name} must be {text}; got {bits}")
 
 
 TECHNIQUE = technique(

@@ -6,8 +6,7 @@ import dataclasses
 from typing import Literal, get_args
 
 from tfcompress.errors import one_of, require
-from tfcompress.techniques._few_bits import technique
-from tfcompress.techniques.dorefa import check_bits
+from tfcompress.techniques._few_bits import check_bits, technique
 
 Weights = Literal["dorefa", "sawb"]
 

@@ -19,7 +19,6 @@ from tfcompress.techniques import _blocks, _few_bits
 from tfcompress.techniques._equivalents import taking_equivalents
 from tfcompress.techniques._recipes import Init
 from tfcompress.techniques.base import Candidate, LayerLine, Property, Technique, fit_keras
-from tfcompress.techniques.dorefa import check_bits
 
 if TYPE_CHECKING:
     from tfcompress.data.protocol import Data
@@ -38,7 +37,7 @@ class WageOptions:
         activation_bits: of the layers' inputs, 2 to 8, between -1 and 1.
         gradient_bits: of the weights as they are trained, which move by whole steps of this grid, 2
             to 16.
-        error_bits: of the errors that come back through a layer, 2 to 16; 32 leaves them.
+        error_bits: of the errors that come back through a layer, 2 to 16; 32 rounds none.
         init: weights from `scratch`, as in the paper, or from the `float` baseline: its kernels,
             with their batch normalisation, up to one factor a layer; biases aren't kept.
     """
@@ -51,10 +50,10 @@ class WageOptions:
 
     def __post_init__(self) -> None:
         """Refuses what the layers and the optimizer would."""
-        check_bits("bits", self.bits, range(2, 9))
-        check_bits("activation_bits", self.activation_bits, range(2, 9))
-        check_bits("gradient_bits", self.gradient_bits, range(2, 17))
-        check_bits("error_bits", self.error_bits, (*range(2, 17), 32))
+        _few_bits.check_bits("bits", self.bits, range(2, 9))
+        _few_bits.check_bits("activation_bits", self.activation_bits, range(2, 9))
+        _few_bits.check_bits("gradient_bits", self.gradient_bits, range(2, 17))
+        _few_bits.check_bits("error_bits", self.error_bits, (*range(2, 17), 32))
         require(
             self.gradient_bits >= self.bits,
             f"option gradient_bits must be bits={self.bits} or more; got {self.gradient_bits}",
