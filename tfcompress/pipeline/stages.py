@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -44,13 +45,16 @@ PARITY_IMAGES = 200
 _MODELS = {title: f"{title}.keras" for title in ("baseline", "compressed")}
 
 
-def run(job: Plan) -> report.RunResult:
+def run(job: Plan, *, baseline_state: Path | None = None) -> report.RunResult:
     """Trains, compresses, exports, checks, measures and reports.
 
     A run that was stopped goes on where it was; one that is finished already is only shown.
 
     Args:
         job: what to do, as `plan` made it of the flags.
+        baseline_state: where the float network's training state is kept in place of the run's
+            own folder, for runs that differ in nothing before their technique: the first trains
+            it, the others go on from there.
 
     Returns:
         The result; its files stand in the output folder. Where a file of the compressed network
@@ -67,8 +71,9 @@ def run(job: Plan) -> report.RunResult:
     machine()  # Remembers the commit that runs, whatever comes into the checkout meanwhile.
     resume = job.config.resume
     outputs = (*_MODELS.values(), *output_names(job))
+    shared = {} if baseline_state is None else {"baseline": baseline_state}
     with Workspace(
-        job.output_dir, job.to_json(), versions(), resume=resume, outputs=outputs
+        job.output_dir, job.to_json(), versions(), resume=resume, outputs=outputs, shared=shared
     ) as space:
         done = space.finished()
         if done:

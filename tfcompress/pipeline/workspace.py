@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ class Workspace:
         versions: of the packages that it runs with.
         resume: whether to go on with what the folder holds; else it is cleared of an old run.
         outputs: names of the files that the run will write beside its report.
+        shared: by stage, where its training state stands that other runs share; they stay.
 
     Raises:
         InputError: the folder can't be written, another run is writing into it, it holds a run
@@ -47,10 +48,12 @@ class Workspace:
         *,
         resume: bool,
         outputs: Iterable[str] = (),
+        shared: Mapping[str, Path] | None = None,
     ) -> None:
         self.folder = folder
         self._resume = resume
         self._outputs = (*outputs, *report.OUTPUTS)
+        self._shared = dict(shared or {})
         self._made: list[Path] = []
         self._begun = False
         self._goes_on = False
@@ -153,7 +156,7 @@ class Workspace:
 
     def checkpoint(self, stage: str) -> Path:
         """Returns the path of a stage's training state."""
-        return self._state / f"{stage}.npz"
+        return self._shared.get(stage, self._state / f"{stage}.npz")
 
     @property
     def file_ratios(self) -> Path:

@@ -18,11 +18,10 @@ from tfcompress.pipeline import inputs
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.plan import Plan, default_output_dir, plan
 from tfcompress.search import finalists, page
-from tfcompress.search.engines import searcher
+from tfcompress.search.engines import check, searcher
 from tfcompress.search.greedy_session import STEPS
 from tfcompress.search.session import Found, Searcher
 from tfcompress.search.settings import NARROWING, SearchSettings
-from tfcompress.search.space import Space
 from tfcompress.search.workers import run_workers
 from tfcompress.training import TrainingContext
 from tfcompress.training.progress import say, with_progress
@@ -49,7 +48,7 @@ def search(settings: SearchSettings) -> None:
         "give what a file may cost, as in --budget size=100KiB --budget drop=0.5",
     )
     job = _job(settings)
-    Space.of(settings.techniques)  # Refuses what can't be drawn before anything is loaded.
+    check(settings)
     folder = Path(settings.config.output_dir or _default_folder(settings))
     with contextlib.ExitStack() as stack:
         try:

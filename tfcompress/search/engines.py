@@ -10,13 +10,30 @@ import keras
 
 from tfcompress import techniques
 from tfcompress.data.protocol import Data
+from tfcompress.errors import InputError
 from tfcompress.search.budget import parse_budgets
+from tfcompress.search.database import optuna_package
 from tfcompress.search.engine import usual_goal
 from tfcompress.search.greedy_session import GreedySession
 from tfcompress.search.session import Searcher, Session, prepared
 from tfcompress.search.settings import NARROWING, SearchSettings
 from tfcompress.search.space import Space
 from tfcompress.training.objective import Objective
+
+
+def check(settings: SearchSettings) -> None:
+    """Refuses what the engine can't do before anything is loaded or trained.
+
+    Raises:
+        InputError: a technique that can't be drawn, or Optuna isn't installed.
+    """
+    Space.of(settings.techniques)
+    if settings.engine == "greedy":
+        return
+    try:
+        optuna_package()
+    except InputError as error:
+        raise InputError(f"{error}; --engine=greedy needs none") from error
 
 
 def searcher(

@@ -65,7 +65,7 @@ def run(found: Sequence[Found], settings: SearchSettings, folder: Path) -> list[
     """Trains the best choices on all training examples.
 
     Args:
-        found: the front, the best first.
+        found: the front, the best first; of a choice in several storages the first one is taken.
         settings: how many are taken, and with how many seeds.
         folder: the search's.
 
@@ -74,12 +74,22 @@ def run(found: Sequence[Found], settings: SearchSettings, folder: Path) -> list[
     """
     chosen: list[Found] = []
     for file in found:
-        if len(chosen) < settings.finalists and all(
-            (file.choice, file.storage) != (other.choice, other.storage) for other in chosen
-        ):
+        # Another storage of the same choice would be trained from the start again.
+        if len(chosen) < settings.finalists and all(file.choice != each.choice for each in chosen):
             chosen.append(file)
     done = [_finalist(file, place, settings, folder) for place, file in enumerate(chosen, 1)]
+    for seed in _seeds(settings):
+        _baseline_state(folder, seed).unlink(missing_ok=True)
     return sorted((each for each in done if each is not None), key=lambda each: bool(each.over()))
+
+
+def _seeds(settings: SearchSettings) -> range:
+    return range(settings.config.seed, settings.config.seed + settings.seeds)
+
+
+def _baseline_state(folder: Path, seed: int) -> Path:
+    """Returns where the float network of a seed is kept, which all finalists begin with."""
+    return folder / FOLDER / f"baseline_seed{seed}.npz"
 
 
 def _finalist(file: Found, place: int, settings: SearchSettings, folder: Path) -> Finalist | None:
@@ -89,7 +99,7 @@ def _finalist(file: Found, place: int, settings: SearchSettings, folder: Path) -
     asked = any(budget.kind == "memory" for budget in budgets)
     name = re.sub(r"[^A-Za-z0-9+.-]+", "_", file.choice.chain or "baseline")
     first = ""
-    for seed in range(settings.config.seed, settings.config.seed + settings.seeds):
+    for seed in _seeds(settings):
         target = folder / FOLDER / f"{place}_{name}_{file.trial}" / f"seed{seed}"
         options = {**settings.config.options, **file.choice.texts}
         if settings.engine == "greedy" and not file.choice.chain:  # Nothing is narrowed.
@@ -104,7 +114,7 @@ def _finalist(file: Found, place: int, settings: SearchSettings, folder: Path) -
             output_dir=str(target),
         )
         say("finalist", f"{place}: {file.choice}, {file.storage}, seed {seed}")
-        result = stages.run(plan(config))
+        result = stages.run(plan(config), baseline_state=_baseline_state(folder, seed))
         if not result.files:
             say("finalist", f"no file: {'; '.join(result.unwritten.values())}")
             return None
