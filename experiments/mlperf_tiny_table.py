@@ -42,6 +42,8 @@ LONG = {"epochs": 40, "learning_rate": 1e-3}
 # Of the float file's bytes: what 8-bit weights leave below 50,000, and 25,000.
 HALF = {"size_ratio": 0.46, "round_to": 8}
 FIFTH = {"size_ratio": 0.18, "round_to": 4}
+# Integers in and out, and no long names.
+SMALL = {"io": "int8", "short_names": True}
 CELLS = {
     "reference, float32": Cell("reference"),
     "reference, int8": Cell("reference"),
@@ -55,6 +57,14 @@ CELLS = {
     "mixed, 8 and 4 bits": _closed("int8_int4", validation={"max_drop": 4.0}),
     "sqnr, noise of 5 bits": _closed("int8_int4", noise_budget=5),
     "int8_int4": _closed("int8_int4"),
+    "int8_int4, gptq": _closed("int8_int4", rounding="gptq"),
+    "int8_int4, gptq, small": _closed("int8_int4", rounding="gptq", **SMALL),
+    "int8_int4, gptq, ranges of least error, small": _closed(
+        "int8_int4", rounding="gptq", ranges="mse", **SMALL
+    ),
+    "mixed, 8 and 4 bits, gptq, small": _closed(
+        "int8_int4", rounding="gptq", ranges="mse", validation={"max_drop": 3.0}, **SMALL
+    ),
     "channels, 4 epochs, int8": _open("channels", "int8", epochs=4, learning_rate=5e-4, **HALF),
     "lsq, 4 bits": _open("lsq", "int4", bits=4, **LONG),
     "lsq, 2 bits": _open("lsq", "int2", bits=2, **LONG),

@@ -71,6 +71,8 @@ def export(
     representative: Any = None,
     calibration: Any = None,
     ranges: str = "minmax",
+    rounding: str = "nearest",
+    short_names: bool = False,
     validation: Validation | None = None,
     noise_budget: NoiseBudget | None = None,
     metadata: Metadata | None = None,
@@ -96,6 +98,11 @@ def export(
         ranges: of integer activations: `minmax`, from the least to the largest value in the
             calibration images; or `mse`, cut at both ends where the squared error of all values is
             least, those that are clipped included. For the storages int8 and int8_int4.
+        rounding: of weights of 4 bits: `nearest`, each by itself; or `gptq` (Frantar et al. 2022,
+            arXiv:2210.17323), layer by layer so that the outputs for the calibration images change
+            least, which takes some minutes for a large network. For the storage int8_int4.
+        short_names: names each tensor inside the file by one layer. The converter's names list all
+            that it merged, with their paths: 5 KB of a file of 54.
         validation: labelled images, or other inputs with targets; with them layers keep more bits,
             the most harmful first, until the file's accuracy on these, or the model's own metric,
             is worse by no more than `max_drop` points (percent, of errors). For the storages with
@@ -130,6 +137,8 @@ def export(
         representative=representative,
         calibration=calibration,
         ranges=ranges,
+        rounding=rounding,
+        short_names=short_names,
         validation=validation,
         noise_budget=noise_budget,
         metadata=metadata,

@@ -24,9 +24,11 @@ from tfcompress.export import (
 from tfcompress.export.depthwise_parts import in_parts
 from tfcompress.export.model_io import write_model_names
 from tfcompress.export.rounding_ops import with_rounding_ops
+from tfcompress.export.short_names import write_short_names
 from tfcompress.export.storage import BuildJob, BuiltFile, Rebuild
 from tfcompress.export.usual_size import write_usual_sizes
 from tfcompress.graph import lower
+from tfcompress.graph.rewrite import operations
 from tfcompress.tflite.content import FileContent, read
 from tfcompress.tflite.editor import Editor
 from tfcompress.tflite.weighted_ops import (
@@ -86,6 +88,8 @@ def float_file(job: BuildJob, *, activations: str, bucket_type: str | None = Non
     path = job.folder / "float.tflite"
     convert.float_file(lowered, path)
     write_model_names(job.model, path)
+    if job.short_names:
+        write_short_names(path, {operation.name for operation in operations(lowered)})
     if job.usual is not None:
         write_usual_sizes(path, job.usual)
     hashed = 0
@@ -133,7 +137,13 @@ def static_integers(job: BuildJob, *, weight_bits: int) -> BuiltFile:
     ranges |= calibrate.fixed_ranges(grids)
     floats = plain if grids else source.path
     file = mixed.IntegerFile(
-        floats, path, weight_bits, ranges, source.layer_names, few_bits=job.traits.few_bits
+        floats,
+        path,
+        weight_bits,
+        ranges,
+        source.layer_names,
+        few_bits=job.traits.few_bits,
+        inputs=job.ranging if job.rounding == "gptq" else None,
     )
     notes = _loop_notes(source)
     if job.validation is None and job.noise_budget is None:

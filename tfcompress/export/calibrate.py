@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.export import exact_grids, two_bits, zero_filters
+from tfcompress.export import exact_grids, gptq, two_bits, zero_filters
 from tfcompress.export.finish import finish
 from tfcompress.files import quiet
 from tfcompress.runtime import LiteModel
@@ -162,6 +162,7 @@ def integer_file(
     weight_bits: int = 8,
     bits: Mapping[str, int] | None = None,
     few_bits: bool = False,
+    inputs: Rows | None = None,
 ) -> None:
     """Writes the file with integer weights, activations, input and output.
 
@@ -178,6 +179,8 @@ def integer_file(
         bits: output names of ops that have others: 8, 4 or 2, or 32 for ops that compute in floats;
             fewer than 8 for the ops of `FOUR_BITS`, without groups where they are 2.
         few_bits: whether weights were trained for a few bits: those keep their own grids.
+        inputs: as `ranges` takes them, by which weights of 4 bits are rounded; None rounds each to
+            the nearest.
     """
     from ai_edge_quantizer import quantizer
 
@@ -190,6 +193,8 @@ def integer_file(
         two_bits.write_two_bits(Editor(float_path), path, twos)
     if few_bits:
         exact_grids.write_integer_grids(Editor(float_path), path, skip=twos)
+    if inputs is not None:
+        gptq.write_compensated(float_path, path, inputs)
 
 
 def _static_rules(path: Path, weight_bits: int, bits: Mapping[str, int]) -> list[dict[str, Any]]:

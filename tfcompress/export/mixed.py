@@ -45,6 +45,7 @@ class IntegerFile:
         ranges: the tensors' ranges.
         layers: the layer of each weighted op, by its output.
         few_bits: as `calibrate.integer_file` takes it.
+        inputs: likewise.
     """
 
     float_path: Path
@@ -53,6 +54,7 @@ class IntegerFile:
     ranges: calibrate.Ranges
     layers: Mapping[str, str]
     few_bits: bool = False
+    inputs: Rows | None = None
 
     @functools.cached_property
     def floats(self) -> Editor:
@@ -72,6 +74,7 @@ class IntegerFile:
             weight_bits=self.weight_bits,
             bits=bits,
             few_bits=self.few_bits,
+            inputs=self.inputs,
         )
 
     def rebuild(self, bits: Mapping[str, int] | None = None) -> Rebuild:
@@ -157,7 +160,8 @@ def search(file: IntegerFile, calibration: np.ndarray | Rows, validation: Valida
             these are floats).
     """
     options = file.choices((_FLOATS, 8) if file.weight_bits == 8 else validation.bits)
-    judged = _judged(file, options, calibration[:_IMAGES], timed=validation.price == "time")
+    nearest = dataclasses.replace(file, inputs=None)  # The order of the layers needs no more.
+    judged = _judged(nearest, options, calibration[:_IMAGES], timed=validation.price == "time")
     choices = {
         name: [Choice(b, row.price, (row.error or 0.0) ** 2) for b, row in of_op.items()]
         for name, of_op in judged.items()

@@ -65,6 +65,9 @@ class Tolerance:
 # How integer activations take their ranges from images: from the least to the largest value, or
 # where the squared error is least.
 RANGES = ("minmax", "mse")
+# How weights of few bits are rounded: each to the nearest, or so that the layer's outputs for the
+# calibration inputs change least.
+ROUNDINGS = ("nearest", "gptq")
 
 # The file computes what Keras computes, but for the order of additions.
 EXACT = Tolerance(max_abs=1e-5, min_agreement=1.0)
@@ -85,6 +88,8 @@ class BuildJob:
         noise_budget: what allots bits by layer without images, or None.
         usual: the shape of a batch of 1 of each input, where some sizes aren't fixed; else None.
         ranges: one of `RANGES`.
+        rounding: one of `ROUNDINGS`.
+        short_names: whether tensors are named by one layer instead of all that were merged.
     """
 
     model: keras.Model
@@ -96,6 +101,8 @@ class BuildJob:
     noise_budget: NoiseBudget | None = None
     usual: Sequence[tuple[int, ...]] | None = None
     ranges: str = RANGES[0]
+    rounding: str = ROUNDINGS[0]
+    short_names: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +230,7 @@ class Method:
         integer: whether all ops are meant to compute in integers.
         needs_ranges: whether `build` takes images for the ranges of integer activations, and
             validation images to choose layers that keep more bits.
+        roundings: how it can round weights, of `ROUNDINGS`.
         runtime: who runs the file.
         hint: what to do where a file differs too much from Keras, if it isn't the same for all.
     """
@@ -233,6 +241,7 @@ class Method:
     rounds: bool = False
     integer: bool = False
     needs_ranges: bool = False
+    roundings: tuple[str, ...] = ROUNDINGS[:1]
     runtime: Runtime = LITERT
     hint: str = ""
 

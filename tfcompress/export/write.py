@@ -31,7 +31,7 @@ from tfcompress.export.model_io import (
 from tfcompress.export.noise_budget import NoiseBudget
 from tfcompress.export.per_layer import layer_bytes
 from tfcompress.export.representative import as_rows
-from tfcompress.export.storage import RANGES, BuildJob, BuiltFile, Method
+from tfcompress.export.storage import RANGES, ROUNDINGS, BuildJob, BuiltFile, Method
 from tfcompress.export.traits import traits_of
 from tfcompress.export.validation import Validation, checked
 from tfcompress.export.verified import Verified, verify_file
@@ -64,6 +64,8 @@ def write_file(
     representative: Any,
     calibration: Any,
     ranges: str,
+    rounding: str,
+    short_names: bool,
     validation: Validation | None,
     noise_budget: NoiseBudget | None,
     metadata: Metadata | None,
@@ -81,6 +83,7 @@ def write_file(
     method = chosen.method_for(traits)
     chosen.check_machine()
     _check_ranges(ranges, method, storage)
+    _check_rounding(rounding, method, storage)
     target = _writable(path)
     images, ranging = _images(model, storage, method, representative, calibration)
     _warn_of_range(model, (images, ranging), notes)
@@ -105,7 +108,9 @@ def write_file(
         validation = checked(model, validation)
     with files.whole(target) as beside:
         job = BuildJob(model, traits, storage, beside.parent, ranging, validation, noise_budget)
-        job = dataclasses.replace(job, usual=usual, ranges=ranges)
+        job = dataclasses.replace(
+            job, usual=usual, ranges=ranges, rounding=rounding, short_names=short_names
+        )
         built, verified = _built(job, method, images, metadata, io)
         if verified.difference is not None:
             if strict:
@@ -126,6 +131,20 @@ def _check_ranges(ranges: str, method: Method, storage: str) -> None:
         ranges == RANGES[0] or method.needs_ranges,
         f"ranges='{ranges}' is for integer activations, which storage {storage} hasn't: use int8 "
         "or int8_int4",
+    )
+
+
+def _check_rounding(rounding: str, method: Method, storage: str) -> None:
+    """Refuses unknown ways to round weights, and those that a storage hasn't.
+
+    Raises:
+        InputError: says which.
+    """
+    one_of("rounding", rounding, ROUNDINGS)
+    require(
+        rounding in method.roundings,
+        f"rounding='{rounding}' is for weights of 4 bits beside integer activations, which storage "
+        f"{storage} hasn't: use int8_int4",
     )
 
 

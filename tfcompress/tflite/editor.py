@@ -184,13 +184,14 @@ class Editor:
         graph = self.graph if graph is None else graph
         tensor = self._schema.TensorT()
         tensor.name = name.encode()
-        tensor.shape = [int(size) for size in shape]
+        tensor.shape = np.array(shape, np.int32)
         tensor.type = getattr(self._schema.TensorType, dtype.upper())
         tensor.buffer = 0
         if scale is not None:
             grid = self._schema.QuantizationParametersT()
-            grid.scale = np.atleast_1d(scale).tolist()
-            grid.zeroPoint = [zero_point] * len(grid.scale)
+            # Arrays, of which `packing` stores equal ones once.
+            grid.scale = np.atleast_1d(scale).astype(np.float32)
+            grid.zeroPoint = np.full(len(grid.scale), zero_point, np.int64)
             grid.quantizedDimension = 0
             tensor.quantization = grid
         if like is not None:

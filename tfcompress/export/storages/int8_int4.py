@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tfcompress.export import audit
 from tfcompress.export.storage import (
+    ROUNDINGS,
     BuildJob,
     BuiltFile,
     Method,
@@ -26,6 +27,7 @@ _METHOD = Method(
     rounds=True,
     integer=True,
     needs_ranges=True,
+    roundings=ROUNDINGS,
     hint="int8 and the technique mixed give layers more bits",
 )
 
