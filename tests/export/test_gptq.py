@@ -69,7 +69,7 @@ def test_outputs_differ_less_from_keras_than_with_the_nearest_integers(tmp_path)
     ]
     assert kinds[0] == kinds[1]
     assert ("CONV_2D", "int4") in kinds[1]
-    assert [c.op_counts() for c in contents][0] == contents[1].op_counts()
+    assert contents[0].op_counts() == contents[1].op_counts()
 
 
 @pytest.mark.parametrize("use_bias", [True, False])

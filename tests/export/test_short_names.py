@@ -45,8 +45,8 @@ def test_the_file_is_smaller_and_the_same_otherwise(tmp_path):
     assert letters[1] < letters[0] / 2
     outputs = [LiteModel(each.path).predict({"image": x}) for each in exported]
     np.testing.assert_array_equal(outputs[0], outputs[1])
-    assert [list(each.layer_bytes) for each in exported][0] == list(exported[1].layer_bytes)
+    assert exported[0].layer_bytes == exported[1].layer_bytes
     assert exported[0].errors == exported[1].errors
-    assert [c.inputs[0].name for c in contents][0] == contents[1].inputs[0].name
+    assert contents[0].inputs[0].name == contents[1].inputs[0].name
     names = [t.name for t in dict.fromkeys(t for op in contents[1].ops for t in op.outputs)]
     assert len(set(names)) == len(names)

@@ -17,10 +17,12 @@ from tfcompress.tflite.packing import pack
 
 
 def write_short_names(path: Path, layers: Collection[str]) -> None:
-    """Names each tensor by the last layer that its name speaks of, and a number.
+    """Names each tensor by one of the layers that its name speaks of, and a number.
 
-    That is the layer whose output it is. Inputs and outputs of the file, and tensors that name no
-    layer, keep theirs; signatures, by which programs call a file, have names of their own.
+    An op's output gets the last layer, whose output it is, and a constant the first, which is the
+    one that was multiplied by it before others were merged in. Inputs and outputs of the file, and
+    tensors that name no layer, keep theirs; signatures, by which programs call a file, have names
+    of their own.
 
     Args:
         path: of the file, which is changed.
@@ -34,7 +36,8 @@ def write_short_names(path: Path, layers: Collection[str]) -> None:
             known = layers_in(tensor.name.decode(), layers)
             if known and number not in ends:
                 taken.discard(tensor.name)
-                tensor.name = _free(known[0], taken)
+                constant = model.buffers[tensor.buffer].data is not None
+                tensor.name = _free(known[-1 if constant else 0], taken)
                 taken.add(tensor.name)
     path.write_bytes(pack(model))
 
