@@ -6,8 +6,9 @@ Run:
     .venv/bin/python experiments/xnor_everywhere.py --output=build/xnor_everywhere
 
 A few minutes; qemu-aarch64 must be there. The programs are those of `tests/kernels`:
-random convolutions against loops over single signs, ops made of random bytes in a stand-in for the
-interpreter, and whole files with something wrong in LiteRT's interpreter.
+random convolutions and max poolings against loops over single values (signs, levels of 2 bits,
+bytes), ops made of random bytes in a stand-in for the interpreter, and whole files with something
+wrong in LiteRT's interpreter.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tfcompress.kernels.build import FLAGS, SOURCES, compile_to, compiler
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests" / "kernels" / "c"
-PROGRAM = ("fake_runtime.c", "fuzz.c", "convs.c", "unit.c")
+PROGRAM = ("fake_runtime.c", "fuzz.c", "convs.c", "pools.c", "unit.c")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 PROCESSES = 4
 
@@ -55,7 +56,10 @@ def page_of(results: Measurements) -> Page:
         "The 1-bit kernels elsewhere",
         "Convolutions of 1 to 700 channels and 1 to 200 filters, kernels of 1 to 7, strides, "
         "dilations, pads, batches, all types, with and without what may stand behind them, on 1 to "
-        "3 threads; each output must be the oracle's to the bit. Ops from random bytes are right "
+        "3 threads; each output must be the oracle's to the bit. Their inputs are signs, bytes "
+        "with weights of 8 bits, or levels of 2 bits; what writes levels gives the next op's "
+        "inputs of 2 bits. As many max poolings of signs and levels run beside them, and the "
+        "largest window of bytes, 65,536 times 255 times 127. Ops from random bytes are right "
         "ones of which up to three fields were broken: each must run or be refused. Sanitizers are "
         f"those for addresses, leaks and undefined behaviour. {tools}.",
         ["what", "where", "how many", "result"],
@@ -106,8 +110,7 @@ def emulated(folder: Path, emulator: str, convs: int, ops: int) -> Iterable[list
     target = ["cc", "-target", "aarch64-linux-musl", "-static"]
     compile_program([*cross.zig(), *target], path, [flag for flag in FLAGS if flag != "-shared"])
     where = "aarch64, in an emulator"
-    names = unit(emulator, str(path), first=0, convs=convs, ops=0)
-    yield [f"random convolutions on {names}", where, f"{convs:,}", "all equal"]
+    yield convolutions(emulator, str(path), where=where, count=convs)
     unit(emulator, str(path), first=0, convs=0, ops=ops)
     yield ["ops from random bytes", where, f"{ops:,}", "none crashed"]
 
@@ -116,8 +119,7 @@ def sanitized(folder: Path, convs: int, ops: int) -> Iterable[list[str]]:
     """Runs the same tests here, under the sanitizers."""
     path = folder / "unit"
     compile_program(compiler(), path, ["-std=c11", "-O1", "-ffp-contract=off", *SANITIZERS])
-    names = unit(str(path), first=0, convs=convs, ops=0)
-    yield [f"random convolutions on {names}", "here, sanitizers", f"{convs:,}", "all equal"]
+    yield convolutions(str(path), where="here, sanitizers", count=convs)
     each = ops // PROCESSES
     for number in range(PROCESSES):
         unit(str(path), first=number * each, convs=0, ops=each)
@@ -165,10 +167,20 @@ def compile_program(cc: list[str], path: Path, flags: Iterable[str]) -> None:
     subprocess.run(words, check=True)
 
 
-def unit(*program: str, first: int, convs: int, ops: int) -> str:
-    """Runs the tests' program, which must pass, and returns the names of the kernels it ran."""
-    names = output_of(*program, "0", str(convs), str(first), str(ops)).removesuffix("all right")
-    return ", ".join(names.split())
+def convolutions(*program: str, where: str, count: int) -> list[str]:
+    """Runs the random convolutions, and returns their line."""
+    kinds, names = unit(*program, first=0, convs=count, ops=0)
+    return [f"random convolutions on {names}", where, f"{count:,}: {kinds}", "all equal"]
+
+
+def unit(*program: str, first: int, convs: int, ops: int) -> tuple[str, str]:
+    """Runs the tests' program, which must pass.
+
+    Returns:
+        How many convolutions were of which kind, and the names of the kernels that ran.
+    """
+    kinds, names = output_of(*program, "0", str(convs), str(first), str(ops)).splitlines()
+    return kinds, ", ".join(names.removesuffix("all right").split())
 
 
 def output_of(*words: str) -> str:

@@ -17,7 +17,16 @@ void seed(uint32_t value);
 /* Memory of exactly this size, full of seeded bytes. */
 void *made(size_t bytes);
 
-/* Random convolutions `first` to `first + count - 1` on every kernel that runs here. */
-void check_convs(struct xk_pool *pool, int first, int count);
+/* How many convolutions had inputs of which kind, and how many wrote levels. */
+struct conv_kinds {
+  int signs, bytes, levels, to_levels;
+};
+
+/* Random convolutions `first` to `first + count - 1` on every kernel that runs here, and if there are
+ * any, the largest window of bytes. */
+struct conv_kinds check_convs(struct xk_pool *pool, int first, int count);
+
+/* Random max poolings `first` to `first + count - 1`. */
+void check_pools(int first, int count);
 
 #endif

@@ -275,7 +275,18 @@ static void choose_constants(struct sample *s) {
   if (s->constants.post_scale != NULL) s->constants.post_bias = few_digits(filters, 200);
 }
 
-static void check_conv(struct xk_pool *pool, int number) {
+/* Every kernel that runs here, after which the sample's arrays are given back. */
+static void check_on_all(struct sample *s, struct xk_pool *pool) {
+  s->sums = sums_of(s);
+  for (int i = 0; xk_isa_name(i) != NULL; i++) check(s, xk_isa_named(xk_isa_name(i)), pool);
+  const void *arrays[] = {s->x.data, s->residual.data, s->sums, s->constants.weights,
+                          s->constants.scale, s->constants.bias, s->constants.slope,
+                          s->constants.threshold, s->constants.flip, s->constants.post_scale,
+                          s->constants.post_bias, s->constants.levels};
+  for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) free((void *)(uintptr_t)arrays[i]);
+}
+
+static void check_conv(struct xk_pool *pool, int number, struct conv_kinds *kinds) {
   struct sample s = {.number = number};
   seed((uint32_t)number * 2654435761u + 1u);
   choose_sizes(&s);
@@ -305,15 +316,41 @@ static void check_conv(struct xk_pool *pool, int number) {
   s.y = (struct xk_values){.type = s.bits_only ? XK_BITS : (enum xk_type)either(XK_F32, XK_I8),
                            .scale = (float)among(1, 40) / 7,
                            .zero = among(-128, 127)};
-  s.sums = sums_of(&s);
-  for (int i = 0; xk_isa_name(i) != NULL; i++) check(&s, xk_isa_named(xk_isa_name(i)), pool);
-  const void *arrays[] = {s.x.data, s.residual.data, s.sums, s.constants.weights,
-                          s.constants.scale, s.constants.bias, s.constants.slope,
-                          s.constants.threshold, s.constants.flip, s.constants.post_scale,
-                          s.constants.post_bias, s.constants.levels};
-  for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) free((void *)(uintptr_t)arrays[i]);
+  check_on_all(&s, pool);
+  if (s.x.type == XK_U8) {
+    kinds->bytes++;
+  } else if (s.o.in_bits == 2) {
+    kinds->levels++;
+  } else {
+    kinds->signs++;
+  }
+  kinds->to_levels += s.o.out_bits == 2;
 }
 
-void check_convs(struct xk_pool *pool, int first, int count) {
-  for (int number = first; number < first + count; number++) check_conv(pool, number);
+/* The largest window of bytes, whose sum is as far from 0 as one can be. */
+static void check_largest(struct xk_pool *pool, int sign) {
+  struct sample s = {.number = sign, .bits_only = 1, .in = {1, 1, 7}, .out = {1, 1, 7}, .pixels = 7};
+  s.o = (struct xk_options){
+      .in_channels = XK_MAX_BYTE_WINDOW, .out_channels = 17, .kernel_h = 1,   .kernel_w = 1,
+      .stride_h = 1,                     .stride_w = 1,      .dilation_h = 1, .dilation_w = 1,
+      .in_bits = 1,                      .out_bits = 1,
+  };
+  const size_t bytes = s.pixels * XK_MAX_BYTE_WINDOW;
+  s.x = (struct xk_values){.type = XK_U8, .data = made(bytes), .scale = 1.0f};
+  memset(s.x.data, 255, bytes);
+  s.y.type = XK_BITS;
+  choose_constants(&s);
+  memset((void *)(uintptr_t)s.constants.weights, sign * 127, s.constants.weights_bytes);
+  int32_t *threshold = (int32_t *)(uintptr_t)s.constants.threshold;
+  for (int f = 0; f < s.o.out_channels; f++) {
+    threshold[f] = sign * XK_MAX_BYTE_WINDOW * 255 * 127 + f % 3 - 1;
+  }
+  check_on_all(&s, pool);
+}
+
+struct conv_kinds check_convs(struct xk_pool *pool, int first, int count) {
+  struct conv_kinds kinds = {0, 0, 0, 0};
+  for (int number = first; number < first + count; number++) check_conv(pool, number, &kinds);
+  for (int sign = -1; count > 0 && sign <= 1; sign += 2) check_largest(pool, sign);
+  return kinds;
 }

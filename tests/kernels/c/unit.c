@@ -1,5 +1,6 @@
-/* Random convolutions on every kernel, the threads, and the fuzzer's ops from seeded bytes:
- * unit FIRST CONVOLUTIONS FIRST OPS. Says which kernels ran; exit status 0 if all is well. */
+/* Random convolutions on every kernel, as many max poolings, the threads, and the fuzzer's ops from
+ * seeded bytes: unit FIRST CONVOLUTIONS FIRST OPS. Says of what kinds the convolutions were, and on
+ * the last line which kernels ran; exit status 0 if all is well. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,10 +156,13 @@ int main(int count, char **arguments) {
   check_limits();
   check_memory();
   check_threads();
-  check_convs(pool, atoi(arguments[1]), atoi(arguments[2]));
+  const struct conv_kinds kinds = check_convs(pool, atoi(arguments[1]), atoi(arguments[2]));
+  check_pools(atoi(arguments[1]), atoi(arguments[2]));
   check_ops(strtoull(arguments[3], NULL, 10), strtoull(arguments[4], NULL, 10));
   xk_pool_destroy(pool);
   if (failures > 0) return 1;
+  printf("%d of signs, %d of bytes, %d of levels; %d write levels\n", kinds.signs, kinds.bytes,
+         kinds.levels, kinds.to_levels);
   for (int i = 0; xk_isa_name(i) != NULL; i++) printf("%s ", xk_isa_name(i));
   printf("all right\n");
   return 0;

@@ -96,7 +96,7 @@ static void *init(TfLiteContext *context, const char *buffer, size_t length) {
       from->custom_initial_data,
       from->custom_initial_data_size > 0 ? (size_t)from->custom_initial_data_size : 0,
       &node->options);
-  const bool known = copy_places(context, from->inputs, INPUTS, node->inputs) &
+  const bool known = copy_places(context, from->inputs, INPUTS, node->inputs) &&
                      copy_places(context, from->outputs, OUTPUTS, node->outputs);
   if (node->status == XK_OK && !known) node->status = XK_BAD_INPUT;
   if (node->status == XK_OK && node->kind != POOL) {
