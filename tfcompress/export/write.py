@@ -93,17 +93,7 @@ def write_file(
     metadata = _completed(metadata, model, labels)
     if io is None and method.integer and (metadata is None or not metadata.mean):
         warnings.warn(_OTHER_DEFAULT, FutureWarning, stacklevel=3)
-    if validation is not None or noise_budget is not None:
-        require(
-            validation is None or noise_budget is None,
-            "validation and noise_budget both choose the layers' bits: give one of them",
-        )
-        what = "validation images choose" if noise_budget is None else "a noise budget chooses"
-        require(
-            method.needs_ranges,
-            f"{what} layers that keep more bits, which storage {storage} of "
-            f"model '{model.name}' doesn't do: use int8 or int8_int4 on a float network",
-        )
+    _check_allotment(validation, noise_budget, method, storage, model.name)
     if validation is not None:
         validation = checked(model, validation)
     with files.whole(target) as beside:
@@ -145,6 +135,32 @@ def _check_rounding(rounding: str, method: Method, storage: str) -> None:
         rounding in method.roundings,
         f"rounding='{rounding}' is for weights of 4 bits beside integer activations, which storage "
         f"{storage} hasn't: use int8_int4",
+    )
+
+
+def _check_allotment(
+    validation: Validation | None,
+    noise_budget: NoiseBudget | None,
+    method: Method,
+    storage: str,
+    model_name: str,
+) -> None:
+    """Refuses two ways to choose the layers' bits, and any where a storage has no choice.
+
+    Raises:
+        InputError: says which.
+    """
+    if validation is None and noise_budget is None:
+        return
+    require(
+        validation is None or noise_budget is None,
+        "validation and noise_budget both choose the layers' bits: give one of them",
+    )
+    what = "validation images choose" if noise_budget is None else "a noise budget chooses"
+    require(
+        method.needs_ranges,
+        f"{what} layers that keep more bits, which storage {storage} of "
+        f"model '{model_name}' doesn't do: use int8 or int8_int4 on a float network",
     )
 
 
