@@ -221,6 +221,8 @@ class Method:
         rounds: whether values before the last layer differ from Keras's by more than the order of
             additions makes. Signs behind such values would turn.
         integer: whether all ops are meant to compute in integers.
+        takes_bytes: whether a file of a network whose first layer is in 8 bits can take its inputs
+            as integers.
         needs_ranges: whether `build` takes images for the ranges of integer activations, and
             validation images to choose layers that keep more bits.
         runtime: who runs the file.
@@ -232,6 +234,7 @@ class Method:
     tolerance: Tolerance = EXACT
     rounds: bool = False
     integer: bool = False
+    takes_bytes: bool = False
     needs_ranges: bool = False
     runtime: Runtime = LITERT
     hint: str = ""

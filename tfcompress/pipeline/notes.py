@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tfcompress.benchmark import FileBenchmark
 from tfcompress.benchmark.machine import int8_note, machine
-from tfcompress.export import io_types
+from tfcompress.export import io_types, storages
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
@@ -44,6 +44,8 @@ def _input_notes(job: Plan, task: Task, compressed: Network) -> list[str]:
     ]
     if job.config.io is not None:
         notes.append(f"The file of integers takes and gives {io_types.MEANS[job.config.io]}.")
+        if any(storages.get(name).usual.takes_bytes for name in job.storages):
+            notes.append("A file of 1-bit layers takes that, and gives float32.")
     return notes
 
 
