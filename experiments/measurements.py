@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import shlex
 import sys
 import time
@@ -174,7 +175,7 @@ def _workers(text: str) -> int:
 
 
 def command(**shown: object) -> str:
-    """Returns the command that is running, from the repository's root.
+    """Returns the command that is running, from the repository's root, with a kernel forced on it.
 
     Args:
         shown: flags that are printed with another value, since theirs names a private folder.
@@ -185,7 +186,9 @@ def command(**shown: object) -> str:
     if any(word.startswith("--study=") for word in words):
         words = [word if not word.startswith("--study=") else "--study=URL" for word in words]
     left_out = ("--again", "--batch=")
-    return shlex.join(word for word in words if not word.startswith(left_out))
+    text = shlex.join(word for word in words if not word.startswith(left_out))
+    kernel = os.environ.get("TFCOMPRESS_KERNEL")
+    return f"TFCOMPRESS_KERNEL={kernel} {text}" if kernel else text
 
 
 def made_here(**shown: object) -> dict[str, Any]:

@@ -67,6 +67,8 @@ def line(record: Record) -> str:
     """Returns where and when a measurement was made, by what, in one line."""
     packages = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     where = machine_line(record)
+    if record.get("features") is None:
+        where += ", processor's features not recorded"
     if "committed" in record:
         where += f", committed as {record['committed']}"
     remark = f"; {record['remark']}" if "remark" in record else ""

@@ -33,9 +33,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import importlib.metadata
+import importlib.util
 import json
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +48,25 @@ import keras
 import numpy as np
 from float_nets import kept
 from measurements import Row, Step, conduct, made_here, parser
-from paper_tables_page import NETS, Net, key_of, page_of
+from paper_tables_nets import NETS, Net
+from paper_tables_page import SMALL, key_of, page_of
 
 import tfcompress
 from tfcompress import data, models, techniques, training
+from tfcompress.commands import print_error
 from tfcompress.config import Training
 from tfcompress.data import Dataset, Normalization
 from tfcompress.data.dataset import Split
 from tfcompress.data.stores import ArrayImages, SelectedImages
 from tfcompress.data.transfer.unlabelled import without_targets
+from tfcompress.errors import InputError, PathError, require
 from tfcompress.files import whole, write
+from tfcompress.graph import macs, parameters
 from tfcompress.runtime.accuracy import file_accuracy
 from tfcompress.techniques import Candidate, chains
 from tfcompress.training import TrainingContext
 from tfcompress.training.progress import with_progress
 
-MODELS = ("vgg_small", "resnet8")
 IMAGES = "cifar10.npz"
 # Of a Dataset, what the file of images holds beside these.
 TEXTS = ("name", "licence", "source", "augmentation", "split")
@@ -74,8 +81,14 @@ BATCH = 500
 def images_file(work: Path, data_dir: str | None) -> Path:
     """Returns the file of the images, written from TFDS's if it isn't there."""
     path = work / IMAGES
+    work.mkdir(parents=True, exist_ok=True)
     with cells.making(path):
         if not path.exists():
+            require(
+                importlib.util.find_spec("tensorflow_datasets") is not None,
+                f"{path} isn't there, and TFDS isn't installed: write it by --until=images where "
+                "it is, and bring it here",
+            )
             found = data.load("cifar10", data_dir=data_dir)
             parts = {"train": found.train, "test": found.test}
             pixels = {n: part.images.batch(np.arange(len(part))) for n, part in parts.items()}
@@ -157,7 +170,9 @@ class Bench:
         names = ("train_error", "test_error")
         errors = [{n: round(row[n], 5) for n in names if n in row} for row in history]
         devices = ", ".join(keras.distribution.list_devices())
-        by = f"Keras {keras.version()} on {keras.backend.backend()}, {devices}"
+        backend = keras.backend.backend()
+        version = importlib.metadata.version(backend)
+        by = f"Keras {keras.version()} on {backend} {version}, {devices}"
         found = {"history": errors, "trained": f"{by}, {time.strftime('%Y-%m-%d')}"}
         write(path.with_suffix(".json"), json.dumps(found))
         path.with_suffix(".checkpoint").unlink(missing_ok=True)
@@ -186,18 +201,24 @@ class Bench:
 
     def _written(self, net: keras.Model, path: Path, storage: str) -> Path:
         samples = self.images.representative(SAMPLES)
-        tfcompress.export(net, path, storage=storage, representative=samples, strict=False)
+        io = {"io": "float32"} if storage == "int8" else {}
+        tfcompress.export(net, path, storage=storage, representative=samples, strict=False, **io)
         return path
 
     def measured(self, model: str, net: str, seed: int) -> dict[str, Row]:
         """Returns the rows of a training's files, by their keys."""
         what, made = NETS[net], self.trained(model, net, seed)
+        float_net = self.trained(model, "float", seed)
+        counts = {
+            "parameters": parameters(made),
+            "parameters_ratio": parameters(made) / parameters(float_net),
+            "macs": macs(made),
+            "macs_ratio": macs(made) / macs(float_net),
+        }
         found = json.loads(self.path(model, net, seed).with_suffix(".json").read_text())
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            first = self._written(
-                self.trained(model, "float", seed), folder / "f.tflite", "float32"
-            )
+            first = self._written(float_net, folder / "f.tflite", "float32")
             paths = [
                 self._written(made, folder / f"{number}.tflite", storage)
                 for number, storage in enumerate(what.files.values())
@@ -209,6 +230,7 @@ class Bench:
                     "accuracy": file_accuracy(path, self.images.batches("test", BATCH)),
                     "size_bytes": path.stat().st_size,
                     "size_ratio": path.stat().st_size / first.stat().st_size,
+                    **counts,
                     "ms": timed.latency_ms_p50,
                     "ratio": timed.ratio,
                     "ratio_p10": timed.ratio_p10,
@@ -238,15 +260,28 @@ class Bench:
 
 
 def train_all(flags: argparse.Namespace, combinations: list[tuple[str, str, int]]) -> None:
-    """Trains what isn't trained yet; of several processes each takes some."""
+    """Trains what isn't trained yet; of several processes each takes some.
+
+    Raises:
+        FailedError: a worker's trainings failed twice.
+        InputError: the images can't be read.
+    """
     bench = Bench(flags)
     steps: list[Step] = [((" | ".join(map(str, each)),), dict) for each in combinations]
     by_key = {step[0]: each for step, each in zip(steps, combinations, strict=True)}
+
+    def is_done(keys: Sequence[str]) -> bool:
+        return bench.path(*by_key[tuple(keys)]).exists()
+
+    if flags.workers > 1 and flags.batch is None:
+        cells.by_workers(flags.work, steps, is_done, flags.workers)
+        return
     cells.share(
         flags.work,
         steps,
-        lambda keys: bench.path(*by_key[tuple(keys)]).exists(),
+        is_done,
         lambda step: bench.trained(*by_key[step[0]]) and None,
+        batch=flags.batch,
     )
 
 
@@ -260,31 +295,48 @@ def chosen(flags: argparse.Namespace, name: str, known: tuple[str, ...]) -> list
     return names
 
 
-def main() -> None:
-    tfcompress.keep_freed_memory()  # As the command does.
+def parsed() -> argparse.Namespace:
+    """Returns the flags, or ends with a line that says what is wrong with them."""
     words = parser(__doc__ or "")
     words.add_argument("--data_dir", help="where TFDS keeps CIFAR-10")
-    words.add_argument("--work", type=Path, default=Path("build/paper_tables"), help="of networks")
-    words.add_argument("--models", default=",".join(MODELS), help="with commas")
-    words.add_argument("--nets", default=",".join(NETS), help="these trainings, with commas")
-    words.add_argument("--seeds", type=int, default=3, help="so many, from 0 on")
+    words.add_argument(
+        "--work", type=Path, default=Path("build/paper_tables"), help="folder of the trainings"
+    )
+    words.add_argument("--models", default=",".join(SMALL), help="builders' names, with commas")
+    words.add_argument(
+        "--nets", default=",".join(NETS), help=f"these trainings, with commas: {', '.join(NETS)}"
+    )
+    words.add_argument("--seeds", type=int, default=3, help="how many, from seed 0 on")
     words.add_argument("--epochs", type=int, default=20, help="of each training")
     words.add_argument("--runs", type=int, default=200, help="timed inferences of each file")
     words.add_argument("--rounds", type=int, default=30, help="of timed steps of a training")
-    words.add_argument("--until", choices=("images", "train", "measure"), default="measure")
+    words.add_argument(
+        "--until",
+        choices=("images", "train", "measure"),
+        default="measure",
+        help="stop when the images are written, or the networks trained",
+    )
     flags = words.parse_args()
     flags.error = words.error
     for name in ("seeds", "epochs", "runs", "rounds"):
         if getattr(flags, name) < 1:
             words.error(f"--{name} takes a number from 1 on; got {getattr(flags, name)}")
+    if flags.until != "measure":
+        for name in ("again", "render", "study"):
+            if getattr(flags, name):
+                words.error(f"--{name} is of measurements: leave it or --until={flags.until} out")
+    return flags
+
+
+def main() -> None:
+    tfcompress.keep_freed_memory()  # As the command does.
+    flags = parsed()
     nets = chosen(flags, "nets", tuple(NETS))
+    names = chosen(flags, "models", tuple(models.names()))
     combinations = [
-        (model, net, seed)
-        for seed in range(flags.seeds)
-        for model in chosen(flags, "models", tuple(models.names()))
-        for net in nets
+        (model, net, seed) for seed in range(flags.seeds) for model in names for net in nets
     ]
-    if flags.until == "measure" or flags.render:
+    if flags.until == "measure":
         conduct(
             flags,
             steps_of(flags, combinations),
@@ -293,15 +345,20 @@ def main() -> None:
             made=functools.partial(made_here, data_dir="DIR", output="DIR", work="DIR"),
         )
         return
-    flags.work.mkdir(parents=True, exist_ok=True)
-    images_file(flags.work, flags.data_dir)
-    if flags.until == "train":
-        train_all(flags, combinations)
+    try:
+        images_file(flags.work, flags.data_dir)
+        if flags.until == "train":
+            train_all(flags, combinations)
+    except (InputError, PathError) as error:
+        print_error(error)
+        sys.exit(2)
+    except cells.FailedError as error:
+        print_error(error)
+        sys.exit(1)
 
 
 def steps_of(flags: argparse.Namespace, combinations: list[tuple[str, str, int]]) -> list[Step]:
     """Returns what is measured: the files of each training."""
-    flags.work.mkdir(parents=True, exist_ok=True)
     bench = Bench(flags)
     return [
         (

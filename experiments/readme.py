@@ -5,8 +5,9 @@ Run:
     .venv/bin/python experiments/readme.py
 
 It measures nothing: each table stands between two comments in its page and is written again from
-`runs.json` of the folders in `experiments/results` and of `tflite_models`. A folder of a second
-class of machines (see `MACHINES`) gives its latencies a column beside the first.
+`runs.json` of the folders in `experiments/results` and of `tflite_models`. Folders inside of these
+are of other classes of processors, which their rows' features name, or of a kernel that was forced
+by `TFCOMPRESS_KERNEL`: each class gets a column of latencies beside the first.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ import any_model_tables
 import mlperf_tiny_table
 from default_run import FILES
 from measurements import FILE, Measurements, Row
+from page import Record
 from techniques import keys_of, points_below, rows_of
 from zoo import ZOO
 
 from tfcompress.benchmark.machine import machine_line
+from tfcompress.benchmark.processor import INT8_DOT_PRODUCT
 from tfcompress.files import write
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,14 +36,64 @@ TFLITE_MODELS = ROOT / "tflite_models"
 README = ROOT / "README.md"
 MODELS_PAGE = ROOT / "docs" / "models_and_techniques.md"
 TINY_PAGE = ROOT / "docs" / "mlperf_tiny.md"
-# Class of machines to the folder of its rows, inside of the folder of the first class.
-MACHINES = {"AVX-512": "", "AVX2": "avx2"}
+# What names a processor's class, the first that it has.
+VECTORS = ("AVX-512", "AVX2", "SVE", "NEON")
+UNRECORDED = "features not recorded"
+# Behind a figure whose row doesn't say what the processor could do.
+MARK = "*"
+FORCED = re.compile(r"TFCOMPRESS_KERNEL=(\w+) ")
+
+
+def class_of(record: Record) -> str:
+    """Names the class of the processor that a row was measured on, or the kernel forced on it."""
+    forced = FORCED.match(record["command"])
+    if forced:
+        return kernel_class(forced[1])
+    features = record.get("features")
+    if features is None:
+        return UNRECORDED
+    vectors = next((name for name in VECTORS if name in features), "no vectors")
+    dots = [name for name in features if name in INT8_DOT_PRODUCT]
+    return " ".join([vectors, *(name.removeprefix(f"{vectors} ") for name in dots[:1])])
+
+
+def kernel_class(kernel: str) -> str:
+    """Returns the class of what was measured with a slower kernel than the processor's."""
+    return f"{kernel.upper()} kernel"
 
 
 def measured(folder: Path) -> dict[str, Measurements]:
-    """Returns the rows of a folder by class of machines, as far as they were measured."""
-    folders = {label: folder / inner for label, inner in MACHINES.items()}
-    return {label: Measurements(path) for label, path in folders.items() if (path / FILE).exists()}
+    """Returns the rows of a folder by class of processors, as far as they were measured.
+
+    Where an inner folder is of the class of the folder's own rows, it comes in their place: it was
+    measured later, to have the features in each row.
+    """
+    classes = {}
+    for path in (folder, *sorted(path.parent for path in folder.glob(f"*/{FILE}"))):
+        kept = Measurements(path)
+        names = [class_of(record) for record in kept.records(kept.rows)]
+        if names:
+            classes[next((name for name in names if name != UNRECORDED), UNRECORDED)] = kept
+    return classes
+
+
+def marked(text: str, records: Iterable[Record]) -> str:
+    """Returns a figure, marked if one of its rows doesn't say what the processor could do."""
+    return text + MARK * any(class_of(record) == UNRECORDED for record in records)
+
+
+def on(records: Iterable[Record]) -> str:
+    """Returns the line below a table that says what its latencies were measured on."""
+    records = list(records)
+    known = dict.fromkeys(
+        machine_line({**record, "commit": None})
+        for record in records
+        if class_of(record) != UNRECORDED
+    )
+    words = [*known]
+    if any(class_of(record) == UNRECORDED for record in records):
+        words.append(f"{MARK} {UNRECORDED}")
+    return f"Latencies on {'; '.join(words)}." if words else ""
 
 
 def markdown(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -51,9 +104,14 @@ def markdown(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def by_machine(title: str, labels: Iterable[str]) -> list[str]:
-    """Returns a column's title for each class of machines; the class is left out if it's one."""
+    """Returns a column's title for each class of processors; one's stands below the table."""
     labels = list(labels)
     return [title] if len(labels) == 1 else [f"{title}, {label}" for label in labels]
+
+
+def with_processors(table: str, classes: Iterable[Measurements]) -> str:
+    """Returns a table with the line below it that says what its latencies were measured on."""
+    return f"{table}\n\n{on(record for kept in classes for record in kept.records(kept.rows))}"
 
 
 def share(value: float) -> str:
@@ -73,27 +131,39 @@ def default_run() -> str:
     first = next(iter(classes.values()))
     rows = []
     for name in FILES:
-        row, own = first[name], [by[name] for by in classes.values() if name in by]
+        row = first[name]
         rows.append(
             [
                 f"`{name}`",
                 accuracy(row["accuracy"]),
                 f"{row['size_bytes'] / 1024:,.0f}",
                 share(row["size_ratio"]),
-                *(f"{each['latency_ms_p50']:.3f}" for each in own),
-                *(share(each["ratio"]) for each in own),
+                *latencies(classes, name, lambda row: f"{row['latency_ms_p50']:.3f}"),
+                *latencies(classes, name, lambda row: share(row["ratio"])),
             ]
         )
     headers = ["file", "accuracy", "KiB", "of float", *by_machine("ms", classes)]
-    return markdown([*headers, *by_machine("of float's", classes)], rows)
+    headers += by_machine("of float's", classes)
+    return with_processors(markdown(headers, rows), classes.values())
+
+
+def latencies(
+    classes: Mapping[str, Measurements],
+    key: str,
+    text: Callable[[Row], str] = lambda row: f"{row['ratio']:.2f}",
+) -> list[str]:
+    """Returns a row's figure on each class of processors, a dash where it wasn't measured."""
+    return [
+        marked(text(kept[key]), kept.records([key])) if key in kept else "-"
+        for kept in classes.values()
+    ]
 
 
 def zoo() -> str:
     """The twelve files of tflite_models/; `zoo_speed.py` times them on other machines."""
     classes = measured(TFLITE_MODELS)
-    first = next(iter(classes.values()))
     rows = []
-    for name, row in first.rows.items():
+    for name, row in Measurements(TFLITE_MODELS).rows.items():
         flags = " ".join(ZOO[name]).removeprefix("--technique=")
         sizes = (row[key] / 1024 for key in ("size_bytes", "gzip_bytes", "packed_bytes"))
         rows.append(
@@ -101,11 +171,11 @@ def zoo() -> str:
                 f"[`{flags}`](tflite_models/{name}/README.md)",
                 accuracy(row["accuracy"]),
                 *(f"{size:.0f}" for size in sizes),
-                *(f"{by[name]['ratio']:.2f}" if name in by else "-" for by in classes.values()),
+                *latencies(classes, name),
             ]
         )
     headers = ["made by", "accuracy", "KiB", "gzip", "`.tfz`", *by_machine("latency", classes)]
-    return markdown(headers, rows)
+    return with_processors(markdown(headers, rows), classes.values())
 
 
 KERNEL_NETS = {
@@ -115,6 +185,8 @@ KERNEL_NETS = {
     "7x7x512": "4 convs 7x7x512",
     "dense 4096x4096": "dense 4096x4096",
 }
+# The kernel of processors without AVX-512, as this one runs it when forced.
+SLOWER = "avx2"
 WHOLE_NETS = {
     "`vgg_small`": "vgg_small",
     "`vgg_small --set width=4`": "vgg_small, width 4",
@@ -127,30 +199,57 @@ def kernels() -> str:
     """Nets by the 1-bit kernels, one thread, beside float and int8; all have random weights."""
     stacks, nets = measured(RESULTS / "xnor_kernel"), measured(RESULTS / "xnor_nets")
     classes = {label: (stacks[label], nets[label]) for label in stacks if label in nets}
+    best = next(iter(classes))
+    # The stacks have a row for each kernel; of whole nets a folder has those of the forced one.
+    forced = kernel_class(SLOWER)
+    slower = classes[best][0], nets.get(forced, Measurements(RESULTS / "xnor_nets" / SLOWER))
     rows = []
     for title, name in (KERNEL_NETS | WHOLE_NETS).items():
         found = [kernel_row(*both, name) for both in classes.values()]
+        shown = [*found, kernel_row(*slower, name, SLOWER)]
         rows.append(
             [
                 title,
-                *(f"{row[0]:.3g}" for row in found),
-                *(share(row[1]) for row in found),
-                *(share(row[2]) for row in found),
-                f"{found[0][3]:.1f}",
+                *(figure(row, 0, lambda value: f"{value:.3g}") for row in found),
+                *(figure(row, 1, share) for row in shown),
+                *(figure(row, 2, share) for row in shown),
+                figure(found[0], 3, lambda value: f"{value:.1f}"),
             ]
         )
-    titles = ("float, ms", "of float", "of int8")
-    columns = [column for title in titles for column in by_machine(title, classes)]
-    return markdown(["net", *columns, "times smaller"], rows)
+    names = [best if len(classes) > 1 else "", *[*classes][1:], forced]
+    ratios = [
+        f"{title}, {name}" if name else title for title in ("of float", "of int8") for name in names
+    ]
+    headers = ["net", *by_machine("float, ms", classes), *ratios, "times smaller"]
+    return with_processors(markdown(headers, rows), [*sum(classes.values(), ()), slower[1]])
 
 
-def kernel_row(stacks: Measurements, nets: Measurements, name: str) -> tuple[float, ...]:
-    """Returns float ms, the ratios to float and int8, times smaller; of the best kernel there."""
-    if name in nets:
+def figure(row: tuple[float, ...] | None, number: int, text: Callable[[float], str]) -> str:
+    """Returns a row's figure as text, a dash where there is none."""
+    return "-" if row is None else text(row[number])
+
+
+def kernel_row(
+    stacks: Measurements, nets: Measurements, name: str, kernel: str = ""
+) -> tuple[float, ...] | None:
+    """Returns float ms, the ratios to float and int8, times smaller; None if not measured.
+
+    Args:
+        stacks: rows of four convolutions or a dense layer.
+        nets: rows of whole nets.
+        name: of one of these.
+        kernel: of the stacks' rows; empty for the best that was measured.
+    """
+    if name in WHOLE_NETS.values():
+        if name not in nets:
+            return None
         row = nets[name]
         return row["float_ms"], row["to_float"][0], row["to_int8"][0], row["smaller"]["xnor"]
-    kernel = next(key for key in stacks.rows if key.startswith(f"{name}, ") and key.endswith(", 1"))
-    row = stacks[kernel]
+    start = f"{name}, {kernel}"
+    key = next((key for key in stacks.rows if key.startswith(start) and key.endswith(", 1")), None)
+    if key is None:
+        return None
+    row = stacks[key]
     return row["float_ms"], row["ratio"][0], row["to_int8"], row["smaller"]
 
 
@@ -178,14 +277,19 @@ LEFT_OUT = {
 
 def techniques() -> str:
     """Every technique of the tables that was measured by the command itself."""
-    rows = []
+    rows, records = [], []
     for table in ("quantised", "binary", "compact", "structured", "few_bits"):
         results = Measurements(RESULTS / f"{table}_techniques")
         for name in rows_of(table):
-            found = [results[key] for key in keys_of(results, name)]
-            if found and name not in LEFT_OUT:
-                rows.append([TITLES.get(name, f"`{name}`"), *technique_cells(found)])
-    return markdown(["technique", "points below float", "bytes", "gzip", "latency"], rows)
+            keys = keys_of(results, name)
+            if keys and name not in LEFT_OUT:
+                made = results.records(keys)
+                *cells, latency = technique_cells([results[key] for key in keys])
+                title = TITLES.get(name, f"`{name}`")
+                rows.append([title, *cells, marked(latency, made)])
+                records += made
+    headers = ["technique", "points below float", "bytes", "gzip", "latency"]
+    return f"{markdown(headers, rows)}\n\n{on(records)}"
 
 
 def technique_cells(found: list[Row]) -> list[str]:
@@ -224,11 +328,11 @@ def tasks() -> str:
                     f"`{name.removeprefix(f'{task}, ').replace(', ', '+')}`",
                     f"{row['metric']:.2f}",
                     share(row["size_bytes"] / first[base]["size_bytes"]),
-                    *(f"{by[name]['ratio']:.2f}" if name in by else "-" for by in classes.values()),
+                    *latencies(classes, name),
                 ]
             )
     headers = ["task: metric", "float", "file", "metric", "bytes", *by_machine("latency", classes)]
-    return markdown(headers, rows)
+    return with_processors(markdown(headers, rows), classes.values())
 
 
 def leaderboard() -> str:
@@ -238,18 +342,12 @@ def leaderboard() -> str:
     rows = []
     for name in sorted(first.rows, key=lambda name: first[name]["size_bytes"]):
         row, cell = first[name], mlperf_tiny_table.CELLS[name]
-        ratios = (f"{by[name]['ratio']:.2f}" if name in by else "-" for by in classes.values())
-        cells = [f"{row['size_bytes']:,}", f"{100 * row['accuracy']:.2f}", *ratios]
-        rows.append([name, cell.rules, *cells])
+        cells = [f"{row['size_bytes']:,}", f"{100 * row['accuracy']:.2f}"]
+        rows.append([name, cell.rules, *cells, *latencies(classes, name)])
     missing = ", ".join(f"`{name}`" for name in mlperf_tiny_table.CELLS if name not in first)
-    processors = dict.fromkeys(
-        machine_line({**record, "commit": None})
-        for by in classes.values()
-        for record in by.records(by.rows)
-    )
     headers = ["file", "rules", "bytes", "accuracy, %", *by_machine("latency ratio", classes)]
-    parts = [markdown(headers, rows), f"Measured on {'; '.join(processors)}, one thread."]
-    return "\n\n".join([*parts, *([f"Not measured yet: {missing}."] if missing else [])])
+    table = with_processors(markdown(headers, rows), classes.values())
+    return "\n\n".join([table, *([f"Not measured yet: {missing}."] if missing else [])])
 
 
 PARTS: dict[str, Callable[[], str]] = {

@@ -5,9 +5,9 @@ Run, on a machine of another class than that of `tflite_models/runs.json`:
     .venv/bin/python experiments/zoo_speed.py --output=tflite_models/avx2
     .venv/bin/python experiments/zoo.py --output=tflite_models --render
 
-The folder's name is the class's, as `MACHINES` in `readme.py` lists them; two minutes. The second
-command gives the table of tflite_models/ a column for it. What another machine measured by the
-benchmark alone can be brought here, too:
+Two minutes. The second command gives the table of tflite_models/ a column of the folder's name;
+README's is called by the processor's features. What another machine measured by the benchmark alone
+can be brought here, too:
 
     .venv/bin/python -m tfcompress.benchmark tflite_models/fashion_float/compressed.tflite \
         tflite_models/*/compressed.tflite --json=speed.json

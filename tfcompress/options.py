@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import numbers
 import types
 import typing
@@ -27,12 +28,15 @@ class Range:
         low: the lowest of these numbers.
         high: the highest.
         step: between one and the next.
+        grows: with which power of the value bytes and time grow, nearly; 0 where they don't follow
+            it.
     """
 
     values: tuple[Any, ...] = ()
     low: float = 0.0
     high: float = 0.0
     step: float = 0.0
+    grows: float = 0.0
 
     def __str__(self) -> str:
         """Writes what `--list` prints.
@@ -42,6 +46,18 @@ class Range:
         """
         return ", ".join(map(str, self.values)) or f"{self.low:g} to {self.high:g}"
 
+    def at_most(self, limit: float) -> Any:
+        """Returns the largest value that isn't above a limit, None if all numbers are.
+
+        >>> Range((2, 4, 8)).at_most(5), Range(low=0.2, high=0.8, step=0.25).at_most(0.5)
+        (4, 0.45)
+        """
+        if self.values:
+            return max((each for each in self.values if each <= limit), default=None)
+        # Some digits less: a sum of steps is off the number that it stands for by its rounding.
+        steps = math.floor((min(limit, self.high) - self.low) / self.step + 1e-9)
+        return None if steps < 0 else round(self.low + steps * self.step, 9)
+
 
 def searched(default: Any, *values: Any, **ends: float) -> Any:
     """Returns a field of an options' dataclass whose values a search tries.
@@ -49,7 +65,7 @@ def searched(default: Any, *values: Any, **ends: float) -> Any:
     Args:
         default: the option's.
         values: what is tried, or nothing for numbers.
-        ends: `low`, `high` and `step` of numbers.
+        ends: `low`, `high` and `step` of numbers, `grows` as `Range` has it.
     """
     return dataclasses.field(default=default, metadata={_SEARCHED: Range(values, **ends)})
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import paper_tables
 import paper_tables_page as page
+import paper_tables_papers as papers
 import pytest
 from measurements import Measurements
 
@@ -15,6 +16,8 @@ def row(accuracy, size=1.0, ratio=1.0, step=None):
         "accuracy": accuracy,
         "size_bytes": 1000 * size,
         "size_ratio": size,
+        "parameters_ratio": size / 2,
+        "macs_ratio": 1.0,
         "ratio": ratio,
         "step_ratio": step,
         "trained": "Keras",
@@ -36,11 +39,11 @@ def results(tmp_path):
         ("float32", 1): row(0.90),
         ("HashedNets", 0): row(0.89, size=0.2, ratio=0.7, step=2.0),
         ("Binary-Weight-Network", 0): row(0.90, size=0.94, ratio=0.95),
-        (weak + page.LABELS, 0): row(0.40),
-        (weak + page.SOFTMAX, 0): row(0.45),
-        (strong + page.LABELS, 0): row(0.70),
+        (weak + papers.LABELS, 0): row(0.40),
+        (weak + papers.SOFTMAX, 0): row(0.45),
+        (strong + papers.LABELS, 0): row(0.70),
         # Its pair is of another seed, so that they don't compare.
-        (strong + page.SOFTMAX, 1): row(0.80),
+        (strong + papers.SOFTMAX, 1): row(0.80),
     }
     for (file, seed), each in rows.items():
         made.rows[page.key_of("vgg_small", file, seed)] = {"made": 0, **each}
@@ -53,15 +56,16 @@ def results(tmp_path):
         ("CP loses", "confirmed (-1.00 points; it holds for 1 of 2 seeds)"),
         ("CP is smaller", "confirmed (0.750; it holds for 2 of 2 seeds)"),
         ("CP is slower", "confirmed (1.150; it holds for 1 of 2 seeds)"),
+        ("Hashed networks have fewer", "confirmed (0.100; it holds for 1 of 1 seed)"),
         ("Hashed networks are slower", "refuted (0.700; it holds for 0 of 1 seed)"),
         ("Hashed networks train slower", "confirmed (2.000; it holds for 1 of 1 seed)"),
         ("Binary weights cost no", "confirmed (+0.00 points; it holds for 1 of 1 seed)"),
         ("Binary networks stay large", "refuted (0.940; it holds for 0 of 1 seed)"),
         ("Binary networks aren't faster", "confirmed (0.950; it holds for 1 of 1 seed)"),
-        ("Binary weights train slower", "not measured"),
-        ("XNOR-Net loses", "not measured"),
+        ("Binary weights train slower", "not measured yet"),
+        ("XNOR-Net loses", "not measured yet"),
         ("Softmax outputs help the student of a weak", "confirmed (+5.00 points; it holds for 1"),
-        ("Softmax outputs help the student of a strong", "not measured"),
+        ("Softmax outputs help the student of a strong", "not measured yet"),
     ],
 )
 def test_a_finding_follows_from_the_rows(results, start, expected):
@@ -71,11 +75,17 @@ def test_a_finding_follows_from_the_rows(results, start, expected):
 
 def test_the_page_shows_papers_and_ours_and_what_is_not_trained(results):
     made = page.page_of(results)
-    lines = {cells[1]: cells for cells, _ in made.rows}
+    lines = {cells[1]: cells for cells, _ in made.rows if cells[0] == "vgg_small"}
     assert lines["CP"][3:6] == ["87.5 (89.14)", "89.00 (87.00 to 91.00)", "750"]
-    assert lines["CP"][6:10] == ["0.75", "0.750 (0.750 to 0.750)", "1.57", "1.15 (0.80 to 1.50)"]
-    assert lines["compact"][4] == page.UNTRAINED
-    assert "resnet8 and vgg16: not trained, no rows." in made.note
+    costs = dict(zip(made.headers, lines["CP"], strict=True))
+    assert (costs["paper's size"], costs["size"]) == ("0.75", "0.750 (0.750 to 0.750)")
+    assert (costs["paper's parameters"], costs["parameters"][:5]) == ("0.77", "0.375")
+    assert (costs["paper's latency"], costs["latency"]) == ("1.57", "1.15 (0.80 to 1.50)")
+    assert (costs["paper's MACs"], costs["training step"]) == ("", "")
+    assert lines["compact"][4] == "not measured yet"
+    assert {cells[0] for cells, _ in made.rows} == {"vgg_small", "resnet8"}
+    assert "vgg16: not trained, no rows." in made.note
+    assert "; resnet8 not measured yet." in made.note
     epochs = ["50.0 / 60.0", "40.0 / 50.0", "30.0 / 40.0", "20.0 / 30.0", "10.0 / 20.0"]
     for cell in epochs:
         assert cell in made.note
@@ -83,8 +93,8 @@ def test_the_page_shows_papers_and_ours_and_what_is_not_trained(results):
 
 def test_every_finding_and_published_figure_is_of_a_file():
     files = {file for net in page.NETS.values() for file in net.files}
-    assert set(page.PUBLISHED) <= files
-    for finding in page.FINDINGS:
+    assert set(papers.PUBLISHED) <= files
+    for finding in papers.FINDINGS:
         assert {finding.file, finding.other} <= files
     assert {net.teacher for net in page.NETS.values() if net.teacher} <= set(page.NETS)
 
@@ -105,6 +115,39 @@ def write_images(folder, count):
     np.savez(folder / paper_tables.IMAGES, **parts, **texts, class_names=[*"abcdefghij"])
 
 
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--seeds=0"], "--seeds takes a number from 1 on; got 0"),
+        (["--nets=cp,tucker"], "--nets takes some of float,cp,"),
+        (["--models=vgg_large"], "--models takes some of "),
+        (["--until=train", "--again"], "--again is of measurements: leave it or --until=train out"),
+        (["--until=all"], "choose from"),
+    ],
+)
+def test_wrong_flags_are_one_line(tmp_path, capsys, monkeypatch, flags, line):
+    words = [f"--work={tmp_path}", f"--output={tmp_path}", *flags]
+    assert line in refusal(capsys, monkeypatch, words)
+
+
+def refusal(capsys, monkeypatch, words):
+    """Returns the only line that the command prints, which ends with status 2."""
+    monkeypatch.setattr("sys.argv", ["experiments/paper_tables.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        paper_tables.main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_a_machine_without_tfds_is_told_what_it_needs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(paper_tables.importlib.util, "find_spec", lambda name: None)
+    words = ["--until=train", f"--work={tmp_path}", f"--output={tmp_path}"]
+    line = refusal(capsys, monkeypatch, words)
+    assert "cifar10.npz isn't there, and TFDS isn't installed: write it by --until=images" in line
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="files need TensorFlow")
 def test_a_cell_goes_from_images_to_its_rows(tmp_path):
@@ -119,6 +162,7 @@ def test_a_cell_goes_from_images_to_its_rows(tmp_path):
     assert 0.99 < made["size_ratio"] < 1.05
     assert made["history"] == []
     assert made["ratio"] > 0
+    assert (made["parameters"], made["macs_ratio"]) == (246_314, 1.0)
     assert made["trained"].startswith("Keras")
     # What is trained is taken from its file the next time, and its history is kept.
     trained = bench.path("vgg_small", "float", 0)

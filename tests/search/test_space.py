@@ -56,3 +56,43 @@ def test_contains_without_being_told_what_says_what_to_try():
     assert {"channels", "cp", "svd", "distill"} <= {*space.shapes}
     assert {"prune", "qat", "lsq", "xnor", "pq"} <= {*space.weights}
     assert not {"baseline", "int8", "float16", "dsd"} & {*space.shapes, *space.weights}
+
+
+@pytest.mark.parametrize(
+    ("choice", "factor", "expected"),
+    [
+        (Choice("channels", {"channels.macs_ratio": 0.5}), 0.62, 0.3),
+        (Choice("channels", {"channels.macs_ratio": 0.5}), 0.999, 0.45),
+        (Choice("channels", {"channels.macs_ratio": 0.5}), 9.0, 0.75),
+        (Choice("channels", {"channels.macs_ratio": 0.75}), 2.0, None),
+        (Choice("channels", {"channels.macs_ratio": 0.15}), 0.9, None),
+        (Choice("hashed", {"hashed.compression_ratio": 0.5}), 0.3, 0.125),
+        (Choice("lsq", {"lsq.bits": 8}), 0.9, 4),
+        (Choice("distill", {"distill.student_width": 1.0}), 0.25, 0.5),
+        (Choice("ternary", {"ternary.scale": "mean"}), 0.5, None),
+        (Choice("", {}), 0.5, None),
+    ],
+)
+def test_scales_what_bytes_follow(choice, factor, expected):
+    found = choice.scaled(factor)
+    if expected is None:
+        assert found is None
+        return
+    assert found.chain == choice.chain
+    assert [*found.options.values()] == pytest.approx([expected])
+
+
+def test_the_first_option_is_scaled_and_others_stay():
+    choice = Choice("channels+lsq", {"channels.macs_ratio": 0.5, "lsq.bits": 4})
+    assert choice.scaled(0.62).texts == {"channels.macs_ratio": "0.3", "lsq.bits": "4"}
+
+
+def test_a_choice_is_drawn_as_it_says():
+    space = Space.of(["cp", "prune", "channels", "lsq"])
+    for choice in (
+        Choice("", {}),
+        Choice("cp", {"cp.macs_ratio": 0.3}),
+        Choice("prune", {"prune.final_sparsity": 0.9}),
+        Choice("channels+lsq", {"channels.macs_ratio": 0.5, "lsq.bits": 4}),
+    ):
+        assert space.draw(picks(**space.drawn_as(choice))) == choice

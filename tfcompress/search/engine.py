@@ -36,12 +36,14 @@ class Aim:
         goal: what is best beyond that: the most accuracy, the fewest bytes or the least time.
         floats: what the float file costs.
         metric: of `accuracy`.
+        noise: by how much the metric of a file would differ on other examples: a standard error.
     """
 
     budgets: tuple[Budget, ...]
     goal: Goal
     floats: Costs
     metric: Metric
+    noise: float = 0.0
 
     def overrun(self, file: Costs) -> float:
         """Returns the sum of what a file takes beyond its budgets; 0 if it keeps them."""
@@ -158,6 +160,16 @@ class Study:
             "techniques, or fewer trials"
         )
 
+    def queue(self, choice: Choice) -> None:
+        """Has a choice tried next, unless it was tried or stands in the queue.
+
+        Args:
+            choice: of the study's space.
+        """
+        if str(choice) not in self._drawn():
+            with _unwarned(), database_errors():
+                self._study.enqueue_trial(self._space.drawn_as(choice), skip_if_exists=True)
+
     def _drawn(self) -> set[str]:
         """Returns what was tried, or is being tried by another process."""
         with database_errors():
@@ -234,7 +246,8 @@ def hopeless(trials: Sequence[Trial], aim: Aim, by_epoch: Sequence[float], epoch
     """Says whether a training is broken off.
 
     It is if no training so far has gained from the same share of its epochs on what this one would
-    have to gain to be wanted. Three trainings must have ended, and a fifth of this one.
+    have to gain to be wanted, up to a standard error. Three trainings must have ended, and a fifth
+    of this one.
 
     Args:
         trials: those that ended.
@@ -258,7 +271,7 @@ def hopeless(trials: Sequence[Trial], aim: Aim, by_epoch: Sequence[float], epoch
     needed = _needed(aim)
     if needed is None and aim.goal == "accuracy":
         needed = best
-    return needed is not None and sign * by_epoch[-1] + max(gains) < needed
+    return needed is not None and sign * by_epoch[-1] + max(gains) + aim.noise < needed
 
 
 def _needed(aim: Aim) -> float | None:

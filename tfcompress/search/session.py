@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 
 from tfcompress.data.protocol import Data
 from tfcompress.export import export
@@ -22,6 +23,7 @@ from tfcompress.search.bench import Bench, Outcome, costs_of, memory_of, packed
 from tfcompress.search.budget import Budget, Costs
 from tfcompress.search.database import StudyError
 from tfcompress.search.engine import Aim, Study, Trial, hopeless
+from tfcompress.search.fitting import fitted
 from tfcompress.search.settings import Goal
 from tfcompress.search.space import Choice, Space
 from tfcompress.training.judging import Judge, held_out, judge_of
@@ -198,6 +200,9 @@ class Session:
 
         outcome = self.bench.try_out(choice, stop)
         say("trial", said_of(outcome, self.aim))
+        following = fitted(choice, outcome, self.aim)
+        if following is not None:
+            self.study.queue(following)
         return outcome
 
     def trials(self) -> list[Trial]:
@@ -248,7 +253,7 @@ def prepared(
     judge = judge_of(model, data, objective or inferred_objective(model, data), metric)
     turns = Turns()
     with turns.training():
-        floats = _float_costs(model, data, judge, folder, budgets)
+        floats, noise = _float_costs(model, data, judge, folder, budgets)
     bench = Bench(
         model=model,
         data=data,
@@ -261,7 +266,7 @@ def prepared(
         floats=floats,
         turns=turns,
     )
-    return bench, Aim(tuple(budgets), goal, floats, judge.metric)
+    return bench, Aim(tuple(budgets), goal, floats, judge.metric, noise)
 
 
 def _counts(trial: Trial) -> bool:
@@ -270,20 +275,24 @@ def _counts(trial: Trial) -> bool:
 
 def _float_costs(
     model: keras.Model, data: Data, judge: Judge, folder: Path, budgets: Sequence[Budget]
-) -> Costs:
-    """Writes the float network's file and returns what it costs."""
+) -> tuple[Costs, float]:
+    """Writes the float network's file; returns what it costs, and its metric's standard error."""
     path = folder / "baseline.tflite"
     with quiet():
         export(model, path)
     wanted = {each.kind for each in budgets}
-    value = judge.judge(held_out(file_predictor(path, model), data)).value
-    return dataclasses.replace(
+    judged = judge.judge(held_out(file_predictor(path, model), data))
+    each = judged.per_example
+    # Of a metric that is no mean nothing is known.
+    noise = 0.0 if each is None else float(np.std(each) / np.sqrt(judged.examples))
+    costs = dataclasses.replace(
         costs_of(path),
         latency_ratio=1.0,
-        value=value,
+        value=judged.value,
         memory=memory_of(path) if "memory" in wanted else None,
         tfz=packed(path) if "tfz" in wanted else None,
     )
+    return costs, noise
 
 
 def _lock_file(folder: Path, worker: str) -> Path:

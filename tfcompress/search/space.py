@@ -39,6 +39,29 @@ class Choice:
         """The options as `--set` takes them."""
         return {key: _text(value) for key, value in self.options.items()}
 
+    def scaled(self, factor: float) -> Choice | None:
+        """Returns the choice that takes so many times the bytes and time, nearly.
+
+        Its first option that they follow is changed: by a value at least, if there is one.
+
+        >>> Choice("channels", {"channels.macs_ratio": 0.5}).scaled(0.62).texts
+        {'channels.macs_ratio': '0.3'}
+        """
+        for name, value in self.options.items():
+            technique, _, option = name.partition(".")
+            values = ranges(techniques.get(technique).options)[option]
+            if not values.grows:
+                continue
+            limit = value * factor ** (1 / values.grows)
+            found = values.at_most(limit)
+            if found is not None and factor < 1 and found >= value:
+                found = values.at_most(value * (1 - 1e-6))
+            if found is None or found == value or (factor > 1 and found < value):
+                return None
+            changed = Choice(self.chain, {**self.options, name: found})
+            return changed if allowed(changed) else None
+        return None
+
 
 @dataclasses.dataclass(frozen=True)
 class Space:
@@ -83,6 +106,17 @@ class Space:
         }
         choice = Choice("+".join(names), options)
         return choice if allowed(choice) else None
+
+    def drawn_as(self, choice: Choice) -> dict[str, Any]:
+        """Returns by name the values that `draw` makes a choice of."""
+        names = choice.chain.split("+") if choice.chain else []
+        kinds = {"shape": self.shapes, "weights": self.weights}
+        drawn = {
+            kind: next((name for name in names if name in those), NONE)
+            for kind, those in kinds.items()
+            if those
+        }
+        return {**drawn, **choice.options}
 
 
 def allowed(choice: Choice) -> bool:

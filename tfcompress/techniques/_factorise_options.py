@@ -40,7 +40,7 @@ class FactoriseOptions:
 
     rank: int | None = None
     ranks: Mapping[str, Rank] | tuple[str, ...] = ()
-    macs_ratio: float | None = searched(None, low=0.15, high=0.75, step=0.05)
+    macs_ratio: float | None = searched(None, low=0.15, high=0.75, step=0.05, grows=1)
     schedule: Literal["once", "iterative"] = "once"
     layer_epochs: int = 1
 

@@ -91,7 +91,7 @@ class ChannelOptions:
             arXiv:1810.05270): the report says what that file is worth.
     """
 
-    macs_ratio: float | None = searched(None, low=0.15, high=0.75, step=0.05)
+    macs_ratio: float | None = searched(None, low=0.15, high=0.75, step=0.05, grows=1)
     size_ratio: float | None = None
     latency_ratio: float | None = None
     widths: Mapping[str, int] | tuple[str, ...] = ()

@@ -47,7 +47,7 @@ class DistillOptions:
     """
 
     student: str | None = None
-    student_width: float = searched(0.5, low=0.25, high=1.0, step=0.125)
+    student_width: float = searched(0.5, low=0.25, high=1.0, step=0.125, grows=2)
     control: bool = False
 
     def __post_init__(self) -> None:

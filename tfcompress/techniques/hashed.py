@@ -41,7 +41,7 @@ class HashedOptions:
             from new ones in the hashed layers. All other layers keep theirs.
     """
 
-    compression_ratio: float = searched(1 / 8, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
+    compression_ratio: float = searched(1 / 8, 1 / 2, 1 / 4, 1 / 8, 1 / 16, grows=1)
     hashing: Hashing = "permutation"
     hash_seed: int = 0
     hash_bias: bool = False

@@ -21,7 +21,7 @@ class LsqOptions:
             make no file smaller and no runtime faster.
     """
 
-    bits: int = searched(4, 2, 4, 8)
+    bits: int = searched(4, 2, 4, 8, grows=1)
     activation_bits: int = 32
 
     def __post_init__(self) -> None:
