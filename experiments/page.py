@@ -44,6 +44,8 @@ def text_of(page: Page, records: Callable[[Iterable[str]], list[Record]]) -> str
     headers, rows = list(page.headers), [list(cells) for cells, _ in page.rows]
     if len(made) == 1:
         lines = [line(made[0])]
+    elif not made:
+        lines = ["No row is measured yet."]
     else:
         lines = ["Measured (the table's last column names which):", ""]
         lines += [f"{number}. {line(record)}" for number, record in enumerate(made, 1)]

@@ -165,7 +165,7 @@ def page_of(results: Measurements) -> Page:
     untrained = "" if LARGE in found else f" {LARGE}: not trained, no rows."
     joined = "; ".join(sorted({row["trained"] for row in results.rows.values()}))
     note = (
-        f"CIFAR-10, {results.settings['epochs']} epochs of each training, Adam with cosine decay; "
+        f"CIFAR-10, every training of {results.settings['epochs']} epochs, Adam with cosine decay; "
         "accuracy of the `.tflite` file on all test images, the mean over seeds and its range. "
         "Sizes, parameters, MACs, latencies (one thread, in turns, median) and steps of the "
         "training (in turns) are divided by the float32 file's or network's of the same seed; of "
@@ -182,8 +182,8 @@ def page_of(results: Measurements) -> Page:
         "Confirmed or refuted by the mean over seeds; a size or a time is another's from "
         f"{ALIKE} of it to {1 / ALIKE:.2f}.\n\n"
         + "\n".join(findings(results, models))
-        + "\n\n## Training and test error, %, by epoch\n\n"
-        + errors_by_epoch(results, models)
-        + "\n\n## The tables"
+        + "\n\n## Training and test error, %, by epoch (the study's figures 1 to 6)\n\n"
+        + (errors_by_epoch(results, models) if results.rows else f"{MISSING.capitalize()}.")
+        + "\n\n## The tables (the study's 2 and 3, and its students; V of the other)"
     )
     return Page("The papers' tables on CIFAR-10", note, HEADERS, lines)

@@ -148,7 +148,7 @@ FINDINGS = (
     Finding("binary networks aren't faster as floats", "1.00", BINARY, "latency", ALIKE, True),
     Finding("binary weights train slower", "1.92 of float's step", BINARY, "step", 1, True),
     Finding(
-        "binary weights need 1/32 on paper (a file: under a quarter)", "11.6 of 372.2 MiB",
+        "binary weights need under a quarter as bits", "1/32 on paper, 11.6 of 372.2 MiB",
         f"{BINARY}, 1 bit", "size", 0.25, False,
     ),
     Finding(

@@ -74,6 +74,18 @@ def test_markdown(folders, capsys):
     ]
 
 
+def test_latencies_name_their_processors():
+    here = {"cpu": "Some CPU", "features": ["AVX2", "VNNI"], "cores": 2}
+    a, b = (dataclasses.replace(RUNS[name], machine=here) for name in "ab")
+    one = compared.markdown(compared.lines([("a", a), ("b", b)]))
+    assert one.endswith(" -: not measured. Inferences on Some CPU (AVX2, VNNI).\n")
+    # The report of b is of a version that recorded no features; line 1 is the baseline of both.
+    two = compared.note(compared.lines([("a", a), ("b", RUNS["b"])]))
+    assert two.endswith(
+        " Inferences: no. 1, 2 on Some CPU (AVX2, VNNI); no. 3 on Some CPU (features not recorded)."
+    )
+
+
 def test_an_untimed_baseline_gives_way_to_the_same_one_timed():
     own = dataclasses.replace(RUN.baseline, latency_ms_p50=None)
     untimed = dataclasses.replace(RUNS["c"], baseline=own)

@@ -9,6 +9,7 @@ import paper_tables_page as page
 import paper_tables_papers as papers
 import pytest
 from measurements import Measurements
+from page import text_of
 
 
 def row(accuracy, size=1.0, ratio=1.0, step=None):
@@ -89,6 +90,15 @@ def test_the_page_shows_papers_and_ours_and_what_is_not_trained(results):
     epochs = ["50.0 / 60.0", "40.0 / 50.0", "30.0 / 40.0", "20.0 / 30.0", "10.0 / 20.0"]
     for cell in epochs:
         assert cell in made.note
+
+
+def test_a_page_without_rows_says_so_in_each_line(tmp_path):
+    empty = Measurements(tmp_path)
+    empty.settings = {"epochs": 5}
+    made = page.page_of(empty)
+    assert all(cells[4] == "not measured yet" and not keys for cells, keys in made.rows)
+    assert text_of(made, empty.records).splitlines()[2] == "No row is measured yet."
+    assert {page.verdict(empty, "x", each) for each in papers.FINDINGS} == {"not measured yet"}
 
 
 def test_every_finding_and_published_figure_is_of_a_file():

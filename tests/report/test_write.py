@@ -277,3 +277,5 @@ def test_the_machine_is_named_with_what_it_can_do(run):
         "cpu Some CPU, cores 2, cores total 4, commit 0123abc+changes, memory 8.0 GiB, with AVX2 "
         "and VNNI"
     )
+    older = {"cpu": "Some CPU", "cores": 2}
+    assert dict(write.facts(run(machine=older)))["machine"].endswith("2, features not recorded")

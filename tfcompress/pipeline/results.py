@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfcompress import graph, report
-from tfcompress.benchmark import sizes
+from tfcompress.benchmark import FileBenchmark, sizes
 from tfcompress.benchmark.machine import machine
 from tfcompress.container import archive
 from tfcompress.export import storages
@@ -185,7 +185,7 @@ def _file_results(
     counted = graph.count(network.model)
     results = []
     for written in network.files:
-        file, times = written.exported, written.times
+        file = written.exported
         path = Path(file.path)
         metric = task.judge.metric
         say(metric.name, f"{path.name} on all {by_keras.examples:,} test {task.noun}")
@@ -205,23 +205,32 @@ def _file_results(
             size_bytes=file.size_bytes,
             gzip_bytes=sizes.gzip_bytes(path),
             packed_bytes=archive.pack(path, path.with_suffix(".tfz"))[1],
-            latency_ms_p50=times.latency_ms_p50 if times else None,
-            latency_ms_p90=times.latency_ms_p90 if times else None,
-            latency_runs=times.latency_runs if times else None,
-            latency_ratio=times.ratio if times else None,
-            latency_ratio_p10=times.ratio_p10 if times else None,
-            latency_ratio_p90=times.ratio_p90 if times else None,
-            peak_memory_bytes=times.peak_memory_bytes if times else None,
             storage=file.storage,
             needs=storages.get(file.storage).usual.runtime.needs,
             failed_check=file.failed_check,
             layer_errors=file.errors,
             layers=report.per_layer(counted, file.layer_bytes, file.layer_bits),
             parity=file.parity.to_json() if file.parity else {},
+            **_timed(written.times),
             **of_network,
         )
         results.append((result, judged))
     return results
+
+
+def _timed(times: FileBenchmark | None) -> dict[str, Any]:
+    """Returns a file's times and memory by a result's names; nothing if it wasn't timed."""
+    if times is None:
+        return {}
+    return {
+        "latency_ms_p50": times.latency_ms_p50,
+        "latency_ms_p90": times.latency_ms_p90,
+        "latency_runs": times.latency_runs,
+        "latency_ratio": times.ratio,
+        "latency_ratio_p10": times.ratio_p10,
+        "latency_ratio_p90": times.ratio_p90,
+        "peak_memory_bytes": times.peak_memory_bytes,
+    }
 
 
 def file_predictor(path: Path, model: keras.Model) -> Callable[[Any], list[np.ndarray]]:

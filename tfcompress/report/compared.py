@@ -7,7 +7,7 @@ performance optimization in image recognition", and beside each the ratio to the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tfcompress.metric import ACCURACY, Metric
@@ -22,6 +22,7 @@ NOTE = (
     "measured with both files in turns. Training steps and latencies of different runs were taken "
     "at different times, and compare only as far as the machine was the same. -: not measured."
 )
+UNRECORDED = "features not recorded"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class Line:
         accuracy_change_points: the accuracy minus the baseline's, in percentage points.
         metric_change_percent: of a metric that is no share, its change in percent.
         baseline: whether the file is an uncompressed one.
+        processor: the processor of the latency and what it can do, in the report's words.
     """
 
     number: int = 0
@@ -64,6 +66,7 @@ class Line:
     accuracy_change_points: float | None = None
     metric_change_percent: float | None = None
     baseline: bool = False
+    processor: str = ""
 
 
 # What lines can be sorted by, and whether a larger value comes first. Of lines with different
@@ -194,7 +197,31 @@ def _line(folder: str, result: RunResult, file: FileResult) -> Line:
         size_bytes=file.size_bytes,
         accuracy=file.accuracy,
         metric=result.metric,
+        processor=_processor(result.machine),
     )
+
+
+def _processor(machine: Mapping[str, Any]) -> str:
+    """Names a processor and its features; reports of before 2026-11-21 have none of the latter."""
+    features = machine.get("features")
+    words = UNRECORDED if features is None else ", ".join(features) or "no vector instructions"
+    return f"{machine.get('cpu') or 'an unnamed CPU'} ({words})"
+
+
+def note(lines: Sequence[Line]) -> str:
+    """Says what the ratios are, and on which processors the latencies were measured."""
+    timed = [line for line in lines if line.latency_ms is not None]
+    processors = list(dict.fromkeys(line.processor for line in timed))
+    if not processors:
+        return NOTE
+    if len(processors) == 1:
+        return f"{NOTE} Inferences on {processors[0]}."
+    numbers = {
+        name: ", ".join(str(line.number) for line in timed if line.processor == name)
+        for name in processors
+    }
+    listed = "; ".join(f"no. {those} on {name}" for name, those in numbers.items())
+    return f"{NOTE} Inferences: {listed}."
 
 
 def markdown(lines: Sequence[Line]) -> str:
@@ -203,7 +230,9 @@ def markdown(lines: Sequence[Line]) -> str:
     headers = [header for header, *_ in columns]
     rules = ["---" if 0 < at < _TEXT else "---:" for at in range(len(headers))]
     rows = [headers, rules, *([markdown_cell(c) for c in _cells(line, columns)] for line in lines)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{NOTE}\n"
+    return (
+        "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{markdown_cell(note(lines))}\n"
+    )
 
 
 def comma_separated(lines: Sequence[Line]) -> str:
@@ -233,7 +262,7 @@ def html(lines: Sequence[Line]) -> str:
         headline=headline(lines),
         picture=picture(lines),
         runs=[(line.number, line.technique, line.run) for line in lines if not line.baseline],
-        note=NOTE,
+        note=note(lines),
     )
 
 

@@ -277,6 +277,8 @@ def _listed(values: Any) -> str:
         known["memory"] = f"{known.pop('memory_bytes') / 2**30:.1f} GiB"
     if "features" in known:
         known["with"] = " and ".join(known.pop("features")) or "no vector instructions known"
+    elif "cpu" in known:
+        known["features"] = "not recorded"  # Of a report that is older than they are.
     # The features tell it in the processor's own words.
     known.pop("int8_dot_product", None)
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in known.items())
