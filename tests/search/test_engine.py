@@ -1,5 +1,6 @@
 """The study: what is drawn, kept, tried once more, broken off."""
 
+import collections
 import dataclasses
 
 import pytest
@@ -66,6 +67,21 @@ def test_what_is_queued_is_tried_next_and_once(tmp_path):
         study.queue(wanted)
     assert seen[0] == str(wanted)
     assert len(set(seen)) == 3
+
+
+def test_a_chain_that_was_impossible_twice_is_given_up(tmp_path):
+    study = Study(Space.of(["cp", "xnor"]), aim(), folder=tmp_path)
+
+    def try_out(choice):
+        if choice.chain == "cp+xnor":
+            return Outcome(state="impossible", reason="nothing is left for xnor")
+        return trained(0.8)
+
+    for _ in range(9):  # Of 16 choices.
+        study.run_one(try_out)
+    chains = collections.Counter(each.choice.chain for each in study.trials())
+    assert chains["cp+xnor"] <= 2
+    assert sum(chains.values()) == 9
 
 
 def test_a_trial_of_a_dead_process_is_tried_once_more(tmp_path):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _NAME = "tfcompress"
 # A chain that isn't allowed is drawn anew, so many times.
 _REDRAWS = 200
+# Beyond any file's overrun and merit.
+_FAR = 1e12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,12 +140,14 @@ class Study:
         Raises:
             InputError: no legal chain is left to draw.
         """
-        known = self._drawn()
+        known, given_up = self._drawn(), _given_up(self.trials())
 
         def objective(trial: optuna.Trial) -> float:
             choice = self._space.draw(lambda name, values: _suggest(trial, name, values))
             if choice is None or str(choice) in known:
                 raise _DrawAgainError
+            if choice.chain in given_up:
+                return self._worst(trial)
             stored = {"chain": choice.chain, "options": dict(choice.options)}
             trial.set_user_attr("choice", json.dumps(stored))
             trial.set_user_attr("worker", self._worker)
@@ -152,7 +156,7 @@ class Study:
         for _ in range(_REDRAWS):
             before = len(self.trials())
             with database_errors():
-                self._study.optimize(objective, n_trials=1, catch=(_DrawAgainError, _NoFileError))
+                self._study.optimize(objective, n_trials=1, catch=(_DrawAgainError,))
             if len(self.trials()) > before:
                 return
         raise InputError(
@@ -184,21 +188,26 @@ class Study:
         return {str(Choice(each["chain"], each["options"])) for each in stored}
 
     def _told(self, trial: optuna.Trial, outcome: Outcome) -> float:
-        """Keeps what came of a trial, and returns its merit.
-
-        Raises:
-            _NoFileError: nothing came of it that could be compared.
-        """
+        """Keeps what came of a trial, and returns its merit."""
         trial.set_user_attr("outcome", json.dumps(outcome.to_json()))
         files = outcome.comparable()
         best = self._aim.best(files)
         if best is None:
-            raise _NoFileError
+            return self._worst(trial)
         aim = self._aim
         over = overruns(aim.budgets, files[best], aim.floats, aim.metric)
         for budget in aim.budgets:
             trial.set_constraint(budget.kind, over.get(budget.kind, 0.0))
         return aim.merit(files[best])
+
+    def _worst(self, trial: optuna.Trial) -> float:
+        """Says of a trial without a file that it is far over all budgets.
+
+        Of one that failed Optuna would learn nothing, and draw the like again.
+        """
+        for budget in self._aim.budgets:
+            trial.set_constraint(budget.kind, _FAR)
+        return -_FAR
 
     def retry_abandoned(self, alive: Callable[[str], bool]) -> None:
         """Has the trials of processes that died tried once more.
@@ -233,8 +242,19 @@ class _DrawAgainError(Exception):
     """What was drawn isn't allowed, or was tried already."""
 
 
-class _NoFileError(Exception):
-    """No file came of a trial."""
+def _given_up(trials: Iterable[Trial]) -> set[str]:
+    """Returns the chains that are impossible for the model, whatever their options may be.
+
+    One set of options may be impossible by itself; two without another that worked are taken for
+    the chain's fault.
+    """
+    states: dict[str, list[str]] = {}
+    for trial in trials:
+        if trial.choice is not None and trial.outcome is not None:
+            states.setdefault(trial.choice.chain, []).append(trial.outcome.state)
+    return {
+        chain for chain, those in states.items() if len(those) > 1 and {*those} == {"impossible"}
+    }
 
 
 def usual_goal(budgets: Iterable[Budget]) -> Goal:
