@@ -28,7 +28,7 @@ they found, stand in `paper_tables_papers.py`; whether that is confirmed is comp
 Their networks, VGG-S and SqueezeNet-1.1 at 224x224, and their pictures aren't here.
 
 Time: an epoch of the float network on all 50,000 images took 68 s of processor time (vgg_small) and
-95 s (resnet8) on two threads of an AMD EPYC that had other work: 116 to 212 s by the clock. The
+95 s (resnet8) on two threads of an AMD EPYC that had other work: 116 to 382 s by the clock. The
 other trainings take 0.3 (students) to 2 (binary weights) such epochs each, 13 together. So 20
 epochs, both networks and three seeds would take about 35 hours of processor time: an estimate.
 """

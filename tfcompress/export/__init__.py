@@ -114,7 +114,8 @@ def export(
             model whose own Rescaling or Normalization takes pixels of 0..255 is known without.
         labels: the classes in the outputs' order, as in `Metadata(labels=...)`.
         io: what goes into a file that computes in integers and comes out of it: `float32` (the
-            default), `int8`, or `uint8`; see `io_types.change`.
+            default), `int8`, or `uint8`; see `io_types.change`. A file of storage xnor whose first
+            layer is in 8 bits takes them, too, and gives floats; see `byte_inputs.take_bytes`.
         strict: whether a file is refused that differs from Keras by more than its storage allows.
             False writes it all the same, and says so in `Exported.failed_check` and in the file's
             own description. A file that doesn't run, or gives no finite numbers, is refused anyway.

@@ -28,7 +28,8 @@ def check(
 
     Args:
         io: of `IO`; None is right for every file.
-        integer: whether the file computes in integers throughout.
+        integer: whether the file computes in integers throughout, or can take them: see
+            `Method.takes_bytes`.
         mean: of the normalisation, on the scale 0..255; none if it isn't known.
         std: likewise.
 
@@ -42,7 +43,8 @@ def check(
     require(
         integer or io == "float32",
         f"io={io} is for files that compute in integers throughout, such as those of storage int8 "
-        "of a network without binary inputs; this one takes and gives float32: leave io out",
+        "of a network without binary inputs, and for storage xnor of a network whose first layer "
+        "is in 8 bits (end_bits=8); this one takes and gives float32: leave io out",
     )
     if io == "uint8" and mean:
         _pixel_grid(mean, std)

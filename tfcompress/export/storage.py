@@ -228,6 +228,8 @@ class Method:
         rounds: whether values before the last layer differ from Keras's by more than the order of
             additions makes. Signs behind such values would turn.
         integer: whether all ops are meant to compute in integers.
+        takes_bytes: whether a file of a network whose first layer is in 8 bits can take its inputs
+            as integers.
         needs_ranges: whether `build` takes images for the ranges of integer activations, and
             validation images to choose layers that keep more bits.
         roundings: how it can round weights, of `ROUNDINGS`.
@@ -240,6 +242,7 @@ class Method:
     tolerance: Tolerance = EXACT
     rounds: bool = False
     integer: bool = False
+    takes_bytes: bool = False
     needs_ranges: bool = False
     roundings: tuple[str, ...] = ROUNDINGS[:1]
     runtime: Runtime = LITERT

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from tfcompress.errors import ExportError
-from tfcompress.export import layer_errors
+from tfcompress.export import byte_inputs, layer_errors
 from tfcompress.export.audit import audit
 from tfcompress.export.parity import Parity
-from tfcompress.export.storage import BuildJob, BuiltFile, BuiltSignature, Method
+from tfcompress.export.storage import BuildJob, BuiltFile, BuiltSignature, FirstRun, Method
 from tfcompress.export.verify import DifferenceError, Suspects, check_parity
 from tfcompress.runtime import LiteModel
 from tfcompress.runtime.process import Cost
@@ -41,9 +41,22 @@ class Verified:
 
 
 def verify_file(
-    job: BuildJob, method: Method, built: BuiltFile, io_type: str, images: Rows | None
+    job: BuildJob,
+    method: Method,
+    built: BuiltFile,
+    io_type: str,
+    images: Rows | None,
+    front: Path | None = None,
 ) -> Verified:
     """Audits a built file, runs it once and compares it with Keras; each signature by its rules.
+
+    Args:
+        job: what the file was built of.
+        method: how it was built.
+        built: the file.
+        io_type: what goes in and out of a file of integers.
+        images: to compare on; None for none.
+        front: of `byte_inputs.take_bytes`, which makes the file's inputs of the images.
 
     Raises:
         ExportError: the file failed its audit, doesn't run, or gives other than finite numbers.
@@ -59,6 +72,9 @@ def verify_file(
     cost = runs[-1].cost
     if images is None:
         return Verified(content, cost, None, {})
+    if front is not None:
+        ready = byte_inputs.bytes_of(front, io_type, images)
+        runs = [FirstRun(cost, LiteModel(built.path).run(ready, own_types=True))]
     errors: dict[str, float] = {}
     if method.rounds:
         errors = layer_errors.errors(built.lowered, built.float_path, built.path, images)

@@ -13,8 +13,10 @@ import keras
 import numpy as np
 
 from tfcompress import files
+from tfcompress.config import IO
 from tfcompress.errors import InputError, one_of, require
 from tfcompress.export import (
+    byte_inputs,
     fake_quantize,
     fallback,
     input_scaling,
@@ -243,8 +245,8 @@ def _built(
     """Builds a file, in which layers keep more bits where it would differ too much from Keras."""
 
     def verify(built: BuiltFile) -> Verified:
-        io_type = _finish(built, method, metadata, io)
-        return verify_file(job, method, built, io_type, images)
+        io_type, front = _finish(built, method, metadata, io)
+        return verify_file(job, method, built, io_type, images, front)
 
     built = method.build(job)
     found = verify(built)
@@ -325,18 +327,37 @@ def _describe(path: Path, metadata: Metadata | None, sentence: str) -> None:
     write_metadata(path, dataclasses.replace(known, description=description))
 
 
-def _finish(built: BuiltFile, method: Method, metadata: Metadata | None, io: str | None) -> str:
-    """Writes a file's input and output types and its metadata; returns the type."""
+def takes_io(model: keras.Model, storage: str) -> bool:
+    """Returns whether a storage's file of this model may take integers.
+
+    Raises:
+        InputError: no storage has that name, or it can't hold the model.
+    """
+    method = method_of(model, storage)
+    return method.integer or (method.takes_bytes and traits_of(model).few_bits)
+
+
+def _finish(
+    built: BuiltFile, method: Method, metadata: Metadata | None, io: str | None
+) -> tuple[str, Path | None]:
+    """Writes a file's input and output types and its metadata.
+
+    Returns:
+        The type, and what `byte_inputs.take_bytes` took out, if that was asked for.
+    """
     known = metadata if metadata is not None else Metadata()
-    io_type = io or "float32"
-    if io is not None or method.integer:
+    io_type, front = io or "float32", None
+    if method.takes_bytes and io_type != "float32":
+        one_of("io", io_type, IO)
+        front = byte_inputs.take_bytes(built.path, io_type, known.mean, known.std)
+    elif io is not None or method.integer:
         io_types.change(built.path, io_type, known.mean, known.std, rounded=not built.higher)
     if built.higher:
         more = ", ".join(f"{layer} {reason.split(':')[0]}" for layer, reason in built.kept.items())
         _describe(built.path, metadata, f"By layer: {more}")
     elif metadata is not None:
         write_metadata(built.path, metadata)
-    return io_type
+    return io_type, front
 
 
 def _images(

@@ -13,7 +13,7 @@ from tfcompress import models
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import ExportError, InputError
 from tfcompress.export import Exported, NoiseBudget, Validation, export, io_types
-from tfcompress.export.write import method_of
+from tfcompress.export.write import takes_io
 from tfcompress.files import put, quiet
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.network import Network, NetworkFile
@@ -39,7 +39,7 @@ def check_storages(job: Plan, images: Dataset | None, model: keras.Model) -> Non
     integers = []
     for name in job.storages:
         try:
-            integers.append(method_of(model, name).integer)
+            integers.append(takes_io(model, name))
         except InputError:
             if job.config.storage is not None or name == job.storages[0]:
                 raise
@@ -88,7 +88,7 @@ def write_files(
                     validation=_validation(network, task),
                     noise_budget=_noise_budget(network),
                     metadata=metadata(job, task, network.title),
-                    io=network.io if method_of(network.model, storage).integer else None,
+                    io=network.io if takes_io(network.model, storage) else None,
                     strict=not job.config.allow_difference,
                 )
         except (InputError, ExportError) as error:

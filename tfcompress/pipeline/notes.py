@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tfcompress.benchmark import FileBenchmark
 from tfcompress.benchmark.machine import int8_note, machine
-from tfcompress.export import io_types
+from tfcompress.export import io_types, storages
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
@@ -43,7 +43,14 @@ def _input_notes(job: Plan, task: Task, compressed: Network) -> list[str]:
         f"{', '.join(f'{v:.2f}' for v in mean)} and std {', '.join(f'{v:.2f}' for v in std)}.",
     ]
     if job.config.io is not None:
-        notes.append(f"The file of integers takes and gives {io_types.MEANS[job.config.io]}.")
+        usual = [storages.get(name).usual for name in job.storages]
+        if any(way.integer for way in usual):
+            notes.append(f"The file of integers takes and gives {io_types.MEANS[job.config.io]}.")
+        if any(way.takes_bytes for way in usual):
+            notes.append(
+                f"The file of 1-bit layers takes {job.config.io} where its first layer is in 8 "
+                "bits, and gives float32."
+            )
     return notes
 
 

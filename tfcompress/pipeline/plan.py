@@ -131,7 +131,8 @@ def plan(config: RunConfig) -> Plan:
         techniques.check_distillation(steps, "a transfer set")
     if config.teacher or config.distil:
         techniques.check_distillation(steps, "--teacher" if config.teacher else "--distil")
-    io_types.check(config.io, integer=any(storage.usual.integer for storage in wanted))
+    usual = [storage.usual for storage in wanted]
+    io_types.check(config.io, integer=any(way.integer or way.takes_bytes for way in usual))
     return Plan(
         config=config,
         steps=steps,

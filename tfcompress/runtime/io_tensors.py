@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.errors import require
@@ -71,13 +71,23 @@ def _tensor(details: dict[str, Any], names: Mapping[int, list[str]]) -> IOTensor
     )
 
 
-def quantize(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+def quantize(
+    x: np.ndarray,
+    details: dict[str, Any],
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> np.ndarray:
     """Turns real numbers into a tensor's own type: `round(x / scale) + zero_point`, saturating.
+
+    Where a step of bytes is one of normalised pixels, they become these: `round(x * std + mean)`.
+    A mean in the middle of two whole numbers, such as 127.5, has no zero point that would do.
 
     Args:
         x: real numbers of any shape.
         details: the tensor's details as the interpreter gives them. An integer tensor without a
             scale takes the numbers as they are, rounded.
+        mean: of the normalisation, on the scale 0..255; none if it isn't known.
+        std: likewise.
 
     Raises:
         InputError: NaN or infinity for an integer tensor.
@@ -92,8 +102,18 @@ def quantize(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
     if not scale and not np.issubdtype(x.dtype, np.floating):
         return np.clip(x, limits.min, limits.max).astype(dtype)
     require(bool(np.isfinite(x).all()), "an integer input can't take NaN or infinity")
-    steps = np.rint(x / (scale or 1.0)) + zero_point
+    if dtype == np.uint8 and _of_pixels(scale, zero_point, mean, std):
+        steps = np.rint(x * std[0] + mean[0])
+    else:
+        steps = np.rint(x / (scale or 1.0)) + zero_point
     return np.clip(steps, limits.min, limits.max).astype(dtype)
+
+
+def _of_pixels(scale: float, zero_point: int, mean: Sequence[float], std: Sequence[float]) -> bool:
+    """Returns whether bytes of a scale and zero point are pixels of a normalisation."""
+    if not scale or not len(set(mean)) == len(set(std)) == 1:
+        return False
+    return abs(scale * std[0] - 1) < 1 / 512 and abs(mean[0] - zero_point) <= 0.5
 
 
 def dequantize(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:

@@ -12,7 +12,7 @@ from tfcompress.runtime.delegate_line import drop_delegate_line
 from tfcompress.runtime.interpreter import open_file
 from tfcompress.runtime.io_tensors import dequantize, io_tensors, quantize
 from tfcompress.runtime.rows import Rows
-from tfcompress.tflite import header
+from tfcompress.tflite import header, metadata
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,6 +116,8 @@ class LiteModel:
         self.input_dtype, self.output_dtype = first.dtype, last.dtype
         self.input_grid: tuple[float, int] = first.details["quantization"]
         self._fed = [end.shape for end in self.inputs]  # The interpreter's own shapes now.
+        known = metadata.read(path) if self._takes_bytes_of_an_image() else None
+        self._mean, self._std = (known.mean, known.std) if known is not None else ((), ())
 
     def predict(self, x: Any) -> Any:
         """Computes the outputs for a stack of inputs, at the file's own batch size.
@@ -124,7 +126,7 @@ class LiteModel:
             x: real numbers of shape (n, ...), as the Keras model takes them: an array for one
                 input; for several a dictionary by the inputs' names, or a list in their order.
                 Numbers are quantised with the input's scale where the file takes integers for
-                them.
+                them, or become the pixels that they were, by the normalisation in its metadata.
 
         Returns:
             An array of shape (n, ...) for one output, for several a dictionary by their names:
@@ -173,11 +175,13 @@ class LiteModel:
         )
         return Rows(np.asarray(value) for value in x)
 
-    def run(self, x: np.ndarray | Rows) -> list[np.ndarray]:
+    def run(self, x: np.ndarray | Rows, *, own_types: bool = False) -> list[np.ndarray]:
         """Computes the outputs in the file's order; `predict` tells what goes in and comes out.
 
         Args:
             x: rows of the inputs, in the file's order; of one input its array.
+            own_types: whether the arrays have the inputs' own types, and go in as they are:
+                integers that stand for real numbers, such as pixels.
         """
         import numpy as np
 
@@ -193,7 +197,9 @@ class LiteModel:
                 if count < batch:  # The last part, in a file whose batch is fixed above 1.
                     rest = np.zeros((batch - count, *part.shape[1:]), part.dtype)
                     part = np.concatenate([part, rest])
-                self._interpreter.set_tensor(end.details["index"], quantize(part, end.details))
+                if not own_types:
+                    part = quantize(part, end.details, self._mean, self._std)
+                self._interpreter.set_tensor(end.details["index"], part)
             self._invoke()
             for number, end in enumerate(self.outputs):
                 got = self._interpreter.get_tensor(end.details["index"])
@@ -204,6 +210,11 @@ class LiteModel:
         if values:
             return values
         return [np.empty((0, *end.shape[1:]), np.float32) for end in self.outputs]
+
+    def _takes_bytes_of_an_image(self) -> bool:
+        """Returns whether the only input is bytes that stand for an image's real numbers."""
+        image = len(self.inputs) == 1 and len(self.input_shape) == 4
+        return image and self.input_dtype == "uint8" and bool(self.input_grid[0])
 
     def _check_shapes(self, rows: Rows) -> None:
         """Refuses arrays of other shapes than the file's."""

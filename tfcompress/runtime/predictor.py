@@ -119,7 +119,10 @@ class Predictor:
         """
         import numpy as np
 
-        outputs = self._model.predict(self._input(image)[None])[0].reshape(-1)
+        x = self._input(image)[None]
+        pixels_as_they_are = x.dtype == np.uint8
+        outputs = self._model.run(x, own_types=True)[0] if pixels_as_they_are else self.predict(x)
+        outputs = outputs[0].reshape(-1)
         require(
             bool(np.isfinite(outputs).all()), f"{self._model.path} gives outputs that aren't finite"
         )
@@ -140,7 +143,7 @@ class Predictor:
         return self._model.predict(x)
 
     def _input(self, image: Any) -> np.ndarray:
-        """Turns an image into real numbers, as the Keras model takes it."""
+        """Turns an image into real numbers, as the Keras model takes it, or into bytes."""
         import numpy as np
 
         if isinstance(image, np.ndarray) and np.issubdtype(image.dtype, np.floating):
@@ -150,10 +153,10 @@ class Predictor:
                 f"got {image.shape}",
             )
             return image
-        values = pixels(image, *self.image_shape).astype(np.float32)
+        values = pixels(image, *self.image_shape)
         if self._model.input_dtype == "uint8":  # Such files take pixels as they are.
-            scale, zero_point = self._model.input_grid
-            return scale * (values - zero_point) if scale else values
+            return values
+        values = values.astype(np.float32)
         if self.metadata is None or not self.metadata.mean:
             raise InputError(
                 f"{self._model.path} doesn't say how pixels are normalised: give a float array of "

@@ -1,7 +1,6 @@
 """Edits a `.tflite` file: puts in, replaces and takes out constants, tensors and ops.
 
-What the converter can't write, such as weights that a file expands as it is loaded, is written
-here, op by op. Who may run the result is for the audit (`export.gate`) to say.
+What the converter can't write is written here, op by op; `export.audit` says who may run it.
 """
 
 from __future__ import annotations
@@ -288,7 +287,10 @@ class Editor:
 
     def alone(self, output: str) -> Editor:
         """Returns one op as a file of its own, from its first input to the output of this name."""
-        op = copy.copy(self.writer(output))
+        return self.part([op := self.writer(output)], int(op.inputs[0]), int(op.outputs[0]))
+
+    def part(self, ops: Iterable[Any], first: int, last: int) -> Editor:
+        """Returns ops as a file of their own, from one tensor to another."""
         other = copy.copy(self)
         other._model, other._constants = copy.copy(self._model), {}
         for field in ("operatorCodes", "metadata"):
@@ -297,8 +299,8 @@ class Editor:
         other._model.buffers, other._model.signatureDefs = list(self._model.buffers), None
         other.graph = copy.copy(self.graph)
         other.graph.tensors = [copy.copy(tensor) for tensor in self.graph.tensors]
-        other._model.subgraphs, other.graph.operators = [other.graph], [op]
-        other.graph.inputs, other.graph.outputs = [int(op.inputs[0])], [int(op.outputs[0])]
+        other._model.subgraphs, other.graph.operators = [other.graph], [copy.copy(op) for op in ops]
+        other.graph.inputs, other.graph.outputs = [first], [last]
         return other
 
     def first(self, ops: Iterable[Any]) -> None:

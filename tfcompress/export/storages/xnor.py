@@ -50,6 +50,7 @@ def check_kernels(storage: str) -> None:
 METHOD = Method(
     build=_build,
     audit=audit.float_weights,
+    takes_bytes=True,
     runtime=Runtime(
         custom_ops=XNOR_OPS,
         needs="1-bit kernels",
