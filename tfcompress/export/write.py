@@ -152,15 +152,13 @@ def _check_allotment(
     Raises:
         InputError: says which.
     """
-    if validation is None and noise_budget is None:
-        return
     require(
         validation is None or noise_budget is None,
         "validation and noise_budget both choose the layers' bits: give one of them",
     )
     what = "validation images choose" if noise_budget is None else "a noise budget chooses"
     require(
-        method.needs_ranges,
+        (validation is None and noise_budget is None) or method.needs_ranges,
         f"{what} layers that keep more bits, which storage {storage} of "
         f"model '{model_name}' doesn't do: use int8 or int8_int4 on a float network",
     )

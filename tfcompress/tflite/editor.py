@@ -188,7 +188,6 @@ class Editor:
         tensor.buffer = 0
         if scale is not None:
             grid = self._schema.QuantizationParametersT()
-            # Arrays, of which `packing` stores equal ones once.
             grid.scale = np.atleast_1d(scale).astype(np.float32)
             grid.zeroPoint = np.full(len(grid.scale), zero_point, np.int64)
             grid.quantizedDimension = 0
