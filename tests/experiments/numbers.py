@@ -18,6 +18,12 @@ def row(folder, key):
     return results(folder)[key]
 
 
+def tiny(name, *figures):
+    """Returns figures of a file of MLPerf Tiny's ResNet-8, the accuracy in percent."""
+    found = row("mlperf_tiny", name)
+    return [100 * found[key] if key == "accuracy" else found[key] for key in figures]
+
+
 def stored(case, key="size"):
     """Returns a figure of the storages: bytes by the float file's, or latency by its."""
     return row("storage", case)[key]

@@ -25,6 +25,7 @@ from tests.experiments.numbers import (
     row,
     seeds,
     stored,
+    tiny,
 )
 
 STACK = "conv 14x14x256, xnor"
@@ -55,6 +56,11 @@ README = {
         for kind in ("permutation", "elementwise")
         for key in ("size", "ratio")
     ],
+    "{:,} bytes with 4-bit weights rounded by GPTQ are right on {:.2f}% of CIFAR-10's 10,000 test "
+    "images, at {:.2f} of the time": tiny(
+        "int8_int4, gptq, ranges of least error, small", "size_bytes", "accuracy", "ratio"
+    ),
+    "which is right on {:.2f}% with {:,} bytes": tiny("reference, int8", "accuracy", "size_bytes"),
     "VGG-S as in the 2017 study: {:.0f} MiB, hashed {:.0f} at {:.2f}, its binary layers as bits "
     "{:.1f} at {:.2f}": [
         mib(row("xnor_nets", "vgg_s")["size_bytes"]),
