@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import json
 
 import pytest
 
@@ -14,7 +15,7 @@ from tfcompress.search.engine import Aim, Study, Trial, _suggest, hopeless, usua
 from tfcompress.search.session import front
 from tfcompress.search.space import Choice, Space
 
-pytest.importorskip("optuna")
+optuna = pytest.importorskip("optuna")
 
 FLOATS = Costs(size=1000, latency_ratio=1.0, value=0.90)
 
@@ -104,6 +105,27 @@ def test_a_trial_of_a_dead_process_is_tried_once_more(tmp_path):
     other.run_one(lambda choice: (seen.append(choice), trained(0.8))[1])
     assert seen == [first]
     assert str(error.value)
+
+
+def test_a_trial_that_a_database_has_tried_again_is_tried(tmp_path, monkeypatch):
+    """As a draw begins, a dead machine's trial fails and a copy of it is queued."""
+    study = Study(Space.of(["cp", "prune"]), aim(), folder=tmp_path)
+    dead = study._study.ask()
+    choice = study._space.draw(lambda name, values: _suggest(dead, name, values))
+    stored = {"chain": choice.chain, "options": dict(choice.options)}
+    dead.set_user_attr("choice", json.dumps(stored))
+    optimize = study._study.optimize
+
+    def after_a_look_at_heartbeats(*arguments, **keywords):
+        if dead.number == len(study._study.trials) - 1:
+            study._study.tell(dead.number, state=optuna.trial.TrialState.FAIL)
+            study._study.enqueue_trial(dead.params, {"choice": json.dumps(stored)})
+        optimize(*arguments, **keywords)
+
+    monkeypatch.setattr(study._study, "optimize", after_a_look_at_heartbeats)
+    seen = []
+    study.run_one(lambda choice: (seen.append(choice), trained(0.8))[1])
+    assert seen == [choice]
 
 
 def test_a_database_that_is_lost_is_one_line_and_the_study_goes_on(tmp_path):

@@ -140,11 +140,13 @@ class Study:
         Raises:
             InputError: no legal chain is left to draw.
         """
-        known, given_up = self._drawn(), _given_up(self.trials())
+        given_up = _given_up(self.trials())
 
         def objective(trial: optuna.Trial) -> float:
             choice = self._space.draw(lambda name, values: _suggest(trial, name, values))
-            if choice is None or str(choice) in known:
+            # Asked now: as a draw begins Optuna finds dead machines, and queues copies of their
+            # trials. This may be one, and has the choice noted already.
+            if choice is None or str(choice) in self._drawn(but=trial.number):
                 raise _DrawAgainError
             if choice.chain in given_up:
                 return self._worst(trial)
@@ -174,8 +176,12 @@ class Study:
             with _unwarned(), database_errors():
                 self._study.enqueue_trial(self._space.drawn_as(choice), skip_if_exists=True)
 
-    def _drawn(self) -> set[str]:
-        """Returns what was tried, or is being tried by another process."""
+    def _drawn(self, but: int | None = None) -> set[str]:
+        """Returns what was tried, or is being tried by another process.
+
+        Args:
+            but: the number of a trial that is left out.
+        """
         with database_errors():
             found = self._study.get_trials(deepcopy=False)
         running = optuna_package().trial.TrialState.RUNNING
@@ -183,6 +189,7 @@ class Study:
             json.loads(each.user_attrs["choice"])
             for each in found
             if "choice" in each.user_attrs
+            and each.number != but
             and ("outcome" in each.user_attrs or each.state == running)
         ]
         return {str(Choice(each["chain"], each["options"])) for each in stored}
