@@ -42,10 +42,11 @@ STATES = {
 }
 
 
-def searched(work: Path) -> dict[str, Row]:
+def searched(work: Path, finalists: int) -> dict[str, Row]:
     """Runs the search, or goes on with it, and returns what it wrote down."""
     budgets = [word for text in BUDGETS for word in ("--budget", text)]
     words = [*budgets, "--goal=accuracy", f"--trials={TRIALS}", f"--output_dir={work}"]
+    words.append(f"--finalists={finalists}")
     subprocess.run([sys.executable, "-m", "tfcompress.search", *words], check=True)
     found = json.loads((work / "results.json").read_text())
     trials = [trial for trial in found["trials"] if trial["outcome"]]
@@ -58,8 +59,8 @@ def searched(work: Path) -> dict[str, Row]:
         "correlations": found["rank_correlations"],
         "front": found["front"],
     }
-    finalists = [finalist(work, each) for each in found["finalists"]]
-    rows = {"search": summary, "trials": {"all": trials}, "finalists": {"all": finalists}}
+    best = [finalist(work, each) for each in found["finalists"]]
+    rows = {"search": summary, "trials": {"all": trials}, "finalists": {"all": best}}
     here = {name: found["machine"][name] for name in MACHINE if name in found["machine"]}
     date = report(work, found["finalists"][0], 0)["created"][:10]
     made = {"date": date, **here, "versions": found["versions"], "command": command(work="DIR")}
@@ -164,9 +165,13 @@ def main() -> None:
     flags.add_argument(
         "--work", type=Path, default=Path("build/search"), help="the search's folder"
     )
+    flags.add_argument("--finalists", type=int, default=3, help="as of the search")
     flags = flags.parse_args()
     steps: list[Step] = [
-        (("search", "trials", "finalists"), functools.partial(searched, flags.work)),
+        (
+            ("search", "trials", "finalists"),
+            functools.partial(searched, flags.work, flags.finalists),
+        ),
         single("by hand", by_hand, flags.work),
     ]
     conduct(flags, steps, page_of)
