@@ -211,6 +211,9 @@ def test_the_front_by_hand():
         trial(5, Outcome(state="over")),
     ]
     assert [each.trial for each in front(trials, aim("size=0.2"))] == [1, 0, 4]
+    # As accurate as 1, smaller and slower: it comes before.
+    trials.append(trial(6, trained(0.85, size=60, time=0.45)))
+    assert [each.trial for each in front(trials, aim("size=0.2"))] == [6, 1, 0, 4]
 
 
 def test_breaks_off_what_no_training_has_made_good():

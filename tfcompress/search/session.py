@@ -85,7 +85,8 @@ def front(trials: Iterable[Trial], aim: Aim) -> list[Found]:
         )
 
     best = [file for file in files if not beaten(file)]
-    return sorted(best, key=lambda file: aim.merit(file.costs), reverse=True)
+    # Of equally good files the smaller one is first, then the faster one.
+    return sorted(best, key=lambda file: (-aim.merit(file.costs), *numbers(file)))
 
 
 class Searcher(Protocol):
