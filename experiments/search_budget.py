@@ -113,14 +113,14 @@ def finalist(work: Path, entry: dict[str, Any]) -> Row:
 
 
 def page_of(results: Measurements) -> Page:
-    search, hand = results["search"], results["by hand"]
+    search, hand = results["search"], results.rows.get("by hand")
     found, states = results["finalists"]["all"], search["states"]
     came = ", ".join(f"{states[state]} {what}" for state, what in STATES.items() if states[state])
     lines = [
         f"{sum(states.values())} trials in {search['seconds'] / 60:.0f} minutes: {came}. "
         f"{search['trained_over']} networks were trained whose files were over a budget before.",
         *(f"Rank correlation with the last epoch, of {line}." for line in search["correlations"]),
-        *(beside(each, hand) for each in found),
+        *(beside(each, hand) for each in found if hand),
     ]
     budgets = ", ".join(f"`{text}`" for text in BUDGETS)
     rows = [([*line(each), "search"], ["finalists"]) for each in found]
@@ -131,7 +131,7 @@ def page_of(results: Measurements) -> Page:
         "images (one seed's standard error: about 0.65 points). Latency ratios are to the float "
         "file, in turns, one thread.\n\n" + "\n".join(f"- {each}" for each in lines),
         ["file", "storage", "accuracies", "points below float", "bytes", "latency ratio", "found"],
-        [*rows, ([*line(hand), "by hand"], ["by hand"])],
+        rows + ([([*line(hand), "by hand"], ["by hand"])] if hand else []),
         more=["search", "trials"],
     )
 
