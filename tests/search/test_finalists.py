@@ -6,11 +6,12 @@ import numpy as np
 
 from tests.pipeline.test_stages import config
 from tfcompress import models
-from tfcompress.search import finalists
+from tfcompress.search import command, finalists
 from tfcompress.search.budget import Costs
 from tfcompress.search.session import Found
 from tfcompress.search.settings import SearchSettings
 from tfcompress.search.space import Choice
+from tfcompress.techniques import Candidate
 
 
 def test_choices_share_the_float_network(picture_folder, tmp_path):
@@ -34,3 +35,18 @@ def test_choices_share_the_float_network(picture_folder, tmp_path):
     assert histories[0]["baseline"] == histories[1]["baseline"] != []
     left = {path.name for path in (tmp_path / "finalists").iterdir()}
     assert left == {first.parent.name, second.parent.name}
+
+
+def test_a_trials_file_has_the_bytes_of_a_finalists(picture_folder, tmp_path):
+    """What a run's file says of itself has bytes, too."""
+    settings = SearchSettings(
+        budget=("size=1",), config=config(picture_folder, None, epochs=0), finalists=1, seeds=1
+    )
+    searcher, task = command._session(command._job(settings), settings, tmp_path)
+    bench = searcher.bench
+    samples = task.data.representative(100, 0)
+    costs = bench.weighed(Candidate(bench.model), ["float16"], samples, chain="", kinds=())
+    [done] = finalists.run([Found(0, Choice("", {}), "float16", Costs())], settings, tmp_path)
+    floats, file = done.costs(0)
+    assert bench.floats.size == floats.size
+    assert costs["float16"].size == file.size

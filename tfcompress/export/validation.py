@@ -147,4 +147,4 @@ def value_of(path: Path, validation: Validation) -> float:
 
 def predicted(path: Path, images: np.ndarray | Rows) -> list[np.ndarray]:
     """Returns a file's outputs for inputs as rows."""
-    return LiteModel(path, threads=2).run(images)
+    return LiteModel(path).run(images)

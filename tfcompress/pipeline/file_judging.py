@@ -73,7 +73,7 @@ def judge_files(
     judge, expected = None, None
     judged = []
     for path in paths:
-        model = LiteModel(path, threads=2)
+        model = LiteModel(path)
         parts = [model.run(model.rows(batch.x)) for batch in batches]
         outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
         if judge is None or expected is None:

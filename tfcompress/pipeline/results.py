@@ -235,7 +235,7 @@ def _timed(times: FileBenchmark | None) -> dict[str, Any]:
 
 def file_predictor(path: Path, model: keras.Model) -> Callable[[Any], list[np.ndarray]]:
     """Returns what gives a file's outputs for inputs as its Keras model takes them."""
-    lite = LiteModel(path, threads=2)
+    lite = LiteModel(path)
     return lambda x: lite.run(Rows(input_list(model, x)))
 
 

@@ -20,7 +20,7 @@ def file_accuracy(
     path: str | os.PathLike[str],
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
     *,
-    threads: int = 2,
+    threads: int = 1,
 ) -> float:
     """Returns the share of images that a file classifies rightly, 0 to 1.
 

@@ -26,6 +26,7 @@ from tfcompress.pipeline.results import file_predictor
 from tfcompress.search.budget import Budget, Costs, overruns
 from tfcompress.search.space import Choice
 from tfcompress.techniques import Candidate, Property
+from tfcompress.tflite.metadata import Metadata
 from tfcompress.training import TrainingContext
 from tfcompress.training.evaluate import predictor
 from tfcompress.training.judging import Judge, held_out
@@ -37,6 +38,10 @@ from tfcompress.turns import Turns
 OTHERS = ("float16", "dynamic", "int8", "int8_int4")
 # Of one timing: a search takes many of them, and those that are close are timed again in the end.
 _RUNS, _SECONDS = 50, 10.0
+
+
+def silent(chain: str | None) -> Metadata | None:
+    """Says nothing of a chain's file."""
 
 
 class HopelessError(Exception):
@@ -106,7 +111,8 @@ class Bench:
         folder: holds `baseline.tflite`, what files are compared with.
         floats: what that one costs.
         turns: keeps others from training while a file is timed.
-        verbose: whether the epochs are printed.
+        describe: from a chain, None for the float file, to what a file says of itself, which
+            has bytes, too.
     """
 
     model: keras.Model
@@ -119,6 +125,7 @@ class Bench:
     folder: Path
     floats: Costs
     turns: Turns
+    describe: Callable[[str | None], Metadata | None] = silent
 
     @property
     def baseline(self) -> Path:
@@ -141,7 +148,9 @@ class Bench:
         chain = techniques.chain(choice.chain) if choice.chain else ()
         steps = techniques.make_steps(chain, choice.options, self.settings)
         samples = self.data.representative(techniques.SAMPLES, self.seed)
-        start = Candidate(self.model, samples=samples, file_ratio=FileRatios())
+        start = Candidate(
+            self.model, samples=samples, file_ratio=FileRatios(metadata=self.describe(choice.chain))
+        )
         context = TrainingContext(seed=self.seed, teacher=self.model, objective=self.objective)
         try:
             if steps:
@@ -153,7 +162,7 @@ class Bench:
             names = self.storages(chain, untrained.model)
         except InputError as error:
             return Outcome(state="impossible", reason=str(error))
-        costs = self.weighed(untrained, names, samples)
+        costs = self.weighed(untrained, names, samples, chain=choice.chain)
         repaired = self.value(untrained.model)
         known: dict[str, Any] = {"untrained": costs, "repaired": repaired}
         early = [each for each in self.budgets if not each.needs_training]
@@ -183,7 +192,7 @@ class Bench:
                 )
             except InputError as error:
                 return Outcome(state="impossible", reason=str(error), **known)
-        files = self.weighed(candidate, kept, samples, judged=True)
+        files = self.weighed(candidate, kept, samples, chain=choice.chain, judged=True)
         if not files:
             return Outcome(state="impossible", reason="no file could be written", **known)
         return Outcome(
@@ -251,6 +260,7 @@ class Bench:
         names: Sequence[str],
         samples: Any,
         *,
+        chain: str,
         judged: bool = False,
         kinds: Collection[str] | None = None,
     ) -> dict[str, Costs]:
@@ -260,6 +270,7 @@ class Bench:
             candidate: the network.
             names: storages; one whose file fails its check is left out.
             samples: inputs of training examples.
+            chain: what made the network.
             judged: whether the files are compared with Keras and judged, as trained ones are.
             kinds: what is measured besides the bytes, of `latency`, `memory` and `tfz`; None for
                 the time and what is budgeted, of the containers only if judged.
@@ -273,7 +284,7 @@ class Bench:
                 path = Path(folder) / f"{name.replace('+', '_')}.tflite"
                 try:
                     with quiet():
-                        self._export(candidate, path, name, samples, checked=judged)
+                        self._export(candidate, path, name, samples, chain, checked=judged)
                 except (InputError, ExportError):
                     continue
                 paths[name] = path
@@ -292,7 +303,14 @@ class Bench:
         return costs
 
     def _export(
-        self, candidate: Candidate, path: Path, storage: str, samples: Any, *, checked: bool
+        self,
+        candidate: Candidate,
+        path: Path,
+        storage: str,
+        samples: Any,
+        chain: str,
+        *,
+        checked: bool,
     ) -> None:
         """Writes a network's file."""
         validation = None
@@ -308,6 +326,7 @@ class Bench:
             calibration=samples,
             validation=validation if checked else None,
             noise_budget=None if budget is None else NoiseBudget(budget),
+            metadata=self.describe(chain),
         )
 
     def _times(self, paths: Sequence[Path]) -> list[Costs]:

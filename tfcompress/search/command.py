@@ -15,6 +15,7 @@ from tfcompress.console import table
 from tfcompress.data.held_out import without_test
 from tfcompress.errors import InputError, PathError, require
 from tfcompress.pipeline import inputs
+from tfcompress.pipeline.exporting import metadata
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.plan import Plan, default_output_dir, plan
 from tfcompress.search import finalists, page
@@ -23,6 +24,7 @@ from tfcompress.search.greedy_session import STEPS
 from tfcompress.search.session import Found, Searcher
 from tfcompress.search.settings import NARROWING, SearchSettings
 from tfcompress.search.workers import run_workers
+from tfcompress.tflite.metadata import Metadata
 from tfcompress.training import TrainingContext
 from tfcompress.training.progress import say, with_progress
 from tfcompress.work import held
@@ -118,8 +120,21 @@ def _session(job: Plan, settings: SearchSettings, folder: Path) -> tuple[Searche
         with files.whole(kept) as beside:
             model.save(beside)
         (folder / "baseline.npz").unlink(missing_ok=True)
+
+    def describe(chain: str | None) -> Metadata:
+        """Returns what a run's file says of itself, so that the finalists' have these bytes."""
+        made = dataclasses.replace(job.config, technique=chain or "baseline")
+        title = "baseline" if chain is None else "compressed"
+        return metadata(dataclasses.replace(job, config=made), task, title)
+
     session = searcher(
-        model, task.data, folder, settings, training=job.settings, objective=task.objective
+        model,
+        task.data,
+        folder,
+        settings,
+        training=job.settings,
+        objective=task.objective,
+        describe=describe,
     )
     return session, task
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import keras
 from tfcompress import techniques
 from tfcompress.data.protocol import Data
 from tfcompress.errors import InputError
+from tfcompress.search.bench import silent
 from tfcompress.search.budget import parse_budgets
 from tfcompress.search.database import optuna_package
 from tfcompress.search.engine import usual_goal
@@ -18,6 +19,7 @@ from tfcompress.search.greedy_session import GreedySession
 from tfcompress.search.session import Searcher, Session, prepared
 from tfcompress.search.settings import NARROWING, SearchSettings
 from tfcompress.search.space import Space
+from tfcompress.tflite.metadata import Metadata
 from tfcompress.training.objective import Objective
 
 
@@ -44,6 +46,7 @@ def searcher(
     *,
     training: Mapping[str, Any],
     objective: Objective | None,
+    describe: Callable[[str | None], Metadata | None] = silent,
 ) -> Searcher:
     """Returns what searches, with the float network's file written and weighed.
 
@@ -54,6 +57,7 @@ def searcher(
         settings: of the search.
         training: fields of `Training` in place of each recipe's.
         objective: what is trained for; None for what follows from model and data.
+        describe: as `Bench` has it.
 
     Raises:
         InputError: a budget, technique or option that can't be, a database that can't be reached,
@@ -67,6 +71,7 @@ def searcher(
         "objective": objective,
         "metric": settings.config.metric,
         "seed": settings.config.seed,
+        "describe": describe,
     }
     if settings.engine == "greedy":
         given, _ = techniques.distribute([techniques.get(NARROWING)], settings.config.options)

@@ -77,7 +77,9 @@ class Narrower:
         assert sketched is not None  # Which layers it has doesn't depend on the weights.
         small = sketched.model
         kinds = {self._budget.kind}
-        costs = self._bench.weighed(Candidate(small), [self._storage], self._samples, kinds=kinds)
+        costs = self._bench.weighed(
+            Candidate(small), [self._storage], self._samples, chain=NARROWING, kinds=kinds
+        )
         taken = None
         if self._storage in costs:
             taken = self._budget.used(costs[self._storage], self._aim.floats)
@@ -105,7 +107,9 @@ class Narrower:
         names = self._bench.storages((), model)
         kinds = {"latency", *(each.kind for each in self._aim.budgets)}
         candidate = Candidate(model, samples=self._samples)
-        return self._bench.weighed(candidate, names, self._samples, judged=judged, kinds=kinds)
+        return self._bench.weighed(
+            candidate, names, self._samples, chain=NARROWING, judged=judged, kinds=kinds
+        )
 
     def _with(self, layer: str, width: int) -> Any:
         return dataclasses.replace(self._options, widths={layer: width})

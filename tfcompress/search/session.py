@@ -7,7 +7,7 @@ import dataclasses
 import os
 import socket
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,13 +19,14 @@ from tfcompress.export import export
 from tfcompress.files import quiet
 from tfcompress.pipeline.results import file_predictor
 from tfcompress.plain_text import one_line
-from tfcompress.search.bench import Bench, Outcome, costs_of, memory_of, packed
+from tfcompress.search.bench import Bench, Outcome, costs_of, memory_of, packed, silent
 from tfcompress.search.budget import Budget, Costs
 from tfcompress.search.database import StudyError
 from tfcompress.search.engine import Aim, Study, Trial, hopeless
 from tfcompress.search.fitting import fitted
 from tfcompress.search.settings import Goal
 from tfcompress.search.space import Choice, Space
+from tfcompress.tflite.metadata import Metadata
 from tfcompress.training.judging import Judge, held_out, judge_of
 from tfcompress.training.objective import Objective, inferred_objective
 from tfcompress.training.progress import say
@@ -132,6 +133,7 @@ class Session:
         url: of the study's database; None for a file in the folder.
         study: the study's name there.
         seed: of draws and trainings.
+        describe: as `Bench` has it.
         beside: whether other processes draw, too: they would draw the same by one seed.
 
     Raises:
@@ -153,6 +155,7 @@ class Session:
         url: str | None = None,
         study: str = "tfcompress",
         seed: int = 0,
+        describe: Callable[[str | None], Metadata | None] = silent,
         beside: bool = False,
     ) -> None:
         self.bench, self.aim = prepared(
@@ -165,6 +168,7 @@ class Session:
             objective=objective,
             metric=metric,
             seed=seed,
+            describe=describe,
         )
         self._folder = folder
         self._worker = f"{socket.gethostname()}-{os.getpid()}"
@@ -246,6 +250,7 @@ def prepared(
     objective: Objective | None = None,
     metric: str | None = None,
     seed: int = 0,
+    describe: Callable[[str | None], Metadata | None] = silent,
 ) -> tuple[Bench, Aim]:
     """Writes and weighs the float network's file; returns what tries others, and what is wanted.
 
@@ -254,7 +259,7 @@ def prepared(
     judge = judge_of(model, data, objective or inferred_objective(model, data), metric)
     turns = Turns()
     with turns.training():
-        floats, noise = _float_costs(model, data, judge, folder, budgets)
+        floats, noise = _float_costs(model, data, judge, folder, budgets, describe(None))
     bench = Bench(
         model=model,
         data=data,
@@ -266,6 +271,7 @@ def prepared(
         folder=folder,
         floats=floats,
         turns=turns,
+        describe=describe,
     )
     return bench, Aim(tuple(budgets), goal, floats, judge.metric, noise)
 
@@ -275,12 +281,17 @@ def _counts(trial: Trial) -> bool:
 
 
 def _float_costs(
-    model: keras.Model, data: Data, judge: Judge, folder: Path, budgets: Sequence[Budget]
+    model: keras.Model,
+    data: Data,
+    judge: Judge,
+    folder: Path,
+    budgets: Sequence[Budget],
+    described: Metadata | None,
 ) -> tuple[Costs, float]:
     """Writes the float network's file; returns what it costs, and its metric's standard error."""
     path = folder / "baseline.tflite"
     with quiet():
-        export(model, path)
+        export(model, path, metadata=described)
     wanted = {each.kind for each in budgets}
     judged = judge.judge(held_out(file_predictor(path, model), data))
     each = judged.per_example
