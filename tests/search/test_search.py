@@ -9,13 +9,14 @@ import pytest
 import tfcompress
 from tfcompress import training
 from tfcompress.errors import InputError
+from tfcompress.metric import Metric
 from tfcompress.report import FileResult
 from tfcompress.search import __main__ as main
 from tfcompress.search.bench import Outcome
-from tfcompress.search.budget import parse_budgets
-from tfcompress.search.engine import Trial
+from tfcompress.search.budget import Costs, parse_budgets
+from tfcompress.search.engine import Aim, Trial
 from tfcompress.search.finalists import Finalist
-from tfcompress.search.page import rank_correlations
+from tfcompress.search.page import counted, rank_correlations
 
 pytest.importorskip("optuna")
 
@@ -132,3 +133,18 @@ def test_rank_correlations_by_hand():
         "-0.80, 4 trainings",
         "-0.80, 4 trainings",
     ]
+
+
+def test_chains_that_the_model_cannot_have_are_no_trials():
+    aim = Aim(parse_budgets(["size=100"]), "size", Costs(size=300), Metric())
+    files = {"int8": Costs(size=90, value=0.9), "float16": Costs(size=150, value=0.9)}
+    states = ["trained", "over", "impossible", "over", "impossible", "impossible"]
+    trials = [
+        Trial(n, None, Outcome(state=state, files=files if state == "trained" else {}))
+        for n, state in enumerate(states)
+    ]
+    assert counted(trials, aim) == (
+        "3 trials: 1 trained, 2 over a budget untrained, and never trained; 1 files within the "
+        "budgets; 3 chains drawn that this model can't have"
+    )
+    assert counted(trials[:2], aim).endswith("1 files within the budgets")

@@ -132,19 +132,30 @@ class Bench:
         """The float network's file."""
         return self.folder / "baseline.tflite"
 
-    def try_out(self, choice: Choice, hopeless: Callable[[Sequence[float], int], bool]) -> Outcome:
+    def try_out(
+        self,
+        choice: Choice,
+        hopeless: Callable[[Sequence[float], int], bool],
+        begins: Callable[[], None] = lambda: None,
+    ) -> Outcome:
         """Writes and weighs a compression untrained, and trains it if that meets the budgets.
 
         Args:
             choice: what is tried.
             hopeless: from what the network was worth after each epoch so far, and the epochs of
                 the whole training, to whether to break it off.
+            begins: is called once the network is known to have what the chain changes.
         """
         started = time.perf_counter()
-        outcome = self._outcome(choice, hopeless)
+        outcome = self._outcome(choice, hopeless, begins)
         return dataclasses.replace(outcome, seconds=time.perf_counter() - started)
 
-    def _outcome(self, choice: Choice, hopeless: Callable[[Sequence[float], int], bool]) -> Outcome:
+    def _outcome(
+        self,
+        choice: Choice,
+        hopeless: Callable[[Sequence[float], int], bool],
+        begins: Callable[[], None],
+    ) -> Outcome:
         chain = techniques.chain(choice.chain) if choice.chain else ()
         steps = techniques.make_steps(chain, choice.options, self.settings)
         samples = self.data.representative(techniques.SAMPLES, self.seed)
@@ -162,16 +173,11 @@ class Bench:
             names = self.storages(chain, untrained.model)
         except InputError as error:
             return Outcome(state="impossible", reason=str(error))
+        begins()
         costs = self.weighed(untrained, names, samples, chain=choice.chain)
         repaired = self.value(untrained.model)
         known: dict[str, Any] = {"untrained": costs, "repaired": repaired}
-        early = [each for each in self.budgets if not each.needs_training]
-        kept = [
-            name
-            for name in names
-            if storages.get(name).by_values
-            or (name in costs and not overruns(early, costs[name], self.floats))
-        ]
+        kept = self._within(names, costs)
         if not kept:
             return Outcome(state="over", reason=self._over(costs), **known)
         epochs = sum(step.training.epochs for step in steps)
@@ -183,21 +189,25 @@ class Bench:
             try:
                 candidate = self._trained(start, steps, context, by_epoch, epochs, hopeless)
             except HopelessError as why:
-                return Outcome(
-                    state="stopped",
-                    reason=str(why),
-                    by_epoch=tuple(by_epoch),
-                    epochs=epochs,
-                    **known,
-                )
+                known |= {"by_epoch": tuple(by_epoch), "epochs": epochs}
+                return Outcome(state="stopped", reason=str(why), **known)
             except InputError as error:
                 return Outcome(state="impossible", reason=str(error), **known)
         files = self.weighed(candidate, kept, samples, chain=choice.chain, judged=True)
         if not files:
             return Outcome(state="impossible", reason="no file could be written", **known)
-        return Outcome(
-            state="trained", files=files, by_epoch=tuple(by_epoch), epochs=epochs, **known
-        )
+        known |= {"by_epoch": tuple(by_epoch), "epochs": epochs}
+        return Outcome(state="trained", files=files, **known)
+
+    def _within(self, names: Sequence[str], costs: Mapping[str, Costs]) -> list[str]:
+        """Returns the storages whose files may keep the budgets, by what is known untrained."""
+        early = [each for each in self.budgets if not each.needs_training]
+        return [
+            name
+            for name in names
+            if storages.get(name).by_values
+            or (name in costs and not overruns(early, costs[name], self.floats))
+        ]
 
     def storages(self, chain: Sequence[techniques.Technique], model: keras.Model) -> list[str]:
         """Returns the storages that can hold a chain's network here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -30,7 +31,6 @@ _STATES = {
     "trained": "trained",
     "over": "over a budget untrained, and never trained",
     "stopped": "broken off while they trained",
-    "impossible": "impossible for this model",
     "step": "on the way, trained for a short while",
 }
 # A rank correlation of fewer trials would say nothing.
@@ -39,18 +39,18 @@ _FEWEST = 3
 
 def counted(trials: Sequence[Trial], aim: Aim) -> str:
     """Says how many trials there were, and what came of them."""
-    parts = []
-    for state, what in _STATES.items():
-        some = [each for each in trials if each.outcome is not None and each.outcome.state == state]
-        if some:
-            parts.append(f"{len(some)} {what}")
+    states = collections.Counter(each.outcome.state for each in trials if each.outcome is not None)
+    counts = {what: states[state] for state, what in _STATES.items() if states[state]}
+    parts = [f"{count} {what}" for what, count in counts.items()]
     within = sum(
         not aim.overrun(file)
         for trial in trials
         if trial.outcome is not None
         for file in trial.outcome.files.values()
     )
-    return f"{len(trials)} trials: {', '.join(parts)}; {within} files within the budgets"
+    said = f"{sum(counts.values())} trials: {', '.join(parts)}; {within} files within the budgets"
+    impossible = states["impossible"]
+    return said + (f"; {impossible} chains drawn that this model can't have" * bool(impossible))
 
 
 def nearest(trials: Sequence[Trial], aim: Aim) -> str:

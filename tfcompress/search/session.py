@@ -193,8 +193,16 @@ class Session:
                 self.study.run_one(lambda choice: self._try_out(choice, done, trials))
 
     def _try_out(self, choice: Choice, done: int, trials: int) -> Any:
-        """Tries a choice out and prints a line on what came of it."""
-        say("trial", f"{done + 1}/{trials} {choice}")
+        """Tries a choice out and prints what came of it, but nothing of chains it can't have.
+
+        Most draws of two techniques are such, found so in a second.
+        """
+        begun = False
+
+        def begins() -> None:
+            nonlocal begun
+            begun = True
+            say("trial", f"{done + 1}/{trials} {choice}")
 
         def stop(by_epoch: Sequence[float], epochs: int) -> bool:
             try:
@@ -203,8 +211,9 @@ class Session:
                 return False
             return hopeless(others, self.aim, by_epoch, epochs)
 
-        outcome = self.bench.try_out(choice, stop)
-        say("trial", said_of(outcome, self.aim))
+        outcome = self.bench.try_out(choice, stop, begins)
+        if begun:
+            say("trial", said_of(outcome, self.aim))
         following = fitted(choice, outcome, self.aim)
         if following is not None:
             self.study.queue(following)
