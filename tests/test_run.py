@@ -21,7 +21,8 @@ def test_help_teaches(capsys):
     text = capsys.readouterr().out
     assert "python -m tfcompress.run --technique=xnor" in text
     assert "Exit status" in text
-    for flag in ("technique", "model", "dataset", "set", "storage", "io", "resume", "output_dir"):
+    flags = ("technique", "model", "dataset", "set", "storage", "io", "resume", "output_dir")
+    for flag in (*flags, "ranges", "rounding", "short_names"):
         assert f"--{flag}:" in text
 
 
@@ -62,6 +63,9 @@ def test_list_names_everything(capsys):
         (["--storage=lce"], "storage lce isn't for this command, which measures files in LiteRT"),
         (["--io=int4"], "--io=int4: value should be one of <float32|int8|uint8>"),
         (["--technique=prune", "--io=int8"], "io=int8 is for files that compute in integers"),
+        (["--rounding=up"], "--rounding=up: value should be one of <nearest|gptq>"),
+        (["--technique=int8", "--rounding=gptq"], "few bits, as in storage int8_int4"),
+        (["--technique=prune", "--ranges=mse"], "as in storage int8 or int8_int4 of a network"),
         (["--set", "wdth=2"], "unknown option 'wdth': did you mean 'width'?"),
         (["--set", "width"], "key=value"),
         (["--set", "width=wide"], "option width takes a number; got 'wide'"),

@@ -30,6 +30,12 @@ Optimizer = Literal["adam", "sgd"]
 Schedule = Literal["cosine", "constant", "step"]
 AUGMENTATIONS = ("none", "flip", "flip+shift", "shift")
 IO = ("float32", "int8", "uint8")
+# How integer activations take their ranges from images: from the least to the largest value, or
+# where the squared error is least.
+RANGES = ("minmax", "mse")
+# How weights of few bits are rounded: each to the nearest, or so that the layer's outputs for the
+# calibration inputs change least.
+ROUNDINGS = ("nearest", "gptq")
 NORMALIZATIONS = ("auto", "standardize", "none", "unit", "symmetric")
 DISTILLATION_LOSSES = ("kd", "labels", "softmax", "logits", "dkd", "at", "hint")
 
@@ -332,6 +338,9 @@ class RunConfig:
     options: Mapping[str, str] = dataclasses.field(default_factory=dict)
     storage: str | None = None
     io: str | None = None
+    ranges: str = RANGES[0]
+    rounding: str = ROUNDINGS[0]
+    short_names: bool = False
     benchmark: tuple[str, ...] = ("cpu",)
     benchmark_runs: int = 200
     output_dir: str | None = None
@@ -361,6 +370,8 @@ class RunConfig:
             parse(self.metric)
         if self.io is not None:
             one_of("--io", self.io, IO)
+        one_of("--ranges", self.ranges, RANGES)
+        one_of("--rounding", self.rounding, ROUNDINGS)
         for backend in self.benchmark:
             # Behind a question mark stand options, which the benchmark knows.
             known = "delegate:PATH" if backend.startswith("delegate:") else backend.split("?")[0]

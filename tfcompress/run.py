@@ -47,6 +47,8 @@ from tfcompress.config import (
     DISTILLATION_LOSSES,
     IO,
     NORMALIZATIONS,
+    RANGES,
+    ROUNDINGS,
     RunConfig,
 )
 from tfcompress.data.transfer import kinds
@@ -131,6 +133,15 @@ def _define_outputs(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("io", None, IO, "what goes into a compressed file that computes in integers, "
                       "and comes out of it; uint8 takes pixels as they are (default: float32)",
                       values)  # fmt: skip
+    flags.DEFINE_enum("ranges", default.ranges, RANGES, "of a compressed file's integer "
+                      "activations: minmax, all values that examples give; mse, cut where the "
+                      "squared error is least", values)  # fmt: skip
+    flags.DEFINE_enum("rounding", default.rounding, ROUNDINGS, "of a compressed file's weights of "
+                      "few bits: nearest; gptq, so that layers' outputs for examples change least",
+                      values)  # fmt: skip
+    flags.DEFINE_boolean("short_names", False, "name the tensors inside compressed files by one "
+                         "layer each, which saves 100 to 300 bytes a layer",
+                         flag_values=values)  # fmt: skip
     flags.DEFINE_list("benchmark", list(default.benchmark), "comma-separated: "
                       f"{', '.join(BENCHMARK_BACKENDS)}; or none", flag_values=values)  # fmt: skip
     number("benchmark_runs", default.benchmark_runs, "timed inferences of each file, at least",

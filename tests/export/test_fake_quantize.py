@@ -92,10 +92,14 @@ def test_float_islands_are_named(tmp_path):
     assert file.parity.relative_rms < 0.05
 
 
-def test_weights_on_another_grid_are_noticed(tmp_path):
+def test_names_change_nothing_and_weights_on_another_grid_are_noticed(tmp_path):
     x = images_for(net("conv_bn"))
     model = quantised(net("conv_bn"), x)
-    fake_quantize.int8_file(model, tmp_path / "m.tflite")
+    path = fake_quantize.int8_file(model, tmp_path / "m.tflite")
+    long, outputs = path.stat().st_size, LiteModel(path).predict(x)
+    fake_quantize.int8_file(model, path, short_names=True)
+    assert path.stat().st_size < long
+    np.testing.assert_array_equal(LiteModel(path).predict(x), outputs)
     kernel, *rest = model.get_layer("point").get_weights()
     model.get_layer("point").set_weights([np.roll(kernel, 1, axis=2), *rest])
     with pytest.raises(ExportError, match=r"layer 'point' \(Conv2D\) don't stand in the file"):

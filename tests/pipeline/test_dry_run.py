@@ -1,5 +1,6 @@
 """What a run would do, told without a training and without a file."""
 
+import dataclasses
 import re
 
 import keras
@@ -49,7 +50,9 @@ def test_bits_that_no_training_changes_are_counted(picture_folder, tmp_path):
     options = {"width": "0.25", "bits": "8"}
     out = tmp_path / "out"
     settings = config(picture_folder, out, technique="sqnr", storage=None, options=options)
-    (kib,) = re.findall(r"^int8_int4 +[\d,]+ +[\d.,]+ +([\d.]+)", dry_run(plan(settings)), re.M)
+    text = dry_run(plan(dataclasses.replace(settings, rounding="gptq")))
+    assert "compressed.tflite: weights of few bits are rounded so that" in text
+    (kib,) = re.findall(r"^int8_int4 +[\d,]+ +[\d.,]+ +([\d.]+)", text, re.M)
     model = models.build("vgg_small", (16, 16, 3), 2, width=0.25)
     x = np.random.default_rng(0).normal(size=(20, 16, 16, 3)).astype("float32")
     int8 = tfcompress.export(model, tmp_path / "m.tflite", storage="int8", calibration=x, io="int8")

@@ -16,6 +16,8 @@ from tfcompress.export import storages
 from tfcompress.pipeline import inputs, stages
 from tfcompress.pipeline.plan import plan
 from tfcompress.runtime import LiteModel, load
+from tfcompress.tflite.editor import Editor
+from tfcompress.tflite.weighted_ops import weighted_pairs
 
 # What others rely on, from the design.
 TOP = {"technique", "model", "dataset", "seed", "versions", "baseline", "compressed", "ratio"}
@@ -160,26 +162,55 @@ def test_other_settings_do_not_overwrite(finished, picture_folder):
         stages.run(job)
 
 
-def test_what_goes_in_and_out(finished, picture_folder, tmp_path):
+def test_files_are_written_as_flags_say(finished, picture_folder, tmp_path):
     _, _, output = finished
     own = {"model": str(output / "baseline.keras"), "options": {}, "benchmark": ("none",)}
     own |= {"technique": "int8", "normalization": "symmetric"}
+    own |= {"storage": "int8,int8_int4", "rounding": "gptq", "ranges": "mse", "short_names": True}
     settings = config(picture_folder, tmp_path / "int8", io="uint8", **own)
     result = stages.run(plan(settings))
     made = LiteModel(tmp_path / "int8" / "compressed.tflite")
     assert (made.input_dtype, made.output_dtype) == ("uint8", "uint8")
     assert LiteModel(tmp_path / "int8" / "baseline.tflite").input_dtype == "float32"
-    assert "--io=uint8" in result.command
+    assert "--io=uint8 --ranges=mse --rounding=gptq --short_names" in result.command
+    card = (tmp_path / "int8" / "README.md").read_text()
+    assert "--io=uint8 --ranges=mse --rounding=gptq --short_names" in card
+    both = "compressed.tflite, compressed-int8_int4.tflite"
+    for start, end in (
+        (f"{both}: integer activations have ranges of least", "(--ranges=mse)."),
+        ("compressed-int8_int4.tflite: weights of few bits are", "(--rounding=gptq)."),
+        (f"{both}: the tensors inside", "(--short_names)."),
+    ):
+        assert any(note.startswith(start) and note.endswith(end) for note in result.notes)
+    names = ("baseline.tflite", "compressed-int8_int4.tflite")
+    floats, few = (Editor(tmp_path / "int8" / name) for name in names)
+    shares = [
+        few.graph.tensors[after.inputs[1]].quantization.scale * 7
+        / np.abs(floats.values(before.inputs[1])).max(axis=(1, 2, 3))
+        for before, after in weighted_pairs(floats, few)
+        if floats.name(before) == "CONV_2D"
+    ]  # fmt: skip
+    assert np.concatenate(shares).min() < 0.9
     assert any("takes and gives uint8" in note for note in result.notes)
     assert result.compressed.accuracy >= result.compressed.accuracy_keras - 0.1
-    other = plan(dataclasses.replace(settings, io="int8"))
-    with pytest.raises(InputError, match=r"other settings \(io\).*--noresume"):
+    others = {"io": "int8", "ranges": "minmax", "rounding": "nearest", "short_names": False}
+    other = plan(dataclasses.replace(settings, **others))
+    words = ", ".join(others)
+    with pytest.raises(InputError, match=rf"other settings \({words}\).*--noresume"):
         stages.run(other)
 
 
-def test_a_binary_network_has_float_ends(picture_folder, tmp_path):
-    job = plan(config(picture_folder, tmp_path / "out", io="int8"))
-    with pytest.raises(InputError, match="io=int8 is for files that compute in integers"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"io": "int8"}, "io=int8 is for files that compute in integers"),
+        ({"ranges": "mse"}, "ranges=mse is for activations whose ranges are taken from inputs"),
+        ({"ranges": "mse", "technique": "qat"}, "a network without binary inputs or trained range"),
+    ],
+)
+def test_what_a_network_cannot_have_is_refused(options, message, picture_folder, tmp_path):
+    job = plan(config(picture_folder, tmp_path / "out", **options))
+    with pytest.raises(InputError, match=message):
         stages.run(job)
     assert not (tmp_path / "out").exists()  # Before the baseline was trained.
 

@@ -180,6 +180,7 @@ def test_a_run_of_a_version_with_other_names_for_its_settings_goes_on(tmp_path):
     recorded = {"baseline_training": old, "compressed_training": {"prune": old}}
     with Workspace(tmp_path, recorded, {}, resume=True) as space:
         space.begin()
+    settings |= {"ranges": "minmax", "rounding": "nearest", "short_names": False}  # As before.
     with Workspace(tmp_path, settings, {}, resume=True):
         pass
     settings["compressed_training"]["prune"]["epochs"] = 4

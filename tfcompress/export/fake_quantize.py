@@ -13,6 +13,7 @@ from tfcompress.errors import ExportError, InputError
 from tfcompress.export import convert
 from tfcompress.export.model_io import write_model_names
 from tfcompress.export.rounding_ops import RoundingOp, with_rounding_ops
+from tfcompress.export.short_names import write_short_names
 from tfcompress.export.usual_size import write_usual_sizes
 from tfcompress.graph import clone, lower, rewrite
 from tfcompress.graph.rewrite import operations
@@ -33,7 +34,11 @@ _NO_COMPUTING = frozenset({"DEQUANTIZE", "QUANTIZE", "RESHAPE"})
 
 
 def int8_file(
-    model: keras.Model, path: Path, usual: Sequence[tuple[int, ...]] | None = None
+    model: keras.Model,
+    path: Path,
+    usual: Sequence[tuple[int, ...]] | None = None,
+    *,
+    short_names: bool = False,
 ) -> Path:
     """Writes the model with integer weights, activations, input and output.
 
@@ -46,6 +51,7 @@ def int8_file(
         model: with `FakeQuantize` layers.
         path: of the file.
         usual: as of `BuildJob`.
+        short_names: likewise.
 
     Raises:
         InputError: a layer rounds to another number of bits, or the backend can't export.
@@ -67,6 +73,8 @@ def int8_file(
         _experimental_disable_per_channel_quantization_for_dense_layers=True,
     )
     write_model_names(model, path)
+    if short_names:
+        write_short_names(path, {operation.name for operation in operations(flat)})
     if usual is not None:
         write_usual_sizes(path, usual)
     check_weights(flat, path)

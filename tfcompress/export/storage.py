@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfcompress.config import RANGES, ROUNDINGS
 from tfcompress.errors import InputError
 from tfcompress.export.smoke_run import smoke_run
 from tfcompress.runtime.process import Cost
@@ -61,13 +62,6 @@ class Tolerance:
     min_agreement: float
     max_relative_rms: float = float("inf")
 
-
-# How integer activations take their ranges from images: from the least to the largest value, or
-# where the squared error is least.
-RANGES = ("minmax", "mse")
-# How weights of few bits are rounded: each to the nearest, or so that the layer's outputs for the
-# calibration inputs change least.
-ROUNDINGS = ("nearest", "gptq")
 
 # The file computes what Keras computes, but for the order of additions.
 EXACT = Tolerance(max_abs=1e-5, min_agreement=1.0)

@@ -21,6 +21,7 @@ from tfcompress.export import (
     fallback,
     input_scaling,
     io_types,
+    post_training,
     storages,
     usual_size,
 )
@@ -33,7 +34,7 @@ from tfcompress.export.model_io import (
 from tfcompress.export.noise_budget import NoiseBudget
 from tfcompress.export.per_layer import layer_bytes
 from tfcompress.export.representative import as_rows
-from tfcompress.export.storage import RANGES, ROUNDINGS, BuildJob, BuiltFile, Method
+from tfcompress.export.storage import BuildJob, BuiltFile, Method
 from tfcompress.export.traits import traits_of
 from tfcompress.export.validation import Validation, checked
 from tfcompress.export.verified import Verified, verify_file
@@ -84,8 +85,7 @@ def write_file(
     traits = traits_of(model)
     method = chosen.method_for(traits)
     chosen.check_machine()
-    _check_ranges(ranges, method, storage)
-    _check_rounding(rounding, method, storage)
+    post_training.check([method], ranges=ranges, rounding=rounding)
     target = _writable(path)
     images, ranging = _images(model, storage, method, representative, calibration)
     _warn_of_range(model, (images, ranging), notes)
@@ -110,34 +110,6 @@ def write_file(
             _describe(built.path, metadata, f"Failed its check: {verified.difference}")
         os.replace(built.path, beside)
     return _exported(model, target, storage, method, built, verified, tuple(notes))
-
-
-def _check_ranges(ranges: str, method: Method, storage: str) -> None:
-    """Refuses unknown ways to take ranges, and any where a storage takes none.
-
-    Raises:
-        InputError: says which.
-    """
-    one_of("ranges", ranges, RANGES)
-    require(
-        ranges == RANGES[0] or method.needs_ranges,
-        f"ranges='{ranges}' is for integer activations, which storage {storage} hasn't: use int8 "
-        "or int8_int4",
-    )
-
-
-def _check_rounding(rounding: str, method: Method, storage: str) -> None:
-    """Refuses unknown ways to round weights, and those that a storage hasn't.
-
-    Raises:
-        InputError: says which.
-    """
-    one_of("rounding", rounding, ROUNDINGS)
-    require(
-        rounding in method.roundings,
-        f"rounding='{rounding}' is for weights of 4 bits beside integer activations, which storage "
-        f"{storage} hasn't: use int8_int4",
-    )
 
 
 def _check_allotment(

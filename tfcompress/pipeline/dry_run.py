@@ -18,8 +18,9 @@ from tfcompress.errors import ExportError, InputError
 from tfcompress.export import NoiseBudget, export
 from tfcompress.files import quiet
 from tfcompress.pipeline import inputs
-from tfcompress.pipeline.exporting import check_storages, metadata
+from tfcompress.pipeline.exporting import check_storages, file_name, metadata
 from tfcompress.pipeline.inputs import Task
+from tfcompress.pipeline.notes import written_otherwise
 from tfcompress.pipeline.plan import Plan
 from tfcompress.report.result import quotient
 from tfcompress.report.table import factor, kibibytes
@@ -54,9 +55,17 @@ def dry_run(job: Plan) -> str:
     start = Candidate(model, samples=samples, file_ratio=ratios)
     candidate = _transformed(job, task, start)
     float_size, reason = _size(model, "float32", samples)
-    rows = [_row("baseline", model, float_size, float_size, reason)]
+    rows, names = [_row("baseline", model, float_size, float_size, reason)], {}
     for name in job.storages:
-        size, reason = _size(candidate.model, name, samples, candidate.noise_budget)
+        size, reason = _size(
+            candidate.model,
+            name,
+            samples,
+            candidate.noise_budget,
+            short_names=job.config.short_names,
+        )
+        if size is not None:
+            names[name] = file_name("compressed", job.storages, name)
         rows.append(_row(name, candidate.model, size, float_size, reason))
     for name, reason in job.unavailable.items():
         rows.append(_row(name, candidate.model, None, float_size, reason))
@@ -69,6 +78,7 @@ def dry_run(job: Plan) -> str:
             _trainings(job, task, candidate),
             table(layers, ["layer", "kind", "action", "reason"], width=100),
             table(rows, headers, words=1 if len(headers) == 5 else None),
+            *written_otherwise(job, candidate.model, names),
             _NOTE,
         ]
     )
@@ -107,7 +117,12 @@ def _transformed(job: Plan, task: Task, candidate: Candidate) -> Candidate:
 
 
 def _size(
-    model: keras.Model, storage: str, samples: Any, budget: int | None = None
+    model: keras.Model,
+    storage: str,
+    samples: Any,
+    budget: int | None = None,
+    *,
+    short_names: bool = False,
 ) -> tuple[int | None, str]:
     """Returns the bytes of a network's file, or why there can't be one.
 
@@ -116,6 +131,8 @@ def _size(
         storage: of its weights.
         samples: inputs, from which integer activations take their ranges.
         budget: bits of `export.NoiseBudget`, if the export is to allot bits by it.
+        short_names: as `export` takes it. Other ranges change no bytes, other roundings at most
+            add biases, and they take minutes: both are left out.
     """
     say("export", f"{storage}, into a temporary folder")
     with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +141,12 @@ def _size(
                 path = Path(folder) / "file.tflite"
                 noise_budget = None if budget is None else NoiseBudget(budget)
                 file = export(
-                    model, path, storage=storage, calibration=samples, noise_budget=noise_budget
+                    model,
+                    path,
+                    storage=storage,
+                    calibration=samples,
+                    noise_budget=noise_budget,
+                    short_names=short_names,
                 )
                 return file.size_bytes, ""
         except (InputError, ExportError) as error:

@@ -12,13 +12,24 @@ import keras
 from tfcompress import models
 from tfcompress.data.dataset import Dataset
 from tfcompress.errors import ExportError, InputError
-from tfcompress.export import Exported, NoiseBudget, Validation, export, io_types
-from tfcompress.export.write import takes_io
+from tfcompress.export import (
+    Exported,
+    NoiseBudget,
+    Validation,
+    export,
+    io_types,
+    post_training,
+    storages,
+)
+from tfcompress.export.storage import ModelTraits
+from tfcompress.export.traits import traits_of
+from tfcompress.export.write import method_of, takes_io
 from tfcompress.files import put, quiet
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.network import Network, NetworkFile
 from tfcompress.pipeline.plan import Plan
 from tfcompress.runtime import Metadata
+from tfcompress.techniques import Property
 from tfcompress.training.progress import say
 from tfcompress.training.signature import input_list
 from tfcompress.version import VERSION
@@ -30,24 +41,37 @@ _DIFFERS = "-differs"
 
 
 def check_storages(job: Plan, images: Dataset | None, model: keras.Model) -> None:
-    """Refuses storages and `--io` before a training whose files couldn't have them.
+    """Refuses storages and ways to write files before a training whose files couldn't have them.
 
     Raises:
         InputError: a storage that the user asked for, or the technique's first one, can't hold the
-            model; or none of the files computes in integers, or the normalisation doesn't fit.
+            model; or none of the files can have the input and output types, the ranges or the
+            rounding that were asked for, or the normalisation doesn't fit.
     """
-    integers = []
+    traits, integers, methods = _traits(job, model), [], []
     for name in job.storages:
         try:
             integers.append(takes_io(model, name))
+            methods.append(storages.get(name).method_for(traits))
         except InputError:
             if job.config.storage is not None or name == job.storages[0]:
                 raise
+    post_training.check(methods, ranges=job.config.ranges, rounding=job.config.rounding)
     if job.config.io is not None:
         known: dict[str, tuple[float, ...]] = {}
         if images is not None:
             known = {"mean": images.normalization.mean, "std": images.normalization.std}
         io_types.check(job.config.io, integer=any(integers), **known)
+
+
+def _traits(job: Plan, model: keras.Model) -> ModelTraits:
+    """Returns a network's traits, with the ranges that a training is yet to give it."""
+    traits = traits_of(model)
+    trained = any(
+        step.technique.acts_in == "training" and Property.QUANTISED in step.technique.produces
+        for step in job.steps
+    )
+    return dataclasses.replace(traits, trained_ranges=traits.trained_ranges or trained)
 
 
 def write_files(
@@ -89,6 +113,8 @@ def write_files(
                     noise_budget=_noise_budget(network),
                     metadata=metadata(job, task, network.title),
                     io=network.io if takes_io(network.model, storage) else None,
+                    short_names=network.short_names,
+                    **_post_training(network, storage),
                     strict=not job.config.allow_difference,
                 )
         except (InputError, ExportError) as error:
@@ -102,6 +128,12 @@ def write_files(
         _say_what_was_written(file, task.noun)
         files.append(NetworkFile(exported=file))
     return dataclasses.replace(network, files=tuple(files), unwritten=unwritten)
+
+
+def _post_training(network: Network, storage: str) -> dict[str, str]:
+    """Returns the arguments of `export` that this storage's file of the network can have."""
+    method = method_of(network.model, storage)
+    return post_training.taken(method, ranges=network.ranges, rounding=network.rounding)
 
 
 def _validation(network: Network, task: Task) -> Validation | None:
@@ -136,9 +168,9 @@ def output_names(job: Plan) -> list[str]:
     networks = [("baseline", BASELINE), ("compressed", job.storages)]
     if has_control(job):
         networks.append(("control", BASELINE))
-    for title, storages in networks:
-        for storage in storages:
-            stem = Path(file_name(title, storages, storage)).stem
+    for title, wanted in networks:
+        for storage in wanted:
+            stem = Path(file_name(title, wanted, storage)).stem
             for made in (stem, f"{stem}{_DIFFERS}"):
                 names += [f"{made}.tflite", f"{made}.tfz"]
     return names

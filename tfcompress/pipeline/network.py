@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tfcompress.benchmark import FileBenchmark
+from tfcompress.config import RANGES, ROUNDINGS
 from tfcompress.export import Exported
 from tfcompress.techniques import Control, LayerLine, LayerWidth
 from tfcompress.training.context import Row
@@ -43,6 +44,9 @@ class Network:
         history: one row an epoch.
         storages: how the weights are written, one file each.
         io: what a file of integers takes and gives, as `export` has it; None for the default.
+        ranges: of integer activations, for the files that take them from inputs.
+        rounding: of weights, for the files that can have it.
+        short_names: whether tensors inside the files are named by one layer each.
         layers: what the techniques did to each layer.
         milestones: what models on the way were worth, by what had been done by then.
         widths: of the layers that techniques made narrower, or tried to.
@@ -60,6 +64,9 @@ class Network:
     history: list[Row]
     storages: tuple[str, ...]
     io: str | None = None
+    ranges: str = RANGES[0]
+    rounding: str = ROUNDINGS[0]
+    short_names: bool = False
     layers: tuple[LayerLine, ...] = ()
     milestones: tuple[tuple[str, float], ...] = ()
     widths: tuple[LayerWidth, ...] = ()

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import keras
+
 from tfcompress.benchmark import FileBenchmark
 from tfcompress.benchmark.machine import int8_note, machine
-from tfcompress.export import io_types, storages
+from tfcompress.export import io_types, post_training, storages
+from tfcompress.export.write import method_of
 from tfcompress.pipeline.inputs import Task
 from tfcompress.pipeline.network import Network
 from tfcompress.pipeline.plan import Plan
+
+# What `--ranges` and `--rounding` other than the usual ones mean to a file.
+_OTHERWISE = {
+    "ranges": "integer activations have ranges of least squared error for training examples",
+    "rounding": "weights of few bits are rounded so that layers' outputs for training examples "
+    "change least",
+}
 
 
 def all_notes(
@@ -21,6 +31,11 @@ def all_notes(
         *_input_notes(job, task, compressed),
         *_training_notes(job, compressed),
         *_file_notes(job, compressed),
+        *written_otherwise(
+            job,
+            compressed.model,
+            {file.exported.storage: Path(file.exported.path).name for file in compressed.files},
+        ),
         *benchmark_notes(measured),
         *_machine_notes(compressed),
     ]
@@ -92,6 +107,32 @@ def _file_notes(job: Plan, compressed: Network) -> list[str]:
         notes += file.notes
     for storage, reason in compressed.unwritten.items():
         notes.append(f"No file of storage {storage}: {reason}.")
+    return notes
+
+
+def written_otherwise(job: Plan, model: keras.Model, names: Mapping[str, str]) -> list[str]:
+    """Says which compressed files have ranges, rounded weights or names that aren't the usual ones.
+
+    Args:
+        job: the run.
+        model: the compressed network.
+        names: of the files, by their storages.
+    """
+    config = job.config
+    asked = {"ranges": config.ranges, "rounding": config.rounding}
+    having: dict[str, list[str]] = {}
+    for storage, name in names.items():
+        for way in post_training.taken(method_of(model, storage), **asked):
+            having.setdefault(way, []).append(name)
+    notes = [
+        f"{', '.join(files)}: {_OTHERWISE[way]} (--{way}={asked[way]})."
+        for way, files in having.items()
+    ]
+    if config.short_names:
+        notes.append(
+            f"{', '.join(names.values())}: the tensors inside are named by one layer each "
+            "(--short_names)."
+        )
     return notes
 
 

@@ -15,7 +15,7 @@ from tfcompress.benchmark import backends
 from tfcompress.config import OLD_DISTILLATION, Distillation, Inversion, RunConfig, Training
 from tfcompress.data.transfer import kinds
 from tfcompress.errors import InputError, require, unknown_name
-from tfcompress.export import io_types, storages
+from tfcompress.export import io_types, post_training, storages
 from tfcompress.export.storage import Storage
 from tfcompress.models import saved
 from tfcompress.options import check_names, option_types, typed_options
@@ -87,6 +87,9 @@ class Plan:
             "seed": self.config.seed,
             "storage": ",".join((*self.storages, *self.unavailable)),
             "io": self.config.io,
+            "ranges": self.config.ranges,
+            "rounding": self.config.rounding,
+            "short_names": self.config.short_names,
             "benchmark": list(self.config.benchmark),
             "benchmark_runs": self.config.benchmark_runs,
         }
@@ -133,6 +136,7 @@ def plan(config: RunConfig) -> Plan:
         techniques.check_distillation(steps, "--teacher" if config.teacher else "--distil")
     usual = [storage.usual for storage in wanted]
     io_types.check(config.io, integer=any(way.integer or way.takes_bytes for way in usual))
+    post_training.check(usual, ranges=config.ranges, rounding=config.rounding)
     return Plan(
         config=config,
         steps=steps,

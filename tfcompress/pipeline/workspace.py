@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcompress import files, report
 from tfcompress.bounded_json import read_json
-from tfcompress.config import recorded_training
+from tfcompress.config import RunConfig, recorded_training
 from tfcompress.errors import InputError, PathError
 from tfcompress.pipeline import manifest
 from tfcompress.pipeline.manifest import Manifest
@@ -19,6 +19,9 @@ from tfcompress.work import held, work_folder
 
 if TYPE_CHECKING:
     import keras
+
+# Settings that older runs didn't record: they had what is usual.
+_YOUNGER = ("ranges", "rounding", "short_names")
 
 
 class Workspace:
@@ -108,8 +111,8 @@ class Workspace:
         old = manifest.read(self.folder)
         if old is not None:
             self._goes_on = self._resume
-            new, self._manifest.written = self._manifest.settings, old.written
-            settings = _as_now(old.settings)
+            self._manifest.written = old.written
+            settings, new = _as_now(old.settings), _as_now(self._manifest.settings)
             different = sorted(
                 key for key in {*settings, *new} if settings.get(key) != new.get(key)
             )
@@ -205,8 +208,9 @@ class Workspace:
 
 
 def _as_now(settings: dict[str, Any]) -> dict[str, Any]:
-    """Returns an older run's settings in the form that they have now."""
-    now = dict(settings)
+    """Returns a run's settings, perhaps an older one's, in the form that they have now."""
+    usual = RunConfig()
+    now = {name: getattr(usual, name) for name in _YOUNGER} | settings
     baseline, compressed = (settings.get(f"{name}_training") for name in ("baseline", "compressed"))
     if isinstance(baseline, dict):
         now["baseline_training"] = recorded_training(baseline)

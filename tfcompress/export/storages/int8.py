@@ -23,7 +23,9 @@ def _with_ranges_of_images(job: BuildJob) -> BuiltFile:
 def _with_trained_ranges(job: BuildJob) -> BuiltFile:
     from tfcompress.export import fake_quantize
 
-    path = fake_quantize.int8_file(job.model, job.folder / "int8.tflite", job.usual)
+    path = fake_quantize.int8_file(
+        job.model, job.folder / "int8.tflite", job.usual, short_names=job.short_names
+    )
     return BuiltFile(path, path, job.model)
 
 

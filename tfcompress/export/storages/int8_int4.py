@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tfcompress.config import ROUNDINGS
 from tfcompress.export import audit
 from tfcompress.export.storage import (
-    ROUNDINGS,
     BuildJob,
     BuiltFile,
     Method,

@@ -40,7 +40,7 @@ def _signature(job: BuildJob, name: str, storage: str, method: Method) -> BuiltS
     """Builds the file of one signature in a folder of its own."""
     folder = job.folder / name
     folder.mkdir()
-    own = BuildJob(job.model, job.traits, storage, folder)
+    own = BuildJob(job.model, job.traits, storage, folder, short_names=job.short_names)
     try:
         return BuiltSignature(name, method, method.build(own))
     except InputError as error:
