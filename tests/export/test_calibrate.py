@@ -327,7 +327,7 @@ def test_ranges_of_least_error_clip_inner_values_alone(tmp_path):
     assert not changed & {tensor.name for tensor in (*content.inputs, *content.outputs)}
     with pytest.raises(InputError, match="ranges must be one of minmax, mse; got 'mean'"):
         export(net, tmp_path / "no.tflite", ranges="mean", **options)
-    with pytest.raises(InputError, match="ranges=mse is for activations .* int8 or int8_int4"):
+    with pytest.raises(InputError, match=r"ranges=mse is .* int8 or int8_int4"):
         export(net, tmp_path / "no.tflite", ranges="mse", storage="float16")
 
 

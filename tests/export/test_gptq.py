@@ -133,5 +133,5 @@ def test_storages_without_such_weights_and_unknown_words_are_refused(tmp_path):
     model = keras.Sequential([keras.Input((8,)), layers.Dense(6)])
     with pytest.raises(InputError, match="rounding must be one of nearest, gptq; got 'up'"):
         export(model, tmp_path / "m.tflite", storage="int8_int4", rounding="up")
-    with pytest.raises(InputError, match="rounding=gptq is for weights .* storage int8_int4: leave"):
+    with pytest.raises(InputError, match=r"rounding=gptq is for .* storage int8_int4"):
         export(model, tmp_path / "m.tflite", storage="int8", rounding="gptq")

@@ -187,8 +187,15 @@ def integer_file(
     bits = bits or {}
     recipe = _static_rules(float_path, weight_bits, bits)
     twos = [name for name, count in bits.items() if count == 2]
-    _quantize(quantizer.Quantizer(str(float_path), recipe), path, limits)
-    zero_filters.mend_biases(float_path, path)
+    # The quantizer can't hold what filters of zeros add to an output.
+    without = zero_filters.find(Editor(float_path), limits)
+    source = float_path
+    if without:
+        source = path.with_name(f"without_zeros-{path.name}")
+        zero_filters.write_without(float_path, source, without)
+    _quantize(quantizer.Quantizer(str(source), recipe), path, limits)
+    if without:
+        zero_filters.write_biases(float_path, path, without)
     if twos:
         two_bits.write_two_bits(Editor(float_path), path, twos)
     if few_bits:
