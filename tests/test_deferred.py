@@ -1,5 +1,8 @@
+import ast
 import importlib.machinery
 import importlib.util
+import pathlib
+import re
 import sys
 
 import keras as real
@@ -78,3 +81,18 @@ def test_keras_is_imported_even_where_our_layers_cannot_be(monkeypatch):
     monkeypatch.setitem(sys.modules, "tfcompress.layers", None)
     with pytest.warns(UserWarning, match="can't load models with layers of tfcompress here: "):
         tfcompress._register_layers()
+
+
+def test_what_layers_take_of_keras_maths_is_found_when_it_is_called():
+    """`tfcompress.ops.few_bits`, imported first, imports Keras, which has our layers imported.
+
+    Then its own names aren't there yet, so that layers, and what they import, take the module.
+    """
+    package = pathlib.Path(tfcompress.__file__).parent
+    maths = {f"tfcompress.ops.{path.stem}" for path in (package / "ops").glob("*.py")
+             if re.search(r"^(import|from) keras\b", path.read_text(), re.MULTILINE)}  # fmt: skip
+    assert "tfcompress.ops.few_bits" in maths
+    for path in [*(package / "layers").glob("*.py"), *(package / "ops").glob("*.py")]:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom):
+                assert node.module not in maths, f"{path.name}, line {node.lineno}"

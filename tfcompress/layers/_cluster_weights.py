@@ -13,8 +13,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfcompress.ops import clustering
 from tfcompress.ops.centroids import first_values
-from tfcompress.ops.clustering import share
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class ClusterWeights(keras.layers.Wrapper):
             )
             self.values.append(self._constant(f"centroids_{number}", values, trainable=True))
             if settings.preserve_sparsity:
-                shared = ops.convert_to_numpy(share(weights, values))
+                shared = ops.convert_to_numpy(clustering.share(weights, values))
                 weights_left = self._constant(f"weights_left_{number}", shared != 0)
                 self.weights_left.append(weights_left)
                 sizes = abs(values)
@@ -140,7 +140,7 @@ class ClusterWeights(keras.layers.Wrapper):
             if self.settings.preserve_sparsity:
                 weights = weights * self.weights_left[number]
                 values = values * self.values_left[number]
-            shared.append(share(weights, values))
+            shared.append(clustering.share(weights, values))
         return shared
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:

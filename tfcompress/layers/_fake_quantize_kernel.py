@@ -9,8 +9,7 @@ import keras
 from keras import ops
 
 from tfcompress.layers._rounded_kernel import FILTER_AXES, RoundedKernel
-from tfcompress.ops.clustering import share
-from tfcompress.ops.fake_quantize import fake_quantize_weights
+from tfcompress.ops import clustering, fake_quantize
 
 # The axes of the kernels that one range is taken over: all of a dense layer's.
 _AXES: dict[str, tuple[int, ...] | None] = {**FILTER_AXES, "Dense": None}
@@ -69,8 +68,8 @@ class FakeQuantizeKernel(RoundedKernel):
         """Returns the weights that the layer computes with."""
         kernel = self._kept(self._latent())
         if self.values is not None:
-            kernel = share(kernel, self._kept(ops.cast(self.values, self.values.dtype)))
-        return fake_quantize_weights(kernel, _AXES[type(self.layer).__name__])
+            kernel = clustering.share(kernel, self._kept(ops.cast(self.values, self.values.dtype)))
+        return fake_quantize.fake_quantize_weights(kernel, _AXES[type(self.layer).__name__])
 
     def _kept(self, weights: Any) -> Any:
         """Returns weights of which zeros get no gradient, if zeros are to stay."""

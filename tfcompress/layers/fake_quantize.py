@@ -7,14 +7,7 @@ from typing import Any, Literal, get_args
 import keras
 from keras import ops
 
-from tfcompress.ops.fake_quantize import (
-    fake_quantize,
-    grid,
-    moving_range,
-    nudged_fake_quantize,
-    nudged_grid,
-    widened_range,
-)
+from tfcompress.ops import fake_quantize as rounding
 
 Adapt = Literal["moving_average", "extremes"]
 
@@ -128,14 +121,14 @@ class FakeQuantize(keras.layers.Layer):
         low, high = self._ends()
         if training and self.adapt is not None:
             if self.adapt == "extremes":
-                low, high = widened_range(low, high, inputs)
+                low, high = rounding.widened_range(low, high, inputs)
             else:
-                low, high = moving_range(low, high, inputs, self.ema_decay)
+                low, high = rounding.moving_range(low, high, inputs, self.ema_decay)
             self.low.assign(low)
             self.high.assign(high)
         if self.nudge_values:
-            return nudged_fake_quantize(inputs, low, high, self.num_bits)
-        return fake_quantize(inputs, low, high, self.num_bits, self.narrow_range)
+            return rounding.nudged_fake_quantize(inputs, low, high, self.num_bits)
+        return rounding.fake_quantize(inputs, low, high, self.num_bits, self.narrow_range)
 
     def _ends(self) -> tuple[Any, Any]:
         """Returns the lower and upper end of the range as tensors."""
@@ -153,9 +146,11 @@ class FakeQuantize(keras.layers.Layer):
         """Returns the same rounding in `keras.ops`, with the range as constants and no gradient."""
         low, high = self.range()
         if self.nudge_values:
-            step, zero = map(float, nudged_grid(*self._ends(), self.num_bits))
+            step, zero = map(float, rounding.nudged_grid(*self._ends(), self.num_bits))
         else:
-            step, low, high = map(float, grid(*self._ends(), self.num_bits, self.narrow_range))
+            step, low, high = map(
+                float, rounding.grid(*self._ends(), self.num_bits, self.narrow_range)
+            )
             zero = float(round(-low / step))
 
         def apply(x: Any) -> Any:

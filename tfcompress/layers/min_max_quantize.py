@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfcompress.ops.minmax import minmax_quantize
+from tfcompress.ops import minmax
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -65,7 +65,9 @@ class MinMaxQuantize(keras.layers.Layer):
 
     def _rounded(self, inputs: Any) -> Any:
         """Rounds each image of `(batch, ...)` to levels of its own."""
-        return minmax_quantize(inputs, self.num_bits, axis=tuple(range(1, len(inputs.shape))))
+        return minmax.minmax_quantize(
+            inputs, self.num_bits, axis=tuple(range(1, len(inputs.shape)))
+        )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the input's shape."""

@@ -7,13 +7,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfcompress.ops.few_bits import straight_through
-from tfcompress.ops.fixed_point import power_of_two
+from tfcompress.ops import few_bits, fixed_point
 
 
 def _shift(x: Any) -> Any:
     """Returns the power of two next to each value; its gradient passes straight through."""
-    return straight_through(x, power_of_two(x))
+    return few_bits.straight_through(x, fixed_point.power_of_two(x))
 
 
 @keras.saving.register_keras_serializable("tfcompress")
@@ -113,7 +112,9 @@ class ShiftBatchNormalization(keras.layers.Layer):
         )
         layer.build(self.get_build_config()["input_shape"])
         variance = ops.convert_to_tensor(self.moving_variance)
-        scale = power_of_two(ops.rsqrt(variance + self.epsilon)) * power_of_two(self._gamma())
+        scale = fixed_point.power_of_two(
+            ops.rsqrt(variance + self.epsilon)
+        ) * fixed_point.power_of_two(self._gamma())
         ones = ops.ones_like(scale) - self.epsilon
         layer.set_weights(
             list(map(ops.convert_to_numpy, (scale, self.beta, self.moving_mean, ones)))

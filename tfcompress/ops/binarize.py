@@ -9,7 +9,7 @@ from typing import Any
 
 from keras import ops
 
-from tfcompress.ops.fixed_point import power_of_two
+from tfcompress.ops import fixed_point
 
 
 def sign(x: Any) -> Any:
@@ -60,7 +60,7 @@ def kernel_scale(kernel: Any) -> Any:
 def binary_values(kernel: Any, shift_scale: bool = False) -> Any:
     """Returns each filter's scale times the signs: `binary_kernel` without its gradient."""
     scale = kernel_scale(kernel)
-    return (power_of_two(scale) if shift_scale else scale) * sign(kernel)
+    return (fixed_point.power_of_two(scale) if shift_scale else scale) * sign(kernel)
 
 
 def binary_kernel(kernel: Any, clip_value: float = 1.0, shift_scale: bool = False) -> Any:
@@ -93,7 +93,7 @@ def binary_kernel(kernel: Any, clip_value: float = 1.0, shift_scale: bool = Fals
     @ops.custom_gradient
     def function(kernel: Any) -> Any:
         scale = kernel_scale(kernel)
-        scale = power_of_two(scale) if shift_scale else scale
+        scale = fixed_point.power_of_two(scale) if shift_scale else scale
 
         def gradient(*args: Any, upstream: Any = None) -> Any:
             upstream = args[0] if upstream is None else upstream

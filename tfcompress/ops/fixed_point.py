@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from tfcompress.ops.few_bits import straight_through
+from tfcompress.ops import few_bits
 
 # The least positive normal number of 32 bits: what is smaller has no logarithm everywhere.
 _LEAST = 2.0**-126
@@ -48,7 +48,7 @@ def rounded(x: Any, num_bits: int) -> Any:
 
 def rounded_weights(kernel: Any, num_bits: int) -> Any:
     """Returns `rounded(kernel, num_bits)`, whose gradient goes to the kernel straight through."""
-    return straight_through(kernel, rounded(kernel, num_bits))
+    return few_bits.straight_through(kernel, rounded(kernel, num_bits))
 
 
 def rounded_errors(values: Any, num_bits: int) -> Any:
