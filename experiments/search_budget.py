@@ -136,7 +136,7 @@ def finalist(work: Path, entry: dict[str, Any]) -> Row:
         "command": entry["command"],
         "float_accuracies": [each["baseline"]["accuracy"] for each in reports],
         "accuracies": [file["accuracy"] for file in files],
-        "size_bytes": statistics.mean(file["size_bytes"] for file in files),
+        "sizes": [file["size_bytes"] for file in files],
         "ratio": statistics.mean(each["ratio"]["latency"] for each in reports),
     }
 
@@ -183,7 +183,7 @@ def line(found: Row) -> list[str]:
         found["storage"],
         " ".join(f"{value:.4f}" for value in found["accuracies"]),
         f"{100 * lost:.2f}",
-        f"{found['size_bytes']:,.0f}",
+        " ".join(f"{size:,}" for size in found["sizes"]),
         f"{found['ratio']:.2f}",
     ]
 
@@ -192,7 +192,7 @@ def beside(found: Row, hand: Row) -> str:
     """Says how a finalist compares with the file made by hand."""
     gained = statistics.mean(found["accuracies"]) - statistics.mean(hand["accuracies"])
     parts = [
-        f"{found['size_bytes'] / hand['size_bytes']:.2f} of its bytes",
+        f"{statistics.mean(found['sizes']) / statistics.mean(hand['sizes']):.2f} of its bytes",
         f"{found['ratio'] / hand['ratio']:.2f} of its latency",
         f"{100 * gained:+.2f} points",
     ]

@@ -119,6 +119,7 @@ def test_finalists_are_judged_by_what_their_files_take_of_the_memory():
         memory=[(1000, 500), (1000, 700)],
     )
     assert finalist.over() == pytest.approx({"memory": 0.2})
+    assert finalist.keeping() == 1
 
 
 def test_rank_correlations_by_hand():

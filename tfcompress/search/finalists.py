@@ -57,7 +57,16 @@ class Finalist:
 
     def over(self) -> dict[str, float]:
         """Returns, by kind, what the mean of the runs takes beyond each budget."""
-        floats, file = self.mean()
+        return self._over(*self.mean())
+
+    def keeping(self) -> int:
+        """Returns how many of the runs have a file within all budgets.
+
+        What is cut follows from the weights, so that another seed's file has other bytes.
+        """
+        return sum(not self._over(*self.costs(at)) for at in range(len(self.results)))
+
+    def _over(self, floats: Costs, file: Costs) -> dict[str, float]:
         return dict(overruns(self.budgets, file, floats, self.results[0].baseline.metric))
 
 

@@ -87,6 +87,8 @@ def final_rows(runs: Sequence[Finalist]) -> list[list[str]]:
         metric = each.results[0].baseline.metric
         over = each.over()
         missed = ", ".join(f"{kind} by {by:.1%}" for kind, by in over.items())
+        kept, seeds = each.keeping(), len(each.results)
+        of_seeds = f"; {kept} of {seeds} runs keep them" if 0 < kept < seeds else ""
         assert file.size is not None
         assert floats.size is not None
         rows.append(
@@ -98,7 +100,7 @@ def final_rows(runs: Sequence[Finalist]) -> list[list[str]]:
                 factor(file.latency_ratio),
                 metric.text(file.value),
                 metric.change_text(floats.value, file.value),
-                f"missed: {missed}" if over else "kept",
+                (f"missed: {missed}" if over else "kept") + of_seeds,
             ]
         )
     return rows
