@@ -8,15 +8,18 @@ import pytest
 
 import tfcompress
 from tfcompress import training
+from tfcompress.config import RunConfig
 from tfcompress.errors import InputError
 from tfcompress.metric import Metric
 from tfcompress.report import FileResult
 from tfcompress.search import __main__ as main
+from tfcompress.search import command
 from tfcompress.search.bench import Outcome
 from tfcompress.search.budget import Costs, parse_budgets
 from tfcompress.search.engine import Aim, Trial
 from tfcompress.search.finalists import Finalist
 from tfcompress.search.page import counted, rank_correlations
+from tfcompress.search.settings import SearchSettings
 
 pytest.importorskip("optuna")
 
@@ -104,6 +107,18 @@ def test_a_folder_of_others_is_left_alone(tmp_path, capsys):
     assert main.main(["search", "--budget=size=0.5", f"--output_dir={tmp_path}"]) == 2
     assert "holds search.html, which no search wrote" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["search.html"]
+
+
+def test_a_moved_folder_goes_on(tmp_path):
+    def settings(folder, **changes):
+        return SearchSettings(
+            budget=("size=0.5",), config=RunConfig(output_dir=folder, **changes), trials=2
+        )
+
+    command._claim(tmp_path, settings("there"))
+    command._claim(tmp_path, settings("elsewhere"))
+    with pytest.raises(InputError, match=r"with other settings \(config\)"):
+        command._claim(tmp_path, settings("there", seed=1))
 
 
 def test_finalists_are_judged_by_what_their_files_take_of_the_memory():

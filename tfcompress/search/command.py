@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tfcompress import files, models, training
 from tfcompress.bounded_json import read_json
@@ -147,11 +148,8 @@ def _claim(folder: Path, settings: SearchSettings) -> None:
     """
     old = _read(folder)
     if old is not None:
-        changed = [
-            key
-            for key, value in settings.to_json().items()
-            if key not in _CHANGEABLE and old.to_json()[key] != value
-        ]
+        before, now = _comparable(old), _comparable(settings)
+        changed = [key for key, value in now.items() if before[key] != value]
         require(
             not changed,
             f"{folder} holds a search with other settings ({', '.join(changed)}): choose another "
@@ -166,6 +164,13 @@ def _claim(folder: Path, settings: SearchSettings) -> None:
         )
     stored = {**_KEY, "settings": settings.to_json()}
     files.write(folder / SETTINGS, json.dumps(stored, indent=1, default=list) + "\n")
+
+
+def _comparable(settings: SearchSettings) -> dict[str, Any]:
+    """Returns what two calls of one search have in common: the folder may have been moved."""
+    moved = dataclasses.replace(settings.config, output_dir=None)
+    values = dataclasses.replace(settings, config=moved).to_json()
+    return {key: value for key, value in values.items() if key not in _CHANGEABLE}
 
 
 def _read(folder: Path) -> SearchSettings | None:
