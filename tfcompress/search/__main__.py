@@ -82,17 +82,15 @@ def execute(argv: Sequence[str]) -> None:
     # Before TensorFlow is loaded: its C++ reads them once.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    if values.join is not None:
-        from tfcompress.search import command
-
-        command.join(values.join)
-        return
-    settings = _settings(values)
+    settings = None if values.join is not None else _settings(values)
     from tfcompress.files import quiet
 
     with quiet():
         from tfcompress.search import command
-    command.search(settings)
+    if settings is None:
+        command.join(values.join)
+    else:
+        command.search(settings)
 
 
 def _settings(values: flags.FlagValues) -> SearchSettings:
