@@ -11,8 +11,9 @@ It runs
 
 on `vgg_small` and the embedded data set. The size is a fifth below that of `separable+int8`, the
 most accurate small file that was made by hand, which is trained here on the same float networks.
-A copy of the search then goes on to 80 trials, for the rank correlations. Two cores take one to
-two hours. Stopped and called again it goes on where it was.
+A copy of the search then goes on to 60 trials, for the rank correlations, of which there are few trained ones:
+`--beside` adds those of another such search. Two cores take one to two hours. Stopped and called
+again it goes on where it was.
 """
 
 from __future__ import annotations
@@ -27,18 +28,31 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from measurements import MACHINE, Measurements, Row, Step, command, conduct, parser, single
+from measurements import (
+    MACHINE,
+    Measurements,
+    Row,
+    Step,
+    command,
+    conduct,
+    made_here,
+    parser,
+    single,
+)
 from page import Page
 from techniques import run
 
 from tfcompress import techniques
 from tfcompress.export import storages
+from tfcompress.search.bench import Outcome
 from tfcompress.search.budget import Costs, overruns, parse_budgets
+from tfcompress.search.engine import Trial
+from tfcompress.search.page import rank_correlations
 
 BUDGETS = ("size=47KiB", "latency=0.5", "drop=0.75")
 TRIALS, SEEDS = 40, 3
 # Of a longer search: about two thirds of the trials train nothing, or not to the end.
-MORE_TRIALS = 80
+MORE_TRIALS = 60
 HAND = "separable+int8"
 STATES = {
     "trained": "trained",
@@ -97,18 +111,20 @@ def trained_over(trial: Row, floats: Row) -> bool:
     )
 
 
-def longer(work: Path, workers: int) -> Row:
+def longer(work: Path, workers: int, beside: Path | None) -> Row:
     """Goes on with a copy of the search, and returns the rank correlations then."""
     copy = work / "longer"
     left_out = shutil.ignore_patterns("finalists", "by_hand", "longer", "workers", "search.lock")
     if not copy.exists():
         shutil.copytree(work, copy, ignore=left_out)
-    found = search(copy, MORE_TRIALS, 0, workers)
-    states = [trial["outcome"]["state"] for trial in found["trials"] if trial["outcome"]]
-    return {
-        "trials": sum(state != "impossible" for state in states),
-        "correlations": found["rank_correlations"],
-    }
+    search(copy, MORE_TRIALS, 0, workers)
+    trials = [
+        Trial(number, None, Outcome.from_json(trial["outcome"]))
+        for folder in (copy, *([] if beside is None else [beside]))
+        for number, trial in enumerate(json.loads((folder / "results.json").read_text())["trials"])
+        if trial["outcome"] and trial["outcome"]["state"] != "impossible"
+    ]
+    return {"trials": len(trials), "correlations": rank_correlations(trials)}
 
 
 def by_hand(work: Path) -> Row:
@@ -206,6 +222,7 @@ def main() -> None:
     )
     flags.add_argument("--finalists", type=int, default=3, help="as of the search")
     flags.add_argument("--search_workers", type=int, default=2, help="processes of the search")
+    flags.add_argument("--beside", type=Path, help="the folder of another search by this script")
     flags = flags.parse_args()
     work, workers = flags.work.resolve(), flags.search_workers  # Its runs name the models' paths.
     steps: list[Step] = [
@@ -214,9 +231,9 @@ def main() -> None:
             functools.partial(searched, work, flags.finalists, workers),
         ),
         single("by hand", by_hand, work),
-        single("longer", longer, work, workers),
+        single("longer", longer, work, workers, flags.beside),
     ]
-    conduct(flags, steps, page_of)
+    conduct(flags, steps, page_of, made=functools.partial(made_here, beside="DIR"))
 
 
 if __name__ == "__main__":
