@@ -11,9 +11,9 @@ It runs
 
 on `vgg_small` and the embedded data set. The size is a fifth below that of `separable+int8`, the
 most accurate small file that was made by hand, which is trained here on the same float networks.
-A copy of the search then goes on to 60 trials, for the rank correlations, of which there are few trained ones:
-`--beside` adds those of another such search. Two cores take one to two hours. Stopped and called
-again it goes on where it was.
+A copy of the search then goes on to 60 trials, for the rank correlations; `--beside` adds the
+trials of another search by this script. Two cores take one to two hours. Stopped and called again
+it goes on where it was.
 """
 
 from __future__ import annotations
@@ -154,7 +154,20 @@ def finalist(work: Path, entry: dict[str, Any]) -> Row:
         "accuracies": [file["accuracy"] for file in files],
         "sizes": [file["size_bytes"] for file in files],
         "ratio": statistics.mean(each["ratio"]["latency"] for each in reports),
+        "kept": sum(map(keeps_budgets, reports)),
     }
+
+
+def keeps_budgets(report: Row) -> bool:
+    """Says whether a run's file is within all budgets, its accuracy on the test images."""
+    floats, file = (
+        Costs(size=part["size_bytes"], latency_ratio=ratio, value=part["accuracy"])
+        for part, ratio in (
+            (report["baseline"], 1.0),
+            (report["compressed"], report["ratio"]["latency"]),
+        )
+    )
+    return not overruns(parse_budgets(BUDGETS), file, floats)
 
 
 def page_of(results: Measurements) -> Page:
@@ -164,7 +177,7 @@ def page_of(results: Measurements) -> Page:
     came = ", ".join(f"{count} {what}" for what, count in counts.items())
     lines = [
         f"{sum(counts.values())} trials in {search['seconds'] / 60:.0f} minutes with "
-        f"{search['workers']} processes: {came}; {states.get('impossible', 0)} draws more were "
+        f"--workers={search['workers']}: {came}; {states.get('impossible', 0)} draws more were "
         f"impossible for the network. {search['trained_over']} networks were trained whose files "
         "were over a budget before.",
         *correlations(results.rows.get("longer")),
@@ -178,7 +191,10 @@ def page_of(results: Measurements) -> Page:
         f"Each file: {SEEDS} seeds, trained on all training images, judged on all 2,000 test "
         "images (one seed's standard error: about 0.65 points). Latency ratios are to the float "
         "file, in turns, one thread.\n\n" + "\n".join(f"- {each}" for each in lines),
-        ["file", "storage", "accuracies", "points below float", "bytes", "latency ratio", "found"],
+        [
+            *("file", "storage", "accuracies", "points below float", "bytes", "latency ratio"),
+            *("runs within the budgets", "found"),
+        ],
         rows + ([([*line(hand), "by hand"], ["by hand"])] if hand else []),
         more=[key for key in ("search", "trials", "longer") if key in results],
     )
@@ -201,6 +217,7 @@ def line(found: Row) -> list[str]:
         f"{100 * lost:.2f}",
         " ".join(f"{size:,}" for size in found["sizes"]),
         f"{found['ratio']:.2f}",
+        f"{found['kept']} of {SEEDS}",
     ]
 
 

@@ -24,6 +24,14 @@ def tiny(name, *figures):
     return [100 * found[key] if key == "accuracy" else found[key] for key in figures]
 
 
+def searched(folder):
+    """Returns the bytes of a search's first finalist by those made by hand, and points gained."""
+    found, hand = results(folder)["finalists"]["all"][0], results(folder)["by hand"]
+    bytes_ratio = statistics.mean(found["sizes"]) / statistics.mean(hand["sizes"])
+    gained = statistics.mean(found["accuracies"]) - statistics.mean(hand["accuracies"])
+    return [bytes_ratio, 100 * gained]
+
+
 def stored(case, key="size"):
     """Returns a figure of the storages: bytes by the float file's, or latency by its."""
     return row("storage", case)[key]

@@ -56,6 +56,11 @@ README = {
         for kind in ("permutation", "elementwise")
         for key in ("size", "ratio")
     ],
+    "one found a file of {:.2f} of the bytes of the best one made by hand, {:.2f} points more "
+    "accurate, the other one of {:.2f}, {:.2f} points more accurate": [
+        *numbers.searched("search_budget_one_process"),
+        *numbers.searched("search_budget"),
+    ],
     "{:,} bytes with 4-bit weights rounded by GPTQ are right on {:.2f}% of CIFAR-10's 10,000 test "
     "images, at {:.2f} of the time": tiny(
         "int8_int4, gptq, ranges of least error, small", "size_bytes", "accuracy", "ratio"
