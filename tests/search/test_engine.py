@@ -12,7 +12,7 @@ from tfcompress.search.bench import Outcome
 from tfcompress.search.budget import Costs, parse_budgets
 from tfcompress.search.database import StudyError
 from tfcompress.search.engine import Aim, Study, Trial, _suggest, hopeless, usual_goal
-from tfcompress.search.session import front
+from tfcompress.search.session import front, study_name
 from tfcompress.search.space import Choice, Space
 
 optuna = pytest.importorskip("optuna")
@@ -238,3 +238,27 @@ def test_breaks_off_likewise_where_less_is_better():
     ended = [trial(n, trained(4.0, 3.0)) for n in range(3)]
     assert not hopeless(ended, wanted, [3.1], 2)  # 3.1 - 1.0 is below 2.2.
     assert hopeless(ended, wanted, [3.3], 2)
+
+
+def test_a_study_holds_times_of_one_class_of_processors(tmp_path):
+    space = Space.of(["cp", "prune"])
+    Study(space, aim(), folder=tmp_path, processor="AVX2, VNNI").run_one(lambda _: trained(0.8))
+    again = Study(space, aim(), folder=tmp_path, processor="AVX2, VNNI")
+    assert again._study.get_trials()[0].user_attrs["processor"] == "AVX2, VNNI"
+    with pytest.raises(InputError, match="with AVX2, VNNI, and this one has NEON: they can't be"):
+        Study(space, aim(), folder=tmp_path, processor="NEON")
+
+
+def test_searches_for_something_else_are_other_studies():
+    space = Space.of(["cp", "prune"])
+    same = study_name(space, aim("size=0.5"), {"epochs": 2})
+    assert same == study_name(space, aim("size=0.5"), {"epochs": 2})
+    larger = dataclasses.replace(aim("size=0.5"), floats=dataclasses.replace(FLOATS, size=1001))
+    others = [
+        study_name(space, aim("size=0.4"), {"epochs": 2}),
+        study_name(space, aim("size=0.5", goal="size"), {"epochs": 2}),
+        study_name(space, aim("size=0.5"), {"epochs": 3}),
+        study_name(Space.of(["cp"]), aim("size=0.5"), {"epochs": 2}),
+        study_name(space, larger, {"epochs": 2}),
+    ]
+    assert len({same, *others}) == 6

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfcompress.errors import InputError
+from tfcompress.errors import InputError, require
 from tfcompress.metric import Metric
 from tfcompress.options import Range
 from tfcompress.search.bench import Outcome
@@ -22,7 +22,7 @@ from tfcompress.search.space import Choice, Space
 if TYPE_CHECKING:
     import optuna
 
-_NAME = "tfcompress"
+NAME = "tfcompress"
 # A chain that isn't allowed is drawn anew, so many times.
 _REDRAWS = 200
 # Beyond any file's overrun and merit.
@@ -93,9 +93,10 @@ class Study:
         name: of the study in a database.
         seed: of the draws.
         worker: the name of this process, by which others find whether it still runs.
+        processor: what this machine's processor can do, which times depend on.
 
     Raises:
-        InputError: Optuna isn't installed.
+        InputError: Optuna isn't installed, or the study's times are of other processors.
         StudyError: the database can't be reached; so do all methods that ask it.
     """
 
@@ -106,11 +107,13 @@ class Study:
         *,
         folder: Path,
         url: str | None = None,
-        name: str = _NAME,
+        name: str = NAME,
         seed: int = 0,
         worker: str = "",
+        processor: str = "",
     ) -> None:
         self._space, self._aim, self._worker = space, aim, worker
+        self._processor = processor
         optuna = optuna_package()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with _unwarned(), database_errors():
@@ -124,6 +127,14 @@ class Study:
                 sampler=sampler,
                 load_if_exists=True,
             )
+            known = self._study.user_attrs.get("processor")
+            if known is None:
+                self._study.set_user_attr("processor", processor)
+        require(
+            known in (None, processor),
+            f"the study's times are of a processor with {known}, and this one has {processor}: "
+            "they can't be compared; search here with another --output_dir or database",
+        )
 
     def trials(self) -> list[Trial]:
         """Returns the trials that ended, in their order."""
@@ -153,6 +164,7 @@ class Study:
             stored = {"chain": choice.chain, "options": dict(choice.options)}
             trial.set_user_attr("choice", json.dumps(stored))
             trial.set_user_attr("worker", self._worker)
+            trial.set_user_attr("processor", self._processor)
             return self._told(trial, try_out(choice))
 
         for _ in range(_REDRAWS):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import os
 import socket
 import zlib
@@ -14,6 +16,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from tfcompress.benchmark.processor import processor
 from tfcompress.data.protocol import Data
 from tfcompress.export import export
 from tfcompress.files import quiet
@@ -22,7 +25,7 @@ from tfcompress.plain_text import one_line
 from tfcompress.search.bench import Bench, Outcome, costs_of, memory_of, packed, silent
 from tfcompress.search.budget import Budget, Costs
 from tfcompress.search.database import StudyError
-from tfcompress.search.engine import Aim, Study, Trial, hopeless
+from tfcompress.search.engine import NAME, Aim, Study, Trial, hopeless
 from tfcompress.search.fitting import fitted
 from tfcompress.search.settings import Goal
 from tfcompress.search.space import Choice, Space
@@ -131,7 +134,6 @@ class Session:
         objective: what is trained for; None for what follows from model and data.
         metric: by which networks are judged, as `judge_of` takes it.
         url: of the study's database; None for a file in the folder.
-        study: the study's name there.
         seed: of draws and trainings.
         describe: as `Bench` has it.
         beside: whether other processes draw, too: they would draw the same by one seed.
@@ -153,7 +155,6 @@ class Session:
         objective: Objective | None = None,
         metric: str | None = None,
         url: str | None = None,
-        study: str = "tfcompress",
         seed: int = 0,
         describe: Callable[[str | None], Metadata | None] = silent,
         beside: bool = False,
@@ -173,8 +174,16 @@ class Session:
         self._folder = folder
         self._worker = f"{socket.gethostname()}-{os.getpid()}"
         draws = zlib.crc32(f"{seed} {self._worker}".encode()) if beside else seed
+        known = processor().features
         self.study = Study(
-            space, self.aim, folder=folder, url=url, name=study, seed=draws, worker=self._worker
+            space,
+            self.aim,
+            folder=folder,
+            url=url,
+            name=NAME if url is None else study_name(space, self.aim, settings),
+            seed=draws,
+            worker=self._worker,
+            processor="unknown features" if known is None else ", ".join(known) or "none of them",
         )
         self._journal = url is None
 
@@ -283,6 +292,18 @@ def prepared(
         describe=describe,
     )
     return bench, Aim(tuple(budgets), goal, floats, judge.metric, noise)
+
+
+def study_name(space: Space, aim: Aim, settings: Mapping[str, Any]) -> str:
+    """Returns the name of a search's study: another network's, or another search, has another one.
+
+    Machines that share a study train the float network themselves, so that its weights may differ
+    in the last bits; the size of its file doesn't.
+    """
+    budgets = [budget.text for budget in aim.budgets]
+    what = [budgets, aim.goal, dataclasses.asdict(space), aim.metric.name, aim.floats.size]
+    said = json.dumps([*what, dict(settings)], sort_keys=True, default=str)
+    return f"{NAME}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
 def _counts(trial: Trial) -> bool:
