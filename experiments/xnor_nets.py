@@ -4,13 +4,15 @@ Run:
 
     .venv/bin/python experiments/xnor_nets.py --output=build/xnor_nets
 
-About five minutes. Weights are random, which neither size nor latency depends on. Batch
+About ten minutes. Weights are random, which neither size nor latency depends on. Batch
 normalisations and biases get values as after training: with their first ones many sums of signs
 are 0 but for rounding, and any two runtimes round them to different sides. `bi_real` is a
 Bi-Real net with the layout of ResNet-18 (Liu et al. 2018, arXiv:1808.00278): signs, a 3x3
 convolution with binary weights, BN, and a shortcut around each; the stem, the shortcuts' 1x1
 convolutions and the last layer stay float. Its float net has ReLUs in place of the signs, behind
-BN, where they cost nothing. `vgg_s, convs` is VGG-S without its dense layers.
+BN, where they cost nothing. `vgg_s, convs` is VGG-S without its dense layers. Nets with 8-bit ends
+have a first convolution and a last dense layer whose weights, and the convolution's inputs, are
+rounded to 8 bits, as `xnor --set end_bits=8` makes them.
 """
 
 from __future__ import annotations
@@ -28,8 +30,7 @@ from storage import LARGE, SMALL, Build, network, unlike
 
 import tfcompress
 from tfcompress.benchmark.latency import Latency, latency
-from tfcompress.export.xnor_ops import xnor_file
-from tfcompress.layers import BinaryConv2D
+from tfcompress.layers import BinaryConv2D, FakeQuantize, LearnedStepWeights
 from tfcompress.runtime import LiteModel
 
 KINDS = ("float32", "int8", "signs", "1bit", "xnor")
@@ -38,7 +39,10 @@ ROUNDING = 1e-4
 
 
 def bi_real(kind: str) -> keras.Model:
-    """Builds ResNet-18 with a shortcut around each 3x3 convolution, binary but for kind `float`."""
+    """Builds ResNet-18 with a shortcut around each 3x3 convolution, binary but for kind `float`.
+
+    Kind `ends` has ends of 8 bits.
+    """
 
     def normalised(x: keras.KerasTensor, relu: bool) -> keras.KerasTensor:
         x = layers.BatchNormalization()(x)
@@ -52,15 +56,34 @@ def bi_real(kind: str) -> keras.Model:
             x = normalised(layers.Conv2D(filters, 1, use_bias=False)(x), False)
         return layers.Add()([normalised(y, kind == "float"), x])
 
+    def end(layer: keras.Layer) -> keras.Layer:
+        return LearnedStepWeights(layer, num_bits=8) if kind == "ends" else layer
+
     x = inputs = keras.Input(LARGE)
-    x = layers.Conv2D(64, 7, strides=2, padding="same", use_bias=False)(x)
+    if kind == "ends":
+        x = FakeQuantize(-4.0, 4.0)(x)
+    x = end(layers.Conv2D(64, 7, strides=2, padding="same", use_bias=False))(x)
     x = normalised(x, kind == "float")
     x = layers.MaxPooling2D(3, 2, padding="same")(x)
     for filters in (64, 128, 256, 512):
         for number in range(4):
             x = block(x, filters, strides=2 if filters > 64 and number == 0 else 1)
     x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, layers.Dense(1000)(x), name="bi_real")
+    return keras.Model(inputs, end(layers.Dense(1000))(x), name="bi_real")
+
+
+def with_ends(build: Build, shape: tuple[int, ...]) -> Build:
+    """Returns a builder of the same net, which is binary with 8-bit ends."""
+
+    def made(kind: str) -> keras.Model:
+        if kind == "float":
+            return build(kind)
+        net = tfcompress.transform(build("float"), "xnor", end_bits=8)
+        # The inputs' range is that of the first batch.
+        net(np.random.default_rng(1).normal(size=(2, *shape)).astype("float32"), training=True)
+        return net
+
+    return made
 
 
 def convolutions_only(build: Build, last: str) -> Build:
@@ -79,6 +102,15 @@ NETS: dict[str, Callable[[str], keras.Model]] = {
     "vgg_s": network("vgg_s", LARGE, 8),
     "vgg_s, convs": convolutions_only(network("vgg_s", LARGE, 8), "pool5"),
     "bi_real": bi_real,
+    **{
+        f"{name}, 8-bit ends": with_ends(network(builder, shape, classes, **options), shape)
+        for name, builder, shape, classes, options in (
+            ("vgg_small", "vgg_small", SMALL, 10, {}),
+            ("vgg_small, width 4", "vgg_small", SMALL, 10, {"width": 4}),
+            ("vgg_s", "vgg_s", LARGE, 8, {}),
+        )
+    },
+    "bi_real, 8-bit ends": lambda kind: bi_real("ends" if kind == "xnor" else kind),
 }
 
 
@@ -94,9 +126,7 @@ def files(folder: Path, build: Build, images: np.ndarray) -> tuple[dict[str, Pat
     binary = unlike(build("xnor"))
     tfcompress.export(binary, paths["signs"])
     tfcompress.export(binary, paths["1bit"], storage="1bit", calibration=images)
-    left = xnor_file(paths["signs"], paths["xnor"])
-    if left:
-        print(f"left float: {left}", flush=True)
+    tfcompress.export(binary, paths["xnor"], storage="xnor", calibration=images)
     return paths, binary
 
 
