@@ -102,7 +102,10 @@ CELLS = {
         "closed", "resnet8_large", "int8_int4", export={"rounding": "gptq", **SMALL}
     ),
     "resnet8_large, int8_int4, gptq, ranges of least error, small": Cell(
-        "closed", "resnet8_large", "int8_int4", export={"rounding": "gptq", "ranges": "mse", **SMALL}
+        "closed",
+        "resnet8_large",
+        "int8_int4",
+        export={"rounding": "gptq", "ranges": "mse", **SMALL},
     ),
 }
 # What is wanted of the files, by rules or network: the most bytes, the least accuracy, the largest
