@@ -184,15 +184,17 @@ KERNEL_NETS = {
     "14x14x256": "4 convs 14x14x256",
     "7x7x512": "4 convs 7x7x512",
     "dense 4096x4096": "dense 4096x4096",
+    "`vgg_small`": "vgg_small",
+    "`vgg_small --set end_bits=8`": "vgg_small, 8-bit ends",
+    "`vgg_small --set width=4`": "vgg_small, width 4",
+    "the same with `--set end_bits=8`": "vgg_small, width 4, 8-bit ends",
+    "VGG-S, 372 MiB as floats": "vgg_s",
+    "VGG-S with `--set end_bits=8`": "vgg_s, 8-bit ends",
+    "a Bi-Real net of 18 layers, 224x224": "bi_real",
+    "the same with 8-bit ends": "bi_real, 8-bit ends",
 }
 # The kernel of processors without AVX-512, as this one runs it when forced.
 SLOWER = "avx2"
-WHOLE_NETS = {
-    "`vgg_small`": "vgg_small",
-    "`vgg_small --set width=4`": "vgg_small, width 4",
-    "VGG-S, 372 MiB as floats": "vgg_s",
-    "a Bi-Real net of 18 layers, 224x224": "bi_real",
-}
 
 
 def kernels() -> str:
@@ -204,7 +206,7 @@ def kernels() -> str:
     forced = kernel_class(SLOWER)
     slower = classes[best][0], nets.get(forced, Measurements(RESULTS / "xnor_nets" / SLOWER))
     rows = []
-    for title, name in (KERNEL_NETS | WHOLE_NETS).items():
+    for title, name in KERNEL_NETS.items():
         found = [kernel_row(*both, name) for both in classes.values()]
         shown = [*found, kernel_row(*slower, name, SLOWER)]
         rows.append(
@@ -240,9 +242,7 @@ def kernel_row(
         name: of one of these.
         kernel: of the stacks' rows; empty for the best that was measured.
     """
-    if name in WHOLE_NETS.values():
-        if name not in nets:
-            return None
+    if name in nets:
         row = nets[name]
         return row["float_ms"], row["to_float"][0], row["to_int8"][0], row["smaller"]["xnor"]
     start = f"{name}, {kernel}"
