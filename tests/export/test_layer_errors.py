@@ -37,6 +37,18 @@ def test_nested_and_shared_layers(tmp_path):
     assert names(model, tmp_path / "m.tflite") == ["conv_1", "twice", "twice #2", "d"]
 
 
+def test_layers_with_the_numbers_that_keras_and_the_converter_put_behind_names(tmp_path):
+    """The converter calls the layer conv2d conv2d_1, as Keras calls the next one."""
+    names_of_layers = ["conv2d", "conv2d_1", "conv2d_2", "dense", "dense_1"]
+    model = keras.Sequential([keras.Input((16, 16, 3))])
+    for name in names_of_layers:
+        if name == "dense":
+            model.add(layers.Flatten())
+        dense = name.startswith("dense")
+        model.add(layers.Dense(5, name=name) if dense else layers.Conv2D(4, 3, name=name))
+    assert names(model, tmp_path / "m.tflite") == names_of_layers
+
+
 def test_figures(tmp_path):
     """Of a file with float weights a little off: the layers' own outputs by Keras."""
     right, wrong = mixed_net(), mixed_net()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from tfcompress.export.tensor_names import TensorNames
 from tfcompress.graph.rewrite import operations
 from tfcompress.ops.differences import root_of_ratio
 from tfcompress.runtime import LiteModel
@@ -24,37 +24,26 @@ IMAGES = 32
 def layer_names(model: keras.Model, ops: Iterable[Op]) -> dict[str, str]:
     """Returns the Keras layer of each op, by the op's output tensor.
 
-    The converter puts layer names into tensor names, with numbers behind them, and those of the
-    layers that it merged into one op with semicolons between them. An op without a layer goes by
-    its tensor; a layer's second op has a number behind the layer's name.
+    An op without a layer goes by its tensor; a layer's second op has a number behind the layer's
+    name.
 
     Args:
         model: in built-in layers, as it was converted.
         ops: weighted ops of its file.
     """
     known = {operation.name for operation in operations(model)}
+    texts = {
+        op.outputs[0].name: ";".join(t.name for t in (*op.inputs[1:], *op.outputs) if t)
+        for op in ops
+    }
+    tensors = TensorNames(texts.values(), known)
     found: dict[str, str] = {}
-    for op in ops:
-        tensors = (*op.inputs[1:], *op.outputs)
-        named = layers_in(";".join(t.name for t in tensors if t), known)
-        name = named[0] if named else op.outputs[0].name
+    for output, text in texts.items():
+        named = tensors.layers_in(text)
+        name = named[0] if named else output
         again = sum(1 for other in found.values() if other.split(" #")[0] == name)
-        found[op.outputs[0].name] = f"{name} #{again + 1}" if again else name
+        found[output] = f"{name} #{again + 1}" if again else name
     return found
-
-
-def layers_in(name: str, known: Collection[str]) -> list[str]:
-    """Returns the layers that a tensor's name speaks of, the last one first.
-
-    The converter writes them with numbers behind their names, and the ops that it merged into one
-    with semicolons between them.
-
-    >>> layers_in("net_1/bn_1/add_1;net_1/conv_1/Squeeze", ["conv", "bn"])
-    ['bn', 'conv']
-    """
-    parts = [part for text in name.split(";") for part in text.split("/")]
-    named = (part if part in known else re.sub(r"_\d+$", "", part) for part in parts)
-    return list(dict.fromkeys(part for part in named if part in known))
 
 
 def errors(

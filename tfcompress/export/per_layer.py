@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from tfcompress.export import sign_flips
-from tfcompress.export.layer_errors import layers_in
+from tfcompress.export.tensor_names import TensorNames
 from tfcompress.graph import clone
 from tfcompress.graph.rewrite import nodes, operations
 from tfcompress.ops.differences import relative_rms
@@ -37,23 +37,33 @@ def layer_bytes(model: keras.Model, content: FileContent) -> dict[str, int]:
         operation.name: max((len(w.shape) for w in getattr(operation, "weights", ())), default=0)
         for operation in operations(model)
     }
-    readers = content.consumers()
+    names, readers = _names(content, known), content.consumers()
     sizes: collections.Counter[str] = collections.Counter()
     for constant in content.constants:
-        sizes[_layer(constant, readers, known) or constant.name or "unnamed"] += constant.size_bytes
+        layer = _layer(constant, readers, known, names)
+        sizes[layer or constant.name or "unnamed"] += constant.size_bytes
     return dict(sizes.most_common())
 
 
+def _names(content: FileContent, layers: Collection[str]) -> TensorNames:
+    """Returns which layers a file's tensors come from."""
+    tensors = (*content.constants, *(out for op in content.ops for out in op.outputs))
+    return TensorNames((tensor.name for tensor in tensors), layers)
+
+
 def _layer(
-    constant: Tensor, readers: dict[Tensor, list[Op]], known: Mapping[str, int]
+    constant: Tensor,
+    readers: dict[Tensor, list[Op]],
+    known: Mapping[str, int],
+    names: TensorNames,
 ) -> str | None:
     """Returns the layer of the first op on the way from a constant to the outputs."""
     seen, ahead = {constant}, [constant]
     while ahead:
         tensor = ahead.pop(0)
-        names = layers_in(tensor.name, known)
-        if names:
-            return max(names, key=lambda name: known[name])
+        layers = names.layers_in(tensor.name)
+        if layers:
+            return max(layers, key=lambda name: known[name])
         for op in readers.get(tensor, []):
             ahead += [out for out in op.outputs if out not in seen]
             seen.update(op.outputs)
@@ -76,14 +86,15 @@ def differences(model: keras.Model, path: Path, images: np.ndarray | Rows) -> di
     flat = clone(model)  # Its layers are in no other model's graph.
     known = {node.operation.name: node.outputs[0] for node in nodes(flat) if node.outputs}
     content = read(path)
+    names = _names(content, known)
     tensors: dict[str, Tensor] = {}
     for op in content.ops:
         for out in op.outputs if op.subgraph == 0 else ():  # A loop's values are gone behind it.
-            names = layers_in(out.name, known)
-            for name in names:  # A layer of several ops: its last one, if no other is merged in.
+            layers = names.layers_in(out.name)
+            for name in layers:  # A layer of several ops: its last one, if no other is merged in.
                 tensors.pop(name, None)
-            if names and out.shape[1:] == tuple(known[names[0]].shape[1:]):
-                tensors[names[0]] = out
+            if layers and out.shape[1:] == tuple(known[layers[0]].shape[1:]):
+                tensors[layers[0]] = out
     for last, out in zip(flat.outputs, content.outputs, strict=True):  # Their names are the file's.
         tensors |= {name: out for name, tensor in known.items() if tensor is last}
     expected = sign_flips.outputs(flat, [known[name] for name in tensors], images)

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from tfcompress.export.layer_errors import layers_in
+from tfcompress.export.tensor_names import TensorNames
 from tfcompress.tflite import parser
 from tfcompress.tflite.packing import pack
 
@@ -30,10 +30,11 @@ def write_short_names(path: Path, layers: Collection[str]) -> None:
     """
     model: Any = parser.unpack(path.read_bytes(), path)
     taken = {tensor.name for graph in model.subgraphs for tensor in graph.tensors}
+    names = TensorNames((name.decode() for name in taken), layers)
     for graph in model.subgraphs:
         ends = {int(tensor) for tensor in (*graph.inputs, *graph.outputs)}
         for number, tensor in enumerate(graph.tensors):
-            known = layers_in(tensor.name.decode(), layers)
+            known = names.layers_in(tensor.name.decode())
             if known and number not in ends:
                 taken.discard(tensor.name)
                 constant = model.buffers[tensor.buffer].data is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tfcompress.data.dataset import Dataset
 from tfcompress.data.examples import Examples
 from tfcompress.errors import ExportError, InputError
 from tfcompress.export import NoiseBudget, export
+from tfcompress.export.write import takes_io
 from tfcompress.files import quiet
 from tfcompress.pipeline import inputs
 from tfcompress.pipeline.exporting import check_storages, file_name, metadata
@@ -51,19 +53,21 @@ def dry_run(job: Plan) -> str:
     model, loaded = inputs.load(job)
     task = inputs.task_of(job, model, loaded)
     samples = loaded.representative(techniques.SAMPLES, job.config.seed)
-    ratios = FileRatios(metadata=metadata(job, task, "compressed"))
-    start = Candidate(model, samples=samples, file_ratio=ratios)
+    described = metadata(job, task, "compressed")
+    start = Candidate(model, samples=samples, file_ratio=FileRatios(metadata=described))
     candidate = _transformed(job, task, start)
-    float_size, reason = _size(model, "float32", samples)
+    float_size, reason = _size(
+        model, "float32", samples, {"metadata": metadata(job, task, "baseline")}
+    )
     rows, names = [_row("baseline", model, float_size, float_size, reason)], {}
+    budget = candidate.noise_budget
+    settings = {
+        "metadata": described,
+        "noise_budget": None if budget is None else NoiseBudget(budget),
+        "short_names": job.config.short_names,
+    }
     for name in job.storages:
-        size, reason = _size(
-            candidate.model,
-            name,
-            samples,
-            candidate.noise_budget,
-            short_names=job.config.short_names,
-        )
+        size, reason = _size(candidate.model, name, samples, settings, io=job.config.io)
         if size is not None:
             names[name] = file_name("compressed", job.storages, name)
         rows.append(_row(name, candidate.model, size, float_size, reason))
@@ -120,9 +124,9 @@ def _size(
     model: keras.Model,
     storage: str,
     samples: Any,
-    budget: int | None = None,
+    settings: Mapping[str, Any],
     *,
-    short_names: bool = False,
+    io: str | None = None,
 ) -> tuple[int | None, str]:
     """Returns the bytes of a network's file, or why there can't be one.
 
@@ -130,23 +134,21 @@ def _size(
         model: the network.
         storage: of its weights.
         samples: inputs, from which integer activations take their ranges.
-        budget: bits of `export.NoiseBudget`, if the export is to allot bits by it.
-        short_names: as `export` takes it. Other ranges change no bytes, other roundings at most
-            add biases, and they take minutes: both are left out.
+        settings: more of `export`'s arguments. Other ranges change no bytes, other roundings at
+            most add biases, and they take minutes: both are left out.
+        io: what a storage's file takes and gives, if it may take integers.
     """
     say("export", f"{storage}, into a temporary folder")
     with tempfile.TemporaryDirectory() as folder:
         try:
             with quiet():
-                path = Path(folder) / "file.tflite"
-                noise_budget = None if budget is None else NoiseBudget(budget)
                 file = export(
                     model,
-                    path,
+                    Path(folder) / "file.tflite",
                     storage=storage,
                     calibration=samples,
-                    noise_budget=noise_budget,
-                    short_names=short_names,
+                    io=io if takes_io(model, storage) else None,
+                    **settings,
                 )
                 return file.size_bytes, ""
         except (InputError, ExportError) as error:
