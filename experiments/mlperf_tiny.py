@@ -81,14 +81,16 @@ def network(flags: argparse.Namespace, name: str) -> keras.Model:
     floats, _, weights = FILES[name]
     if weights:
         return models.load(flags.files / weights)
-    return with_weights_of(models.build(name, (32, 32, 3), 10), flags.files / floats)
+    net = models.build(name, (32, 32, 3), 10)
+    return with_weights_of(net, flags.files / floats, calibration(flags))
 
 
-def with_weights_of(model: keras.Model, path: Path) -> keras.Model:
+def with_weights_of(model: keras.Model, path: Path, images: np.ndarray) -> keras.Model:
     """Gives a network the weights of a float file, which has batch normalisation folded into them.
 
     Both have their convolutions in the order in which they run, a block's shortcut between its two
-    convolutions and the sum.
+    convolutions and the sum. The normalisations get the statistics of the images, and give back
+    what they take away: so they change nothing, in training neither.
     """
     from tfcompress.tflite.editor import Editor
     from tfcompress.tflite.weighted_ops import weighted
@@ -102,9 +104,13 @@ def with_weights_of(model: keras.Model, path: Path) -> keras.Model:
         kernel, bias = next(pair for pair in unused if pair[0].shape == shape)
         unused = [pair for pair in unused if pair[0] is not kernel]
         layer.set_weights([np.moveaxis(kernel, 0, -1), bias])
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.gamma.assign(np.sqrt(layer.moving_variance + layer.epsilon))
+    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    for layer in norms:
+        layer.gamma.assign(np.sqrt(layer.moving_variance + layer.epsilon))
+    values = keras.Model(model.inputs, [layer.input for layer in norms]).predict(images, verbose=0)
+    for layer, value in zip(norms, values, strict=True):
+        mean, variance = value.mean((0, 1, 2)), value.var((0, 1, 2))
+        layer.set_weights([np.sqrt(variance + layer.epsilon), mean, mean, variance])
     last = model.outputs[0]
     return keras.Model(model.inputs, keras.layers.Softmax(name="probabilities")(last))
 

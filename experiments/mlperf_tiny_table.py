@@ -92,7 +92,7 @@ CELLS = {
         "int8_int4",
         export=SMALL,
         technique="channels+lsq",
-        options={"bits": 4, **FOUR_BIT_CUT, **TRAINED},
+        options={"bits": 4, **FOUR_BIT_CUT, **TRAINED, "epochs": 6},
     ),
     "resnet8_large, reference, float32": Cell("reference", "resnet8_large"),
     "resnet8_large, reference, int8": Cell("reference", "resnet8_large"),

@@ -3,7 +3,6 @@
 import dataclasses
 import re
 
-import keras
 import numpy as np
 import pytest
 
@@ -28,11 +27,11 @@ def test_says_layers_bytes_and_macs_and_leaves_nothing(picture_folder, tmp_path,
     assert "Nothing was trained or written." in printed
     assert list(tmp_path.iterdir()) == []
     sizes = dict(re.findall(r"^(baseline|int8|xnor) +[\d,]+ +[\d.,]+ +([\d.,]+)", printed, re.M))
-    # As a run's own file, whose weights only are others.
+    # As a run's own file, but that constants of zeros, such as untrained biases, stand there once.
     settings = ["--epochs=1", "--storage=float32", f"--output_dir={tmp_path / 'run'}"]
     assert run.main([*(word for word in words[:-2]), *settings]) == 0
-    bytes_of_run = (tmp_path / "run" / "baseline.tflite").stat().st_size
-    assert sizes["baseline"] == f"{bytes_of_run / 1024:,.1f}"
+    kib_of_run = (tmp_path / "run" / "baseline.tflite").stat().st_size / 1024
+    assert kib_of_run - 1.2 < float(sizes["baseline"]) < kib_of_run
     assert float(sizes["xnor"]) < float(sizes["int8"]) < float(sizes["baseline"])
 
 
