@@ -86,6 +86,14 @@ CELLS = {
         technique="channels+lsq",
         options={"bits": 2, **TWO_BIT_CUT, **TRAINED, "epochs": 20},
     ),
+    "resnet8_large, channels, int8_int4, gptq, ranges of least error, small": Cell(
+        "open",
+        "resnet8_large",
+        "int8_int4",
+        export={"rounding": "gptq", "ranges": "mse", **SMALL},
+        technique="channels",
+        options={"size_ratio": 0.98, "round_to": 4, "epochs": 1, "learning_rate": 1e-4},
+    ),
     "resnet8_large, channels and lsq, 4 bits": Cell(
         "open",
         "resnet8_large",

@@ -56,4 +56,4 @@ def test_bits_that_no_training_changes_are_counted(picture_folder, tmp_path):
     model = models.build("vgg_small", (16, 16, 3), 2, width=0.25)
     x = np.random.default_rng(0).normal(size=(20, 16, 16, 3)).astype("float32")
     int8 = tfcompress.export(model, tmp_path / "m.tflite", storage="int8", calibration=x, io="int8")
-    assert float(kib) == pytest.approx(int8.size_bytes / 1024, rel=0.05)
+    assert 0.5 < float(kib) - int8.size_bytes / 1024 < 1.6  # The metadata.
