@@ -29,8 +29,8 @@ Their networks, VGG-S and SqueezeNet-1.1 at 224x224, and their pictures aren't h
 
 Time: an epoch of the float network on all 50,000 images took 68 s of processor time (vgg_small) and
 95 s (resnet8) on two threads of an AMD EPYC that had other work: 116 to 382 s by the clock. The
-other trainings take 0.3 (students) to 2 (binary weights) such epochs each, 13 together. So 20
-epochs, both networks and three seeds would take about 35 hours of processor time: an estimate.
+other trainings take 0.3 (students) to 2 (binary weights) such epochs each, 13 together. So 10
+epochs, both networks and three seeds would take about 18 hours of processor time: an estimate.
 """
 
 from __future__ import annotations
@@ -312,7 +312,7 @@ def parsed() -> argparse.Namespace:
         "--nets", default=",".join(NETS), help=f"these trainings, with commas: {', '.join(NETS)}"
     )
     words.add_argument("--seeds", type=int, default=3, help="how many, from seed 0 on")
-    words.add_argument("--epochs", type=int, default=20, help="of each training")
+    words.add_argument("--epochs", type=int, default=10, help="of each training")
     words.add_argument("--runs", type=int, default=200, help="timed inferences of each file")
     words.add_argument("--rounds", type=int, default=30, help="of timed steps of a training")
     words.add_argument(
