@@ -10,7 +10,7 @@ Run:
 the files of `trained_models`, and `calibration_samples_idxs.npy`, which may be called
 `ic_calibration_samples_idxs.npy`. `--data_dir` is where TFDS keeps CIFAR-10. About ten minutes for
 the closed rules, without training; the open ones train, about half a minute an epoch on two quiet
-cores. Each finished row is kept in `runs.json` of the output folder.
+cores. Each finished row is kept in `runs.json` of the output folder, a trained network in `--work`.
 
 Closed rules: the reference's weights and its 500 calibration images without their labels, no
 training. Where a choice of bits needs labels, they are the float model's own answers. The
@@ -31,8 +31,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from float_nets import kept
 from measurements import Measurements, Row, Step, conduct, made_here, parser, single
-from mlperf_tiny_table import CELLS, Cell, cells_of, verdicts
+from mlperf_tiny_table import CELLS, cells_of, verdicts
 from page import Page
 
 import tfcompress
@@ -55,6 +56,8 @@ INDICES = ("ic_calibration_samples_idxs.npy", "calibration_samples_idxs.npy")
 # Images that go through a file at once.
 BATCH = 500
 SEED = 0
+# Of a filter whose weights are drawn with the variance 2 / inputs.
+NEW_NORM = 2**0.5
 
 
 @functools.cache
@@ -90,7 +93,9 @@ def with_weights_of(model: keras.Model, path: Path, images: np.ndarray) -> keras
 
     Both have their convolutions in the order in which they run, a block's shortcut between its two
     convolutions and the sum. The normalisations get the statistics of the images, and give back
-    what they take away: so they change nothing, in training neither.
+    what they take away: so they change nothing, in training neither. Filters get the norm that
+    new ones have, and the normalisations make up for it: else the weights' penalty would be most of
+    the loss.
     """
     from tfcompress.tflite.editor import Editor
     from tfcompress.tflite.weighted_ops import weighted
@@ -105,24 +110,36 @@ def with_weights_of(model: keras.Model, path: Path, images: np.ndarray) -> keras
         unused = [pair for pair in unused if pair[0] is not kernel]
         layer.set_weights([np.moveaxis(kernel, 0, -1), bias])
     norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    factors = []
     for layer in norms:
-        layer.gamma.assign(np.sqrt(layer.moving_variance + layer.epsilon))
+        before = layer.input._keras_history.operation
+        size = np.sqrt((before.kernel.numpy() ** 2).sum((0, 1, 2)))
+        factors.append(np.where(size > 0, NEW_NORM / np.maximum(size, 1e-12), 1))
+        before.set_weights([weights * factors[-1] for weights in before.get_weights()])
+        layer.gamma.assign(np.sqrt(layer.moving_variance + layer.epsilon) / factors[-1])
     values = keras.Model(model.inputs, [layer.input for layer in norms]).predict(images, verbose=0)
-    for layer, value in zip(norms, values, strict=True):
+    for layer, value, factor in zip(norms, values, factors, strict=True):
         mean, variance = value.mean((0, 1, 2)), value.var((0, 1, 2))
-        layer.set_weights([np.sqrt(variance + layer.epsilon), mean, mean, variance])
+        gamma = np.sqrt(variance + layer.epsilon)
+        layer.set_weights([gamma / factor, mean / factor, mean, variance])
     last = model.outputs[0]
     return keras.Model(model.inputs, keras.layers.Softmax(name="probabilities")(last))
 
 
-def trained(flags: argparse.Namespace, cell: Cell) -> keras.Model:
-    """Returns the cell's network, trained on CIFAR-10 if the cell says so."""
-    model = network(flags, cell.model)
+def trained(flags: argparse.Namespace, key: str) -> keras.Model:
+    """Returns a cell's network, trained if the cell says so; from `--work` if it lies there."""
+    cell = CELLS[key]
     if not cell.technique:
-        return model
-    cifar10 = data.load("cifar10", data_dir=flags.data_dir)
-    images = cifar10.with_normalization(Normalization.identity())
-    return tfcompress.compress(model, cell.technique, images, seed=SEED, **cell.options)
+        return network(flags, cell.model)
+
+    def made() -> keras.Model:
+        cifar10 = data.load("cifar10", data_dir=flags.data_dir)
+        images = cifar10.with_normalization(Normalization.identity())
+        model = network(flags, cell.model)
+        return tfcompress.compress(model, cell.technique, images, seed=SEED, **cell.options)
+
+    name = "_".join([cell.model, cell.technique, *map(str, cell.options.values())])
+    return kept(flags.work / f"{name}.keras", made)
 
 
 def written(flags: argparse.Namespace, key: str, folder: Path) -> Path:
@@ -130,7 +147,7 @@ def written(flags: argparse.Namespace, key: str, folder: Path) -> Path:
     cell = CELLS[key]
     if not cell.storage:
         return Path(flags.files / FILES[cell.model][key.endswith("int8")])
-    model, images = trained(flags, cell), calibration(flags)
+    model, images = trained(flags, key), calibration(flags)
     settings = dict(cell.export)
     if "validation" in settings:
         answers = model.predict(images, verbose=0).argmax(-1)
@@ -203,6 +220,9 @@ def main() -> None:
     flags.add_argument("--data_dir", help="where TFDS keeps CIFAR-10")
     flags.add_argument("--rules", default="closed", choices=("closed", "open"))
     flags.add_argument("--only", help="the row of this name alone")
+    flags.add_argument(
+        "--work", type=Path, default=Path("build/mlperf_tiny"), help="folder of the trainings"
+    )
     flags.add_argument("--runs", type=int, default=200, help="timed inferences of each file")
     flags = flags.parse_args()
     steps: list[Step] = [
@@ -210,7 +230,7 @@ def main() -> None:
         for name, cell in CELLS.items()
         if (cell.rules in ("reference", flags.rules) and flags.only in (None, name))
     ]
-    made = functools.partial(made_here, files="DIR", data_dir="DIR", output="DIR")
+    made = functools.partial(made_here, files="DIR", data_dir="DIR", output="DIR", work="DIR")
     conduct(flags, steps, page_of, made=made)
 
 

@@ -46,8 +46,9 @@ TWO_BIT_CUT = {"size_ratio": 0.75, "round_to": 4}
 FOUR_BIT_CUT = {"size_ratio": 0.36, "round_to": 4}
 # Integers in and out, and no long names.
 SMALL = {"io": "int8", "short_names": True}
-# Weights that were trained for 2 bits keep them where that does least harm, as many as may be.
-TWO_BITS = {"validation": {"bits": (8, 4, 2), "max_drop": 10.0}, **SMALL}
+# Weights that were trained for few bits keep them; the ends, which weren't, may have 8.
+FOUR_BITS = {"validation": {"max_drop": 1.0}, **SMALL}
+TWO_BITS = {"validation": {"bits": (8, 4, 2), "max_drop": 1.0}, **SMALL}
 CELLS = {
     "reference, float32": Cell("reference"),
     "reference, int8": Cell("reference"),
@@ -75,7 +76,7 @@ CELLS = {
     "lsq, 4 bits": Cell(
         "open",
         storage="int8_int4",
-        export=SMALL,
+        export=FOUR_BITS,
         technique="lsq",
         options={"bits": 4, **TRAINED},
     ),
@@ -98,7 +99,7 @@ CELLS = {
         "open",
         "resnet8_large",
         "int8_int4",
-        export=SMALL,
+        export=FOUR_BITS,
         technique="channels+lsq",
         options={"bits": 4, **FOUR_BIT_CUT, **TRAINED, "epochs": 6},
     ),
