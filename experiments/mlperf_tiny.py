@@ -27,7 +27,9 @@ from __future__ import annotations
 import argparse
 import functools
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -127,19 +129,24 @@ def with_weights_of(model: keras.Model, path: Path, images: np.ndarray) -> keras
 
 
 def trained(flags: argparse.Namespace, key: str) -> keras.Model:
-    """Returns a cell's network, trained if the cell says so; from `--work` if it lies there."""
-    cell = CELLS[key]
-    if not cell.technique:
-        return network(flags, cell.model)
+    """Returns a cell's network, trained if the cell says so; from `--work` if it lies there.
 
-    def made() -> keras.Model:
+    The reference network teaches in all trainings.
+    """
+    cell = CELLS[key]
+    model = teacher = network(flags, cell.model)
+    name = cell.model
+
+    def made(technique: str, options: Mapping[str, Any]) -> keras.Model:
         cifar10 = data.load("cifar10", data_dir=flags.data_dir)
         images = cifar10.with_normalization(Normalization.identity())
-        model = network(flags, cell.model)
-        return tfcompress.compress(model, cell.technique, images, seed=SEED, **cell.options)
+        given = {} if model is teacher else {"teacher": teacher}
+        return tfcompress.compress(model, technique, images, seed=SEED, **given, **options)
 
-    name = "_".join([cell.model, cell.technique, *map(str, cell.options.values())])
-    return kept(flags.work / f"{name}.keras", made)
+    for technique, options in cell.trainings:
+        name = "_".join([name, technique, *map(str, options.values())])
+        model = kept(flags.work / f"{name}.keras", functools.partial(made, technique, options))
+    return model
 
 
 def written(flags: argparse.Namespace, key: str, folder: Path) -> Path:

@@ -18,16 +18,15 @@ class Cell:
         model: the network.
         storage: of the export; empty for a file of the benchmark.
         export: more of its arguments; of `validation` and `noise_budget` the settings.
-        technique: what is trained first; empty for nothing.
-        options: of the technique and its training.
+        trainings: what is trained first, one after another: techniques, each with its options and
+            those of its training.
     """
 
     rules: str
     model: str = "resnet8"
     storage: str = ""
     export: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    technique: str = ""
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    trainings: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
 
 def _closed(storage: str, **export: Any) -> Cell:
@@ -35,7 +34,7 @@ def _closed(storage: str, **export: Any) -> Cell:
 
 
 def _open(technique: str, storage: str, **options: Any) -> Cell:
-    return Cell("open", storage=storage, technique=technique, options=options)
+    return Cell("open", storage=storage, trainings=((technique, options),))
 
 
 TRAINED = {"epochs": 10, "learning_rate": 1e-3}
@@ -77,31 +76,35 @@ CELLS = {
         "open",
         storage="int8_int4",
         export=FOUR_BITS,
-        technique="lsq",
-        options={"bits": 4, **TRAINED},
+        trainings=(("lsq", {"bits": 4, **TRAINED}),),
     ),
     "channels and lsq, 2 bits": Cell(
         "open",
         storage="int8_int4",
         export=TWO_BITS,
-        technique="channels+lsq",
-        options={"bits": 2, **TWO_BIT_CUT, **TRAINED, "epochs": 20},
+        trainings=(
+            ("channels", {**TWO_BIT_CUT, **TRAINED}),
+            ("lsq", {"bits": 2, **TRAINED, "epochs": 20}),
+        ),
     ),
     "resnet8_large, channels, int8_int4, gptq, ranges of least error, small": Cell(
         "open",
         "resnet8_large",
         "int8_int4",
         export={"rounding": "gptq", "ranges": "mse", **SMALL},
-        technique="channels",
-        options={"size_ratio": 0.98, "round_to": 4, "epochs": 1, "learning_rate": 1e-4},
+        trainings=(
+            ("channels", {"size_ratio": 0.98, "round_to": 4, "epochs": 1, "learning_rate": 1e-4}),
+        ),
     ),
     "resnet8_large, channels and lsq, 4 bits": Cell(
         "open",
         "resnet8_large",
         "int8_int4",
         export=FOUR_BITS,
-        technique="channels+lsq",
-        options={"bits": 4, **FOUR_BIT_CUT, **TRAINED, "epochs": 6},
+        trainings=(
+            ("channels", {**FOUR_BIT_CUT, **TRAINED, "epochs": 14}),
+            ("lsq", {"bits": 4, **TRAINED, "epochs": 6}),
+        ),
     ),
     "resnet8_large, reference, float32": Cell("reference", "resnet8_large"),
     "resnet8_large, reference, int8": Cell("reference", "resnet8_large"),
