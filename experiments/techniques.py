@@ -324,10 +324,18 @@ def main() -> None:
     flags.add_argument("--table", choices=TABLES, required=True)
     flags.add_argument("--work", type=Path, default=Path("build/techniques"), help="of the runs")
     flags.add_argument("--seeds", type=int, default=3, help="at most so many of each technique")
-    flags.add_argument("--only", default="", help="these techniques of the table, with commas")
-    flags = flags.parse_args()
-    only = tuple(filter(None, flags.only.split(",")))
-    steps = steps_of(flags.table, flags.work / flags.table, flags.seeds, flags.again, only)
+    flags.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a technique of the table, as its page calls it; may be given several times",
+    )
+    words, flags = flags, flags.parse_args()
+    for name in flags.only:
+        if name not in TABLES[flags.table]:
+            words.error(f"--only takes one of {'; '.join(TABLES[flags.table])}; got '{name}'")
+    steps = steps_of(flags.table, flags.work / flags.table, flags.seeds, flags.again, flags.only)
     conduct(flags, steps, page_of, settings={"table": flags.table}, timed=False)
 
 
