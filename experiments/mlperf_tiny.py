@@ -226,7 +226,7 @@ def main() -> None:
     flags.add_argument("--files", type=Path, help="folder of the benchmark's files")
     flags.add_argument("--data_dir", help="where TFDS keeps CIFAR-10")
     flags.add_argument("--rules", default="closed", choices=("closed", "open"))
-    flags.add_argument("--only", help="the row of this name alone")
+    flags.add_argument("--only", choices=CELLS, metavar="ROW", help="the row of this name alone")
     flags.add_argument(
         "--work", type=Path, default=Path("build/mlperf_tiny"), help="folder of the trainings"
     )
