@@ -45,3 +45,18 @@ def test_a_bit_a_weight_in_the_file(small, tmp_path):
     np.testing.assert_allclose(LiteModel(path).predict(x), predict(thin, x), atol=1e-5)
     floats = 4 * PARAMETERS
     assert read(path).weight_bytes.get("float32", 0) < floats / 2
+
+
+def test_draws_first_and_takes_the_signs_then(small, data):
+    """The second half of the epochs begins at what the first one left, without its chance."""
+    technique = techniques.get("binaryconnect")
+    thin = trained(technique, small(), data, 2, stochastic=True).model
+    assert [thin.get_layer(name).stochastic for name in ("conv2", "conv3")] == [False] * 2
+    x = np.random.default_rng(0).normal(size=(20, 16, 16, 3)).astype("float32")
+    once, again = (np.asarray(thin(x, training=True)) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+
+
+def test_a_training_of_the_users_own_draws(small):
+    thin = tfcompress.transform(small(), "binaryconnect", stochastic=True)
+    assert thin.get_layer("conv2").stochastic

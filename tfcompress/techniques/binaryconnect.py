@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
+from tfcompress.config import Training
 from tfcompress.techniques._few_bits import technique
+from tfcompress.techniques.base import Candidate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -12,14 +15,52 @@ class BinaryConnectOptions:
     """Hyper-parameters of BinaryConnect.
 
     Attributes:
-        stochastic: whether training draws each weight's sign by its size (section 2.3) instead of
-            taking it. The file has the signs either way.
+        stochastic: whether the first half of the epochs draws each weight's sign by its size
+            (section 2.3) instead of taking it. The second half takes the signs, which the file has:
+            behind draws alone the normalisations hold statistics of other weights. A training of
+            one epoch, or by a loop of your own, draws throughout.
     """
 
     stochastic: bool = False
 
 
-TECHNIQUE = technique(
+class _Signs(BinaryConnectOptions):
+    """The options of the epochs that take the signs."""
+
+
+def _transform(candidate: Candidate, options: BinaryConnectOptions) -> Candidate:
+    """Wraps the inner layers; layers that drew signs take them from now on."""
+    if not isinstance(options, _Signs):
+        return _WRAPS.transform(candidate, options)
+    from tfcompress.graph import clone
+    from tfcompress.graph.layer_maker import LayerMaker, replace_layers
+    from tfcompress.layers import BinaryConnectWeights
+
+    source = clone(candidate.model)
+    maker = LayerMaker(source)
+    drawing = [layer for layer in source.layers if isinstance(layer, BinaryConnectWeights)]
+    taking = {}
+    for layer in drawing:
+        config = layer.get_config() | {"stochastic": False}
+        taking[layer.name] = type(layer).from_config(config)
+    model = replace_layers(source, taking, maker)
+    for layer in drawing:
+        model.get_layer(layer.name).set_weights(layer.get_weights())
+    return candidate.then(model)
+
+
+def _rounds(
+    candidate: Candidate, options: BinaryConnectOptions, settings: Training
+) -> Sequence[tuple[BinaryConnectOptions, Training]]:
+    """Returns one round, or where weights are drawn one with draws and one with signs."""
+    if not options.stochastic or settings.epochs < 2:
+        return [(options, settings)]
+    drawn = dataclasses.replace(settings, epochs=settings.epochs // 2)
+    taken = dataclasses.replace(settings, epochs=settings.epochs - drawn.epochs)
+    return [(options, drawn), (_Signs(stochastic=True), taken)]
+
+
+_WRAPS = technique(
     name="binaryconnect",
     summary="weights -s and s in inner layers, one s a layer; 2 bits by --storage=int2, or 1bit",
     reference="Courbariaux, Bengio, David 2015, arXiv:1511.00363",
@@ -34,3 +75,4 @@ TECHNIQUE = technique(
     storages=("dynamic", "int2"),
     aliases=("bc", "binary_connect"),
 )
+TECHNIQUE = dataclasses.replace(_WRAPS, transform=_transform, rounds=_rounds)
