@@ -4,7 +4,7 @@ Run:
 
     nice .venv/bin/python experiments/binary_recipes.py --output=build/binary_recipes
 
-Three minutes a row of 20 epochs on two free cores, nine a row of 60; ten rows a seed. Every
+Three minutes a row of 20 epochs on two free cores, nine a row of 60; eleven rows a seed. Every
 recipe starts from the float network of its seed, which is its teacher, too. `--seeds=0,1` takes
 some seeds, `--recipes="60 epochs,two stages of 30 epochs"` some recipes; a later call measures what
 is missing. The float networks are kept in build/distillation_gains.
@@ -13,10 +13,11 @@ is missing. The float networks are kept in build/distillation_gains.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from averaging import Averaged
 from distillation_gains import trained
 from float_nets import MODEL, images
 from measurements import Measurements, Row, conduct, parser, single
@@ -43,6 +44,7 @@ class Recipe:
         distillation: fields of `Distillation` that aren't the default's.
         teachers: how many float networks teach, each of a seed of its own.
         augmentation: of the training images.
+        averaged: over how many epochs at the end the mean of the weights is taken; 0 for none.
     """
 
     chain: str = "xnor"
@@ -51,6 +53,7 @@ class Recipe:
     distillation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     teachers: int = 1
     augmentation: str = "none"
+    averaged: int = 0
 
 
 DEFAULT = "20 epochs"
@@ -65,6 +68,7 @@ RECIPES = {
     ),
     "two stages of 30 epochs": Recipe(chain="binary_activations+xnor", epochs=30),
     "60 epochs with ReCU": Recipe(epochs=60, options={"recu": True}),
+    "60 epochs with the last 15 averaged": Recipe(epochs=60, averaged=15),
     "60 epochs by three teachers": Recipe(epochs=60, teachers=3),
     "20 epochs with inputs of 2 bits": Recipe(options={"activation_bits": 2}),
 }
@@ -81,6 +85,7 @@ def measured(title: str, seed: int) -> Row:
         seed=seed,
         augmentation=recipe.augmentation,
         teacher=one_teacher(teachers, model, temperature=temperature),
+        callbacks=[Averaged(recipe.epochs - recipe.averaged + 1, training_images)],
     )
     start = Candidate(model, samples=images().representative(200))
     candidate, _ = techniques.apply(start, steps, images(), context)
@@ -91,6 +96,11 @@ def measured(title: str, seed: int) -> Row:
         row[f"{name}accuracy"] = float(found.mean())
         row[f"{name}right"] = packed(found)
     return row
+
+
+def training_images() -> Iterator[np.ndarray]:
+    """Yields all training images, batch by batch."""
+    return (inputs for inputs, _ in images().batches("train", 500))
 
 
 def key_of(title: str, seed: int) -> str:
