@@ -23,6 +23,7 @@ import mlperf_tiny_table
 from default_run import FILES
 from measurements import FILE, Measurements, Row
 from page import Record
+from readme_rows import LEFT_OUT, TASK_TITLES, TECHNIQUE_TITLES
 from techniques import keys_of, points_below, rows_of
 from zoo import ZOO
 
@@ -253,28 +254,6 @@ def kernel_row(
     return row["float_ms"], row["ratio"][0], row["to_int8"], row["smaller"]
 
 
-TITLES = {
-    "xnor": "`xnor`, as int8",
-    "xnor, paper's recipe": "`xnor`, the 2017 study's recipe",
-    "xnor, --set width=2": "`xnor --set width=2`",
-    "prune": "`prune`, 80% zeros",
-    "cluster": "`cluster`, 16 values",
-    "hashed": "`hashed`, at 1/8",
-    "channels": "`channels`, half of the MACs",
-    "channels, macs_ratio=0.29": "`channels`, 0.29 of the MACs",
-    "channels, latency_ratio=0.5": "`channels`, half of the latency",
-    "channels+int8": "`channels+int8`, half of the MACs",
-    "channels+xnor": "`channels+xnor`, half of the MACs",
-    "ternary": "`ternary --storage=int2`",
-    "lsq, bits=2": "`lsq --storage=int2`, 2 bits",
-    "lsq, bits=4": "`lsq --storage=int4`, 4 bits",
-}
-LEFT_OUT = {
-    *("dynamic", "hashed, init=scratch", "ternary, scale=trained", "lsq, bits=3"),
-    *(name for name in rows_of("structured") if "sparse epochs" in name),
-}
-
-
 def techniques() -> str:
     """Every technique of the tables that was measured by the command itself."""
     rows, records = [], []
@@ -285,7 +264,7 @@ def techniques() -> str:
             if keys and name not in LEFT_OUT:
                 made = results.records(keys)
                 *cells, latency = technique_cells([results[key] for key in keys])
-                title = TITLES.get(name, f"`{name}`")
+                title = TECHNIQUE_TITLES.get(name, f"`{name}`")
                 rows.append([title, *cells, marked(latency, made)])
                 records += made
     headers = ["technique", "points below float", "bytes", "gzip", "latency"]
@@ -300,15 +279,6 @@ def technique_cells(found: list[Row]) -> list[str]:
     packed = found[0]["compressed"]["gzip_bytes"] / found[0]["baseline"]["gzip_bytes"]
     latency = statistics.median(report["ratio"]["latency"] for report in found)
     return [text, share(found[0]["ratio"]["size"]), share(packed), f"{latency:.2f}"]
-
-
-TASK_TITLES = {
-    "sequences": "MNIST as sequences, LSTM: accuracy, %",
-    "denoising": "denoising autoencoder: PSNR, dB",
-    "segmentation": "U-Net on noisy digits: mean IoU, %",
-    "ages": "ages of drawn portraits: MAE, years",
-    "words": "synthetic words, Conv1D: accuracy, %",
-}
 
 
 def tasks() -> str:

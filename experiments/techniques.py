@@ -9,11 +9,13 @@ Run:
     .venv/bin/python experiments/techniques.py --table=few_bits --output=build/few_bits_techniques
     .venv/bin/python experiments/techniques.py --table=vgg16 --output=build/vgg16_techniques
 
-About 25, 30, 60, 60 and 90 minutes on two cores; `few_bits`, of 62 runs, wasn't timed as a whole.
+The first four took about 25, 30, 60 and 60 minutes on two cores, `vgg16` 90; of the 62 runs of
+`few_bits` the 22 of seed 0 took 70, beside another training.
+
 Per seed one float baseline is trained (by the first run) and then used by all techniques, so that
 they differ in nothing else. Latency is interleaved with the baseline's; an accuracy on 2,000 images
-has a standard error of about 0.65 points. Runs are kept in the folder
-`--work`: stopped and called again, it goes on, and says so. `--again` runs all anew.
+has a standard error of about 0.65 points. Runs are kept in the folder `--work`: stopped and called
+again, it goes on, and says so. `--again` runs all anew.
 """
 
 from __future__ import annotations
@@ -276,6 +278,12 @@ def row(name: str, found: list[dict]) -> list[str]:
     ]
 
 
+def packed(report: Row) -> str:
+    """Returns the bytes of a file's `.tfz`, divided by those of the float file's."""
+    files = [report[which]["packed_bytes"] for which in ("compressed", "baseline")]
+    return f"{files[0] / files[1]:.3f}"
+
+
 def published(name: str) -> str:
     """Returns what a paper reached on CIFAR-10, as a cell of the table."""
     if name not in PUBLISHED:
@@ -296,8 +304,9 @@ def page_of(results: Measurements) -> Page:
     for name in rows_of(table):
         keys = keys_of(results, name)
         if keys:
-            beside = [published(name)] if table == "few_bits" else []
-            rows.append((row(name, [results[key] for key in keys]) + beside, keys))
+            found = [results[key] for key in keys]
+            beside = [packed(found[0]), published(name)] if table == "few_bits" else []
+            rows.append((row(name, found) + beside, keys))
     model = "vgg16" if table == "vgg16" else "vgg_small"
     return Page(
         f"{table.replace('_', ' ').capitalize()} techniques, {model} on the embedded data set",
@@ -313,7 +322,7 @@ def page_of(results: Measurements) -> Page:
             "size ratio",
             "gzip ratio",
             "latency ratio",
-            *(["published on CIFAR-10, %"] if table == "few_bits" else []),
+            *([".tfz ratio", "published on CIFAR-10, %"] if table == "few_bits" else []),
         ],
         rows,
     )
