@@ -317,7 +317,10 @@ def leaderboard() -> str:
     missing = ", ".join(f"`{name}`" for name in mlperf_tiny_table.CELLS if name not in first)
     headers = ["file", "rules", "bytes", "accuracy, %", *by_machine("latency ratio", classes)]
     table = with_processors(markdown(headers, rows), classes.values())
-    return "\n\n".join([table, *([f"Not measured yet: {missing}."] if missing else [])])
+    times = [first[f"{name}reference, int8"]["ms"] for name in ("resnet8_large, ", "")]
+    large = f"`resnet8_large`'s takes {times[0] / times[1]:.1f} times as long as `resnet8`'s."
+    lines = [f"Ratios are to the suite's int8 file of the same network; {large}"]
+    return "\n\n".join([table, *lines, *([f"Not measured yet: {missing}."] if missing else [])])
 
 
 PARTS: dict[str, Callable[[], str]] = {

@@ -65,6 +65,9 @@ README = {
     "images, at {:.2f} of the time": tiny(
         "int8_int4, gptq, ranges of least error, small", "size_bytes", "accuracy", "ratio"
     ),
+    "trained 4-bit weights is right on {:.2f}% with {:,} bytes, at {:.2f} of the time": tiny(
+        "resnet8_large, channels and lsq, 4 bits", "accuracy", "size_bytes", "ratio"
+    ),
     "which is right on {:.2f}% with {:,} bytes": tiny("reference, int8", "accuracy", "size_bytes"),
     "VGG-S as in the 2017 study: {:.0f} MiB, hashed {:.0f} at {:.2f}, its binary layers as bits "
     "{:.1f} at {:.2f}": [
