@@ -105,7 +105,7 @@ CELLS = {
         export=TWO_BITS,
         trainings=(
             ("channels", {**TWO_BIT_CUT, **TRAINED, "epochs": 14}),
-            ("lsq", {"bits": 2, **TRAINED, "epochs": 14}),
+            ("lsq", {"bits": 2, **TRAINED, "epochs": 8}),
         ),
     ),
     "resnet8_large, reference, float32": Cell("reference", "resnet8_large"),
