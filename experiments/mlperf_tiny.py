@@ -131,11 +131,14 @@ def with_weights_of(model: keras.Model, path: Path, images: np.ndarray) -> keras
 def trained(flags: argparse.Namespace, key: str) -> keras.Model:
     """Returns a cell's network, trained if the cell says so; from `--work` if it lies there.
 
-    The reference network teaches in all trainings.
+    The same reference network teaches in all trainings.
     """
     cell = CELLS[key]
-    model = teacher = network(flags, cell.model)
-    name = cell.model
+    model = network(flags, cell.model)
+    if not cell.trainings:
+        return model
+    teacher = network(flags, cell.teacher) if cell.teacher else model
+    name = "_".join(filter(None, [cell.model, cell.teacher]))
 
     def made(technique: str, options: Mapping[str, Any]) -> keras.Model:
         cifar10 = data.load("cifar10", data_dir=flags.data_dir)

@@ -20,6 +20,7 @@ class Cell:
         export: more of its arguments; of `validation` and `noise_budget` the settings.
         trainings: what is trained first, one after another: techniques, each with its options and
             those of its training.
+        teacher: the reference network that teaches in them; empty for the model's own.
     """
 
     rules: str
@@ -27,6 +28,7 @@ class Cell:
     storage: str = ""
     export: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     trainings: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    teacher: str = ""
 
 
 def _closed(storage: str, **export: Any) -> Cell:
@@ -38,11 +40,11 @@ def _open(technique: str, storage: str, **options: Any) -> Cell:
 
 
 TRAINED = {"epochs": 10, "learning_rate": 1e-3}
-# Of the float file's bytes: what 8-bit weights leave below 50,000; of `resnet8_large`, 4-bit ones
-# below 98,496 and 2-bit ones below 25,000.
+# Of the float file's bytes: what 8-bit weights leave below 50,000, 2-bit ones below 25,000, and
+# 4-bit ones of `resnet8_large` below 98,496.
 HALF = {"size_ratio": 0.46, "round_to": 8}
 FOUR_BIT_CUT = {"size_ratio": 0.36, "round_to": 4}
-TWO_BIT_CUT = {"size_ratio": 0.125, "round_to": 4}
+TWO_BIT_CUT = {"size_ratio": 0.75, "round_to": 4}
 # Integers in and out, and no long names.
 SMALL = {"io": "int8", "short_names": True}
 # Weights that were trained for few bits keep them; the ends, which weren't, may have 8. With 8 bits
@@ -79,6 +81,16 @@ CELLS = {
         export=FOUR_BITS,
         trainings=(("lsq", {"bits": 4, **TRAINED}),),
     ),
+    "channels and lsq, 2 bits, the large network teaches": Cell(
+        "open",
+        storage="int8_int4",
+        export=TWO_BITS,
+        trainings=(
+            ("channels", {**TWO_BIT_CUT, "epochs": 8, "learning_rate": 5e-4}),
+            ("lsq", {"bits": 2, **TRAINED, "epochs": 16}),
+        ),
+        teacher="resnet8_large",
+    ),
     "resnet8_large, channels, int8_int4, gptq, ranges of least error, small": Cell(
         "open",
         "resnet8_large",
@@ -96,16 +108,6 @@ CELLS = {
         trainings=(
             ("channels", {**FOUR_BIT_CUT, **TRAINED, "epochs": 14}),
             ("lsq", {"bits": 4, **TRAINED, "epochs": 6}),
-        ),
-    ),
-    "resnet8_large, channels and lsq, 2 bits": Cell(
-        "open",
-        "resnet8_large",
-        "int8_int4",
-        export=TWO_BITS,
-        trainings=(
-            ("channels", {**TWO_BIT_CUT, **TRAINED, "epochs": 14}),
-            ("lsq", {"bits": 2, **TRAINED, "epochs": 8}),
         ),
     ),
     "resnet8_large, reference, float32": Cell("reference", "resnet8_large"),
