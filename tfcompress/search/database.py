@@ -49,7 +49,7 @@ def storage(folder: Path, url: str | None) -> Any:
     for attempt in range(1, _ATTEMPTS + 1):
         # Of several machines that make the tables at once one succeeds.
         with contextlib.suppress(*(clashes if attempt < _ATTEMPTS else ())):
-            return _steady(optuna.storages.RDBStorage)(
+            made = _steady(optuna.storages.RDBStorage)(
                 url,
                 # A connection that was lost while a network trained is made anew.
                 engine_kwargs={"pool_pre_ping": True},
@@ -57,8 +57,30 @@ def storage(folder: Path, url: str | None) -> Any:
                 grace_period=180,
                 heartbeat_stale_trial_callback=retry,
             )
+            _one_at_a_time(made.engine)
+            return made
         time.sleep(attempt)
     raise AssertionError
+
+
+def _one_at_a_time(engine: Any) -> None:
+    """Lets transactions of an SQLite file begin one at a time.
+
+    Others lock a trial's row where Optuna asks whether the trial still waits, and takes it. SQLite
+    has no such locks, and two processes could take the same one.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    from sqlalchemy import event
+
+    # Else Python's sqlite3 begins a transaction with the first change, behind what was asked.
+    @event.listens_for(engine, "connect")
+    def leave_it_to_us(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _steady(kind: Any) -> Any:
