@@ -74,10 +74,6 @@ def _one_at_a_time(engine: Any) -> None:
     from sqlalchemy import event
 
     # Else Python's sqlite3 begins a transaction with the first change, behind what was asked.
-    @event.listens_for(engine, "connect")
-    def leave_it_to_us(connection: Any, _: Any) -> None:
-        connection.isolation_level = None
-
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
