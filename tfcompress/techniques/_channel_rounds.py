@@ -8,7 +8,7 @@ from typing import Any
 
 from tfcompress.config import Training
 from tfcompress.errors import require
-from tfcompress.techniques.base import Candidate
+from tfcompress.techniques.base import Candidate, shared
 from tfcompress.techniques.channels import ChannelOptions
 
 
@@ -74,14 +74,11 @@ def rounds(
     )
     name, ratio = options.ratio()
     result: list[tuple[ChannelOptions, Training]] = []
-    for number in range(1, count + 1):
+    for number, training in enumerate(shared(settings, count), 1):
         values = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
         values[name] = share_after(number / count, ratio, options.iteration_schedule)
         turn = Round(**values, first=candidate, number=number)
-        epochs = settings.epochs // count
-        if number == count:
-            epochs = settings.epochs - epochs * (count - 1)
-        result.append((turn, dataclasses.replace(settings, epochs=epochs)))
+        result.append((turn, training))
     return result
 
 

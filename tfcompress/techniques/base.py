@@ -218,6 +218,13 @@ def once(candidate: Candidate, options: Any, settings: Training) -> Sequence[tup
     return [(options, settings)]
 
 
+def shared(settings: Training, count: int) -> list[Training]:
+    """Shares a training's epochs out among rounds; the last one takes those left over."""
+    epochs = [settings.epochs // count] * (count - 1)
+    epochs.append(settings.epochs - sum(epochs))
+    return [dataclasses.replace(settings, epochs=each) for each in epochs]
+
+
 def distilled(**settings: Any) -> Callable[[Any], Training]:
     """Makes a technique's `training`: these settings, with the original network as teacher."""
     training = Training(distillation=Distillation(), **settings)

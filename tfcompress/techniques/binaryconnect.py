@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tfcompress.config import Training
 from tfcompress.techniques._few_bits import technique
-from tfcompress.techniques.base import Candidate
+from tfcompress.techniques.base import Candidate, shared
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,20 +33,13 @@ def _transform(candidate: Candidate, options: BinaryConnectOptions) -> Candidate
     if not isinstance(options, _Signs):
         return _WRAPS.transform(candidate, options)
     from tfcompress.graph import clone
-    from tfcompress.graph.layer_maker import LayerMaker, replace_layers
     from tfcompress.layers import BinaryConnectWeights
 
-    source = clone(candidate.model)
-    maker = LayerMaker(source)
-    drawing = [layer for layer in source.layers if isinstance(layer, BinaryConnectWeights)]
-    taking = {}
-    for layer in drawing:
-        config = layer.get_config() | {"stochastic": False}
-        taking[layer.name] = type(layer).from_config(config)
-    model = replace_layers(source, taking, maker)
-    for layer in drawing:
-        model.get_layer(layer.name).set_weights(layer.get_weights())
-    return candidate.then(model)
+    model = clone(candidate.model)
+    for layer in model.layers:
+        if isinstance(layer, BinaryConnectWeights):
+            layer.stochastic = False
+    return candidate.then(clone(model))  # Made of what the layers say now: without generators.
 
 
 def _rounds(
@@ -55,8 +48,7 @@ def _rounds(
     """Returns one round, or where weights are drawn one with draws and one with signs."""
     if not options.stochastic or settings.epochs < 2:
         return [(options, settings)]
-    drawn = dataclasses.replace(settings, epochs=settings.epochs // 2)
-    taken = dataclasses.replace(settings, epochs=settings.epochs - drawn.epochs)
+    drawn, taken = shared(settings, 2)
     return [(options, drawn), (_Signs(stochastic=True), taken)]
 
 
