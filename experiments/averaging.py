@@ -25,26 +25,24 @@ class Averaged(keras.callbacks.Callback):
         super().__init__()
         self._first, self._batches = first, batches
         self._seen = 0
-        self._sums: list[np.ndarray] = []
+        self._weights: list[list[np.ndarray]] = []
 
     def _trained(self) -> keras.Model:
         return getattr(self.model, "student", self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Adds the epoch's weights to the mean."""
+        """Keeps the epoch's weights if they are in the mean."""
         self._seen += 1
-        if self._seen < self._first:
-            return
-        values = [np.asarray(each, "float64") for each in self._trained().trainable_variables]
-        self._sums = [a + b for a, b in zip(self._sums or [0.0] * len(values), values, strict=True)]
+        if self._seen >= self._first:
+            self._weights.append([np.array(x) for x in self._trained().trainable_variables])
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Ends with the mean."""
-        model, count = self._trained(), self._seen - self._first + 1
-        if count < 1:
+        """Ends with the mean, if the training got as far."""
+        if not self._weights:
             return
-        for variable, total in zip(model.trainable_variables, self._sums, strict=True):
-            variable.assign(total / count)
+        model = self._trained()
+        for variable, *values in zip(model.trainable_variables, *self._weights, strict=True):
+            variable.assign(np.mean(values, 0, dtype="float64"))
         set_statistics(model, self._batches())
 
 

@@ -81,11 +81,12 @@ def measured(title: str, seed: int) -> Row:
     settings = {"epochs": recipe.epochs, "distillation": recipe.distillation}
     steps = techniques.make_steps(techniques.chain(recipe.chain), recipe.options, settings)
     temperature = steps[-1].training.distillation.temperature
+    first = recipe.epochs - recipe.averaged + 1
     context = TrainingContext(
         seed=seed,
         augmentation=recipe.augmentation,
         teacher=one_teacher(teachers, model, temperature=temperature),
-        callbacks=[Averaged(recipe.epochs - recipe.averaged + 1, training_images)],
+        callbacks=[Averaged(first, training_images)] if recipe.averaged else [],
     )
     start = Candidate(model, samples=images().representative(200))
     candidate, _ = techniques.apply(start, steps, images(), context)

@@ -43,6 +43,7 @@ from tfcompress import data, models
 from tfcompress.data import Normalization
 from tfcompress.errors import require
 from tfcompress.export import NoiseBudget, Validation
+from tfcompress.graph.nodes import producer
 from tfcompress.runtime import LiteModel
 
 # The benchmark's files: float, int8, and the network's weights as Keras has them.
@@ -114,7 +115,7 @@ def with_weights_of(model: keras.Model, path: Path, images: np.ndarray) -> keras
     norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
     factors = []
     for layer in norms:
-        before = layer.input._keras_history.operation
+        before = producer(layer.input)
         size = np.sqrt((before.kernel.numpy() ** 2).sum((0, 1, 2)))
         factors.append(np.where(size > 0, NEW_NORM / np.maximum(size, 1e-12), 1))
         before.set_weights([weights * factors[-1] for weights in before.get_weights()])

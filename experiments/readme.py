@@ -24,7 +24,7 @@ from default_run import FILES
 from measurements import FILE, Measurements, Row
 from page import Record
 from readme_rows import LEFT_OUT, TASK_TITLES, TECHNIQUE_TITLES
-from techniques import keys_of, points_below, rows_of
+from techniques import keys_of, of_floats, points_below, rows_of
 from zoo import ZOO
 
 from tfcompress.benchmark.machine import machine_line
@@ -276,7 +276,7 @@ def technique_cells(found: list[Row]) -> list[str]:
     below = points_below(found)
     text = f"{statistics.mean(below):.2f}"
     text += f" ({min(below):.2f} to {max(below):.2f})" if below[1:] else ", one seed"
-    packed = found[0]["compressed"]["gzip_bytes"] / found[0]["baseline"]["gzip_bytes"]
+    packed = of_floats(found[0], "gzip_bytes")
     latency = statistics.median(report["ratio"]["latency"] for report in found)
     return [text, share(found[0]["ratio"]["size"]), share(packed), f"{latency:.2f}"]
 

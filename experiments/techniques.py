@@ -265,7 +265,6 @@ def row(name: str, found: list[dict]) -> list[str]:
     below = points_below(found)
     spread = f"{min(below):.2f} to {max(below):.2f}" if len(below) > 1 else "one seed"
     files = [report["compressed"] for report in found]
-    base = found[0]["baseline"]
     return [
         name,
         " ".join(f"{report['baseline']['accuracy']:.4f}" for report in found),
@@ -273,15 +272,14 @@ def row(name: str, found: list[dict]) -> list[str]:
         f"{statistics.mean(below):.2f}",
         spread,
         f"{found[0]['ratio']['size']:.3f}",
-        f"{files[0]['gzip_bytes'] / base['gzip_bytes']:.3f}",
+        f"{of_floats(found[0], 'gzip_bytes'):.3f}",
         f"{statistics.median(report['ratio']['latency'] for report in found):.2f}",
     ]
 
 
-def packed(report: Row) -> str:
-    """Returns the bytes of a file's `.tfz`, divided by those of the float file's."""
-    files = [report[which]["packed_bytes"] for which in ("compressed", "baseline")]
-    return f"{files[0] / files[1]:.3f}"
+def of_floats(report: Row, size: str) -> float:
+    """Returns the bytes of a file, as `size` counts them, divided by those of the float file."""
+    return float(report["compressed"][size] / report["baseline"][size])
 
 
 def published(name: str) -> str:
@@ -305,8 +303,10 @@ def page_of(results: Measurements) -> Page:
         keys = keys_of(results, name)
         if keys:
             found = [results[key] for key in keys]
-            beside = [packed(found[0]), published(name)] if table == "few_bits" else []
-            rows.append((row(name, found) + beside, keys))
+            cells = row(name, found)
+            if table == "few_bits":
+                cells += [f"{of_floats(found[0], 'packed_bytes'):.3f}", published(name)]
+            rows.append((cells, keys))
     model = "vgg16" if table == "vgg16" else "vgg_small"
     return Page(
         f"{table.replace('_', ' ').capitalize()} techniques, {model} on the embedded data set",
@@ -329,18 +329,18 @@ def page_of(results: Measurements) -> Page:
 
 
 def main() -> None:
-    flags = parser(__doc__)
-    flags.add_argument("--table", choices=TABLES, required=True)
-    flags.add_argument("--work", type=Path, default=Path("build/techniques"), help="of the runs")
-    flags.add_argument("--seeds", type=int, default=3, help="at most so many of each technique")
-    flags.add_argument(
+    words = parser(__doc__)
+    words.add_argument("--table", choices=TABLES, required=True)
+    words.add_argument("--work", type=Path, default=Path("build/techniques"), help="of the runs")
+    words.add_argument("--seeds", type=int, default=3, help="at most so many of each technique")
+    words.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="NAME",
         help="a technique of the table, as its page calls it; may be given several times",
     )
-    words, flags = flags, flags.parse_args()
+    flags = words.parse_args()
     for name in flags.only:
         if name not in TABLES[flags.table]:
             words.error(f"--only takes one of {'; '.join(TABLES[flags.table])}; got '{name}'")
