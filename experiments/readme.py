@@ -1,4 +1,4 @@
-"""The tables of README.md and of two pages of docs/, from the experiments' rows.
+"""The tables of README.md and of three pages of docs/, from the experiments' rows.
 
 Run:
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import any_model_tables
@@ -37,6 +37,7 @@ TFLITE_MODELS = ROOT / "tflite_models"
 README = ROOT / "README.md"
 MODELS_PAGE = ROOT / "docs" / "models_and_techniques.md"
 TINY_PAGE = ROOT / "docs" / "mlperf_tiny.md"
+BITS_PAGE = ROOT / "docs" / "few_bits.md"
 # What names a processor's class, the first that it has.
 VECTORS = ("AVX-512", "AVX2", "SVE", "NEON")
 UNRECORDED = "features not recorded"
@@ -254,14 +255,17 @@ def kernel_row(
     return row["float_ms"], row["ratio"][0], row["to_int8"], row["smaller"]
 
 
-def techniques() -> str:
-    """Every technique of the tables that was measured by the command itself."""
+def techniques(
+    tables: Iterable[str] = ("quantised", "binary", "compact", "structured", "few_bits"),
+    left_out: Collection[str] = LEFT_OUT,
+) -> str:
+    """The techniques of some tables, as far as they were measured by the command itself."""
     rows, records = [], []
-    for table in ("quantised", "binary", "compact", "structured", "few_bits"):
+    for table in tables:
         results = Measurements(RESULTS / f"{table}_techniques")
         for name in rows_of(table):
             keys = keys_of(results, name)
-            if keys and name not in LEFT_OUT:
+            if keys and name not in left_out:
                 made = results.records(keys)
                 *cells, latency = technique_cells([results[key] for key in keys])
                 title = TECHNIQUE_TITLES.get(name, f"`{name}`")
@@ -367,7 +371,13 @@ def tiny_page(text: str) -> str:
     return rendered(text, {"leaderboard": leaderboard, "targets": lambda: verdicts})
 
 
+def bits_page(text: str) -> str:
+    """Returns the text of the page of few bits with its table written again."""
+    return rendered(text, {"few bits": lambda: techniques(["few_bits"], ())})
+
+
 if __name__ == "__main__":
     write(README, rendered(README.read_text()))
     write(MODELS_PAGE, models_page(MODELS_PAGE.read_text()))
     write(TINY_PAGE, tiny_page(TINY_PAGE.read_text()))
+    write(BITS_PAGE, bits_page(BITS_PAGE.read_text()))

@@ -3,6 +3,7 @@
 import pathlib
 
 import pytest
+import readme
 from measurements import FILE, Measurements, rendered
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -36,3 +37,12 @@ def test_every_row_says_when_and_where_it_was_measured(folder):
 def test_no_private_folders(folder):
     for path in (folder / FILE, folder / "README.md"):
         assert not any(word in path.read_text() for word in ("/tmp/", "/home/", "/root/"))
+
+
+def test_the_page_of_few_bits_has_its_table():
+    text = readme.BITS_PAGE.read_text()
+    assert readme.bits_page(text) == text
+    kept = Measurements(RESULTS / "few_bits_techniques")
+    table = text.partition("<!-- few bits:")[2].partition("<!-- end of few bits -->")[0]
+    lines = [line for line in table.splitlines() if line.startswith("| `")]
+    assert len(lines) == len({key.rpartition(", seed ")[0] for key in kept.rows})
