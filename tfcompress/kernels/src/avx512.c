@@ -119,11 +119,15 @@ XK_INLINE void compare_some(const struct xk_window *w, int first, const int P, c
   }
 }
 
-/* A full set of pixels at once; the few at the end one by one. */
+/* A full set of pixels at once; the few at the end one by one. Of bytes it is half a set, unless
+ * there are 1 or 2 registers of channels: compilers keep 24 sums of products in memory. */
 #define XK_EACH(some, V, unit, ...)                                                     \
   do {                                                                                  \
+    const int at_once = unit == XK_BYTES && V > 2 ? XK_PIXELS / 2 : XK_PIXELS;          \
     if (w->pixels == XK_PIXELS) {                                                       \
-      some(w, 0, XK_PIXELS, V, unit, __VA_ARGS__);                                      \
+      for (int first = 0; first < XK_PIXELS; first += at_once) {                        \
+        some(w, first, at_once, V, unit, __VA_ARGS__);                                  \
+      }                                                                                 \
     } else {                                                                            \
       for (int first = 0; first < w->pixels; first++) some(w, first, 1, V, unit, __VA_ARGS__); \
     }                                                                                   \
