@@ -9,8 +9,8 @@ Run:
     .venv/bin/python experiments/techniques.py --table=few_bits --output=build/few_bits_techniques
     .venv/bin/python experiments/techniques.py --table=vgg16 --output=build/vgg16_techniques
 
-The first four took about 25, 30, 60 and 60 minutes on two cores, `channels` of `vgg16` 90; of the 62 runs of
-`few_bits` the 22 of seed 0 took 70, beside another training.
+The first four took about 25, 30, 60 and 60 minutes on two cores, `channels` of `vgg16` 90; of the
+62 runs of `few_bits` the 22 of seed 0 took 70, beside another training.
 
 Per seed one float baseline is trained (by the first run) and then used by all techniques, so that
 they differ in nothing else. Latency is interleaved with the baseline's; an accuracy on 2,000 images
