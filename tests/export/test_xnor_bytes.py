@@ -57,6 +57,30 @@ def test_the_file_computes_what_keras_computes(arguments, tmp_path):
     assert np.abs(got - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
+@pytest.mark.parametrize(
+    ("pads", "padding", "left"),
+    [
+        (((1, 0), (0, 1)), "valid", 0),
+        (((1, 0), (0, 1)), "same", 0),  # Both together stay below the kernel's width.
+        (2, "same", 1),
+        (3, "valid", 1),
+    ],
+)
+def test_padding_before_the_rounding_is_the_convolutions_own(pads, padding, left, tmp_path):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((9, 8, 3))
+    x = FakeQuantize(-0.8, 2.1)(layers.ZeroPadding2D(pads)(inputs))
+    x = LearnedStepWeights(layers.Conv2D(20, 3, strides=2, padding=padding), 8)(x)
+    x = BinaryConv2D(12, 1)(layers.BatchNormalization()(x))
+    model, x = randomise(keras.Model(inputs, x)), values()
+    written = export(model, tmp_path / "m.tflite", storage="xnor", representative=x)
+    assert written.ops["CUSTOM:TfcXnorByteConv2D"] == 1
+    assert written.ops.get("PAD", 0) == left
+    wanted = np.asarray(model(x))
+    got = LiteModel(written.path).predict(x)
+    assert np.abs(got - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
 def test_what_is_rounded_to_fewer_bits_stays_floats(tmp_path):
     path = tmp_path / "m.tflite"
     convert.float_file(lower(net(num_bits=7), activations="signed"), path)

@@ -1,11 +1,12 @@
 """Finds the convolutions of bytes in a float file: inputs on a grid of 8 bits, weights on others.
 
 ```
-clipping, [SUB], [MUL], [ADD], FLOOR, [MUL], [PAD], CONV_2D with weights of a step a filter
+[PAD], clipping, [SUB], [MUL], [ADD], FLOOR, [MUL], [PAD], CONV_2D with weights of a step a filter
 ```
 
-The first ops are what `FakeQuantize` lowers to: pixels, where the normalised values that they stand
-for are that grid. Such a convolution is one of integers, whatever its floats were scaled with.
+The ops from the clipping on are what `FakeQuantize` lowers to: pixels, where the normalised values
+that they stand for are that grid. Such a convolution is one of integers, whatever its floats were
+scaled with; it pads by itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from typing import Any
 import numpy as np
 
 from tfcompress.export.exact_grids import on_grid
-from tfcompress.export.xnor_match import LINEAR_OR_RELU, SIGNS, BinaryOp, padding_of
+from tfcompress.export.xnor_match import (
+    LINEAR_OR_RELU,
+    PADS,
+    SIGNS,
+    BinaryOp,
+    Padding,
+    padding_of,
+    pads_of,
+    too_wide,
+)
 from tfcompress.tflite.dataflow import Dataflow
 
 _BITS = 8
@@ -78,6 +88,7 @@ def _as_bytes(flow: Dataflow, op: Any) -> ByteOp | None:
     if grid is None or weights is None:
         return None
     source, step, zero_point, shift = grid
+    source, pads = _before_padding(flow, source, shift / step, around, kernel)
     integers, steps = weights
     bias = flow.editor.values(op.inputs[2]) if len(op.inputs) > 2 else None
     return ByteOp(
@@ -89,7 +100,7 @@ def _as_bytes(flow: Dataflow, op: Any) -> ByteOp | None:
         kernel=integers,
         scale=(steps * factor).astype("float32"),
         bias=np.zeros(len(kernel), "float32") if bias is None else bias.ravel(),
-        pads=around.pads,
+        pads=pads,
         pad_value=0,
         strides=around.strides,
         dilations=around.dilations,
@@ -98,6 +109,29 @@ def _as_bytes(flow: Dataflow, op: Any) -> ByteOp | None:
         zero_point=zero_point,
         shift=shift,
     )
+
+
+def _before_padding(
+    flow: Dataflow, source: int, shift: float, around: Padding, kernel: np.ndarray
+) -> tuple[int, tuple[int, int, int, int]]:
+    """Returns the tensor that is rounded to bytes, or that before its padding, and all pads.
+
+    Args:
+        flow: of the file.
+        source: the tensor that is rounded.
+        shift: what is added before, in steps. Near a half, 0 might not become the zero point.
+        around: what stands around the convolution.
+        kernel: (filters, height, width, channels).
+    """
+    before = flow.producer(source)
+    found = pads_of(flow, before) if flow.name(before) in PADS else None
+    if found is None or found[1] != 0 or abs(shift) > 0.49:
+        return source, around.pads
+    top, bottom, left, right = (a + b for a, b in zip(found[0], around.pads, strict=True))
+    pads = (top, bottom, left, right)
+    if too_wide(pads, kernel, around.dilations):
+        return source, around.pads
+    return int(before.inputs[0]), pads
 
 
 def _without_factor(flow: Dataflow, op: Any) -> tuple[Any, float]:

@@ -16,7 +16,7 @@ the sum of signs can be compared with an integer instead.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -169,12 +169,10 @@ def padding_of(flow: Dataflow, op: Any, kernel: np.ndarray) -> Padding | str:
     before = flow.producer(source)
     pads, pad_value, padding = (0, 0, 0, 0), 1, []
     if not dense and flow.name(before) in PADS:
-        amounts = flow.editor.values(before.inputs[1], "int32")
-        value = flow.scalar(before.inputs[2]) if len(before.inputs) > 2 else 0.0
-        if amounts is None or value not in (0.0, 1.0) or amounts[[0, 3]].any():
+        found = pads_of(flow, before)
+        if found is None:
             return "its padding is neither 0 nor 1, or not of height and width"
-        top, bottom, left, right = (int(amount) for amount in amounts[1:3].ravel())
-        pads, pad_value = (top, bottom, left, right), int(value)
+        pads, pad_value = found
         padding, source = [before], int(before.inputs[0])
     strides, dilations = (1, 1), (1, 1)
     if not dense:
@@ -188,10 +186,30 @@ def padding_of(flow: Dataflow, op: Any, kernel: np.ndarray) -> Padding | str:
                 return "it is padded twice, with other values"
             top, bottom, left, right = (a + b for a, b in zip(pads, same, strict=True))
             pads, pad_value = (top, bottom, left, right), 0
-        for place, pad in enumerate(pads):
-            if pad > (kernel.shape[1 + place // 2] - 1) * dilations[place // 2]:
-                return "it is padded by as much as its dilated kernel or more"
+        if too_wide(pads, kernel, dilations):
+            return "it is padded by as much as its dilated kernel or more"
     return Padding(source, padding, pads, pad_value, strides, dilations)
+
+
+def pads_of(flow: Dataflow, op: Any) -> tuple[tuple[int, int, int, int], int] | None:
+    """Returns a padding op's pads (top, bottom, left, right) and its value.
+
+    None if that is neither 0 nor 1, or if it pads other dimensions.
+    """
+    amounts = flow.editor.values(op.inputs[1], "int32")
+    value = flow.scalar(op.inputs[2]) if len(op.inputs) > 2 else 0.0
+    if amounts is None or value not in (0.0, 1.0) or amounts[[0, 3]].any():
+        return None
+    top, bottom, left, right = (int(amount) for amount in amounts[1:3].ravel())
+    return (top, bottom, left, right), int(value)
+
+
+def too_wide(pads: Sequence[int], kernel: np.ndarray, dilations: Sequence[int]) -> bool:
+    """Returns whether a pad is as wide as the dilated kernel, which the kernels don't take."""
+    return any(
+        pad > (kernel.shape[1 + place // 2] - 1) * dilations[place // 2]
+        for place, pad in enumerate(pads)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
