@@ -74,6 +74,19 @@ def test_names_and_cores():
     assert (found.name, found.cores) == ("Raspberry Pi 5 Model B Rev 1.0", None)
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("AMD EPYC", "AMD EPYC family 25 model 17"),
+        ("Intel(R) Xeon(R) CPU @ 2.20GHz", "Intel(R) Xeon(R) CPU @ 2.20GHz family 25 model 17"),
+        ("AMD EPYC 7B13", "AMD EPYC 7B13"),
+    ],
+)
+def test_a_name_without_its_number_gets_the_family(name, shown):
+    text = x86(name, MILAN).replace("model name", "cpu family\t: 25\nmodel\t\t: 17\nmodel name")
+    assert from_cpuinfo(text).name == shown
+
+
 def test_what_the_system_does_not_say_is_not_guessed():
     assert from_cpuinfo("processor\t: 0\nisa\t\t: rv64imafdc\n") == Processor()
     assert from_sysctl("") == Processor()

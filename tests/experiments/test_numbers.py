@@ -135,7 +135,7 @@ SAID = (
     "Python 3.11",
     "12,000 images",
     "all 2,000 test images (standard error about 0.65 points)",
-    "2 cores of an AMD EPYC (Zen 5, AVX-512), Linux x86-64, 2026-11-20 to 23",
+    "2 cores of AMD EPYCs (Zen 5 or Zen 4, both with AVX-512), Linux x86-64, 2026-11-20 to 23",
     "The 2017 study",
     "2017 study",
     "Twelve files, seed 0",

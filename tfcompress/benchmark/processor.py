@@ -43,7 +43,8 @@ class Processor:
     """A processor in the system's words. None is what the system doesn't say.
 
     Attributes:
-        name: such as `AMD EPYC`; of a single-board computer the board's.
+        name: such as `AMD EPYC 7B13`, or `AMD EPYC family 25 model 17` in a virtual machine that
+            hides the number; of a single-board computer the board's.
         features: what it can do that changes how fast a file runs, such as `AVX2` and `VNNI`.
         cores: its physical cores, over all sockets.
     """
@@ -77,13 +78,21 @@ def from_cpuinfo(text: str) -> Processor:
     name, features, places = None, None, set()
     for entry in re.split(r"\n\s*\n", text):  # One for each logical core.
         values = _values(entry, ":")
-        name = name or values.get("model name") or values.get("Model") or None
+        name = name or _full_name(values) or values.get("Model") or None
         words = values.get("flags") or values.get("Features")  # x86, ARM
         if words and features is None:
             features = _features(_LINUX, words.split())
         if "core id" in values:
             places.add((values.get("physical id"), values["core id"]))
     return Processor(name, features, len(places) or None)
+
+
+def _full_name(values: dict[str, str]) -> str | None:
+    """Returns an x86 processor's name; virtual machines cut off its number, but tell its family."""
+    name, family, model = (values.get(key) for key in ("model name", "cpu family", "model"))
+    if not name or not family or not model or re.search(r"\d", name.partition("@")[0]):
+        return name
+    return f"{name} family {family} model {model}"
 
 
 def from_sysctl(text: str) -> Processor:
