@@ -126,6 +126,7 @@ TABLES: dict[str, dict[str, tuple[list[str], int]]] = {
         "channels, size_ratio=0.36": ([*CUT, "size_ratio=0.36"], 1),
         "channels, size_ratio=0.18": ([*CUT, "size_ratio=0.18"], 1),
         "sqnr": (["--technique=sqnr"], 1),
+        "sqnr, bits=3": (["--technique=sqnr", "--set", "bits=3"], 1),
         "pq": (["--technique=pq"], 1),
     },
 }
