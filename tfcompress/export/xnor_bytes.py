@@ -24,6 +24,7 @@ from tfcompress.export.xnor_match import (
     SIGNS,
     BinaryOp,
     Padding,
+    both,
     padding_of,
     pads_of,
     too_wide,
@@ -88,19 +89,20 @@ def _as_bytes(flow: Dataflow, op: Any) -> ByteOp | None:
     if grid is None or weights is None:
         return None
     source, step, zero_point, shift = grid
-    source, pads = _before_padding(flow, source, shift / step, around, kernel)
+    around = dataclasses.replace(around, source=source)
+    around = _with_padding_before(flow, around, shift / step, kernel)
     integers, steps = weights
     bias = flow.editor.values(op.inputs[2]) if len(op.inputs) > 2 else None
     return ByteOp(
         op=op,
         dense=False,
-        source=source,
+        source=around.source,
         levels=SIGNS,
         sign=[],
         kernel=integers,
         scale=(steps * factor).astype("float32"),
         bias=np.zeros(len(kernel), "float32") if bias is None else bias.ravel(),
-        pads=pads,
+        pads=around.pads,
         pad_value=0,
         strides=around.strides,
         dilations=around.dilations,
@@ -111,27 +113,25 @@ def _as_bytes(flow: Dataflow, op: Any) -> ByteOp | None:
     )
 
 
-def _before_padding(
-    flow: Dataflow, source: int, shift: float, around: Padding, kernel: np.ndarray
-) -> tuple[int, tuple[int, int, int, int]]:
-    """Returns the tensor that is rounded to bytes, or that before its padding, and all pads.
+def _with_padding_before(
+    flow: Dataflow, around: Padding, shift: float, kernel: np.ndarray
+) -> Padding:
+    """Takes in the zeros that are put around an op's inputs before they are rounded to bytes.
 
     Args:
         flow: of the file.
-        source: the tensor that is rounded.
+        around: what stands around the op, with the tensor that is rounded as its source.
         shift: what is added before, in steps. Near a half, 0 might not become the zero point.
-        around: what stands around the convolution.
         kernel: (filters, height, width, channels).
     """
-    before = flow.producer(source)
+    before = flow.producer(around.source)
     found = pads_of(flow, before) if flow.name(before) in PADS else None
     if found is None or found[1] != 0 or abs(shift) > 0.49:
-        return source, around.pads
-    top, bottom, left, right = (a + b for a, b in zip(found[0], around.pads, strict=True))
-    pads = (top, bottom, left, right)
+        return around
+    pads = both(found[0], around.pads)
     if too_wide(pads, kernel, around.dilations):
-        return source, around.pads
-    return int(before.inputs[0]), pads
+        return around
+    return dataclasses.replace(around, source=int(before.inputs[0]), pads=pads)
 
 
 def _without_factor(flow: Dataflow, op: Any) -> tuple[Any, float]:

@@ -26,6 +26,7 @@ from tfcompress.tflite.padding import SAME, same_pads
 from tfcompress.tflite.weighted_ops import one_magnitude
 
 PADS = ("PAD", "PADV2")
+Pads = tuple[int, int, int, int]  # Top, bottom, left, right.
 SIGNS = (0.0,)  # What makes signs of numbers.
 _NONE, _RELU = LINEAR_OR_RELU = (0, 1)  # The schema's numbers of activations.
 
@@ -58,7 +59,7 @@ class BinaryOp:
     kernel: np.ndarray
     scale: np.ndarray
     bias: np.ndarray
-    pads: tuple[int, int, int, int]
+    pads: Pads
     pad_value: int
     strides: tuple[int, int]
     dilations: tuple[int, int]
@@ -149,7 +150,7 @@ class Padding:
 
     source: int
     ops: list[Any]
-    pads: tuple[int, int, int, int]
+    pads: Pads
     value: int
     strides: tuple[int, int]
     dilations: tuple[int, int]
@@ -184,15 +185,14 @@ def padding_of(flow: Dataflow, op: Any, kernel: np.ndarray) -> Padding | str:
         if any(same):
             if any(pads) and pad_value != 0:
                 return "it is padded twice, with other values"
-            top, bottom, left, right = (a + b for a, b in zip(pads, same, strict=True))
-            pads, pad_value = (top, bottom, left, right), 0
+            pads, pad_value = both(pads, same), 0
         if too_wide(pads, kernel, dilations):
             return "it is padded by as much as its dilated kernel or more"
     return Padding(source, padding, pads, pad_value, strides, dilations)
 
 
-def pads_of(flow: Dataflow, op: Any) -> tuple[tuple[int, int, int, int], int] | None:
-    """Returns a padding op's pads (top, bottom, left, right) and its value.
+def pads_of(flow: Dataflow, op: Any) -> tuple[Pads, int] | None:
+    """Returns a padding op's pads and its value.
 
     None if that is neither 0 nor 1, or if it pads other dimensions.
     """
@@ -204,7 +204,13 @@ def pads_of(flow: Dataflow, op: Any) -> tuple[tuple[int, int, int, int], int] | 
     return (top, bottom, left, right), int(value)
 
 
-def too_wide(pads: Sequence[int], kernel: np.ndarray, dilations: Sequence[int]) -> bool:
+def both(pads: Pads, more: Pads) -> Pads:
+    """Returns two paddings, one around the other, as one."""
+    top, bottom, left, right = (a + b for a, b in zip(pads, more, strict=True))
+    return top, bottom, left, right
+
+
+def too_wide(pads: Pads, kernel: np.ndarray, dilations: Sequence[int]) -> bool:
     """Returns whether a pad is as wide as the dilated kernel, which the kernels don't take."""
     return any(
         pad > (kernel.shape[1 + place // 2] - 1) * dilations[place // 2]
@@ -218,7 +224,7 @@ class Pool:
 
     kernel: tuple[int, int]
     strides: tuple[int, int]
-    pads: tuple[int, int, int, int]
+    pads: Pads
     size: tuple[int, int]  # of its output
 
 
