@@ -1,3 +1,4 @@
+import re
 import sys
 
 import numpy as np
@@ -167,12 +168,14 @@ def test_values_reach_the_model_as_they_are(file):
         ("leaves", r"my: data\.py line {leaves}: SystemExit: no data today"),
         ("needs", r"my: data\.py: TypeError: needs\(\) missing 1 required positional argument"),
         ("nothing", r"what my: data\.py:nothing returns: data must be .* got NoneType"),
-        ("value", "unknown function of .*: 'value'"),
+        ("value", "unknown function of .*: 'value'.* Known: {functions}$"),
     ],
 )
 def test_code_that_fails_is_one_line(file, function, message):
     lines = CODE.splitlines()
     places = {name: lines.index(f"def {name}():") + 2 for name in ("fails", "leaves")}
+    functions = ", ".join(sorted(re.findall(r"^def (\w+)", CODE, re.M)))
+    message = message.replace("{functions}", functions)
     for name, line in places.items():
         message = message.replace(f"{{{name}}}", str(line))
     with pytest.raises(InputError, match=message) as caught:
@@ -193,6 +196,11 @@ def test_a_stream_that_fails_later_is_one_line(file):
     [
         ("def load(: pass", "load", r"d\.py line 1 is no Python: invalid syntax"),
         ("def laod(): pass", "load", "unknown function of .*: 'load': did you mean 'laod'"),
+        (
+            "import re\nfrom json import load as l\nx = 1\ndef a(k=1):\n    r = k\ndef b(): pass",
+            "lod",
+            "Known: a, b$",
+        ),
         ("def load(): pass", "", r"d\.py:' lacks its function, as in d\.py:load"),
         ("x = 1 / 0\ndef load(): pass", "load", r"d\.py line 1: ZeroDivisionError: division by z"),
         (

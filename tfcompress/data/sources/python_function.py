@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
@@ -88,7 +89,8 @@ def check(request: Request) -> None:
         elif isinstance(node, ast.alias):
             names.add((node.asname or node.name).partition(".")[0])
     if function not in names and "*" not in names:
-        raise unknown_name(f"function of {file}:", function, names)
+        defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        raise unknown_name(f"function of {file}:", function, defined)
 
 
 def load(request: Request) -> Dataset | Examples | Stream:
@@ -113,8 +115,12 @@ def load(request: Request) -> Dataset | Examples | Stream:
     module = _imported(file)
     call = getattr(module, function, None)
     if not callable(call):
-        names = [name for name, value in vars(module).items() if callable(value)]
-        raise unknown_name(f"function of {file}:", function, names)
+        defined = [
+            name
+            for name, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__
+        ]
+        raise unknown_name(f"function of {file}:", function, defined)
     with _users(file):
         returned = call()
     try:
