@@ -4,7 +4,7 @@ Run:
 
     .venv/bin/python experiments/xnor_nets.py --output=build/xnor_nets
 
-About ten minutes. Weights are random, which neither size nor latency depends on. Batch
+About twenty minutes. Weights are random, which neither size nor latency depends on. Batch
 normalisations and biases get values as after training: with their first ones many sums of signs
 are 0 but for rounding, and any two runtimes round them to different sides. `bi_real` is a
 Bi-Real net with the layout of ResNet-18 (Liu et al. 2018, arXiv:1808.00278): signs, a 3x3
@@ -12,7 +12,8 @@ convolution with binary weights, BN, and a shortcut around each; the stem, the s
 convolutions and the last layer stay float. Its float net has ReLUs in place of the signs, behind
 BN, where they cost nothing. `vgg_s, convs` is VGG-S without its dense layers. Nets with 8-bit ends
 have a first convolution and a last dense layer whose weights, and the convolution's inputs, are
-rounded to 8 bits, as `xnor --set end_bits=8` makes them.
+rounded to 8 bits, as `xnor --set end_bits=8` makes them; 2-bit inputs are those of
+`--set activation_bits=2`, of the layers between them.
 """
 
 from __future__ import annotations
@@ -72,14 +73,14 @@ def bi_real(kind: str) -> keras.Model:
     return keras.Model(inputs, end(layers.Dense(1000))(x), name="bi_real")
 
 
-def with_ends(build: Build, shape: tuple[int, ...]) -> Build:
-    """Returns a builder of the same net, which is binary with 8-bit ends."""
+def by_xnor(build: Build, shape: tuple[int, ...], **options: int) -> Build:
+    """Returns a builder of the same net, which is binary as `xnor` makes it with these options."""
 
     def made(kind: str) -> keras.Model:
         if kind == "float":
             return build(kind)
-        net = tfcompress.transform(build("float"), "xnor", end_bits=8)
-        # The inputs' range is that of the first batch.
+        net = tfcompress.transform(build("float"), "xnor", **options)
+        # Ranges and scales of inputs are those of the first batch.
         net(np.random.default_rng(1).normal(size=(2, *shape)).astype("float32"), training=True)
         return net
 
@@ -103,8 +104,13 @@ NETS: dict[str, Callable[[str], keras.Model]] = {
     "vgg_s, convs": convolutions_only(network("vgg_s", LARGE, 8), "pool5"),
     "bi_real": bi_real,
     **{
-        f"{name}, 8-bit ends": with_ends(network(builder, shape, classes, **options), shape)
-        for name, builder, shape, classes, options in (
+        f"{name}{how}": by_xnor(network(builder, shape, classes, **width), shape, **options)
+        for how, options in (
+            (", 8-bit ends", {"end_bits": 8}),
+            (", 2-bit inputs", {"activation_bits": 2}),
+            (", 2-bit inputs, 8-bit ends", {"activation_bits": 2, "end_bits": 8}),
+        )
+        for name, builder, shape, classes, width in (
             ("vgg_small", "vgg_small", SMALL, 10, {}),
             ("vgg_small, width 4", "vgg_small", SMALL, 10, {"width": 4}),
             ("vgg_s", "vgg_s", LARGE, 8, {}),
@@ -209,14 +215,14 @@ def page_of(results: Measurements) -> Page:
 
 def main() -> None:
     flags = parser(__doc__)
-    flags.add_argument("--only", default="", help="nets whose names begin so")
+    flags.add_argument("--only", default="", help="nets whose names hold this")
     flags.add_argument("--runs", type=int, default=200, help="timed inferences of each file")
     flags.add_argument("--images", type=int, default=16, help="to compare outputs on")
     flags = flags.parse_args()
     steps = [
         single(name, measured, name, flags.runs, flags.images)
         for name in NETS
-        if name.startswith(flags.only)
+        if flags.only in name
     ]
     conduct(flags, steps, page_of, settings={"runs": flags.runs, "images": flags.images})
 
