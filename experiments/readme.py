@@ -111,9 +111,18 @@ def by_machine(title: str, labels: Iterable[str]) -> list[str]:
     return [title] if len(labels) == 1 else [f"{title}, {label}" for label in labels]
 
 
-def with_processors(table: str, classes: Iterable[Measurements]) -> str:
-    """Returns a table with the line below it that says what its latencies were measured on."""
-    return f"{table}\n\n{on(record for kept in classes for record in kept.records(kept.rows))}"
+def with_processors(
+    table: str, classes: Iterable[Measurements], hidden: Collection[str] = ()
+) -> str:
+    """Returns a table with the line below it that says what its latencies were measured on.
+
+    Args:
+        table: as Markdown.
+        classes: its measurements.
+        hidden: keys of rows that the table doesn't show.
+    """
+    keys = ((kept, [key for key in kept.rows if key not in hidden]) for kept in classes)
+    return f"{table}\n\n{on(record for kept, shown in keys for record in kept.records(shown))}"
 
 
 def share(value: float) -> str:
@@ -225,7 +234,9 @@ def kernels() -> str:
         f"{title}, {name}" if name else title for title in ("of float", "of int8") for name in names
     ]
     headers = ["net", *by_machine("float, ms", classes), *ratios, "times smaller"]
-    return with_processors(markdown(headers, rows), [*sum(classes.values(), ()), slower[1]])
+    timed = [*sum(classes.values(), ()), slower[1]]
+    hidden = {key for kept in nets.values() for key in kept.rows} - {*KERNEL_NETS.values()}
+    return with_processors(markdown(headers, rows), timed, hidden)
 
 
 def figure(row: tuple[float, ...] | None, number: int, text: Callable[[float], str]) -> str:
