@@ -192,7 +192,7 @@ class TestRecipes:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"recipe": "papr"}, "option recipe .*default, paper; got 'papr'"),
+            ({"recipe": "papr"}, "option recipe .*default, long, paper; got 'papr'"),
             ({"init": "zero"}, "option init .*float, scratch; got 'zero'"),
             ({"clip_value": "0"}, "option clip_value must be positive; got 0"),
             ({"clip_value": "-1"}, "option clip_value must be positive; got -1"),

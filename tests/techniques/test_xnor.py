@@ -1,12 +1,15 @@
 """Binary weights and binary activations; what the binary techniques share: test_binary.py."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import tfcompress
-from tests.techniques.conftest import trained
+from tests.techniques.conftest import DEFAULT_CONTEXT, trained
 from tests.techniques.counts import SIGNED
 from tfcompress import kernels, techniques
+from tfcompress.config import Training
 from tfcompress.errors import InputError
 from tfcompress.export import export
 from tfcompress.layers import ClipWeights, LearnedStepWeights
@@ -105,3 +108,41 @@ def test_recu_keeps_latent_weights_between_their_quantiles(small, data):
         assert (cut.max((0, 1, 2)) / cut.mean((0, 1, 2))).max() < (
             whole.max((0, 1, 2)) / whole.mean((0, 1, 2))
         ).min()
+
+
+@pytest.mark.parametrize("init", [None, "scratch"])
+def test_long_takes_the_signs_of_inputs_first(small, init):
+    """Half of three times the epochs each; the second half begins at what the first one left."""
+    technique = techniques.get("xnor")
+    options = technique.make_options(recipe="long", init=init, end_bits=8, clip_value=0.5)
+    settings = technique.training(options)
+    assert settings == dataclasses.replace(technique.training(technique.make_options()), epochs=60)
+    candidate = techniques.Candidate(small())
+    (first, before), (second, after) = technique.rounds(candidate, options, settings)
+    assert (before.epochs, after.epochs) == (30, 30)
+    half = technique.transform(candidate, first)
+    floats = half.model.get_layer("conv2")
+    assert (floats.binarize_inputs, floats.binarize_kernel) == (True, False)
+    assert type(half.model.get_layer("conv1")) is not LearnedStepWeights
+    done = technique.transform(half, second)
+    assert done.layers == technique.transform(candidate, options).layers  # One line each.
+    whole = done.model
+    signs = whole.get_layer("conv2")
+    assert (signs.binarize_inputs, signs.binarize_kernel, signs.clip_value) == (True, True, 0.5)
+    np.testing.assert_array_equal(signs.kernel, floats.kernel)
+    assert type(whole.get_layer("conv1")) is LearnedStepWeights
+    assert technique.rounds(candidate, options, dataclasses.replace(settings, epochs=1)) == [
+        (options, dataclasses.replace(settings, epochs=1))
+    ]
+
+
+def test_long_trains_in_two_rounds(small, data):
+    technique = techniques.get("xnor")
+    step = techniques.Step(
+        technique, technique.make_options(recipe="long"), Training(epochs=3, batch_size=16)
+    )
+    candidate, rows = techniques.apply(techniques.Candidate(small()), [step], data, DEFAULT_CONTEXT)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert candidate.model.get_layer("conv3").binarize_kernel
+    with pytest.raises(InputError, match=r"option recipe .*default, paper; got 'long'"):
+        techniques.get("bwn").make_options(recipe="long")

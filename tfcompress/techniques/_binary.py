@@ -87,7 +87,7 @@ def technique(
     def transform(candidate: Candidate, chosen: WeightOptions) -> Candidate:
         form = _Form(
             binarize_inputs=binarize_inputs,
-            binarize_kernel=binarize_kernel,
+            binarize_kernel=binarize_kernel and chosen.binary_weights,
             activation=chosen.block_activation,
             keep_weights=chosen.keep_weights,
             clip_value=chosen.clip_value,

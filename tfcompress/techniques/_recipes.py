@@ -35,15 +35,23 @@ class WeightOptions:
 
     def __post_init__(self) -> None:
         """Refuses unknown words."""
-        one_of("option recipe", self.recipe, get_args(Recipe))
+        self._check_recipe()
         if self.init is not None:
             one_of("option init", self.init, get_args(Init))
         require(self.clip_value > 0, f"option clip_value must be positive; got {self.clip_value}")
+
+    def _check_recipe(self) -> None:
+        one_of("option recipe", self.recipe, get_args(Recipe))
 
     @property
     def block_activation(self) -> str:
         """The activation behind the binary layers: the network's own."""
         return "keep"
+
+    @property
+    def binary_weights(self) -> bool:
+        """Says whether a technique that takes the signs of weights does so in this round."""
+        return True
 
     @property
     def keep_weights(self) -> bool:
