@@ -121,3 +121,9 @@ def mediapipe_others():
     found = [found for key, found in rows.items() if key not in differ and "refused" not in found]
     (count,) = {found["mediapipe_keras"] for found in found}
     return count
+
+
+def lost_by_recipe(title):
+    """Points below float of a recipe for binary networks, the mean of five seeds."""
+    rows = [row("binary_recipes", f"{title}, seed {seed}") for seed in range(5)]
+    return statistics.mean(100 * (found["float_accuracy"] - found["accuracy"]) for found in rows)
