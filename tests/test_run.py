@@ -69,7 +69,7 @@ def test_list_names_everything(capsys):
         (["--set", "wdth=2"], "unknown option 'wdth': did you mean 'width'?"),
         (["--set", "width"], "key=value"),
         (["--set", "width=wide"], "option width takes a number; got 'wide'"),
-        (["--set", "recipe=papr"], "option recipe takes one of default, paper; got 'papr'"),
+        (["--set", "recipe=papr"], "option recipe takes one of default, long, paper; got 'papr'"),
         (["--set", "epochs=3"], "--epochs=3"),
         (["--epochs=-1"], "--epochs must be 0 or more; got -1"),
         (["--epochs=many"], "--epochs=many"),

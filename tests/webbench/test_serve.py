@@ -109,6 +109,29 @@ def test_what_is_refused(served, path, body, expected):
     assert results == []
 
 
+@pytest.fixture
+def refused(server):
+    """A connection on which the head of a request of 4 MiB was refused; the body is to come."""
+    running, _ = server
+    head = f"POST {running.path}result HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {2**22}"
+    with socket.create_connection(running.server_address[:2], timeout=30) as connection:
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        assert connection.recv(12, socket.MSG_WAITALL) == b"HTTP/1.0 400"
+        yield connection
+
+
+def test_a_body_that_is_refused_may_still_be_sent(refused):
+    """A browser that met an error on the way would not show the answer."""
+    refused.sendall(bytes(2**22))
+    while refused.recv(4096):
+        pass
+
+
+def test_a_body_that_is_refused_is_not_taken_for_ever(refused):
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        refused.sendall(bytes(4 * serve._UNREAD_BYTES))
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -16,6 +16,7 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,9 @@ _MOST_RESULTS = 1000
 # Seconds that a browser may take to send its request, and then to fetch the page.
 _REQUEST_S = 20.0
 _ANSWER_S = 600.0
+# Bytes of a refused request that are still taken, and seconds.
+_UNREAD_BYTES = 16 * _MAX_BYTES
+_UNREAD_S = 5.0
 # All that the page fetches is in it. Its modules have addresses that begin with `data:` and its
 # loader one with `blob:`; WebAssembly is compiled.
 _POLICY = (
@@ -174,6 +178,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     server: PageServer
     timeout = _ANSWER_S
+    _unread = False
 
     def setup(self) -> None:
         """Bounds the time until the request is here, however slowly it comes."""
@@ -185,7 +190,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def finish(self) -> None:
         """Ends the connection."""
         self._deadline.cancel()
+        if self._unread:
+            self._throw_away()
         super().finish()
+
+    def _throw_away(self) -> None:
+        """Takes what is still sent of a request that was refused.
+
+        On a connection that is closed before, the browser meets an error and loses the answer.
+        """
+        end, left = time.monotonic() + _UNREAD_S, _UNREAD_BYTES
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while left > 0 and (seconds := end - time.monotonic()) > 0:
+                self.connection.settimeout(seconds)
+                size = len(self.connection.recv(min(left, 2**16)))
+                if not size:
+                    return
+                left -= size
 
     def _hang_up(self) -> None:
         with contextlib.suppress(OSError):  # It has ended.
@@ -202,6 +224,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Takes a result."""
+        self._unread = True
         if not (self._names_us() and self._is_from_our_page()):
             self._answer(403)
         elif self._is_at("result"):
@@ -214,8 +237,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         size = self.headers.get("Content-Length", "")
         if not _LENGTH.fullmatch(size) or int(size) > _MAX_BYTES:
             return 400
+        content = self.rfile.read(int(size))
+        self._unread = False
         try:
-            report = parse_json(self.rfile.read(int(size)))
+            report = parse_json(content)
         except ValueError:
             return 400
         if not isinstance(report, dict):
