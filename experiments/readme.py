@@ -87,12 +87,14 @@ def marked(text: str, records: Iterable[Record]) -> str:
 def on(records: Iterable[Record]) -> str:
     """Returns the line below a table that says what its latencies were measured on."""
     records = list(records)
-    known = dict.fromkeys(
-        machine_line({**record, "commit": None})
-        for record in records
-        if class_of(record) != UNRECORDED
-    )
-    words = [*known]
+    # Processors that differ in nothing but their names share what is said of them.
+    alike: dict[str, dict[str, None]] = {}
+    for record in records:
+        if class_of(record) != UNRECORDED:
+            name = record["cpu"] or "an unnamed CPU"
+            line = machine_line({**record, "commit": None})
+            alike.setdefault(line.removeprefix(name), {})[name] = None
+    words = [f"{' and '.join(names)}{rest}" for rest, names in alike.items()]
     if any(class_of(record) == UNRECORDED for record in records):
         words.append(f"{MARK} {UNRECORDED}")
     return f"Latencies on {'; '.join(words)}." if words else ""
