@@ -23,7 +23,7 @@ import mlperf_tiny_table
 from default_run import FILES
 from measurements import FILE, Measurements, Row
 from page import Record
-from readme_rows import LEFT_OUT, TASK_TITLES, TECHNIQUE_TITLES
+from readme_rows import FURTHER_TITLES, LEFT_OUT, TASK_TITLES, TECHNIQUE_TITLES
 from techniques import keys_of, of_floats, points_below, rows_of
 from zoo import ZOO
 
@@ -281,7 +281,7 @@ def techniques(
             if keys and name not in left_out:
                 made = results.records(keys)
                 *cells, latency = technique_cells([results[key] for key in keys])
-                title = TECHNIQUE_TITLES.get(name, f"`{name}`")
+                title = (TECHNIQUE_TITLES | FURTHER_TITLES).get(name, f"`{name}`")
                 rows.append([title, *cells, marked(latency, made)])
                 records += made
     headers = ["technique", "points below float", "bytes", "gzip", "latency"]

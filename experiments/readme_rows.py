@@ -28,7 +28,15 @@ TECHNIQUE_TITLES = {
     "mixed": "`mixed`",
     "sqnr": "`sqnr`",
 }
-# Of few bits README shows a row of each kind.
+# Of these README shows a row of each kind; the page on few bits shows all.
+FURTHER_TITLES = {
+    "ternary, scale=trained": "`ternary --storage=int2`, trained scale",
+    "lsq, bits=3": "`lsq --storage=int4`, 3 bits",
+    "lsq, bits=2, activation_bits=2": "`lsq`, inputs of 2 bits, too, as int8",
+    "binaryconnect, stochastic=true": "`binaryconnect --storage=1bit`, with draws",
+    "dorefa, 2 bits": "`dorefa`, 2 bits, as int8",
+    "pact, weights=sawb": "`pact --set weights=sawb`, 4 bits, as int8",
+}
 LEFT_OUT = {
     *("dynamic", "hashed, init=scratch"),
     *(name for name in rows_of("structured") if "sparse epochs" in name),
