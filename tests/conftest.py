@@ -39,18 +39,11 @@ def pytest_configure(config):
     """Looks for garbage less often, and leaves memory to the process.
 
     Importing and tracing make many objects and little garbage; small trainings allocate a lot.
+    Objects aren't frozen here: each export sets aside what is older than it, unless the program has
+    frozen some.
     """
     gc.set_threshold(50_000, 20, 20)
     keep_freed_memory()
-
-
-def pytest_collection_finish(session):
-    """Leaves what TensorFlow's modules hold, which lasts, out of all later looking for garbage.
-
-    Looking through it again and again took a sixth of the time of tests that train and export.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def unexpected_skips(config) -> list[str]:
