@@ -1,49 +1,50 @@
-"""Ends a training with the mean of its weights over the last epochs."""
+"""The mean of a network's weights over the last epochs of its training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import collections
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
 
-class Averaged(keras.callbacks.Callback):
-    """Puts the mean of the last epochs' weights into the model, and its statistics anew.
+class LastWeights(keras.callbacks.Callback):
+    """Keeps the weights after each of the last epochs; the training isn't changed.
 
-    Batch normalisations hold means and variances of what the last weights gave; those of the
-    averaged weights are taken over the images (Izmailov et al. 2018, arXiv:1803.05407, section
-    3.2).
+    Of several trainings one after another, as a chain of techniques has them, the last epochs of
+    all.
 
     Args:
-        first: epoch, from 1, whose weights are the first in the mean.
-        batches: returns the images to take the statistics of, batch by batch.
+        epochs: how many.
     """
 
-    def __init__(self, first: int, batches: Callable[[], Iterable[Any]]) -> None:
+    def __init__(self, epochs: int) -> None:
         super().__init__()
-        self._first, self._batches = first, batches
-        self._seen = 0
-        self._weights: list[list[np.ndarray]] = []
-
-    def _trained(self) -> keras.Model:
-        return getattr(self.model, "student", self.model)
+        self._weights: collections.deque[list[np.ndarray]] = collections.deque(maxlen=epochs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Keeps the epoch's weights if they are in the mean."""
-        self._seen += 1
-        if self._seen >= self._first:
-            self._weights.append([np.array(x) for x in self._trained().trainable_variables])
+        """Keeps the epoch's weights."""
+        trained = getattr(self.model, "student", self.model)
+        self._weights.append([np.array(each) for each in trained.trainable_variables])
 
-    def on_train_end(self, logs: Any = None) -> None:
-        """Ends with the mean, if the training got as far."""
-        if not self._weights:
-            return
-        model = self._trained()
-        for variable, *values in zip(model.trainable_variables, *self._weights, strict=True):
+    def put_mean(self, model: keras.Model, epochs: int, batches: Iterable[Any]) -> None:
+        """Puts the mean of the last epochs' weights into a model, and its statistics anew.
+
+        Batch normalisations hold means and variances of what the last weights gave; those of the
+        averaged weights are taken over the images (Izmailov et al. 2018, arXiv:1803.05407, section
+        3.2).
+
+        Args:
+            model: that was trained.
+            epochs: how many of those that are kept.
+            batches: the images to take the statistics of.
+        """
+        last = list(self._weights)[-epochs:]
+        for variable, *values in zip(model.trainable_variables, *last, strict=True):
             variable.assign(np.mean(values, 0, dtype="float64"))
-        set_statistics(model, self._batches())
+        set_statistics(model, batches)
 
 
 def set_statistics(model: keras.Model, batches: Iterable[Any]) -> None:

@@ -4,23 +4,26 @@ Run:
 
     nice .venv/bin/python experiments/binary_recipes.py --output=build/binary_recipes
 
-Three minutes a row of 20 epochs on two free cores, nine a row of 60; eleven rows a seed. Every
-recipe starts from the float network of its seed, which is its teacher, too. `--seeds=0,1` takes
-some seeds, `--recipes="60 epochs,two stages of 30 epochs"` some recipes; a later call measures what
-is missing. The float networks are kept in build/distillation_gains.
+Three minutes a training of 20 epochs on two free cores, nine one of 60; recipes that differ only in
+the mean at the end are one training. Every recipe starts from the float network of its seed, which
+is its teacher, too. `--seeds=0,1` takes some seeds, `--recipes="60 epochs,two stages of 30 epochs"`
+some recipes; a later call measures what is missing. The float networks are kept in
+build/distillation_gains.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
-from averaging import Averaged
+from averaging import LastWeights
 from distillation_gains import trained
 from float_nets import MODEL, images
-from measurements import Measurements, Row, conduct, parser, single
+from measurements import Measurements, Row, conduct, parser
 from page import Page, mean_and_range
 from paired import gained, packed, right
 
@@ -44,7 +47,7 @@ class Recipe:
         distillation: fields of `Distillation` that aren't the default's.
         teachers: how many float networks teach, each of a seed of its own.
         augmentation: of the training images.
-        averaged: over how many epochs at the end the mean of the weights is taken; 0 for none.
+        averaged: over how many epochs at the end the mean of the weights is taken.
     """
 
     chain: str = "xnor"
@@ -53,12 +56,13 @@ class Recipe:
     distillation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     teachers: int = 1
     augmentation: str = "none"
-    averaged: int = 0
+    averaged: int = 1
 
 
 DEFAULT = "20 epochs"
 RECIPES = {
     DEFAULT: Recipe(),
+    "20 epochs with the last 5 averaged": Recipe(averaged=5),
     "20 epochs without a teacher": Recipe(distillation={"weight": 0.0}),
     "60 epochs": Recipe(epochs=60),
     "60 epochs without a teacher": Recipe(epochs=60, distillation={"weight": 0.0}),
@@ -67,6 +71,9 @@ RECIPES = {
         epochs=60, distillation={"weight": 1.0}, augmentation="shift"
     ),
     "two stages of 30 epochs": Recipe(chain="binary_activations+xnor", epochs=30),
+    "two stages of 30 epochs with the last 15 averaged": Recipe(
+        chain="binary_activations+xnor", epochs=30, averaged=15
+    ),
     "60 epochs with ReCU": Recipe(epochs=60, options={"recu": True}),
     "60 epochs with the last 15 averaged": Recipe(epochs=60, averaged=15),
     "60 epochs by three teachers": Recipe(epochs=60, teachers=3),
@@ -74,24 +81,42 @@ RECIPES = {
 }
 
 
-def measured(title: str, seed: int) -> Row:
-    """Trains by a recipe; returns the accuracy, and on which test images it is right."""
-    recipe, model = RECIPES[title], trained(seed)
+def trainings(titles: Sequence[str]) -> list[list[str]]:
+    """Returns the titles, those of one training together; the shortest mean first."""
+    groups: dict[str, list[str]] = {}
+    for title in sorted(titles, key=lambda title: RECIPES[title].averaged):
+        groups.setdefault(repr(dataclasses.replace(RECIPES[title], averaged=1)), []).append(title)
+    return list(groups.values())
+
+
+def measured(titles: Sequence[str], seed: int) -> dict[str, Row]:
+    """Trains by recipes of one training; returns what accuracy and right test images each has."""
+    recipe, model = RECIPES[titles[0]], trained(seed)
     teachers = [trained((seed + more) % len(SEEDS)) for more in range(recipe.teachers)]
     settings = {"epochs": recipe.epochs, "distillation": recipe.distillation}
     steps = techniques.make_steps(techniques.chain(recipe.chain), recipe.options, settings)
     temperature = steps[-1].training.distillation.temperature
-    first = recipe.epochs - recipe.averaged + 1
+    last = LastWeights(max(RECIPES[title].averaged for title in titles))
     context = TrainingContext(
         seed=seed,
         augmentation=recipe.augmentation,
         teacher=one_teacher(teachers, model, temperature=temperature),
-        callbacks=[Averaged(first, training_images)] if recipe.averaged else [],
+        callbacks=[last],
     )
     start = Candidate(model, samples=images().representative(200))
     candidate, _ = techniques.apply(start, steps, images(), context)
+    rows = {}
+    for title in titles:
+        if (epochs := RECIPES[title].averaged) > 1:
+            last.put_mean(candidate.model, epochs, training_images())
+        rows[key_of(title, seed)] = compared(candidate.model, model)
+    return rows
+
+
+def compared(binary: keras.Model, model: keras.Model) -> Row:
+    """Returns the accuracies of a binary network and its float one, and where each is right."""
     row: Row = {}
-    for name, network in (("", candidate.model), ("float_", model)):
+    for name, network in (("", binary), ("float_", model)):
         answers, labels = classified(runner(network), images())
         found = answers == labels
         row[f"{name}accuracy"] = float(found.mean())
@@ -160,7 +185,9 @@ def main() -> None:
         flags.error(f"--recipes takes {', '.join(RECIPES)}; got {given.recipes}")
     seeds = [int(seed) for seed in given.seeds.split(",")]
     todo = [
-        single(key_of(title, seed), measured, title, seed) for seed in seeds for title in titles
+        (tuple(key_of(title, seed) for title in group), functools.partial(measured, group, seed))
+        for seed in seeds
+        for group in trainings(titles)
     ]
     conduct(given, todo, page_of, timed=False)
 
