@@ -16,6 +16,11 @@ SLOW = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cleared():
+    """Once: to look for garbage after each test took most of this module's time."""
     yield
     keras.utils.clear_session()
 

@@ -111,7 +111,7 @@ np.testing.assert_allclose(variance, found, atol=1e-5)
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
 def test_equals_one_device(backend, tmp_path):
     pytest.importorskip(backend)
     environment = {
