@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tfcompress.export import audit
 from tfcompress.export.storage import (
     BuildJob,
@@ -15,9 +17,10 @@ from tfcompress.export.storage import (
 
 
 def _build(job: BuildJob) -> BuiltFile:
-    from tfcompress.export import build
+    from tfcompress.export import build, few_values
 
-    return build.float_file(job, activations="signed", bucket_type="float32").as_built()
+    built = build.float_file(job, activations="signed", bucket_type="float32").as_built()
+    return dataclasses.replace(built, notes=few_values.notes(job.model, built.lowered, job.traits))
 
 
 _FLOATS = Method(build=_build, audit=audit.float_weights)
